@@ -1,0 +1,105 @@
+//! The error of every layer: one clear sentence, and what to try.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as one sentence for the person who reads it, and optionally what to try.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Failed,
+    Interrupted,
+}
+
+impl Error {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, message: message.into(), help: None }
+    }
+
+    /// The person asked for the work to end (Ctrl-C).
+    pub fn interrupted() -> Self {
+        Self { kind: Kind::Interrupted, message: "interrupted".into(), help: None }
+    }
+
+    /// Adds what to try.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says where it happened: `place: message`.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn help_text(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        // candle appends a backtrace below the sentence when RUST_BACKTRACE is set.
+        Self::new(error.to_string().lines().next().unwrap_or_default())
+    }
+}
+
+/// `error!("no point called {name}")`: an [`Error`] from a format string.
+#[macro_export]
+macro_rules! error {
+    ($($arg:tt)*) => { $crate::Error::new(format!($($arg)*)) };
+}
+
+/// `bail!(…)`: returns an [`Error`] from a format string.
+#[macro_export]
+macro_rules! bail {
+    ($($arg:tt)*) => { return Err($crate::error!($($arg)*)) };
+}
+
+/// The names nearest to `name`, best first, for "did you mean".
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut scored: Vec<(f64, &str)> =
+        known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(score, _)| *score > 0.7).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(3).map(|(_, k)| k).collect()
+}
+
+/// `did you mean a, b or c?`, or the whole list where nothing is near and the list is short.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    match nearest(name, known.clone()).as_slice() {
+        [] => {
+            let all: Vec<&str> = known.into_iter().collect();
+            (!all.is_empty() && all.len() <= 40).then(|| format!("there are {}", all.join(", ")))
+        }
+        [one] => Some(format!("did you mean {one}?")),
+        [rest @ .., last] => Some(format!("did you mean {} or {last}?", rest.join(", "))),
+    }
+}

@@ -1,0 +1,16 @@
+//! Look inside sequence models and change what happens there, by script.
+//!
+//! The layers, each using only those after it: [`cli`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
+//! [`model`] (the decoder), [`hook`] (what a hook point is), [`tensor`] (what candle lacks).
+
+pub mod checkpoint;
+pub mod cli;
+mod error;
+pub mod hook;
+pub mod interrupt;
+pub mod model;
+pub mod output;
+pub mod script;
+pub mod tensor;
+
+pub use error::{Error, Result, did_you_mean, nearest};

@@ -1,0 +1,6 @@
+//! The Rhai host: what a script sees. The contract is the reference in `reference.md` beside this file.
+
+pub mod error;
+pub mod options;
+pub mod random;
+pub mod tensor;

@@ -1,0 +1,39 @@
+//! The run's one source of random numbers: seeded by `--seed` or `seed(n)`, recorded in run.json either way.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+#[derive(Clone)]
+pub struct Random(Rc<Inner>);
+
+struct Inner {
+    seed: Cell<u64>,
+    rng: RefCell<StdRng>,
+}
+
+impl Random {
+    /// Seeded with `seed`, or with one drawn from the operating system.
+    pub fn new(seed: Option<u64>) -> Self {
+        // 53 bits, so that the seed survives JSON.
+        let seed = seed.unwrap_or_else(|| rand::rng().random::<u64>() >> 11);
+        Self(Rc::new(Inner { seed: Cell::new(seed), rng: RefCell::new(StdRng::seed_from_u64(seed)) }))
+    }
+
+    /// Starts the sequence that belongs to `seed`.
+    pub fn reseed(&self, seed: u64) {
+        self.0.seed.set(seed);
+        *self.0.rng.borrow_mut() = StdRng::seed_from_u64(seed);
+    }
+
+    /// The seed in force.
+    pub fn seed(&self) -> u64 {
+        self.0.seed.get()
+    }
+
+    pub fn rng(&self) -> RefMut<'_, StdRng> {
+        self.0.rng.borrow_mut()
+    }
+}

@@ -1,0 +1,5 @@
+//! Tensors in scripts: one file a group of the contract's operations, each with one `install`.
+
+pub mod handle;
+
+pub use handle::Handle;

@@ -1,0 +1,8 @@
+//! What candle lacks and scripts need: bool and complex values, NumPy's broadcasting and indexing, in-place writes,
+//! reductions over any dims, FFTs, linear algebra. Pure functions over [`Value`]; nothing here knows Rhai or a model.
+//!
+//! Where the contract is silent, PyTorch decides what a name means.
+
+pub mod value;
+
+pub use value::{Complex, Value};

@@ -1,0 +1,1 @@
+//! Drives the real binary and the library, one module a subject.

@@ -119,7 +119,8 @@ impl Named {
             )
             .help(format!("{rotated} is that point's name in families with rotary positions"))),
             Some(true) if !rotary => {
-                Err(error!("{family} has no rotary positions, so no {rotated}").help(format!("its name there is {plain}")))
+                Err(error!("{family} has no rotary positions, so no {rotated}")
+                    .help(format!("its name there is {plain}")))
             }
             _ => Ok(()),
         }

@@ -3,6 +3,10 @@
 //!
 //! Where the contract is silent, PyTorch decides what a name means.
 
+pub mod device;
+pub mod dims;
+pub mod dtype;
 pub mod value;
 
+pub use dtype::Kind;
 pub use value::{Complex, Value};

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use candle_core::{Device, DeviceLocation, utils};
+use candle_core::{Device, DeviceLocation, Tensor, utils};
 
 use crate::{Result, bail, error};
 
@@ -46,6 +46,15 @@ pub fn name(device: &Device) -> String {
         DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
         DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
     }
+}
+
+/// The tensor on `device`, itself where it is there already. Only its own elements travel: candle would take along the
+/// whole storage that a view looks into.
+pub fn transfer(tensor: &Tensor, device: &Device) -> Result<Tensor> {
+    if tensor.device().same_device(device) {
+        return Ok(tensor.clone());
+    }
+    Ok(tensor.force_contiguous()?.to_device(device)?)
 }
 
 fn open(name: &str, location: DeviceLocation) -> Result<Device> {

@@ -3,4 +3,7 @@
 pub mod error;
 pub mod options;
 pub mod random;
+pub mod session;
 pub mod tensor;
+
+pub use session::{Session, Settings};

@@ -1,1 +1,30 @@
-//! Placeholder: see the module's owner.
+//! The decoder, written once for every family, with hook points that mean the same in each.
+//!
+//! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and what its checkpoints call each
+//! weight. The equations are in [`decoder`], [`block`], [`attention`], [`mlp`], [`norm`] and [`rotary`].
+//!
+//! Shapes: b batch, n tokens, m tokens attended to, d hidden, h query heads, k key/value heads, c head size, f
+//! feed-forward, v vocabulary.
+
+mod attention;
+mod block;
+mod config;
+mod decoder;
+pub mod family;
+mod input;
+mod linear;
+mod loader;
+mod loss;
+mod mask;
+mod mlp;
+mod norm;
+mod pass;
+mod rotary;
+pub mod spec;
+
+pub use attention::Heads;
+pub use config::Fields;
+pub use decoder::{Decoder, Logits, Options, Output};
+pub use input::Input;
+pub use loader::WeightSource;
+pub use spec::Spec;

@@ -1,0 +1,166 @@
+//! Multi-head attention (Vaswani et al. 2017), with grouped key/value heads (Ainslie et al. 2023).
+
+use candle_core::{D, DType, Tensor};
+
+use super::linear::Linear;
+use super::norm::Norm;
+use super::pass::{Halt, Tap};
+use super::rotary::Rotary;
+use crate::hook::Point;
+use crate::{Result, bail};
+
+#[derive(Debug, Clone)]
+pub struct Attention {
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    pub out: Linear,
+    /// Norms of queries and keys, per head.
+    pub qk_norms: Option<[Norm; 2]>,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+}
+
+/// What every block's attention shares in one pass.
+pub struct Frame {
+    /// [b or 1, 1, n, n], u8.
+    pub allowed: Tensor,
+    pub rotary: Option<Rotary>,
+}
+
+/// One layer's projections head by head, input first: w_q [h,d,c], w_k and w_v [k,d,c], w_o [h,c,d], b_q [h,c], b_k and
+/// b_v [k,c], b_o [d]. A bias that the family does not have is zero.
+pub struct Heads {
+    pub w_q: Tensor,
+    pub w_k: Tensor,
+    pub w_v: Tensor,
+    pub w_o: Tensor,
+    pub b_q: Tensor,
+    pub b_k: Tensor,
+    pub b_v: Tensor,
+    pub b_o: Tensor,
+}
+
+impl Attention {
+    /// What attention adds to the stream, [b, n, d], of what it reads.
+    pub fn forward(&self, x: &Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let (q, k, v) = self.project(x, frame)?;
+        let q = tap.at(Point::QueryStates, q)?;
+        let k = tap.at(Point::KeyStates, k)?;
+        let v = tap.at(Point::ValueStates, v)?;
+
+        let (k, v) = (self.repeat(k)?, self.repeat(v)?);
+        let scale = (self.head_dim as f64).powf(-0.5);
+        let scores = (q.matmul(&k.t()?)? * scale)?;
+        let scores = tap.at(Point::PreMaskAttnWeights, scores)?;
+        let scores = masked(&scores, &frame.allowed)?;
+        let scores = tap.at(Point::PostMaskAttnWeights, scores)?;
+        let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
+        let z = tap.at(Point::AttnWeightedValues, pattern.matmul(&v)?)?;
+
+        self.join(z, tap)
+    }
+
+    /// Queries [b, h, n, c], keys and values [b, k, n, c].
+    fn project(&self, x: &Tensor, frame: &Frame) -> Result<(Tensor, Tensor, Tensor)> {
+        let mut q = split(&self.q.forward(x)?, self.heads)?;
+        let mut k = split(&self.k.forward(x)?, self.kv_heads)?;
+        let v = split(&self.v.forward(x)?, self.kv_heads)?;
+        if let Some([q_norm, k_norm]) = &self.qk_norms {
+            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
+        }
+        if let Some(rotary) = &frame.rotary {
+            (q, k) = (rotary.turn(&q)?, rotary.turn(&k)?);
+        }
+        Ok((q, k, v))
+    }
+
+    /// Each key/value head once for every query head that shares it.
+    fn repeat(&self, x: Tensor) -> Result<Tensor> {
+        let group = self.heads / self.kv_heads;
+        if group == 1 {
+            return Ok(x);
+        }
+        let (b, k, m, c) = x.dims4()?;
+        Ok(x.unsqueeze(2)?.expand((b, k, group, m, c))?.reshape((b, self.heads, m, c))?)
+    }
+
+    /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only where it is wanted.
+    fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let (b, h, n, c) = z.dims4()?;
+        let joined = if tap.wants(Point::AttnHeadOutputs) {
+            let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?.contiguous()?;
+            let each = tap.at(Point::AttnHeadOutputs, z.matmul(&w_o)?)?;
+            let sum = each.sum(1)?;
+            match &self.out.bias {
+                Some(bias) => sum.broadcast_add(bias)?,
+                None => sum,
+            }
+        } else {
+            self.out.forward(&z.transpose(1, 2)?.reshape((b, n, h * c))?)?
+        };
+        tap.at(Point::AttnResidual, joined)
+    }
+
+    /// [h, c, d]
+    fn w_o(&self) -> Result<Tensor> {
+        let d = self.out.weight.dim(0)?;
+        Ok(self.out.weight.t()?.contiguous()?.reshape((self.heads, self.head_dim, d))?)
+    }
+
+    /// The projections head by head.
+    pub fn heads(&self) -> Result<Heads> {
+        let weight = |linear: &Linear, heads: usize| -> Result<Tensor> {
+            let d = linear.weight.dim(1)?;
+            Ok(linear.weight.reshape((heads, self.head_dim, d))?.transpose(1, 2)?.contiguous()?)
+        };
+        let bias = |linear: &Linear, heads: usize| -> Result<Tensor> {
+            let shape = (heads, self.head_dim);
+            Ok(match &linear.bias {
+                Some(bias) => bias.reshape(shape)?,
+                None => Tensor::zeros(shape, linear.weight.dtype(), linear.weight.device())?,
+            })
+        };
+        let b_o = match &self.out.bias {
+            Some(bias) => bias.clone(),
+            None => Tensor::zeros(self.out.weight.dim(0)?, self.out.weight.dtype(), self.out.weight.device())?,
+        };
+        Ok(Heads {
+            w_q: weight(&self.q, self.heads)?,
+            w_k: weight(&self.k, self.kv_heads)?,
+            w_v: weight(&self.v, self.kv_heads)?,
+            w_o: self.w_o()?,
+            b_q: bias(&self.q, self.heads)?,
+            b_k: bias(&self.k, self.kv_heads)?,
+            b_v: bias(&self.v, self.kv_heads)?,
+            b_o,
+        })
+    }
+}
+
+/// [b, n, h·c] to [b, h, n, c].
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (b, n, _) = x.dims3()?;
+    Ok(x.reshape((b, n, heads, ()))?.transpose(1, 2)?.contiguous()?)
+}
+
+/// Scores where the query may look, the dtype's lowest finite value elsewhere.
+fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
+    let lowest = match scores.dtype() {
+        DType::F16 => f64::from(half::f16::MIN),
+        DType::BF16 => f64::from(half::bf16::MIN),
+        DType::F32 => f64::from(f32::MIN),
+        DType::F64 => f64::MIN,
+        other => bail!("scores can't be {}", other.as_str()),
+    };
+    let lowest = Tensor::new(lowest, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
+    Ok(allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)?)
+}
+
+/// Over the last dimension; half types accumulate in float32.
+fn softmax(scores: &Tensor) -> Result<Tensor> {
+    let dtype = scores.dtype();
+    let wide = if matches!(dtype, DType::F16 | DType::BF16) { scores.to_dtype(DType::F32)? } else { scores.clone() };
+    Ok(candle_nn::ops::softmax(&wide, D::Minus1)?.to_dtype(dtype)?)
+}

@@ -1,0 +1,275 @@
+//! The decoder: token ids to logits, through every hook point.
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Map, Value};
+
+use super::attention::{Frame, Heads};
+use super::family::Family;
+use super::input::Input;
+use super::loader::{WeightSource, Weights, load};
+use super::pass::{Halt, Tap};
+use super::rotary::Rotary;
+use super::spec::{NormPlace, Positions, Spec};
+use super::{loss, mask};
+use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
+use crate::{Result, bail, error, interrupt};
+
+/// A language model of any family.
+pub struct Decoder {
+    spec: Spec,
+    weights: Weights,
+    dtype: DType,
+    device: Device,
+}
+
+/// Which logits a pass makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Logits {
+    /// [b, n, v]
+    #[default]
+    All,
+    /// [b, 1, v], at each row's last real token.
+    Last,
+    None,
+}
+
+/// What a pass is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub logits: Logits,
+    /// Next-token cross-entropy.
+    pub loss: bool,
+    /// End after this site and its hooks.
+    pub stop: Option<Site>,
+}
+
+/// What a pass gave.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// [b, n, v], or [b, 1, v] where only the last were asked for.
+    pub logits: Option<Tensor>,
+    /// A scalar: the mean over real targets.
+    pub loss: Option<Tensor>,
+    /// [b, n-1], float32.
+    pub unreduced_loss: Option<Tensor>,
+    /// What stood where the pass was asked to stop.
+    pub stopped: Option<Tensor>,
+}
+
+impl Decoder {
+    /// Reads a config and loads the weights it asks for.
+    ///
+    /// # Errors
+    /// A family or field that is not supported, a weight that is missing or of another shape.
+    pub fn load(config: &Map<String, Value>, source: &dyn WeightSource, dtype: DType, device: &Device) -> Result<Self> {
+        let family = Family::of(config)?;
+        let spec = family.read(config)?;
+        let weights = load(&spec, &family.names, source, dtype, device)?;
+        Ok(Self { spec, weights, dtype, device: device.clone() })
+    }
+
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The checkpoint's tensors that this family has no use for (masks and rotary tables aside).
+    pub fn unused_weights(&self) -> &[String] {
+        &self.weights.unused
+    }
+
+    /// One pass. `observer` sees, and may change, what stands at the points it wants.
+    ///
+    /// # Errors
+    /// A site or option that this model or this pass does not have, before anything runs; an input the model cannot read;
+    /// whatever the observer says.
+    pub fn forward(&self, input: &Input, options: &Options, observer: &mut dyn Observer) -> Result<Output> {
+        input.check(&self.spec)?;
+        let wanted = observer.sites(self.spec.layers)?;
+        self.check(&wanted, options)?;
+        let mut tap = Tap::new(observer, wanted, options.stop);
+        match self.pass(input, options, &mut tap) {
+            Ok(output) => Ok(output),
+            Err(Halt::Stopped(x)) => Ok(Output { stopped: Some(x), ..Output::default() }),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
+    fn pass(&self, input: &Input, options: &Options, tap: &mut Tap) -> Result<Output, Halt> {
+        let mut x = self.embed(input, tap)?;
+        let frame = self.frame(input)?;
+        for (layer, block) in self.weights.blocks.iter().enumerate() {
+            interrupt::check()?;
+            tap.layer = Some(layer);
+            x = block.forward(x, &frame, tap)?;
+        }
+        tap.layer = None;
+        if let Some(norm) = &self.weights.final_norm {
+            x = norm.forward(&x, Point::FinalNormScale, tap)?;
+        }
+        let x = tap.at(Point::PostFinalLayerNorm, x)?;
+        self.read_out(x, input, options, tap)
+    }
+
+    /// What enters block 0, [b, n, d].
+    fn embed(&self, input: &Input, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let x = lookup(&self.weights.token_embeddings, &input.ids(&self.device)?)?;
+        let mut x = tap.at(Point::PostTokEmbeddings, x)?;
+        if let Some(project_in) = &self.weights.project_in {
+            x = project_in.forward(&x)?;
+        }
+        if let (Positions::Learned { offset }, Some(table)) = (&self.spec.positions, &self.weights.position_embeddings)
+        {
+            x = (x + lookup(table, &input.table_positions(*offset, &self.device)?)?)?;
+        }
+        tap.at(Point::PostPosEmbeddings, x)
+    }
+
+    fn frame(&self, input: &Input) -> Result<Frame> {
+        let rotary = match self.spec.rotary() {
+            Some(rotary) => {
+                let positions = input.positions(&self.device)?.to_dtype(DType::F32)?;
+                Some(Rotary::new(rotary, &positions, self.dtype, &self.device)?)
+            }
+            None => None,
+        };
+        Ok(Frame { allowed: mask::allowed(input, self.spec.window, &self.device)?, rotary })
+    }
+
+    /// Logits and loss of the final norm's output x [b, n, d].
+    fn read_out(&self, x: Tensor, input: &Input, options: &Options, tap: &mut Tap) -> Result<Output, Halt> {
+        if options.logits == Logits::None && !options.loss {
+            return Ok(Output::default());
+        }
+        let last_alone = options.logits == Logits::Last && !options.loss;
+        let x = if last_alone { at_last(&x, input)? } else { x };
+        let logits = tap.at(Point::Logits, self.unembed(&x)?)?;
+        let mut output = Output::default();
+        if options.loss {
+            let unreduced = tap.at(Point::UnreducedLoss, loss::unreduced(&logits, input)?)?;
+            output.loss = Some(loss::mean(&unreduced, input)?);
+            output.unreduced_loss = Some(unreduced);
+        }
+        output.logits = match options.logits {
+            Logits::None => None,
+            Logits::Last if !last_alone => Some(at_last(&logits, input)?),
+            _ => Some(logits),
+        };
+        Ok(output)
+    }
+
+    /// Everything between the last `post-mlp` and `post-final-layer-norm`: [.., d] to [.., d].
+    ///
+    /// # Errors
+    /// Another last dimension.
+    pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.on_stream(x, "final_norm")?;
+        if let Some(norm) = &self.weights.final_norm {
+            return norm.plain(&x);
+        }
+        match self.weights.blocks.last() {
+            Some(block) if self.spec.norm_place == NormPlace::After => block.mlp_norm.plain(&x),
+            _ => Ok(x),
+        }
+    }
+
+    /// From `post-final-layer-norm` to logits: [.., d] to [.., v].
+    ///
+    /// # Errors
+    /// Another last dimension.
+    pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.on_stream(x, "unembed")?;
+        match &self.weights.project_out {
+            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(&x)?),
+            None => self.weights.unembedding.forward(&x),
+        }
+    }
+
+    /// One layer's attention projections, head by head.
+    ///
+    /// # Errors
+    /// A layer that the model does not have.
+    pub fn heads(&self, layer: usize) -> Result<Heads> {
+        match self.weights.blocks.get(layer) {
+            Some(block) => block.attention.heads(),
+            None => bail!("there is no layer {layer}: the model has {}", self.spec.layers),
+        }
+    }
+
+    fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {
+        if x.dims().last() != Some(&self.spec.hidden) {
+            bail!("{what} reads the residual stream [.., {}], not {:?}", self.spec.hidden, x.dims());
+        }
+        Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
+    }
+
+    /// Whether this model has the sites, and this pass reaches them.
+    fn check(&self, wanted: &SiteSet, options: &Options) -> Result<()> {
+        let family = self.spec.family;
+        for site in wanted.iter().chain(options.stop) {
+            let point = site.point;
+            if !self.spec.has(point) {
+                let why = if point == Point::PostUp { "its MLP is not gated" } else { "it has no final norm" };
+                bail!("this {family} model has no {point}: {why}");
+            }
+            if point == Point::UnreducedLoss && !options.loss {
+                return Err(
+                    error!("{point} is reached only where a loss is asked for").help("pass #{loss: true} to forward")
+                );
+            }
+            if point == Point::Logits && options.logits == Logits::None && !options.loss {
+                return Err(error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}"));
+            }
+            if let Some(stop) = options.stop {
+                if self.comes_after(site, stop) {
+                    bail!("{site} comes after {stop}, where the pass is to stop: its hook would never run");
+                }
+            }
+        }
+        if options.loss && options.stop.is_some_and(|stop| stop.point != Point::UnreducedLoss) {
+            bail!("a pass that stops before the logits has no loss");
+        }
+        Ok(())
+    }
+
+    fn comes_after(&self, site: Site, stop: Site) -> bool {
+        let place = |site: Site| {
+            // Before the blocks, in a block, after them.
+            let part = match site.layer {
+                Some(layer) => layer as f32,
+                None if site.point < Point::PreBlock => -1.0,
+                None => f32::INFINITY,
+            };
+            (part, self.spec.order(site.point))
+        };
+        place(site) > place(stop)
+    }
+
+    /// A pass with nobody looking.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn logits(&self, input: &Input) -> Result<Tensor> {
+        let output = self.forward(input, &Options::default(), &mut Unobserved)?;
+        output.logits.ok_or_else(|| error!("the pass made no logits"))
+    }
+}
+
+/// Rows of a table [rows, d] by indices [b, n].
+fn lookup(table: &Tensor, indices: &Tensor) -> Result<Tensor> {
+    let (b, n) = indices.dims2()?;
+    Ok(table.index_select(&indices.flatten_all()?, 0)?.reshape((b, n, ()))?)
+}
+
+/// [b, n, ..] to [b, 1, ..], at each row's last real token.
+fn at_last(x: &Tensor, input: &Input) -> Result<Tensor> {
+    let rows = input.last().into_iter().enumerate().map(|(row, last)| x.narrow(0, row, 1)?.narrow(1, last as usize, 1));
+    Ok(Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
+}

@@ -1,0 +1,156 @@
+//! What a pass reads: token ids, which of them are real, and their positions.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::spec::Spec;
+use crate::{Result, bail, error};
+
+/// A batch of token ids [b, n], checked against nothing yet but itself.
+#[derive(Debug, Clone)]
+pub struct Input {
+    ids: Vec<Vec<u32>>,
+    /// False where a position is padding.
+    mask: Vec<Vec<bool>>,
+}
+
+impl Input {
+    /// `ids` and `mask` are [b, n] of integers (or bool); the mask is 1 at real tokens. Without one every token is real.
+    ///
+    /// # Errors
+    /// Another shape or dtype, an empty batch or prompt, a negative id, a mask of another shape, a row of padding alone.
+    pub fn new(ids: &Tensor, mask: Option<&Tensor>) -> Result<Self> {
+        let (b, n) = match ids.dims() {
+            &[b, n] => (b, n),
+            dims => {
+                return Err(error!("token ids must be [b, n], not {dims:?}").help("unsqueeze(0) makes a batch of one"));
+            }
+        };
+        if !ids.dtype().is_int() {
+            bail!("token ids must be integers, not {}", ids.dtype().as_str());
+        }
+        if b == 0 || n == 0 {
+            bail!("the prompt is empty: token ids [{b}, {n}] hold no token");
+        }
+        let rows = ids.to_dtype(DType::I64)?.to_vec2::<i64>()?;
+        let ids = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(|id| u32::try_from(id).map_err(|_| error!("{id} is no token id"))).collect())
+            .collect::<Result<Vec<Vec<u32>>>>()?;
+        let mask = match mask {
+            None => vec![vec![true; n]; b],
+            Some(mask) if mask.dims() != [b, n] => {
+                bail!("the mask is {:?}, and the token ids are [{b}, {n}]: they must be alike", mask.dims())
+            }
+            Some(mask) => mask
+                .to_dtype(DType::F32)?
+                .to_vec2::<f32>()?
+                .into_iter()
+                .map(|row| row.into_iter().map(|real| real != 0.0).collect())
+                .collect::<Vec<Vec<bool>>>(),
+        };
+        if let Some(row) = mask.iter().position(|row| !row.contains(&true)) {
+            bail!("row {row} of the mask leaves no token: the prompt is empty");
+        }
+        Ok(Self { ids, mask })
+    }
+
+    /// A batch of one without padding.
+    ///
+    /// # Errors
+    /// No tokens.
+    pub fn tokens(ids: &[u32]) -> Result<Self> {
+        if ids.is_empty() {
+            bail!("the prompt is empty");
+        }
+        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]] })
+    }
+
+    pub fn batch(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids[0].len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn is_padded(&self) -> bool {
+        self.mask.iter().flatten().any(|real| !real)
+    }
+
+    /// # Errors
+    /// An id out of the vocabulary, more tokens than the model has positions for.
+    pub fn check(&self, spec: &Spec) -> Result<()> {
+        for (row, ids) in self.ids.iter().enumerate() {
+            for (position, &id) in ids.iter().enumerate() {
+                if id as usize >= spec.vocabulary {
+                    let place = if self.batch() > 1 { format!(" of row {row}") } else { String::new() };
+                    bail!(
+                        "token id {id} at position {position}{place} is out of range: the vocabulary has {} tokens",
+                        spec.vocabulary
+                    );
+                }
+            }
+        }
+        let longest = self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0);
+        if longest > spec.max_positions {
+            return Err(error!(
+                "the prompt has {longest} tokens, and the model has positions for {}",
+                spec.max_positions
+            )
+            .help("shorten it, as in ids[[.., 0..n]]"));
+        }
+        Ok(())
+    }
+
+    /// [b, n], u32.
+    pub fn ids(&self, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::new(self.ids.clone(), device)?)
+    }
+
+    /// [b, n], u8: 1 at real tokens.
+    pub fn mask(&self, device: &Device) -> Result<Tensor> {
+        let rows: Vec<Vec<u8>> = self.mask.iter().map(|row| row.iter().map(|&real| u8::from(real)).collect()).collect();
+        Ok(Tensor::new(rows, device)?)
+    }
+
+    /// [b, n], u32: how many real tokens stand before each; 0 before the first, and at padding after the last the last
+    /// token's.
+    pub fn positions(&self, device: &Device) -> Result<Tensor> {
+        let rows: Vec<Vec<u32>> = self
+            .mask
+            .iter()
+            .map(|row| {
+                let mut seen = 0u32;
+                row.iter()
+                    .map(|&real| {
+                        seen += u32::from(real);
+                        seen.saturating_sub(1)
+                    })
+                    .collect()
+            })
+            .collect();
+        Ok(Tensor::new(rows, device)?)
+    }
+
+    /// [b, n], u32: the rows of a table of learned positions. Padding reads row `offset` − 1 where there is one, as OPT has
+    /// it.
+    pub fn table_positions(&self, offset: usize, device: &Device) -> Result<Tensor> {
+        let positions = self.positions(device)?;
+        if offset == 0 {
+            return Ok(positions);
+        }
+        let real = self.mask(device)?.to_dtype(DType::U32)?;
+        let shifted = (&positions + &real)?;
+        // offset + position where real, offset − 1 where not.
+        Ok(((shifted * real)?.affine(1.0, offset as f64 - 1.0))?)
+    }
+
+    /// For each row, the index of its last real token.
+    pub fn last(&self) -> Vec<u32> {
+        self.mask.iter().map(|row| row.iter().rposition(|&real| real).unwrap_or(0) as u32).collect()
+    }
+}

@@ -1,0 +1,59 @@
+//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019), with the scale they divide by as a hook point.
+
+use candle_core::{D, DType, Tensor};
+
+use super::pass::{Halt, Tap};
+use super::spec::NormKind;
+use crate::Result;
+use crate::hook::Point;
+
+/// y = (x − mean) / scale · weight + bias; an RMS norm takes no mean.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    pub kind: NormKind,
+    pub eps: f64,
+    pub weight: Option<Tensor>,
+    pub bias: Option<Tensor>,
+}
+
+impl Norm {
+    /// [.., d] to [.., d], with the scale [.., 1] standing at `point`.
+    pub fn forward(&self, x: &Tensor, point: Point, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let (centred, scale) = self.centre(x)?;
+        let scale = tap.at(point, scale)?;
+        Ok(self.finish(&centred, &scale, x.dtype())?)
+    }
+
+    /// The norm where nobody looks at its scale.
+    pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
+        let (centred, scale) = self.centre(x)?;
+        self.finish(&centred, &scale, x.dtype())
+    }
+
+    /// x less its mean, and √(variance + eps): in two passes, since E[x²] − mean² cancels to nothing where the mean is large.
+    /// Half types are widened to float32.
+    fn centre(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let x = if matches!(x.dtype(), DType::F16 | DType::BF16) { x.to_dtype(DType::F32)? } else { x.clone() };
+        let centred = match self.kind {
+            NormKind::Rms => x,
+            NormKind::Layer => {
+                // The second subtraction takes away what rounding left of the mean in the first.
+                let once = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+                once.broadcast_sub(&once.mean_keepdim(D::Minus1)?)?
+            }
+        };
+        let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
+        Ok((centred, scale))
+    }
+
+    fn finish(&self, centred: &Tensor, scale: &Tensor, dtype: DType) -> Result<Tensor> {
+        let mut y = centred.broadcast_div(scale)?;
+        if let Some(weight) = &self.weight {
+            y = y.broadcast_mul(&weight.to_dtype(y.dtype())?)?;
+        }
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(&bias.to_dtype(y.dtype())?)?;
+        }
+        Ok(y.to_dtype(dtype)?)
+    }
+}

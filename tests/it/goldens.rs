@@ -1,0 +1,195 @@
+//! Every hook point and intervention against the goldens, on every fixture.
+
+use candle_core::{D, DType, Device, Tensor};
+use precompute::hook::{Capture, Hooks, Layers, Observer, Point, Unobserved};
+use precompute::model::{Input, Logits, Options, Output};
+
+use crate::fixture::{CASES, Fixture, difference};
+
+/// Maximum absolute difference, float32.
+const TOLERANCE: f32 = 1e-4;
+
+fn close(case: &str, what: &str, got: &Tensor, expected: &Tensor) {
+    let difference = difference(got, expected);
+    assert!(difference <= TOLERANCE, "{case}: {what} is off by {difference}");
+}
+
+fn run(fixture: &Fixture, observer: &mut dyn Observer) -> Output {
+    fixture.decoder.forward(&fixture.input(), &Options { loss: true, ..Options::default() }, observer).unwrap()
+}
+
+fn points(fixture: &Fixture) -> Vec<Point> {
+    Point::ALL.into_iter().filter(|point| fixture.decoder.spec().has(*point)).collect()
+}
+
+/// Reverses the last dimension.
+fn flip(x: &Tensor) -> Tensor {
+    let last = x.dim(D::Minus1).unwrap() as u32;
+    let order = Tensor::from_iter((0..last).rev(), &Device::Cpu).unwrap();
+    x.contiguous().unwrap().index_select(&order, x.rank() - 1).unwrap()
+}
+
+#[test]
+fn every_point_of_a_plain_pass() {
+    let mut largest = 0f32;
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let mut capture = Capture::new(points(&fixture), Layers::All);
+        run(&fixture, &mut capture);
+        for point in points(&fixture) {
+            let layers = if point.in_block() { (0..fixture.layers()).map(Some).collect() } else { vec![None] };
+            for layer in layers {
+                let key = match layer {
+                    Some(layer) => format!("plain/{layer}/{point}"),
+                    None => format!("plain/{point}"),
+                };
+                let mut got = capture.get(point, layer).unwrap().clone();
+                let mut expected = fixture.golden(&key).clone();
+                if point == Point::PostMaskAttnWeights {
+                    let masked = expected.le(-1e30).unwrap();
+                    assert_eq!(difference(&got.le(-1e30).unwrap(), &masked), 0.0, "{case}: {key} masks other places");
+                    let zero = expected.zeros_like().unwrap();
+                    got = masked.where_cond(&zero, &got).unwrap();
+                    expected = masked.where_cond(&zero, &expected).unwrap();
+                }
+                close(case, &key, &got, &expected);
+                largest = largest.max(difference(&got, &expected));
+            }
+        }
+    }
+    println!("largest difference at a point of a plain pass: {largest:e}");
+}
+
+#[test]
+fn a_hook_at_every_point_reaches_the_logits() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        for point in points(&fixture).into_iter().filter(|point| *point != Point::UnreducedLoss) {
+            let mut hooks = Hooks::new();
+            hooks
+                .bind(point.name(), Layers::All, |site, x| {
+                    if !site.point.name().ends_with("-scale") {
+                        return Ok(Some(flip(x)));
+                    }
+                    let n = x.dim(1)? as u32;
+                    let factor = (Tensor::arange(0u32, n, &Device::Cpu)?.to_dtype(DType::F32)? / 8.0)?;
+                    Ok(Some(x.broadcast_mul(&(factor + 1.0)?.reshape((1, (), 1))?)?))
+                })
+                .unwrap();
+            let logits = run(&fixture, &mut hooks).logits.unwrap();
+            let last = logits.narrow(1, logits.dim(1).unwrap() - 1, 1).unwrap().squeeze(1).unwrap();
+            let key = format!("changed/{point}");
+            close(case, &key, &last, fixture.golden(&key));
+        }
+    }
+}
+
+#[test]
+fn a_change_of_the_unreduced_loss_reaches_the_loss() {
+    let fixture = Fixture::load("opt");
+    let mut hooks = Hooks::new();
+    hooks.bind("unreduced-loss", Layers::All, |_, x| Ok(Some((x.zeros_like()? + 3.0)?))).unwrap();
+    let output = run(&fixture, &mut hooks);
+    assert_eq!(output.loss.unwrap().to_scalar::<f32>().unwrap(), 3.0);
+}
+
+#[test]
+fn attention_without_the_mask() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let kept = std::cell::RefCell::new(None);
+        let mut hooks = Hooks::new();
+        hooks
+            .bind("pre-mask-attn-weights", Layers::All, |_, x| {
+                *kept.borrow_mut() = Some(x.clone());
+                Ok(None)
+            })
+            .unwrap()
+            .bind("post-mask-attn-weights", Layers::All, |_, _| Ok(kept.borrow_mut().take()))
+            .unwrap();
+        let logits = run(&fixture, &mut hooks).logits.unwrap();
+        drop(hooks);
+        close(case, "bidirectional", &logits, fixture.golden("bidirectional"));
+    }
+}
+
+#[test]
+fn one_head_ablated() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let mut hooks = Hooks::new();
+        hooks
+            .bind("attn-weighted-values", Layers::one(-1), |_, x| {
+                let zero = x.narrow(1, 1, 1)?.zeros_like()?;
+                let rest = x.narrow(1, 2, x.dim(1)? - 2)?;
+                Ok(Some(Tensor::cat(&[&x.narrow(1, 0, 1)?, &zero, &rest], 1)?))
+            })
+            .unwrap();
+        let logits = run(&fixture, &mut hooks).logits.unwrap();
+        close(case, "ablate_head_1_last_layer", &logits, fixture.golden("ablate_head_1_last_layer"));
+    }
+}
+
+#[test]
+fn the_logit_lens() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let mut capture = Capture::new([Point::PostMlp], Layers::All);
+        run(&fixture, &mut capture);
+        for layer in 0..fixture.layers() {
+            let stream = capture.get(Point::PostMlp, Some(layer)).unwrap();
+            let key = format!("logit_lens/{layer}");
+            let lens = fixture.decoder.unembed(&fixture.decoder.final_norm(stream).unwrap()).unwrap();
+            close(case, &key, &lens, fixture.golden(&key));
+
+            let mut hooks = Hooks::new();
+            hooks.bind("post-mlp", Layers::one(-1), |_, _| Ok(Some(stream.clone()))).unwrap();
+            let patched = run(&fixture, &mut hooks).logits.unwrap();
+            close(case, &key, &patched, fixture.golden(&key));
+        }
+    }
+}
+
+#[test]
+fn padding_on_either_side() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        for side in ["left", "right"] {
+            let golden = |what: &str| fixture.golden(&format!("padded_{side}/{what}"));
+            let input = Input::new(golden("ids"), Some(golden("mask"))).unwrap();
+            let logits = fixture.decoder.logits(&input).unwrap();
+            let real = golden("mask").to_dtype(DType::F32).unwrap().unsqueeze(2).unwrap();
+            let masked = |t: &Tensor| t.broadcast_mul(&real).unwrap();
+            close(case, &format!("padded_{side}"), &masked(&logits), &masked(golden("logits")));
+
+            let last = Options { logits: Logits::Last, ..Options::default() };
+            let last = fixture.decoder.forward(&input, &last, &mut Unobserved).unwrap().logits.unwrap();
+            for (row, position) in [11, if side == "left" { 11 } else { 8 }].into_iter().enumerate() {
+                let expected = logits.narrow(0, row, 1).unwrap().narrow(1, position, 1).unwrap();
+                close(case, "last", &last.narrow(0, row, 1).unwrap(), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_loss_does_not_depend_on_the_padding_side() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let options = Options { loss: true, ..Options::default() };
+        let loss = |input: &Input| {
+            let output = fixture.decoder.forward(input, &options, &mut Unobserved).unwrap();
+            output.loss.unwrap().to_scalar::<f32>().unwrap()
+        };
+        let [left, right] = ["left", "right"].map(|side| {
+            let golden = |what: &str| fixture.golden(&format!("padded_{side}/{what}"));
+            loss(&Input::new(golden("ids"), Some(golden("mask"))).unwrap())
+        });
+        assert!((left - right).abs() < 1e-5, "{case}: {left} {right}");
+        // The mean over all 11 + 8 real targets of both rows.
+        let ids = fixture.golden("ids");
+        let full = loss(&Input::new(&ids.narrow(0, 0, 1).unwrap(), None).unwrap());
+        let short = loss(&Input::new(&ids.narrow(0, 1, 1).unwrap().narrow(1, 0, 9).unwrap(), None).unwrap());
+        assert!((left - (full * 11.0 + short * 8.0) / 19.0).abs() < 1e-5, "{case}: {left} {full} {short}");
+    }
+}

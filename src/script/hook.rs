@@ -1,11 +1,10 @@
 //! `hook(name, fn, #{layers})`: a script's function bound to a hook point, and what calls it during a pass.
 
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use candle_core::Tensor;
-use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, ExclusiveRange, FnPtr, InclusiveRange, Map, NativeCallContext, Position,
-};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
 
 use super::context::Context;
 use super::error::ScriptResult;
@@ -26,6 +25,8 @@ struct Bound {
     named: Named,
     layers: Layers,
     function: FnPtr,
+    /// Where `hook()` was called.
+    position: Position,
     /// The functions that were in sight where it was bound.
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     surroundings: rhai::NativeCallContextStore,
@@ -42,17 +43,14 @@ impl Hook {
         let layers = named.layers(asked)?;
         check_arity(context, name, &function)?;
         unshare_models(&mut function);
+        let position = context.call_position();
         #[allow(deprecated)]
         let surroundings = context.store_data();
-        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, surroundings })))
+        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings })))
     }
 
     pub fn named(&self) -> &Named {
         &self.0.named
-    }
-
-    fn position(&self) -> Position {
-        self.0.surroundings.pos
     }
 
     fn call(&self, engine: &Engine, x: &Handle, ctx: &Context) -> ScriptResult<Dynamic> {
@@ -100,10 +98,10 @@ pub fn layers(value: &Dynamic) -> Result<Layers> {
         }
         return Ok(Layers::Some(list));
     }
-    if let Some(range) = value.read_lock::<ExclusiveRange>() {
+    if let Some(range) = value.read_lock::<Range<i64>>() {
         return Ok(Layers::Range(range.start, range.end));
     }
-    if let Some(range) = value.read_lock::<InclusiveRange>() {
+    if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
         let end = if *range.end() == -1 { i64::MAX } else { range.end() + 1 };
         return Ok(Layers::Range(*range.start(), end));
     }
@@ -147,7 +145,7 @@ impl<'a> Script<'a> {
             let error = error!("the hook at {place} must return a tensor {shape:?} or nothing, and returned {came}");
             let error: Box<EvalAltResult> = error.into();
             let mut error = *error;
-            error.set_position(hook.position());
+            error.set_position(hook.0.position);
             Box::new(error)
         };
         let what = describe(&returned);

@@ -10,29 +10,22 @@ use super::context::{Context, Serving};
 use super::error::ScriptResult;
 use super::hook::{Script, layers, point_names};
 use super::options::Options;
+use super::session::Settings;
 use super::tensor::Handle;
 use super::tokens;
 use crate::checkpoint::{Checkpoint, Open};
 use crate::hook::{Capture, Chain, Layers, Named, Observer, Point, Site, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
-use crate::tensor::{Value, device, dtype};
+use crate::tensor::dtype::Kind;
+use crate::tensor::{Value, device};
 use crate::{Error, Result, bail, error};
 
 /// How deep passes may nest, each started by a hook of the one around it.
 const DEEPEST: usize = 16;
 
-/// What the command line says about models: it wins over the script.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    pub model: Option<String>,
-    pub device: Option<String>,
-    pub dtype: Option<String>,
-    pub offline: bool,
-}
-
 /// The models of this process, each loaded once.
 pub struct Models {
-    overrides: Overrides,
+    settings: Settings,
     loaded: RefCell<Vec<(Key, Model)>>,
     depth: Cell<usize>,
 }
@@ -57,8 +50,9 @@ pub struct Loaded {
 }
 
 impl Models {
-    pub fn new(overrides: Overrides) -> Self {
-        Self { overrides, loaded: RefCell::default(), depth: Cell::new(0) }
+    /// What the command line says about models wins over what the script says.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, loaded: RefCell::default(), depth: Cell::new(0) }
     }
 
     /// Every model loaded so far, in order.
@@ -69,14 +63,14 @@ impl Models {
     fn load(&self, id: &str, options: Map) -> Result<Model> {
         let options = Options::new("model", options, &["device", "dtype", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
-        let id = self.overrides.model.clone().unwrap_or_else(|| id.to_owned());
-        let wanted_device = self.overrides.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
-        let wanted_dtype = self.overrides.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
+        let id = self.settings.model.clone().unwrap_or_else(|| id.to_owned());
+        let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
+        let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
         if let Some((_, model)) = self.loaded.borrow().iter().find(|(known, _)| *known == key) {
             return Ok(model.clone());
         }
-        let model = Model::open(&key, self.overrides.offline)?;
+        let model = Model::open(&key, self.settings.offline)?;
         self.loaded.borrow_mut().push((key, model.clone()));
         Ok(model)
     }
@@ -357,7 +351,7 @@ pub fn install(engine: &mut Engine, models: &Rc<Models>) {
     engine.register_get("config", |m: &mut Model| m.loaded().config.clone());
     engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
     engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));
-    engine.register_get("dtype", |m: &mut Model| dtype::name(m.loaded().decoder.dtype()));
+    engine.register_get("dtype", |m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());
     engine.register_fn("to_string", show);
     engine.register_fn("to_debug", show);
     install_passes(engine, models);
@@ -368,7 +362,7 @@ pub fn install(engine: &mut Engine, models: &Rc<Models>) {
 
 fn show(m: &mut Model) -> String {
     let (loaded, spec) = (m.loaded(), m.loaded().decoder.spec());
-    let dtype = dtype::name(loaded.decoder.dtype());
+    let dtype = Kind::from_candle(loaded.decoder.dtype()).name();
     let device = device::name(loaded.decoder.device());
     format!(
         "model {} ({}, {} layers of {}, {dtype} on {device})",

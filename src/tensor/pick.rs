@@ -158,7 +158,7 @@ pub fn masked_fill(value: &Value, mask: &Value, fill: Operand) -> Result<Value> 
         number.check_holds(Kind::of(value))?;
     }
     let mask = super::device::transfer(mask, value.device())?;
-    choose(&mask, value, &fill.value(Kind::of(value), value.device())?)
+    choose(&mask, &fill.value(Kind::of(value), value.device())?, value)
 }
 
 /// `a` where `condition` is true, else `b`, all three broadcast.

@@ -10,10 +10,10 @@ const SMALL: usize = 32;
 /// How many elements of a large tensor are shown.
 const SHOWN: usize = 6;
 
-/// `[2] f32 cpu: [1.0, 2.0]`, or for a large tensor
-/// `[64, 64] f32 cpu: mean 0.01, std 0.99, min -3.2, max 3.5: [0.1, -1.2, 0.3, 0.4, 0.5, -0.6, …]`.
+/// `tensor [2] f32 cpu: [1.0, 2.0]`, or for a large tensor
+/// `tensor [64, 64] f32 cpu: mean 0.01, std 0.99, min -3.2, max 3.5: [0.1, -1.2, 0.3, 0.4, 0.5, -0.6, …]`.
 pub fn summary(value: &Value) -> Result<String> {
-    let head = format!("{:?} {} {}", value.dims(), value.dtype_name(), device::name(value.device()));
+    let head = format!("tensor {:?} {} {}", value.dims(), value.dtype_name(), device::name(value.device()));
     if value.numel() == 0 {
         return Ok(format!("{head}: empty"));
     }

@@ -1,1 +1,2 @@
 //! Drives the real binary and the library, one module a subject.
+mod reference;

@@ -3,6 +3,18 @@
 //!
 //! Where the contract is silent, PyTorch decides what a name means.
 
+pub mod arithmetic;
+pub mod comparison;
+pub mod complex;
+pub mod device;
+pub mod dims;
+pub mod dtype;
+pub mod function;
+mod integer;
+pub mod kernel;
+pub mod operand;
 pub mod value;
 
+pub use dtype::Kind;
+pub use operand::{Number, Operand};
 pub use value::{Complex, Value};

@@ -19,6 +19,8 @@ pub struct Handle(Rc<RefCell<Slot>>);
 struct Slot {
     value: Value,
     lease: Rc<Lease>,
+    /// Of a padded batch of token ids: which are real.
+    mask: Option<Handle>,
 }
 
 /// Held by every value that shares one storage.
@@ -31,7 +33,7 @@ struct Lease {
 impl Handle {
     /// A value in storage that nothing else holds.
     pub fn fresh(value: Value) -> Self {
-        Self(Rc::new(RefCell::new(Slot { value, lease: Rc::default() })))
+        Self(Rc::new(RefCell::new(Slot { value, lease: Rc::default(), mask: None })))
     }
 
     /// A value whose storage someone outside the script holds: a hook's input, a weight.
@@ -49,7 +51,7 @@ impl Handle {
             let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
             shares.then(|| slot.lease.clone())
         });
-        Self(Rc::new(RefCell::new(Slot { value, lease: lease.unwrap_or_default() })))
+        Self(Rc::new(RefCell::new(Slot { value, lease: lease.unwrap_or_default(), mask: None })))
     }
 
     pub fn value(&self) -> Ref<'_, Value> {
@@ -73,6 +75,17 @@ impl Handle {
             slot.lease = Rc::default();
         }
         write(&slot.value)
+    }
+
+    /// The same token ids, carrying the mask of those that are real.
+    pub fn with_mask(self, mask: Handle) -> Self {
+        self.0.borrow_mut().mask = Some(mask);
+        self
+    }
+
+    /// The mask that a padded batch of token ids carries.
+    pub fn mask(&self) -> Option<Handle> {
+        self.0.borrow().mask.clone()
     }
 
     /// Whether both are handles of the same tensor.

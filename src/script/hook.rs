@@ -1,0 +1,245 @@
+//! `hook(name, fn, #{layers})`: a script's function bound to a hook point, and what calls it during a pass.
+
+use std::ops::{Range, RangeInclusive};
+use std::rc::Rc;
+
+use candle_core::Tensor;
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
+
+use super::context::Context;
+use super::error::ScriptResult;
+use super::model::Model;
+use super::options::{Options, describe, ints};
+use super::tensor::Handle;
+use crate::hook::{Layers, Named, Observer, Site, SiteSet};
+use crate::tensor::Value;
+use crate::{Error, Result, bail, error};
+
+/// A function bound to a point. It keeps the code that it was made with, so that it outlives its script.
+#[derive(Clone)]
+pub struct Hook(Rc<Bound>);
+
+struct Bound {
+    /// As the script wrote it.
+    name: String,
+    named: Named,
+    layers: Layers,
+    function: FnPtr,
+    /// Where `hook()` was called.
+    position: Position,
+    /// The functions that were in sight where it was bound.
+    #[allow(deprecated)] // Rhai's word for "may change in the future".
+    surroundings: rhai::NativeCallContextStore,
+}
+
+impl Hook {
+    fn bind(context: &NativeCallContext, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
+        let options = Options::new("hook", options, &["layers"])?;
+        let named = Named::parse(name)?;
+        let asked = match options.get("layers") {
+            Some(value) => layers(&value)?,
+            None => Layers::All,
+        };
+        let layers = named.layers(asked)?;
+        check_arity(context, name, &function)?;
+        unshare_models(&mut function);
+        let position = context.call_position();
+        #[allow(deprecated)]
+        let surroundings = context.store_data();
+        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings })))
+    }
+
+    pub fn named(&self) -> &Named {
+        &self.0.named
+    }
+
+    fn call(&self, engine: &Engine, x: &Handle, ctx: &Context) -> ScriptResult<Dynamic> {
+        #[allow(deprecated)]
+        let context = self.0.surroundings.create_context(engine);
+        self.0.function.call_raw(&context, None, [Dynamic::from(x.clone()), Dynamic::from(ctx.clone())])
+    }
+}
+
+/// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a position.
+fn check_arity(context: &NativeCallContext, point: &str, function: &FnPtr) -> Result<()> {
+    let name = function.fn_name();
+    let arities: Vec<usize> = context
+        .iter_namespaces()
+        .flat_map(|module| module.iter_script_fn_info())
+        .filter(|(_, _, defined, ..)| *defined == name)
+        .map(|(_, _, _, parameters, _)| parameters.saturating_sub(function.curry().len()))
+        .collect();
+    if arities.contains(&2) {
+        return Ok(());
+    }
+    let what = if function.is_anonymous() { "the closure".to_owned() } else { format!("{name}") };
+    let error = match arities.first() {
+        Some(found) => error!("a hook takes two parameters, x and ctx, and {what} at {point} takes {found}"),
+        None => error!("there is no function {name} in this script to bind at {point}"),
+    };
+    Err(error.help("as in |x, ctx| x * 2.0"))
+}
+
+/// A variable that a closure captures is shared, and Rhai locks a shared value while a method on it runs: a hook that
+/// uses the model during `m.forward(…)` would find it locked. A model is a handle, so a clone serves as well.
+fn unshare_models(function: &mut FnPtr) {
+    for captured in function.iter_curry_mut() {
+        if captured.is_shared() && captured.read_lock::<Model>().is_some() {
+            *captured = captured.flatten_clone();
+        }
+    }
+}
+
+/// The layers option: `3`, `[0, 2]`, `4..8` or `-1`.
+pub fn layers(value: &Dynamic) -> Result<Layers> {
+    if let Some(list) = ints(value) {
+        if list.is_empty() {
+            bail!("layers is an empty array: the hook would never run");
+        }
+        return Ok(Layers::Some(list));
+    }
+    if let Some(range) = value.read_lock::<Range<i64>>() {
+        return Ok(Layers::Range(range.start, range.end));
+    }
+    if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
+        let end = if *range.end() == -1 { i64::MAX } else { range.end() + 1 };
+        return Ok(Layers::Range(*range.start(), end));
+    }
+    Err(error!("layers must be a layer, an array of them or a range, not {}", describe(value))
+        .help("as in #{layers: 3}, #{layers: [0, 2]}, #{layers: 4..8} or #{layers: -1}"))
+}
+
+/// Calls a context's hooks during one pass.
+pub struct Script<'a> {
+    engine: &'a Engine,
+    context: &'a Context,
+    /// Where each hook fires.
+    sites: Vec<SiteSet>,
+    family: &'static str,
+    rotary: bool,
+    /// The script's own error, with its position: the pass between can't carry it.
+    failure: Option<Box<EvalAltResult>>,
+}
+
+impl<'a> Script<'a> {
+    pub fn new(engine: &'a Engine, context: &'a Context, family: &'static str, rotary: bool) -> Self {
+        Self { engine, context, sites: Vec::new(), family, rotary, failure: None }
+    }
+
+    /// What to report for a pass that failed with `error`.
+    pub fn failure(self, error: Error) -> Box<EvalAltResult> {
+        self.failure.unwrap_or_else(|| error.into())
+    }
+
+    fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
+        let returned = hook.call(self.engine, x, self.context)?;
+        if returned.is_unit() {
+            return Ok(None);
+        }
+        let shape = x.value().dims().to_vec();
+        let wrong = |came: String| {
+            let place = match site.layer {
+                Some(layer) => format!("{}, layer {layer},", hook.0.name),
+                None => hook.0.name.clone(),
+            };
+            let error = error!("the hook at {place} must return a tensor {shape:?} or nothing, and returned {came}");
+            let error: Box<EvalAltResult> = error.into();
+            let mut error = *error;
+            error.set_position(hook.0.position);
+            Box::new(error)
+        };
+        let what = describe(&returned);
+        let Some(handle) = returned.try_cast::<Handle>() else { return Err(wrong(what)) };
+        let value = handle.lend();
+        match &value {
+            Value::Complex(_) => Err(wrong(format!("{what}: take .real first"))),
+            Value::Real(t) | Value::Bool(t) if t.dims() != shape => Err(wrong(what)),
+            _ => Ok(Some(value)),
+        }
+    }
+}
+
+impl Observer for Script<'_> {
+    fn sites(&mut self, layers: usize) -> Result<SiteSet> {
+        let mut all = SiteSet::new(layers);
+        self.sites.clear();
+        for hook in self.context.hooks() {
+            let bound = hook.named().check_family(self.family, self.rotary);
+            match bound.and_then(|()| hook.named().sites(&hook.0.layers, layers)) {
+                Ok(sites) => {
+                    all.union(&sites);
+                    self.sites.push(sites);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
+        self.context.set_reserved("point", site.point.name().into());
+        match site.layer {
+            Some(layer) => self.context.set_reserved("layer", (layer as i64).into()),
+            None => self.context.clear_reserved("layer"),
+        }
+        let mut stands = Handle::lent(x.clone());
+        let mut changed = false;
+        for (hook, sites) in self.context.hooks().iter().zip(&self.sites) {
+            if !sites.contains(site) {
+                continue;
+            }
+            match self.run(hook, site, &stands) {
+                Ok(Some(value)) => {
+                    stands = Handle::lent(value);
+                    changed = true;
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    let sentence = failure.to_string();
+                    self.failure = Some(failure);
+                    bail!("{sentence}");
+                }
+            }
+        }
+        // What a hook wrote into x in place counts, as what it returns does.
+        let left = stands.lend();
+        let left = left.real("a hook")?;
+        Ok((changed || !is_same_storage(left, x)).then(|| left.clone()))
+    }
+}
+
+fn is_same_storage(a: &Tensor, b: &Tensor) -> bool {
+    Value::Real(a.clone()).addresses() == Value::Real(b.clone()).addresses()
+}
+
+pub fn install(engine: &mut Engine) {
+    engine.register_type_with_name::<Hook>("hook");
+    engine.register_fn("hook", |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
+        Ok(Hook::bind(&context, name, function, Map::new())?)
+    });
+    engine.register_fn(
+        "hook",
+        |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
+            Ok(Hook::bind(&context, name, function, options)?)
+        },
+    );
+    let show = |hook: &mut Hook| match hook.0.layers {
+        Layers::All => format!("hook({:?})", hook.0.name),
+        _ => format!("hook({:?}, {:?})", hook.0.name, hook.0.layers),
+    };
+    engine.register_fn("to_string", show);
+    engine.register_fn("to_debug", show);
+}
+
+/// The points of `capture`: one name, or an array of them.
+pub fn point_names(value: &Dynamic) -> Result<Vec<String>> {
+    let name = |value: &Dynamic| value.clone().into_string().ok();
+    if let Some(one) = name(value) {
+        return Ok(vec![one]);
+    }
+    let list = value.read_lock::<Array>().and_then(|list| list.iter().map(name).collect::<Option<Vec<_>>>());
+    match list {
+        Some(list) if !list.is_empty() => Ok(list),
+        _ => bail!("capture takes a point's name or an array of them, not {}", describe(value)),
+    }
+}

@@ -1,0 +1,100 @@
+//! Devices by name, parsed in this one place: for `--device`, `model(…, #{device})`, `zeros(…, #{device})`, `.to(…)`.
+
+use std::sync::Mutex;
+
+use candle_core::{Device, DeviceLocation, Tensor, utils};
+
+use crate::{Result, bail, error};
+
+/// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix their tensors.
+static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
+
+/// The device called `cpu`, `cuda`, `cuda:1`, `metal` or `metal:1`.
+///
+/// # Errors
+/// A name that is none of these, or a device that is not there.
+pub fn parse(name: &str) -> Result<Device> {
+    let (family, ordinal) = match name.split_once(':') {
+        None => (name, 0),
+        Some((family, digits)) => match digits.parse::<usize>() {
+            Ok(ordinal) => (family, ordinal),
+            Err(_) => return Err(unknown(name)),
+        },
+    };
+    let (location, built) = match family {
+        "cpu" if ordinal == 0 => return Ok(Device::Cpu),
+        "cuda" => (DeviceLocation::Cuda { gpu_id: ordinal }, utils::cuda_is_available()),
+        "metal" => (DeviceLocation::Metal { gpu_id: ordinal }, utils::metal_is_available()),
+        _ => return Err(unknown(name)),
+    };
+    if !built {
+        return Err(error!("{name} cannot be used: this precompute was built without {family}")
+            .help(format!("use \"cpu\", or build with --features {family}")));
+    }
+    open(name, location)
+}
+
+/// Whether `name` has the form of a device's name, there or not.
+pub fn is_device(name: &str) -> bool {
+    matches!(name.split(':').next(), Some("cpu" | "cuda" | "metal"))
+}
+
+/// The device's name, as [`parse`] reads it.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".into(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// The tensor on `device`, itself where it is there already. Only its own elements travel: candle would take along the
+/// whole storage that a view looks into.
+pub fn transfer(tensor: &Tensor, device: &Device) -> Result<Tensor> {
+    if tensor.device().same_device(device) {
+        return Ok(tensor.clone());
+    }
+    Ok(tensor.force_contiguous()?.to_device(device)?)
+}
+
+fn open(name: &str, location: DeviceLocation) -> Result<Device> {
+    let mut open = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(device) = open.iter().find(|device| device.location() == location) {
+        return Ok(device.clone());
+    }
+    let device = match location {
+        DeviceLocation::Cpu => Ok(Device::Cpu),
+        DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id),
+        DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id),
+    };
+    match device {
+        Ok(device) => {
+            open.push(device.clone());
+            Ok(device)
+        }
+        Err(cause) => bail!("{name} cannot be used: {}", crate::Error::from(cause).message()),
+    }
+}
+
+fn unknown(name: &str) -> crate::Error {
+    error!("there is no device {name:?}").help("devices are cpu, cuda, cuda:1, metal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_one_sentence() {
+        assert_eq!(name(&parse("cpu").unwrap()), "cpu");
+        for wrong in ["gpu", "cuda:x", "cpu:1", "", "cuda:-1"] {
+            assert_eq!(parse(wrong).unwrap_err().message(), format!("there is no device {wrong:?}"));
+        }
+        if !utils::cuda_is_available() {
+            assert_eq!(
+                parse("cuda:1").unwrap_err().message(),
+                "cuda:1 cannot be used: this precompute was built without cuda"
+            );
+        }
+    }
+}

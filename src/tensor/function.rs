@@ -1,0 +1,202 @@
+//! Functions of each element: `exp`, `gelu`, `floor`, ….
+//!
+//! On the CPU they are worked out in double precision and rounded once, in parallel; elsewhere by the device's kernels.
+
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
+
+use candle_core::{Tensor, cpu::erf::erf_f64};
+
+use super::integer::Integer;
+use super::{Kind, Value, complex, dtype, kernel};
+use crate::{Result, error};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    Exp,
+    Log,
+    Log2,
+    Sqrt,
+    Rsqrt,
+    Sin,
+    Cos,
+    Tanh,
+    Sigmoid,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Erf,
+}
+
+impl Function {
+    pub const ALL: [(&'static str, Function); 12] = [
+        ("exp", Function::Exp),
+        ("log", Function::Log),
+        ("log2", Function::Log2),
+        ("sqrt", Function::Sqrt),
+        ("rsqrt", Function::Rsqrt),
+        ("sin", Function::Sin),
+        ("cos", Function::Cos),
+        ("tanh", Function::Tanh),
+        ("sigmoid", Function::Sigmoid),
+        ("gelu", Function::Gelu),
+        ("silu", Function::Silu),
+        ("erf", Function::Erf),
+    ];
+
+    /// The function of each element; integers and bools become f32.
+    ///
+    /// # Errors
+    /// A complex tensor.
+    pub fn apply(self, value: &Value) -> Result<Value> {
+        let float = dtype::cast(value, Kind::of(value).to_float())?;
+        let tensor = float.real("this function")?;
+        Ok(Value::Real(if tensor.device().is_cpu() {
+            kernel::map_float(tensor, self.of_number())?
+        } else {
+            self.on_device(tensor)?
+        }))
+    }
+
+    fn of_number(self) -> fn(f64) -> f64 {
+        match self {
+            Function::Exp => f64::exp,
+            Function::Log => f64::ln,
+            Function::Log2 => f64::log2,
+            Function::Sqrt => f64::sqrt,
+            Function::Rsqrt => |x| x.sqrt().recip(),
+            Function::Sin => f64::sin,
+            Function::Cos => f64::cos,
+            Function::Tanh => f64::tanh,
+            Function::Sigmoid => sigmoid,
+            Function::Gelu => |x| 0.5 * x * (1.0 + erf_f64(x * FRAC_1_SQRT_2)),
+            Function::GeluTanh => {
+                |x| 0.5 * x * (1.0 + (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044715 * x * x * x)).tanh())
+            }
+            Function::Silu => |x| x * sigmoid(x),
+            Function::Erf => erf_f64,
+        }
+    }
+
+    fn on_device(self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Function::Exp => x.exp(),
+            Function::Log => x.log(),
+            Function::Log2 => x.log()?.affine(LN_2.recip(), 0.0),
+            Function::Sqrt => x.sqrt(),
+            Function::Rsqrt => x.sqrt()?.recip(),
+            Function::Sin => x.sin(),
+            Function::Cos => x.cos(),
+            Function::Tanh => x.tanh(),
+            Function::Sigmoid => x.neg()?.exp()?.affine(1.0, 1.0)?.recip(),
+            Function::Gelu => x.gelu_erf(),
+            Function::GeluTanh => x.gelu(),
+            Function::Silu => x.silu(),
+            Function::Erf => x.erf(),
+        }
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    (1.0 + (-x).exp()).recip()
+}
+
+/// Functions whose result is of the argument's own dtype, integers included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shaping {
+    Relu,
+    Floor,
+    Ceil,
+    /// To the nearest integer, halves to the even one.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
+}
+
+impl Shaping {
+    pub const ALL: [(&'static str, Shaping); 5] = [
+        ("relu", Shaping::Relu),
+        ("floor", Shaping::Floor),
+        ("ceil", Shaping::Ceil),
+        ("round", Shaping::Round),
+        ("sign", Shaping::Sign),
+    ];
+
+    /// # Errors
+    /// A complex or (but for `sign`) a bool tensor.
+    pub fn apply(self, value: &Value) -> Result<Value> {
+        let name = Shaping::ALL.iter().find(|(_, f)| *f == self).map_or("", |(name, _)| name);
+        let kind = Kind::of(value);
+        let tensor = value.real(name)?;
+        Ok(match kind {
+            Kind::Bool if self == Shaping::Sign => value.clone(),
+            Kind::Bool => return Err(no_bool(name)),
+            Kind::U8 | Kind::U32 | Kind::I64 => Value::Real(match (self, kind) {
+                (Shaping::Relu, Kind::I64) => kernel::map(tensor, |x: i64| x.max(0))?,
+                (Shaping::Sign, Kind::I64) => kernel::map(tensor, <i64 as Integer>::sign)?,
+                (Shaping::Sign, Kind::U32) => kernel::map(tensor, <u32 as Integer>::sign)?,
+                (Shaping::Sign, Kind::U8) => kernel::map(tensor, <u8 as Integer>::sign)?,
+                _ => tensor.clone(),
+            }),
+            _ if tensor.device().is_cpu() => Value::Real(kernel::map_float(tensor, self.of_number())?),
+            _ => Value::Real(self.on_device(tensor)?),
+        })
+    }
+
+    fn on_device(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Shaping::Relu => x.relu()?,
+            Shaping::Floor => x.floor()?,
+            Shaping::Ceil => x.ceil()?,
+            Shaping::Sign => x.sign()?,
+            // candle's rounds halves away from zero.
+            Shaping::Round => kernel::map_float(x, self.of_number())?,
+        })
+    }
+
+    fn of_number(self) -> fn(f64) -> f64 {
+        match self {
+            Shaping::Relu => |x| if x < 0.0 { 0.0 } else { x },
+            Shaping::Floor => f64::floor,
+            Shaping::Ceil => f64::ceil,
+            Shaping::Round => f64::round_ties_even,
+            Shaping::Sign => |x| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
+        }
+    }
+}
+
+/// The distance from 0, of real and complex numbers.
+///
+/// # Errors
+/// A bool tensor.
+pub fn abs(value: &Value) -> Result<Value> {
+    Ok(Value::Real(match (value, Kind::of(value)) {
+        (Value::Complex(c), _) => complex::modulus(c)?,
+        (Value::Bool(_), _) => return Err(no_bool("abs")),
+        (Value::Real(t), Kind::I64) => kernel::map(t, <i64 as Integer>::abs)?,
+        (Value::Real(t), Kind::U8 | Kind::U32) => t.clone(),
+        (Value::Real(t), _) => t.abs()?,
+    }))
+}
+
+fn no_bool(name: &str) -> crate::Error {
+    error!("{name} has no meaning for a bool tensor").help("convert it first, with .to(\"f32\")")
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_devices_kernels_agree_with_double_precision() {
+        let x = Tensor::new(&[-3f64, -0.5, 0.0, 1e-3, 0.7, 4.0], &Device::Cpu).unwrap();
+        for (name, function) in Function::ALL.into_iter().chain([("gelu tanh", Function::GeluTanh)]) {
+            let here = kernel::map_float(&x, function.of_number()).unwrap().to_vec1::<f64>().unwrap();
+            let there = function.on_device(&x).unwrap().to_vec1::<f64>().unwrap();
+            for (a, b) in here.iter().zip(&there) {
+                assert!(a == b || (a - b).abs() < 1e-9 || (a.is_nan() && b.is_nan()), "{name}: {a} and {b}");
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use rhai::{Engine, EvalAltResult, Position};
 
 use super::error::INTERRUPTED;
 use super::explain::explain;
-use super::source::Sources;
+use super::source::{Source, Sources};
 use crate::Error;
 
 /// Callers shown below an error, the nearest first.
@@ -22,7 +22,7 @@ pub struct Failure {
     message: String,
     help: Option<String>,
     place: Option<Place>,
-    /// `function` or nothing, and where it was called.
+    /// Functions (a closure has no name), and where each was called.
     trail: Vec<(Option<String>, Place)>,
 }
 
@@ -54,7 +54,8 @@ impl Failure {
     /// From an error that evaluating or compiling the script called `id` ended with.
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
-        let place = place(sources, &file, base.position());
+        let source = sources.get(&file);
+        let place = place(sources, &file, position(base, source.as_deref()));
         let function = frames.first().and_then(|frame| frame.function.clone());
         let mut trail: Vec<(Option<String>, Place)> = Vec::new();
         for frame in frames {
@@ -64,7 +65,6 @@ impl Failure {
                 trail.push((frame.function, at));
             }
         }
-        let source = sources.get(&file);
         let explained = explain(engine, sources, source.as_deref(), place.as_ref(), function.as_deref(), base);
         let kind = match base {
             EvalAltResult::ErrorTerminated(token, _) if token.to_string() == INTERRUPTED => Kind::Interrupted,
@@ -147,11 +147,31 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     }
 }
 
+/// Where the innermost error is. Rhai does not say it of two uses of one captured value in a call, only which function
+/// is called.
+fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
+    if let (EvalAltResult::ErrorDataRace(what, Position::NONE), Some(source)) = (base, source)
+        && let Some(function) = what.split('\'').nth(1)
+        && let Some([only]) = source.calls.get(function).map(Vec::as_slice)
+    {
+        return *only;
+    }
+    base.position()
+}
+
 fn place(sources: &Sources, file: &str, position: Position) -> Option<Place> {
     let line = position.line()?;
     let source = sources.get(file);
-    let text = source.as_ref().and_then(|source| source.line(line)).unwrap_or_default();
-    Some(Place { file: file.into(), line, column: position.position(), text: text.into() })
+    let text = source.as_ref().and_then(|source| source.line(line)).unwrap_or_default().to_owned();
+    let mut column = position.position();
+    if let Some(at) = column {
+        // A property that a context does not have is put at the dot.
+        let mut chars = text.chars().skip(at - 1);
+        if chars.next() == Some('.') && chars.next().is_some_and(char::is_alphabetic) {
+            column = Some(at + 1);
+        }
+    }
+    Some(Place { file: file.into(), line, column, text })
 }
 
 impl fmt::Display for Failure {
@@ -164,8 +184,8 @@ impl fmt::Display for Failure {
             write!(f, "\n{place}")?;
         }
         for (function, at) in self.trail.iter().take(TRAIL) {
-            let inside = function.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-            write!(f, "\n  called from {}{inside}", at.short())?;
+            let function = function.as_deref().unwrap_or("a closure");
+            write!(f, "\n  in {function}, called at {}", at.short())?;
         }
         if self.trail.len() > TRAIL {
             write!(f, "\n  and {} more calls", self.trail.len() - TRAIL)?;
@@ -192,6 +212,14 @@ impl Place {
         let rest = || self.text.chars().skip(self.column.unwrap_or(1) - 1);
         let word: String = rest().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if word.is_empty() { rest().take(1).collect() } else { word }
+    }
+
+    /// Whether `=` follows it: it is assigned to.
+    pub fn is_assigned(&self) -> bool {
+        let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
+        let after: String = self.text.chars().skip(skipped).collect();
+        let after = after.trim_start();
+        after.starts_with('=') && !after.starts_with("==")
     }
 
     /// Whether a `.` stands before it: a method or a property.

@@ -30,11 +30,14 @@ pub fn explain(
         ErrorRuntime(value, _) => thrown(value),
         ErrorParsing(kind, _) => syntax::explain(kind, place),
         ErrorFunctionNotFound(signature, _) => call(engine, sources, source, place, signature),
+        ErrorVariableNotFound(name, _) if place.is_some_and(Place::is_assigned) => {
+            error!("there is no variable {name} to assign to").help(format!("let {name} = … declares it"))
+        }
         ErrorVariableNotFound(name, _) => variable(engine, sources, source, function, name),
         ErrorDotExpr(message, _) => property(engine, sources, message),
         ErrorIndexingType(types, _) => indexing(types),
         ErrorModuleNotFound(name, _) => {
-            error!("no module is imported as {name}").help(format!("import \"lib/lens\" as {name};"))
+            error!("no module is imported as {name}").help(format!("import \"file\" as {name}; imports file.rhai"))
         }
         ErrorMismatchDataType(expected, found, _) | ErrorMismatchOutputType(expected, found, _) => {
             match (expected.as_str(), found.as_str()) {
@@ -50,9 +53,17 @@ pub fn explain(
         ErrorStringBounds(length, index, _) => {
             error!("index {index} is outside the string: it has {length} characters").help(range_of(*length))
         }
-        ErrorFor(_) => error!("for can't go through this value").help("an array, a range, a string or a tensor will do"),
-        ErrorDataRace(..) => error!("a value that a closure captured is used while a call on it is running")
-            .help("a closure captures the variable, not its value: give the closure a copy, as in let own = log;"),
+        ErrorFor(_) => {
+            error!("for can't go through this value").help("an array, a range, a string or a tensor will do")
+        }
+        ErrorDataRace(name, _) => {
+            let message = match name.split('\'').nth(1) {
+                Some(function) => format!("{function}(…) is called on a value that the closure given to it captured"),
+                None => format!("{name} is used by a closure while a call on it is running"),
+            };
+            Error::new(message)
+                .help("a closure captures the variable, not its value: give it a copy of its own, as in let own = log;")
+        }
         ErrorAssignmentToConstant(name, _) => {
             error!("{name} is a constant").help(format!("declare it with let {name} = … to change it"))
         }
@@ -105,13 +116,7 @@ fn call_name(name: &str) -> &str {
 }
 
 /// No function of that name takes these arguments.
-fn call(
-    engine: &Engine,
-    sources: &Sources,
-    source: Option<&Source>,
-    place: Option<&Place>,
-    signature: &str,
-) -> Error {
+fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Option<&Place>, signature: &str) -> Error {
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ")"));
     let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
     let arguments: Vec<&str> = arguments.split(", ").filter(|t| !t.is_empty()).map(word).collect();
@@ -170,7 +175,9 @@ fn operator(name: &str, arguments: &[&str]) -> Error {
         [left, right] => {
             let error = error!("there is no {name} between {} and {}", a(left), a(right));
             match (*left, *right) {
-                ("nothing", _) | (_, "nothing") => error.help("one side is (): a map gives it for a key that it does not have"),
+                ("nothing", _) | (_, "nothing") => {
+                    error.help("one side is (): a map gives it for a key that it does not have")
+                }
                 ("array", "int" | "float") | ("int" | "float", "array") => {
                     error.help("an array is a list of values: tensor(array) can be calculated with")
                 }
@@ -181,18 +188,13 @@ fn operator(name: &str, arguments: &[&str]) -> Error {
     }
 }
 
-fn variable(
-    engine: &Engine,
-    sources: &Sources,
-    source: Option<&Source>,
-    function: Option<&str>,
-    name: &str,
-) -> Error {
+fn variable(engine: &Engine, sources: &Sources, source: Option<&Source>, function: Option<&str>, name: &str) -> Error {
     let error = error!("there is no variable {name} here");
     let variables = source.map(|source| &source.variables);
     if let Some(function) = function.filter(|_| variables.is_some_and(|known| known.contains(name))) {
-        return error
-            .help(format!("a fn sees only its arguments: pass {name} to {function}, or make it a closure |…| {{ … }}"));
+        return error.help(format!(
+            "a fn sees only its arguments: pass {name} to {function}, or make it a closure |…| {{ … }}"
+        ));
     }
     if variables.is_some_and(|known| known.contains(name)) {
         return error.help(format!("{name} is declared elsewhere in this script, after this line or within a block"));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{AST, ASTNode, Stmt};
+use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 /// One script: its text, and the names that it defines.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Source {
     pub functions: Vec<(String, Vec<String>)>,
     /// Every variable that is declared anywhere in it, loop variables and parameters included.
     pub variables: BTreeSet<String>,
+    /// Where each function is called, by its name.
+    pub calls: BTreeMap<String, Vec<Position>>,
 }
 
 impl Source {
@@ -44,22 +46,25 @@ impl Sources {
             .collect();
         let mut variables: BTreeSet<String> =
             ast.iter_functions().flat_map(|f| f.params).filter(|p| !p.contains('$')).map(str::to_owned).collect();
+        let mut calls: BTreeMap<String, Vec<Position>> = BTreeMap::new();
         ast.walk(&mut |path| {
-            if let Some(ASTNode::Stmt(stmt)) = path.last() {
-                match stmt {
-                    Stmt::Var(declared, ..) => {
-                        variables.insert(declared.0.name.to_string());
-                    }
-                    Stmt::For(parts, _) => {
-                        variables.insert(parts.0.name.to_string());
-                        variables.extend(parts.1.as_ref().map(|counter| counter.name.to_string()));
-                    }
-                    _ => {}
+            match path.last() {
+                Some(ASTNode::Stmt(Stmt::Var(declared, ..))) => {
+                    variables.insert(declared.0.name.to_string());
                 }
+                Some(ASTNode::Stmt(Stmt::For(parts, _))) => {
+                    variables.insert(parts.0.name.to_string());
+                    variables.extend(parts.1.as_ref().map(|counter| counter.name.to_string()));
+                }
+                Some(
+                    ASTNode::Stmt(Stmt::FnCall(call, position))
+                    | ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position)),
+                ) => calls.entry(call.name.to_string()).or_default().push(*position),
+                _ => {}
             }
             true
         });
-        self.0.borrow_mut().insert(id.into(), Source { text, functions, variables }.into());
+        self.0.borrow_mut().insert(id.into(), Source { text, functions, variables, calls }.into());
     }
 
     pub fn get(&self, id: &str) -> Option<Rc<Source>> {

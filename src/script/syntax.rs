@@ -10,19 +10,23 @@ pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
     let token = place.map(Place::token).unwrap_or_default();
     match kind {
         UnexpectedEOF => error!("the script ends in the middle of something")
-            .help("a bracket, a brace, a quote or a comment is opened and not closed"),
+            .help("a bracket, a brace or a comment is opened and not closed"),
         BadInput(LexError::UnterminatedString) => {
             error!("this string is not closed").help("a text over several lines stands between backticks, `like this`")
         }
+        MissingToken(..) if token.is_empty() => explain(&UnexpectedEOF, place),
         MissingToken(expected, why) if expected == ";" => error!("a ; is missing before this: {why}"),
         MissingToken(expected, why) => error!("{expected} is expected here, {why}"),
         ExprExpected(what) => error!("{what} is expected here"),
-        VariableExpected if token == "[" || token == "#" || token == "(" => error!("a variable's name is expected here")
-            .help("Rhai does not take values apart: let pair = …; let a = pair[0];"),
+        VariableExpected if token == "[" || token == "#" || token == "(" => {
+            error!("a variable's name is expected here")
+                .help("Rhai does not take values apart: let pair = …; let a = pair[0];")
+        }
         VariableExpected => error!("a variable's name is expected here"),
         PropertyExpected => error!("a property's name is expected here"),
-        Reserved(word) if word == "eval" => {
-            error!("a script can't run text as code: eval is off").help("keep functions in a file of their own: import \"file\" as name;")
+        BadInput(LexError::ImproperSymbol(word, _)) if word == "eval" => {
+            error!("eval is off: a script can't run a text")
+                .help("functions that several scripts share go into a file: import \"file\" as name;")
         }
         Reserved(word) => error!("{word} is a word of the language and can't be used here"),
         AssignmentToConstant(name) if !name.is_empty() => {

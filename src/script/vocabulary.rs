@@ -50,6 +50,10 @@ impl Function {
 
 const GETTER: &str = "get$";
 
+/// Types of Rhai's that no script gets hold of.
+const NOT_IN_SCRIPTS: &[&str] =
+    &["i8", "u8", "i16", "u16", "i32", "u32", "u64", "i128", "u128", "f32", "blob", "Blob", "NativeCallContext"];
+
 /// Every function and property there is: the engine's, and those of the scripts read so far.
 pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
     let registered = engine.collect_fn_metadata(
@@ -61,7 +65,10 @@ pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
                 let name = name.strip_prefix("&mut ").unwrap_or(name);
                 word(engine.map_type_name(name)).to_owned()
             });
-            Some(Function { name: data.name.to_string(), parameters: types.collect() })
+            let parameters: Vec<String> = types.collect();
+            // Rhai's packages are made for numbers of every size; scripts have two.
+            let foreign = parameters.iter().any(|t| NOT_IN_SCRIPTS.contains(&t.as_str()));
+            (!foreign).then(|| Function { name: data.name.to_string(), parameters })
         },
         true,
     );

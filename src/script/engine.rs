@@ -8,7 +8,7 @@ use super::console::Console;
 use super::error::INTERRUPTED;
 use super::modules::Modules;
 use super::session::Session;
-use super::{context, hook, model, param, tokens};
+use super::{context, hook, model, param, tensor, tokens};
 use crate::interrupt;
 
 /// How deep functions may call each other.
@@ -51,6 +51,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.on_debug(move |text, _, _| stdout.line(text));
 
     param::install(&mut engine, session.params());
+    tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
     tokens::install(&mut engine);
     hook::install(&mut engine);

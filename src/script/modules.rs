@@ -16,7 +16,11 @@ use super::source::Sources;
 use crate::{Result, bail, error};
 
 /// The library that ships, by the name it is imported by.
-const LIBRARY: &[(&str, &str)] = &[("lib/lens", include_str!("../../scripts/lib/lens.rhai"))];
+const LIBRARY: &[(&str, &str)] = &[
+    ("lib/indirect_objects", include_str!("../../scripts/lib/indirect_objects.rhai")),
+    ("lib/labels", include_str!("../../scripts/lib/labels.rhai")),
+    ("lib/lens", include_str!("../../scripts/lib/lens.rhai")),
+];
 
 /// What stands before the name of a script that is part of the program.
 const SHIPPED: &str = "precompute:";

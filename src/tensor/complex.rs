@@ -88,11 +88,24 @@ fn multiply((a, b): Pair, (c, d): Pair) -> Pair {
     (a * c - b * d, a * d + b * c)
 }
 
+/// The root whose real part is not negative.
+fn sqrt((a, b): Pair) -> Pair {
+    let larger = ((a.abs() + a.hypot(b)) / 2.0).sqrt();
+    match (larger, a >= 0.0) {
+        (0.0, _) => (0.0, b),
+        (_, true) => (larger, b / larger / 2.0),
+        (_, false) => (b.abs() / larger / 2.0, larger.copysign(b)),
+    }
+}
+
 /// Whole powers by multiplication, which keeps `i ** 2` exactly -1; others through the logarithm.
 fn power(base: Pair, (p, q): Pair) -> Pair {
     if q == 0.0 && p.fract() == 0.0 && p.abs() <= 64.0 {
         let whole = (0..p.abs() as u32).fold((1.0, 0.0), |out, _| multiply(out, base));
         return if p < 0.0 { divide((1.0, 0.0), whole) } else { whole };
+    }
+    if (p, q) == (0.5, 0.0) {
+        return sqrt(base);
     }
     let (modulus, angle) = (base.0.hypot(base.1), base.1.atan2(base.0));
     if modulus == 0.0 {
@@ -159,6 +172,8 @@ mod tests {
         assert_eq!(divide((1.0, 2.0), (0.0, 1.0)), (2.0, -1.0));
         assert_eq!(power((0.0, 1.0), (2.0, 0.0)), (-1.0, 0.0));
         assert_eq!(power((0.0, 2.0), (-1.0, 0.0)), (0.0, -0.5));
+        assert_eq!(power((-4.0, 0.0), (0.5, 0.0)), (0.0, 2.0));
+        assert_eq!(power((3.0, -4.0), (0.5, 0.0)), (2.0, -1.0));
         let (re, im) = power((0.0, 1.0), (0.0, 1.0));
         assert!((re - (-std::f64::consts::FRAC_PI_2).exp()).abs() < 1e-15 && im.abs() < 1e-15);
     }

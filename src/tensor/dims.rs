@@ -130,6 +130,15 @@ pub fn reshape(sizes: &[i64], from: &[usize]) -> Result<Vec<usize>> {
     Ok(sizes.iter().map(|&size| if size == -1 { hole } else { size as usize }).collect())
 }
 
+/// How far apart in row-major order two neighbours along each dim are.
+pub fn strides(dims: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; dims.len()];
+    for i in (1..dims.len()).rev() {
+        strides[i - 1] = strides[i] * dims[i];
+    }
+    strides
+}
+
 /// # Errors
 /// More elements than memory can hold.
 pub fn check_size(dims: &[usize]) -> Result<()> {

@@ -10,9 +10,14 @@ pub mod device;
 pub mod dims;
 pub mod dtype;
 pub mod function;
+pub mod index;
 mod integer;
 pub mod kernel;
+pub mod make;
 pub mod operand;
+pub mod pick;
+pub mod shape;
+pub mod summary;
 pub mod value;
 
 pub use dtype::Kind;

@@ -58,9 +58,20 @@ impl Number {
         };
         match self {
             Number::Int(i) if !(-limit..=limit).contains(&i) => {
-                Err(error!("{i} does not fit into {}", kind.name()).help("convert the tensor first, with .to(\"i64\")"))
+                Err(error!("{i} does not fit into {}", kind.name()).help("use dtype \"i64\""))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// An integer that a tensor of `kind` cannot hold.
+    pub fn check_holds(self, kind: Kind) -> Result<()> {
+        match self {
+            Number::Int(i) if i < 0 && matches!(kind, Kind::U8 | Kind::U32) => {
+                Err(error!("{i} does not fit into {}", kind.name()).help("use dtype \"i64\" for negative integers"))
+            }
+            _ => self.check_fits(kind),
         }
     }
 }

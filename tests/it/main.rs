@@ -2,3 +2,4 @@
 
 mod fixture;
 mod goldens;
+mod reference;

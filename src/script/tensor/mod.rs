@@ -1,6 +1,28 @@
 //! Tensors in scripts: one file a group of the contract's operations, each with one `install`.
 
 pub mod arguments;
+pub mod convert;
+pub mod functions;
 pub mod handle;
+pub mod index;
+pub mod look;
+pub mod make;
+pub mod operators;
+pub mod pick;
+pub mod shape;
 
 pub use handle::Handle;
+
+use super::random::Random;
+
+/// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and `randn` draw from.
+pub fn install(engine: &mut rhai::Engine, random: &Random) {
+    convert::install(engine);
+    functions::install(engine);
+    index::install(engine);
+    look::install(engine);
+    make::install(engine, random);
+    operators::install(engine);
+    pick::install(engine);
+    shape::install(engine);
+}

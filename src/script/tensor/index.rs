@@ -1,0 +1,87 @@
+//! `t[…]` and `t[…] = x`.
+
+use std::ops::{Range, RangeInclusive};
+
+use rhai::{Array, Dynamic, Engine, INT, ImmutableString};
+
+use super::arguments::{Side, derive};
+use super::{Handle, look, make};
+use crate::script::error::ScriptResult;
+use crate::script::options::describe;
+use crate::tensor::index::{self, Index};
+use crate::tensor::{Operand, Value, make as new};
+use crate::{Result, did_you_mean, error};
+
+pub fn install(engine: &mut Engine) {
+    engine.register_indexer_get(|t: &mut Handle, at: Dynamic| -> ScriptResult<Handle> {
+        let indexes = read(&at)?;
+        Ok(derive(t, |value| index::get(value, &indexes))?)
+    });
+    engine.register_indexer_set(|t: &mut Handle, at: Dynamic, source: Dynamic| -> ScriptResult<()> {
+        Ok(assign(t, at, source)?)
+    });
+}
+
+fn assign(t: &Handle, at: Dynamic, source: Dynamic) -> Result<()> {
+    let indexes = read(&at)?;
+    drop(at);
+    let Some(side) = Side::read(&source) else {
+        return Err(error!("a part of a tensor can be set to a tensor or a number, not {}", describe(&source)));
+    };
+    match side {
+        Side::Number(number) => t.write(|target| index::set(target, &indexes, Operand::Number(number))),
+        Side::Tensor(handle) => {
+            let value = unshared(&handle, t)?;
+            // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the write copy all of it.
+            drop((handle, source));
+            t.write(|target| index::set(target, &indexes, Operand::Tensor(&value)))
+        }
+    }
+}
+
+/// The source's value, in storage of its own where it shares the target's.
+fn unshared(source: &Handle, target: &Handle) -> Result<Value> {
+    let value = source.value();
+    let own = target.value().addresses();
+    if value.addresses().iter().any(|address| own.contains(address)) { value.deep_copy() } else { Ok(value.clone()) }
+}
+
+/// What stands in the brackets: an index for the first dim, or an array of one for each.
+fn read(at: &Dynamic) -> Result<Vec<Index>> {
+    match at.read_lock::<Array>() {
+        Some(array) => array.iter().map(read_one).collect(),
+        None => Ok(vec![read_one(at)?]),
+    }
+}
+
+fn read_one(at: &Dynamic) -> Result<Index> {
+    if let Ok(place) = at.as_int() {
+        return Ok(Index::At(place));
+    }
+    if let Some(range) = at.read_lock::<Range<INT>>() {
+        return Ok(Index::Range { start: range.start, end: range.end });
+    }
+    if let Some(range) = at.read_lock::<RangeInclusive<INT>>() {
+        // The last place counted from the end is -1, and beyond it is the end itself.
+        let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
+        return Ok(Index::Range { start: *range.start(), end });
+    }
+    if let Some(handle) = at.read_lock::<Handle>() {
+        return Ok(Index::Pick(handle.value().clone()));
+    }
+    if at.is::<Array>() {
+        let (mut numbers, mut sizes) = (Vec::new(), Vec::new());
+        make::read_nested(at, 0, &mut sizes, &mut numbers)?;
+        let kind = numbers.is_empty().then_some(crate::tensor::Kind::I64);
+        return Ok(Index::Pick(new::from_numbers(&numbers, &sizes, kind, &candle_core::Device::Cpu)?));
+    }
+    if let Some(name) = at.read_lock::<ImmutableString>() {
+        let error = error!("a tensor has no property {}", *name);
+        return Err(match did_you_mean(&name, look::PROPERTIES.iter().copied()) {
+            Some(help) => error.help(help),
+            None => error,
+        });
+    }
+    Err(error!("a tensor cannot be indexed by {}", describe(at))
+        .help("use integers, ranges, arrays of them, or tensors of integers or bools"))
+}

@@ -1,0 +1,133 @@
+//! `reshape`, `permute`, `cat`, `split`, …: operations that move elements and change none.
+
+use rhai::{Array, Dynamic, Engine};
+
+use super::Handle;
+use super::arguments::{Call, define, derive};
+use crate::script::options::describe;
+use crate::tensor::{Kind, Value, make, shape};
+use crate::{Result, bail, error};
+
+/// The most sizes or dims that may be listed without an array around them.
+const MOST: usize = 9;
+
+pub fn install(engine: &mut Engine) {
+    install_views(engine);
+    install_joins(engine);
+    install_copies(engine);
+}
+
+fn install_views(engine: &mut Engine) {
+    type Listed = fn(&Value, &[i64]) -> Result<Value>;
+    let listed = [
+        ("reshape", "shape", shape::reshape as Listed),
+        ("permute", "dims", shape::permute),
+        ("expand", "shape", shape::expand),
+        ("repeat", "counts", shape::repeat),
+    ];
+    for (name, what, run) in listed {
+        define::<Handle, Handle>(engine, name, 2..=MOST, &[], move |call| {
+            let ints = call.listed_ints(1, what)?;
+            derive(&call.tensor(0, "a tensor")?, |x| run(x, &ints))
+        });
+    }
+    define::<Handle, Handle>(engine, "transpose", 3..=3, &[], |call| {
+        let (i, j) = (call.int(1, "a dim")?, call.int(2, "a second dim")?);
+        derive(&call.tensor(0, "a tensor")?, |x| shape::transpose(x, i, j))
+    });
+    define::<Handle, Handle>(engine, "unsqueeze", 1..=2, &["dim"], |call| {
+        let dim = call.int(1, "dim")?;
+        derive(&call.tensor(0, "a tensor")?, |x| shape::unsqueeze(x, dim))
+    });
+    define::<Handle, Handle>(engine, "squeeze", 1..=2, &["dim"], |call| {
+        let dims = call.ints_or_absent(1, "dim")?;
+        derive(&call.tensor(0, "a tensor")?, |x| shape::squeeze(x, dims.as_deref()))
+    });
+    define::<Handle, Handle>(engine, "flatten", 1..=3, &["start", "end"], |call| {
+        let (start, end) = (call.int_or_absent(1, "start")?, call.int_or_absent(2, "end")?);
+        derive(&call.tensor(0, "a tensor")?, |x| shape::flatten(x, start.unwrap_or(0), end.unwrap_or(-1)))
+    });
+}
+
+fn install_joins(engine: &mut Engine) {
+    type Join = fn(&[Value], i64) -> Result<Value>;
+    for (name, join) in [("cat", shape::cat as Join), ("stack", shape::stack)] {
+        define::<Array, Handle>(engine, name, 1..=2, &["dim"], move |call| {
+            let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
+            let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
+            let dim = call.int_or_absent(1, "dim")?.unwrap_or(0);
+            Ok(Handle::derived(join(&values, dim)?, &handles.iter().collect::<Vec<_>>()))
+        });
+    }
+    define::<Handle, Array>(engine, "split", 1..=3, &["size", "dim"], |call| {
+        let dim = call.int_or_absent(2, "dim")?.unwrap_or(0);
+        let sizes = call.get(1, "size").filter(|size| size.is::<Array>());
+        match sizes {
+            Some(_) => {
+                let sizes = call.ints(1, "size")?;
+                pieces(call, |x| shape::split_sizes(x, &sizes, dim))
+            }
+            None => {
+                let size = call.int(1, "size")?;
+                pieces(call, |x| shape::split(x, size, dim))
+            }
+        }
+    });
+    define::<Handle, Array>(engine, "chunk", 1..=3, &["count", "dim"], |call| {
+        let (count, dim) = (call.int(1, "count")?, call.int_or_absent(2, "dim")?.unwrap_or(0));
+        pieces(call, |x| shape::chunk(x, count, dim))
+    });
+}
+
+fn install_copies(engine: &mut Engine) {
+    define::<Handle, Handle>(engine, "repeat_interleave", 1..=3, &["counts", "dim"], |call| {
+        let counts = counts(call)?;
+        let dim = call.int_or_absent(2, "dim")?;
+        derive(&call.tensor(0, "a tensor")?, |x| match dim {
+            Some(dim) => shape::repeat_interleave(x, &counts, dim),
+            None => shape::repeat_interleave(&shape::flatten(x, 0, -1)?, &counts, 0),
+        })
+    });
+    define::<Handle, Handle>(engine, "flip", 1..=2, &["dim"], |call| {
+        let dims = call.ints(1, "dim")?;
+        derive(&call.tensor(0, "a tensor")?, |x| shape::flip(x, &dims))
+    });
+    define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
+        let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
+        derive(&call.tensor(0, "a tensor")?, |x| shape::roll(x, &shifts, dims.as_deref()))
+    });
+    type Triangle = fn(&Value, i64) -> Result<Value>;
+    for (name, triangle) in [("tril", shape::tril as Triangle), ("triu", shape::triu)] {
+        define::<Handle, Handle>(engine, name, 1..=2, &["diagonal"], move |call| {
+            let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
+            derive(&call.tensor(0, "a tensor")?, |x| triangle(x, diagonal))
+        });
+    }
+}
+
+/// How often each slice is repeated: an integer, an array or a tensor of them.
+fn counts(call: &Call) -> Result<Vec<i64>> {
+    let given = call.get(1, "counts");
+    let Some(tensor) = given.and_then(|given| given.try_cast::<Handle>()) else { return call.ints(1, "counts") };
+    let value = tensor.value();
+    if !matches!(Kind::of(&value), Kind::U8 | Kind::U32 | Kind::I64) {
+        bail!("repeat_interleave: counts must be integers, not {}", value.dtype_name());
+    }
+    Ok(make::to_numbers(&value)?.into_iter().map(|number| number.to_f64() as i64).collect())
+}
+
+fn pieces(call: &Call, cut: impl FnOnce(&Value) -> Result<Vec<Value>>) -> Result<Array> {
+    let whole = call.tensor(0, "a tensor")?;
+    let pieces = cut(&whole.value())?;
+    Ok(pieces.into_iter().map(|piece| Dynamic::from(Handle::derived(piece, &[&whole]))).collect())
+}
+
+fn tensors(call: &str, array: &Array) -> Result<Vec<Handle>> {
+    let tensor = |v: &Dynamic| {
+        v.clone().try_cast::<Handle>().ok_or_else(|| {
+            error!("{call} joins tensors, and the array holds {}", describe(v))
+                .help("tensor([1.0, 2.0]) makes one of numbers")
+        })
+    };
+    array.iter().map(tensor).collect()
+}

@@ -1,1 +1,111 @@
-//! Placeholder: see the module's owner.
+//! The command line: one file a command.
+
+mod completions;
+mod points;
+mod run;
+
+use std::panic;
+use std::process::{ExitCode, exit};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::script::{Failure, STACK};
+use crate::{Error, interrupt};
+
+/// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+/// Look inside language models and change what happens there, by script.
+///
+/// A script loads a model, binds functions to its hook points, runs it, reads and changes what flows inside, and saves
+/// what it found.
+#[derive(Parser)]
+#[command(name = "precompute", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Points(points::Points),
+    Completions(completions::Completions),
+}
+
+const AFTER: &str = "\
+Examples:
+  precompute run experiment.rhai
+  precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
+  precompute points demo:opt
+
+Environment:
+  HF_HOME         where models from the Hugging Face Hub are kept (default ~/.cache/huggingface)
+  HF_TOKEN        a token for models that need one
+  HF_ENDPOINT     another address of the Hub
+  HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+
+Exit codes:
+  0    done
+  1    the script failed
+  2    the command line was wrong
+  130  interrupted";
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    report_panics();
+    let cli = Cli::parse();
+    listen_for_ctrl_c();
+    // Scripts nest deeper than the stack of a process's first thread allows.
+    let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(move || cli.command.run());
+    let outcome = match worker {
+        Ok(worker) => worker.join(),
+        Err(cause) => Ok(Err(Error::new(format!("no thread can be started: {cause}")).into())),
+    };
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit_code())
+        }
+        // The panic has been reported where it happened.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Command::Run(run) => run.run(),
+            Command::Points(points) => points.run(),
+            Command::Completions(completions) => completions.run(&mut Cli::command()),
+        }
+    }
+}
+
+/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.
+fn listen_for_ctrl_c() {
+    let listening = ctrlc::set_handler(|| {
+        if interrupt::requested() {
+            exit(INTERRUPTED.into());
+        }
+        interrupt::request();
+    });
+    if let Err(cause) = listening {
+        eprintln!("warning: Ctrl-C will end the program without ending its work first: {cause}");
+    }
+}
+
+/// A panic is a bug of ours: it is said in a sentence, not in a backtrace, unless one is asked for.
+fn report_panics() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            default(info);
+        }
+        let what = info.payload_as_str().unwrap_or("something unforeseen happened");
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        eprintln!("error: this is a bug in precompute{place}: {what}");
+        eprintln!("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
+    }));
+}

@@ -1,13 +1,26 @@
 //! The Rhai host: what a script sees. The contract is the reference in `reference.md` beside this file.
 
+pub mod console;
 pub mod context;
+pub mod diagnostic;
+mod engine;
 pub mod error;
+mod explain;
 pub mod hook;
+pub mod host;
 pub mod model;
+mod modules;
 pub mod options;
+pub mod param;
 pub mod random;
 pub mod session;
+mod source;
+mod syntax;
 pub mod tensor;
 pub mod tokens;
+mod vocabulary;
 
+pub use diagnostic::Failure;
+pub use engine::STACK;
+pub use host::Host;
 pub use session::{Session, Settings};

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
+use super::model::Models;
+use super::param::Params;
 use super::random::Random;
+use crate::tensor::device;
+use crate::{Result, bail};
 
 /// What the command line says. It wins over what a script says.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +35,26 @@ pub struct Settings {
 pub struct Session {
     settings: Settings,
     random: Random,
+    params: Rc<Params>,
+    models: Rc<Models>,
 }
 
 impl Session {
-    pub fn new(settings: Settings) -> Self {
-        let random = Random::new(settings.seed);
-        Self { settings, random }
+    /// # Errors
+    /// A device that is not there, or a directory to read that is none.
+    pub fn new(settings: Settings) -> Result<Self> {
+        if let Some(name) = &settings.device {
+            device::parse(name).map_err(|error| error.at("--device"))?;
+        }
+        if let Some(path) = settings.read.iter().find(|path| !path.is_dir()) {
+            bail!("--read: {} is no directory", path.display());
+        }
+        Ok(Self {
+            random: Random::new(settings.seed),
+            params: Params::new(settings.params.clone()).into(),
+            models: Models::new(settings.clone()).into(),
+            settings,
+        })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -44,5 +63,13 @@ impl Session {
 
     pub fn random(&self) -> &Random {
         &self.random
+    }
+
+    pub fn params(&self) -> &Rc<Params> {
+        &self.params
+    }
+
+    pub fn models(&self) -> &Rc<Models> {
+        &self.models
     }
 }

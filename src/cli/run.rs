@@ -1,0 +1,120 @@
+//! `precompute run FILE`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::script::console::Console;
+use crate::script::param::{Declared, kind};
+use crate::script::{Failure, Host, Settings};
+
+/// Run a script
+///
+/// The value of the script's last expression is shown. print, tables and plots go to standard output; progress, warnings
+/// and errors to standard error. What the script saves goes into the output directory and nowhere else, together with
+/// run.json, which says how to repeat the run.
+#[derive(Args)]
+#[command(after_help = AFTER)]
+pub struct Run {
+    /// The script
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// Give a parameter of the script its value: param("name", default) then returns it
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+
+    /// List the script's parameters and stop
+    #[arg(long)]
+    help_params: bool,
+
+    /// Use this model wherever the script says model(…): demo:NAME, a directory, or a Hub id
+    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath)]
+    model: Option<String>,
+
+    /// Where models compute: cpu, cuda, cuda:1, metal
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// What models compute in, whatever their checkpoint has [default: f32]
+    #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
+    dtype: Option<String>,
+
+    /// Where save(…) writes [default: runs/SCRIPT-TIME]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    out: Option<PathBuf>,
+
+    /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
+    #[arg(long)]
+    offline: bool,
+
+    /// Seed of the random numbers; run.json records the one in force
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Let load_tensors(…) read below this directory, besides the script's own
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    read: Vec<PathBuf>,
+}
+
+const AFTER: &str = "\
+Examples:
+  precompute run experiment.rhai --help-params
+  precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
+  precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
+
+impl Run {
+    pub fn run(self) -> Result<(), Failure> {
+        let settings = Settings {
+            model: self.model,
+            device: self.device,
+            dtype: self.dtype,
+            offline: self.offline,
+            seed: self.seed,
+            out: self.out,
+            read: self.read,
+            params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
+        };
+        let host = Host::new(settings).map_err(Failure::usage)?;
+        if self.help_params {
+            let console = Console::default();
+            console.line(&list(&host.params(&self.file)?));
+            return console.check().map_err(Failure::from);
+        }
+        host.run_file(&self.file).map(drop)
+    }
+}
+
+/// `name=value`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.into())),
+        _ => Err("a parameter is given as NAME=VALUE".into()),
+    }
+}
+
+/// One line a parameter: its name, what it takes, its default, what it is for.
+fn list(params: &[Declared]) -> String {
+    if params.is_empty() {
+        return "The script has no parameters.".into();
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for param in params {
+        let Some(name) = &param.name else {
+            lines.push("  … and others, whose names the script works out as it runs".into());
+            continue;
+        };
+        let default = match &param.default {
+            Some(default) if default.is_unit() => "no default".into(),
+            Some(default) => format!("{}, by default {default:?}", kind(default)),
+            None => "a default worked out by the script".into(),
+        };
+        let help = param.help.as_ref().map(|help| format!("\n      {help}")).unwrap_or_default();
+        let line = format!("  --set {name}=…   {default}{help}");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    format!("Parameters of the script:\n{}", lines.join("\n"))
+}

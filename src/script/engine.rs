@@ -1,0 +1,60 @@
+//! The Rhai engine as scripts see it: every binding, and the limits.
+
+use std::rc::Rc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
+
+use super::console::Console;
+use super::error::INTERRUPTED;
+use super::modules::Modules;
+use super::session::Session;
+use super::{context, hook, model, param, tensor, tokens};
+use crate::interrupt;
+
+/// How deep functions may call each other.
+const CALLS: usize = 200;
+/// How deep expressions and blocks may nest.
+const DEPTH: usize = 200;
+
+/// The stack on which a script of these depths runs, in bytes. It is reserved, not used: only what a script needs becomes
+/// memory.
+pub const STACK: usize = 256 << 20;
+
+/// An engine with everything that a script may call, bound to `session`.
+///
+/// The size of strings, arrays and maps is not limited: Rhai would then walk the whole value after every call on it.
+pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engine {
+    let mut engine = Engine::new();
+    engine.set_optimization_level(OptimizationLevel::None);
+    engine.set_max_call_levels(CALLS).set_max_expr_depths(DEPTH, DEPTH);
+    engine.disable_symbol("eval");
+    engine.set_module_resolver(modules);
+
+    let stdout = console.clone();
+    engine.on_progress(move |_| {
+        if interrupt::requested() {
+            return Some(Dynamic::from(INTERRUPTED));
+        }
+        stdout.check().err().map(|error| error.to_string().into())
+    });
+    #[allow(deprecated)] // Rhai's word for "may change in the future".
+    engine.on_var(|name, _, context| match context.scope().get(name) {
+        // Rhai itself would say so without a position.
+        Some(value) if value.is_shared() && value.is_locked() => {
+            Err(EvalAltResult::ErrorDataRace(name.into(), Position::NONE).into())
+        }
+        _ => Ok(None),
+    });
+    let stdout = console.clone();
+    engine.on_print(move |text| stdout.line(text));
+    let stdout = console.clone();
+    engine.on_debug(move |text, _, _| stdout.line(text));
+
+    param::install(&mut engine, session.params());
+    tensor::install(&mut engine, session.random());
+    model::install(&mut engine, session.models());
+    tokens::install(&mut engine);
+    hook::install(&mut engine);
+    context::install(&mut engine);
+    engine
+}

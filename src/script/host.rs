@@ -1,0 +1,122 @@
+//! Runs scripts: one engine, built once, and everything that a run of it shares.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use rhai::{AST, Dynamic, Engine, Scope};
+
+use super::console::Console;
+use super::diagnostic::Failure;
+use super::engine;
+use super::modules::{self, Modules};
+use super::param::{self, Declared};
+use super::session::{Session, Settings};
+use super::source::Sources;
+use crate::Result;
+use crate::interrupt;
+
+/// What a text that is no file is called in errors.
+const INPUT: &str = "input";
+
+/// An engine with every binding, and the session that its scripts share.
+pub struct Host {
+    engine: Engine,
+    session: Rc<Session>,
+    sources: Sources,
+    modules: Modules,
+    console: Console,
+}
+
+/// A compiled script.
+struct Script {
+    id: String,
+    ast: AST,
+    params: Vec<Declared>,
+}
+
+impl Host {
+    /// # Errors
+    /// Settings that can't be honoured: a device that is not there, say.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let session = Rc::new(Session::new(settings)?);
+        let (sources, console) = (Sources::default(), Console::default());
+        let modules = Modules::new(&sources);
+        let engine = engine::build(&session, &console, modules.clone());
+        Ok(Self { engine, session, sources, modules, console })
+    }
+
+    pub fn session(&self) -> &Rc<Session> {
+        &self.session
+    }
+
+    /// Runs the script in `path`, shows its last value and finishes the run's record.
+    ///
+    /// # Errors
+    /// What the script or the command line did wrong. The host can run another script afterwards.
+    pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
+        let script = self.read(path)?;
+        self.session.params().check(&script.params).map_err(Failure::usage)?;
+        let value = self.evaluate(&script)?;
+        self.show(&value)?;
+        self.session.params().check_used(&script.params).map_err(Failure::usage)?;
+        Ok(value)
+    }
+
+    /// Runs a text that is in no file: its imports are looked for in the working directory.
+    ///
+    /// # Errors
+    /// What the text did wrong.
+    pub fn eval(&self, text: &str) -> Result<Dynamic, Failure> {
+        let script = self.compile(INPUT, text)?;
+        self.evaluate(&script)
+    }
+
+    /// The options that the script in `path` declares.
+    ///
+    /// # Errors
+    /// A script that is not there or does not compile.
+    pub fn params(&self, path: &Path) -> Result<Vec<Declared>, Failure> {
+        Ok(self.read(path)?.params)
+    }
+
+    fn read(&self, path: &Path) -> Result<Script, Failure> {
+        let id = path.display().to_string();
+        let text = modules::read(path, &id).map_err(Failure::usage)?;
+        self.compile(&id, &text)
+    }
+
+    fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
+        self.sources.add(id, text);
+        let mut ast = self.engine.compile(text).map_err(|error| self.failure(id, &error.into()))?;
+        ast.set_source(id);
+        self.sources.describe(id, &ast);
+        let mut params = param::declared(&ast);
+        let imported = self.modules.imported(&self.engine, id, &ast).map_err(|error| self.failure(id, &error))?;
+        params.extend(imported.iter().flat_map(|(_, ast)| param::declared(ast)));
+        Ok(Script { id: id.into(), ast, params })
+    }
+
+    fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
+        interrupt::clear();
+        self.session.params().clear();
+        self.engine
+            .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
+            .map_err(|error| self.failure(&script.id, &error))
+    }
+
+    /// Prints a value as `print` does. Nothing is printed of a script without a value.
+    fn show(&self, value: &Dynamic) -> Result<(), Failure> {
+        if !value.is_unit() {
+            let mut scope = Scope::new();
+            scope.push_dynamic("value", value.clone());
+            self.engine
+                .eval_with_scope::<()>(&mut scope, "print(value)")
+                .map_err(|error| self.failure(INPUT, &error))?;
+        }
+        self.console.check().map_err(Failure::from)
+    }
+
+    fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
+        Failure::of_script(&self.engine, &self.sources, id, error)
+    }
+}

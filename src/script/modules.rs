@@ -1,0 +1,257 @@
+//! `import "x" as y;`: a file beside the importing one, else one of the library that ships. Nothing else is in reach.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use rhai::{
+    AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared,
+    Stmt,
+};
+
+use super::error::ScriptResult;
+use super::source::Sources;
+use crate::{Result, bail, error};
+
+/// The library that ships, by the name it is imported by.
+const LIBRARY: &[(&str, &str)] = &[
+    ("lib/indirect_objects", include_str!("../../scripts/lib/indirect_objects.rhai")),
+    ("lib/labels", include_str!("../../scripts/lib/labels.rhai")),
+    ("lib/lens", include_str!("../../scripts/lib/lens.rhai")),
+];
+
+/// What stands before the name of a script that is part of the program.
+const SHIPPED: &str = "precompute:";
+
+/// The modules of one host: each is read and run once.
+#[derive(Clone)]
+pub struct Modules(Rc<Inner>);
+
+struct Inner {
+    sources: Sources,
+    compiled: RefCell<BTreeMap<String, Rc<AST>>>,
+    evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
+    /// Those that are running now, the outermost first.
+    running: RefCell<Vec<String>>,
+}
+
+/// Why a module can't be had: it is not there, or its text is wrong.
+pub enum Unavailable {
+    Missing(crate::Error),
+    Wrong(Box<EvalAltResult>),
+}
+
+impl Modules {
+    pub fn new(sources: &Sources) -> Self {
+        Self(Rc::new(Inner {
+            sources: sources.clone(),
+            compiled: RefCell::default(),
+            evaluated: RefCell::default(),
+            running: RefCell::default(),
+        }))
+    }
+
+    /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
+    ///
+    /// A module that is missing is passed over: its import may never be reached.
+    ///
+    /// # Errors
+    /// One that does not compile.
+    pub fn imported(&self, engine: &Engine, id: &str, ast: &AST) -> ScriptResult<Vec<(String, Rc<AST>)>> {
+        let mut found: Vec<(String, Rc<AST>)> = Vec::new();
+        let mut waiting = imports(id, ast);
+        while let Some((from, path, position)) = waiting.pop() {
+            match self.compiled(engine, &from, &path) {
+                Ok((id, _)) if found.iter().any(|(known, _)| *known == id) => {}
+                Ok((id, ast)) => {
+                    waiting.extend(imports(&id, &ast));
+                    found.push((id, ast));
+                }
+                Err(Unavailable::Missing(_)) => {}
+                Err(Unavailable::Wrong(error)) if from == id => {
+                    return Err(locate(&from, &path, error, position));
+                }
+                // Found when it is imported, with the way that leads there.
+                Err(Unavailable::Wrong(_)) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn compiled(&self, engine: &Engine, from: &str, path: &str) -> Result<(String, Rc<AST>), Unavailable> {
+        let (id, text) = find(from, path).map_err(Unavailable::Missing)?;
+        if let Some(ast) = self.0.compiled.borrow().get(&id) {
+            return Ok((id, ast.clone()));
+        }
+        let text = text.read(&id).map_err(Unavailable::Missing)?;
+        self.0.sources.add(&id, &text);
+        let mut ast = engine.compile(&text).map_err(|error| Unavailable::Wrong(error.into()))?;
+        ast.set_source(&id);
+        self.0.sources.describe(&id, &ast);
+        let ast = Rc::new(ast);
+        self.0.compiled.borrow_mut().insert(id.clone(), ast.clone());
+        Ok((id, ast))
+    }
+}
+
+/// The literal imports of a script: who imports, what, where.
+fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
+            && let Expr::StringConstant(name, position) = &import.0
+        {
+            found.push((id.to_owned(), name.to_string(), *position));
+        }
+        true
+    });
+    found
+}
+
+/// An error of a module's text, carried in one that says which module.
+fn locate(from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+    let id = find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
+    EvalAltResult::ErrorInModule(id, error, position).into()
+}
+
+enum Text {
+    Shipped(&'static str),
+    File(PathBuf),
+}
+
+impl Text {
+    fn read(self, id: &str) -> Result<String> {
+        match self {
+            Text::Shipped(text) => Ok(text.into()),
+            Text::File(path) => read(&path, id),
+        }
+    }
+}
+
+/// The script called `id` in messages.
+///
+/// # Errors
+/// A file that can't be read or is not UTF-8.
+pub fn read(path: &Path, id: &str) -> Result<String> {
+    let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => error!("there is no file {id}"),
+        std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
+        _ => error!("{id} can't be read: {cause}"),
+    })?;
+    String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
+}
+
+/// What the script `from` means by `path`: the module's name, and where its text is.
+fn find(from: &str, path: &str) -> Result<(String, Text)> {
+    let bare = path.strip_suffix(".rhai").unwrap_or(path);
+    let mut parts = Vec::new();
+    for part in Path::new(bare).components() {
+        match part {
+            Component::Normal(name) => parts.push(name),
+            Component::CurDir => {}
+            _ => {
+                return Err(error!("import {path:?} leaves the directory of the script")
+                    .help("an import names a file beside the importing one, or below it"));
+            }
+        }
+    }
+    if parts.is_empty() || bare.contains('\\') {
+        bail!("import {path:?} names no file");
+    }
+    if !from.starts_with(SHIPPED) {
+        let directory = Path::new(from).parent().unwrap_or(Path::new(""));
+        let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
+        file.push(".rhai");
+        let file = PathBuf::from(file);
+        if file.is_file() {
+            refuse_escape(directory, &file, path)?;
+            return Ok((file.display().to_string(), Text::File(file)));
+        }
+    }
+    let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+    match LIBRARY.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => Ok((format!("{SHIPPED}{name}"), Text::Shipped(text))),
+        None => {
+            let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
+            Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
+                .help(format!("the library that ships has {}", known.join(", "))))
+        }
+    }
+}
+
+/// A link must not lead out of the importing script's directory.
+fn refuse_escape(directory: &Path, file: &Path, path: &str) -> Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match (directory.canonicalize(), file.canonicalize()) {
+        (Ok(directory), Ok(file)) if file.starts_with(&directory) => Ok(()),
+        (Ok(_), Ok(target)) => {
+            Err(error!("import {path:?} leaves the directory of the script, through a link to {}", target.display())
+                .help("an import names a file beside the importing one, or below it"))
+        }
+        _ => bail!("import {path:?} can't be read"),
+    }
+}
+
+impl ModuleResolver for Modules {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> ScriptResult<Shared<Module>> {
+        let mut global = engine.new_global_runtime_state();
+        global.source = source.map(Into::into);
+        self.resolve_raw(engine, &mut global, &mut Scope::new(), path, position)
+    }
+
+    fn resolve_raw(
+        &self,
+        engine: &Engine,
+        global: &mut GlobalRuntimeState,
+        _scope: &mut Scope,
+        path: &str,
+        position: Position,
+    ) -> ScriptResult<Shared<Module>> {
+        let from = global.source().unwrap_or_default().to_owned();
+        let (id, ast) = self.compiled(engine, &from, path).map_err(|unavailable| match unavailable {
+            Unavailable::Missing(error) => {
+                let mut error: Box<EvalAltResult> = error.into();
+                error.set_position(position);
+                error
+            }
+            Unavailable::Wrong(error) => locate(&from, path, error, position),
+        })?;
+        if let Some(module) = self.0.evaluated.borrow().get(&id) {
+            return Ok(module.clone());
+        }
+        if from == id || self.0.running.borrow().contains(&id) {
+            let mut way = self.0.running.borrow().clone();
+            way.push(id);
+            let mut error: Box<EvalAltResult> =
+                error!("these scripts import each other in a circle: {}", way.join(", ")).into();
+            error.set_position(position);
+            return Err(error);
+        }
+        self.0.running.borrow_mut().push(id.clone());
+        // A scope of its own: a module does not see the variables of whoever imports it.
+        let module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast);
+        self.0.running.borrow_mut().pop();
+        match module {
+            Ok(module) => {
+                let module: Shared<Module> = module.into();
+                self.0.evaluated.borrow_mut().insert(id, module.clone());
+                Ok(module)
+            }
+            Err(error) if is_about_the_run(&error) => Err(error),
+            Err(error) => Err(EvalAltResult::ErrorInModule(id, error, position).into()),
+        }
+    }
+}
+
+/// Rhai does not wrap what ends the whole run.
+fn is_about_the_run(error: &EvalAltResult) -> bool {
+    matches!(error, EvalAltResult::Exit(..) | EvalAltResult::ErrorTerminated(..))
+}

@@ -1,0 +1,95 @@
+//! What scripts may call, in a person's words: for errors that name what exists.
+
+use std::collections::BTreeSet;
+
+use rhai::Engine;
+
+use super::source::Sources;
+
+/// The names of a type in errors: `int`, not `i64`; `a tensor`, not `Handle`.
+pub fn word(type_name: &str) -> &str {
+    match type_name.trim() {
+        "i64" | "INT" => "int",
+        "f64" | "FLOAT" => "float",
+        "()" => "nothing",
+        "Fn" | "FnPtr" => "function",
+        "range=" | "Range<i64>" | "RangeInclusive<i64>" => "range",
+        "&str | ImmutableString | String" | "String" | "&str" | "ImmutableString" => "string",
+        "Array" => "array",
+        "Map" => "map",
+        "Dynamic" | "?" | "_" | "" => "value",
+        other => other,
+    }
+}
+
+/// `a tensor`, `an int`, `nothing`.
+pub fn a(word: &str) -> String {
+    match word {
+        "nothing" => word.into(),
+        _ if word.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("an {word}"),
+        _ => format!("a {word}"),
+    }
+}
+
+/// A function that a script can call, or a property: then its name starts with `get$`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Function {
+    pub name: String,
+    pub parameters: Vec<String>,
+}
+
+impl Function {
+    /// `mean(tensor, int)`, or `tensor.mean(int)` for a call written after a dot.
+    pub fn show(&self, after_dot: bool) -> String {
+        match self.parameters.split_first() {
+            Some((first, rest)) if after_dot => format!("{first}.{}({})", self.name, rest.join(", ")),
+            _ => format!("{}({})", self.name, self.parameters.join(", ")),
+        }
+    }
+}
+
+const GETTER: &str = "get$";
+
+/// Types of Rhai's that no script gets hold of.
+const NOT_IN_SCRIPTS: &[&str] =
+    &["i8", "u8", "i16", "u16", "i32", "u32", "u64", "i128", "u128", "f32", "blob", "Blob", "NativeCallContext"];
+
+/// Every function and property there is: the engine's, and those of the scripts read so far.
+pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
+    let registered = engine.collect_fn_metadata(
+        None,
+        |function| {
+            let data = function.metadata;
+            let types = data.params_info.iter().map(|info| {
+                let name = info.split_once(':').map_or("", |(_, name)| name).trim();
+                let name = name.strip_prefix("&mut ").unwrap_or(name);
+                word(engine.map_type_name(name)).to_owned()
+            });
+            let parameters: Vec<String> = types.collect();
+            // Rhai's packages are made for numbers of every size; scripts have two.
+            let foreign = parameters.iter().any(|t| NOT_IN_SCRIPTS.contains(&t.as_str()));
+            (!foreign).then(|| Function { name: data.name.to_string(), parameters })
+        },
+        true,
+    );
+    let scripts = sources.functions().into_iter().map(|(name, parameters)| Function { name, parameters });
+    registered.into_iter().chain(scripts).collect()
+}
+
+/// What may follow `.` on a value of a type: its properties, and the functions that take it first.
+pub fn members(functions: &BTreeSet<Function>, of: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut properties, mut methods) = (BTreeSet::new(), BTreeSet::new());
+    for function in functions.iter().filter(|f| f.parameters.first().is_some_and(|first| first == of)) {
+        match function.name.strip_prefix(GETTER) {
+            Some(property) => properties.insert(property.to_owned()),
+            None if is_name(&function.name) => methods.insert(function.name.clone()),
+            None => false,
+        };
+    }
+    (properties, methods)
+}
+
+/// Whether a function is called by name: it is no operator, getter, setter or indexer.
+pub fn is_name(function: &str) -> bool {
+    function.chars().all(|c| c.is_alphanumeric() || c == '_')
+}

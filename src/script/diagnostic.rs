@@ -22,8 +22,8 @@ pub struct Failure {
     message: String,
     help: Option<String>,
     place: Option<Place>,
-    /// Functions (a closure has no name), and where each was called.
-    trail: Vec<(Option<String>, Place)>,
+    /// The way that led there, the nearest step first.
+    trail: Vec<(Step, Place)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,6 +33,14 @@ enum Kind {
     /// What the command line asked for can't be done.
     Usage,
     Interrupted,
+}
+
+/// What a place on the way to an error does.
+#[derive(Debug, Clone, PartialEq)]
+enum Step {
+    Calls(String),
+    CallsClosure,
+    Imports,
 }
 
 /// A position in a script, with the line it is on.
@@ -56,13 +64,16 @@ impl Failure {
         let (base, file, frames) = unwind(error, id);
         let source = sources.get(&file);
         let place = place(sources, &file, position(base, source.as_deref()));
-        let function = frames.first().and_then(|frame| frame.function.clone());
-        let mut trail: Vec<(Option<String>, Place)> = Vec::new();
+        let function = match frames.first().map(|frame| &frame.step) {
+            Some(Step::Calls(function)) => Some(function.clone()),
+            _ => None,
+        };
+        let mut trail: Vec<(Step, Place)> = Vec::new();
         for frame in frames {
             let Some(at) = self::place(sources, &frame.file, frame.position) else { continue };
             let shown = trail.last().map(|(_, at)| at).or(place.as_ref());
             if shown != Some(&at) {
-                trail.push((frame.function, at));
+                trail.push((frame.step, at));
             }
         }
         let explained = explain(engine, sources, source.as_deref(), place.as_ref(), function.as_deref(), base);
@@ -112,11 +123,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// One call on the way from the script's top level to where the error is.
+/// One step on the way from the script's top level to where the error is, and where it stands.
 struct Frame {
-    /// The function that was called, unless it is a closure or a module's top level.
-    function: Option<String>,
-    /// Where the call stands.
+    step: Step,
     file: String,
     position: Position,
 }
@@ -127,15 +136,15 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     loop {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-                let function = (!name.starts_with("anon$")).then(|| name.clone());
-                frames.push(Frame { function, file: file.clone(), position: *position });
+                let step = if name.starts_with("anon$") { Step::CallsClosure } else { Step::Calls(name.clone()) };
+                frames.push(Frame { step, file: file.clone(), position: *position });
                 if !source.is_empty() {
                     file = source.clone();
                 }
                 error = inner;
             }
             EvalAltResult::ErrorInModule(source, inner, position) => {
-                frames.push(Frame { function: None, file: file.clone(), position: *position });
+                frames.push(Frame { step: Step::Imports, file: file.clone(), position: *position });
                 file = source.clone();
                 error = inner;
             }
@@ -160,10 +169,16 @@ fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
 }
 
 fn place(sources: &Sources, file: &str, position: Position) -> Option<Place> {
-    let line = position.line()?;
-    let source = sources.get(file);
-    let text = source.as_ref().and_then(|source| source.line(line)).unwrap_or_default().to_owned();
+    let mut line = position.line()?;
     let mut column = position.position();
+    let source = sources.get(file);
+    let text_of = |line: usize| source.as_ref().and_then(|source| source.line(line)).unwrap_or_default();
+    while line > 1 && text_of(line).trim().is_empty() {
+        // The end of the script: what is missing there belongs to the last line that has something.
+        line -= 1;
+        column = Some(text_of(line).trim_end().chars().count() + 1);
+    }
+    let text = text_of(line).to_owned();
     if let Some(at) = column {
         // A property that a context does not have is put at the dot.
         let mut chars = text.chars().skip(at - 1);
@@ -183,9 +198,12 @@ impl fmt::Display for Failure {
         if let Some(place) = &self.place {
             write!(f, "\n{place}")?;
         }
-        for (function, at) in self.trail.iter().take(TRAIL) {
-            let function = function.as_deref().unwrap_or("a closure");
-            write!(f, "\n  in {function}, called at {}", at.short())?;
+        for (step, at) in self.trail.iter().take(TRAIL) {
+            match step {
+                Step::Calls(function) => write!(f, "\n  in {function}, called at {}", at.short())?,
+                Step::CallsClosure => write!(f, "\n  in a closure, called at {}", at.short())?,
+                Step::Imports => write!(f, "\n  imported at {}", at.short())?,
+            }
         }
         if self.trail.len() > TRAIL {
             write!(f, "\n  and {} more calls", self.trail.len() - TRAIL)?;

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Device, Tensor};
 use precompute::hook::{Capture, Hooks, Layers, Observer, Point, Unobserved};
 use precompute::model::{Input, Logits, Options, Output};
 
-use crate::fixture::{CASES, Fixture, difference};
+use crate::fixture::{CASES, Fixture, difference, directory};
 
 /// Maximum absolute difference, float32.
 const TOLERANCE: f32 = 1e-4;
@@ -191,5 +191,24 @@ fn the_loss_does_not_depend_on_the_padding_side() {
         let full = loss(&Input::new(&ids.narrow(0, 0, 1).unwrap(), None).unwrap());
         let short = loss(&Input::new(&ids.narrow(0, 1, 1).unwrap().narrow(1, 0, 9).unwrap(), None).unwrap());
         assert!((left - (full * 11.0 + short * 8.0) / 19.0).abs() < 1e-5, "{case}: {left} {full} {short}");
+    }
+}
+
+#[test]
+fn a_stream_far_from_zero_stays_within_twice_pytorchs_own_error() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let shifted = candle_core::safetensors::load(directory(case).join("shifted.safetensors"), &Device::Cpu).unwrap();
+        for (name, shift) in [("+1e4", 1e4), ("-1e4", -1e4)] {
+            let mut hooks = Hooks::new();
+            hooks.bind("pre-block", Layers::one(0), |_, x| Ok(Some((x + shift)?))).unwrap();
+            let logits = run(&fixture, &mut hooks).logits.unwrap().to_dtype(DType::F64).unwrap();
+            let expected = &shifted[&format!("{name}/logits")];
+            let error = (logits - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            let error = error.to_scalar::<f64>().unwrap();
+            let pytorch = shifted[&format!("{name}/difference")].to_scalar::<f64>().unwrap();
+            println!("{case} {name}: {error:.3e}, PyTorch {pytorch:.3e}");
+            assert!(error <= 2.0 * pytorch, "{case}: shifted by {name}, off by {error}; PyTorch is off by {pytorch}");
+        }
     }
 }

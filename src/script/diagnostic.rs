@@ -2,18 +2,16 @@
 
 use std::fmt;
 
-use ratatui_core::text::Span;
 use rhai::{Engine, EvalAltResult, Position};
 
 use super::error::INTERRUPTED;
 use super::explain::explain;
+use super::place::Place;
 use super::source::{Source, Sources};
 use crate::Error;
 
 /// Callers shown below an error, the nearest first.
 const TRAIL: usize = 4;
-/// Columns of a source line that are shown around a caret.
-const WIDTH: usize = 110;
 
 /// Why a run ended early.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ pub struct Failure {
     kind: Kind,
     message: String,
     help: Option<String>,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// The way that led there, the nearest step first.
     trail: Vec<(Step, Place)>,
 }
@@ -43,16 +41,6 @@ enum Step {
     Imports,
 }
 
-/// A position in a script, with the line it is on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    pub file: String,
-    pub line: usize,
-    /// From 1, in characters. Nothing where only the line is known.
-    pub column: Option<usize>,
-    pub text: String,
-}
-
 impl Failure {
     /// What the command line asked for can't be done.
     pub fn usage(error: Error) -> Self {
@@ -63,14 +51,14 @@ impl Failure {
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
         let source = sources.get(&file);
-        let place = place(sources, &file, position(base, source.as_deref()));
+        let place = Place::of(sources, &file, position(base, source.as_deref()));
         let function = match frames.first().map(|frame| &frame.step) {
             Some(Step::Calls(function)) => Some(function.clone()),
             _ => None,
         };
         let mut trail: Vec<(Step, Place)> = Vec::new();
         for frame in frames {
-            let Some(at) = self::place(sources, &frame.file, frame.position) else { continue };
+            let Some(at) = Place::of(sources, &frame.file, frame.position) else { continue };
             let shown = trail.last().map(|(_, at)| at).or(place.as_ref());
             if shown != Some(&at) {
                 trail.push((frame.step, at));
@@ -83,11 +71,11 @@ impl Failure {
         };
         let (message, help) = (explained.message().to_owned(), explained.help_text().map(str::to_owned));
         match place {
-            Some(place) => Self { kind, message, help, place: Some(place), trail },
+            Some(place) => Self { kind, message, help, place: Some(place.into()), trail },
             // Nothing is known of the place itself: the nearest call is the place.
             None if !trail.is_empty() => {
                 let (_, place) = trail.remove(0);
-                Self { kind, message, help, place: Some(place), trail }
+                Self { kind, message, help, place: Some(place.into()), trail }
             }
             None => Self { kind, message, help, place: None, trail },
         }
@@ -111,7 +99,7 @@ impl Failure {
     }
 
     pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+        self.place.as_deref()
     }
 }
 
@@ -168,27 +156,6 @@ fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
     base.position()
 }
 
-fn place(sources: &Sources, file: &str, position: Position) -> Option<Place> {
-    let mut line = position.line()?;
-    let mut column = position.position();
-    let source = sources.get(file);
-    let text_of = |line: usize| source.as_ref().and_then(|source| source.line(line)).unwrap_or_default();
-    while line > 1 && text_of(line).trim().is_empty() {
-        // The end of the script: what is missing there belongs to the last line that has something.
-        line -= 1;
-        column = Some(text_of(line).trim_end().chars().count() + 1);
-    }
-    let text = text_of(line).to_owned();
-    if let Some(at) = column {
-        // A property that a context does not have is put at the dot.
-        let mut chars = text.chars().skip(at - 1);
-        if chars.next() == Some('.') && chars.next().is_some_and(char::is_alphabetic) {
-            column = Some(at + 1);
-        }
-    }
-    Some(Place { file: file.into(), line, column, text })
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind == Kind::Interrupted {
@@ -216,62 +183,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-impl Place {
-    fn short(&self) -> String {
-        match self.column {
-            Some(column) => format!("{}:{}:{column}", self.file, self.line),
-            None => format!("{}:{}", self.file, self.line),
-        }
-    }
-
-    /// The word, or the one character, that the place points at.
-    pub fn token(&self) -> String {
-        let rest = || self.text.chars().skip(self.column.unwrap_or(1) - 1);
-        let word: String = rest().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        if word.is_empty() { rest().take(1).collect() } else { word }
-    }
-
-    /// Whether `=` follows it: it is assigned to.
-    pub fn is_assigned(&self) -> bool {
-        let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
-        let after: String = self.text.chars().skip(skipped).collect();
-        let after = after.trim_start();
-        after.starts_with('=') && !after.starts_with("==")
-    }
-
-    /// Whether a `.` stands before it: a method or a property.
-    pub fn after_dot(&self) -> bool {
-        let before: String = self.text.chars().take(self.column.unwrap_or(1) - 1).collect();
-        before.trim_end().ends_with('.')
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
-        writeln!(f, "  {gutter}--> {}", self.short())?;
-        let Some(column) = self.column else {
-            return write!(f, "  {gutter} |\n  {number} | {}", self.text.trim_end());
-        };
-        let expand = |text: String| text.replace('\t', "    ");
-        let width = |text: &str| Span::raw(text).width();
-        let before = expand(self.text.chars().take(column - 1).collect());
-        let after = expand(self.text.chars().skip(column - 1).collect());
-        // Of a line too long to show, the part around the place.
-        let before: String = match before.chars().count() {
-            long if long > WIDTH / 2 => format!("…{}", before.chars().skip(long - WIDTH / 2).collect::<String>()),
-            _ => before,
-        };
-        let after = after.trim_end();
-        let room = WIDTH.saturating_sub(before.chars().count());
-        let after: String = match after.chars().count() {
-            long if long > room => format!("{}…", after.chars().take(room).collect::<String>()),
-            _ => after.to_owned(),
-        };
-        let carets = "^".repeat(width(&self.token()).max(1));
-        writeln!(f, "  {gutter} |\n  {number} | {before}{after}")?;
-        write!(f, "  {gutter} | {}{carets}", " ".repeat(width(&before)))
-    }
-}

@@ -1,5 +1,9 @@
 //! Drives the real binary and the library, one module a subject.
 
+mod binary;
+mod cli;
+mod errors;
 mod fixture;
 mod goldens;
 mod reference;
+mod run;

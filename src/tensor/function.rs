@@ -7,7 +7,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
 use candle_core::{Tensor, cpu::erf::erf_f64};
 
 use super::integer::Integer;
-use super::{Kind, Value, complex, dtype, kernel};
+use super::{Kind, Value, complex, kernel};
 use crate::{Result, error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +48,16 @@ impl Function {
     /// # Errors
     /// A complex tensor.
     pub fn apply(self, value: &Value) -> Result<Value> {
-        let float = dtype::cast(value, Kind::of(value).to_float())?;
-        let tensor = float.real("this function")?;
+        let tensor = value.real(self.name())?.to_dtype(Kind::of(value).to_float().storage())?;
         Ok(Value::Real(if tensor.device().is_cpu() {
-            kernel::map_float(tensor, self.of_number())?
+            kernel::map_float(&tensor, self.of_number())?
         } else {
-            self.on_device(tensor)?
+            self.on_device(&tensor)?
         }))
+    }
+
+    fn name(self) -> &'static str {
+        Function::ALL.iter().find(|(_, function)| *function == self).map_or("gelu", |(name, _)| name)
     }
 
     fn of_number(self) -> fn(f64) -> f64 {

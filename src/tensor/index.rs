@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::arithmetic::empty;
 use super::operand::{self, Operand};
-use super::{Kind, Value, dims, dtype, kernel, pick};
+use super::{Kind, Value, dims, dtype, kernel, make, pick};
 use crate::{Result, bail, error};
 
 /// What stands in the brackets for one dim (a bool tensor: for as many dims as it has).
@@ -229,6 +229,41 @@ pub fn set(target: &Value, indexes: &[Index], source: Operand) -> Result<()> {
         write(to, &selection, from)?;
     }
     Ok(())
+}
+
+/// Whether that part of `target` is `source` already: the same elements in memory or, where they were picked and so
+/// copied, equal ones to the last bit.
+///
+/// Rhai writes back what it read through an index: `t[0].exp()` ends in `t[0] = t[0]`, which must cost nothing.
+///
+/// # Errors
+/// As [`Selection::new`].
+pub fn holds(target: &Value, indexes: &[Index], source: &Value) -> Result<bool> {
+    if Kind::of(target) != Kind::of(source) || !target.device().same_device(source.device()) {
+        return Ok(false);
+    }
+    let part = get(target, indexes)?;
+    if part.dims() != source.dims() {
+        return Ok(false);
+    }
+    if !indexes.iter().any(|index| matches!(index, Index::Pick(_))) {
+        return Ok(same_elements(&part, source));
+    }
+    for (a, b) in part.parts().into_iter().zip(source.parts()) {
+        let numbers = |t: &Tensor| make::to_numbers(&t.clone().into());
+        if !numbers(a)?.into_iter().zip(numbers(b)?).all(|(x, y)| x.is_same(y)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether both look at the same elements of the same storage, in the same order.
+pub fn same_elements(a: &Value, b: &Value) -> bool {
+    let view = |t: &Tensor| (t.layout().start_offset(), t.stride().to_vec());
+    a.dims() == b.dims()
+        && a.addresses() == b.addresses()
+        && a.parts().iter().zip(b.parts()).all(|(a, b)| view(a) == view(b))
 }
 
 /// The source in the part's shape and the target's dtype, on its device, in storage of its own.

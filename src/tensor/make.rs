@@ -166,7 +166,7 @@ fn random_float(call: &str, kind: Kind) -> Result<DType> {
 /// # Errors
 /// A complex tensor.
 pub fn to_numbers(value: &Value) -> Result<Vec<Number>> {
-    let tensor = value.real("to numbers")?;
+    let tensor = value.real("this")?;
     let kind = Kind::of(value);
     Ok(match kind {
         Kind::Bool => kernel::host::<u8>(tensor)?.into_iter().map(|b| Number::Bool(b != 0)).collect(),

@@ -37,6 +37,14 @@ impl Number {
         }
     }
 
+    /// Equal to the last bit: a NaN is the same as itself, 0.0 is not -0.0.
+    pub fn is_same(self, other: Number) -> bool {
+        match (self, other) {
+            (Number::Float(a), Number::Float(b)) => a.to_bits() == b.to_bits(),
+            _ => self == other,
+        }
+    }
+
     /// A value without dims.
     pub fn value(self, kind: Kind, device: &Device) -> Result<Value> {
         let (tensor, own) = match self {

@@ -2,8 +2,11 @@
 
 mod binary;
 mod cli;
+mod elements;
 mod errors;
 mod fixture;
 mod goldens;
 mod reference;
 mod run;
+mod snippet;
+mod tensor_writes;

@@ -2,39 +2,51 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Dynamic, Engine, INT, ImmutableString};
+use rhai::{Array, Dynamic, Engine, INT, Variant};
 
 use super::arguments::{Side, derive};
-use super::{Handle, look, make};
+use super::{Handle, make};
 use crate::script::error::ScriptResult;
 use crate::script::options::describe;
 use crate::tensor::index::{self, Index};
 use crate::tensor::{Operand, Value, make as new};
-use crate::{Result, did_you_mean, error};
+use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
-    engine.register_indexer_get(|t: &mut Handle, at: Dynamic| -> ScriptResult<Handle> {
-        let indexes = read(&at)?;
+    // One type each: an indexer by any type would answer for misspelt properties, and for the write-backs of read-only ones.
+    indexer::<INT>(engine);
+    indexer::<Range<INT>>(engine);
+    indexer::<RangeInclusive<INT>>(engine);
+    indexer::<Array>(engine);
+    indexer::<Handle>(engine);
+}
+
+fn indexer<At: Variant + Clone>(engine: &mut Engine) {
+    engine.register_indexer_get(|t: &mut Handle, at: At| -> ScriptResult<Handle> {
+        let indexes = read(&Dynamic::from(at))?;
         Ok(derive(t, |value| index::get(value, &indexes))?)
     });
-    engine.register_indexer_set(|t: &mut Handle, at: Dynamic, source: Dynamic| -> ScriptResult<()> {
-        Ok(assign(t, at, source)?)
+    engine.register_indexer_set(|t: &mut Handle, at: At, source: Dynamic| -> ScriptResult<()> {
+        let indexes = read(&Dynamic::from(at))?;
+        Ok(assign(t, &indexes, source)?)
     });
 }
 
-fn assign(t: &Handle, at: Dynamic, source: Dynamic) -> Result<()> {
-    let indexes = read(&at)?;
-    drop(at);
+/// `t[indexes] = source`.
+pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<()> {
     let Some(side) = Side::read(&source) else {
         return Err(error!("a part of a tensor can be set to a tensor or a number, not {}", describe(&source)));
     };
     match side {
-        Side::Number(number) => t.write(|target| index::set(target, &indexes, Operand::Number(number))),
+        Side::Number(number) => t.write(|target| index::set(target, indexes, Operand::Number(number))),
         Side::Tensor(handle) => {
+            if index::holds(&t.value(), indexes, &handle.value())? {
+                return Ok(());
+            }
             let value = unshared(&handle, t)?;
             // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the write copy all of it.
             drop((handle, source));
-            t.write(|target| index::set(target, &indexes, Operand::Tensor(&value)))
+            t.write(|target| index::set(target, indexes, Operand::Tensor(&value)))
         }
     }
 }
@@ -74,13 +86,6 @@ fn read_one(at: &Dynamic) -> Result<Index> {
         make::read_nested(at, 0, &mut sizes, &mut numbers)?;
         let kind = numbers.is_empty().then_some(crate::tensor::Kind::I64);
         return Ok(Index::Pick(new::from_numbers(&numbers, &sizes, kind, &candle_core::Device::Cpu)?));
-    }
-    if let Some(name) = at.read_lock::<ImmutableString>() {
-        let error = error!("a tensor has no property {}", *name);
-        return Err(match did_you_mean(&name, look::PROPERTIES.iter().copied()) {
-            Some(help) => error.help(help),
-            None => error,
-        });
     }
     Err(error!("a tensor cannot be indexed by {}", describe(at))
         .help("use integers, ranges, arrays of them, or tensors of integers or bools"))

@@ -3,13 +3,12 @@
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT};
 
 use super::Handle;
-use super::arguments::derive;
+use super::arguments::{Side, derive};
 use crate::script::error::ScriptResult;
-use crate::tensor::{Number, Value, complex, device, make, pick, summary};
+use crate::script::options::describe;
+use crate::tensor::index;
+use crate::tensor::{Number, Operand, Value, complex, device, make, pick, summary};
 use crate::{Result, error};
-
-/// The names after a dot that are no calls.
-pub(super) const PROPERTIES: &[&str] = &["shape", "rank", "dtype", "device", "len", "numel", "real", "imag"];
 
 pub fn install(engine: &mut Engine) {
     engine.register_type_with_name::<Handle>("tensor");
@@ -25,12 +24,43 @@ pub fn install(engine: &mut Engine) {
         Ok(derive(t, |value| Ok(complex::real(value)))?)
     });
     engine.register_get("imag", |t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, complex::imag)?) });
+    engine.register_set("real", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
+    engine.register_set("imag", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 1)?) });
 
     engine.register_fn("item", |t: &mut Handle| -> ScriptResult<Dynamic> { Ok(item(&t.value())?) });
     engine.register_fn("to_array", |t: &mut Handle| -> ScriptResult<Dynamic> { Ok(to_array(&t.value())?) });
     engine.register_fn("to_string", |t: &mut Handle| -> ScriptResult<String> { Ok(summary::summary(&t.value())?) });
     engine.register_fn("to_debug", |t: &mut Handle| -> ScriptResult<String> { Ok(summary::summary(&t.value())?) });
     engine.register_iterator_result::<Handle, Handle>();
+}
+
+/// `z.real = x`, and what Rhai writes back after `z.real[0] = 1` or `z.real.to_array()`: the latter changed nothing.
+fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
+    let Some(source) = Side::read(&source) else {
+        return Err(error!("a part of a tensor can be set to a tensor or a number, not {}", describe(&source)));
+    };
+    if source.with(|source| unchanged(&t.value(), source, part))? {
+        return Ok(());
+    }
+    if part == 1 && t.value().parts().len() == 1 {
+        return Err(error!("a real tensor has no imaginary part to write").help("convert it first, with .to(\"c64\")"));
+    }
+    t.write(|target| {
+        let target = match target {
+            Value::Complex(c) => Value::Real(if part == 0 { c.re.clone() } else { c.im.clone() }),
+            other => other.clone(),
+        };
+        source.with(|source| index::set(&target, &[], source))
+    })
+}
+
+/// Whether `source` is that part as it stands.
+fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
+    let Operand::Tensor(source) = source else { return Ok(false) };
+    match value.parts().get(part) {
+        Some(tensor) => Ok(index::same_elements(&Value::Real((*tensor).clone()), source)),
+        None => Ok(pick::nonzero(source)?.dims()[0] == 0),
+    }
 }
 
 /// The size of the first dim.
@@ -43,6 +73,7 @@ fn len(value: &Value) -> Result<usize> {
 }
 
 fn item(value: &Value) -> Result<Dynamic> {
+    value.real("item")?;
     if value.numel() != 1 {
         return Err(error!("item needs a tensor of one element, not {:?}", value.dims())
             .help("index it first, as in t[0], or take .to_array()"));
@@ -51,6 +82,7 @@ fn item(value: &Value) -> Result<Dynamic> {
 }
 
 fn to_array(value: &Value) -> Result<Dynamic> {
+    value.real("to_array")?;
     let numbers: Vec<Dynamic> = make::to_numbers(value)?.into_iter().map(dynamic).collect();
     Ok(nested(&mut numbers.into_iter(), value.dims()))
 }

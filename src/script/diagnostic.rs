@@ -2,18 +2,16 @@
 
 use std::fmt;
 
-use ratatui_core::text::Span;
 use rhai::{Engine, EvalAltResult, Position};
 
 use super::error::INTERRUPTED;
 use super::explain::explain;
+use super::place::Place;
 use super::source::{Source, Sources};
 use crate::Error;
 
 /// Callers shown below an error, the nearest first.
 const TRAIL: usize = 4;
-/// Columns of a source line that are shown around a caret.
-const WIDTH: usize = 110;
 
 /// Why a run ended early.
 #[derive(Debug)]
@@ -21,9 +19,9 @@ pub struct Failure {
     kind: Kind,
     message: String,
     help: Option<String>,
-    place: Option<Place>,
-    /// Functions (a closure has no name), and where each was called.
-    trail: Vec<(Option<String>, Place)>,
+    place: Option<Box<Place>>,
+    /// The way that led there, the nearest step first.
+    trail: Vec<(Step, Place)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,14 +33,12 @@ enum Kind {
     Interrupted,
 }
 
-/// A position in a script, with the line it is on.
+/// What a place on the way to an error does.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    pub file: String,
-    pub line: usize,
-    /// From 1, in characters. Nothing where only the line is known.
-    pub column: Option<usize>,
-    pub text: String,
+enum Step {
+    Calls(String),
+    CallsClosure,
+    Imports,
 }
 
 impl Failure {
@@ -55,14 +51,17 @@ impl Failure {
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
         let source = sources.get(&file);
-        let place = place(sources, &file, position(base, source.as_deref()));
-        let function = frames.first().and_then(|frame| frame.function.clone());
-        let mut trail: Vec<(Option<String>, Place)> = Vec::new();
+        let place = Place::of(sources, &file, position(base, source.as_deref()));
+        let function = match frames.first().map(|frame| &frame.step) {
+            Some(Step::Calls(function)) => Some(function.clone()),
+            _ => None,
+        };
+        let mut trail: Vec<(Step, Place)> = Vec::new();
         for frame in frames {
-            let Some(at) = self::place(sources, &frame.file, frame.position) else { continue };
+            let Some(at) = Place::of(sources, &frame.file, frame.position) else { continue };
             let shown = trail.last().map(|(_, at)| at).or(place.as_ref());
             if shown != Some(&at) {
-                trail.push((frame.function, at));
+                trail.push((frame.step, at));
             }
         }
         let explained = explain(engine, sources, source.as_deref(), place.as_ref(), function.as_deref(), base);
@@ -72,11 +71,11 @@ impl Failure {
         };
         let (message, help) = (explained.message().to_owned(), explained.help_text().map(str::to_owned));
         match place {
-            Some(place) => Self { kind, message, help, place: Some(place), trail },
+            Some(place) => Self { kind, message, help, place: Some(place.into()), trail },
             // Nothing is known of the place itself: the nearest call is the place.
             None if !trail.is_empty() => {
                 let (_, place) = trail.remove(0);
-                Self { kind, message, help, place: Some(place), trail }
+                Self { kind, message, help, place: Some(place.into()), trail }
             }
             None => Self { kind, message, help, place: None, trail },
         }
@@ -100,7 +99,7 @@ impl Failure {
     }
 
     pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+        self.place.as_deref()
     }
 }
 
@@ -112,11 +111,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// One call on the way from the script's top level to where the error is.
+/// One step on the way from the script's top level to where the error is, and where it stands.
 struct Frame {
-    /// The function that was called, unless it is a closure or a module's top level.
-    function: Option<String>,
-    /// Where the call stands.
+    step: Step,
     file: String,
     position: Position,
 }
@@ -127,15 +124,15 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     loop {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-                let function = (!name.starts_with("anon$")).then(|| name.clone());
-                frames.push(Frame { function, file: file.clone(), position: *position });
+                let step = if name.starts_with("anon$") { Step::CallsClosure } else { Step::Calls(name.clone()) };
+                frames.push(Frame { step, file: file.clone(), position: *position });
                 if !source.is_empty() {
                     file = source.clone();
                 }
                 error = inner;
             }
             EvalAltResult::ErrorInModule(source, inner, position) => {
-                frames.push(Frame { function: None, file: file.clone(), position: *position });
+                frames.push(Frame { step: Step::Imports, file: file.clone(), position: *position });
                 file = source.clone();
                 error = inner;
             }
@@ -159,21 +156,6 @@ fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
     base.position()
 }
 
-fn place(sources: &Sources, file: &str, position: Position) -> Option<Place> {
-    let line = position.line()?;
-    let source = sources.get(file);
-    let text = source.as_ref().and_then(|source| source.line(line)).unwrap_or_default().to_owned();
-    let mut column = position.position();
-    if let Some(at) = column {
-        // A property that a context does not have is put at the dot.
-        let mut chars = text.chars().skip(at - 1);
-        if chars.next() == Some('.') && chars.next().is_some_and(char::is_alphabetic) {
-            column = Some(at + 1);
-        }
-    }
-    Some(Place { file: file.into(), line, column, text })
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind == Kind::Interrupted {
@@ -183,9 +165,12 @@ impl fmt::Display for Failure {
         if let Some(place) = &self.place {
             write!(f, "\n{place}")?;
         }
-        for (function, at) in self.trail.iter().take(TRAIL) {
-            let function = function.as_deref().unwrap_or("a closure");
-            write!(f, "\n  in {function}, called at {}", at.short())?;
+        for (step, at) in self.trail.iter().take(TRAIL) {
+            match step {
+                Step::Calls(function) => write!(f, "\n  in {function}, called at {}", at.short())?,
+                Step::CallsClosure => write!(f, "\n  in a closure, called at {}", at.short())?,
+                Step::Imports => write!(f, "\n  imported at {}", at.short())?,
+            }
         }
         if self.trail.len() > TRAIL {
             write!(f, "\n  and {} more calls", self.trail.len() - TRAIL)?;
@@ -198,62 +183,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-impl Place {
-    fn short(&self) -> String {
-        match self.column {
-            Some(column) => format!("{}:{}:{column}", self.file, self.line),
-            None => format!("{}:{}", self.file, self.line),
-        }
-    }
-
-    /// The word, or the one character, that the place points at.
-    pub fn token(&self) -> String {
-        let rest = || self.text.chars().skip(self.column.unwrap_or(1) - 1);
-        let word: String = rest().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        if word.is_empty() { rest().take(1).collect() } else { word }
-    }
-
-    /// Whether `=` follows it: it is assigned to.
-    pub fn is_assigned(&self) -> bool {
-        let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
-        let after: String = self.text.chars().skip(skipped).collect();
-        let after = after.trim_start();
-        after.starts_with('=') && !after.starts_with("==")
-    }
-
-    /// Whether a `.` stands before it: a method or a property.
-    pub fn after_dot(&self) -> bool {
-        let before: String = self.text.chars().take(self.column.unwrap_or(1) - 1).collect();
-        before.trim_end().ends_with('.')
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
-        writeln!(f, "  {gutter}--> {}", self.short())?;
-        let Some(column) = self.column else {
-            return write!(f, "  {gutter} |\n  {number} | {}", self.text.trim_end());
-        };
-        let expand = |text: String| text.replace('\t', "    ");
-        let width = |text: &str| Span::raw(text).width();
-        let before = expand(self.text.chars().take(column - 1).collect());
-        let after = expand(self.text.chars().skip(column - 1).collect());
-        // Of a line too long to show, the part around the place.
-        let before: String = match before.chars().count() {
-            long if long > WIDTH / 2 => format!("…{}", before.chars().skip(long - WIDTH / 2).collect::<String>()),
-            _ => before,
-        };
-        let after = after.trim_end();
-        let room = WIDTH.saturating_sub(before.chars().count());
-        let after: String = match after.chars().count() {
-            long if long > room => format!("{}…", after.chars().take(room).collect::<String>()),
-            _ => after.to_owned(),
-        };
-        let carets = "^".repeat(width(&self.token()).max(1));
-        writeln!(f, "  {gutter} |\n  {number} | {before}{after}")?;
-        write!(f, "  {gutter} | {}{carets}", " ".repeat(width(&before)))
-    }
-}

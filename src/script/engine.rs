@@ -18,7 +18,7 @@ const DEPTH: usize = 200;
 
 /// The stack on which a script of these depths runs, in bytes. It is reserved, not used: only what a script needs becomes
 /// memory.
-pub const STACK: usize = 256 << 20;
+pub const STACK: usize = 64 << 20;
 
 /// An engine with everything that a script may call, bound to `session`.
 ///

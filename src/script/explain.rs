@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 
-use super::diagnostic::Place;
 use super::error::from_text;
+use super::place::Place;
 use super::source::{Source, Sources};
 use super::syntax;
 use super::vocabulary::{Function, a, functions, is_name, members, word};

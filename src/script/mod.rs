@@ -12,6 +12,7 @@ pub mod model;
 mod modules;
 pub mod options;
 pub mod param;
+pub mod place;
 pub mod random;
 pub mod session;
 mod source;

@@ -202,7 +202,7 @@ pub fn install(engine: &mut Engine, params: &Rc<Params>) {
 
 #[cfg(test)]
 mod tests {
-    use rhai::Map;
+    use rhai::{Map, OptimizationLevel};
 
     use super::*;
 
@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn parameters_are_found_wherever_they_stand() {
-        let engine = Engine::new();
+        let mut engine = Engine::new();
+        engine.set_optimization_level(OptimizationLevel::None);
         let script = r#"
             fn f() { param("in_fn", 1, "how many") }
             let a = [param("in_array", #{b: 2})];

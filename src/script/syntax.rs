@@ -2,7 +2,7 @@
 
 use rhai::{LexError, ParseErrorType};
 
-use super::diagnostic::Place;
+use super::place::Place;
 use crate::{Error, error};
 
 pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {

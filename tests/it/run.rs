@@ -23,11 +23,8 @@ pub fn precompute(directory: &Path) -> Command {
 pub fn script(script: &str, arguments: &[&str]) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("script.rhai"), script).unwrap();
-    let output = precompute(directory.path())
-        .args(["run", "script.rhai", "--out", "out"])
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output =
+        precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).args(arguments).output().unwrap();
     Ran { directory, output }
 }
 

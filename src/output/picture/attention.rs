@@ -45,7 +45,7 @@ impl Attention {
     /// One scale for all heads, so that they can be compared. It starts at zero.
     pub(super) fn scale(&self) -> Result<Scale> {
         self.validate()?;
-        Ok(Scale::of(self.heads.iter().flatten().flatten().copied())?.from_zero())
+        Ok(Scale::of(self.heads.iter().flatten().flatten().copied())?.with_zero())
     }
 
     /// The labels of queries and keys, shortened.
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn each_head_is_named() {
         let svg = Picture::Attention(attention(6, 4, 4)).svg().unwrap();
-        for text in ["Layer 3", "head 0", "head 5", "·t3"] {
+        for text in ["Layer 3", "head 0", "head 5", "·t3", "0.4"] {
             assert!(svg.lines().any(|line| line == text), "{text} in {svg}");
         }
     }

@@ -88,7 +88,7 @@ impl Scale {
     }
 
     /// The scale reaching to zero where it had one sign, as befits probabilities.
-    pub fn from_zero(self) -> Self {
+    pub fn with_zero(self) -> Self {
         Self { lo: self.lo.min(0.0), hi: self.hi.max(0.0), ..self }
     }
 
@@ -151,7 +151,7 @@ mod tests {
     fn one_sign_keeps_its_range() {
         let scale = Scale::of([2.0, 3.0]).unwrap();
         assert_eq!((scale.colour(2.0), scale.colour(3.0)), ((68, 1, 84), (253, 231, 37)));
-        assert_eq!(scale.from_zero().lo, 0.0);
+        assert_eq!(scale.with_zero().lo, 0.0);
         assert_eq!(Scale::of([5.0; 3]).unwrap().fraction(5.0), Some(0.5));
         assert!(Scale::of([f64::NAN]).is_err());
     }

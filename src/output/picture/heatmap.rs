@@ -104,8 +104,10 @@ pub(super) fn bar<DB: DrawingBackend>(canvas: &Canvas<DB>, x: i32, top: i32, bot
     if scale.lo == scale.hi {
         return name(0.5, &number(scale.lo));
     }
-    let axis =
-        Axis::new([scale.lo, scale.hi].into_iter(), false, Reach::None, ((bottom - top) / 40).clamp(2, 8) as usize);
+    // Something between the ends, so that from 0 to 1 is not an axis of whole numbers.
+    let values = [scale.lo, scale.lo + (scale.hi - scale.lo) * 0.3, scale.hi];
+    let count = ((bottom - top) / 40).clamp(2, 6) as usize;
+    let axis = Axis::new(values.into_iter(), false, Reach::None, count);
     axis.iter().flat_map(|axis| &axis.ticks).try_for_each(|(at, text)| name(*at, text))
 }
 

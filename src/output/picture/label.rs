@@ -2,7 +2,7 @@
 
 use ratatui_core::text::Span;
 
-/// `text` with what cannot be seen made visible: controls as their pictures, outer spaces as dots.
+/// `text` with what cannot be seen made visible: controls as their pictures.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(picture_of).collect()
 }

@@ -1,1 +1,3 @@
-//! Placeholder: see the module's owner.
+//! What a run leaves behind.
+
+pub mod picture;

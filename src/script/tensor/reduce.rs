@@ -1,6 +1,6 @@
 //! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: many elements to fewer, over dims.
 
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Engine, Map, Token};
 
 use super::Handle;
 use super::arguments::{Call, define, derive};
@@ -12,10 +12,21 @@ use crate::{Result, bail, error};
 const OVER: &[&str] = &["dim", "keepdim"];
 
 pub fn install(engine: &mut Engine) {
+    release_var(engine);
     install_reductions(engine);
     install_spreads(engine);
     install_along(engine);
     install_orders(engine);
+}
+
+/// Rhai reserves the word `var` and does nothing with it; here it names the variance.
+fn release_var(engine: &mut Engine) {
+    // Marked deprecated only to say that Rhai may change it.
+    #[allow(deprecated)]
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if *word == "var" => Token::Identifier(word),
+        token => token,
+    });
 }
 
 fn install_reductions(engine: &mut Engine) {

@@ -7,8 +7,10 @@ pub mod handle;
 pub mod index;
 pub mod look;
 pub mod make;
+pub mod nn;
 pub mod operators;
 pub mod pick;
+pub mod reduce;
 pub mod shape;
 
 pub use handle::Handle;
@@ -22,7 +24,9 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
     index::install(engine);
     look::install(engine);
     make::install(engine, random);
+    nn::install(engine);
     operators::install(engine);
     pick::install(engine);
+    reduce::install(engine);
     shape::install(engine);
 }

@@ -4,7 +4,7 @@ use super::arithmetic::Arithmetic;
 use super::matmul::{self, matmul};
 use super::operand::{self, Operand};
 use super::{Kind, Value, dims, dtype, make, pick, shape};
-use crate::{Error, Result, error};
+use crate::{Result, error};
 
 /// A dim's name: a letter, or its place from the last among the dims an ellipsis stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,7 +200,8 @@ impl Term {
         let have: Vec<usize> = labels.iter().filter_map(|label| self.place(*label)).collect();
         let sizes: Vec<usize> =
             labels.iter().map(|label| self.place(*label).map_or(1, |i| self.value.dims()[i])).collect();
-        let permuted = if have.is_empty() { self.value.clone() } else { self.value.map(|t| t.permute(have.as_slice()))? };
+        let permuted =
+            if have.is_empty() { self.value.clone() } else { self.value.map(|t| t.permute(have.as_slice()))? };
         permuted.map(|t| t.reshape(sizes.as_slice()))
     }
 
@@ -267,4 +268,143 @@ impl Term {
 /// Two places of one label.
 fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
     (0..labels.len()).find_map(|i| (i + 1..labels.len()).find(|&j| labels[i] == labels[j]).map(|j| (i, j)))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::tensor::{Number, kernel};
+
+    fn iota(dims: &[usize], kind: Kind) -> Value {
+        let numbers: Vec<Number> = (0..dims.iter().product::<usize>() as i64).map(|i| Number::Int(i * 7 % 5)).collect();
+        make::from_numbers(&numbers, dims, Some(kind), &Device::Cpu).unwrap()
+    }
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        make::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
+    }
+
+    /// By nested loops over every letter; `equation` has `->`, no ellipsis and no dim of size 1 beside a larger one.
+    fn by_loops(equation: &str, operands: &[Value]) -> (Vec<usize>, Vec<f64>) {
+        let (left, right) = equation.split_once("->").unwrap();
+        let mut letters: Vec<(char, usize)> = Vec::new();
+        for (term, value) in left.split(',').zip(operands) {
+            for (letter, &size) in term.chars().zip(value.dims()) {
+                if !letters.iter().any(|(known, _)| *known == letter) {
+                    letters.push((letter, size));
+                }
+            }
+        }
+        let size = |letter: char| letters.iter().find(|(known, _)| *known == letter).unwrap().1;
+        let offset = |term: &str, places: &[usize]| {
+            term.chars().fold(0, |offset, letter| {
+                let i = letters.iter().position(|(known, _)| *known == letter).unwrap();
+                offset * size(letter) + places[i]
+            })
+        };
+        let elements: Vec<Vec<f64>> = operands.iter().map(numbers).collect();
+        let shape: Vec<usize> = right.chars().map(size).collect();
+        let mut out = vec![0.0; shape.iter().product()];
+        for flat in 0..letters.iter().map(|(_, size)| size).product::<usize>() {
+            let mut rest = flat;
+            let places: Vec<usize> = letters
+                .iter()
+                .map(|(_, size)| {
+                    let place = rest % size;
+                    rest /= size;
+                    place
+                })
+                .collect();
+            let terms = left.split(',').zip(&elements);
+            out[offset(right, &places)] += terms.map(|(term, x)| x[offset(term, &places)]).product::<f64>();
+        }
+        (shape, out)
+    }
+
+    #[test]
+    fn every_equation_agrees_with_nested_loops() {
+        let cases: [(&str, &[&[usize]]); 19] = [
+            ("bhnm,bhmc->bhnc", &[&[2, 3, 4, 5], &[2, 3, 5, 6]]),
+            ("bnd,hdc->bhnc", &[&[2, 3, 4], &[5, 4, 2]]),
+            ("bhnc,hcd->bnd", &[&[2, 3, 4, 5], &[3, 5, 2]]),
+            ("bhnm,nm->bhn", &[&[2, 3, 4, 5], &[4, 5]]),
+            ("bnd,bnd->bn", &[&[2, 3, 4], &[2, 3, 4]]),
+            ("i,i->", &[&[4], &[4]]),
+            ("i,j->ji", &[&[4], &[3]]),
+            ("ij->ji", &[&[4, 3]]),
+            ("ij->", &[&[4, 3]]),
+            ("ijk->j", &[&[4, 3, 2]]),
+            ("ii->i", &[&[4, 4]]),
+            ("ii->", &[&[4, 4]]),
+            ("iji->j", &[&[4, 3, 4]]),
+            ("iij,jk->ik", &[&[3, 3, 2], &[2, 4]]),
+            ("ij,ij->ij", &[&[3, 2], &[3, 2]]),
+            ("ij,kl->il", &[&[3, 2], &[4, 5]]),
+            ("ab,bc,cd->ad", &[&[2, 3], &[3, 4], &[4, 5]]),
+            ("a,b,ab->", &[&[2], &[3], &[2, 3]]),
+            ("ab,a,ac,bc->cb", &[&[2, 3], &[2], &[2, 4], &[3, 4]]),
+        ];
+        for (equation, dims) in cases {
+            for kind in [Kind::F32, Kind::F64, Kind::BF16, Kind::I64] {
+                let operands: Vec<Value> = dims.iter().map(|dims| iota(dims, kind)).collect();
+                let out = einsum(equation, &operands.iter().collect::<Vec<_>>()).unwrap();
+                let (shape, expected) = by_loops(equation, &operands);
+                assert_eq!((out.dims(), Kind::of(&out)), (shape.as_slice(), kind), "{equation}");
+                let rounded = Value::Real(kernel::place(expected, &shape, &Device::Cpu).unwrap());
+                assert_eq!(numbers(&out), numbers(&dtype::cast(&rounded, kind).unwrap()), "{equation} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_forms_mean_their_long_ones() {
+        let same = |short: &str, long: &str, dims: &[&[usize]]| {
+            let operands: Vec<Value> = dims.iter().map(|dims| iota(dims, Kind::F64)).collect();
+            let operands: Vec<&Value> = operands.iter().collect();
+            let (a, b) = (einsum(short, &operands).unwrap(), einsum(long, &operands).unwrap());
+            assert_eq!((a.dims(), numbers(&a)), (b.dims(), numbers(&b)), "{short}");
+        };
+        same("ij,jk", "ij,jk->ik", &[&[2, 3], &[3, 4]]);
+        same("ba", "ba->ab", &[&[2, 3]]);
+        same("ii", "ii->", &[&[3, 3]]);
+        same(" i j , j k -> i k ", "ij,jk->ik", &[&[2, 3], &[3, 4]]);
+        same("...ij,...jk->...ik", "abij,abjk->abik", &[&[5, 2, 2, 3], &[5, 2, 3, 4]]);
+        same("...ij,jk", "abij,jk->abik", &[&[5, 2, 2, 3], &[3, 4]]);
+        same("...ij,...jk->...ik", "aij,jk->aik", &[&[5, 2, 3], &[3, 4]]);
+        same("i...->...", "iab->ab", &[&[5, 2, 3]]);
+        same("...->", "ab->", &[&[5, 2]]);
+        same("...i,...i->...", "abi,bi->ab", &[&[4, 5, 2], &[5, 2]]);
+    }
+
+    #[test]
+    fn dims_of_size_one_widen_and_single_numbers_multiply() {
+        let (a, b) = (iota(&[2, 1], Kind::F64), iota(&[3, 4], Kind::F64));
+        let out = einsum("ij,jk->ik", &[&a, &b]).unwrap();
+        let wide = a.map(|t| t.broadcast_as((2, 3))).unwrap();
+        assert_eq!(numbers(&out), numbers(&matmul(&wide, &b).unwrap()));
+        let three = make::from_numbers(&[Number::Int(3)], &[], None, &Device::Cpu).unwrap();
+        let out = einsum(",ij->ji", &[&three, &b]).unwrap();
+        assert_eq!((out.dims(), Kind::of(&out)), ([4, 3].as_slice(), Kind::F64));
+        assert_eq!(numbers(&out)[1], 3.0 * numbers(&b)[4]);
+        let empty = einsum("ij,jk->ik", &[&iota(&[2, 0], Kind::F32), &iota(&[0, 3], Kind::F32)]).unwrap();
+        assert_eq!(numbers(&empty), [0.0; 6]);
+    }
+
+    #[test]
+    fn faults_are_sentences() {
+        let (a, b) = (iota(&[2, 3], Kind::F32), iota(&[4, 5], Kind::F32));
+        let message = |equation: &str| einsum(equation, &[&a, &b]).unwrap_err().message().to_owned();
+        assert_eq!(message("ij,jk->ik"), "einsum \"ij,jk->ik\": j is both 3 and 4 (the shapes are [2, 3] and [4, 5])");
+        assert_eq!(message("ij->ij"), "einsum \"ij->ij\": it names 1 tensors, and 2 came");
+        assert_eq!(message("ijk,kl"), "einsum \"ijk,kl\": \"ijk\" names 3 dims, and its tensor [2, 3] has 2");
+        assert_eq!(message("i,kl"), "einsum \"i,kl\": \"i\" names 1 dims, and its tensor [2, 3] has 2");
+        assert_eq!(message("ij,kl->iz"), "einsum \"ij,kl->iz\": z is in the result and in no tensor");
+        assert_eq!(message("ij,kl->ii"), "einsum \"ij,kl->ii\": i is in the result twice");
+        assert!(message("i1,kl->i").contains("'1' is no letter"));
+        assert!(message("ij,......->i").contains("names"));
+        assert_eq!(message("ii,kl->i"), "einsum: a dim named twice is a diagonal, and 2 and 3 differ");
+        assert!(einsum("", &[]).is_err());
+    }
 }

@@ -58,12 +58,8 @@ impl Norm {
 }
 
 impl Transform {
-    pub const ALL: [(&'static str, Transform); 4] = [
-        ("fft", Transform::Fft),
-        ("ifft", Transform::Ifft),
-        ("rfft", Transform::Rfft),
-        ("irfft", Transform::Irfft),
-    ];
+    pub const ALL: [(&'static str, Transform); 4] =
+        [("fft", Transform::Fft), ("ifft", Transform::Ifft), ("rfft", Transform::Rfft), ("irfft", Transform::Irfft)];
 
     pub fn name(self) -> &'static str {
         Transform::ALL.iter().find(|(_, transform)| *transform == self).map_or("", |(name, _)| name)
@@ -76,7 +72,9 @@ impl Transform {
     /// A dim the tensor does not have, a length below 1, `rfft` of a complex tensor.
     pub fn apply(self, value: &Value, dim: i64, n: Option<i64>, norm: Norm) -> Result<Value> {
         if self == Transform::Rfft && matches!(value, Value::Complex(_)) {
-            return Err(error!("rfft needs a real tensor, and this one is complex").help("use fft, or take .real first"));
+            return Err(
+                error!("rfft needs a real tensor, and this one is complex").help("use fft, or take .real first")
+            );
         }
         let dim = dims::dim(dim, value.dims())?;
         let size = value.dims()[dim];

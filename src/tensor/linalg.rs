@@ -3,13 +3,13 @@
 //! f64 is worked out in double precision, all else in f32, on the CPU; a tensor on another device travels there and back.
 //! Signs, which the definitions leave open, are fixed, so that a result can be repeated and compared.
 
-use candle_core::{DType, Tensor, WithDType};
+use candle_core::{DType, Device, Tensor, WithDType};
 use faer::traits::RealField;
 use faer::{Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;
 
 use super::matmul::matmul;
-use super::{Kind, Value, dtype, kernel};
+use super::{Kind, Value, device, dtype, kernel};
 use crate::{Result, bail, error};
 
 /// `a = u diag(s) vh`, thin: of `[…, m, n]` and k the smaller of both, u is `[…, m, k]`, s `[…, k]` and vh `[…, k, n]`.
@@ -99,7 +99,8 @@ pub fn pca(value: &Value, k: i64) -> Result<Pca> {
         bail!("pca: a tensor [{n}, {d}] has 1 to {most} components, not {k}");
     }
     let (k, (x, ..)) = (k as usize, matrices(value, "pca")?);
-    let mean = x.to_dtype(DType::F64)?.mean_keepdim(0)?.to_dtype(x.dtype())?;
+    let points = device::transfer(&x, &Device::Cpu)?.to_dtype(DType::F64)?;
+    let mean = points.mean_keepdim(0)?.to_dtype(x.dtype())?.to_device(x.device())?;
     let centered = x.broadcast_sub(&mean)?;
     let (s, vh) = {
         let Svd { s, vh, .. } = svd(&Value::Real(centered.clone()))?;
@@ -262,5 +263,163 @@ fn largest_is_positive<T: WithDType + RealField>(m: MatRef<T>, column: usize) ->
 fn negate<T: WithDType + RealField>(mut m: MatMut<T>, column: usize) {
     for i in 0..m.nrows() {
         m[(i, column)] = -m[(i, column)];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Number, make};
+
+    const SHAPES: [&[usize]; 6] = [&[5, 3], &[3, 5], &[4, 4], &[2, 3, 6, 2], &[1, 1], &[40, 30]];
+
+    fn noise(dims: &[usize], kind: Kind) -> Value {
+        let count = dims.iter().product::<usize>();
+        let elements: Vec<f64> = (0..count).map(|i| ((i * i * 31 + i * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect();
+        let value = Value::Real(kernel::place(elements, dims, &Device::Cpu).unwrap());
+        dtype::cast(&value, kind).unwrap()
+    }
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        make::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
+    }
+
+    fn assert_close(a: &Value, b: &Value, what: &str) {
+        assert_eq!((a.dims(), Kind::of(a)), (b.dims(), Kind::of(b)), "{what}");
+        let tolerance = if Kind::of(a) == Kind::F64 { 1e-12 } else { 1e-5 };
+        for (x, y) in numbers(a).into_iter().zip(numbers(b)) {
+            assert!((x - y).abs() < tolerance * (1.0 + y.abs()), "{what}: {x} and {y}");
+        }
+    }
+
+    fn transposed(value: &Value) -> Value {
+        value.map(|t| t.t()).unwrap()
+    }
+
+    /// `values` along the columns of `vectors`.
+    fn scaled(vectors: &Value, values: &Value) -> Value {
+        let values = values.parts()[0].unsqueeze(values.rank() - 1).unwrap();
+        vectors.map(|t| t.broadcast_mul(&values)).unwrap()
+    }
+
+    fn assert_orthonormal(columns: &Value, what: &str) {
+        let product = matmul(&transposed(columns), columns).unwrap();
+        let n = product.dims()[product.rank() - 1];
+        let identity = make::eye(n, n, Kind::of(columns), &Device::Cpu).unwrap();
+        assert_close(&product, &identity.map(|t| t.broadcast_as(product.dims())).unwrap(), what);
+    }
+
+    #[test]
+    fn parts_multiply_back() {
+        for (dims, kind) in SHAPES.into_iter().flat_map(|dims| [(dims, Kind::F32), (dims, Kind::F64)]) {
+            let (a, what) = (noise(dims, kind), format!("{dims:?} {kind:?}"));
+            let Svd { u, s, vh } = svd(&a).unwrap();
+            assert_close(&matmul(&scaled(&u, &s), &vh).unwrap(), &a, &what);
+            assert_orthonormal(&u, &what);
+            assert_orthonormal(&transposed(&vh), &what);
+            let width = s.dims()[s.rank() - 1];
+            assert!(numbers(&s).chunks(width).all(|s| s.is_sorted_by(|x, y| x >= y) && s.iter().all(|x| *x >= 0.0)));
+            let columns = numbers(&transposed(&u).map(|t| t.contiguous()).unwrap());
+            for column in columns.chunks(dims[dims.len() - 2]) {
+                let largest = column.iter().fold(0.0f64, |l, x| if x.abs() > l.abs() { *x } else { l });
+                assert!(largest > 0.0, "{what}");
+            }
+
+            let Qr { q, r } = qr(&a).unwrap();
+            assert_close(&matmul(&q, &r).unwrap(), &a, &what);
+            assert_orthonormal(&q, &what);
+            let lower = crate::tensor::shape::tril(&r, -1).unwrap();
+            assert!(numbers(&lower).into_iter().all(|x| x == 0.0), "{what}");
+            let diagonal = make::eye(r.dims()[r.rank() - 2], r.dims()[r.rank() - 1], kind, &Device::Cpu).unwrap();
+            let on_it = r.map(|t| t.broadcast_mul(diagonal.parts()[0])).unwrap();
+            assert!(numbers(&on_it).into_iter().all(|x| x >= 0.0), "{what}");
+
+            let square = matmul(&transposed(&a), &a).unwrap();
+            let Eigh { values, vectors } = eigh(&square).unwrap();
+            assert_close(&matmul(&scaled(&vectors, &values), &transposed(&vectors)).unwrap(), &square, &what);
+            assert_orthonormal(&vectors, &what);
+            let width = values.dims()[values.rank() - 1];
+            assert!(numbers(&values).chunks(width).all(<[f64]>::is_sorted), "{what}");
+        }
+    }
+
+    #[test]
+    fn eigh_reads_the_lower_triangle_alone() {
+        let a = make::from_numbers(&[2, 99, 1, 2].map(Number::Int), &[2, 2], Some(Kind::F64), &Device::Cpu).unwrap();
+        let Eigh { values, .. } = eigh(&a).unwrap();
+        let values = numbers(&values);
+        assert!((values[0] - 1.0).abs() < 1e-12 && (values[1] - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn components_carry_the_variance() {
+        let x = noise(&[30, 4], Kind::F64);
+        let Pca { components, explained_variance, mean, projected } = pca(&x, 4).unwrap();
+        assert_orthonormal(&transposed(&components), "components");
+        let back = matmul(&projected, &components).unwrap().map(|t| t.broadcast_add(mean.parts()[0])).unwrap();
+        assert_close(&back, &x, "all components give the points back");
+        let covariance = matmul(&transposed(&projected), &projected).unwrap().map(|t| t / 29.0).unwrap();
+        let eye = make::eye(4, 4, Kind::F64, &Device::Cpu).unwrap();
+        assert_close(&covariance, &scaled(&eye, &explained_variance), "covariance");
+        let two = pca(&x, 2).unwrap();
+        assert_eq!((two.components.dims(), two.projected.dims()), ([2, 4].as_slice(), [30, 2].as_slice()));
+        assert_eq!(numbers(&two.explained_variance), numbers(&explained_variance)[..2]);
+        for row in numbers(&components).chunks(4) {
+            assert!(row.iter().fold(0.0f64, |l, x| if x.abs() > l.abs() { *x } else { l }) > 0.0);
+        }
+    }
+
+    #[test]
+    fn the_solution_leaves_an_orthogonal_rest() {
+        for (a_dims, b_dims, x_dims) in [
+            (&[6, 3] as &[usize], &[6, 2] as &[usize], &[3, 2] as &[usize]),
+            (&[6, 3], &[6], &[3]),
+            (&[3, 6], &[3, 2], &[6, 2]),
+            (&[2, 6, 3], &[2, 6, 4], &[2, 3, 4]),
+            (&[2, 6, 3], &[2, 6], &[2, 3]),
+        ] {
+            let (a, b) = (noise(a_dims, Kind::F64), noise(b_dims, Kind::F64));
+            let x = lstsq(&a, &b).unwrap();
+            assert_eq!(x.dims(), x_dims);
+            let column =
+                |v: &Value| if a_dims.len() > v.rank() { v.map(|t| t.unsqueeze(t.rank())) } else { Ok(v.clone()) };
+            let (x, b) = (column(&x).unwrap(), column(&b).unwrap());
+            let rest = matmul(&a, &x).unwrap().parts()[0].sub(b.parts()[0]).unwrap();
+            let normal = matmul(&transposed(&a), &Value::Real(rest)).unwrap();
+            assert!(numbers(&normal).into_iter().all(|x| x.abs() < 1e-11), "{a_dims:?}");
+        }
+        // Of rank 1: the shortest of many solutions.
+        let a = make::from_numbers(&[1, 1, 2, 2].map(Number::Int), &[2, 2], None, &Device::Cpu).unwrap();
+        let b = make::from_numbers(&[2, 4].map(Number::Int), &[2], None, &Device::Cpu).unwrap();
+        assert!(numbers(&lstsq(&a, &b).unwrap()).into_iter().all(|x| (x - 1.0).abs() < 1e-6));
+    }
+
+    #[test]
+    fn faults_are_sentences() {
+        let matrix = |dims: &[usize]| noise(dims, Kind::F32);
+        let nan = Value::Real(Tensor::new(&[[1.0, f32::NAN]], &Device::Cpu).unwrap());
+        assert_eq!(svd(&nan).err().unwrap().message(), "svd: the tensor [1, 2] has elements that are nan or inf");
+        assert_eq!(svd(&matrix(&[4])).err().unwrap().message(), "svd needs a matrix, not a tensor [4]");
+        assert_eq!(eigh(&matrix(&[2, 3])).err().unwrap().message(), "eigh needs square matrices, not [2, 3]");
+        assert_eq!(
+            lstsq(&matrix(&[4, 3]), &matrix(&[3])).unwrap_err().message(),
+            "lstsq: shapes [4, 3] and [3] do not fit"
+        );
+        assert_eq!(
+            pca(&matrix(&[5, 3]), 4).err().unwrap().message(),
+            "pca: a tensor [5, 3] has 1 to 3 components, not 4"
+        );
+        assert!(pca(&matrix(&[1, 3]), 1).is_err() && pca(&matrix(&[3]), 1).is_err());
+        assert!(qr(&dtype::cast(&matrix(&[2, 2]), Kind::C64).unwrap()).is_err());
+    }
+
+    #[test]
+    fn any_dtype_and_empty_matrices_go_in() {
+        for kind in [Kind::F16, Kind::BF16, Kind::I64, Kind::Bool] {
+            assert_eq!(Kind::of(&svd(&noise(&[3, 2], kind)).unwrap().s), Kind::F32);
+        }
+        let Svd { u, s, vh } = svd(&noise(&[2, 0, 3], Kind::F32)).unwrap();
+        assert_eq!((u.dims(), s.dims(), vh.dims()), ([2, 0, 0].as_slice(), [2, 0].as_slice(), [2, 0, 3].as_slice()));
+        assert_eq!(numbers(&lstsq(&noise(&[0, 3], Kind::F32), &noise(&[0], Kind::F32)).unwrap()), [0.0; 3]);
     }
 }

@@ -198,7 +198,8 @@ fn the_loss_does_not_depend_on_the_padding_side() {
 fn a_stream_far_from_zero_stays_within_twice_pytorchs_own_error() {
     for case in CASES {
         let fixture = Fixture::load(case);
-        let shifted = candle_core::safetensors::load(directory(case).join("shifted.safetensors"), &Device::Cpu).unwrap();
+        let shifted =
+            candle_core::safetensors::load(directory(case).join("shifted.safetensors"), &Device::Cpu).unwrap();
         for (name, shift) in [("+1e4", 1e4), ("-1e4", -1e4)] {
             let mut hooks = Hooks::new();
             hooks.bind("pre-block", Layers::one(0), |_, x| Ok(Some((x + shift)?))).unwrap();

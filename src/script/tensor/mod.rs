@@ -5,11 +5,13 @@ pub mod convert;
 pub mod functions;
 pub mod handle;
 pub mod index;
+pub mod linalg;
 pub mod look;
 pub mod make;
 pub mod operators;
 pub mod pick;
 pub mod shape;
+pub mod spectra;
 
 pub use handle::Handle;
 
@@ -20,9 +22,11 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
     convert::install(engine);
     functions::install(engine);
     index::install(engine);
+    linalg::install(engine);
     look::install(engine);
     make::install(engine, random);
     operators::install(engine);
     pick::install(engine);
     shape::install(engine);
+    spectra::install(engine);
 }

@@ -10,6 +10,7 @@ use precompute::script::tensor;
 const TABLES: &[(&str, &str)] = &[
     ("elements.md", include_str!("../../src/script/tensor/elements.md")),
     ("analysis.md", include_str!("../../src/script/tensor/analysis.md")),
+    ("spectra.md", include_str!("../../src/script/tensor/spectra.md")),
 ];
 
 struct Row {

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod functions;
 pub mod handle;
 pub mod index;
+pub mod linalg;
 pub mod look;
 pub mod make;
 pub mod nn;
@@ -12,6 +13,7 @@ pub mod operators;
 pub mod pick;
 pub mod reduce;
 pub mod shape;
+pub mod spectra;
 
 pub use handle::Handle;
 
@@ -22,6 +24,7 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
     convert::install(engine);
     functions::install(engine);
     index::install(engine);
+    linalg::install(engine);
     look::install(engine);
     make::install(engine, random);
     nn::install(engine);
@@ -29,4 +32,5 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
     pick::install(engine);
     reduce::install(engine);
     shape::install(engine);
+    spectra::install(engine);
 }

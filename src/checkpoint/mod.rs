@@ -1,57 +1,159 @@
-//! Placeholder until the real one lands.
-use crate::{Result, error};
-use candle_core::{Device, Tensor};
-use std::collections::HashMap;
+//! Where models come from: the ones inside the binary, a local directory, or the Hugging Face Hub.
 
-#[derive(Default, Clone)]
+pub mod cache;
+mod demo;
+mod files;
+mod hub;
+mod pickle;
+mod safetensors;
+mod tokenizer;
+mod weights;
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+pub use demo::DEMOS;
+pub use hub::Hub;
+pub use tokenizer::Tokenizer;
+pub use weights::Weights;
+
+use crate::{Result, bail, error};
+use files::Files;
+
+/// How a checkpoint is to be opened.
+#[derive(Debug, Clone, Default)]
 pub struct Open {
+    /// A branch, tag or commit of a Hub repository; `main` if absent.
     pub revision: Option<String>,
+    /// Use only what is embedded, on disk or cached.
     pub offline: bool,
+    /// Which Hub, and where its files are kept.
+    pub hub: Hub,
 }
+
+/// A model's files: config, weights, tokenizer. Weights are read when they are asked for.
 pub struct Checkpoint {
+    /// As it was asked for: `demo:opt`, a directory, `facebook/opt-125m`.
     pub id: String,
+    /// The commit, of a checkpoint from the Hub.
     pub revision: Option<String>,
-    pub config: serde_json::Map<String, serde_json::Value>,
-    pub weights: HashMap<String, Tensor>,
-    tokenizer: Tokenizer,
+    /// config.json
+    pub config: Map<String, Value>,
+    /// generation_config.json, where there is one.
+    pub generation_config: Option<Map<String, Value>>,
+    pub weights: Weights,
+    files: Files,
+    tokenizer: OnceCell<Tokenizer>,
 }
+
 impl Checkpoint {
-    pub fn open(id: &str, _: &Open) -> Result<Self> {
-        let d = std::path::PathBuf::from(id.replace("demo:opt", "/tmp/demo-opt"));
-        let config = serde_json::from_slice(&std::fs::read(d.join("config.json")).map_err(|e| error!("{e}"))?).unwrap();
-        let mut weights = HashMap::new();
-        for e in std::fs::read_dir(&d).unwrap() {
-            let p = e.unwrap().path();
-            let n = p.file_name().unwrap().to_string_lossy().into_owned();
-            if n.starts_with("model") && n.ends_with(".safetensors") {
-                weights.extend(candle_core::safetensors::load(&p, &Device::Cpu)?);
-            }
-            if n.ends_with(".bin") {
-                weights.extend(candle_core::pickle::read_all(&p)?);
-            }
-        }
-        let tokenizer = Tokenizer(tokenizers::Tokenizer::from_file(d.join("tokenizer.json")).ok());
-        Ok(Self { id: id.into(), revision: None, config, weights, tokenizer })
+    /// `id` is `demo:NAME`, a local directory, or a Hub id (`owner/name`, or a bare `name`).
+    ///
+    /// # Errors
+    /// There is no such model, it can't be fetched, or a file of it is broken.
+    pub fn open(id: &str, open: &Open) -> Result<Self> {
+        let (files, revision) = locate(id, open)?;
+        let config = files
+            .json("config.json")
+            .map_err(|e| e.at(id))?
+            .ok_or_else(|| error!("{id} has no config.json").help("a checkpoint is a directory in the Hub's layout"))?;
+        let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
+        let weights = Weights::open(&files).map_err(|e| e.at(id))?;
+        let (id, tokenizer) = (id.to_owned(), OnceCell::new());
+        Ok(Self { id, revision, config, generation_config, weights, files, tokenizer })
     }
+
+    /// Read once, and only where it is needed: a checkpoint may do without one.
+    ///
+    /// # Errors
+    /// There is none, or it is broken.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        Ok(&self.tokenizer)
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let tokenizer = Tokenizer::open(&self.files).map_err(|e| e.at(&self.id))?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 }
-pub struct Tokenizer(Option<tokenizers::Tokenizer>);
-impl Tokenizer {
-    pub fn encode(&self, t: &str, s: bool) -> Result<Vec<u32>> {
-        Ok(self.0.as_ref().unwrap().encode(t, s).unwrap().get_ids().to_vec())
+
+/// The checkpoint's config alone: nothing heavy is fetched or read.
+///
+/// # Errors
+/// As [`Checkpoint::open`].
+pub fn config(id: &str, open: &Open) -> Result<Map<String, Value>> {
+    let files = match place(id)? {
+        Place::Demo(name) => demo::files(name)?,
+        Place::Directory(directory) => Files::Directory(directory),
+        Place::Hub => Files::Directory(open.hub.fetch_config(id, open.revision.as_deref(), open.offline)?),
+    };
+    files.json("config.json")?.ok_or_else(|| error!("{id} has no config.json"))
+}
+
+fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
+    match place(id)? {
+        Place::Hub => {
+            let snapshot = open.hub.fetch(id, open.revision.as_deref(), open.offline)?;
+            Ok((Files::Directory(snapshot.directory), Some(snapshot.commit)))
+        }
+        _ if open.revision.is_some() => {
+            bail!("{id} is not on the Hub, so it has no revisions: leave out the revision")
+        }
+        Place::Demo(name) => Ok((demo::files(name)?, None)),
+        Place::Directory(directory) => Ok((Files::Directory(directory), None)),
     }
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        Ok(self.0.as_ref().unwrap().decode(ids, false).unwrap())
+}
+
+enum Place<'a> {
+    Demo(&'a str),
+    Directory(PathBuf),
+    Hub,
+}
+
+fn place(id: &str) -> Result<Place<'_>> {
+    if let Some(name) = id.strip_prefix("demo:") {
+        return Ok(Place::Demo(name));
     }
-    pub fn token_strings(&self, ids: &[u32]) -> Result<Vec<String>> {
-        ids.iter().map(|i| self.decode(&[*i])).collect()
+    let path = Path::new(id);
+    if path.is_dir() {
+        return Ok(Place::Directory(path.to_owned()));
     }
-    pub fn single_token(&self, t: &str) -> Result<u32> {
-        Ok(self.encode(t, false)?[0])
+    if path.is_file() {
+        return Err(error!("{id} is a file: a model is a directory with config.json, weights and tokenizer"));
     }
-    pub fn pad_id(&self) -> u32 {
-        0
+    if is_hub_id(id) {
+        return Ok(Place::Hub);
+    }
+    Err(error!("there is no directory {id:?}, and it is no Hub id")
+        .help("a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub"))
+}
+
+/// `name` or `owner/name`, of the characters that the Hub allows.
+fn is_hub_id(id: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96
+            && !part.starts_with(['.', '-'])
+            && !part.contains("..")
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    id.split('/').count() <= 2 && id.split('/').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_id_means() {
+        for id in ["gpt2", "facebook/opt-125m", "meta-llama/Llama-3.2-1B"] {
+            assert!(is_hub_id(id), "{id}");
+        }
+        for id in ["./model", "../model", "a/b/c", "/model", "a b", "", "models/", "~/m", "a\0b", "a/..", "-x"] {
+            assert!(!is_hub_id(id), "{id}");
+        }
+        assert!(Checkpoint::open("./nowhere", &Open::default()).is_err());
+        assert!(Checkpoint::open("demo:nothing", &Open::default()).is_err());
     }
 }

@@ -242,6 +242,7 @@ fn numbers_keep_their_edges() {
             "let z = tensor([-1.0]).to(\"c64\") ** 0.5; [(z * true).imag.item(), (z == z).item(), (z != 0).item(), (-z).imag.item(), (2.0 - z).imag.item(), (z * tensor([true])).imag.item()]",
             "[1.0, true, true, -1.0, -1.0, 1.0]",
         ),
+        ("let t = ones(2); [t == (), t != ()]", "[false, true]"),
         ("let a = true + tensor([true, false]); a", "tensor [2] bool cpu: [true, true]"),
         ("(tensor([true, false]) * false).dtype", "bool"),
         ("let t = rand(2000); [(t < 1.0).nonzero().len, (t >= 0.0).nonzero().len]", "[2000, 2000]"),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use precompute::checkpoint::{Checkpoint, Open};
 use precompute::model::{Decoder, Input};
 
 /// Every case, and the layers it has.
@@ -30,24 +31,19 @@ pub fn directory(case: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
 }
 
+/// The goldens of a case, by key.
+pub fn golden(case: &str) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(directory(case).join("golden.safetensors"), &Device::Cpu).unwrap()
+}
+
+fn load(id: &str, dtype: DType) -> Decoder {
+    let checkpoint = Checkpoint::open(id, &Open::default()).unwrap();
+    Decoder::load(&checkpoint.config, &checkpoint.weights, dtype, &Device::Cpu).unwrap()
+}
+
 impl Fixture {
     pub fn load(case: &'static str) -> Self {
-        let directory = directory(case);
-        let config = std::fs::read(directory.join("config.json")).unwrap();
-        let config: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&config).unwrap();
-        let mut weights: HashMap<String, Tensor> = HashMap::new();
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name.starts_with("model") && name.ends_with(".safetensors") {
-                weights.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap());
-            } else if name.ends_with(".bin") {
-                weights.extend(candle_core::pickle::read_all(&path).unwrap());
-            }
-        }
-        let decoder = Decoder::load(&config, &weights, DType::F32, &Device::Cpu).unwrap();
-        let golden = candle_core::safetensors::load(directory.join("golden.safetensors"), &Device::Cpu).unwrap();
-        Self { case, decoder, golden }
+        Self { case, decoder: load(directory(case).to_str().unwrap(), DType::F32), golden: golden(case) }
     }
 
     pub fn golden(&self, key: &str) -> &Tensor {
@@ -74,4 +70,35 @@ pub fn difference(a: &Tensor, b: &Tensor) -> f32 {
         .zip(flat(b))
         .map(|(x, y)| if x == y { 0.0 } else { (x - y).abs() })
         .fold(0.0, |most, d| if d.is_nan() { f32::INFINITY } else { f32::max(most, d) })
+}
+
+/// A model and an input for it, without goldens: every fixture and both demos.
+pub struct Subject {
+    pub name: String,
+    pub decoder: Decoder,
+    pub input: Input,
+}
+
+impl Subject {
+    fn new(id: &str, name: &str) -> Self {
+        let decoder = load(id, DType::F32);
+        let vocabulary = decoder.spec().vocabulary as u32;
+        let ids: Vec<u32> = (0..24).map(|i| (i * 37 + 5) % vocabulary).collect();
+        let input = Input::new(&Tensor::from_vec(ids, (2, 12), &Device::Cpu).unwrap(), None).unwrap();
+        Self { name: name.into(), decoder, input }
+    }
+
+    /// The same model in another dtype.
+    pub fn reload(&self, dtype: DType) -> Decoder {
+        load(&self.id(), dtype)
+    }
+
+    fn id(&self) -> String {
+        if self.name.starts_with("demo:") { self.name.clone() } else { directory(&self.name).display().to_string() }
+    }
+}
+
+pub fn subjects() -> Vec<Subject> {
+    let fixtures = CASES.iter().map(|case| Subject::new(directory(case).to_str().unwrap(), case));
+    fixtures.chain(["demo:opt", "demo:gpt-neox"].map(|demo| Subject::new(demo, demo))).collect()
 }

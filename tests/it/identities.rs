@@ -109,7 +109,9 @@ fn norm_scales_are_what_norms_divide_by() {
                 NormPlace::After => at(Point::PostAttn),
             };
             let centred = match spec.norm.kind {
-                precompute::model::spec::NormKind::Layer => x.broadcast_sub(&x.mean_keepdim(D::Minus1).unwrap()).unwrap(),
+                precompute::model::spec::NormKind::Layer => {
+                    x.broadcast_sub(&x.mean_keepdim(D::Minus1).unwrap()).unwrap()
+                }
                 precompute::model::spec::NormKind::Rms => x.clone(),
             };
             let squares = centred.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
@@ -231,7 +233,8 @@ fn a_failed_pass_leaves_the_model_as_it_was() {
 fn tokens_that_come_later_change_nothing_before_them() {
     for subject in subjects() {
         let full = subject.decoder.logits(&subject.input).unwrap();
-        let half = Input::new(&subject.input.ids(&candle_core::Device::Cpu).unwrap().narrow(1, 0, 6).unwrap(), None).unwrap();
+        let half =
+            Input::new(&subject.input.ids(&candle_core::Device::Cpu).unwrap().narrow(1, 0, 6).unwrap(), None).unwrap();
         let logits = subject.decoder.logits(&half).unwrap();
         close(&subject.name, "the first six positions", &logits, &full.narrow(1, 0, 6).unwrap());
     }

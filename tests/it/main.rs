@@ -1,12 +1,15 @@
 //! Drives the real binary and the library, one module a subject.
 
 mod binary;
+mod checkpoint;
 mod cli;
 mod elements;
 mod errors;
 mod fixture;
 mod goldens;
+mod identities;
 mod reference;
+mod hooks;
 mod run;
 mod snippet;
 mod tensor_writes;

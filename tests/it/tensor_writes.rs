@@ -58,6 +58,7 @@ fn a_tensor_may_be_written_into_itself() {
     all_show(&[
         ("let t = tensor([[1, 2], [3, 4]]); t[0] = t[1]; t.to_array()", "[[3, 4], [3, 4]]"),
         ("let t = arange(4); t[1..4] = t[0..3]; t.to_array()", "[0, 0, 1, 2]"),
+        ("let t = arange(4); t[..] = t.flip(0); t.to_array()", "[3, 2, 1, 0]"),
         ("let t = arange(4); t[[..]] = t.flip(0); t.to_array()", "[3, 2, 1, 0]"),
         ("let t = arange(4); t[0..4] = t; t.to_array()", "[0, 1, 2, 3]"),
         ("let t = tensor([[1, 2], [3, 4]]); t[0..2] = t.transpose(0, 1); t.to_array()", "[[1, 3], [2, 4]]"),
@@ -89,6 +90,35 @@ fn a_write_costs_the_part_and_keeps_the_storage() {
     }
     engine.run_with_scope(&mut scope, "let view = log[0]; log[1] = 0").unwrap();
     assert_ne!(log.value().addresses(), address, "a view is held, so the write had to copy");
+}
+
+#[test]
+fn an_operator_that_assigns_writes_in_place() {
+    all_show(&[
+        (
+            "let a = ones(2); let b = a; let c = a.reshape(1, 2); b *= 3; [a.to_array(), c.to_array()]",
+            "[[3.0, 3.0], [[1.0, 1.0]]]",
+        ),
+        ("let a = arange(3); a %= 2; a **= 2; a -= a; a.to_array()", "[0, 0, 0]"),
+        ("let a = tensor([true, false]); a |= true; a &= a; a ^= tensor([true, false]); a.to_array()", "[false, true]"),
+        ("let a = zeros(2, 2); a[1][0] += 2; a[[.., 1]] -= 1; a.to_array()", "[[0.0, -1.0], [2.0, -1.0]]"),
+        ("let a = ones(2); a += tensor([1], #{dtype: \"f64\"}); a", "tensor [2] f32 cpu: [2.0, 2.0]"),
+        ("let sum = 0; for row in ones(3, 2) { sum += row; } sum.to_array()", "[3.0, 3.0]"),
+        ("let m = #{x: ones(2)}; m.x /= 2; m.x.to_array()", "[0.5, 0.5]"),
+    ]);
+    all_fail(&[
+        ("let a = arange(2); a += 0.5", "+= writes into a tensor [2] of i64, which cannot hold the result: [2] of f32"),
+        (
+            "let a = ones(2); a *= ones(3, 2)",
+            "*= writes into a tensor [2] of f32, which cannot hold the result: [3, 2] of f32",
+        ),
+    ]);
+    let engine = engine();
+    let mut scope = Scope::new();
+    let x = Handle::lent(Tensor::ones(2, candle_core::DType::F32, &Device::Cpu).unwrap());
+    scope.push("x", x.clone());
+    engine.run_with_scope(&mut scope, "x *= 0.5").unwrap();
+    assert_eq!(x.value().real("x").unwrap().to_vec1::<f32>().unwrap(), [0.5, 0.5]);
 }
 
 #[test]

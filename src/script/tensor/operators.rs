@@ -4,15 +4,17 @@ use rhai::Engine;
 
 use super::Handle;
 use super::arguments::{Side, combine, derive};
-use crate::Result;
 use crate::script::error::ScriptResult;
 use crate::tensor::arithmetic::{self, Arithmetic};
 use crate::tensor::comparison::{self, Comparison, Logic};
-use crate::tensor::{Number, Operand, Value};
+use crate::tensor::{Kind, Number, Operand, Value, index};
+use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
-    for op in [Arithmetic::Add, Arithmetic::Sub, Arithmetic::Mul, Arithmetic::Div, Arithmetic::Rem, Arithmetic::Pow] {
+    use Arithmetic::{Add, Div, Mul, Pow, Rem, Sub};
+    for (op, in_place) in [(Add, "+="), (Sub, "-="), (Mul, "*="), (Div, "/="), (Rem, "%="), (Pow, "**=")] {
         binary(engine, op.name(), move |a, b| op.apply(a, b));
+        assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
     for op in [Arithmetic::Minimum, Arithmetic::Maximum] {
         binary(engine, op.name(), move |a, b| op.apply(a, b));
@@ -20,8 +22,9 @@ pub fn install(engine: &mut Engine) {
     for op in [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge] {
         binary(engine, op.name(), move |a, b| op.apply(a, b));
     }
-    for op in [Logic::And, Logic::Or, Logic::Xor] {
+    for (op, in_place) in [(Logic::And, "&="), (Logic::Or, "|="), (Logic::Xor, "^=")] {
         binary(engine, op.name(), move |a, b| op.apply(a, b));
+        assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
     engine.register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, arithmetic::negate)?) });
     engine.register_fn("+", |x: Handle| x);
@@ -41,4 +44,37 @@ fn binary(engine: &mut Engine, name: &'static str, run: impl Fn(Operand, Operand
     with_number!(i64, Number::Int);
     with_number!(f64, Number::Float);
     with_number!(bool, Number::Bool);
+}
+
+/// Registers `x op= y`, which writes into x as PyTorch's does: a hook's `x *= 0.5` takes effect.
+fn assigning(
+    engine: &mut Engine,
+    name: &'static str,
+    run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,
+) {
+    let apply = move |x: &Handle, y: Side| -> ScriptResult<()> {
+        let value = y.with(|y| run(Operand::Tensor(&x.value()), y))?;
+        drop(y);
+        Ok(overwrite(name, x, &value)?)
+    };
+    engine.register_fn(name, move |x: &mut Handle, y: Handle| apply(x, Side::Tensor(y)));
+    engine.register_fn(name, move |x: &mut Handle, y: i64| apply(x, Side::Number(Number::Int(y))));
+    engine.register_fn(name, move |x: &mut Handle, y: f64| apply(x, Side::Number(Number::Float(y))));
+    engine.register_fn(name, move |x: &mut Handle, y: bool| apply(x, Side::Number(Number::Bool(y))));
+}
+
+fn overwrite(name: &str, x: &Handle, value: &Value) -> Result<()> {
+    let (old, new) = (Kind::of(&x.value()), Kind::of(value));
+    if new.category() > old.category() || x.value().dims() != value.dims() {
+        let op = name.trim_end_matches('=');
+        return Err(error!(
+            "{name} writes into a tensor {:?} of {}, which cannot hold the result: {:?} of {}",
+            x.value().dims(),
+            old.name(),
+            value.dims(),
+            new.name()
+        )
+        .help(format!("write x = x {op} y for a new tensor")));
+    }
+    x.write(|target| index::set(target, &[], Operand::Tensor(value)))
 }

@@ -1,0 +1,80 @@
+//! The Hub's cache on disk, in the Python client's layout:
+//! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/ETAG}`.
+
+use std::path::{Path, PathBuf};
+
+use super::hub::{Hub, Snapshot};
+
+/// A Hub model that is on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cached {
+    pub id: String,
+    /// The commits that are here.
+    pub revisions: Vec<String>,
+    pub bytes: u64,
+    /// `model_type` of its config.json, where that is here.
+    pub family: Option<String>,
+}
+
+/// Where a repository's files are kept.
+pub fn repository(cache: &Path, id: &str) -> PathBuf {
+    cache.join(format!("models--{}", id.replace('/', "--")))
+}
+
+/// A commit is 40 hexadecimal digits.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// The snapshot of a revision, if any of it is here.
+pub fn find(cache: &Path, id: &str, revision: &str) -> Option<Snapshot> {
+    let repository = repository(cache, id);
+    let commit = if is_commit(revision) {
+        revision.to_owned()
+    } else {
+        std::fs::read_to_string(repository.join("refs").join(revision)).ok()?.trim().to_owned()
+    };
+    let directory = repository.join("snapshots").join(&commit);
+    (is_commit(&commit) && directory.is_dir()).then_some(Snapshot { directory, commit })
+}
+
+/// Notes which commit a branch or tag stood for.
+pub fn remember(cache: &Path, id: &str, revision: &str, commit: &str) -> std::io::Result<()> {
+    if is_commit(revision) {
+        return Ok(());
+    }
+    let path = repository(cache, id).join("refs").join(revision);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, commit)
+}
+
+/// Every model in the cache, by name.
+pub fn list(hub: &Hub) -> Vec<Cached> {
+    let mut models: Vec<Cached> = subdirectories(&hub.cache())
+        .into_iter()
+        .filter_map(|path| {
+            let id = path.file_name()?.to_str()?.strip_prefix("models--")?.replace("--", "/");
+            let snapshots = subdirectories(&path.join("snapshots"));
+            let family = snapshots.iter().find_map(|snapshot| {
+                let config: serde_json::Value =
+                    serde_json::from_slice(&std::fs::read(snapshot.join("config.json")).ok()?).ok()?;
+                Some(config.get("model_type")?.as_str()?.to_owned())
+            });
+            let bytes = std::fs::read_dir(path.join("blobs"))
+                .map(|blobs| blobs.filter_map(|blob| Some(blob.ok()?.metadata().ok()?.len())).sum())
+                .unwrap_or(0);
+            let commit = |path: &PathBuf| path.file_name()?.to_str().map(str::to_owned);
+            let revisions: Vec<String> = snapshots.iter().filter_map(commit).collect();
+            (!revisions.is_empty()).then_some(Cached { id, revisions, bytes, family })
+        })
+        .collect();
+    models.sort_by(|a, b| a.id.cmp(&b.id));
+    models
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.is_dir()).collect()
+}

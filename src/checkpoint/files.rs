@@ -1,0 +1,129 @@
+//! A checkpoint's files by name, wherever they are.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use serde_json::{Map, Value};
+
+use crate::{Result, bail, error};
+
+/// The most that a config or tokenizer file may take.
+const LARGEST_TEXT: u64 = 256 << 20;
+
+pub enum Files {
+    Directory(PathBuf),
+    /// Inside the binary: names and contents.
+    Embedded(&'static [(&'static str, &'static [u8])]),
+}
+
+/// A file's bytes, not copied.
+pub enum Bytes {
+    Mapped(Mmap),
+    Embedded(&'static [u8]),
+}
+
+impl Bytes {
+    pub fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Embedded(bytes) => bytes,
+        }
+    }
+
+    /// Lets go of the pages of a part that has been copied out, so that weights do not stand in memory twice.
+    pub fn release(&self, start: usize, length: usize) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self {
+            // Only whole pages within the part may go; advice that fails costs nothing but memory.
+            const PAGE: usize = 4096;
+            let (first, end) = (start.next_multiple_of(PAGE), (start + length) / PAGE * PAGE);
+            if first < end {
+                // SAFETY: the mapping is of a file and read-only, so a dropped page is read again when it is touched.
+                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, end - first) };
+            }
+        }
+    }
+}
+
+impl Files {
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Files::Directory(directory) => directory.join(name).is_file(),
+            Files::Embedded(files) => files.iter().any(|(known, _)| *known == name),
+        }
+    }
+
+    /// A small file's contents, or nothing where there is no such file.
+    ///
+    /// # Errors
+    /// It can't be read, or is far larger than such a file is.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Files::Embedded(files) => {
+                Ok(files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()))
+            }
+            Files::Directory(directory) => {
+                let path = directory.join(name);
+                match std::fs::metadata(&path) {
+                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                    Ok(meta) if meta.len() > LARGEST_TEXT => {
+                        bail!("{name} is {} bytes long, which no such file is", meta.len())
+                    }
+                    _ => match std::fs::read(&path) {
+                        Ok(bytes) => Ok(Some(bytes)),
+                        Err(e) => bail!("{} can't be read: {e}", path.display()),
+                    },
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// As [`read`](Self::read), and what is not a JSON map.
+    pub fn json(&self, name: &str) -> Result<Option<Map<String, Value>>> {
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
+        match serde_json::from_slice(&bytes) {
+            Ok(map) => Ok(Some(map)),
+            Err(e) => bail!("{name} is not a map in JSON: {e}"),
+        }
+    }
+
+    /// # Errors
+    /// There is no such file, or it can't be mapped.
+    pub fn map(&self, name: &str) -> Result<Bytes> {
+        match self {
+            Files::Embedded(files) => match files.iter().find(|(known, _)| *known == name) {
+                Some((_, bytes)) => Ok(Bytes::Embedded(bytes)),
+                None => bail!("there is no file {name}"),
+            },
+            Files::Directory(directory) => {
+                let path = directory.join(name);
+                let cannot = |e: std::io::Error| error!("{} can't be read: {e}", path.display());
+                let file = File::open(&path).map_err(cannot)?;
+                if file.metadata().map_err(cannot)?.len() == 0 {
+                    bail!("{name} is empty");
+                }
+                // SAFETY: the file is opened for reading only; one that is cut short while it is mapped is beyond help.
+                Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(cannot)?))
+            }
+        }
+    }
+
+    /// Where a file is, for readers that open it themselves.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Files::Directory(directory) => Some(directory.join(name)),
+            Files::Embedded(_) => None,
+        }
+    }
+
+    /// What to call the place in a message.
+    pub fn describe(&self) -> String {
+        match self {
+            Files::Directory(directory) => Path::display(directory).to_string(),
+            Files::Embedded(_) => "the embedded model".into(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One .safetensors file, mapped; a header that lies is an error before any tensor is made of it.
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensorError};
+
+use super::files::Bytes;
+use super::pickle::widen;
+use crate::{Error, Result, bail, error};
+
+pub struct SafeTensors {
+    name: String,
+    bytes: Bytes,
+    metadata: Metadata,
+    /// Where the data begins.
+    start: usize,
+}
+
+impl SafeTensors {
+    /// # Errors
+    /// A file that is cut short, or whose header does not fit its data.
+    pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
+        if bytes.get().starts_with(b"version https://git-lfs") {
+            return Err(error!("{name} is a Git LFS pointer, not the weights").help("fetch them with git lfs pull"));
+        }
+        let (header, metadata) =
+            safetensors::SafeTensors::read_metadata(bytes.get()).map_err(|e| broken(name, bytes.get().len(), &e))?;
+        Ok(Self { name: name.into(), bytes, metadata, start: header + 8 })
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.tensors().into_keys().collect()
+    }
+
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.metadata.info(name).map(|info| info.shape.clone())
+    }
+
+    /// A tensor in `dtype`, on the CPU.
+    pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        let Some(info) = self.metadata.info(name) else { bail!("{} has no tensor {name}", self.name) };
+        let (from, to) = (self.start + info.data_offsets.0, self.start + info.data_offsets.1);
+        let data = self.bytes.get().get(from..to).ok_or_else(|| error!("{} is cut short at {name}", self.name))?;
+        let tensor = tensor(data, info, dtype).map_err(|e| e.at(format!("{}: {name}", self.name)))?;
+        self.bytes.release(from, to - from);
+        Ok(tensor)
+    }
+}
+
+fn tensor(data: &[u8], info: &TensorInfo, dtype: DType) -> Result<Tensor> {
+    let stored = match info.dtype {
+        Dtype::BOOL | Dtype::U8 => DType::U8,
+        Dtype::U32 => DType::U32,
+        Dtype::I16 => DType::I16,
+        Dtype::I32 => DType::I32,
+        Dtype::I64 => DType::I64,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        other => bail!("the dtype {other:?} is not supported"),
+    };
+    if dtype == DType::F32 {
+        if let Some(wide) = widen(data, stored, &info.shape)? {
+            return Ok(wide);
+        }
+    }
+    Ok(Tensor::from_raw_buffer(data, stored, &info.shape, &Device::Cpu)?.to_dtype(dtype)?)
+}
+
+fn broken(name: &str, length: usize, cause: &SafeTensorError) -> Error {
+    let what = match cause {
+        SafeTensorError::HeaderTooSmall => format!("it has {length} bytes, too few for a header"),
+        SafeTensorError::HeaderTooLarge => "its header claims to be larger than any is".into(),
+        SafeTensorError::InvalidHeaderLength => {
+            format!("its header is longer than its {length} bytes: it is cut short")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            format!("its {length} bytes are not what its header says: it is cut short, or has too much")
+        }
+        SafeTensorError::InvalidOffset(tensor) => {
+            format!("its header places {tensor} where another tensor is, or leaves a gap before it")
+        }
+        SafeTensorError::TensorInvalidInfo => "its header gives a tensor another size than its shape has".into(),
+        other => format!("its header can't be read ({other})"),
+    };
+    error!("{name} is broken: {what}").help("fetch the file again")
+}

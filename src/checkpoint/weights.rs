@@ -1,0 +1,121 @@
+//! A checkpoint's weights, by name, from whichever format it has.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::files::Files;
+use super::pickle::Pickle;
+use super::safetensors::SafeTensors;
+use crate::model::WeightSource;
+use crate::{Result, bail, did_you_mean, error};
+
+/// Weight files in the order in which they are looked for, by name: an index of shards, or one file.
+pub const FORMATS: [&str; 4] =
+    ["model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin"];
+
+/// Tensors by name, read from their files when they are asked for.
+pub struct Weights {
+    shards: Vec<Shard>,
+    /// Which shard has each tensor.
+    place: BTreeMap<String, usize>,
+}
+
+enum Shard {
+    SafeTensors(SafeTensors),
+    Pickle(Pickle),
+}
+
+impl Shard {
+    fn open(files: &Files, name: &str) -> Result<Self> {
+        if !files.contains(name) {
+            bail!("the shard {name} is missing");
+        }
+        if name.ends_with(".bin") {
+            let Some(path) = files.path(name) else { bail!("{name}: a pickle must be a file") };
+            return Ok(Shard::Pickle(Pickle::open(&path, name)?));
+        }
+        Ok(Shard::SafeTensors(SafeTensors::open(files.map(name)?, name)?))
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Shard::SafeTensors(file) => file.names(),
+            Shard::Pickle(file) => file.names(),
+        }
+    }
+}
+
+/// The files of an index: every shard that its weight_map names, once.
+///
+/// # Errors
+/// A map that is missing or names anything but a file beside it.
+pub fn shards(index: &serde_json::Map<String, serde_json::Value>, name: &str) -> Result<Vec<String>> {
+    let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else { bail!("{name} has no weight_map") };
+    let mut files = Vec::new();
+    for file in map.values() {
+        let Some(file) = file.as_str().filter(|file| !file.contains(['/', '\\']) && !file.starts_with('.')) else {
+            bail!("{name} names a shard that is no file beside it: {file}")
+        };
+        if !files.iter().any(|known| known == file) {
+            files.push(file.to_owned());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Weights {
+    /// # Errors
+    /// There are no weight files, one is missing, or one is broken.
+    pub fn open(files: &Files) -> Result<Self> {
+        let Some(format) = FORMATS.into_iter().find(|name| files.contains(name)) else {
+            return Err(error!("{} has no weights", files.describe())
+                .help(format!("a checkpoint has one of {}", FORMATS.join(", "))));
+        };
+        let names = match format.ends_with(".index.json") {
+            true => shards(&files.json(format)?.unwrap_or_default(), format)?,
+            false => vec![format.to_owned()],
+        };
+        let shards = names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
+        let place = shards
+            .iter()
+            .enumerate()
+            .flat_map(|(at, shard)| shard.names().into_iter().map(move |name| (name, at)))
+            .collect();
+        Ok(Self { shards, place })
+    }
+
+    /// A tensor's shape, without reading it.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.shards[*self.place.get(name)?] {
+            Shard::SafeTensors(file) => file.shape(name),
+            Shard::Pickle(file) => file.shape(name),
+        }
+    }
+}
+
+impl WeightSource for Weights {
+    fn names(&self) -> Vec<String> {
+        self.place.keys().cloned().collect()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.place.contains_key(name)
+    }
+
+    fn load(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        let Some(&at) = self.place.get(name) else {
+            let error = error!("the checkpoint has no weight {name}");
+            return Err(match did_you_mean(name, self.place.keys().map(String::as_str)) {
+                Some(help) => error.help(help),
+                None => error,
+            });
+        };
+        let tensor = match &self.shards[at] {
+            Shard::SafeTensors(file) => file.load(name, dtype),
+            Shard::Pickle(file) => file.load(name, dtype),
+        }?;
+        Ok(tensor.to_device(device)?)
+    }
+}

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod completions;
+mod models;
 mod points;
 mod run;
 
@@ -8,6 +9,7 @@ use std::panic;
 use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use comfy_table::{Row, Table, presets};
 
 use crate::script::{Failure, STACK};
 use crate::{Error, interrupt};
@@ -30,6 +32,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Points(points::Points),
+    Models(models::Models),
     Completions(completions::Completions),
 }
 
@@ -78,9 +81,17 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Points(points) => points.run(),
+            Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
         }
     }
+}
+
+/// Rows in columns, without lines between them.
+fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
 }
 
 /// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.

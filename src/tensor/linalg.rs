@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn the_solution_leaves_an_orthogonal_rest() {
         for (a_dims, b_dims, x_dims) in [
-            (&[6, 3] as &[usize], &[6, 2] as &[usize], &[3, 2] as &[usize]),
+            (&[6usize, 3][..], &[6usize, 2][..], &[3usize, 2][..]),
             (&[6, 3], &[6], &[3]),
             (&[3, 6], &[3, 2], &[6, 2]),
             (&[2, 6, 3], &[2, 6, 4], &[2, 3, 4]),

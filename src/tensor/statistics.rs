@@ -14,7 +14,7 @@ use crate::{Result, bail, error};
 /// # Errors
 /// Integers, bools and complex numbers.
 pub fn var(value: &Value, correction: f64, over: Over) -> Result<Value> {
-    spread(value, "var", correction, over, |x| x, |t| Ok(t))
+    spread(value, "var", correction, over, |x| x, Ok)
 }
 
 /// The standard deviation, the root of [`var`].

@@ -234,7 +234,8 @@ impl Term {
         };
         let labels: Vec<Label> =
             self.labels.iter().enumerate().filter(|&(i, l)| !yields((i, l))).map(|(_, l)| *l).collect();
-        Ok(Term { value: self.in_order(&labels)?, labels })
+        let sizes = self.size(&labels);
+        Ok(Term { value: self.value.map(|t| t.reshape(sizes.as_slice()))?, labels })
     }
 
     /// The product with `other`, summed over the labels that are not `needed`.
@@ -403,7 +404,7 @@ mod tests {
         assert_eq!(message("ij,kl->iz"), "einsum \"ij,kl->iz\": z is in the result and in no tensor");
         assert_eq!(message("ij,kl->ii"), "einsum \"ij,kl->ii\": i is in the result twice");
         assert!(message("i1,kl->i").contains("'1' is no letter"));
-        assert!(message("ij,......->i").contains("names"));
+        assert!(message("ij,......->i").contains("'.' is no letter"));
         assert_eq!(message("ii,kl->i"), "einsum: a dim named twice is a diagonal, and 2 and 3 differ");
         assert!(einsum("", &[]).is_err());
     }

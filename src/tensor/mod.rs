@@ -11,6 +11,8 @@ pub mod dims;
 pub mod dtype;
 pub mod einsum;
 pub mod fft;
+pub mod fit;
+pub mod frequency;
 pub mod function;
 pub mod index;
 mod integer;

@@ -10,6 +10,8 @@ use precompute::script::tensor;
 const TABLES: &[(&str, &str)] = &[
     ("language.md", include_str!("../../src/script/language.md")),
     ("elements.md", include_str!("../../src/script/tensor/elements.md")),
+    ("analysis.md", include_str!("../../src/script/tensor/analysis.md")),
+    ("spectra.md", include_str!("../../src/script/tensor/spectra.md")),
 ];
 
 struct Row {

@@ -147,8 +147,8 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
     if arguments.first() == Some(&"nothing") && after_dot {
         return error.help("a map gives () for a key that it does not have, and a function without a value gives ()");
     }
-    if !overloads.is_empty() {
-        let first = arguments.first().copied().unwrap_or_default();
+    let first = arguments.first().copied().unwrap_or_default();
+    if overloads.iter().any(|f| f.takes_first(first)) || (!overloads.is_empty() && !after_dot) {
         let mut fitting: Vec<&&Function> = overloads.iter().filter(|f| f.takes_first(first)).collect();
         if fitting.is_empty() {
             fitting = overloads.iter().collect();
@@ -160,7 +160,7 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         return error.help(format!("there is {}{more}", shown.join(", ")));
     }
-    let (properties, methods) = members(&known, arguments.first().copied().unwrap_or_default());
+    let (properties, methods) = members(&known, first);
     if after_dot && properties.contains(bare) {
         return error.help(format!("{bare} is a property: it is read without ()"));
     }

@@ -59,17 +59,17 @@ impl Function {
 const GETTER: &str = "get$";
 
 /// The types that functions are registered for most, and what errors call them.
-const TYPES: &[(fn() -> TypeId, &str)] = &[
-    (TypeId::of::<Handle>, "tensor"),
-    (TypeId::of::<Model>, "model"),
-    (TypeId::of::<i64>, "int"),
-    (TypeId::of::<f64>, "float"),
-    (TypeId::of::<bool>, "bool"),
-    (TypeId::of::<ImmutableString>, "string"),
-    (TypeId::of::<Array>, "array"),
-    (TypeId::of::<Map>, "map"),
-    (TypeId::of::<FnPtr>, "function"),
-    (TypeId::of::<Dynamic>, "value"),
+const TYPES: [(TypeId, &str); 10] = [
+    (TypeId::of::<Handle>(), "tensor"),
+    (TypeId::of::<Model>(), "model"),
+    (TypeId::of::<i64>(), "int"),
+    (TypeId::of::<f64>(), "float"),
+    (TypeId::of::<bool>(), "bool"),
+    (TypeId::of::<ImmutableString>(), "string"),
+    (TypeId::of::<Array>(), "array"),
+    (TypeId::of::<Map>(), "map"),
+    (TypeId::of::<FnPtr>(), "function"),
+    (TypeId::of::<Dynamic>(), "value"),
 ];
 
 /// Types of Rhai's that no script gets hold of.
@@ -84,7 +84,7 @@ pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
             let data = function.metadata;
             let types = (0..data.num_params).map(|i| {
                 let id = data.param_types.get(i);
-                if let Some((_, word)) = TYPES.iter().find(|(known, _)| id == Some(&known())) {
+                if let Some((_, word)) = TYPES.iter().find(|(known, _)| id == Some(known)) {
                     return (*word).to_owned();
                 }
                 let info = data.params_info.get(i).and_then(|info| info.split_once(':'));

@@ -213,6 +213,14 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn an_error_that_nobody_reads_keeps_its_exit_code() {
+    let here = Workplace::new(&[("s.rhai", "throw 1")]);
+    let mut child = here.command(&["run", "s.rhai"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn output_that_does_not_fit_on_the_disk_is_an_error() {
     let here = Workplace::new(&[("s.rhai", "for i in 0..20000 { print(`a line of some length, number ${i}`); }")]);
     let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" run s.rhai > out.txt";

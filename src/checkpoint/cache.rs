@@ -1,7 +1,7 @@
 //! The Hub's cache on disk, in the Python client's layout:
 //! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/ETAG}`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
@@ -12,7 +12,7 @@ use super::weights::files_of;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cached {
     pub id: String,
-    /// The commits that are here.
+    /// The commits that are here, config and weights.
     pub revisions: Vec<String>,
     pub bytes: u64,
     /// `model_type` of its config.json, where that is here.
@@ -72,20 +72,24 @@ pub fn partial(repository: &Path) -> Option<(PathBuf, u64)> {
     partial.next().filter(|_| partial.next().is_none())
 }
 
-/// Keeps other processes, Python's too, from writing the same blob until what is returned is dropped.
+/// Keeps other processes, Python's too, from writing the same blob until what is returned is dropped; nothing where one
+/// is writing it.
 ///
 /// # Errors
-/// Another process is writing it, or the disk's own.
-pub fn lock(repository: &Path, partial: &Path) -> std::io::Result<File> {
+/// The disk's own.
+pub fn lock(repository: &Path, partial: &Path) -> std::io::Result<Option<File>> {
     let (Some(cache), Some(folder), Some(etag)) = (repository.parent(), repository.file_name(), partial.file_stem())
     else {
-        return Err(std::io::ErrorKind::InvalidInput.into());
+        return Ok(None);
     };
     let locks = cache.join(".locks").join(folder);
     std::fs::create_dir_all(&locks)?;
     let file = File::create(locks.join(format!("{}.lock", etag.display())))?;
-    file.try_lock().map_err(|_| std::io::Error::other("another process is writing it"))?;
-    Ok(file)
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
 }
 
 /// Every model in the cache, by name.
@@ -94,7 +98,8 @@ pub fn list(hub: &Hub) -> Vec<Cached> {
         .into_iter()
         .filter_map(|path| {
             let id = path.file_name()?.to_str()?.strip_prefix("models--")?.replace("--", "/");
-            let snapshots = subdirectories(&path.join("snapshots"));
+            let mut snapshots = subdirectories(&path.join("snapshots"));
+            snapshots.retain(|snapshot| is_whole(snapshot));
             let family = snapshots.iter().find_map(|snapshot| {
                 let config: serde_json::Value =
                     serde_json::from_slice(&std::fs::read(snapshot.join("config.json")).ok()?).ok()?;

@@ -105,8 +105,8 @@ impl Source {
             return Ok(());
         }
         let Some((path, mut come)) = cache::partial(&self.directory) else { return Ok(()) };
-        let Some(size) = self.large(name)?.filter(|size| come < *size) else { return Ok(()) };
-        let _lock = cache::lock(&self.directory, &path).map_err(|e| unwritten(name, &e))?;
+        let Some(size) = self.large(name)?.filter(|size| come <= *size) else { return Ok(()) };
+        let Some(_lock) = cache::lock(&self.directory, &path).map_err(|e| unwritten(name, &e))? else { return Ok(()) };
         let bar = Arc::new(Bar::new(name, come, self.pulse.clone()));
         bar.line.set_length(size);
         let mut file = OpenOptions::new().append(true).open(&path).map_err(|e| unwritten(name, &e))?;

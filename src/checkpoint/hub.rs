@@ -102,12 +102,12 @@ impl Hub {
         let kept = cache::find(&cache, id, &revision);
         let of_revision = if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
         if offline || offline_by_environment() {
-            let missing = match kept {
+            let (part, place) = match kept {
                 Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
-                Some(_) => error!("only a part of {id}{of_revision} is in the cache {}", cache.display()),
-                None => error!("{id}{of_revision} is not in the cache {}", cache.display()),
+                Some(_) => ("only a part of ", "is in the cache"),
+                None => ("", "is not in the cache"),
             };
-            return Err(Error::new(format!("{}, and this run is offline", missing.message()))
+            return Err(error!("{part}{id}{of_revision} {place} {}, and this run is offline", cache.display())
                 .help("run once without --offline and HF_HUB_OFFLINE to fetch it"));
         }
         let client = self.client(&cache)?;
@@ -188,7 +188,7 @@ fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let patience = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|seconds| seconds.parse().ok());
-    let patience = Duration::from_secs(patience.unwrap_or(SILENCE));
+    let patience = Duration::from_secs(patience.filter(|seconds| *seconds > 0).unwrap_or(SILENCE));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
     loop {

@@ -369,7 +369,10 @@ fn a_large_file_whose_download_broke_off_is_resumed() {
 #[test]
 fn a_download_that_an_earlier_run_left_is_resumed_and_a_wrong_beginning_is_not_kept() {
     let bytes = std::fs::read(directory("gpt-neox").join("model.safetensors")).unwrap();
-    for (left, resumed) in [(bytes[..50_000].to_vec(), true), (vec![7; 50_000], false)] {
+    let range = Some((50_000, bytes.len() - 1));
+    for (left, ranges) in
+        [(bytes[..50_000].to_vec(), vec![range]), (vec![7; 50_000], vec![range, None]), (bytes.clone(), vec![])]
+    {
         let setting = Setting::new(&["gpt-neox"]);
         let blobs = setting.repository("gpt-neox").join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
@@ -377,11 +380,31 @@ fn a_download_that_an_earlier_run_left_is_resumed_and_a_wrong_beginning_is_not_k
         std::fs::write(&partial, left).unwrap();
         check(&setting.open("tiny/gpt-neox").unwrap(), "gpt-neox");
         let requests = setting.hub.requests();
-        let mut came = requests.iter().filter(|request| request.cdn && request.method == "GET");
-        assert_eq!(came.next().unwrap().range, Some((50_000, bytes.len() - 1)));
-        assert_eq!(came.next().is_none(), resumed);
+        let came = requests.iter().filter(|request| request.cdn && request.method == "GET");
+        assert_eq!(came.map(|request| request.range).collect::<Vec<_>>(), ranges);
         assert!(!partial.exists());
     }
+}
+
+#[test]
+fn what_another_process_is_fetching_is_left_to_it() {
+    let setting = Setting::new(&["gpt-neox"]);
+    let bytes = std::fs::read(directory("gpt-neox").join("model.safetensors")).unwrap();
+    let name = etag("model.safetensors", &bytes);
+    let (blobs, locks) =
+        (setting.repository("gpt-neox").join("blobs"), setting.cache.path().join(".locks/models--tiny--gpt-neox"));
+    std::fs::create_dir_all(&blobs).unwrap();
+    std::fs::create_dir_all(&locks).unwrap();
+    std::fs::write(blobs.join(format!("{name}.incomplete")), &bytes[..1000]).unwrap();
+    let lock = std::fs::File::create(locks.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(
+        setting.refusal("tiny/gpt-neox"),
+        "tiny/gpt-neox: another process is fetching model.safetensors\n  help: wait until it is done, or end it"
+    );
+    assert_eq!(std::fs::read(blobs.join(format!("{name}.incomplete"))).unwrap(), &bytes[..1000]);
+    drop(lock);
+    check(&setting.open("tiny/gpt-neox").unwrap(), "gpt-neox");
 }
 
 #[test]
@@ -438,13 +461,14 @@ fn without_the_hub_the_copy_in_the_cache_serves() {
 
 #[test]
 fn the_cache_is_listed() {
-    let setting = Setting::new(&["opt", "gpt-neox"]);
+    let setting = Setting::new(&["opt", "gpt-neox", "llama"]);
     let hub = setting.options().hub;
     assert_eq!(cache::list(&hub), []);
     for id in ["tiny/opt", "tiny/gpt-neox"] {
         setting.open(id).unwrap();
     }
     setting.open_at("tiny/opt", "v1").unwrap();
+    precompute::checkpoint::config("tiny/llama", &setting.options()).unwrap();
     std::fs::create_dir_all(setting.cache.path().join("datasets--tiny--words/snapshots").join(MAIN)).unwrap();
     let listed = cache::list(&hub);
     let ids: Vec<_> = listed.iter().map(|model| (model.id.as_str(), model.family.as_deref())).collect();

@@ -12,7 +12,7 @@ use super::weights::files_of;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cached {
     pub id: String,
-    /// The commits that are here, config and weights.
+    /// The commits of which something is here.
     pub revisions: Vec<String>,
     pub bytes: u64,
     /// `model_type` of its config.json, where that is here.
@@ -98,8 +98,7 @@ pub fn list(hub: &Hub) -> Vec<Cached> {
         .into_iter()
         .filter_map(|path| {
             let id = path.file_name()?.to_str()?.strip_prefix("models--")?.replace("--", "/");
-            let mut snapshots = subdirectories(&path.join("snapshots"));
-            snapshots.retain(|snapshot| is_whole(snapshot));
+            let snapshots = subdirectories(&path.join("snapshots"));
             let family = snapshots.iter().find_map(|snapshot| {
                 let config: serde_json::Value =
                     serde_json::from_slice(&std::fs::read(snapshot.join("config.json")).ok()?).ok()?;

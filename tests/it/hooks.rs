@@ -4,15 +4,19 @@ use crate::run::script;
 
 /// Runs a script on demo:opt, with `m` the model and `ids` a prompt, and gives what it printed.
 fn prints(body: &str) -> String {
-    let ran =
-        script(&format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"), &[]);
+    let ran = script(
+        &format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"),
+        &[],
+    );
     ran.ok().stdout()
 }
 
 /// Runs a script that is to fail, and gives what it wrote to standard error.
 fn fails(body: &str) -> String {
-    let ran =
-        script(&format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"), &[]);
+    let ran = script(
+        &format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"),
+        &[],
+    );
     assert_eq!(ran.output.status.code(), Some(1), "{}", ran.stderr());
     ran.stderr()
 }
@@ -45,8 +49,7 @@ fn a_hook_may_run_another_pass_but_not_with_its_own_context() {
         "#,
     );
     assert_eq!(out, "true\ntrue\n");
-    let error =
-        fails("let ctx = context([hook(\"post-mlp\", |x, ctx| { m.forward(ids, ctx); })]);\nm.forward(ids, ctx);");
+    let error = fails("let ctx = context([hook(\"post-mlp\", |x, ctx| { m.forward(ids, ctx); })]);\nm.forward(ids, ctx);");
     assert!(error.contains("this context is serving a pass already"), "{error}");
 }
 
@@ -173,8 +176,7 @@ fn a_hook_whose_script_has_ended_still_runs() {
          print((seen == m.capture(ids, \"post-mlp\", #{layers: -1}) * 0.5).all().item());",
     )
     .unwrap();
-    let output =
-        crate::run::precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).output().unwrap();
+    let output = crate::run::precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "true\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -1,13 +1,16 @@
 //! The command line: one file a command.
 
 mod completions;
+mod models;
 mod points;
 mod run;
 
+use std::io::{self, Write};
 use std::panic;
 use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use comfy_table::{Row, Table, presets};
 
 use crate::script::{Failure, STACK};
 use crate::{Error, interrupt};
@@ -30,6 +33,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Points(points::Points),
+    Models(models::Models),
     Completions(completions::Completions),
 }
 
@@ -65,7 +69,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("{failure}");
+            say(&failure.to_string());
             ExitCode::from(failure.exit_code())
         }
         // The panic has been reported where it happened.
@@ -78,9 +82,17 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Points(points) => points.run(),
+            Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
         }
     }
+}
+
+/// Rows in columns, without lines between them.
+fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
 }
 
 /// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.
@@ -92,8 +104,13 @@ fn listen_for_ctrl_c() {
         interrupt::request();
     });
     if let Err(cause) = listening {
-        eprintln!("warning: Ctrl-C will end the program without ending its work first: {cause}");
+        say(&format!("warning: Ctrl-C will end the program without ending its work first: {cause}"));
     }
+}
+
+/// Writes a line to standard error, where anyone reads it still.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A panic is a bug of ours: it is said in a sentence, not in a backtrace, unless one is asked for.
@@ -105,7 +122,7 @@ fn report_panics() {
         }
         let what = info.payload_as_str().unwrap_or("something unforeseen happened");
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        eprintln!("error: this is a bug in precompute{place}: {what}");
-        eprintln!("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
+        say(&format!("error: this is a bug in precompute{place}: {what}"));
+        say("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
     }));
 }

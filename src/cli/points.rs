@@ -1,11 +1,10 @@
 //! `precompute points [MODEL]`.
 
 use clap::{Args, ValueHint};
-use comfy_table::Table;
-use comfy_table::presets;
 
+use super::columns;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Open};
+use crate::checkpoint::{self, Open};
 use crate::hook::{Alias, Dim, Point};
 use crate::model::Spec;
 use crate::model::family::Family;
@@ -40,28 +39,20 @@ one listed here: queries, keys, values and attn.hook_z stay heads first, where T
 impl Points {
     pub fn run(self) -> Result<(), Failure> {
         let spec = match &self.model {
-            Some(id) => Some(spec(id, self.offline)?),
+            Some(id) => Some(spec(id, self.offline).map_err(Failure::usage)?),
             None => None,
         };
         let console = Console::default();
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(["point", "shape", "what it holds", "TransformerLens name"]);
-        for point in Point::ALL {
-            if spec.as_ref().is_none_or(|spec| spec.has(point)) {
-                table.add_row([
-                    point.name().to_owned(),
-                    shape(point, spec.as_ref()),
-                    point.holds().to_owned(),
-                    alias(point, spec.as_ref()),
-                ]);
-            }
-        }
+        let known = Point::ALL.into_iter().filter(|point| spec.as_ref().is_none_or(|spec| spec.has(*point)));
+        let head = ["point", "shape", "what it holds", "TransformerLens name"].map(str::to_owned);
+        let rows = known.map(|point| {
+            let spec = spec.as_ref();
+            [point.name().to_owned(), shape(point, spec), point.holds().to_owned(), alias(point, spec)]
+        });
         if let (Some(id), Some(spec)) = (&self.model, &spec) {
             console.line(&format!("{id}: {} layers", spec.layers));
         }
-        for line in table.lines() {
-            console.line(line.trim_end());
-        }
+        console.lines(columns(std::iter::once(head).chain(rows)));
         console.line("");
         console.line(LEGEND);
         console.check().map_err(Failure::from)
@@ -69,8 +60,8 @@ impl Points {
 }
 
 fn spec(id: &str, offline: bool) -> Result<Spec> {
-    let checkpoint = Checkpoint::open(id, &Open { offline, ..Open::default() })?;
-    Family::of(&checkpoint.config)?.read(&checkpoint.config).map_err(|error| error.at(id))
+    let config = checkpoint::config(id, &Open { offline, ..Open::default() })?;
+    Family::of(&config).and_then(|family| family.read(&config)).map_err(|error| error.at(id))
 }
 
 /// `b n d`, or `b n 768` where the model settles it.

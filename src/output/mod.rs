@@ -1,1 +1,12 @@
-//! Placeholder: see the module's owner.
+//! What a run leaves behind: files, pictures, tables, and the record of the run.
+
+pub mod directory;
+pub mod load;
+mod npy;
+mod parquet;
+pub mod picture;
+pub mod record;
+pub mod run;
+pub mod save;
+
+pub use run::Run;

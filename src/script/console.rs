@@ -33,6 +33,10 @@ impl Console {
         }
     }
 
+    pub fn lines(&self, lines: impl IntoIterator<Item = String>) {
+        lines.into_iter().for_each(|line| self.line(&line));
+    }
+
     /// # Errors
     /// Something could not be written: a full disk behind a redirection, say.
     pub fn check(&self) -> Result<()> {

@@ -44,7 +44,14 @@ enum Step {
 impl Failure {
     /// What the command line asked for can't be done.
     pub fn usage(error: Error) -> Self {
-        Self { kind: Kind::Usage, ..error.into() }
+        let failure = Self::from(error);
+        let kind = if failure.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Usage };
+        Self { kind, ..failure }
+    }
+
+    /// The error without its place.
+    pub fn sentence(&self) -> String {
+        self.message.clone()
     }
 
     /// From an error that evaluating or compiling the script called `id` ended with.

@@ -12,7 +12,7 @@ use super::vocabulary::{Function, a, functions, is_name, members, word};
 use crate::{Error, error, nearest};
 
 /// Overloads of a function that a help line lists.
-const OVERLOADS: usize = 6;
+const OVERLOADS: usize = 4;
 
 /// The sentence for `error`, which stands at `place` of `source` in the function called `function` (a closure has no
 /// name).
@@ -133,6 +133,9 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
     let message = match (module, after_dot, arguments.split_first()) {
         (Some(module), ..) => format!("module {module} has no function {bare}({})", arguments.join(", ")),
         (None, true, Some((&"nothing", _))) => format!("{bare}() is called on nothing: what stands before it is ()"),
+        (None, true, Some((on, rest))) if overloads.iter().any(|f| f.takes_first(on)) => {
+            format!("{bare} of {} does not take ({})", a(on), rest.join(", "))
+        }
         (None, true, Some((on, rest))) => format!("{} has no method {bare}({})", a(on), rest.join(", ")),
         _ if overloads.is_empty() => format!("there is no function {bare}"),
         _ => format!("{bare} does not take ({})", arguments.join(", ")),
@@ -144,10 +147,9 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
     if arguments.first() == Some(&"nothing") && after_dot {
         return error.help("a map gives () for a key that it does not have, and a function without a value gives ()");
     }
-    if !overloads.is_empty() {
-        let first = arguments.first().copied().unwrap_or_default();
-        let mut fitting: Vec<&&Function> =
-            overloads.iter().filter(|f| f.parameters.first().is_some_and(|p| p == first)).collect();
+    let first = arguments.first().copied().unwrap_or_default();
+    if overloads.iter().any(|f| f.takes_first(first)) || (!overloads.is_empty() && !after_dot) {
+        let mut fitting: Vec<&&Function> = overloads.iter().filter(|f| f.takes_first(first)).collect();
         if fitting.is_empty() {
             fitting = overloads.iter().collect();
         }
@@ -158,7 +160,7 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         return error.help(format!("there is {}{more}", shown.join(", ")));
     }
-    let (properties, methods) = members(&known, arguments.first().copied().unwrap_or_default());
+    let (properties, methods) = members(&known, first);
     if after_dot && properties.contains(bare) {
         return error.help(format!("{bare} is a property: it is read without ()"));
     }

@@ -1,10 +1,13 @@
 //! What scripts may call, in a person's words: for errors that name what exists.
 
+use std::any::TypeId;
 use std::collections::BTreeSet;
 
-use rhai::Engine;
+use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map};
 
+use super::model::Model;
 use super::source::Sources;
+use super::tensor::Handle;
 
 /// The names of a type in errors: `int`, not `i64`; `a tensor`, not `Handle`.
 pub fn word(type_name: &str) -> &str {
@@ -39,6 +42,11 @@ pub struct Function {
 }
 
 impl Function {
+    /// Whether a value of the type may stand before the dot.
+    pub fn takes_first(&self, of: &str) -> bool {
+        self.parameters.first().is_some_and(|first| first == of)
+    }
+
     /// `mean(tensor, int)`, or `tensor.mean(int)` for a call written after a dot.
     pub fn show(&self, after_dot: bool) -> String {
         match self.parameters.split_first() {
@@ -50,6 +58,20 @@ impl Function {
 
 const GETTER: &str = "get$";
 
+/// The types that functions are registered for most, and what errors call them.
+const TYPES: [(TypeId, &str); 10] = [
+    (TypeId::of::<Handle>(), "tensor"),
+    (TypeId::of::<Model>(), "model"),
+    (TypeId::of::<i64>(), "int"),
+    (TypeId::of::<f64>(), "float"),
+    (TypeId::of::<bool>(), "bool"),
+    (TypeId::of::<ImmutableString>(), "string"),
+    (TypeId::of::<Array>(), "array"),
+    (TypeId::of::<Map>(), "map"),
+    (TypeId::of::<FnPtr>(), "function"),
+    (TypeId::of::<Dynamic>(), "value"),
+];
+
 /// Types of Rhai's that no script gets hold of.
 const NOT_IN_SCRIPTS: &[&str] =
     &["i8", "u8", "i16", "u16", "i32", "u32", "u64", "i128", "u128", "f32", "blob", "Blob", "NativeCallContext"];
@@ -60,10 +82,14 @@ pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
         None,
         |function| {
             let data = function.metadata;
-            let types = data.params_info.iter().map(|info| {
-                let name = info.split_once(':').map_or("", |(_, name)| name).trim();
-                let name = name.strip_prefix("&mut ").unwrap_or(name);
-                word(engine.map_type_name(name)).to_owned()
+            let types = (0..data.num_params).map(|i| {
+                let id = data.param_types.get(i);
+                if let Some((_, word)) = TYPES.iter().find(|(known, _)| id == Some(known)) {
+                    return (*word).to_owned();
+                }
+                let info = data.params_info.get(i).and_then(|info| info.split_once(':'));
+                let name = info.map_or("", |(_, name)| name).trim();
+                word(engine.map_type_name(name.strip_prefix("&mut ").unwrap_or(name))).to_owned()
             });
             let parameters: Vec<String> = types.collect();
             // Rhai's packages are made for numbers of every size; scripts have two.
@@ -79,7 +105,7 @@ pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
 /// What may follow `.` on a value of a type: its properties, and the functions that take it first.
 pub fn members(functions: &BTreeSet<Function>, of: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut properties, mut methods) = (BTreeSet::new(), BTreeSet::new());
-    for function in functions.iter().filter(|f| f.parameters.first().is_some_and(|first| first == of)) {
+    for function in functions.iter().filter(|f| f.takes_first(of)) {
         match function.name.strip_prefix(GETTER) {
             Some(property) => properties.insert(property.to_owned()),
             None if is_name(&function.name) => methods.insert(function.name.clone()),

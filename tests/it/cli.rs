@@ -49,6 +49,8 @@ fn a_wrong_command_line_is_2() {
         (&["run", "s.rhai", "--seed=half"], "--seed"),
         (&["walk", "s.rhai"], "unrecognized subcommand 'walk'"),
         (&["completions", "cmd"], "bash"),
+        (&["points", "demo:opr"], "error: there is no demo model \"opr\"\n  help: did you mean opt?"),
+        (&["points", "--offline", "facebook/opt-125m"], "this run is offline"),
     ] {
         let ran = here.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?} {}", ran.stderr);
@@ -211,6 +213,14 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn an_error_that_nobody_reads_keeps_its_exit_code() {
+    let here = Workplace::new(&[("s.rhai", "throw 1")]);
+    let mut child = here.command(&["run", "s.rhai"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn output_that_does_not_fit_on_the_disk_is_an_error() {
     let here = Workplace::new(&[("s.rhai", "for i in 0..20000 { print(`a line of some length, number ${i}`); }")]);
     let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" run s.rhai > out.txt";
@@ -240,9 +250,18 @@ fn help_says_what_matters() {
     let here = Workplace::new(&[]);
     let help = here.run(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for said in
-        ["run ", "points ", "completions ", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "130", "Examples:"]
-    {
+    for said in [
+        "run ",
+        "points ",
+        "models ",
+        "completions ",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE",
+        "130",
+        "Examples:",
+    ] {
         assert!(help.stdout.contains(said), "{said}: {}", help.stdout);
     }
     let help = here.run(&["run", "--help"]);
@@ -280,4 +299,41 @@ fn every_hook_point_is_listed() {
         assert!(ran.stdout.lines().any(|line| line.split_whitespace().next() == Some(point.name())), "{point}");
     }
     assert!(ran.stdout.contains("blocks.{i}.hook_resid_post"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_models_points_have_its_sizes_and_its_names() {
+    let here = Workplace::new(&[]);
+    let line = |model: &str, point: &str| {
+        let ran = here.run(&["points", &crate::fixture::directory(model).display().to_string()]);
+        let line = ran.stdout.lines().find(|line| line.split_whitespace().next() == Some(point)).map(str::to_owned);
+        line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(line("opt", "query-states").unwrap().split(' ').next_back(), Some("blocks.{i}.attn.hook_q"));
+    let neox = line("gpt-neox", "query-states").unwrap();
+    assert!(neox.starts_with("query-states b 4 n ") && neox.ends_with("blocks.{i}.attn.hook_rot_q"), "{neox}");
+    // Points that the family does not have.
+    assert_eq!(line("opt", "post-up"), None);
+    assert!(line("llama", "post-up").is_some());
+    assert_eq!(line("opt-post-norm", "final-norm-scale"), None);
+}
+
+#[test]
+fn models_lists_what_is_here_and_what_is_supported() {
+    let here = Workplace::new(&[]);
+    for (model, config) in [("facebook--opt-125m", "opt"), ("someone--new", "mamba")] {
+        let snapshot = format!("hf/hub/models--{model}/snapshots/{}", "a".repeat(40));
+        here.write(&format!("{snapshot}/config.json"), format!("{{\"model_type\": {config:?}}}").as_bytes());
+        here.write(&format!("hf/hub/models--{model}/blobs/b"), &[0; 2_500_000]);
+    }
+    let ran = here.run(&["models"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    for said in [
+        "  demo:opt ",
+        "  facebook/opt-125m  2.5 MB  opt\n",
+        "  someone/new        2.5 MB  mamba, which is not supported\n",
+        "  gpt_neox  EleutherAI/pythia-70m-deduped\n",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
 }

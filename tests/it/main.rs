@@ -11,6 +11,7 @@ mod hooks;
 mod hub;
 mod hub_server;
 mod identities;
+mod interventions;
 mod reference;
 mod run;
 mod snippet;

@@ -7,7 +7,12 @@ use precompute::script::random::Random;
 use precompute::script::tensor;
 
 /// Tables of `| name | what it gives | example | result |`.
-const TABLES: &[(&str, &str)] = &[("elements.md", include_str!("../../src/script/tensor/elements.md"))];
+const TABLES: &[(&str, &str)] = &[
+    ("language.md", include_str!("../../src/script/language.md")),
+    ("elements.md", include_str!("../../src/script/tensor/elements.md")),
+    ("analysis.md", include_str!("../../src/script/tensor/analysis.md")),
+    ("spectra.md", include_str!("../../src/script/tensor/spectra.md")),
+];
 
 struct Row {
     name: String,

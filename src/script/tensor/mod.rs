@@ -5,11 +5,15 @@ pub mod convert;
 pub mod functions;
 pub mod handle;
 pub mod index;
+pub mod linalg;
 pub mod look;
 pub mod make;
+pub mod nn;
 pub mod operators;
 pub mod pick;
+pub mod reduce;
 pub mod shape;
+pub mod spectra;
 
 pub use handle::Handle;
 
@@ -20,9 +24,13 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
     convert::install(engine);
     functions::install(engine);
     index::install(engine);
+    linalg::install(engine);
     look::install(engine);
     make::install(engine, random);
+    nn::install(engine);
     operators::install(engine);
     pick::install(engine);
+    reduce::install(engine);
     shape::install(engine);
+    spectra::install(engine);
 }

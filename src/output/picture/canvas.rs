@@ -1,0 +1,233 @@
+//! What the pictures are drawn on: lines, boxes and text, as SVG or as pixels.
+
+use std::sync::OnceLock;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontTransform, register_font};
+
+use super::colour::{PAPER, Rgb};
+use crate::{Result, error};
+
+/// A picture that has been laid out.
+pub(super) trait Draw {
+    /// Width and height.
+    fn size(&self) -> (i32, i32);
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
+}
+
+/// A sheet whose units are an SVG's pixels.
+pub(super) struct Canvas<DB: DrawingBackend> {
+    area: DrawingArea<DB, Shift>,
+    /// Pixels to a unit.
+    scale: i32,
+    /// Text is drawn with the faces that ship, not by whoever shows the picture.
+    pixels: bool,
+}
+
+/// How a text looks and where about its point it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Type {
+    pub size: f64,
+    pub colour: Rgb,
+    pub across: HPos,
+    pub down: VPos,
+    /// Read from below to above.
+    pub upwards: bool,
+    /// All letters equally wide, in a face that knows more of them.
+    pub mono: bool,
+}
+
+impl Type {
+    pub fn new(size: f64, colour: Rgb) -> Self {
+        Self { size, colour, across: HPos::Left, down: VPos::Center, upwards: false, mono: false }
+    }
+
+    pub fn across(self, across: HPos) -> Self {
+        Self { across, ..self }
+    }
+
+    pub fn down(self, down: VPos) -> Self {
+        Self { down, ..self }
+    }
+
+    pub fn upwards(self) -> Self {
+        Self { upwards: true, ..self }
+    }
+
+    pub fn mono(self) -> Self {
+        Self { mono: true, ..self }
+    }
+
+    fn family(&self, text: &str) -> &'static str {
+        // The proportional face lacks arrows, superscripts and the like.
+        if self.mono || text.chars().any(|c| c > '\u{17f}') { "monospace" } else { "sans-serif" }
+    }
+
+    /// About how wide `text` is.
+    pub fn width(&self, text: &str) -> i32 {
+        fonts();
+        let font = (self.family(text), self.size).into_font();
+        font.box_size(text).map_or(0, |(width, _)| width as i32)
+    }
+}
+
+/// The picture as an SVG document.
+pub(super) fn svg(picture: &impl Draw) -> Result<String> {
+    let mut text = String::new();
+    let (width, height) = picture.size();
+    paint(SVGBackend::with_string(&mut text, (width as u32, height as u32)), picture, 1, false)?;
+    Ok(text)
+}
+
+/// The picture as the bytes of a PNG.
+pub(super) fn png(picture: &impl Draw) -> Result<Vec<u8>> {
+    const SCALE: i32 = 2;
+    let (width, height) = picture.size();
+    // plotters encodes only into files.
+    let directory = tempfile::tempdir().map_err(|e| error!("no temporary directory for the PNG: {e}"))?;
+    let path = directory.path().join("picture.png");
+    let backend = BitMapBackend::new(&path, ((width * SCALE) as u32, (height * SCALE) as u32));
+    paint(backend, picture, SCALE, true)?;
+    std::fs::read(&path).map_err(|e| error!("the PNG cannot be read back: {e}"))
+}
+
+fn paint<DB: DrawingBackend>(backend: DB, picture: &impl Draw, scale: i32, pixels: bool) -> Result<()> {
+    fonts();
+    let canvas = Canvas { area: backend.into_drawing_area(), scale, pixels };
+    let (width, height) = picture.size();
+    canvas.fill((0, 0), (width, height), PAPER)?;
+    picture.draw(&canvas)?;
+    canvas.area.present().map_err(|e| error!("the picture cannot be finished: {e}"))
+}
+
+/// Names the faces that ship with the binary, once: there may be none on the machine.
+fn fonts() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        // A face that ships is a valid one; without it, drawing says that the font is missing.
+        let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
+        let _ = register_font("monospace", FontStyle::Normal, epaint_default_fonts::HACK_REGULAR);
+    });
+}
+
+impl<DB: DrawingBackend> Canvas<DB> {
+    fn at(&self, (x, y): (i32, i32)) -> (i32, i32) {
+        (x * self.scale, y * self.scale)
+    }
+
+    /// A box filled with `colour`.
+    pub fn fill(&self, from: (i32, i32), to: (i32, i32), colour: Rgb) -> Result<()> {
+        self.put(&Rectangle::new([self.at(from), self.at(to)], plain(colour).filled()))
+    }
+
+    /// The outline of a box.
+    pub fn frame(&self, (left, top): (i32, i32), (right, bottom): (i32, i32), colour: Rgb) -> Result<()> {
+        let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+        self.stroke(&corners.map(|(x, y)| (f64::from(x), f64::from(y))), 1, colour)
+    }
+
+    /// A line through `points`, `width` units wide.
+    pub fn stroke(&self, points: &[(f64, f64)], width: i32, colour: Rgb) -> Result<()> {
+        let scale = f64::from(self.scale);
+        let mut pixels: Vec<(i32, i32)> =
+            points.iter().map(|&(x, y)| ((x * scale).round() as i32, (y * scale).round() as i32)).collect();
+        pixels.dedup();
+        self.put(&PathElement::new(pixels, plain(colour).stroke_width((width * self.scale) as u32)))
+    }
+
+    /// A filled circle.
+    pub fn dot(&self, (x, y): (f64, f64), radius: f64, colour: Rgb) -> Result<()> {
+        let scale = f64::from(self.scale);
+        let centre = ((x * scale).round() as i32, (y * scale).round() as i32);
+        self.put(&Circle::new(centre, (radius * scale).round() as i32, plain(colour).filled()))
+    }
+
+    /// One line of text.
+    pub fn text(&self, text: &str, at: (i32, i32), kind: Type) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let text = if self.pixels { drawn(text) } else { text.to_owned() };
+        let turn = if kind.upwards { FontTransform::Rotate270 } else { FontTransform::None };
+        let size = kind.size * f64::from(self.scale);
+        let font = (kind.family(&text), size).into_font().transform(turn);
+        let colour = plain(kind.colour);
+        let style = TextStyle::from(font).color(&colour).pos(Pos::new(kind.across, kind.down));
+        let (x, y) = self.at(at);
+        // plotters' pixels stand higher about their point than its SVG does.
+        let lower = if self.pixels { (0.13 * size).round() as i32 } else { 0 };
+        self.put(&Text::new(text, if kind.upwards { (x + lower, y) } else { (x, y + lower) }, style))
+    }
+
+    fn put<'a, E>(&self, element: &'a E) -> Result<()>
+    where
+        E: plotters::element::Drawable<DB>,
+        &'a E: plotters::element::PointCollection<'a, (i32, i32)>,
+    {
+        self.area.draw(element).map_err(|e| error!("the picture cannot be drawn: {e}"))
+    }
+}
+
+/// `text` with the pictures of controls that the faces lack as others that they have.
+fn drawn(text: &str) -> String {
+    let other = |c| match c {
+        '␤' => '↵',
+        '␉' => '⇥',
+        '␀'..='␡' => '¤',
+        c => c,
+    };
+    text.chars().map(other).collect()
+}
+
+fn plain((r, g, b): Rgb) -> RGBColor {
+    RGBColor(r, g, b)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The pixels of `picture`, three bytes to each, and how many to a row.
+    pub fn pixels(picture: &impl Draw) -> (Vec<u8>, usize) {
+        let (width, height) = picture.size();
+        let mut bytes = vec![0; (width * height * 3) as usize];
+        paint(BitMapBackend::with_buffer(&mut bytes, (width as u32, height as u32)), picture, 1, true).unwrap();
+        (bytes, width as usize * 3)
+    }
+
+    struct Word(&'static str);
+
+    impl Draw for Word {
+        fn size(&self) -> (i32, i32) {
+            (120, 40)
+        }
+
+        fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+            canvas.text(self.0, (10, 20), Type::new(20.0, (0, 0, 0)))
+        }
+    }
+
+    #[test]
+    fn text_appears_among_the_pixels() {
+        let dark = |word| pixels(&Word(word)).0.chunks(3).filter(|pixel| pixel[0] < 128).count();
+        assert_eq!(dark(""), 0);
+        assert!(dark("W") > 10);
+        assert!(dark("WWW") > 2 * dark("W"));
+        assert!(dark("→→") > 5, "the wider face has arrows");
+    }
+
+    #[test]
+    fn a_png_is_encoded() {
+        let bytes = png(&Word("W")).unwrap();
+        assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+        assert_eq!(&bytes[12..24], b"IHDR\0\0\0\xf0\0\0\0\x50");
+        assert_eq!(&bytes[bytes.len() - 8..bytes.len() - 4], b"IEND");
+    }
+
+    #[test]
+    fn text_is_escaped_in_svg() {
+        assert!(svg(&Word("<a & b>")).unwrap().contains("&lt;a &amp; b&gt;"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Which colour stands for which series and which value.
+
+use crate::{Result, error};
+
+/// Red, green and blue.
+pub(super) type Rgb = (u8, u8, u8);
+
+pub(super) const INK: Rgb = (38, 38, 46);
+pub(super) const FAINT: Rgb = (98, 98, 110);
+pub(super) const GRID: Rgb = (228, 229, 233);
+pub(super) const MINOR: Rgb = (242, 243, 245);
+pub(super) const FRAME: Rgb = (150, 152, 160);
+pub(super) const MISSING: Rgb = (190, 190, 190);
+pub(super) const PAPER: Rgb = (255, 255, 255);
+
+/// Okabe and Ito's colours, which the colour-blind can tell apart.
+const DISTINCT: [Rgb; 8] = [
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (90, 90, 90),
+    (190, 175, 20),
+];
+
+const VIRIDIS: [Rgb; 11] = [
+    (68, 1, 84),
+    (72, 36, 117),
+    (65, 68, 135),
+    (53, 95, 141),
+    (42, 120, 142),
+    (33, 145, 140),
+    (34, 168, 132),
+    (68, 191, 112),
+    (122, 209, 81),
+    (189, 223, 38),
+    (253, 231, 37),
+];
+
+const BLUE_WHITE_RED: [Rgb; 9] = [
+    (5, 48, 97),
+    (33, 102, 172),
+    (67, 147, 195),
+    (146, 197, 222),
+    (247, 247, 247),
+    (244, 165, 130),
+    (214, 96, 77),
+    (178, 24, 43),
+    (103, 0, 31),
+];
+
+/// The colour of series `index` of `count`: distinct ones, or a ramp where there are too many, such as layers.
+pub(super) fn of_series(index: usize, count: usize) -> Rgb {
+    if count <= DISTINCT.len() {
+        return DISTINCT[index % DISTINCT.len()];
+    }
+    // The ramp's last yellow cannot be seen on white.
+    ramp(&VIRIDIS, 0.9 * index as f64 / (count - 1) as f64)
+}
+
+/// A number that can be placed on an axis or a scale, where differences still have a meaning.
+pub(super) fn drawable(x: f64) -> bool {
+    x.is_finite() && x.abs() < 1e300
+}
+
+/// From values to colours: viridis for values of one sign, blue to red around zero where both occur.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scale {
+    pub lo: f64,
+    pub hi: f64,
+    diverging: bool,
+}
+
+impl Scale {
+    /// The scale of `values`, of which some must be finite.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Result<Self> {
+        let finite = values.into_iter().filter(|&x| drawable(x));
+        let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (lo.min(x), hi.max(x)));
+        if lo > hi {
+            return Err(error!("there is nothing to draw: no value is finite")
+                .help("look for NaN and infinity in what is drawn"));
+        }
+        let diverging = lo < 0.0 && hi > 0.0;
+        let reach = hi.max(-lo);
+        Ok(if diverging { Self { lo: -reach, hi: reach, diverging } } else { Self { lo, hi, diverging } })
+    }
+
+    /// The scale reaching to zero where it had one sign, as befits probabilities.
+    pub fn with_zero(self) -> Self {
+        Self { lo: self.lo.min(0.0), hi: self.hi.max(0.0), ..self }
+    }
+
+    /// Where `x` lies from 0 to 1; nothing for NaN, the ends for infinities, the middle where all values are one.
+    pub fn fraction(&self, x: f64) -> Option<f64> {
+        if x.is_nan() {
+            return None;
+        }
+        if self.lo == self.hi {
+            return Some(if x < self.lo {
+                0.0
+            } else if x > self.hi {
+                1.0
+            } else {
+                0.5
+            });
+        }
+        Some(((x.clamp(self.lo, self.hi) - self.lo) / (self.hi - self.lo)).clamp(0.0, 1.0))
+    }
+
+    pub fn colour(&self, x: f64) -> Rgb {
+        self.fraction(x).map_or(MISSING, |fraction| self.at(fraction))
+    }
+
+    /// The colour a `fraction` of the way from the lowest value to the highest.
+    pub fn at(&self, fraction: f64) -> Rgb {
+        if self.diverging { ramp(&BLUE_WHITE_RED, fraction) } else { ramp(&VIRIDIS, fraction) }
+    }
+}
+
+/// Black or white, whichever can be read on `ground`.
+pub(super) fn readable_on(ground: Rgb) -> Rgb {
+    let light = 0.299 * f64::from(ground.0) + 0.587 * f64::from(ground.1) + 0.114 * f64::from(ground.2);
+    if light > 140.0 { INK } else { PAPER }
+}
+
+fn ramp(colours: &[Rgb], fraction: f64) -> Rgb {
+    let place = fraction.clamp(0.0, 1.0) * (colours.len() - 1) as f64;
+    let below = (place.floor() as usize).min(colours.len() - 2);
+    let part = place - below as f64;
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
+    let (a, b) = (colours[below], colours[below + 1]);
+    (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_signs_centre_on_zero() {
+        let scale = Scale::of([-1.0, 4.0, f64::NAN, f64::INFINITY]).unwrap();
+        assert_eq!((scale.lo, scale.hi), (-4.0, 4.0));
+        assert_eq!(scale.colour(0.0), (247, 247, 247));
+        assert_eq!(scale.colour(f64::NAN), MISSING);
+        assert_eq!(scale.colour(f64::INFINITY), (103, 0, 31));
+    }
+
+    #[test]
+    fn one_sign_keeps_its_range() {
+        let scale = Scale::of([2.0, 3.0]).unwrap();
+        assert_eq!((scale.colour(2.0), scale.colour(3.0)), ((68, 1, 84), (253, 231, 37)));
+        assert_eq!(scale.with_zero().lo, 0.0);
+        assert_eq!(Scale::of([5.0; 3]).unwrap().fraction(5.0), Some(0.5));
+        assert!(Scale::of([f64::NAN]).is_err());
+    }
+
+    #[test]
+    fn series_differ() {
+        for count in [2, 8, 9, 48] {
+            assert!((1..count).all(|i| of_series(i, count) != of_series(i - 1, count)));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Heatmaps and attention as cells of colour, or of darker and lighter characters.
+
+use ratatui_core::style::Style;
+
+use super::super::attention::Attention;
+use super::super::colour::{MISSING, Scale};
+use super::super::heatmap::{Heatmap, coarser};
+use super::super::label::{of_places, trimmed, visible, width as columns_of};
+use super::super::number;
+use super::screen::{Screen, WIDTHS, rgb};
+use crate::Result;
+
+const SHADES: [&str; 10] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"];
+const UNKNOWN: &str = "?";
+/// More rows than this are drawn coarser.
+const TALLEST: usize = 64;
+/// How far labels that stand upright reach down.
+const DEEPEST: usize = 8;
+
+/// The heatmap as lines of at most `width` columns.
+pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -> Result<String> {
+    let scale = heatmap.scale()?;
+    let columns = width.clamp(WIDTHS.0, WIDTHS.1);
+    let (rows, places) = (heatmap.values.len(), heatmap.values[0].len());
+    let (y, x) = (of_places(&heatmap.y, rows), of_places(&heatmap.x, places));
+    let left = widest(&y).min(columns / 3) + 1;
+    let grid = Grid::fit(&heatmap.values, y, x, columns - left, 8);
+
+    let mut screen = Screen::new(columns, 4 + grid.height());
+    let mut row = 0;
+    for text in [&heatmap.title, &heatmap.ylabel].into_iter().filter(|text| !text.is_empty()) {
+        let text = trimmed(&visible(text), columns);
+        match row {
+            0 if !heatmap.title.is_empty() => screen.centred((left, left + grid.width()), row, &text, Style::new()),
+            _ => screen.text(0, row, &text, Style::new()),
+        }
+        row += 1;
+    }
+    grid.rows_named(&mut screen, left - 1, row);
+    grid.draw(&mut screen, left, row, &scale, colour);
+    row += grid.values.len() + grid.columns_named(&mut screen, left, row + grid.values.len());
+    if !heatmap.xlabel.is_empty() {
+        screen.centred((left, left + grid.width()), row, &trimmed(&visible(&heatmap.xlabel), columns), Style::new());
+        row += 1;
+    }
+    key(&mut screen, left, row, &scale, colour);
+    Ok(screen.lines(width, colour))
+}
+
+/// The heads as lines of at most `width` columns, as many side by side as fit.
+pub(in super::super) fn attention(attention: &Attention, width: usize, colour: bool) -> Result<String> {
+    let scale = attention.scale()?;
+    let columns = width.clamp(WIDTHS.0, WIDTHS.1);
+    let (queries, keys) = attention.labels(10);
+    let left = widest(&queries).min(columns / 3) + 1;
+    let grids: Vec<Grid> =
+        attention.heads.iter().map(|head| Grid::fit(head, queries.clone(), keys.clone(), columns - left, 2)).collect();
+    let panel = grids[0].width().max("head 00".len()) + 2;
+    let beside = ((columns - left + 2) / panel).max(1);
+
+    let named = usize::from(!attention.title.is_empty());
+    let tall = 1 + grids[0].height();
+    let mut screen = Screen::new(columns, named + grids.len().div_ceil(beside) * (tall + 1) + 1);
+    screen.centred((0, columns), 0, &trimmed(&visible(&attention.title), columns), Style::new());
+    let mut row = named;
+    for (line, beside_each_other) in grids.chunks(beside).enumerate() {
+        let mut deepest = 0;
+        for (place, grid) in beside_each_other.iter().enumerate() {
+            let at = left + place * panel;
+            screen.text(at, row, &format!("head {}", line * beside + place), Style::new());
+            grid.draw(&mut screen, at, row + 1, &scale, colour);
+            deepest = grid.columns_named(&mut screen, at, row + 1 + grid.values.len());
+        }
+        grids[0].rows_named(&mut screen, left - 1, row + 1);
+        row += 1 + grids[0].values.len() + deepest + 1;
+    }
+    key(&mut screen, left, row - 1, &scale, colour);
+    Ok(screen.lines(width, colour))
+}
+
+/// Values, coarse enough for their room, and their labels.
+struct Grid {
+    values: Vec<Vec<f64>>,
+    rows: Vec<String>,
+    columns: Vec<String>,
+    /// Characters to a cell.
+    cell: usize,
+}
+
+impl Grid {
+    /// A grid at most `room` columns wide, with cells of at most `most`: as wide as their labels need.
+    fn fit(values: &[Vec<f64>], rows: Vec<String>, columns: Vec<String>, room: usize, most: usize) -> Self {
+        let values = coarser(values, TALLEST, room);
+        let (height, width) = (values.len(), values[0].len());
+        let thinned = |labels: Vec<String>, count: usize| {
+            let every = labels.len().div_ceil(count);
+            labels.into_iter().step_by(every).collect::<Vec<_>>()
+        };
+        let (rows, columns) = (thinned(rows, height), thinned(columns, width));
+        let cell = (widest(&columns) + 1).clamp(2, most).min(room / width).max(1);
+        Self { values, rows, columns, cell }
+    }
+
+    fn width(&self) -> usize {
+        self.cell * self.columns.len()
+    }
+
+    fn height(&self) -> usize {
+        self.values.len() + widest(&self.columns).clamp(1, DEEPEST)
+    }
+
+    fn draw(&self, screen: &mut Screen, left: usize, top: usize, scale: &Scale, colour: bool) {
+        for (i, row) in self.values.iter().enumerate() {
+            for (j, &value) in row.iter().enumerate() {
+                let (x, y) = (left + j * self.cell, top + i);
+                match (scale.fraction(value), colour) {
+                    (Some(part), true) => {
+                        screen.text(x, y, &" ".repeat(self.cell), Style::new().bg(rgb(scale.at(part))));
+                    }
+                    (None, true) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new().bg(rgb(MISSING))),
+                    (Some(part), false) => screen.text(x, y, &shade(part).repeat(self.cell), Style::new()),
+                    (None, false) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new()),
+                }
+            }
+        }
+    }
+
+    /// The labels of rows, ending before column `right`.
+    fn rows_named(&self, screen: &mut Screen, right: usize, top: usize) {
+        for (i, label) in self.rows.iter().enumerate() {
+            let label = trimmed(label, right);
+            screen.text(right.saturating_sub(columns_of(&label)), top + i, &label, Style::new());
+        }
+    }
+
+    /// The labels of columns, upright where they do not fit; how many rows they took.
+    fn columns_named(&self, screen: &mut Screen, left: usize, top: usize) -> usize {
+        if widest(&self.columns) < self.cell || self.columns.len() == 1 {
+            for (j, label) in self.columns.iter().enumerate() {
+                screen.centred((left + j * self.cell, left + (j + 1) * self.cell), top, label, Style::new());
+            }
+            return 1;
+        }
+        for (j, label) in self.columns.iter().enumerate() {
+            for (down, letter) in trimmed(label, DEEPEST).chars().enumerate() {
+                screen.text(left + j * self.cell, top + down, &letter.to_string(), Style::new());
+            }
+        }
+        widest(&self.columns).min(DEEPEST)
+    }
+}
+
+/// The line that says which colour or character means what.
+fn key(screen: &mut Screen, left: usize, row: usize, scale: &Scale, colour: bool) {
+    let (low, high) = (number(scale.lo), number(scale.hi));
+    let steps = if colour { 20 } else { SHADES.len() };
+    let left = if left + low.len() + steps + high.len() + 4 > screen.width() { 0 } else { left };
+    screen.text(left, row, &format!("{low} ["), Style::new());
+    let start = left + low.len() + 2;
+    for step in 0..steps {
+        let part = step as f64 / (steps - 1) as f64;
+        match colour {
+            true => screen.text(start + step, row, " ", Style::new().bg(rgb(scale.at(part)))),
+            false => screen.text(start + step, row, shade(part), Style::new()),
+        }
+    }
+    screen.text(start + steps, row, &format!("] {high}"), Style::new());
+}
+
+fn shade(part: f64) -> &'static str {
+    SHADES[((part * SHADES.len() as f64) as usize).min(SHADES.len() - 1)]
+}
+
+fn widest(labels: &[String]) -> usize {
+    labels.iter().map(|label| columns_of(label)).max().unwrap_or(0)
+}

@@ -1,0 +1,94 @@
+//! `matmul`, `einsum`, `svd`, `pca`, …: products and decompositions.
+
+use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+
+use super::Handle;
+use super::arguments::{Call, define};
+use crate::script::options::describe;
+use crate::tensor::einsum::einsum;
+use crate::tensor::fit::{self, Pca};
+use crate::tensor::linalg::{self, Eigh, Qr, Svd};
+use crate::tensor::{Value, matmul};
+use crate::{Result, error};
+
+/// The most tensors `einsum` takes without an array around them.
+const MOST: usize = 8;
+
+pub fn install(engine: &mut Engine) {
+    install_products(engine);
+    install_decompositions(engine);
+}
+
+fn install_products(engine: &mut Engine) {
+    type Product = fn(&Value, &Value) -> Result<Value>;
+    let products =
+        [("matmul", matmul::matmul as Product), ("dot", matmul::dot), ("outer", matmul::outer), ("lstsq", fit::lstsq)];
+    for (name, product) in products {
+        define::<Handle, Handle>(engine, name, 2..=2, &[], move |call| {
+            let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
+            let value = product(&a.value(), &b.value())?;
+            Ok(Handle::derived(value, &[&a, &b]))
+        });
+    }
+    define::<Handle, Handle>(engine, "cosine_similarity", 2..=3, &["dim"], |call| {
+        let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
+        let dim = call.int_or_absent(2, "dim")?.unwrap_or(-1);
+        let value = matmul::cosine_similarity(&a.value(), &b.value(), dim)?;
+        Ok(Handle::derived(value, &[&a, &b]))
+    });
+    define::<ImmutableString, Handle>(engine, "einsum", 2..=MOST + 1, &[], |call| {
+        let equation = call.string_or_absent(0, "an equation")?.unwrap_or_default();
+        let operands = operands(call)?;
+        let values: Vec<_> = operands.iter().map(Handle::value).collect();
+        let value = einsum(&equation, &values.iter().map(|value| &**value).collect::<Vec<&Value>>())?;
+        Ok(Handle::derived(value, &operands.iter().collect::<Vec<_>>()))
+    });
+}
+
+/// The tensors after the equation, or those of the one array there.
+fn operands(call: &Call) -> Result<Vec<Handle>> {
+    let array = call.get(1, "tensors").and_then(|given| given.try_cast::<Array>());
+    let given = match array {
+        Some(array) => array,
+        None => return (1..call.count()).map(|place| call.tensor(place, "an operand")).collect(),
+    };
+    let operand = |given: Dynamic| {
+        let what = describe(&given);
+        given.try_cast::<Handle>().ok_or_else(|| error!("einsum multiplies tensors, and the array holds {what}"))
+    };
+    given.into_iter().map(operand).collect()
+}
+
+fn install_decompositions(engine: &mut Engine) {
+    define::<Handle, Map>(engine, "svd", 1..=1, &[], |call| {
+        let x = call.tensor(0, "a tensor")?;
+        let Svd { u, s, vh } = linalg::svd(&x.value())?;
+        Ok(map(&x, [("u", u), ("s", s), ("vh", vh)]))
+    });
+    define::<Handle, Map>(engine, "eigh", 1..=1, &[], |call| {
+        let x = call.tensor(0, "a tensor")?;
+        let Eigh { values, vectors } = linalg::eigh(&x.value())?;
+        Ok(map(&x, [("values", values), ("vectors", vectors)]))
+    });
+    define::<Handle, Map>(engine, "qr", 1..=1, &[], |call| {
+        let x = call.tensor(0, "a tensor")?;
+        let Qr { q, r } = linalg::qr(&x.value())?;
+        Ok(map(&x, [("q", q), ("r", r)]))
+    });
+    define::<Handle, Map>(engine, "pca", 1..=2, &["k"], |call| {
+        let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
+        let Pca { components, explained_variance, mean, projected } = fit::pca(&x.value(), k)?;
+        let parts = [
+            ("components", components),
+            ("explained_variance", explained_variance),
+            ("mean", mean),
+            ("projected", projected),
+        ];
+        Ok(map(&x, parts))
+    });
+}
+
+fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Map {
+    let handle = |value| Dynamic::from(Handle::derived(value, &[input]));
+    parts.into_iter().map(|(name, value)| (name.into(), handle(value))).collect()
+}

@@ -1,0 +1,129 @@
+//! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: many elements to fewer, over dims.
+
+use rhai::{Array, Dynamic, Engine, Map, Token};
+
+use super::Handle;
+use super::arguments::{Call, define, derive};
+use crate::script::options;
+use crate::tensor::reduce::{self, Over};
+use crate::tensor::{Value, softmax, sorting, statistics};
+use crate::{Result, bail, error};
+
+const OVER: &[&str] = &["dim", "keepdim"];
+
+pub fn install(engine: &mut Engine) {
+    release_var(engine);
+    install_reductions(engine);
+    install_spreads(engine);
+    install_along(engine);
+    install_orders(engine);
+}
+
+/// Rhai reserves the word `var` and does nothing with it; here it names the variance.
+fn release_var(engine: &mut Engine) {
+    // Marked deprecated only to say that Rhai may change it.
+    #[allow(deprecated)]
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if *word == "var" => Token::Identifier(word),
+        token => token,
+    });
+}
+
+fn install_reductions(engine: &mut Engine) {
+    type Reduce = fn(&Value, Over) -> Result<Value>;
+    let reductions = [
+        ("sum", reduce::sum as Reduce),
+        ("mean", reduce::mean),
+        ("prod", reduce::prod),
+        ("max", reduce::max),
+        ("min", reduce::min),
+        ("argmax", reduce::argmax),
+        ("argmin", reduce::argmin),
+        ("any", reduce::any),
+        ("all", reduce::all),
+        ("count_nonzero", reduce::count_nonzero),
+        ("logsumexp", reduce::logsumexp),
+        ("median", statistics::median),
+    ];
+    for (name, run) in reductions {
+        define::<Handle, Handle>(engine, name, 1..=2, OVER, move |call| over(call, 1, run));
+    }
+}
+
+fn install_spreads(engine: &mut Engine) {
+    type Spread = fn(&Value, f64, Over) -> Result<Value>;
+    for (name, run) in [("var", statistics::var as Spread), ("std", statistics::std)] {
+        const OPTIONS: &[&str] = &["dim", "keepdim", "unbiased", "correction"];
+        define::<Handle, Handle>(engine, name, 1..=2, OPTIONS, move |call| {
+            let correction = match (call.options().bool("unbiased")?, call.options().float("correction")?) {
+                (Some(_), Some(_)) => bail!("{name}: give unbiased or correction, not both"),
+                (Some(unbiased), None) => f64::from(u8::from(unbiased)),
+                (None, correction) => correction.unwrap_or(1.0),
+            };
+            over(call, 1, |x, over| run(x, correction, over))
+        });
+    }
+    define::<Handle, Handle>(engine, "norm", 1..=2, &["dim", "keepdim", "p"], |call| {
+        let p = call.options().float("p")?.unwrap_or(2.0);
+        over(call, 1, |x, over| reduce::norm(x, p, over))
+    });
+    define::<Handle, Handle>(engine, "quantile", 1..=3, &["q", "dim", "keepdim"], |call| {
+        let q = call.get(1, "q").ok_or_else(|| error!("quantile needs q, as in x.quantile(0.5)"))?;
+        let (qs, stacked) = shares(&q)?;
+        over(call, 2, |x, over| statistics::quantile(x, &qs, stacked, over))
+    });
+    define::<Handle, Map>(engine, "histogram", 1..=2, &["bins", "min", "max"], |call| {
+        let bins = call.int_or_absent(1, "bins")?.unwrap_or(10);
+        let (min, max) = (call.options().float("min")?, call.options().float("max")?);
+        pair(call, ["counts", "edges"], |x| statistics::histogram(x, bins, min, max))
+    });
+}
+
+fn install_along(engine: &mut Engine) {
+    type Along = fn(&Value, i64) -> Result<Value>;
+    let along =
+        [("softmax", softmax::softmax as Along), ("log_softmax", softmax::log_softmax), ("cumsum", softmax::cumsum)];
+    for (name, run) in along {
+        define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
+            let dim = call.int(1, "dim")?;
+            derive(&call.tensor(0, "a tensor")?, |x| run(x, dim))
+        });
+    }
+}
+
+fn install_orders(engine: &mut Engine) {
+    define::<Handle, Map>(engine, "sort", 1..=2, &["dim", "descending"], |call| {
+        let dim = call.int_or_absent(1, "dim")?.unwrap_or(-1);
+        let descending = call.options().bool("descending")?.unwrap_or(false);
+        pair(call, ["values", "indices"], |x| sorting::sort(x, dim, descending))
+    });
+    define::<Handle, Map>(engine, "topk", 1..=3, &["k", "dim", "largest"], |call| {
+        let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
+        let largest = call.options().bool("largest")?.unwrap_or(true);
+        pair(call, ["values", "indices"], |x| sorting::topk(x, k, dim, largest))
+    });
+}
+
+/// `run` over the dims given at `place` or as the option `dim`.
+fn over(call: &Call, place: usize, run: impl FnOnce(&Value, Over) -> Result<Value>) -> Result<Handle> {
+    let dims = call.ints_or_absent(place, "dim")?;
+    let keepdim = call.options().bool("keepdim")?.unwrap_or(false);
+    derive(&call.tensor(0, "a tensor")?, |x| run(x, Over { dims: dims.as_deref(), keepdim }))
+}
+
+/// One share, or several in an array.
+fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
+    let several = q.read_lock::<Array>().map(|array| array.iter().map(options::float).collect::<Option<Vec<f64>>>());
+    match (several, options::float(q)) {
+        (Some(Some(qs)), _) => Ok((qs, true)),
+        (None, Some(q)) => Ok((vec![q], false)),
+        _ => bail!("quantile: q must be a number or an array of numbers, not {}", options::describe(q)),
+    }
+}
+
+fn pair(call: &Call, names: [&str; 2], run: impl FnOnce(&Value) -> Result<(Value, Value)>) -> Result<Map> {
+    let input = call.tensor(0, "a tensor")?;
+    let (first, second) = run(&input.value())?;
+    let handles = [first, second].map(|value| Dynamic::from(Handle::derived(value, &[&input])));
+    Ok(names.into_iter().map(Into::into).zip(handles).collect())
+}

@@ -1,0 +1,378 @@
+//! Discrete Fourier transforms along any dim, of any length.
+//!
+//! Worked out on the CPU; a tensor on another device travels there and back.
+
+use std::sync::Arc;
+
+use candle_core::{Tensor, WithDType};
+use rayon::prelude::*;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use rustfft::num_complex::Complex as Number;
+use rustfft::{Fft, FftNum, FftPlanner};
+
+use super::{Complex, Kind, Value, dims, kernel};
+use crate::{Result, bail, error};
+
+/// Which transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    Fft,
+    Ifft,
+    /// Of real numbers: the half of the spectrum that says it all.
+    Rfft,
+    /// From that half back to real numbers.
+    Irfft,
+}
+
+/// Which direction is divided by the length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norm {
+    /// The inverse one.
+    #[default]
+    Backward,
+    /// Each, by its square root.
+    Ortho,
+    /// The forward one.
+    Forward,
+}
+
+impl Norm {
+    /// # Errors
+    /// A name that is none of the three.
+    pub fn parse(name: &str) -> Result<Norm> {
+        Ok(match name {
+            "backward" => Norm::Backward,
+            "ortho" => Norm::Ortho,
+            "forward" => Norm::Forward,
+            other => bail!("norm must be \"backward\", \"ortho\" or \"forward\", not {other:?}"),
+        })
+    }
+
+    fn scale(self, n: usize, inverse: bool) -> f64 {
+        match (self, inverse) {
+            (Norm::Ortho, _) => (n as f64).sqrt().recip(),
+            (Norm::Backward, true) | (Norm::Forward, false) => (n as f64).recip(),
+            _ => 1.0,
+        }
+    }
+}
+
+impl Transform {
+    pub const ALL: [(&'static str, Transform); 4] =
+        [("fft", Transform::Fft), ("ifft", Transform::Ifft), ("rfft", Transform::Rfft), ("irfft", Transform::Irfft)];
+
+    pub fn name(self) -> &'static str {
+        Transform::ALL.iter().find(|(_, transform)| *transform == self).map_or("", |(name, _)| name)
+    }
+
+    /// The transform along `dim`, of length `n`: the input is cut or padded with zeros to it. Without `n` it is the dim's
+    /// size, for `irfft` twice that less 2. f64 and c128 stay in double precision, all else in single.
+    ///
+    /// # Errors
+    /// A dim the tensor does not have, a length below 1, `rfft` of a complex tensor.
+    pub fn apply(self, value: &Value, dim: i64, n: Option<i64>, norm: Norm) -> Result<Value> {
+        if self == Transform::Rfft && matches!(value, Value::Complex(_)) {
+            return Err(
+                error!("rfft needs a real tensor, and this one is complex").help("use fft, or take .real first")
+            );
+        }
+        let dim = dims::dim(dim, value.dims())?;
+        let size = value.dims()[dim];
+        let default = if self == Transform::Irfft { 2 * (size as i64 - 1) } else { size as i64 };
+        let n = match n.unwrap_or(default) {
+            n @ 1.. => n as usize,
+            n => {
+                let (name, dims) = (self.name(), value.dims());
+                return Err(error!("{name}: the length must be at least 1, and along dim {dim} of {dims:?} it is {n}")
+                    .help("give it as in #{n: 8}"));
+            }
+        };
+        let mut out = value.dims().to_vec();
+        // Twice, for the real and the imaginary part.
+        out[dim] = n.saturating_mul(2);
+        dims::check_size(&out)?;
+        let scale = norm.scale(n, matches!(self, Transform::Ifft | Transform::Irfft));
+        let plan = Plan { transform: self, n, scale };
+        match Kind::of(value).to_complex() {
+            Kind::C128 => plan.run::<f64>(value, dim),
+            _ => plan.run::<f32>(value, dim),
+        }
+    }
+}
+
+/// Real numbers that transforms are worked out in.
+trait Float: FftNum + WithDType + Default {}
+impl Float for f32 {}
+impl Float for f64 {}
+
+struct Plan {
+    transform: Transform,
+    n: usize,
+    scale: f64,
+}
+
+impl Plan {
+    fn run<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
+        let last = value.rank() - 1;
+        let moved = value.map(|t| t.transpose(dim, last))?;
+        let lines = Lines::<T>::of(&moved)?;
+        let mut shape = moved.dims().to_vec();
+        shape[last] = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
+        let part = |elements: Vec<T>| -> Result<Tensor> {
+            Ok(kernel::place(elements, &shape, value.device())?.transpose(dim, last)?.contiguous()?)
+        };
+        let spectrum = match self.transform {
+            Transform::Fft => self.complex(&lines, FftPlanner::new().plan_fft_forward(self.n)),
+            Transform::Ifft => self.complex(&lines, FftPlanner::new().plan_fft_inverse(self.n)),
+            Transform::Rfft => self.of_real(&lines, RealFftPlanner::new().plan_fft_forward(self.n)),
+            Transform::Irfft => {
+                let line = self.to_real(&lines, RealFftPlanner::new().plan_fft_inverse(self.n));
+                return Ok(Value::Real(part(line)?));
+            }
+        };
+        let re = part(spectrum.iter().map(|x| x.re).collect())?;
+        Ok(Value::Complex(Complex { re, im: part(spectrum.iter().map(|x| x.im).collect())? }))
+    }
+
+    fn scale<T: Float>(&self) -> T {
+        <T as WithDType>::from_f64(self.scale)
+    }
+
+    fn complex<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn Fft<T>>) -> Vec<Number<T>> {
+        let scale = self.scale::<T>();
+        let mut out = vec![Number::default(); lines.count * self.n];
+        let scratch = || vec![Number::default(); fft.get_inplace_scratch_len()];
+        out.par_chunks_mut(self.n).enumerate().for_each_init(scratch, |scratch, (i, line)| {
+            lines.copy(i, line);
+            fft.process_with_scratch(line, scratch);
+            line.iter_mut().for_each(|x| *x *= scale);
+        });
+        out
+    }
+
+    fn of_real<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn RealToComplex<T>>) -> Vec<Number<T>> {
+        let scale = self.scale::<T>();
+        let mut out = vec![Number::default(); lines.count * fft.complex_len()];
+        let buffers = || (fft.make_input_vec(), fft.make_scratch_vec());
+        out.par_chunks_mut(fft.complex_len()).enumerate().for_each_init(buffers, |(line, scratch), (i, spectrum)| {
+            fill(line, lines.real(i));
+            // It fails on buffers of a wrong length, and these are its own.
+            let _ = fft.process_with_scratch(line, spectrum, scratch);
+            spectrum.iter_mut().for_each(|x| *x *= scale);
+        });
+        out
+    }
+
+    fn to_real<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn ComplexToReal<T>>) -> Vec<T> {
+        let scale = self.scale::<T>();
+        let mut out = vec![T::default(); lines.count * self.n];
+        let buffers = || (fft.make_input_vec(), fft.make_scratch_vec());
+        out.par_chunks_mut(self.n).enumerate().for_each_init(buffers, |(spectrum, scratch), (i, line)| {
+            lines.copy(i, spectrum);
+            // The spectrum of real numbers is real at 0 and at the highest frequency of an even length.
+            spectrum[0].im = T::default();
+            if self.n.is_multiple_of(2) {
+                spectrum[self.n / 2].im = T::default();
+            }
+            // It fails on buffers of a wrong length, and these are its own.
+            let _ = fft.process_with_scratch(spectrum, line, scratch);
+            line.iter_mut().for_each(|x| *x *= scale);
+        });
+        out
+    }
+}
+
+/// The lines along a tensor's last dim, in host memory.
+struct Lines<T> {
+    re: Vec<T>,
+    im: Option<Vec<T>>,
+    width: usize,
+    count: usize,
+}
+
+impl<T: Float> Lines<T> {
+    fn of(value: &Value) -> Result<Self> {
+        let elements = |t: &Tensor| kernel::host::<T>(&t.to_dtype(T::DTYPE)?);
+        let (re, im) = match value {
+            Value::Complex(c) => (elements(&c.re)?, Some(elements(&c.im)?)),
+            Value::Real(t) | Value::Bool(t) => (elements(t)?, None),
+        };
+        let (count, width) = match value.dims() {
+            [before @ .., width] => (before.iter().product(), *width),
+            [] => (1, 1),
+        };
+        Ok(Self { re, im, width, count })
+    }
+
+    fn real(&self, i: usize) -> &[T] {
+        &self.re[i * self.width..][..self.width]
+    }
+
+    /// Line `i`, cut or padded with zeros to the length of `to`.
+    fn copy(&self, i: usize, to: &mut [Number<T>]) {
+        to.fill(Number::default());
+        for (to, &re) in to.iter_mut().zip(self.real(i)) {
+            to.re = re;
+        }
+        if let Some(im) = &self.im {
+            for (to, &im) in to.iter_mut().zip(&im[i * self.width..][..self.width]) {
+                to.im = im;
+            }
+        }
+    }
+}
+
+/// Copies, cutting or padding with zeros.
+fn fill<T: Float>(to: &mut [T], from: &[T]) {
+    let shared = to.len().min(from.len());
+    to[..shared].copy_from_slice(&from[..shared]);
+    to[shared..].fill(T::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::tensor::dtype;
+
+    fn noise(count: usize) -> Vec<f64> {
+        (0..count).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect()
+    }
+
+    fn real(dims: &[usize], kind: Kind) -> Value {
+        let value = Value::Real(kernel::place(noise(dims.iter().product()), dims, &Device::Cpu).unwrap());
+        dtype::cast(&value, kind).unwrap()
+    }
+
+    fn complex(dims: &[usize]) -> Value {
+        let Value::Real(re) = real(dims, Kind::F64) else { panic!() };
+        let im = re.sqr().unwrap().affine(2.0, -0.5).unwrap();
+        Value::Complex(Complex { re, im })
+    }
+
+    fn parts(value: &Value) -> (Vec<f64>, Vec<f64>) {
+        let part = |t: &Tensor| kernel::host::<f64>(&t.to_dtype(candle_core::DType::F64).unwrap()).unwrap();
+        match value {
+            Value::Complex(c) => (part(&c.re), part(&c.im)),
+            Value::Real(t) | Value::Bool(t) => (part(t), vec![0.0; t.elem_count()]),
+        }
+    }
+
+    /// By the definition, along `dim`.
+    fn naive(value: &Value, dim: usize, inverse: bool) -> Vec<(f64, f64)> {
+        let ((re, im), dims) = (parts(value), value.dims());
+        let (n, stride) = (dims[dim], dims::strides(dims)[dim]);
+        let sign = if inverse { 1.0 } else { -1.0 };
+        let element = |at: usize| {
+            let (k, start) = (at / stride % n, at - at / stride % n * stride);
+            (0..n).fold((0.0, 0.0), |(x, y), j| {
+                let (sin, cos) = (sign * TAU * ((j * k) % n) as f64 / n as f64).sin_cos();
+                let (a, b) = (re[start + j * stride], im[start + j * stride]);
+                (x + a * cos - b * sin, y + a * sin + b * cos)
+            })
+        };
+        (0..re.len()).map(element).collect()
+    }
+
+    fn assert_close(value: &Value, expected: &[(f64, f64)], tolerance: f64, what: &str) {
+        let (re, im) = parts(value);
+        assert_eq!(re.len(), expected.len(), "{what}");
+        for (i, (x, y)) in expected.iter().enumerate() {
+            assert!((re[i] - x).abs() < tolerance && (im[i] - y).abs() < tolerance, "{what} at {i}");
+        }
+    }
+
+    #[test]
+    fn every_length_and_dim_agrees_with_the_definition() {
+        for n in 1..=40 {
+            for dim in 0..3 {
+                let mut dims = vec![2, 3, 2];
+                dims[dim] = n;
+                let what = format!("{n} along {dim}");
+                let signed = dim as i64 - 3;
+                for (kind, tolerance) in [(Kind::F64, 1e-11), (Kind::F32, 1e-4)] {
+                    let x = real(&dims, kind);
+                    let spectrum = Transform::Fft.apply(&x, signed, None, Norm::Backward).unwrap();
+                    assert_eq!(Kind::of(&spectrum), kind.to_complex());
+                    assert_close(&spectrum, &naive(&x, dim, false), tolerance, &what);
+                    let half = Transform::Rfft.apply(&x, signed, None, Norm::Backward).unwrap();
+                    let expected = spectrum.map(|t| t.narrow(dim, 0, n / 2 + 1)).unwrap();
+                    let (re, im) = parts(&expected);
+                    assert_close(&half, &re.into_iter().zip(im).collect::<Vec<_>>(), tolerance, &what);
+                    let back = Transform::Irfft.apply(&half, signed, Some(n as i64), Norm::Backward).unwrap();
+                    assert_eq!((Kind::of(&back), back.dims()), (kind, dims.as_slice()));
+                    let (re, im) = parts(&x);
+                    assert_close(&back, &re.into_iter().zip(im).collect::<Vec<_>>(), tolerance, &what);
+                }
+                let z = complex(&dims);
+                let forward = Transform::Fft.apply(&z, signed, None, Norm::Backward).unwrap();
+                assert_close(&forward, &naive(&z, dim, false), 1e-11, &what);
+                let inverse = Transform::Ifft.apply(&z, signed, None, Norm::Forward).unwrap();
+                assert_close(&inverse, &naive(&z, dim, true), 1e-11, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn norms_divide_as_their_names_say() {
+        let x = complex(&[6]);
+        let plain = naive(&x, 0, false);
+        for (norm, forward) in [(Norm::Backward, 1.0), (Norm::Ortho, 6f64.sqrt()), (Norm::Forward, 6.0)] {
+            let scaled: Vec<_> = plain.iter().map(|(re, im)| (re / forward, im / forward)).collect();
+            let spectrum = Transform::Fft.apply(&x, 0, None, norm).unwrap();
+            assert_close(&spectrum, &scaled, 1e-12, "forward");
+            let (re, im) = parts(&x);
+            let back = Transform::Ifft.apply(&spectrum, 0, None, norm).unwrap();
+            assert_close(&back, &re.into_iter().zip(im).collect::<Vec<_>>(), 1e-12, "back");
+        }
+        assert_eq!(Norm::parse("orto").unwrap_err().message(), {
+            "norm must be \"backward\", \"ortho\" or \"forward\", not \"orto\""
+        });
+    }
+
+    #[test]
+    fn a_length_cuts_or_pads() {
+        let x = real(&[2, 5], Kind::F64);
+        let Value::Real(t) = &x else { panic!() };
+        let cut = Value::Real(t.narrow(1, 0, 3).unwrap());
+        let padded = Value::Real(t.pad_with_zeros(1, 0, 3).unwrap());
+        for (n, same) in [(3, cut), (8, padded)] {
+            let spectrum = Transform::Fft.apply(&x, -1, Some(n), Norm::Backward).unwrap();
+            assert_close(&spectrum, &naive(&same, 1, false), 1e-12, "fft");
+            let half = Transform::Rfft.apply(&x, -1, Some(n), Norm::Backward).unwrap();
+            assert_eq!(half.dims(), [2, n as usize / 2 + 1]);
+            let back = Transform::Irfft.apply(&half, -1, Some(n), Norm::Backward).unwrap();
+            let (re, im) = parts(&same);
+            assert_close(&back, &re.into_iter().zip(im).collect::<Vec<_>>(), 1e-12, "irfft");
+        }
+        assert_eq!(Transform::Irfft.apply(&x, -1, None, Norm::Backward).unwrap().dims(), [2, 8]);
+    }
+
+    #[test]
+    fn any_dtype_goes_in_and_faults_are_sentences() {
+        for kind in [Kind::Bool, Kind::I64, Kind::F16, Kind::BF16] {
+            let x = dtype::cast(&real(&[4], Kind::F32), kind).unwrap();
+            assert_eq!(Kind::of(&Transform::Fft.apply(&x, 0, None, Norm::Backward).unwrap()), Kind::C64);
+        }
+        let message = |transform: Transform, x: &Value, dim, n| {
+            transform.apply(x, dim, n, Norm::Backward).unwrap_err().message().to_owned()
+        };
+        assert_eq!(
+            message(Transform::Rfft, &complex(&[4]), 0, None),
+            "rfft needs a real tensor, and this one is complex"
+        );
+        assert_eq!(
+            message(Transform::Irfft, &real(&[2, 1], Kind::F32), 1, None),
+            "irfft: the length must be at least 1, and along dim 1 of [2, 1] it is 0"
+        );
+        message(Transform::Fft, &real(&[0], Kind::F32), 0, None);
+        message(Transform::Fft, &real(&[4], Kind::F32), 1, None);
+        message(Transform::Fft, &real(&[], Kind::F32), -1, None);
+        message(Transform::Fft, &real(&[4], Kind::F32), 0, Some(i64::MAX));
+        let empty = Transform::Fft.apply(&real(&[0, 4], Kind::F32), -1, None, Norm::Backward).unwrap();
+        assert_eq!(empty.dims(), [0, 4]);
+    }
+}

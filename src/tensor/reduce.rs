@@ -1,0 +1,359 @@
+//! Many elements to one, over any dims: `sum`, `mean`, `max`, `prod`, `norm`, `any`, `count_nonzero`, `logsumexp`, ….
+
+use candle_core::{DType, Device, Tensor};
+
+use super::arithmetic::empty;
+use super::fold::{self, Largest, LogSumExp, Product, Smallest, Sum, SumOf, fold};
+use super::kernel::{self, by_dtype};
+use super::{Complex, Kind, Value, dims, dtype, on_device, operand};
+use crate::{Result, bail, error};
+
+/// What is reduced: the dims named (all, if none are), which stay as dims of size 1 with `keepdim`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Over<'a> {
+    pub dims: Option<&'a [i64]>,
+    pub keepdim: bool,
+}
+
+/// [`Over`] for one shape.
+pub(super) struct Plan {
+    pub dims: Vec<usize>,
+    /// Of the result.
+    pub shape: Vec<usize>,
+    /// How many elements become one.
+    pub count: usize,
+}
+
+impl Over<'_> {
+    pub(super) fn plan(&self, shape: &[usize]) -> Result<Plan> {
+        let mut reduced = match self.dims {
+            None | Some([]) => (0..shape.len()).collect(),
+            Some(named) => dims::distinct(named, shape)?,
+        };
+        reduced.sort_unstable();
+        let kept = |i: &usize| !reduced.contains(i);
+        let out = (0..shape.len()).filter(|i| self.keepdim || kept(i)).map(|i| if kept(&i) { shape[i] } else { 1 });
+        let (out, count) = (out.collect(), reduced.iter().map(|&i| shape[i]).product());
+        Ok(Plan { dims: reduced, shape: out, count })
+    }
+}
+
+impl Plan {
+    /// # Errors
+    /// Nothing to reduce, where the result has elements.
+    pub fn needs_elements(&self, call: &str, shape: &[usize]) -> Result<()> {
+        if self.count == 0 && !self.shape.contains(&0) {
+            bail!("{call} of no elements is undefined, and dims {:?} of a tensor {shape:?} have none", self.dims);
+        }
+        Ok(())
+    }
+
+    /// A CPU tensor in which the dims reduced are one, the last: [places, count].
+    pub fn rows(&self, tensor: &Tensor) -> Result<Tensor> {
+        let kept = (0..tensor.rank()).filter(|i| !self.dims.contains(i));
+        let order: Vec<usize> = kept.chain(self.dims.iter().copied()).collect();
+        let places: usize = self.shape.iter().product();
+        Ok(tensor.permute(order)?.contiguous()?.reshape((places, self.count))?)
+    }
+}
+
+/// `run` of the value on the CPU, its result back where the value was: for what has no kernel elsewhere.
+pub(super) fn on_cpu(value: &Value, run: impl FnOnce(&Value) -> Result<Value>) -> Result<Value> {
+    operand::transfer(&run(&operand::transfer(value, &Device::Cpu)?)?, value.device())
+}
+
+/// A real float value's tensor, half precision widened to f32.
+///
+/// # Errors
+/// Integers, bools and complex numbers; `call` names the operation.
+pub(super) fn floats(value: &Value, call: &str) -> Result<Tensor> {
+    let tensor = value.real(call)?;
+    let kind = Kind::of(value);
+    if !kind.is_float() {
+        return Err(
+            error!("{call} needs a float tensor, not {}", kind.name()).help("convert it first, with .to(\"f32\")")
+        );
+    }
+    Ok(if kind == Kind::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? })
+}
+
+/// Numbers worked out in f64 as a CPU tensor of `dtype`.
+pub(super) fn rounded(numbers: Vec<f64>, shape: &[usize], dtype: DType) -> Result<Value> {
+    Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?))
+}
+
+/// `f` over the elements of a CPU tensor of f32 or f64.
+pub(super) fn fold_float<A, F>(tensor: &Tensor, dims: &[usize], f: &F) -> Result<Vec<A>>
+where
+    F: fold::Fold<f32, Acc = A> + fold::Fold<f64, Acc = A>,
+{
+    match tensor.dtype() {
+        DType::F64 => fold::<f64, F>(tensor, dims, f),
+        _ => fold::<f32, F>(tensor, dims, f),
+    }
+}
+
+/// A reduction of floats in the dtype of `value`: `here` folds on the CPU, `there` is made of the device's own kernels
+/// and keeps the dims reduced.
+pub(super) fn reduce_float(
+    value: &Value,
+    call: &str,
+    over: Over,
+    here: impl FnOnce(&Tensor, &Plan) -> Result<Vec<f64>>,
+    there: impl FnOnce(&Tensor, &Plan) -> candle_core::Result<Tensor>,
+) -> Result<Value> {
+    let (tensor, plan) = (floats(value, call)?, over.plan(value.dims())?);
+    let dtype = Kind::of(value).storage();
+    if tensor.device().is_cpu() {
+        return rounded(here(&tensor, &plan)?, &plan.shape, dtype);
+    }
+    if plan.count == 0 || plan.shape.contains(&0) {
+        let cpu = tensor.to_device(&Device::Cpu)?;
+        return operand::transfer(&rounded(here(&cpu, &plan)?, &plan.shape, dtype)?, value.device());
+    }
+    Ok(Value::Real(there(&tensor, &plan)?.reshape(plan.shape.as_slice())?.to_dtype(dtype)?))
+}
+
+/// The sum; of bools and integers i64, wrapping.
+pub fn sum(value: &Value, over: Over) -> Result<Value> {
+    match value {
+        Value::Complex(c) => parts(c, |part| sum(part, over)),
+        _ if Kind::of(value).is_exact() => exact(value, "sum", over, &Sum),
+        _ => reduce_float(
+            value,
+            "sum",
+            over,
+            |t, p| fold_float(t, &p.dims, &Sum),
+            |t, p| t.sum_keepdim(p.dims.as_slice()),
+        ),
+    }
+}
+
+/// The mean; of no elements NaN.
+///
+/// # Errors
+/// Integers and bools.
+pub fn mean(value: &Value, over: Over) -> Result<Value> {
+    if let Value::Complex(c) = value {
+        return parts(c, |part| mean(part, over));
+    }
+    let here = |t: &Tensor, p: &Plan| -> Result<Vec<f64>> {
+        Ok(fold_float(t, &p.dims, &Sum)?.into_iter().map(|sum| sum / p.count as f64).collect())
+    };
+    reduce_float(value, "mean", over, here, |t, p| t.mean_keepdim(p.dims.as_slice()))
+}
+
+/// The product; of bools and integers i64, wrapping.
+///
+/// # Errors
+/// A complex tensor.
+pub fn prod(value: &Value, over: Over) -> Result<Value> {
+    if Kind::of(value).is_exact() {
+        return exact(value, "prod", over, &Product);
+    }
+    on_cpu(value, |value| {
+        let (tensor, plan) = (floats(value, "prod")?, over.plan(value.dims())?);
+        rounded(fold_float(&tensor, &plan.dims, &Product)?, &plan.shape, Kind::of(value).storage())
+    })
+}
+
+/// How many elements are other than 0, in i64.
+///
+/// # Errors
+/// A complex tensor.
+pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
+    value.real("count_nonzero")?;
+    sum(&dtype::cast(value, Kind::Bool)?, over)
+}
+
+/// Whether an element is other than 0.
+///
+/// # Errors
+/// A complex tensor.
+pub fn any(value: &Value, over: Over) -> Result<Value> {
+    truth(value, "any", over, |mask, dims| fold::<u8, _>(mask, dims, &Largest))
+}
+
+/// Whether every element is other than 0.
+///
+/// # Errors
+/// A complex tensor.
+pub fn all(value: &Value, over: Over) -> Result<Value> {
+    truth(value, "all", over, |mask, dims| fold::<u8, _>(mask, dims, &Smallest))
+}
+
+fn truth(
+    value: &Value,
+    call: &str,
+    over: Over,
+    fold: impl FnOnce(&Tensor, &[usize]) -> Result<Vec<u8>>,
+) -> Result<Value> {
+    value.real(call)?;
+    let plan = over.plan(value.dims())?;
+    on_cpu(&dtype::cast(value, Kind::Bool)?, |mask| {
+        let truths = fold(mask.real(call)?, &plan.dims)?.into_iter().map(|truth| truth.min(1));
+        Ok(Value::Bool(kernel::place(truths.collect(), &plan.shape, &Device::Cpu)?))
+    })
+}
+
+/// The largest element, or NaN where one is.
+///
+/// # Errors
+/// No elements, or a complex tensor.
+pub fn max(value: &Value, over: Over) -> Result<Value> {
+    extreme(value, over, true)
+}
+
+/// The smallest element, or NaN where one is.
+///
+/// # Errors
+/// No elements, or a complex tensor.
+pub fn min(value: &Value, over: Over) -> Result<Value> {
+    extreme(value, over, false)
+}
+
+fn extreme(value: &Value, over: Over, largest: bool) -> Result<Value> {
+    let call = if largest { "max" } else { "min" };
+    let (tensor, plan) = (value.real(call)?, over.plan(value.dims())?);
+    plan.needs_elements(call, value.dims())?;
+    if plan.shape.contains(&0) {
+        return empty(&plan.shape, Kind::of(value), value.device());
+    }
+    if !tensor.device().is_cpu() && Kind::of(value).is_float() {
+        let kept = on_device::extreme(tensor, &plan.dims, largest)?;
+        return Ok(Value::Real(kept.reshape(plan.shape.as_slice())?));
+    }
+    on_cpu(value, |value| {
+        let tensor = value.real(call)?;
+        let out = by_dtype!(tensor, T => {
+            let out = if largest { fold::<T, _>(tensor, &plan.dims, &Largest) } else { fold::<T, _>(tensor, &plan.dims, &Smallest) };
+            kernel::place(out?, &plan.shape, &Device::Cpu)
+        })?;
+        value.map(|_| Ok(out.clone()))
+    })
+}
+
+/// Where the largest element is, in i64: the first of several, a NaN before any number. Over no dim its place among all
+/// elements in row-major order.
+///
+/// # Errors
+/// Several dims, no elements, or a complex tensor.
+pub fn argmax(value: &Value, over: Over) -> Result<Value> {
+    arg_extreme(value, over, "argmax")
+}
+
+/// Where the smallest element is, as [`argmax`].
+pub fn argmin(value: &Value, over: Over) -> Result<Value> {
+    arg_extreme(value, over, "argmin")
+}
+
+fn arg_extreme(value: &Value, over: Over, call: &str) -> Result<Value> {
+    value.real(call)?;
+    if over.dims.is_some_and(|dims| dims.len() > 1) {
+        return Err(error!("{call} is over one dim or all of them, not over {:?}", over.dims.unwrap_or_default())
+            .help("flatten those dims into one first"));
+    }
+    let plan = over.plan(value.dims())?;
+    plan.needs_elements(call, value.dims())?;
+    on_cpu(value, |value| {
+        let tensor = value.real(call)?;
+        let (first, last) = (plan.dims.first().copied().unwrap_or(0), plan.dims.last().map_or(0, |last| last + 1));
+        let sizes = |dims: &[usize]| dims.iter().product::<usize>();
+        let layout = (sizes(&value.dims()[..first]), plan.count, sizes(&value.dims()[last..]));
+        let places = by_dtype!(tensor, T => match call {
+            "argmax" => fold::with_slice(tensor, |xs: &[T]| first_where(xs, layout, |x, best| x > best)),
+            _ => fold::with_slice(tensor, |xs: &[T]| first_where(xs, layout, |x, best| x < best)),
+        })?;
+        Ok(Value::Real(kernel::place(places, &plan.shape, &Device::Cpu)?))
+    })
+}
+
+/// In [outer, count, inner], the first place along `count` whose element no other is `better` than.
+#[allow(clippy::eq_op)]
+fn first_where<T: Copy + PartialOrd + Send + Sync>(
+    xs: &[T],
+    (outer, count, inner): (usize, usize, usize),
+    better: impl Fn(T, T) -> bool + Sync,
+) -> Vec<i64> {
+    use rayon::prelude::*;
+
+    let mut places = vec![0i64; outer * inner];
+    if places.is_empty() {
+        return places;
+    }
+    let least = ((1 << 15) / (count * inner)).max(1);
+    places.par_chunks_mut(inner).zip(xs.par_chunks(count * inner)).with_min_len(least).for_each(|(places, xs)| {
+        let mut best = xs[..inner].to_vec();
+        for (place, row) in (1i64..).zip(xs[inner..].chunks(inner)) {
+            for ((at, best), &x) in places.iter_mut().zip(&mut best).zip(row) {
+                if better(x, *best) || (x != x && *best == *best) {
+                    (*at, *best) = (place, x);
+                }
+            }
+        }
+    });
+    places
+}
+
+/// The `p`-norm: (Σ |x|^p)^(1/p); with `p` infinite the largest or smallest |x|, with 0 how many are not 0.
+///
+/// # Errors
+/// Integers, bools and complex numbers.
+pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
+    if p.is_infinite() {
+        return extreme(&Value::Real(floats(value, "norm")?.abs()?), over, p > 0.0)
+            .and_then(|out| dtype::cast(&out, Kind::of(value)));
+    }
+    if p.is_nan() {
+        bail!("norm needs a number for p, not NaN");
+    }
+    let here = |t: &Tensor, plan: &Plan| -> Result<Vec<f64>> {
+        let dims = &plan.dims;
+        Ok(match p {
+            1.0 => fold_float(t, dims, &SumOf(f64::abs))?,
+            2.0 => fold_float(t, dims, &SumOf(|x| x * x))?.into_iter().map(f64::sqrt).collect(),
+            0.0 => fold_float(t, dims, &SumOf(|x: f64| f64::from(u8::from(x != 0.0))))?,
+            p => {
+                fold_float(t, dims, &SumOf(|x: f64| x.abs().powf(p)))?.into_iter().map(|x| x.powf(p.recip())).collect()
+            }
+        })
+    };
+    reduce_float(value, "norm", over, here, |t, plan| on_device::norm(t, &plan.dims, p))
+}
+
+/// log Σ e^x, without overflow.
+///
+/// # Errors
+/// Integers, bools and complex numbers.
+pub fn logsumexp(value: &Value, over: Over) -> Result<Value> {
+    let here = |t: &Tensor, plan: &Plan| -> Result<Vec<f64>> {
+        Ok(fold_float(t, &plan.dims, &LogSumExp)?.into_iter().map(|(most, sum)| most + sum.ln()).collect())
+    };
+    reduce_float(value, "logsumexp", over, here, |t, plan| on_device::logsumexp(t, &plan.dims))
+}
+
+/// The same reduction of the real and the imaginary part.
+fn parts(c: &Complex, reduce: impl Fn(&Value) -> Result<Value>) -> Result<Value> {
+    let part = |t: &Tensor| Ok::<_, crate::Error>(reduce(&Value::Real(t.clone()))?.real("reduce")?.clone());
+    Ok(Value::Complex(Complex { re: part(&c.re)?, im: part(&c.im)? }))
+}
+
+/// A fold of bools or integers to i64.
+fn exact<F>(value: &Value, call: &str, over: Over, f: &F) -> Result<Value>
+where
+    F: fold::Fold<u8, Acc = i64> + fold::Fold<u32, Acc = i64> + fold::Fold<i64, Acc = i64>,
+{
+    let plan = over.plan(value.dims())?;
+    on_cpu(value, |value| {
+        let tensor = value.real(call)?;
+        let out = match tensor.dtype() {
+            DType::U8 => fold::<u8, F>(tensor, &plan.dims, f)?,
+            DType::U32 => fold::<u32, F>(tensor, &plan.dims, f)?,
+            _ => fold::<i64, F>(tensor, &plan.dims, f)?,
+        };
+        Ok(Value::Real(kernel::place(out, &plan.shape, &Device::Cpu)?))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Elements in order along a dim: `sort`, `topk`.
+
+use std::cmp::Ordering;
+
+use candle_core::WithDType;
+
+use super::kernel::by_dtype;
+use super::reduce::on_cpu;
+use super::rows::{map_rows, unrow, with_last};
+use super::{Value, dims, operand};
+use crate::{Result, bail};
+
+/// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the largest; equal elements
+/// keep their order.
+///
+/// # Errors
+/// A complex tensor.
+pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)> {
+    value.real("sort")?;
+    let dim = dims::dim(dim, value.dims())?;
+    ordered(value, dim, value.dims()[dim], descending)
+}
+
+/// The `k` largest elements along `dim` from the largest down, or the smallest from the smallest up, and which places
+/// (i64) they come from.
+///
+/// # Errors
+/// More than the dim has, or a complex tensor.
+pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Value)> {
+    value.real("topk")?;
+    let dim = dims::dim(dim, value.dims())?;
+    let size = value.dims()[dim];
+    match usize::try_from(k) {
+        Ok(k) if k <= size => ordered(value, dim, k, largest),
+        _ => bail!("topk: k must be from 0 to {size}, the size of dim {dim} of a tensor {:?}, not {k}", value.dims()),
+    }
+}
+
+/// The first `k` along `dim`.
+fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Value, Value)> {
+    let mut places = None;
+    let values = on_cpu(value, |value| {
+        let tensor = value.real("sort")?;
+        let (sorted, from) = by_dtype!(tensor, T => {
+            let blank = (<T as WithDType>::from_f64(0.0), 0i64);
+            let pairs = with_last(tensor, dim, |rows| {
+                map_rows(rows, k, blank, |row: &[T], out| first(row, out, descending))
+            })?;
+            let (sorted, from): (Vec<T>, Vec<i64>) = pairs.into_iter().unzip();
+            Ok((unrow(sorted, value.dims(), dim, k)?, unrow(from, value.dims(), dim, k)?))
+        })?;
+        places = Some(Value::Real(from));
+        value.map(|_| Ok(sorted.clone()))
+    })?;
+    let Some(places) = places else { bail!("sort found no places") };
+    Ok((values, operand::transfer(&places, value.device())?))
+}
+
+fn first<T: WithDType>(row: &[T], out: &mut [(T, i64)], descending: bool) {
+    let compare = |a: &(T, i64), b: &(T, i64)| {
+        let ascending = order(a.0, b.0);
+        (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
+    };
+    let mut pairs: Vec<(T, i64)> = row.iter().copied().zip(0..).collect();
+    if out.len() < pairs.len() {
+        pairs.select_nth_unstable_by(out.len(), compare);
+        pairs.truncate(out.len());
+    }
+    pairs.sort_unstable_by(compare);
+    out.copy_from_slice(&pairs);
+}
+
+#[allow(clippy::eq_op)]
+fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::tensor::{Kind, kernel};
+
+    fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
+        (kernel::host(values.real("test").unwrap()).unwrap(), kernel::host(places.real("test").unwrap()).unwrap())
+    }
+
+    #[test]
+    fn equal_elements_keep_their_order_and_nan_is_the_largest() {
+        let x = Value::Real(Tensor::new(&[2f32, 1., 2., 3., 1.], &Device::Cpu).unwrap());
+        assert_eq!(lists(sort(&x, 0, false).unwrap()), (vec![1., 1., 2., 2., 3.], vec![1, 4, 0, 2, 3]));
+        assert_eq!(lists(sort(&x, 0, true).unwrap()), (vec![3., 2., 2., 1., 1.], vec![3, 0, 2, 1, 4]));
+        assert_eq!(lists(topk(&x, 2, 0, false).unwrap()), (vec![1., 1.], vec![1, 4]));
+        let x = Value::Real(Tensor::new(&[1f32, f32::NAN, f32::INFINITY], &Device::Cpu).unwrap());
+        assert_eq!(lists(sort(&x, 0, false).unwrap()).1, [0, 2, 1]);
+        assert_eq!(lists(topk(&x, 1, 0, true).unwrap()).1, [1]);
+    }
+
+    #[test]
+    fn along_any_dim_of_any_shape() {
+        let xs: Vec<f32> = (0..4 * 50 * 3).map(|i| ((i * 7919) % 601) as f32).collect();
+        let x = Value::Real(kernel::place(xs.clone(), &[4, 50, 3], &Device::Cpu).unwrap());
+        for (dim, size, stride) in [(0, 4, 150), (1, 50, 3), (2, 3, 1)] {
+            for k in [1, size - 1, size] {
+                let (values, places) = topk(&x, k as i64, dim as i64 - 3, true).unwrap();
+                let mut shape = vec![4, 50, 3];
+                shape[dim] = k;
+                assert_eq!((values.dims(), places.dims()), (shape.as_slice(), shape.as_slice()));
+                let (values, places) = lists((values, places));
+                for (i, (value, place)) in values.into_iter().zip(places).enumerate() {
+                    let (outer, rank, inner) = (i / (k * stride), i / stride % k, i % stride);
+                    let at = |place: usize| xs[(outer * size + place) * stride + inner];
+                    let mut row: Vec<f32> = (0..size).map(at).collect();
+                    row.sort_by(|a, b| b.total_cmp(a));
+                    assert_eq!((value, at(place as usize)), (row[rank], row[rank]));
+                }
+            }
+        }
+        assert_eq!(topk(&x, 0, 1, true).unwrap().0.dims(), [4, 0, 3]);
+    }
+
+    #[test]
+    fn the_dtype_stays_and_k_must_fit() {
+        let x = Value::Bool(Tensor::new(&[1u8, 0, 1], &Device::Cpu).unwrap());
+        let (values, places) = sort(&x, 0, false).unwrap();
+        assert_eq!((Kind::of(&values), Kind::of(&places)), (Kind::Bool, Kind::I64));
+        for k in [4, -1] {
+            assert_eq!(
+                topk(&x, k, 0, true).unwrap_err().message(),
+                format!("topk: k must be from 0 to 3, the size of dim 0 of a tensor [3], not {k}")
+            );
+        }
+    }
+}

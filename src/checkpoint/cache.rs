@@ -1,15 +1,18 @@
 //! The Hub's cache on disk, in the Python client's layout:
 //! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/ETAG}`.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
 use super::hub::{Hub, Snapshot};
+use super::weights::files_of;
 
 /// A Hub model that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cached {
     pub id: String,
-    /// The commits that are here.
+    /// The commits of which something is here.
     pub revisions: Vec<String>,
     pub bytes: u64,
     /// `model_type` of its config.json, where that is here.
@@ -50,6 +53,45 @@ pub fn remember(cache: &Path, id: &str, revision: &str, commit: &str) -> std::io
     std::fs::write(path, commit)
 }
 
+/// Whether a snapshot has a config and all of its weights.
+pub fn is_whole(snapshot: &Path) -> bool {
+    let files = Files::Directory(snapshot.to_owned());
+    files.contains("config.json")
+        && matches!(files_of(&files), Ok(names) if names.iter().all(|name| files.contains(name)))
+}
+
+/// The one large file of a repository whose download broke off, and how much of it is here. A large file is stored
+/// under its SHA-256.
+pub fn partial(repository: &Path) -> Option<(PathBuf, u64)> {
+    let mut partial = std::fs::read_dir(repository.join("blobs")).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let length = path.metadata().ok()?.len();
+        let sha = path.file_name()?.to_str()?.strip_suffix(".incomplete")?;
+        (length > 0 && sha.len() == 64 && sha.chars().all(|c| c.is_ascii_hexdigit())).then_some((path, length))
+    });
+    partial.next().filter(|_| partial.next().is_none())
+}
+
+/// Keeps other processes, Python's too, from writing the same blob until what is returned is dropped; nothing where one
+/// is writing it.
+///
+/// # Errors
+/// The disk's own.
+pub fn lock(repository: &Path, partial: &Path) -> std::io::Result<Option<File>> {
+    let (Some(cache), Some(folder), Some(etag)) = (repository.parent(), repository.file_name(), partial.file_stem())
+    else {
+        return Ok(None);
+    };
+    let locks = cache.join(".locks").join(folder);
+    std::fs::create_dir_all(&locks)?;
+    let file = File::create(locks.join(format!("{}.lock", etag.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
 /// Every model in the cache, by name.
 pub fn list(hub: &Hub) -> Vec<Cached> {
     let mut models: Vec<Cached> = subdirectories(&hub.cache())
@@ -66,7 +108,8 @@ pub fn list(hub: &Hub) -> Vec<Cached> {
                 .map(|blobs| blobs.filter_map(|blob| Some(blob.ok()?.metadata().ok()?.len())).sum())
                 .unwrap_or(0);
             let commit = |path: &PathBuf| path.file_name()?.to_str().map(str::to_owned);
-            let revisions: Vec<String> = snapshots.iter().filter_map(commit).collect();
+            let mut revisions: Vec<String> = snapshots.iter().filter_map(commit).collect();
+            revisions.sort();
             (!revisions.is_empty()).then_some(Cached { id, revisions, bytes, family })
         })
         .collect();

@@ -1,20 +1,19 @@
 //! Models from the Hugging Face Hub: a revision is resolved to a commit once, and only the files needed are fetched.
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
-use hf_hub::{HFClient, HFClientSync, HFError, RepoTypeModel};
-use indicatif::{ProgressBar, ProgressStyle};
+use hf_hub::{HFClient, HFClientSync, HFError};
 
 use super::cache;
+use super::download::{Pulse, Repository, Source, innermost};
 use super::weights::{FORMATS, shards};
-use crate::{Error, Result, error, interrupt};
+use crate::{Error, Result, bail, error, interrupt};
 
-/// How often a file is asked for before the download counts as failed.
-const ATTEMPTS: u32 = 4;
+/// How long the Hub may be silent, in seconds, where `HF_HUB_DOWNLOAD_TIMEOUT` does not say.
+const SILENCE: u64 = 60;
 
 /// The small files that a checkpoint may have.
 const SMALL: [&str; 5] =
@@ -39,8 +38,6 @@ pub struct Snapshot {
     pub commit: String,
 }
 
-type Repository = hf_hub::HFRepositorySync<RepoTypeModel>;
-
 impl Hub {
     /// The cache directory.
     pub fn cache(&self) -> PathBuf {
@@ -63,17 +60,16 @@ impl Hub {
     /// # Errors
     /// There is no such model or revision, it may not be had, the Hub can't be reached, the disk is full.
     pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
-        self.fetch_files(id, revision, offline, |repository, commit, listed| {
+        self.fetch_files(id, revision, offline, cache::is_whole, |source, listed| {
             for name in needed(listed) {
-                download(repository, commit, name)?;
+                source.fetch(name)?;
             }
             let index = FORMATS.into_iter().find(|name| listed.iter().any(|file| file == name));
             if let Some(index) = index.filter(|name| name.ends_with(".index.json")) {
-                let path = download(repository, commit, index)?;
-                let json = std::fs::read(&path).map_err(|e| error!("{index} can't be read: {e}"))?;
+                let json = std::fs::read(source.fetch(index)?).map_err(|e| error!("{index} can't be read: {e}"))?;
                 let json = serde_json::from_slice(&json).map_err(|e| error!("{index} is not a map in JSON: {e}"))?;
                 for shard in shards(&json, index)? {
-                    download(repository, commit, &shard)?;
+                    source.fetch(&shard)?;
                 }
             }
             Ok(())
@@ -85,44 +81,56 @@ impl Hub {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub fn fetch_config(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
-        let config = |repository: &Repository, commit: &str, _: &[String]| {
-            download(repository, commit, "config.json").map(|_| ())
-        };
-        Ok(self.fetch_files(id, revision, offline, config)?.directory)
+        let has_config = |directory: &Path| directory.join("config.json").is_file();
+        let config = |source: &Source, _: &[String]| source.fetch("config.json").map(|_| ());
+        Ok(self.fetch_files(id, revision, offline, has_config, config)?.directory)
     }
 
+    /// `files` fetches what is wanted of a commit, and `serves` tells whether a copy in the cache has it all.
     fn fetch_files(
         &self,
         id: &str,
         revision: Option<&str>,
         offline: bool,
-        files: impl FnOnce(&Repository, &str, &[String]) -> Result<()> + Send + 'static,
+        serves: impl Fn(&Path) -> bool,
+        files: impl FnOnce(&Source, &[String]) -> Result<()> + Send + 'static,
     ) -> Result<Snapshot> {
         let (cache, revision) = (self.cache(), revision.unwrap_or("main").to_owned());
+        if !is_revision(&revision) {
+            bail!("{revision:?} is no revision: it is a branch, a tag or a commit");
+        }
+        let kept = cache::find(&cache, id, &revision);
+        let of_revision = if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
         if offline || offline_by_environment() {
-            return cache::find(&cache, id, &revision).ok_or_else(|| {
-                error!("{id} is not in the cache {}, and this run is offline", cache.display())
-                    .help("run once without --offline and HF_HUB_OFFLINE to fetch it")
-            });
+            let (part, place) = match kept {
+                Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
+                Some(_) => ("only a part of ", "is in the cache"),
+                None => ("", "is not in the cache"),
+            };
+            return Err(error!("{part}{id}{of_revision} {place} {}, and this run is offline", cache.display())
+                .help("run once without --offline and HF_HUB_OFFLINE to fetch it"));
         }
         let client = self.client(&cache)?;
+        let pulse = Arc::new(Pulse::new());
         let (owned_id, owned_cache) = (id.to_owned(), cache.clone());
-        let wanted = revision.clone();
-        let fetched = in_background(move || {
+        let (wanted, own_pulse) = (revision.clone(), pulse.clone());
+        let fetched = in_background(&pulse, move || {
             let (owner, name) = hf_hub::split_id(&owned_id);
             let repository = client.model(owner, name);
             let (commit, listed) = resolve(&repository, &owned_id, &wanted)?;
-            files(&repository, &commit, &listed)
+            let directory = cache::repository(&owned_cache, &owned_id);
+            let source = Source { repository, directory, commit, pulse: own_pulse };
+            files(&source, &listed)
                 .map_err(|error| if error.is_interrupted() { error } else { error.at(&owned_id) })?;
-            cache::remember(&owned_cache, &owned_id, &wanted, &commit)
-                .map_err(|e| Failure::Final(error!("{} can't be written: {e}", owned_cache.display())))?;
-            Ok(commit)
+            cache::remember(&owned_cache, &owned_id, &wanted, &source.commit)
+                .map_err(|e| error!("{} can't be written: {e}", owned_cache.display()))?;
+            Ok(source.commit)
         });
         match fetched {
             Ok(commit) => {
                 Ok(Snapshot { directory: cache::repository(&cache, id).join("snapshots").join(&commit), commit })
             }
-            Err(Failure::Unreachable(why)) => match cache::find(&cache, id, &revision) {
+            Err(Failure::Unreachable(why)) => match kept.filter(|snapshot| serves(&snapshot.directory)) {
                 Some(snapshot) => {
                     eprintln!("note: {why}; using the copy of {id} in the cache");
                     Ok(snapshot)
@@ -148,6 +156,13 @@ impl Hub {
     }
 }
 
+/// What git allows of a revision, as far as it keeps inside the cache.
+fn is_revision(revision: &str) -> bool {
+    !revision.is_empty()
+        && !revision.contains(['\\', '\0', ':', ' '])
+        && revision.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(".."))
+}
+
 fn offline_by_environment() -> bool {
     std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
@@ -166,9 +181,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs `work` on another thread and waits for it, or for Ctrl-C. What is interrupted leaves no file under its final name:
-/// hf-hub writes beside it and renames.
-fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+/// Runs `work` on another thread and waits for it, for Ctrl-C, or until the Hub has been silent for too long. What is
+/// left behind leaves no file under its final name: hf-hub writes beside it and renames.
+fn in_background<T: Send + 'static>(
+    pulse: &Pulse,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let patience = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|seconds| seconds.parse().ok());
+    let patience = Duration::from_secs(patience.filter(|seconds| *seconds > 0).unwrap_or(SILENCE));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
     loop {
@@ -179,12 +199,21 @@ fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + 
                 return Err(error!("the download ended without a result").into());
             }
         }
+        if pulse.silence() > patience {
+            return Err(Failure::Unreachable(format!("the Hub has been silent for {patience:?}")));
+        }
     }
 }
 
 /// The commit of a revision, and the names of its files.
 fn resolve(repository: &Repository, id: &str, revision: &str) -> Result<(String, Vec<String>), Failure> {
-    let info = repository.info().revision(revision).send().map_err(|e| explain(e, id, revision))?;
+    let ask = || repository.info().revision(revision).send();
+    // hf-hub asks again where there was no answer, but not where one broke off.
+    let info = match ask() {
+        Err(HFError::Request { source, .. }) if !source.is_connect() => ask(),
+        answer => answer,
+    };
+    let info = info.map_err(|e| explain(e, id, revision))?;
     let Some(commit) = info.sha.filter(|sha| cache::is_commit(sha)) else {
         return Err(error!("{id}: the Hub gave no commit for {revision:?}").into());
     };
@@ -204,73 +233,30 @@ fn needed(listed: &[String]) -> Vec<&'static str> {
     needed
 }
 
-/// One file, into the cache. A connection that drops, and a file that comes short, are asked for again.
-fn download(repository: &Repository, commit: &str, name: &str) -> Result<PathBuf> {
-    let mut failure = error!("{name} can't be fetched");
-    for attempt in 0..ATTEMPTS {
-        interrupt::check()?;
-        if attempt > 0 {
-            std::thread::sleep(Duration::from_millis(200 << attempt));
-        }
-        let bar = Arc::new(Bar::new(name));
-        let sent =
-            repository.download_file().filename(name).revision(commit).progress(Progress::from(bar.clone())).send();
-        bar.line.finish_and_clear();
-        match sent {
-            Ok(path) => match bar.shortfall(&path) {
-                None => return Ok(path),
-                Some(short) => {
-                    discard(&path);
-                    failure = error!("{name} came cut short: {short}")
-                        .help("try again; if it stays so, the server's file is broken");
-                }
-            },
-            Err(e) if is_passing(&e) => failure = error!("{name}: the connection dropped ({e})").help("try again"),
-            Err(e) => return Err(explain_file(e, name)),
-        }
-    }
-    Err(failure)
-}
-
-/// A file that came short is neither kept nor taken for the whole.
-fn discard(path: &Path) {
-    if let Ok(blob) = std::fs::canonicalize(path) {
-        let _ = std::fs::remove_file(blob);
-    }
-    let _ = std::fs::remove_file(path);
-}
-
-fn is_passing(error: &HFError) -> bool {
-    matches!(error, HFError::Request { .. })
-        || matches!(error, HFError::Http { context } if context.status.is_server_error())
-}
-
-fn explain_file(e: HFError, name: &str) -> Error {
-    match e {
-        HFError::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => error!("{name}: the disk is full"),
-        HFError::Io(e) => error!("{name} can't be written to the cache: {e}"),
-        HFError::EntryNotFound { .. } => error!("the repository has no {name}"),
-        HFError::AuthRequired { .. } | HFError::Forbidden { .. } => error!("{name} may not be fetched with this token")
-            .help("set HF_TOKEN, and accept the model's licence on its page"),
-        other => error!("{name} can't be fetched: {other}"),
-    }
-}
-
 fn explain(e: HFError, id: &str, revision: &str) -> Failure {
     match e {
-        HFError::RepoNotFound { .. } => error!("there is no model {id} on the Hub, or it is private")
-            .help("check the name; for a private model set HF_TOKEN")
-            .into(),
-        HFError::RevisionNotFound { .. } => error!("{id} has no revision {revision:?}").into(),
+        // The Hub answers 401 for what does not exist, to whom it does not know.
+        HFError::RevisionNotFound { context: Some(context), .. } | HFError::AuthRequired { context }
+            if context.error_code.as_deref() != Some("RevisionNotFound")
+                && context.error_code.as_deref() != Some("GatedRepo") =>
+        {
+            error!("there is no model {id} on the Hub, or it is private")
+                .help("check the name; for a private model set HF_TOKEN to a token that may read it")
+                .into()
+        }
+        HFError::RevisionNotFound { .. } => {
+            error!("{id} has no revision {revision:?}").help("a revision is a branch, a tag or a commit").into()
+        }
         HFError::AuthRequired { .. } | HFError::Forbidden { .. } => {
             error!("{id} may not be read: it is gated or private")
-                .help(format!(
-                    "accept its licence at https://huggingface.co/{id}, and set HF_TOKEN to a token of that account"
-                ))
+                .help("accept the model's licence on its page, and set HF_TOKEN to a token of that account")
                 .into()
         }
         HFError::RateLimited { .. } => {
             error!("the Hub asks to wait: too many requests").help("set HF_TOKEN, or try later").into()
+        }
+        HFError::Request { source, .. } if source.source().is_some_and(|cause| cause.is::<serde_json::Error>()) => {
+            error!("{id}: what answers is not the Hub").help("check HF_ENDPOINT, and that the network is open").into()
         }
         HFError::Request { source, .. } => {
             Failure::Unreachable(format!("the Hub can't be reached ({})", innermost(&source)))
@@ -279,56 +265,5 @@ fn explain(e: HFError, id: &str, revision: &str) -> Failure {
             Failure::Unreachable(format!("the Hub answers {}", context.status))
         }
         other => error!("{id}: {other}").into(),
-    }
-}
-
-/// The cause at the bottom: "connection refused" rather than "error sending request".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// A file's progress, on standard error where that is a terminal.
-struct Bar {
-    line: ProgressBar,
-    /// The size that the server announced.
-    expected: AtomicU64,
-}
-
-impl Bar {
-    fn new(name: &str) -> Self {
-        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        let line = ProgressBar::no_length().with_message(name.to_owned());
-        Self {
-            line: line.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
-            expected: AtomicU64::new(0),
-        }
-    }
-
-    /// What is missing of a file, if it is shorter or longer than announced.
-    fn shortfall(&self, path: &Path) -> Option<String> {
-        let expected = self.expected.load(Ordering::Relaxed);
-        let got = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
-        (expected > 0 && got != expected).then(|| format!("{got} of {expected} bytes"))
-    }
-}
-
-impl ProgressHandler for Bar {
-    fn on_progress(&self, event: &ProgressEvent) {
-        let ProgressEvent::Download(event) = event else { return };
-        match event {
-            DownloadEvent::Start { total_bytes, .. } => {
-                self.expected.store(*total_bytes, Ordering::Relaxed);
-                self.line.set_length(*total_bytes);
-            }
-            DownloadEvent::Progress { files } => {
-                files.iter().for_each(|file| self.line.set_position(file.bytes_completed))
-            }
-            DownloadEvent::AggregateProgress { bytes_completed, .. } => self.line.set_position(*bytes_completed),
-            DownloadEvent::Complete => {}
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod demo;
+mod download;
 mod files;
 mod hub;
 mod pickle;

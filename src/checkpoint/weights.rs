@@ -65,18 +65,26 @@ pub fn shards(index: &serde_json::Map<String, serde_json::Value>, name: &str) ->
     Ok(files)
 }
 
+/// The names of a checkpoint's weight files, whether they are all there or not.
+///
+/// # Errors
+/// There are none, or the index of them is broken.
+pub fn files_of(files: &Files) -> Result<Vec<String>> {
+    let Some(format) = FORMATS.into_iter().find(|name| files.contains(name)) else {
+        return Err(error!("{} has no weights", files.describe())
+            .help(format!("a checkpoint has one of {}", FORMATS.join(", "))));
+    };
+    match format.ends_with(".index.json") {
+        true => shards(&files.json(format)?.unwrap_or_default(), format),
+        false => Ok(vec![format.to_owned()]),
+    }
+}
+
 impl Weights {
     /// # Errors
     /// There are no weight files, one is missing, or one is broken.
     pub fn open(files: &Files) -> Result<Self> {
-        let Some(format) = FORMATS.into_iter().find(|name| files.contains(name)) else {
-            return Err(error!("{} has no weights", files.describe())
-                .help(format!("a checkpoint has one of {}", FORMATS.join(", "))));
-        };
-        let names = match format.ends_with(".index.json") {
-            true => shards(&files.json(format)?.unwrap_or_default(), format)?,
-            false => vec![format.to_owned()],
-        };
+        let names = files_of(files)?;
         let shards = names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
         let place = shards
             .iter()

@@ -8,6 +8,8 @@ mod errors;
 mod fixture;
 mod goldens;
 mod hooks;
+mod hub;
+mod hub_server;
 mod identities;
 mod interventions;
 mod reference;

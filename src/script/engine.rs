@@ -8,7 +8,7 @@ use super::console::Console;
 use super::error::INTERRUPTED;
 use super::modules::Modules;
 use super::session::Session;
-use super::{context, hook, model, param, tensor, tokens};
+use super::{context, hook, model, output, param, tensor, tokens};
 use crate::interrupt;
 
 /// How deep functions may call each other.
@@ -56,5 +56,6 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     tokens::install(&mut engine);
     hook::install(&mut engine);
     context::install(&mut engine);
+    output::install(&mut engine, session.run(), console);
     engine
 }

@@ -8,12 +8,15 @@ use rhai::{AST, Dynamic, Engine, Scope};
 use super::console::Console;
 use super::diagnostic::Failure;
 use super::engine;
+use super::model::Model;
 use super::modules::{self, Modules};
+use super::output::json;
 use super::param::{self, Declared};
 use super::session::{Session, Settings};
 use super::source::Sources;
 use crate::Result;
 use crate::interrupt;
+use crate::output::record::{Record, Source, Versions};
 
 /// What a text that is no file is called in errors.
 const INPUT: &str = "input";
@@ -56,10 +59,36 @@ impl Host {
     pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
         let script = self.read(path)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
-        let value = self.evaluate(&script)?;
-        self.show(&value)?;
-        self.session.params().check_used(&script.params).map_err(Failure::usage)?;
-        Ok(value)
+        self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        let value = self.evaluate(&script).and_then(|value| {
+            self.show(&value)?;
+            self.session.params().check_used(&script.params).map_err(Failure::usage)?;
+            Ok(value)
+        });
+        let record = self.record(&script, value.as_ref().err());
+        let recorded = self.session.run().finish(&record).map_err(Failure::from);
+        let value = value?;
+        recorded.map(|()| value)
+    }
+
+    /// What the run was, so that it can be repeated.
+    fn record(&self, script: &Script, failure: Option<&Failure>) -> Record {
+        let session = &self.session;
+        let (started, seconds) = session.run().time();
+        let source = |id: &str| Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()));
+        let parameters = session.params().values();
+        Record {
+            script: source(&script.id),
+            imports: self.sources.ids().iter().filter(|id| **id != script.id).map(|id| source(id)).collect(),
+            parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
+            models: session.models().loaded().iter().map(Model::record).collect(),
+            seed: session.random().seed(),
+            versions: Versions::CURRENT,
+            started,
+            seconds,
+            outcome: failure.map_or_else(|| "done".into(), |failure| failure.sentence()),
+            files: session.run().files(),
+        }
     }
 
     /// Runs a text that is in no file: its imports are looked for in the working directory.

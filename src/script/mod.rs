@@ -11,6 +11,7 @@ pub mod host;
 pub mod model;
 mod modules;
 pub mod options;
+pub mod output;
 pub mod param;
 pub mod place;
 pub mod random;

@@ -12,10 +12,10 @@ use super::hook::{Script, layers, point_names};
 use super::options::Options;
 use super::session::Settings;
 use super::tensor::Handle;
-use super::tokens;
 use crate::checkpoint::{Checkpoint, Open};
 use crate::hook::{Capture, Chain, Layers, Named, Observer, Point, Site, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
+use crate::output::record;
 use crate::tensor::dtype::Kind;
 use crate::tensor::{Value, device};
 use crate::{Error, Result, bail, error};
@@ -123,6 +123,17 @@ impl Model {
 
     pub fn loaded(&self) -> &Loaded {
         &self.0
+    }
+
+    /// What run.json says of the model.
+    pub fn record(&self) -> record::Model {
+        let Loaded { checkpoint, decoder, .. } = self.loaded();
+        record::Model {
+            id: checkpoint.id.clone(),
+            revision: checkpoint.revision.clone(),
+            device: device::name(decoder.device()),
+            dtype: Kind::from_candle(decoder.dtype()).name().into(),
+        }
     }
 }
 
@@ -357,7 +368,6 @@ pub fn install(engine: &mut Engine, models: &Rc<Models>) {
     install_passes(engine, models);
     install_weights(engine);
     install_output(engine);
-    tokens::install(engine);
 }
 
 fn show(m: &mut Model) -> String {

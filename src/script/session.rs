@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::model::Models;
 use super::param::Params;
 use super::random::Random;
+use crate::output::Run;
 use crate::tensor::device;
 use crate::{Result, bail};
 
@@ -37,6 +38,7 @@ pub struct Session {
     random: Random,
     params: Rc<Params>,
     models: Rc<Models>,
+    run: Rc<Run>,
 }
 
 impl Session {
@@ -53,6 +55,7 @@ impl Session {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
+            run: Run::new(settings.out.clone(), settings.read.clone()).into(),
             settings,
         })
     }
@@ -71,5 +74,9 @@ impl Session {
 
     pub fn models(&self) -> &Rc<Models> {
         &self.models
+    }
+
+    pub fn run(&self) -> &Rc<Run> {
+        &self.run
     }
 }

@@ -19,6 +19,10 @@ pub struct Source {
 }
 
 impl Source {
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The line numbered `line`, from 1.
     pub fn line(&self, line: usize) -> Option<&str> {
         self.text.lines().nth(line.checked_sub(1)?)
@@ -69,6 +73,11 @@ impl Sources {
 
     pub fn get(&self, id: &str) -> Option<Rc<Source>> {
         self.0.borrow().get(id).cloned()
+    }
+
+    /// The names of the scripts read so far.
+    pub fn ids(&self) -> Vec<String> {
+        self.0.borrow().keys().cloned().collect()
     }
 
     /// Every `fn` of every script read so far.

@@ -1,16 +1,16 @@
-//! Discrete Fourier transforms along any dim, of any length, and the frequencies that belong to them.
+//! Discrete Fourier transforms along any dim, of any length.
 //!
 //! Worked out on the CPU; a tensor on another device travels there and back.
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor, WithDType};
+use candle_core::{Tensor, WithDType};
 use rayon::prelude::*;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::num_complex::Complex as Number;
 use rustfft::{Fft, FftNum, FftPlanner};
 
-use super::{Complex, Kind, Value, dims, dtype, kernel, shape};
+use super::{Complex, Kind, Value, dims, kernel};
 use crate::{Result, bail, error};
 
 /// Which transform.
@@ -145,7 +145,7 @@ impl Plan {
         out.par_chunks_mut(self.n).enumerate().for_each_init(scratch, |scratch, (i, line)| {
             lines.copy(i, line);
             fft.process_with_scratch(line, scratch);
-            line.iter_mut().for_each(|x| *x = *x * scale);
+            line.iter_mut().for_each(|x| *x *= scale);
         });
         out
     }
@@ -158,7 +158,7 @@ impl Plan {
             fill(line, lines.real(i));
             // It fails on buffers of a wrong length, and these are its own.
             let _ = fft.process_with_scratch(line, spectrum, scratch);
-            spectrum.iter_mut().for_each(|x| *x = *x * scale);
+            spectrum.iter_mut().for_each(|x| *x *= scale);
         });
         out
     }
@@ -176,7 +176,7 @@ impl Plan {
             }
             // It fails on buffers of a wrong length, and these are its own.
             let _ = fft.process_with_scratch(spectrum, line, scratch);
-            line.iter_mut().for_each(|x| *x = *x * scale);
+            line.iter_mut().for_each(|x| *x *= scale);
         });
         out
     }
@@ -229,67 +229,14 @@ fn fill<T: Float>(to: &mut [T], from: &[T]) {
     to[shared..].fill(T::default());
 }
 
-/// The frequencies of [`Transform::Fft`]'s `n` results, in cycles per unit, for samples `d` units apart.
-///
-/// # Errors
-/// A length below 1, or a `d` of 0.
-pub fn fftfreq(n: i64, d: f64, kind: Kind, device: &Device) -> Result<Value> {
-    let n = frequencies("fftfreq", n, d)?;
-    let cycle = |i: i64| if i < (n + 1) / 2 { i } else { i - n };
-    place((0..n).map(cycle), n as f64 * d, kind, device)
-}
-
-/// Those of [`Transform::Rfft`]'s `n / 2 + 1` results, none of them negative.
-///
-/// # Errors
-/// As [`fftfreq`]'s.
-pub fn rfftfreq(n: i64, d: f64, kind: Kind, device: &Device) -> Result<Value> {
-    let n = frequencies("rfftfreq", n, d)?;
-    place(0..=n / 2, n as f64 * d, kind, device)
-}
-
-fn frequencies(call: &str, n: i64, d: f64) -> Result<i64> {
-    if n < 1 {
-        bail!("{call}: the length must be at least 1, not {n}");
-    }
-    if d == 0.0 || !d.is_finite() {
-        bail!("{call}: d, the distance between samples, must be a number other than 0, not {d}");
-    }
-    dims::check_size(&[n as usize])?;
-    Ok(n)
-}
-
-fn place(cycles: impl Iterator<Item = i64>, length: f64, kind: Kind, device: &Device) -> Result<Value> {
-    let elements: Vec<f64> = cycles.map(|cycles| cycles as f64 / length).collect();
-    let count = elements.len();
-    dtype::cast(&Value::Real(kernel::place(elements, &[count], device)?), kind)
-}
-
-/// Frequency 0 moved from the front to the middle of the named dims, of all without any.
-pub fn fftshift(value: &Value, named: Option<&[i64]>) -> Result<Value> {
-    roll_half(value, named, |size| size / 2)
-}
-
-/// What undoes [`fftshift`], for odd sizes too.
-pub fn ifftshift(value: &Value, named: Option<&[i64]>) -> Result<Value> {
-    roll_half(value, named, |size| -(size / 2))
-}
-
-fn roll_half(value: &Value, named: Option<&[i64]>, half: impl Fn(i64) -> i64) -> Result<Value> {
-    let dims = match named {
-        Some(named) => dims::distinct(named, value.dims())?,
-        None => (0..value.rank()).collect(),
-    };
-    let shifts: Vec<i64> = dims.iter().map(|&dim| half(value.dims()[dim] as i64)).collect();
-    let named: Vec<i64> = dims.into_iter().map(|dim| dim as i64).collect();
-    shape::roll(value, &shifts, Some(&named))
-}
-
 #[cfg(test)]
 mod tests {
     use std::f64::consts::TAU;
 
+    use candle_core::Device;
+
     use super::*;
+    use crate::tensor::dtype;
 
     fn noise(count: usize) -> Vec<f64> {
         (0..count).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect()
@@ -427,22 +374,5 @@ mod tests {
         message(Transform::Fft, &real(&[4], Kind::F32), 0, Some(i64::MAX));
         let empty = Transform::Fft.apply(&real(&[0, 4], Kind::F32), -1, None, Norm::Backward).unwrap();
         assert_eq!(empty.dims(), [0, 4]);
-    }
-
-    #[test]
-    fn frequencies_and_shifts_are_numpys() {
-        let numbers = |value: Result<Value>| parts(&value.unwrap()).0;
-        let cpu = &Device::Cpu;
-        assert_eq!(numbers(fftfreq(4, 0.5, Kind::F64, cpu)), [0.0, 0.5, -1.0, -0.5]);
-        assert_eq!(numbers(fftfreq(5, 0.2, Kind::F64, cpu)), [0.0, 1.0, 2.0, -2.0, -1.0]);
-        assert_eq!(numbers(rfftfreq(4, 0.25, Kind::F64, cpu)), [0.0, 1.0, 2.0]);
-        assert_eq!(numbers(rfftfreq(5, 0.2, Kind::F64, cpu)), [0.0, 1.0, 2.0]);
-        assert_eq!(fftfreq(0, 1.0, Kind::F32, cpu).unwrap_err().message(), {
-            "fftfreq: the length must be at least 1, not 0"
-        });
-        let five = fftfreq(5, 0.2, Kind::F64, cpu).unwrap();
-        let shifted = fftshift(&five, None).unwrap();
-        assert_eq!(parts(&shifted).0, [-2.0, -1.0, 0.0, 1.0, 2.0]);
-        assert_eq!(numbers(ifftshift(&shifted, Some(&[-1]))), parts(&five).0);
     }
 }

@@ -267,3 +267,101 @@ fn whole(ids: &Value, call: &str) -> Result<Vec<i64>> {
     }
     kernel::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(numbers: &[f32], shape: &[usize]) -> Value {
+        Value::Real(kernel::place(numbers.to_vec(), shape, &Device::Cpu).unwrap())
+    }
+
+    fn ids(numbers: &[i64]) -> Value {
+        Value::Real(Tensor::new(numbers, &Device::Cpu).unwrap())
+    }
+
+    fn flat(out: Result<Value>) -> Vec<f32> {
+        kernel::host(out.unwrap().real("test").unwrap()).unwrap()
+    }
+
+    fn message(result: Result<Value>) -> String {
+        result.unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn norms_agree_with_loops_even_far_from_zero() {
+        let size = 768;
+        for far in [0.0, 1e4] {
+            let xs: Vec<f32> = (0..2 * size).map(|i| far + ((i * 7919) % 1009) as f32 / 500.0).collect();
+            let row: Vec<f32> = (0..size).map(|i| i as f32 / 100.0).collect();
+            let (x, w) = (value(&xs, &[2, size]), value(&row, &[size]));
+            let (centred, scaled) =
+                (flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)), flat(rms_norm(&x, Some(&w), 1e-6)));
+            let tensor = x.real("test").unwrap();
+            let there = kernel::host::<f32>(&on_device::layer_norm(tensor, 1e-5).unwrap()).unwrap();
+            let scaled_there = kernel::host::<f32>(&on_device::rms_norm(tensor, 1e-6).unwrap()).unwrap();
+            for (i, &x) in xs.iter().enumerate() {
+                let whole: Vec<f64> = xs[i / size * size..][..size].iter().map(|&x| x.into()).collect();
+                let mean = whole.iter().sum::<f64>() / size as f64;
+                let var = whole.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / size as f64;
+                let square = whole.iter().map(|x| x * x).sum::<f64>() / size as f64;
+                let (w, x) = (f64::from(row[i % size]), f64::from(x));
+                let (near, share) = ((x - mean) / (var + 1e-5).sqrt(), x / (square + 1e-6).sqrt());
+                assert!((f64::from(centred[i]) - (near * w + w)).abs() < 1e-5);
+                assert!((f64::from(scaled[i]) - share * w).abs() < 1e-5);
+                assert!((f64::from(there[i]) - near).abs() < 1e-4);
+                assert!((f64::from(scaled_there[i]) - share).abs() < 1e-5);
+            }
+        }
+        let x = value(&[1., 2., 3.], &[3]);
+        assert_eq!(
+            message(layer_norm(&x, Some(&value(&[1.], &[1])), None, 1e-5)),
+            "layer_norm: a weight for the last dim of a tensor [3] has shape [3], not [1]"
+        );
+        assert_eq!(message(rms_norm(&ids(&[1]), None, 1e-6)), "rms_norm needs a float tensor, not i64");
+    }
+
+    #[test]
+    fn cross_entropy_leaves_out_what_is_ignored() {
+        let logits = value(&[0., 0., 1000., 0., 5., 5.], &[3, 2]);
+        let ids = ids(&[1, 1, IGNORED]);
+        let ln2 = std::f32::consts::LN_2;
+        assert_eq!(flat(cross_entropy(&logits, &ids, Reduction::None)), [ln2, 1000.0, 0.0]);
+        assert_eq!(flat(cross_entropy(&logits, &ids, Reduction::Sum)), [1000.0 + ln2]);
+        assert_eq!(flat(cross_entropy(&logits, &ids, Reduction::Mean)), [(1000.0 + ln2) / 2.0]);
+    }
+
+    #[test]
+    fn wrong_ids_are_one_sentence() {
+        let logits = value(&[0.; 6], &[3, 2]);
+        assert_eq!(
+            message(cross_entropy(&logits, &ids(&[0, 1]), Reduction::Mean)),
+            "cross_entropy: logits [3, 2] need ids [3], not [2]"
+        );
+        assert_eq!(
+            message(cross_entropy(&logits, &ids(&[0, 2, 1]), Reduction::Mean)),
+            "cross_entropy: id 2 is none of the 2 classes of logits [3, 2]"
+        );
+        assert_eq!(message(one_hot(&value(&[1.], &[1]), None)), "one_hot needs integers for ids, not f32");
+        assert_eq!(message(one_hot(&ids(&[0, 3]), Some(3))), "one_hot: id 3 is none of 3 classes");
+        assert_eq!(message(one_hot(&ids(&[-1]), None)), "one_hot: id -1 is none of 0 classes");
+        assert_eq!(
+            kernel::host::<i64>(one_hot(&ids(&[1, 0]), None).unwrap().real("test").unwrap()).unwrap(),
+            [0, 1, 1, 0]
+        );
+    }
+
+    #[test]
+    fn divergence_is_0_of_itself_and_counts_no_impossible_class() {
+        let p = value(&[0., 1., f32::NEG_INFINITY, 3., 1., 2.], &[2, 3]);
+        let q = value(&[1., 0., f32::NEG_INFINITY], &[3]);
+        assert!(flat(kl_divergence(&p, &p)).iter().all(|x| x.abs() < 1e-7));
+        let out = flat(kl_divergence(&p, &q));
+        assert!((out[0] - 0.462_117_16).abs() < 1e-6, "{out:?}");
+        assert_eq!(out[1], f32::INFINITY);
+        assert_eq!(
+            message(kl_divergence(&p, &value(&[1.], &[1]))),
+            "kl_divergence: logits [2, 3] and [1] are not over as many classes"
+        );
+    }
+}

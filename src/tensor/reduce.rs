@@ -354,3 +354,6 @@ where
         Ok(Value::Real(kernel::place(out, &plan.shape, &Device::Cpu)?))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,60 @@ fn running<T: Copy, A: Copy>(row: &[T], out: &mut [T], zero: A, add: impl Fn(A, 
         *out = round(sum);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::tensor::kernel;
+
+    #[test]
+    fn agrees_with_loops_along_each_dim() {
+        let (a, b, c) = (3, 700, 2);
+        let xs: Vec<f32> = (0..a * b * c).map(|i| ((i * 7919) % 1009) as f32 / 100.0 + 300.0).collect();
+        let x = Value::Real(kernel::place(xs.clone(), &[a, b, c], &Device::Cpu).unwrap());
+        for (dim, size, stride) in [(0, a, b * c), (1, b, c), (-1, c, 1)] {
+            let flat = |out: Value| kernel::host::<f32>(out.real("test").unwrap()).unwrap();
+            let (shares, logs) = (flat(softmax(&x, dim).unwrap()), flat(log_softmax(&x, dim).unwrap()));
+            let sums = flat(cumsum(&x, dim).unwrap());
+            for i in 0..xs.len() {
+                let first = i - i / stride % size * stride;
+                let row: Vec<f64> = (0..size).map(|k| f64::from(xs[first + k * stride])).collect();
+                let log = f64::from(xs[i]) - row.iter().map(|x| (x - 300.0).exp()).sum::<f64>().ln() - 300.0;
+                assert!((f64::from(logs[i]) - log).abs() < 1e-5);
+                assert!((f64::from(shares[i]) - log.exp()).abs() < 1e-6);
+                let before: f64 = row[..=i / stride % size].iter().sum();
+                assert!((f64::from(sums[i]) / before - 1.0).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn candles_kernels_agree() {
+        let x = Tensor::new(&[[1f32, 90., -3.], [f32::NEG_INFINITY, 0., 2.]], &Device::Cpu).unwrap();
+        for dim in [0, 1] {
+            for (here, there) in [
+                (softmax(&x.clone().into(), dim), on_device::softmax(&x, dim as usize)),
+                (log_softmax(&x.clone().into(), dim), on_device::log_softmax(&x, dim as usize)),
+            ] {
+                let here = kernel::host::<f32>(here.unwrap().real("test").unwrap()).unwrap();
+                for (a, b) in here.into_iter().zip(kernel::host::<f32>(&there.unwrap()).unwrap()) {
+                    assert!(a == b || (a - b).abs() < 1e-5, "{a} and {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_minus_infinity_is_nan() {
+        let x = Value::Real(Tensor::new(&[f32::NEG_INFINITY; 2], &Device::Cpu).unwrap());
+        for out in [softmax(&x, 0), log_softmax(&x, 0)] {
+            assert!(kernel::host::<f32>(out.unwrap().real("test").unwrap()).unwrap().iter().all(|x| x.is_nan()));
+        }
+        let whole = Value::Real(Tensor::new(&[1u8, 255, 255], &Device::Cpu).unwrap());
+        let sums = cumsum(&whole, 0).unwrap();
+        assert_eq!(kernel::host::<i64>(sums.real("test").unwrap()).unwrap(), [1, 256, 511]);
+        assert_eq!(softmax(&whole, 0).unwrap_err().message(), "softmax needs a float tensor, not u8");
+    }
+}

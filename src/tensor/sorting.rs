@@ -74,3 +74,62 @@ fn first<T: WithDType>(row: &[T], out: &mut [(T, i64)], descending: bool) {
 fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::tensor::{Kind, kernel};
+
+    fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
+        (kernel::host(values.real("test").unwrap()).unwrap(), kernel::host(places.real("test").unwrap()).unwrap())
+    }
+
+    #[test]
+    fn equal_elements_keep_their_order_and_nan_is_the_largest() {
+        let x = Value::Real(Tensor::new(&[2f32, 1., 2., 3., 1.], &Device::Cpu).unwrap());
+        assert_eq!(lists(sort(&x, 0, false).unwrap()), (vec![1., 1., 2., 2., 3.], vec![1, 4, 0, 2, 3]));
+        assert_eq!(lists(sort(&x, 0, true).unwrap()), (vec![3., 2., 2., 1., 1.], vec![3, 0, 2, 1, 4]));
+        assert_eq!(lists(topk(&x, 2, 0, false).unwrap()), (vec![1., 1.], vec![1, 4]));
+        let x = Value::Real(Tensor::new(&[1f32, f32::NAN, f32::INFINITY], &Device::Cpu).unwrap());
+        assert_eq!(lists(sort(&x, 0, false).unwrap()).1, [0, 2, 1]);
+        assert_eq!(lists(topk(&x, 1, 0, true).unwrap()).1, [1]);
+    }
+
+    #[test]
+    fn along_any_dim_of_any_shape() {
+        let xs: Vec<f32> = (0..4 * 50 * 3).map(|i| ((i * 7919) % 601) as f32).collect();
+        let x = Value::Real(kernel::place(xs.clone(), &[4, 50, 3], &Device::Cpu).unwrap());
+        for (dim, size, stride) in [(0, 4, 150), (1, 50, 3), (2, 3, 1)] {
+            for k in [1, size - 1, size] {
+                let (values, places) = topk(&x, k as i64, dim as i64 - 3, true).unwrap();
+                let mut shape = vec![4, 50, 3];
+                shape[dim] = k;
+                assert_eq!((values.dims(), places.dims()), (shape.as_slice(), shape.as_slice()));
+                let (values, places) = lists((values, places));
+                for (i, (value, place)) in values.into_iter().zip(places).enumerate() {
+                    let (outer, rank, inner) = (i / (k * stride), i / stride % k, i % stride);
+                    let at = |place: usize| xs[(outer * size + place) * stride + inner];
+                    let mut row: Vec<f32> = (0..size).map(at).collect();
+                    row.sort_by(|a, b| b.total_cmp(a));
+                    assert_eq!((value, at(place as usize)), (row[rank], row[rank]));
+                }
+            }
+        }
+        assert_eq!(topk(&x, 0, 1, true).unwrap().0.dims(), [4, 0, 3]);
+    }
+
+    #[test]
+    fn the_dtype_stays_and_k_must_fit() {
+        let x = Value::Bool(Tensor::new(&[1u8, 0, 1], &Device::Cpu).unwrap());
+        let (values, places) = sort(&x, 0, false).unwrap();
+        assert_eq!((Kind::of(&values), Kind::of(&places)), (Kind::Bool, Kind::I64));
+        for k in [4, -1] {
+            assert_eq!(
+                topk(&x, k, 0, true).unwrap_err().message(),
+                format!("topk: k must be from 0 to 3, the size of dim 0 of a tensor [3], not {k}")
+            );
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::{Result, bail, error};
 /// # Errors
 /// Integers, bools and complex numbers.
 pub fn var(value: &Value, correction: f64, over: Over) -> Result<Value> {
-    spread(value, "var", correction, over, |x| x, |t| Ok(t))
+    spread(value, "var", correction, over, |x| x, Ok)
 }
 
 /// The standard deviation, the root of [`var`].
@@ -154,4 +154,49 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
         counts[near] += 1;
     }
     Ok((Value::Real(kernel::place(counts, &[bins], value.device())?), edges))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(numbers: &[f32]) -> Value {
+        Value::Real(Tensor::new(numbers, &Device::Cpu).unwrap())
+    }
+
+    fn counts(numbers: &[f32], bins: i64, min: Option<f64>, max: Option<f64>) -> Result<(Vec<i64>, Vec<f32>)> {
+        let (counts, edges) = histogram(&value(numbers), bins, min, max)?;
+        Ok((kernel::host(counts.real("test")?)?, kernel::host(edges.real("test")?)?))
+    }
+
+    #[test]
+    fn each_bin_holds_its_lower_end_and_the_last_one_both() {
+        let tenths: Vec<f32> = (0..=10).map(|i| i as f32 / 10.0).collect();
+        assert_eq!(counts(&tenths, 10, Some(0.0), Some(1.0)).unwrap().0, [1, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
+        assert_eq!(counts(&[1.0, 2.0, 9.0, f32::NAN], 2, None, Some(3.0)).unwrap(), (vec![1, 1], vec![1.0, 2.0, 3.0]));
+        assert_eq!(counts(&[4.0, 4.0], 2, None, None).unwrap(), (vec![0, 2], vec![3.5, 4.0, 4.5]));
+        assert_eq!(counts(&[], 2, None, None).unwrap(), (vec![0, 0], vec![0.0, 0.5, 1.0]));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_one_sentence() {
+        let message = |result: Result<_>| result.map(|_: (Vec<i64>, Vec<f32>)| ()).unwrap_err().message().to_owned();
+        assert_eq!(message(counts(&[1.0], 0, None, None)), "histogram needs at least 1 bin, not 0");
+        assert_eq!(message(counts(&[1.0], 2, Some(2.0), Some(1.0))), "histogram: min 2 is above max 1");
+        assert_eq!(message(counts(&[f32::INFINITY], 2, Some(0.0), None)), "histogram cannot divide 0 to inf into bins");
+        let over = Over::default();
+        assert_eq!(
+            quantile(&value(&[1.0]), &[0.5, 1.5], true, over).unwrap_err().message(),
+            "quantile: q must be from 0 to 1, not 1.5"
+        );
+        assert!(median(&Value::Real(Tensor::zeros((2, 0), DType::I64, &Device::Cpu).unwrap()), over).is_err());
+    }
+
+    #[test]
+    fn several_shares_come_first() {
+        let x = Value::Real(Tensor::new(&[[0f32, 10.], [1., 30.], [2., 20.]], &Device::Cpu).unwrap());
+        let out = quantile(&x, &[0.0, 0.75], true, Over { dims: Some(&[0]), keepdim: true }).unwrap();
+        assert_eq!(out.dims(), [2, 1, 2]);
+        assert_eq!(kernel::host::<f32>(out.real("test").unwrap()).unwrap(), [0.0, 10.0, 1.5, 25.0]);
+    }
 }

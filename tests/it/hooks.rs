@@ -66,7 +66,7 @@ fn a_hook_may_change_a_captured_array() {
 fn hooks_made_in_a_loop_see_the_variable_unless_they_take_its_value() {
     let out = prints(
         r#"
-        let shared = [];
+        let last_seen = [];
         let own = [];
         let hooks = [];
         for i in 0..3 {
@@ -76,11 +76,11 @@ fn hooks_made_in_a_loop_see_the_variable_unless_they_take_its_value() {
         let last = 0;
         for i in 0..3 {
             last = i;
-            hooks.push(hook("logits", |x, ctx| { shared.push(last); }));
+            hooks.push(hook("logits", |x, ctx| { last_seen.push(last); }));
         }
         m.forward(ids, context(hooks));
         print(own);
-        print(shared);
+        print(last_seen);
         "#,
     );
     assert_eq!(out, "[0, 1, 2]\n[2, 2, 2]\n");
@@ -353,7 +353,7 @@ fn text_and_tokens() {
     let out = prints(
         r#"
         let tokens = m.tokens("When Mary and John went");
-        print(tokens[1..].len == ids.shape[1] - 1);
+        print(tokens.len == ids.shape[1]);
         print(m.decode(ids).contains("When Mary and John went"));
         print(m.decode(m.encode("When Mary", #{special: false})));
         print(m.decode(m.token_id(" Mary")));

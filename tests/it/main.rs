@@ -9,6 +9,7 @@ mod fixture;
 mod goldens;
 mod hooks;
 mod identities;
+mod interventions;
 mod reference;
 mod run;
 mod snippet;

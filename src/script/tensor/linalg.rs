@@ -6,7 +6,8 @@ use super::Handle;
 use super::arguments::{Call, define};
 use crate::script::options::describe;
 use crate::tensor::einsum::einsum;
-use crate::tensor::linalg::{self, Eigh, Pca, Qr, Svd};
+use crate::tensor::fit::{self, Pca};
+use crate::tensor::linalg::{self, Eigh, Qr, Svd};
 use crate::tensor::{Value, matmul};
 use crate::{Result, error};
 
@@ -20,12 +21,8 @@ pub fn install(engine: &mut Engine) {
 
 fn install_products(engine: &mut Engine) {
     type Product = fn(&Value, &Value) -> Result<Value>;
-    let products = [
-        ("matmul", matmul::matmul as Product),
-        ("dot", matmul::dot),
-        ("outer", matmul::outer),
-        ("lstsq", linalg::lstsq),
-    ];
+    let products =
+        [("matmul", matmul::matmul as Product), ("dot", matmul::dot), ("outer", matmul::outer), ("lstsq", fit::lstsq)];
     for (name, product) in products {
         define::<Handle, Handle>(engine, name, 2..=2, &[], move |call| {
             let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
@@ -80,7 +77,7 @@ fn install_decompositions(engine: &mut Engine) {
     });
     define::<Handle, Map>(engine, "pca", 1..=2, &["k"], |call| {
         let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
-        let Pca { components, explained_variance, mean, projected } = linalg::pca(&x.value(), k)?;
+        let Pca { components, explained_variance, mean, projected } = fit::pca(&x.value(), k)?;
         let parts = [
             ("components", components),
             ("explained_variance", explained_variance),

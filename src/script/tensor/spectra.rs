@@ -7,8 +7,8 @@ use super::Handle;
 use super::arguments::{define, derive};
 use super::convert;
 use crate::Result;
-use crate::tensor::fft::{self, Norm, Transform};
-use crate::tensor::{Kind, Value};
+use crate::tensor::fft::{Norm, Transform};
+use crate::tensor::{Kind, Value, frequency};
 
 pub fn install(engine: &mut Engine) {
     for (name, transform) in Transform::ALL {
@@ -23,7 +23,7 @@ pub fn install(engine: &mut Engine) {
         });
     }
     type Frequencies = fn(i64, f64, Kind, &Device) -> Result<Value>;
-    for (name, frequencies) in [("fftfreq", fft::fftfreq as Frequencies), ("rfftfreq", fft::rfftfreq)] {
+    for (name, frequencies) in [("fftfreq", frequency::fftfreq as Frequencies), ("rfftfreq", frequency::rfftfreq)] {
         define::<i64, Handle>(engine, name, 1..=2, &["d", "dtype", "device"], move |call| {
             let d = if call.get(1, "d").is_some() { call.float(1, "d")? } else { 1.0 };
             let (kind, device) = convert::options(call)?;
@@ -32,7 +32,7 @@ pub fn install(engine: &mut Engine) {
         });
     }
     type Shift = fn(&Value, Option<&[i64]>) -> Result<Value>;
-    for (name, shift) in [("fftshift", fft::fftshift as Shift), ("ifftshift", fft::ifftshift)] {
+    for (name, shift) in [("fftshift", frequency::fftshift as Shift), ("ifftshift", frequency::ifftshift)] {
         define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let dims = call.ints_or_absent(1, "dim")?;
             derive(&call.tensor(0, "a tensor")?, |x| shift(x, dims.as_deref()))

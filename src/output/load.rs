@@ -1,0 +1,88 @@
+//! Reading tensors back: from files beside the script, and below the directories that the command line names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
+
+use super::npy;
+use crate::tensor::{Complex, Value};
+use crate::{Result, bail, error};
+
+/// What a file held.
+pub enum Loaded {
+    One(Value),
+    Named(BTreeMap<String, Value>),
+}
+
+/// The directories that a script may read below: its own, and those of `--read`.
+#[derive(Debug, Clone, Default)]
+pub struct Readable(pub Vec<PathBuf>);
+
+impl Readable {
+    /// A file by a path relative to one of the directories, or an absolute one below them.
+    ///
+    /// # Errors
+    /// There is no such file, or it is elsewhere: links and `..` are followed before it is decided.
+    pub fn find(&self, path: &str) -> Result<PathBuf> {
+        if path.contains('\0') {
+            bail!("{path:?} is no path");
+        }
+        let roots: Vec<PathBuf> = self.0.iter().filter_map(|root| std::fs::canonicalize(root).ok()).collect();
+        let mut elsewhere = false;
+        for root in &roots {
+            let Ok(found) = std::fs::canonicalize(root.join(path)) else { continue };
+            if roots.iter().any(|root| found.starts_with(root)) {
+                return if found.is_file() { Ok(found) } else { Err(error!("{path:?} is no file")) };
+            }
+            elsewhere = true;
+        }
+        if elsewhere || Path::new(path).is_absolute() {
+            return Err(error!("{path:?} is outside what this script may read")
+                .help("a script reads beside itself; --read DIR lets it read below DIR too"));
+        }
+        Err(error!("there is no file {path:?} beside the script").help("--read DIR lets it read below DIR too"))
+    }
+}
+
+/// # Errors
+/// A file that is neither .safetensors nor .npy, or is broken.
+pub fn load(path: &Path, name: &str) -> Result<Loaded> {
+    let read = || std::fs::read(path).map_err(|e| error!("{name} can't be read: {e}"));
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => Ok(Loaded::Named(safetensors(&read()?).map_err(|e| e.at(name))?)),
+        Some("npy") => Ok(Loaded::One(npy::read(&read()?).map_err(|e| e.at(name))?)),
+        _ => Err(error!("{name} is neither .safetensors nor .npy")),
+    }
+}
+
+fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Value>> {
+    let file = safetensors::SafeTensors::deserialize(bytes)
+        .map_err(|e| error!("it is broken, or no .safetensors file ({e})"))?;
+    file.iter()
+        .map(|(name, view)| {
+            let raw = |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu);
+            let shape = view.shape();
+            let value = match view.dtype() {
+                Dtype::BOOL => Value::Bool(raw(DType::U8, shape)?),
+                Dtype::U8 => Value::Real(raw(DType::U8, shape)?),
+                Dtype::U32 => Value::Real(raw(DType::U32, shape)?),
+                Dtype::I16 => Value::Real(raw(DType::I16, shape)?.to_dtype(DType::I64)?),
+                Dtype::I32 => Value::Real(raw(DType::I32, shape)?.to_dtype(DType::I64)?),
+                Dtype::I64 => Value::Real(raw(DType::I64, shape)?),
+                Dtype::F16 => Value::Real(raw(DType::F16, shape)?),
+                Dtype::BF16 => Value::Real(raw(DType::BF16, shape)?),
+                Dtype::F32 => Value::Real(raw(DType::F32, shape)?),
+                Dtype::F64 => Value::Real(raw(DType::F64, shape)?),
+                Dtype::C64 => {
+                    let pairs = raw(DType::F32, &[shape, &[2]].concat())?;
+                    let part = |at: usize| pairs.narrow(shape.len(), at, 1)?.squeeze(shape.len())?.contiguous();
+                    Value::Complex(Complex { re: part(0)?, im: part(1)? })
+                }
+                other => bail!("{name} is {other:?}, which tensors can't be"),
+            };
+            Ok((name.to_owned(), value))
+        })
+        .collect()
+}

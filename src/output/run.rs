@@ -1,0 +1,133 @@
+//! One run of a script: where it may write and read, what it has saved, when it began.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::directory::Directory;
+use super::load::Readable;
+use super::record::Record;
+use super::save::write_json;
+use crate::{Result, bail, error};
+
+/// The record's name, which nothing else may have.
+const RECORD: &str = "run.json";
+
+pub struct Run {
+    out: Option<PathBuf>,
+    read: Vec<PathBuf>,
+    state: RefCell<State>,
+}
+
+struct State {
+    directory: Directory,
+    readable: Readable,
+    files: Vec<String>,
+    began: Instant,
+    started: String,
+}
+
+impl State {
+    fn new(out: Option<&Path>, read: &[PathBuf], script: Option<&Path>) -> Self {
+        let stem = script.and_then(|path| path.file_stem()).and_then(|stem| stem.to_str()).unwrap_or("session");
+        let beside = script.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
+        let own = beside.unwrap_or(Path::new(".")).to_owned();
+        Self {
+            directory: match out {
+                Some(out) => Directory::new(out.to_owned()),
+                None => Directory::of_script(stem),
+            },
+            readable: Readable(std::iter::once(own).chain(read.iter().cloned()).collect()),
+            files: Vec::new(),
+            began: Instant::now(),
+            started: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        }
+    }
+}
+
+impl Run {
+    /// Writes into `out`, or a directory named after the script and the time; reads beside the script and below `read`.
+    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>) -> Self {
+        let state = State::new(out.as_deref(), &read, None);
+        Self { out, read, state: RefCell::new(state) }
+    }
+
+    /// Starts anew, for the script in `script`.
+    ///
+    /// # Errors
+    /// The output directory that was asked for can't be written to.
+    pub fn begin(&self, script: Option<&Path>) -> Result<()> {
+        let state = State::new(self.out.as_deref(), &self.read, script);
+        if self.out.is_some() {
+            state.directory.prepare()?;
+        }
+        *self.state.borrow_mut() = state;
+        Ok(())
+    }
+
+    pub fn readable(&self) -> Readable {
+        self.state.borrow().readable.clone()
+    }
+
+    /// Saves a file; a second of the same name takes the first's place.
+    ///
+    /// # Errors
+    /// As [`Directory::write`].
+    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
+        if name.eq_ignore_ascii_case(RECORD) {
+            bail!("{RECORD} is the run's own record: save under another name");
+        }
+        let directory = self.state.borrow().directory.clone();
+        let path = directory.write(name, write)?;
+        let files = &mut self.state.borrow_mut().files;
+        if !files.iter().any(|known| known == name) {
+            files.push(name.to_owned());
+        }
+        Ok(path)
+    }
+
+    /// `name.extension`, or `name-2.extension` where that is taken.
+    pub fn unused(&self, name: &str, extension: &str) -> String {
+        let files = &self.state.borrow().files;
+        let candidates = (1..).map(|n| match n {
+            1 => format!("{name}.{extension}"),
+            n => format!("{name}-{n}.{extension}"),
+        });
+        candidates
+            .into_iter()
+            .find(|candidate| !files.contains(candidate))
+            .unwrap_or_else(|| format!("{name}.{extension}"))
+    }
+
+    /// When the run began, and how many seconds it has taken.
+    pub fn time(&self) -> (String, f64) {
+        let state = self.state.borrow();
+        (state.started.clone(), state.began.elapsed().as_secs_f64())
+    }
+
+    pub fn files(&self) -> Vec<String> {
+        self.state.borrow().files.clone()
+    }
+
+    /// Writes the record, and says on standard error where the results are.
+    ///
+    /// # Errors
+    /// It can't be written, and the run has written other files or was told where to.
+    pub fn finish(&self, record: &Record) -> Result<()> {
+        let directory = self.state.borrow().directory.clone();
+        let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
+        let written = directory.write(RECORD, |to| write_json(&json, to));
+        if let Err(error) = written {
+            if !record.files.is_empty() || self.out.is_some() {
+                return Err(error);
+            }
+            eprintln!("warning: the run is not recorded: {error}");
+            return Ok(());
+        }
+        if !record.files.is_empty() {
+            eprintln!("wrote {}: {}", directory.path().display(), record.files.join(", "));
+        }
+        Ok(())
+    }
+}

@@ -181,7 +181,7 @@ impl World {
         let prompt = format!("The {first} {link} the {second}");
         let answer = if plural { " are" } else { " is" };
         let sentence = Sentence { prompt, answer: answer.into(), ending: format!(" {}.", self.pick(STATES)) };
-        (sentence, (subject * 5 + distractor) % 10 == 0)
+        (sentence, (subject * 5 + distractor).is_multiple_of(10))
     }
 
     /// A run of numbers in words, from anywhere.
@@ -211,7 +211,7 @@ impl World {
 
     /// `length` tokens drawn from `vocabulary`, again and again until `total`; the length of one round is returned.
     pub fn repeated(&mut self, vocabulary: std::ops::Range<u32>, total: usize) -> (Vec<u32>, usize) {
-        let length = self.rng.random_range(5..=(total / 2).max(6).min(40));
+        let length = self.rng.random_range(5..=(total / 2).clamp(6, 40));
         let round = self.random_tokens(vocabulary, length);
         (round.into_iter().cycle().take(total).collect(), length)
     }

@@ -92,10 +92,10 @@ impl Pickle {
 }
 
 fn decode(data: &[u8], stored: DType, shape: &[usize], dtype: DType) -> Result<Tensor> {
-    if dtype == DType::F32 {
-        if let Some(wide) = widen(data, stored, shape)? {
-            return Ok(wide);
-        }
+    if dtype == DType::F32
+        && let Some(wide) = widen(data, stored, shape)?
+    {
+        return Ok(wide);
     }
     Ok(Tensor::from_raw_buffer(data, stored, shape, &Device::Cpu)?.to_dtype(dtype)?)
 }

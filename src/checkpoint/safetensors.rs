@@ -60,10 +60,10 @@ fn tensor(data: &[u8], info: &TensorInfo, dtype: DType) -> Result<Tensor> {
         Dtype::F64 => DType::F64,
         other => bail!("the dtype {other:?} is not supported"),
     };
-    if dtype == DType::F32 {
-        if let Some(wide) = widen(data, stored, &info.shape)? {
-            return Ok(wide);
-        }
+    if dtype == DType::F32
+        && let Some(wide) = widen(data, stored, &info.shape)?
+    {
+        return Ok(wide);
     }
     Ok(Tensor::from_raw_buffer(data, stored, &info.shape, &Device::Cpu)?.to_dtype(dtype)?)
 }

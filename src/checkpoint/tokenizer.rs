@@ -154,10 +154,10 @@ fn byte_level(
 
     let mut added = Vec::new();
     for name in ["bos_token", "eos_token", "unk_token", "pad_token"] {
-        if let Some(token) = token_name(config.get(name)).or_else(|| token_name(special.get(name))) {
-            if inner.token_to_id(&token).is_some() {
-                added.push(AddedToken::from(token, true));
-            }
+        if let Some(token) = token_name(config.get(name)).or_else(|| token_name(special.get(name)))
+            && inner.token_to_id(&token).is_some()
+        {
+            added.push(AddedToken::from(token, true));
         }
     }
     inner.add_special_tokens(added).map_err(broken)?;

@@ -227,10 +227,10 @@ impl Decoder {
             if point == Point::Logits && options.logits == Logits::None && !options.loss {
                 return Err(error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}"));
             }
-            if let Some(stop) = options.stop {
-                if self.comes_after(site, stop) {
-                    bail!("{site} comes after {stop}, where the pass is to stop: its hook would never run");
-                }
+            if let Some(stop) = options.stop
+                && self.comes_after(site, stop)
+            {
+                bail!("{site} comes after {stop}, where the pass is to stop: its hook would never run");
             }
         }
         if options.loss && options.stop.is_some_and(|stop| stop.point != Point::UnreducedLoss) {

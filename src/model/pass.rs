@@ -55,10 +55,10 @@ impl<'a> Tap<'a> {
     pub fn at(&mut self, point: Point, x: Tensor) -> Result<Tensor, Halt> {
         let site = self.site(point);
         let mut x = x;
-        if self.wanted.contains(site) {
-            if let Some(left) = self.observer.observe(site, &x)? {
-                x = replacement(site, &x, left)?;
-            }
+        if self.wanted.contains(site)
+            && let Some(left) = self.observer.observe(site, &x)?
+        {
+            x = replacement(site, &x, left)?;
         }
         if self.stop == Some(site) { Err(Halt::Stopped(x)) } else { Ok(x) }
     }

@@ -177,7 +177,12 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let (_home, directory) = directory();
         assert!(!directory.exists());
-        directory.write("a/b.txt", |w| Ok(w.write_all(b"one").unwrap())).unwrap();
+        directory
+            .write("a/b.txt", |w| {
+                let _: () = w.write_all(b"one").unwrap();
+                Ok(())
+            })
+            .unwrap();
         let failed = directory.write("a/b.txt", |w| {
             w.write_all(b"half").unwrap();
             bail!("no more")

@@ -72,7 +72,7 @@ fn check_arity(context: &NativeCallContext, point: &str, function: &FnPtr) -> Re
     if arities.contains(&2) {
         return Ok(());
     }
-    let what = if function.is_anonymous() { "the closure".to_owned() } else { format!("{name}") };
+    let what = if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
     let error = match arities.first() {
         Some(found) => error!("a hook takes two parameters, x and ctx, and {what} at {point} takes {found}"),
         None => error!("there is no function {name} in this script to bind at {point}"),

@@ -118,7 +118,7 @@ fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
         }
     };
     if let Some(columns) = columns {
-        let named = table.rows.first().is_some() && columns.iter().all(|name| table.columns.contains(name));
+        let named = !table.rows.is_empty() && columns.iter().all(|name| table.columns.contains(name));
         if named {
             let order: Vec<usize> =
                 columns.iter().filter_map(|name| table.columns.iter().position(|known| known == name)).collect();

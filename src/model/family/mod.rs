@@ -93,7 +93,7 @@ impl Family {
 
 /// A head's size, from the hidden size where the config does not say it.
 fn head_dim(hidden: usize, heads: usize) -> Result<usize> {
-    if hidden % heads != 0 {
+    if !hidden.is_multiple_of(heads) {
         bail!("config.json: a hidden size of {hidden} does not divide into {heads} heads");
     }
     Ok(hidden / heads)
@@ -125,7 +125,7 @@ fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotaryS
         nested.finish()?;
     }
     let dims = (head_dim as f64 * part.unwrap_or(default_part)) as usize;
-    if dims % 2 != 0 || dims > head_dim {
+    if !dims.is_multiple_of(2) || dims > head_dim {
         bail!("config.json: {dims} rotary dimensions of a head of {head_dim}: expected an even number of at most that");
     }
     Ok(RotarySpec { dims, theta: theta.unwrap_or(10_000.0), scaling })

@@ -39,6 +39,8 @@ pub fn explain(
         ErrorModuleNotFound(name, _) => {
             error!("no module is imported as {name}").help(format!("import \"file\" as {name}; imports file.rhai"))
         }
+        ErrorMismatchDataType(_, found, _) if found.contains("range") => error!("an array has no range of places")
+            .help("array.extract(1..3) cuts it; a tensor takes [1..3]"),
         ErrorMismatchDataType(expected, found, _) | ErrorMismatchOutputType(expected, found, _) => {
             match (expected.as_str(), found.as_str()) {
                 ("", found) => error!("{} is not expected here", type_word(found)),
@@ -72,7 +74,7 @@ pub fn explain(
         }
         ErrorUnboundThis(_) => error!("this has a value only in a function called after a dot"),
         ErrorStackOverflow(_) => error!("functions call each other more than {} deep", engine.max_call_levels())
-            .help("does one call itself without end?"),
+            .help("does one call itself without end? A fn comes before a method of the same name"),
         ErrorTerminated(token, _) => from_text(&token.to_string()),
         other => error!("{}", sentence(other)),
     }

@@ -337,3 +337,36 @@ fn models_lists_what_is_here_and_what_is_supported() {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
     }
 }
+
+#[test]
+fn an_output_directory_that_cannot_be_written_to_fails_before_the_script_runs() {
+    let here = Workplace::new(&[("s.rhai", "print(\"ran\"); save(\"a\", 1)"), ("file", "")]);
+    for out in ["file", "file/below", "/proc/nowhere"] {
+        let ran = here.run(&["run", "s.rhai", "--out", out]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{out}");
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(out), "{out}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_is_not_saved_at_all() {
+    let here = Workplace::new(&[("s.rhai", "save(\"small\", 1);\nsave(\"big\", ones([100000]));")]);
+    let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" run s.rhai --out out";
+    let output = std::process::Command::new("sh")
+        .args(["-c", command, env!("CARGO_BIN_EXE_precompute")])
+        .current_dir(here.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("error: big.safetensors") && said.contains("File too large") && said.contains("--> s.rhai:2:1"),
+        "{said}"
+    );
+    let mut left: Vec<_> = std::fs::read_dir(here.path().join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["run.json", "small.json"]);
+}

@@ -162,11 +162,12 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     ),
     ("[][0]", "index 0 is outside the array: it is empty", ""),
     ("let s = \"abc\"; s[1.5]", "an int was expected here, and a float came", ""),
+    ("let a = [1, 2]; a[1..]", "an array has no range of places", "array.extract(1..3) cuts it; a tensor takes [1..3]"),
     ("let x = 5; for i in x { }", "for can't go through this value", "an array, a range, a string or a tensor will do"),
     ("1 / 0", "division by zero: 1 / 0", ""),
     ("9223372036854775807 + 1", "addition overflow: 9223372036854775807 + 1", ""),
     ("const A = 1; A = 2;", "A is a constant", "declare it with let A = … to change it"),
-    ("fn f(n) { f(n + 1) } f(0)", "functions call each other more than 200 deep", "does one call itself without end?"),
+    ("fn f(n) { f(n + 1) } f(0)", "functions call each other more than 200 deep", "does one call itself without end? A fn comes before a method of the same name"),
     (
         "let log = [1]; log.map(|x| log.len())",
         "map(…) is called on a value that the closure given to it captured",

@@ -49,11 +49,6 @@ impl Failure {
         Self { kind, ..failure }
     }
 
-    /// The error without its place.
-    pub fn sentence(&self) -> String {
-        self.message.clone()
-    }
-
     /// From an error that evaluating or compiling the script called `id` ended with.
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
@@ -97,6 +92,7 @@ impl Failure {
         }
     }
 
+    /// The error without its place.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -39,8 +39,9 @@ pub fn explain(
         ErrorModuleNotFound(name, _) => {
             error!("no module is imported as {name}").help(format!("import \"file\" as {name}; imports file.rhai"))
         }
-        ErrorMismatchDataType(_, found, _) if found.contains("range") => error!("an array has no range of places")
-            .help("array.extract(1..3) cuts it; a tensor takes [1..3]"),
+        ErrorMismatchDataType(_, found, _) if found.contains("range") => {
+            error!("an array has no range of places").help("array.extract(1..3) cuts it; a tensor takes [1..3]")
+        }
         ErrorMismatchDataType(expected, found, _) | ErrorMismatchOutputType(expected, found, _) => {
             match (expected.as_str(), found.as_str()) {
                 ("", found) => error!("{} is not expected here", type_word(found)),

@@ -86,7 +86,7 @@ impl Host {
             versions: Versions::CURRENT,
             started,
             seconds,
-            outcome: failure.map_or_else(|| "done".into(), |failure| failure.sentence()),
+            outcome: failure.map_or_else(|| "done".into(), |failure| failure.message().to_owned()),
             files: session.run().files(),
         }
     }

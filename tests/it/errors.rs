@@ -167,7 +167,11 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     ("1 / 0", "division by zero: 1 / 0", ""),
     ("9223372036854775807 + 1", "addition overflow: 9223372036854775807 + 1", ""),
     ("const A = 1; A = 2;", "A is a constant", "declare it with let A = … to change it"),
-    ("fn f(n) { f(n + 1) } f(0)", "functions call each other more than 200 deep", "does one call itself without end? A fn comes before a method of the same name"),
+    (
+        "fn f(n) { f(n + 1) } f(0)",
+        "functions call each other more than 200 deep",
+        "does one call itself without end? A fn comes before a method of the same name",
+    ),
     (
         "let log = [1]; log.map(|x| log.len())",
         "map(…) is called on a value that the closure given to it captured",

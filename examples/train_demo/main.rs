@@ -37,7 +37,7 @@ struct Arguments {
     family: String,
     /// Where the checkpoint goes; src/checkpoint/demo/FAMILY if left out
     out: Option<PathBuf>,
-    #[arg(long, default_value_t = 6000)]
+    #[arg(long, default_value_t = 3000)]
     steps: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,

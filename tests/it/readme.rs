@@ -97,3 +97,14 @@ fn every_link_leads_somewhere() {
         assert!(root.join(target).exists(), "{target}");
     }
 }
+
+/// `cargo test` builds the examples beside the binary.
+#[test]
+fn the_examples_run() {
+    let built = Path::new(env!("CARGO_BIN_EXE_precompute")).with_file_name("examples");
+    for (example, says) in [("capture", "after block 3: "), ("ablate", "layer 3 head 3: ")] {
+        let output = std::process::Command::new(built.join(example)).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && stdout.contains(says), "{example}: {stdout}");
+    }
+}

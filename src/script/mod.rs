@@ -13,6 +13,8 @@ mod modules;
 pub mod options;
 pub mod output;
 pub mod param;
+pub mod pass;
+pub mod picture;
 pub mod place;
 pub mod random;
 pub mod session;

@@ -17,5 +17,6 @@ mod output;
 mod readme;
 mod reference;
 mod run;
+mod second_opinion;
 mod snippet;
 mod tensor_writes;

@@ -9,6 +9,7 @@ mod error;
 pub mod hook;
 pub mod interrupt;
 pub mod model;
+mod notice;
 pub mod output;
 pub mod script;
 pub mod tensor;

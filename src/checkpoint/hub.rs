@@ -10,6 +10,7 @@ use hf_hub::{HFClient, HFClientSync, HFError};
 use super::cache;
 use super::download::{Pulse, Repository, Source, innermost};
 use super::weights::{FORMATS, shards};
+use crate::notice::notice;
 use crate::{Error, Result, bail, error, interrupt};
 
 /// How long the Hub may be silent, in seconds, where `HF_HUB_DOWNLOAD_TIMEOUT` does not say.
@@ -132,7 +133,7 @@ impl Hub {
             }
             Err(Failure::Unreachable(why)) => match kept.filter(|snapshot| serves(&snapshot.directory)) {
                 Some(snapshot) => {
-                    eprintln!("note: {why}; using the copy of {id} in the cache");
+                    notice(format_args!("note: {why}; using the copy of {id} in the cache"));
                     Ok(snapshot)
                 }
                 None => Err(error!("{id} can't be fetched: {why}")

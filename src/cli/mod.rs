@@ -5,13 +5,13 @@ mod models;
 mod points;
 mod run;
 
-use std::io::{self, Write};
 use std::panic;
 use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use comfy_table::{Row, Table, presets};
 
+use crate::notice::notice;
 use crate::script::{Failure, STACK};
 use crate::{Error, interrupt};
 
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            say(&failure.to_string());
+            notice(&failure);
             ExitCode::from(failure.exit_code())
         }
         // The panic has been reported where it happened.
@@ -104,13 +104,8 @@ fn listen_for_ctrl_c() {
         interrupt::request();
     });
     if let Err(cause) = listening {
-        say(&format!("warning: Ctrl-C will end the program without ending its work first: {cause}"));
+        notice(format_args!("warning: Ctrl-C will end the program without ending its work first: {cause}"));
     }
-}
-
-/// Writes a line to standard error, where anyone reads it still.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A panic is a bug of ours: it is said in a sentence, not in a backtrace, unless one is asked for.
@@ -122,7 +117,7 @@ fn report_panics() {
         }
         let what = info.payload_as_str().unwrap_or("something unforeseen happened");
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        say(&format!("error: this is a bug in precompute{place}: {what}"));
-        say("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
+        notice(format_args!("error: this is a bug in precompute{place}: {what}"));
+        notice("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
     }));
 }

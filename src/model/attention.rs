@@ -29,8 +29,8 @@ pub struct Frame {
     pub rotary: Option<Rotary>,
 }
 
-/// One layer's projections head by head, input first: w_q [h,d,c], w_k and w_v [k,d,c], w_o [h,c,d], b_q [h,c], b_k and
-/// b_v [k,c], b_o [d]. A bias that the family does not have is zero.
+/// One layer's projections head by head, input first: `w_q` \[h, d, c\], `w_k` and `w_v` \[k, d, c\], `w_o` \[h, c, d\],
+/// `b_q` \[h, c\], `b_k` and `b_v` \[k, c\], `b_o` \[d\]. A bias that the family does not have is zero.
 pub struct Heads {
     pub w_q: Tensor,
     pub w_k: Tensor,

@@ -1,7 +1,7 @@
 //! The decoder, written once for every family, with hook points that mean the same in each.
 //!
 //! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and what its checkpoints call each
-//! weight. The equations are in [`decoder`], [`block`], [`attention`], [`mlp`], [`norm`] and [`rotary`].
+//! weight. The equations are in `decoder`, `block`, `attention`, `mlp`, `norm` and `rotary`.
 //!
 //! Shapes: b batch, n tokens, m tokens attended to, d hidden, h query heads, k key/value heads, c head size, f
 //! feed-forward, v vocabulary.

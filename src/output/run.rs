@@ -9,6 +9,7 @@ use super::directory::Directory;
 use super::load::Readable;
 use super::record::Record;
 use super::save::write_json;
+use crate::notice::notice;
 use crate::{Result, bail, error};
 
 /// The record's name, which nothing else may have.
@@ -122,11 +123,11 @@ impl Run {
             if !record.files.is_empty() || self.out.is_some() {
                 return Err(error);
             }
-            eprintln!("warning: the run is not recorded: {error}");
+            notice(format_args!("warning: the run is not recorded: {error}"));
             return Ok(());
         }
         if !record.files.is_empty() {
-            eprintln!("wrote {}: {}", directory.path().display(), record.files.join(", "));
+            notice(format_args!("wrote {}: {}", directory.path().display(), record.files.join(", ")));
         }
         Ok(())
     }

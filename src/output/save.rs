@@ -159,7 +159,7 @@ impl Table {
         Table { rows: rows.iter().map(cells).collect(), columns }
     }
 
-    /// A tensor [n] as one column, [n, m] as m columns.
+    /// A tensor `[n]` as one column, `[n, m]` as m columns.
     ///
     /// # Errors
     /// Another rank.

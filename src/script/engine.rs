@@ -5,11 +5,11 @@ use std::rc::Rc;
 use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::console::Console;
-use super::error::INTERRUPTED;
+use super::error::{INTERRUPTED, ScriptResult};
 use super::modules::Modules;
 use super::session::Session;
 use super::{context, hook, model, output, param, tensor, tokens};
-use crate::interrupt;
+use crate::{Error, interrupt};
 
 /// How deep functions may call each other.
 const CALLS: usize = 200;
@@ -50,6 +50,10 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     let stdout = console.clone();
     engine.on_debug(move |text, _, _| stdout.line(text));
 
+    // Rhai's own would hold up the run, deaf to Ctrl-C.
+    engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });
+    engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
+
     param::install(&mut engine, session.params());
     tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
@@ -58,4 +62,8 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     context::install(&mut engine);
     output::install(&mut engine, session.run(), console);
     engine
+}
+
+fn no_sleep() -> Error {
+    Error::new("a script can't sleep")
 }

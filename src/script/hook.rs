@@ -126,9 +126,17 @@ impl<'a> Script<'a> {
         Self { engine, context, sites: Vec::new(), family, rotary, failure: None }
     }
 
-    /// What to report for a pass that failed with `error`.
-    pub fn failure(self, error: Error) -> Box<EvalAltResult> {
-        self.failure.unwrap_or_else(|| error.into())
+    /// What to report for a pass that failed with `error`; a hook's own failure was reached through `call`.
+    pub fn failure(self, error: Error, call: &NativeCallContext) -> Box<EvalAltResult> {
+        match self.failure {
+            None => error.into(),
+            // The caret belongs to the place in the hook, and the way there leads through the call that ran the pass.
+            Some(inner) if inner.is_catchable() => {
+                let source = call.call_source().unwrap_or_default().to_owned();
+                EvalAltResult::ErrorInFunctionCall(call.fn_name().into(), source, inner, call.call_position()).into()
+            }
+            Some(inner) => inner,
+        }
     }
 
     fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {

@@ -1,4 +1,4 @@
-//! The Rhai host: what a script sees. The contract is the reference in `reference.md` beside this file.
+//! The Rhai host: what a script sees. Every function that a tensor has is in `reference.md` beside this file.
 
 pub mod console;
 pub mod context;

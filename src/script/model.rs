@@ -15,6 +15,7 @@ use super::tensor::Handle;
 use crate::checkpoint::{Checkpoint, Open};
 use crate::hook::{Capture, Chain, Layers, Named, Observer, Point, Site, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
+use crate::notice::notice;
 use crate::output::record;
 use crate::tensor::dtype::Kind;
 use crate::tensor::{Value, device};
@@ -115,7 +116,7 @@ impl Model {
             .map_err(|error| error.at(&key.id))?;
         let unused = decoder.unused_weights();
         if !unused.is_empty() {
-            eprintln!("warning: {} has weights that its family does not use: {}", key.id, list(unused));
+            notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));
         }
         let config = config_map(&checkpoint, &decoder);
         Ok(Self(Rc::new(Loaded { checkpoint, decoder, config })))
@@ -243,7 +244,7 @@ impl Pass<'_> {
         let mut script = Script::new(self.call.engine(), context, spec.family, spec.rotary().is_some());
         let result = Chain::new(&mut script, watch, spec.layers)
             .and_then(|mut chain| loaded.decoder.forward(&input, &pass.options, &mut chain));
-        result.map_err(|error| script.failure(error))
+        result.map_err(|error| script.failure(error, self.call))
     }
 
     /// Sets the keys that the pass owns.

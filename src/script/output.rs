@@ -82,6 +82,9 @@ pub fn json(value: &Dynamic) -> Result<Json> {
 }
 
 fn save(run: &Run, name: &str, value: &Dynamic) -> Result<()> {
+    if name.is_empty() || name.ends_with('/') {
+        bail!("save needs a name for the file, and {name:?} has none");
+    }
     let data = data(value).map_err(|e| e.at(format!("save {name:?}")))?;
     let (file, format) = data.file(name);
     run.write(&file, |to| data.write(name, format, to))?;

@@ -7,12 +7,30 @@ use precompute::script::random::Random;
 use precompute::script::tensor;
 
 /// Tables of `| name | what it gives | example | result |`.
-const TABLES: &[(&str, &str)] = &[
-    ("language.md", include_str!("../../src/script/language.md")),
-    ("elements.md", include_str!("../../src/script/tensor/elements.md")),
-    ("analysis.md", include_str!("../../src/script/tensor/analysis.md")),
-    ("spectra.md", include_str!("../../src/script/tensor/spectra.md")),
-];
+const TABLES: &[(&str, &str)] =
+    &[("language.md", include_str!("../../src/script/language.md")), ("reference.md", REFERENCE)];
+
+const REFERENCE: &str = include_str!("../../src/script/reference.md");
+
+/// Every name that the contract gives to tensors.
+const CONTRACT: &str = "tensor zeros ones full arange linspace eye rand randn seed zeros_like shape rank dtype device len numel \
+    item to_array narrow select index_select gather scatter masked_fill where nonzero reshape transpose permute unsqueeze \
+    squeeze flatten cat stack split chunk repeat repeat_interleave expand flip roll tril triu abs exp log log2 sqrt rsqrt \
+    sin cos tanh sigmoid relu gelu silu erf clamp round floor ceil sign minimum maximum sum mean var std min max argmin \
+    argmax norm prod any all cumsum logsumexp softmax log_softmax count_nonzero quantile median topk sort histogram matmul \
+    einsum dot outer cosine_similarity svd eigh qr pca lstsq layer_norm rms_norm cross_entropy kl_divergence one_hot fft \
+    ifft rfft irfft fftfreq rfftfreq fftshift real imag angle conj to cpu copy";
+
+#[test]
+fn every_name_of_the_contract_has_a_row() {
+    let names: Vec<String> = rows(REFERENCE).into_iter().map(|row| row.name).collect();
+    let has = |wanted: &str| {
+        let words = |name: &String| name.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted);
+        names.iter().any(words)
+    };
+    let missing: Vec<&str> = CONTRACT.split_whitespace().filter(|name| !has(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
 
 struct Row {
     name: String,

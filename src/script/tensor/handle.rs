@@ -1,7 +1,7 @@
 //! The tensor handle that scripts hold, and when a write may happen in place.
 //!
 //! `let b = a;` is the same tensor. A write must never show in the model or in a tensor derived earlier, and
-//! `log[layer] = x` must cost the size of x. So storage made by a script's own operation carries a [`Lease`], which every
+//! `log[layer] = x` must cost the size of x. So storage made by a script's own operation carries a lease, which every
 //! value that shares the storage holds: whoever is its only holder writes in place, anyone else copies first. A tensor
 //! that came from the model, or was handed to it, is never written in place.
 

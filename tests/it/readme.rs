@@ -1,0 +1,110 @@
+//! Every command and script in the README does what it says.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::run::precompute;
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks with this info string.
+fn blocks(info: &str) -> Vec<&'static str> {
+    let fence = format!("```{info}\n");
+    README.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
+}
+
+/// A directory that looks like the repository, to run the README's commands in.
+fn clone() -> tempfile::TempDir {
+    let clone = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(clone.path().join("scripts")).unwrap();
+    for entry in std::fs::read_dir(root.join("scripts")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "rhai") {
+            std::fs::copy(&path, clone.path().join("scripts").join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    std::fs::write(clone.path().join("experiment.rhai"), blocks("rhai")[0]).unwrap();
+    clone
+}
+
+fn run(directory: &Path, command: &str) -> Output {
+    let arguments = command.strip_prefix("cargo run -- ").or_else(|| command.strip_prefix("precompute ")).unwrap();
+    precompute(directory).args(arguments.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn every_command_runs() {
+    let clone = clone();
+    let mut ran = 0;
+    for command in blocks("sh").into_iter().flat_map(str::lines).filter(|command| *command != "cargo test") {
+        let output = run(clone.path(), command);
+        assert!(output.status.success(), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
+        ran += 1;
+    }
+    assert!(ran >= 5);
+    assert!(include_str!("../../.ci/run").lines().any(|line| line == "cargo test"), "CI runs another test command");
+}
+
+#[test]
+fn a_command_that_needs_the_network_gets_as_far_as_the_network() {
+    let clone = clone();
+    for command in blocks("sh network").into_iter().flat_map(str::lines) {
+        let error = String::from_utf8(run(clone.path(), command).stderr).unwrap();
+        assert!(error.contains("and this run is offline"), "{command}\n{error}");
+    }
+}
+
+#[test]
+fn every_script_runs_on_both_demos() {
+    for script in blocks("rhai") {
+        for model in ["demo:opt", "demo:gpt-neox"] {
+            crate::run::script(script, &["--set", &format!("model={model}")]).ok();
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_is_what_is_printed() {
+    let shown = blocks("text");
+    let clone = clone();
+    let lens = String::from_utf8(run(clone.path(), "precompute run scripts/logit_lens.rhai").stdout).unwrap();
+    // Numbers may differ in their last digit between processors.
+    let words = |text: &str| -> Vec<String> {
+        text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).map(str::to_owned).collect()
+    };
+    assert_eq!(words(shown[0]), words(&lens), "{lens}");
+
+    let wrong = "let m = model(\"demo:opt\");\nlet ids = m.encode(\"When\");\n\
+                 m.forward(ids, context([hook(\"post-mpl\", |x, ctx| x)]));\n";
+    std::fs::write(clone.path().join("experiment.rhai"), wrong).unwrap();
+    let error = String::from_utf8(run(clone.path(), "precompute run experiment.rhai").stderr).unwrap();
+    assert_eq!(shown[1].trim(), error.trim());
+}
+
+#[test]
+fn every_point_is_in_the_table() {
+    for point in precompute::hook::Point::ALL {
+        assert!(README.contains(&format!("| `{point}` | ")), "{point}");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let targets = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for target in targets.filter(|target| !target.starts_with("http")) {
+        assert!(root.join(target).exists(), "{target}");
+    }
+}
+
+/// `cargo test` builds the examples beside the binary.
+#[test]
+fn the_examples_run() {
+    let built = Path::new(env!("CARGO_BIN_EXE_precompute")).with_file_name("examples");
+    for (example, says) in [("capture", "after block 3: "), ("ablate", "layer 3 head 3: ")] {
+        let output = std::process::Command::new(built.join(example)).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && stdout.contains(says), "{example}: {stdout}");
+    }
+}

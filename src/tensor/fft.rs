@@ -2,15 +2,14 @@
 //!
 //! Worked out on the CPU; a tensor on another device travels there and back.
 
-use std::sync::Arc;
-
-use candle_core::{Tensor, WithDType};
-use rayon::prelude::*;
+use candle_core::{Device, Tensor, WithDType};
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::num_complex::Complex as Number;
 use rustfft::{Fft, FftNum, FftPlanner};
 
-use super::{Complex, Kind, Value, dims, kernel};
+use super::fold::with_slice;
+use super::lines::{self, Lines, Tile};
+use super::{Complex, Kind, Value, device, dims, kernel};
 use crate::{Result, bail, error};
 
 /// Which transform.
@@ -113,111 +112,136 @@ struct Plan {
 
 impl Plan {
     fn run<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
-        let last = value.rank() - 1;
-        let moved = value.map(|t| t.transpose(dim, last))?;
-        let lines = Lines::<T>::of(&moved)?;
-        let mut shape = moved.dims().to_vec();
-        shape[last] = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
-        let part = |elements: Vec<T>| -> Result<Tensor> {
-            Ok(kernel::place(elements, &shape, value.device())?.transpose(dim, last)?.contiguous()?)
+        let lines = Lines::along(value.dims(), dim);
+        let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
+        let shape = lines::resized(value.dims(), dim, width);
+        let place = |elements: Vec<T>| kernel::place(elements, &shape, value.device());
+        let on_cpu = |t: &Tensor| device::transfer(&t.to_dtype(T::DTYPE)?, &Device::Cpu);
+        let (re, im) = match value {
+            Value::Complex(c) => (on_cpu(&c.re)?, Some(on_cpu(&c.im)?)),
+            Value::Real(t) | Value::Bool(t) => (on_cpu(t)?, None),
         };
-        let spectrum = match self.transform {
-            Transform::Fft => self.complex(&lines, FftPlanner::new().plan_fft_forward(self.n)),
-            Transform::Ifft => self.complex(&lines, FftPlanner::new().plan_fft_inverse(self.n)),
-            Transform::Rfft => self.of_real(&lines, RealFftPlanner::new().plan_fft_forward(self.n)),
+        let out = with_slice(&re, |re: &[T]| match &im {
+            Some(im) => with_slice(im, |im: &[T]| self.transform(lines, re, Some(im))),
+            None => Ok(self.transform(lines, re, None)),
+        })??;
+        Ok(match out {
+            Parts::Real(elements) => Value::Real(place(elements)?),
+            Parts::Complex(re, im) => Value::Complex(Complex { re: place(re)?, im: place(im)? }),
+        })
+    }
+
+    fn transform<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>) -> Parts<T> {
+        let n = self.n;
+        let (spectrum, width) = match self.transform {
+            Transform::Fft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_forward(n)), n),
+            Transform::Ifft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_inverse(n)), n),
+            Transform::Rfft => (self.of_real(lines, re, &*RealFftPlanner::new().plan_fft_forward(n)), n / 2 + 1),
             Transform::Irfft => {
-                let line = self.to_real(&lines, RealFftPlanner::new().plan_fft_inverse(self.n));
-                return Ok(Value::Real(part(line)?));
+                let numbers = self.to_real(lines, re, im, &*RealFftPlanner::new().plan_fft_inverse(n));
+                return Parts::Real(lines.turned(&numbers, n, |x| x));
             }
         };
-        let re = part(spectrum.iter().map(|x| x.re).collect())?;
-        Ok(Value::Complex(Complex { re, im: part(spectrum.iter().map(|x| x.im).collect())? }))
+        Parts::Complex(lines.turned(&spectrum, width, |x| x.re), lines.turned(&spectrum, width, |x| x.im))
     }
 
     fn scale<T: Float>(&self) -> T {
         <T as WithDType>::from_f64(self.scale)
     }
 
-    fn complex<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn Fft<T>>) -> Vec<Number<T>> {
+    fn complex<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>, fft: &dyn Fft<T>) -> Vec<Number<T>> {
         let scale = self.scale::<T>();
-        let mut out = vec![Number::default(); lines.count * self.n];
-        let scratch = || vec![Number::default(); fft.get_inplace_scratch_len()];
-        out.par_chunks_mut(self.n).enumerate().for_each_init(scratch, |scratch, (i, line)| {
-            lines.copy(i, line);
-            fft.process_with_scratch(line, scratch);
-            line.iter_mut().for_each(|x| *x *= scale);
-        });
-        out
-    }
-
-    fn of_real<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn RealToComplex<T>>) -> Vec<Number<T>> {
-        let scale = self.scale::<T>();
-        let mut out = vec![Number::default(); lines.count * fft.complex_len()];
-        let buffers = || (fft.make_input_vec(), fft.make_scratch_vec());
-        out.par_chunks_mut(fft.complex_len()).enumerate().for_each_init(buffers, |(line, scratch), (i, spectrum)| {
-            fill(line, lines.real(i));
-            // It fails on buffers of a wrong length, and these are its own.
-            let _ = fft.process_with_scratch(line, spectrum, scratch);
-            spectrum.iter_mut().for_each(|x| *x *= scale);
-        });
-        out
-    }
-
-    fn to_real<T: Float>(&self, lines: &Lines<T>, fft: Arc<dyn ComplexToReal<T>>) -> Vec<T> {
-        let scale = self.scale::<T>();
-        let mut out = vec![T::default(); lines.count * self.n];
-        let buffers = || (fft.make_input_vec(), fft.make_scratch_vec());
-        out.par_chunks_mut(self.n).enumerate().for_each_init(buffers, |(spectrum, scratch), (i, line)| {
-            lines.copy(i, spectrum);
-            // The spectrum of real numbers is real at 0 and at the highest frequency of an even length.
-            spectrum[0].im = T::default();
-            if self.n.is_multiple_of(2) {
-                spectrum[self.n / 2].im = T::default();
+        lines.fill(self.n, Number::default(), |tile, buffers: &mut Buffers<T>, out| {
+            let (pairs, scratch) = buffers.open(tile, re, im, fft.get_inplace_scratch_len());
+            for (i, line) in out.chunks_mut(self.n).enumerate() {
+                pairs.copy(i, lines.size, line);
+                fft.process_with_scratch(line, scratch);
+                line.iter_mut().for_each(|x| *x *= scale);
             }
-            // It fails on buffers of a wrong length, and these are its own.
-            let _ = fft.process_with_scratch(spectrum, line, scratch);
-            line.iter_mut().for_each(|x| *x *= scale);
-        });
-        out
+        })
+    }
+
+    fn of_real<T: Float>(&self, lines: Lines, re: &[T], fft: &dyn RealToComplex<T>) -> Vec<Number<T>> {
+        let scale = self.scale::<T>();
+        lines.fill(fft.complex_len(), Number::default(), |tile, buffers: &mut Buffers<T>, out| {
+            buffers.scratch.resize(fft.get_scratch_len(), Number::default());
+            buffers.line.resize(self.n, T::default());
+            let rows = tile.read(re, &mut buffers.re).chunks(lines.size);
+            for (row, spectrum) in rows.zip(out.chunks_mut(fft.complex_len())) {
+                fill(&mut buffers.line, row);
+                // It fails on buffers of a wrong length, and these are of its own.
+                let _ = fft.process_with_scratch(&mut buffers.line, spectrum, &mut buffers.scratch);
+                spectrum.iter_mut().for_each(|x| *x *= scale);
+            }
+        })
+    }
+
+    fn to_real<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>, fft: &dyn ComplexToReal<T>) -> Vec<T> {
+        let scale = self.scale::<T>();
+        lines.fill(self.n, T::default(), |tile, buffers: &mut Buffers<T>, out| {
+            let (pairs, scratch) = buffers.open(tile, re, im, fft.get_scratch_len());
+            let mut spectrum = fft.make_input_vec();
+            for (i, line) in out.chunks_mut(self.n).enumerate() {
+                pairs.copy(i, lines.size, &mut spectrum);
+                // The spectrum of real numbers is real at 0 and at the highest frequency of an even length.
+                spectrum[0].im = T::default();
+                if self.n.is_multiple_of(2) {
+                    spectrum[self.n / 2].im = T::default();
+                }
+                // It fails on buffers of a wrong length, and these are of its own.
+                let _ = fft.process_with_scratch(&mut spectrum, line, scratch);
+                line.iter_mut().for_each(|x| *x *= scale);
+            }
+        })
     }
 }
 
-/// The lines along a tensor's last dim, in host memory.
-struct Lines<T> {
+/// A transform's elements.
+enum Parts<T> {
+    Real(Vec<T>),
+    Complex(Vec<T>, Vec<T>),
+}
+
+/// What one thread needs to transform line after line.
+#[derive(Default)]
+struct Buffers<T> {
     re: Vec<T>,
-    im: Option<Vec<T>>,
-    width: usize,
-    count: usize,
+    im: Vec<T>,
+    line: Vec<T>,
+    scratch: Vec<Number<T>>,
 }
 
-impl<T: Float> Lines<T> {
-    fn of(value: &Value) -> Result<Self> {
-        let elements = |t: &Tensor| kernel::host::<T>(&t.to_dtype(T::DTYPE)?);
-        let (re, im) = match value {
-            Value::Complex(c) => (elements(&c.re)?, Some(elements(&c.im)?)),
-            Value::Real(t) | Value::Bool(t) => (elements(t)?, None),
-        };
-        let (count, width) = match value.dims() {
-            [before @ .., width] => (before.iter().product(), *width),
-            [] => (1, 1),
-        };
-        Ok(Self { re, im, width, count })
+impl<T: Float> Buffers<T> {
+    /// The complex lines of a tile, and scratch of a given length.
+    fn open<'a>(
+        &'a mut self,
+        tile: &Tile,
+        re: &'a [T],
+        im: Option<&'a [T]>,
+        scratch: usize,
+    ) -> (Pairs<'a, T>, &'a mut [Number<T>]) {
+        self.scratch.resize(scratch, Number::default());
+        let im = im.map(|im| tile.read(im, &mut self.im));
+        (Pairs { re: tile.read(re, &mut self.re), im }, &mut self.scratch)
     }
+}
 
-    fn real(&self, i: usize) -> &[T] {
-        &self.re[i * self.width..][..self.width]
-    }
+/// Complex lines, one after the other.
+struct Pairs<'a, T> {
+    re: &'a [T],
+    im: Option<&'a [T]>,
+}
 
-    /// Line `i`, cut or padded with zeros to the length of `to`.
-    fn copy(&self, i: usize, to: &mut [Number<T>]) {
+impl<T: Float> Pairs<'_, T> {
+    /// Line `i`, `width` long, cut or padded with zeros to the length of `to`.
+    fn copy(&self, i: usize, width: usize, to: &mut [Number<T>]) {
         to.fill(Number::default());
-        for (to, &re) in to.iter_mut().zip(self.real(i)) {
+        let line = i * width..(i + 1) * width;
+        for (to, &re) in to.iter_mut().zip(&self.re[line.clone()]) {
             to.re = re;
         }
-        if let Some(im) = &self.im {
-            for (to, &im) in to.iter_mut().zip(&im[i * self.width..][..self.width]) {
-                to.im = im;
-            }
+        for (to, &im) in to.iter_mut().zip(self.im.map_or(&[][..], |im| &im[line])) {
+            to.im = im;
         }
     }
 }
@@ -232,8 +256,6 @@ fn fill<T: Float>(to: &mut [T], from: &[T]) {
 #[cfg(test)]
 mod tests {
     use std::f64::consts::TAU;
-
-    use candle_core::Device;
 
     use super::*;
     use crate::tensor::dtype;

@@ -1,12 +1,16 @@
 //! Products of tensors that sum over a dim: `matmul`, `dot`, `outer`, `cosine_similarity`.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use super::accumulator::SumOf;
 use super::arithmetic::Arithmetic;
+use super::float::Float;
+use super::fold::{Fold, with_slice};
 use super::integer::Integer;
+use super::lines::Lines;
 use super::operand::{self, Operand};
-use super::{Complex, Kind, Value, dims, dtype, kernel};
+use super::{Complex, Kind, Value, dims, dtype, kernel, on_device};
 use crate::{Result, bail, error};
 
 /// The matrix product over the last two dims, those before them broadcast. A vector counts as a row on the left and as a
@@ -195,17 +199,16 @@ pub fn outer(a: &Value, b: &Value) -> Result<Value> {
     Arithmetic::Mul.apply(&column, &row)
 }
 
-/// The cosine of the angle between the vectors along `dim`, the other dims broadcast; integers give f32.
+/// The cosine of the angle between the vectors along `dim` (without one dim 1, and of vectors their only one), the other
+/// dims broadcast; integers give f32.
 ///
 /// # Errors
 /// Shapes that do not broadcast, a dim they do not have, complex tensors.
-pub fn cosine_similarity(a: &Value, b: &Value, dim: i64) -> Result<Value> {
-    /// PyTorch's least norm: a zero vector is similar to nothing.
-    const LEAST: f64 = 1e-8;
+pub fn cosine_similarity(a: &Value, b: &Value, dim: Option<i64>) -> Result<Value> {
     let call = "cosine_similarity";
     let device = operand::common_device(a.into(), b.into(), call)?;
     let shape = dims::broadcast(a.dims(), b.dims(), call)?;
-    let dim = dims::dim(dim, &shape)?;
+    let dim = dims::dim(dim.unwrap_or(i64::from(shape.len() > 1)), &shape)?;
     let kind = operand::promote(a.into(), b.into()).to_float();
     let work = if kind == Kind::F64 { DType::F64 } else { DType::F32 };
     let side = |x: &Value| {
@@ -213,15 +216,39 @@ pub fn cosine_similarity(a: &Value, b: &Value, dim: i64) -> Result<Value> {
         Ok::<_, crate::Error>(t.broadcast_as(shape.as_slice())?)
     };
     let (a, b) = (side(a)?, side(b)?);
-    let norm = |t: &Tensor| t.sqr()?.sum(dim)?.sqrt()?.maximum(LEAST);
-    let cosine = a.mul(&b)?.sum(dim)?.div(&norm(&a)?.mul(&norm(&b)?)?)?;
+    let cosine = match work {
+        _ if !device.is_cpu() => on_device::cosine(&a, &b, dim, LEAST)?,
+        DType::F64 => cosines::<f64>(&a, &b, dim)?,
+        _ => cosines::<f32>(&a, &b, dim)?,
+    };
     dtype::cast(&Value::Real(cosine), kind)
+}
+
+/// PyTorch's least norm: a zero vector is similar to nothing.
+const LEAST: f64 = 1e-8;
+
+/// Of two CPU tensors of one shape.
+fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
+    let lines = Lines::along(a.dims(), dim);
+    let cosines = with_slice(a, |a: &[T]| {
+        with_slice(b, |b: &[T]| {
+            lines.fill(1, 0.0, |tile, (left, right): &mut (Vec<T>, Vec<T>), out: &mut [f64]| {
+                let pairs = tile.read(a, left).chunks(lines.size).zip(tile.read(b, right).chunks(lines.size));
+                for ((a, b), out) in pairs.zip(out) {
+                    let dot: f64 = a.iter().zip(b).map(|(&a, &b)| a.into() * b.into()).sum();
+                    let norm = |x: &[T]| SumOf(|x: f64| x * x).block(x).sqrt().max(LEAST);
+                    *out = dot / (norm(a) * norm(b));
+                }
+            })
+        })
+    })??;
+    let mut shape = a.dims().to_vec();
+    shape.remove(dim);
+    Ok(kernel::place(cosines, &shape, &Device::Cpu)?.to_dtype(T::DTYPE)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::tensor::{Number, make};
 
@@ -321,10 +348,21 @@ mod tests {
     fn cosines_of_a_zero_vector_are_zero() {
         let a = make::from_numbers(&[3, 4, 0, 0].map(Number::Int), &[2, 2], None, &Device::Cpu).unwrap();
         let b = make::from_numbers(&[4, 3].map(Number::Int), &[2], None, &Device::Cpu).unwrap();
-        let out = cosine_similarity(&a, &b, -1).unwrap();
+        let out = cosine_similarity(&a, &b, None).unwrap();
         assert_eq!(out.dims(), [2]);
         let cosines = numbers(&out);
         assert!((cosines[0] - 0.96).abs() < 1e-6 && cosines[1] == 0.0);
-        assert_eq!(cosine_similarity(&a, &b, 0).unwrap().dims(), [2]);
+        assert_eq!(cosine_similarity(&a, &b, Some(0)).unwrap().dims(), [2]);
+        assert_eq!(cosine_similarity(&b, &b, None).unwrap().rank(), 0);
+        let (a, b) = (iota(&[3, 40, 5], Kind::F32), iota(&[40, 1], Kind::F32));
+        for dim in 0..3 {
+            let here = cosine_similarity(&a, &b, Some(dim - 3)).unwrap();
+            let wide = b.parts()[0].broadcast_as(a.dims()).unwrap();
+            let there = on_device::cosine(a.parts()[0], &wide, dim as usize, LEAST).unwrap();
+            assert_eq!(here.dims(), there.dims());
+            for (x, y) in numbers(&here).into_iter().zip(numbers(&Value::Real(there))) {
+                assert!((x - y).abs() < 1e-6, "{dim}: {x} and {y}");
+            }
+        }
     }
 }

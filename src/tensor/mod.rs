@@ -3,6 +3,7 @@
 //!
 //! Where the contract is silent, PyTorch decides what a name means.
 
+mod accumulator;
 pub mod arithmetic;
 pub mod comparison;
 pub mod complex;
@@ -12,13 +13,16 @@ pub mod dtype;
 pub mod einsum;
 pub mod fft;
 pub mod fit;
+mod float;
 mod fold;
 pub mod frequency;
 pub mod function;
+mod half_precision;
 pub mod index;
 mod integer;
 pub mod kernel;
 pub mod linalg;
+mod lines;
 pub mod make;
 pub mod matmul;
 pub mod nn;
@@ -26,7 +30,6 @@ mod on_device;
 pub mod operand;
 pub mod pick;
 pub mod reduce;
-mod rows;
 pub mod shape;
 pub mod softmax;
 pub mod sorting;

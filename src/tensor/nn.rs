@@ -3,10 +3,12 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::fold::{Fold, LogSumExp, Moments, SumOf, with_slice};
+use super::accumulator::{LogSumExp, Moments, SumOf};
+use super::float::Float;
+use super::fold::{Fold, with_slice};
+use super::lines::along;
 use super::reduce::{floats, fold_float, rounded};
-use super::rows::{Float, along};
-use super::{Kind, Value, device, dims, kernel, on_device, operand};
+use super::{Kind, Value, device, dims, half_precision, kernel, on_device, operand};
 use crate::{Result, bail, error};
 
 /// Rows of the last dim with mean 0 and variance 1, times `weight`, plus `bias`, both of one row's size.
@@ -23,11 +25,13 @@ pub fn layer_norm(x: &Value, weight: Option<&Value>, bias: Option<&Value>, eps: 
     })
 }
 
-/// Rows of the last dim with a mean square of 1, times `weight` of one row's size.
+/// Rows of the last dim with a mean square of 1, times `weight` of one row's size; without an `eps` the epsilon of the dtype
+/// that it is worked out in, f32 or f64.
 ///
 /// # Errors
 /// Integers, bools and complex numbers; a weight of another size.
-pub fn rms_norm(x: &Value, weight: Option<&Value>, eps: f64) -> Result<Value> {
+pub fn rms_norm(x: &Value, weight: Option<&Value>, eps: Option<f64>) -> Result<Value> {
+    let eps = eps.unwrap_or(if Kind::of(x) == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() });
     normalise(x, weight, None, "rms_norm", |t, w, b| {
         Ok(match t.dtype() {
             _ if !t.device().is_cpu() => on_device::rms_norm(t, eps)?,
@@ -76,7 +80,7 @@ fn normalise(
         }
         out
     };
-    Ok(Value::Real(out.to_dtype(Kind::of(x).storage())?))
+    Ok(Value::Real(half_precision::round(&out, Kind::of(x).storage())?))
 }
 
 fn centre<T: Float>(row: &[T], out: &mut [T], weight: Option<&[f64]>, bias: Option<&[f64]>, eps: f64) {
@@ -296,7 +300,7 @@ mod tests {
             let row: Vec<f32> = (0..size).map(|i| i as f32 / 100.0).collect();
             let (x, w) = (value(&xs, &[2, size]), value(&row, &[size]));
             let (centred, scaled) =
-                (flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)), flat(rms_norm(&x, Some(&w), 1e-6)));
+                (flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)), flat(rms_norm(&x, Some(&w), Some(1e-6))));
             let tensor = x.real("test").unwrap();
             let there = kernel::host::<f32>(&on_device::layer_norm(tensor, 1e-5).unwrap()).unwrap();
             let scaled_there = kernel::host::<f32>(&on_device::rms_norm(tensor, 1e-6).unwrap()).unwrap();
@@ -318,7 +322,7 @@ mod tests {
             message(layer_norm(&x, Some(&value(&[1.], &[1])), None, 1e-5)),
             "layer_norm: a weight for the last dim of a tensor [3] has shape [3], not [1]"
         );
-        assert_eq!(message(rms_norm(&ids(&[1]), None, 1e-6)), "rms_norm needs a float tensor, not i64");
+        assert_eq!(message(rms_norm(&ids(&[1]), None, None)), "rms_norm needs a float tensor, not i64");
     }
 
     #[test]

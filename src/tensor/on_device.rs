@@ -56,6 +56,12 @@ pub fn log_softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
     near.broadcast_sub(&near.exp()?.sum_keepdim(dim)?.log()?)
 }
 
+/// The cosine of the angle between the vectors along the dim, whose norms count as at least `least`.
+pub fn cosine(a: &Tensor, b: &Tensor, dim: usize, least: f64) -> Result<Tensor> {
+    let norm = |x: &Tensor| x.sqr()?.sum(dim)?.sqrt()?.maximum(least);
+    a.mul(b)?.sum(dim)? / norm(a)?.mul(&norm(b)?)?
+}
+
 /// Last-dim rows with mean 0 and spread 1.
 pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     let last = x.rank() - 1;

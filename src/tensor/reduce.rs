@@ -2,10 +2,12 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::accumulator::{All, Any, Bounded, Largest, LogSumExp, Nonzero, Product, Smallest, Sum, SumOf};
 use super::arithmetic::empty;
-use super::fold::{self, Largest, LogSumExp, Product, Smallest, Sum, SumOf, fold};
+use super::fold::{self, BLOCK, COLUMNS, Fold, fold};
 use super::kernel::{self, by_dtype};
-use super::{Complex, Kind, Value, dims, dtype, on_device, operand};
+use super::lines::Lines;
+use super::{Complex, Kind, Value, dims, dtype, half_precision, on_device, operand};
 use crate::{Result, bail, error};
 
 /// What is reduced: the dims named (all, if none are), which stay as dims of size 1 with `keepdim`.
@@ -28,6 +30,7 @@ impl Over<'_> {
     pub(super) fn plan(&self, shape: &[usize]) -> Result<Plan> {
         let mut reduced = match self.dims {
             None | Some([]) => (0..shape.len()).collect(),
+            Some(&[0 | -1]) if shape.is_empty() => vec![],
             Some(named) => dims::distinct(named, shape)?,
         };
         reduced.sort_unstable();
@@ -48,12 +51,18 @@ impl Plan {
         Ok(())
     }
 
-    /// A CPU tensor in which the dims reduced are one, the last: [places, count].
-    pub fn rows(&self, tensor: &Tensor) -> Result<Tensor> {
+    /// A CPU tensor as lines, each of the elements that become one: copied only where other dims lie between those.
+    pub fn lines(&self, tensor: &Tensor) -> Result<(Tensor, Lines)> {
+        let shape = tensor.dims();
+        let (first, end) = (self.dims.first().copied().unwrap_or(0), self.dims.last().map_or(0, |last| last + 1));
+        let size = |shape: &[usize]| shape.iter().product::<usize>();
+        if size(&shape[first..end]) == self.count {
+            let lines = Lines { outer: size(&shape[..first]), size: self.count, inner: size(&shape[end..]) };
+            return Ok((tensor.clone(), lines));
+        }
         let kept = (0..tensor.rank()).filter(|i| !self.dims.contains(i));
         let order: Vec<usize> = kept.chain(self.dims.iter().copied()).collect();
-        let places: usize = self.shape.iter().product();
-        Ok(tensor.permute(order)?.contiguous()?.reshape((places, self.count))?)
+        Ok((tensor.permute(order)?, Lines { outer: size(&self.shape), size: self.count, inner: 1 }))
     }
 }
 
@@ -74,7 +83,7 @@ pub(super) fn floats(value: &Value, call: &str) -> Result<Tensor> {
             error!("{call} needs a float tensor, not {}", kind.name()).help("convert it first, with .to(\"f32\")")
         );
     }
-    Ok(if kind == Kind::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? })
+    half_precision::widen(tensor)
 }
 
 /// Numbers worked out in f64 as a CPU tensor of `dtype`.
@@ -162,8 +171,13 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
 /// # Errors
 /// A complex tensor.
 pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
-    value.real("count_nonzero")?;
-    sum(&dtype::cast(value, Kind::Bool)?, over)
+    let (call, plan) = ("count_nonzero", over.plan(value.dims())?);
+    value.real(call)?;
+    on_cpu(value, |value| {
+        let tensor = value.real(call)?;
+        let counts = by_dtype!(tensor, T => fold::<T, _>(tensor, &plan.dims, &Nonzero))?;
+        Ok(Value::Real(kernel::place(counts, &plan.shape, &Device::Cpu)?))
+    })
 }
 
 /// Whether an element is other than 0.
@@ -171,7 +185,7 @@ pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
 /// # Errors
 /// A complex tensor.
 pub fn any(value: &Value, over: Over) -> Result<Value> {
-    truth(value, "any", over, |mask, dims| fold::<u8, _>(mask, dims, &Largest))
+    truth(value, "any", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _>(tensor, dims, &Any)))
 }
 
 /// Whether every element is other than 0.
@@ -179,19 +193,19 @@ pub fn any(value: &Value, over: Over) -> Result<Value> {
 /// # Errors
 /// A complex tensor.
 pub fn all(value: &Value, over: Over) -> Result<Value> {
-    truth(value, "all", over, |mask, dims| fold::<u8, _>(mask, dims, &Smallest))
+    truth(value, "all", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _>(tensor, dims, &All)))
 }
 
 fn truth(
     value: &Value,
     call: &str,
     over: Over,
-    fold: impl FnOnce(&Tensor, &[usize]) -> Result<Vec<u8>>,
+    fold: impl FnOnce(&Tensor, &[usize]) -> Result<Vec<bool>>,
 ) -> Result<Value> {
     value.real(call)?;
     let plan = over.plan(value.dims())?;
-    on_cpu(&dtype::cast(value, Kind::Bool)?, |mask| {
-        let truths = fold(mask.real(call)?, &plan.dims)?.into_iter().map(|truth| truth.min(1));
+    on_cpu(value, |value| {
+        let truths = fold(value.real(call)?, &plan.dims)?.into_iter().map(u8::from);
         Ok(Value::Bool(kernel::place(truths.collect(), &plan.shape, &Device::Cpu)?))
     })
 }
@@ -256,23 +270,21 @@ fn arg_extreme(value: &Value, over: Over, call: &str) -> Result<Value> {
     let plan = over.plan(value.dims())?;
     plan.needs_elements(call, value.dims())?;
     on_cpu(value, |value| {
-        let tensor = value.real(call)?;
-        let (first, last) = (plan.dims.first().copied().unwrap_or(0), plan.dims.last().map_or(0, |last| last + 1));
-        let sizes = |dims: &[usize]| dims.iter().product::<usize>();
-        let layout = (sizes(&value.dims()[..first]), plan.count, sizes(&value.dims()[last..]));
-        let places = by_dtype!(tensor, T => match call {
-            "argmax" => fold::with_slice(tensor, |xs: &[T]| first_where(xs, layout, |x, best| x > best)),
-            _ => fold::with_slice(tensor, |xs: &[T]| first_where(xs, layout, |x, best| x < best)),
-        })?;
+        let (tensor, lines) = plan.lines(value.real(call)?)?;
+        let places = by_dtype!(tensor, T => fold::with_slice(&tensor, |xs: &[T]| match call {
+            "argmax" => first_places(xs, lines, &Largest, |x, best| x > best),
+            _ => first_places(xs, lines, &Smallest, |x, best| x < best),
+        }))?;
         Ok(Value::Real(kernel::place(places, &plan.shape, &Device::Cpu)?))
     })
 }
 
-/// In [outer, count, inner], the first place along `count` whose element no other is `better` than.
+/// The first place along each line whose element no other is `better` than; `extreme` finds such an element.
 #[allow(clippy::eq_op)]
-fn first_where<T: Copy + PartialOrd + Send + Sync>(
+fn first_places<T: Bounded>(
     xs: &[T],
-    (outer, count, inner): (usize, usize, usize),
+    Lines { outer, size, inner }: Lines,
+    extreme: &impl Fold<T, Acc = T>,
     better: impl Fn(T, T) -> bool + Sync,
 ) -> Vec<i64> {
     use rayon::prelude::*;
@@ -281,16 +293,31 @@ fn first_where<T: Copy + PartialOrd + Send + Sync>(
     if places.is_empty() {
         return places;
     }
-    let least = ((1 << 15) / (count * inner)).max(1);
-    places.par_chunks_mut(inner).zip(xs.par_chunks(count * inner)).with_min_len(least).for_each(|(places, xs)| {
-        let mut best = xs[..inner].to_vec();
-        for (place, row) in (1i64..).zip(xs[inner..].chunks(inner)) {
-            for ((at, best), &x) in places.iter_mut().zip(&mut best).zip(row) {
-                if better(x, *best) || (x != x && *best == *best) {
-                    (*at, *best) = (place, x);
+    let replaces = |x: T, best: T| better(x, best) || (x != x && best == best);
+    let least = ((1 << 15) / (size * inner)).max(1);
+    places.par_chunks_mut(inner).zip(xs.par_chunks(size * inner)).with_min_len(least).for_each(|(places, xs)| {
+        if inner == 1 {
+            let mut best = xs[0];
+            for (block, first) in xs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+                let most = extreme.block(block);
+                if replaces(most, best) {
+                    let place = block.iter().position(|&x| x == most || (x != x && most != most)).unwrap_or(0);
+                    (places[0], best) = ((first + place) as i64, most);
                 }
             }
+            return;
         }
+        places.par_chunks_mut(COLUMNS).enumerate().for_each(|(column, places)| {
+            let columns = column * COLUMNS..column * COLUMNS + places.len();
+            let mut best = xs[columns.clone()].to_vec();
+            for (place, row) in (1i64..).zip(xs[inner..].chunks(inner)) {
+                for ((at, best), &x) in places.iter_mut().zip(&mut best).zip(&row[columns.clone()]) {
+                    if replaces(x, *best) {
+                        (*at, *best) = (place, x);
+                    }
+                }
+            }
+        });
     });
     places
 }

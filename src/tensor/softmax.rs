@@ -2,10 +2,12 @@
 
 use candle_core::{DType, Tensor};
 
-use super::fold::{Fold, Largest};
+use super::accumulator::Largest;
+use super::float::Float;
+use super::fold::Fold;
+use super::lines::{self, along};
 use super::reduce::{floats, on_cpu};
-use super::rows::{Float, along};
-use super::{Kind, Value, dims, on_device};
+use super::{Kind, Value, half_precision, on_device};
 use crate::Result;
 
 /// e^x / Σ e^x along `dim`.
@@ -32,16 +34,19 @@ fn normalise(
     double: impl Fn(&[f64], &mut [f64]) + Sync,
     there: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>,
 ) -> Result<Value> {
-    let (tensor, dim) = (floats(value, call)?, dims::dim(dim, value.dims())?);
+    let (tensor, dim) = (floats(value, call)?, lines::dim(dim, value.dims())?);
     if value.numel() == 0 {
         return Ok(value.clone());
     }
     let out = match tensor.dtype() {
-        _ if !tensor.device().is_cpu() => there(&tensor, dim)?,
+        _ if !tensor.device().is_cpu() => {
+            let lines = if tensor.rank() == 0 { tensor.reshape(1)? } else { tensor };
+            there(&lines, dim)?.reshape(value.dims())?
+        }
         DType::F64 => along(&tensor, dim, double)?,
         _ => along(&tensor, dim, single)?,
     };
-    Ok(Value::Real(out.to_dtype(Kind::of(value).storage())?))
+    Ok(Value::Real(half_precision::round(&out, Kind::of(value).storage())?))
 }
 
 fn softmax_row<T: Float>(row: &[T], out: &mut [T]) {
@@ -69,7 +74,7 @@ fn log_softmax_row<T: Float>(row: &[T], out: &mut [T]) {
 /// A complex tensor.
 pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
     value.real("cumsum")?;
-    let dim = dims::dim(dim, value.dims())?;
+    let dim = lines::dim(dim, value.dims())?;
     on_cpu(value, |value| {
         let kind = Kind::of(value);
         if kind.is_exact() {
@@ -83,7 +88,7 @@ pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
             Kind::F64 => along(&tensor, dim, running_floats::<f64>)?,
             _ => along(&tensor, dim, running_floats::<f32>)?,
         };
-        Ok(Value::Real(sums.to_dtype(kind.storage())?))
+        Ok(Value::Real(half_precision::round(&sums, kind.storage())?))
     })
 }
 
@@ -141,6 +146,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_single_number_is_a_line_of_one() {
+        let three = Value::Real(Tensor::new(3f32, &Device::Cpu).unwrap());
+        for (out, expected) in [
+            (softmax(&three, 0), 1.0),
+            (softmax(&three, -1), 1.0),
+            (log_softmax(&three, 0), 0.0),
+            (cumsum(&three, -1), 3.0),
+        ] {
+            let out = out.unwrap();
+            assert_eq!((out.rank(), kernel::host::<f32>(out.real("test").unwrap()).unwrap()), (0, vec![expected]));
+        }
+        assert_eq!(
+            softmax(&three, 1).unwrap_err().message(),
+            "dim 1 is out of range: the tensor has no dims, it is a single number"
+        );
     }
 
     #[test]

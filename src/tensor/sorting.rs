@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use candle_core::WithDType;
+use candle_core::{Device, WithDType};
 
 use super::kernel::by_dtype;
+use super::lines::{self, Lines};
 use super::reduce::on_cpu;
-use super::rows::{map_rows, unrow, with_last};
-use super::{Value, dims, operand};
+use super::{Value, kernel, operand};
 use crate::{Result, bail};
 
 /// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the largest; equal elements
@@ -17,8 +17,8 @@ use crate::{Result, bail};
 /// A complex tensor.
 pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)> {
     value.real("sort")?;
-    let dim = dims::dim(dim, value.dims())?;
-    ordered(value, dim, value.dims()[dim], descending)
+    let dim = lines::dim(dim, value.dims())?;
+    ordered(value, dim, Lines::along(value.dims(), dim).size, descending)
 }
 
 /// The `k` largest elements along `dim` from the largest down, or the smallest from the smallest up, and which places
@@ -28,8 +28,8 @@ pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)>
 /// More than the dim has, or a complex tensor.
 pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Value)> {
     value.real("topk")?;
-    let dim = dims::dim(dim, value.dims())?;
-    let size = value.dims()[dim];
+    let dim = lines::dim(dim, value.dims())?;
+    let size = Lines::along(value.dims(), dim).size;
     match usize::try_from(k) {
         Ok(k) if k <= size => ordered(value, dim, k, largest),
         _ => bail!("topk: k must be from 0 to {size}, the size of dim {dim} of a tensor {:?}, not {k}", value.dims()),
@@ -38,16 +38,15 @@ pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Va
 
 /// The first `k` along `dim`.
 fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Value, Value)> {
+    let (lines, shape) = (Lines::along(value.dims(), dim), lines::resized(value.dims(), dim, k));
     let mut places = None;
     let values = on_cpu(value, |value| {
         let tensor = value.real("sort")?;
         let (sorted, from) = by_dtype!(tensor, T => {
             let blank = (<T as WithDType>::from_f64(0.0), 0i64);
-            let pairs = with_last(tensor, dim, |rows| {
-                map_rows(rows, k, blank, |row: &[T], out| first(row, out, descending))
-            })?;
-            let (sorted, from): (Vec<T>, Vec<i64>) = pairs.into_iter().unzip();
-            Ok((unrow(sorted, value.dims(), dim, k)?, unrow(from, value.dims(), dim, k)?))
+            let pairs = lines.map(tensor, k, blank, |line: &[T], out| first(line, out, descending))?;
+            let sorted = kernel::place(lines.turned(&pairs, k, |(x, _)| x), &shape, &Device::Cpu)?;
+            Ok((sorted, kernel::place(lines.turned(&pairs, k, |(_, from)| from), &shape, &Device::Cpu)?))
         })?;
         places = Some(Value::Real(from));
         value.map(|_| Ok(sorted.clone()))
@@ -56,12 +55,12 @@ fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Val
     Ok((values, operand::transfer(&places, value.device())?))
 }
 
-fn first<T: WithDType>(row: &[T], out: &mut [(T, i64)], descending: bool) {
+fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
     let compare = |a: &(T, i64), b: &(T, i64)| {
         let ascending = order(a.0, b.0);
         (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
     };
-    let mut pairs: Vec<(T, i64)> = row.iter().copied().zip(0..).collect();
+    let mut pairs: Vec<(T, i64)> = line.iter().copied().zip(0..).collect();
     if out.len() < pairs.len() {
         pairs.select_nth_unstable_by(out.len(), compare);
         pairs.truncate(out.len());
@@ -77,10 +76,10 @@ fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Tensor;
 
     use super::*;
-    use crate::tensor::{Kind, kernel};
+    use crate::tensor::Kind;
 
     fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
         (kernel::host(values.real("test").unwrap()).unwrap(), kernel::host(places.real("test").unwrap()).unwrap())
@@ -118,6 +117,18 @@ mod tests {
             }
         }
         assert_eq!(topk(&x, 0, 1, true).unwrap().0.dims(), [4, 0, 3]);
+    }
+
+    #[test]
+    fn a_single_number_is_a_line_of_one() {
+        let three = Value::Real(Tensor::new(3f32, &Device::Cpu).unwrap());
+        for pair in [sort(&three, -1, true), topk(&three, 1, 0, true)] {
+            let (values, places) = pair.unwrap();
+            assert_eq!((values.rank(), places.rank()), (0, 0));
+            assert_eq!(lists((values, places)), (vec![3.0], vec![0]));
+        }
+        assert_eq!(topk(&three, 0, 0, true).unwrap().0.dims(), [0]);
+        assert!(topk(&three, 2, 0, true).is_err());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How numbers are spread: `var`, `std`, `quantile`, `median`, `histogram`.
 
 use candle_core::{DType, Device, Tensor, WithDType};
+use rayon::prelude::*;
 
-use super::fold::Moments;
+use super::accumulator::Moments;
 use super::kernel::{self, by_dtype};
+use super::lines::Lines;
 use super::reduce::{Over, Plan, floats, fold_float, on_cpu, reduce_float, rounded};
-use super::rows::map_rows;
 use super::{Kind, Value, dims, make, on_device};
 use crate::{Result, bail, error};
 
@@ -54,18 +55,26 @@ pub fn quantile(value: &Value, qs: &[f64], stacked: bool, over: Over) -> Result<
     let plan = over.plan(value.dims())?;
     plan.needs_elements("quantile", value.dims())?;
     on_cpu(value, |value| {
-        let rows = plan.rows(&floats(value, "quantile")?.to_dtype(DType::F64)?)?;
-        let places = rows.dim(0)?;
-        let found = map_rows(&rows, qs.len(), f64::NAN, |row: &[f64], out: &mut [f64]| {
-            let mut row = row.to_vec();
-            if !row.iter().any(|x| x.is_nan()) {
-                out.iter_mut().zip(qs).for_each(|(out, &q)| *out = between(&mut row, q));
-            }
-        })?;
+        let (tensor, lines) = plan.lines(&floats(value, "quantile")?)?;
+        let found = match tensor.dtype() {
+            DType::F64 => shares::<f64>(&tensor, lines, qs)?,
+            _ => shares::<f32>(&tensor, lines, qs)?,
+        };
+        let places = lines.outer * lines.inner;
         let by_q = (0..qs.len()).flat_map(|i| (0..places).map(move |place| (i, place)));
         let found = by_q.map(|(i, place)| found[place * qs.len() + i]).collect();
         let leading = if stacked { vec![qs.len()] } else { vec![] };
         rounded(found, &[leading, plan.shape.clone()].concat(), Kind::of(value).storage())
+    })
+}
+
+/// For each line what each share of its elements does not exceed.
+fn shares<T: WithDType + Into<f64>>(tensor: &Tensor, lines: Lines, qs: &[f64]) -> Result<Vec<f64>> {
+    lines.map(tensor, qs.len(), f64::NAN, |line: &[T], out: &mut [f64]| {
+        let mut line: Vec<f64> = line.iter().map(|&x| x.into()).collect();
+        if !line.iter().any(|x| x.is_nan()) {
+            out.iter_mut().zip(qs).for_each(|(out, &q)| *out = between(&mut line, q));
+        }
     })
 }
 
@@ -93,9 +102,10 @@ pub fn median(value: &Value, over: Over) -> Result<Value> {
     }
     plan.needs_elements("median", value.dims())?;
     on_cpu(value, |value| {
-        let rows = plan.rows(value.real("median")?)?;
-        let out = by_dtype!(rows, T => {
-            let found = map_rows(&rows, 1, <T as WithDType>::from_f64(0.0), |row: &[T], out: &mut [T]| out[0] = middle(row))?;
+        let (tensor, lines) = plan.lines(value.real("median")?)?;
+        let out = by_dtype!(tensor, T => {
+            let zero = <T as WithDType>::from_f64(0.0);
+            let found = lines.map(&tensor, 1, zero, |line: &[T], out: &mut [T]| out[0] = middle(line))?;
             kernel::place(found, &plan.shape, &Device::Cpu)
         })?;
         value.map(|_| Ok(out.clone()))
@@ -125,14 +135,11 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
     };
     dims::check_size(&[bins])?;
     let elements = kernel::host::<f64>(&tensor.to_dtype(DType::F64)?)?;
-    let numbers = || elements.iter().copied().filter(|x| !x.is_nan());
+    let end = |first: f64, nearer: fn(f64, f64) -> f64| elements.par_iter().copied().reduce(|| first, nearer);
     let (mut lo, mut hi) = if elements.is_empty() {
         (min.unwrap_or(0.0), max.unwrap_or(1.0))
     } else {
-        (
-            min.unwrap_or_else(|| numbers().fold(f64::INFINITY, f64::min)),
-            max.unwrap_or_else(|| numbers().fold(f64::NEG_INFINITY, f64::max)),
-        )
+        (min.unwrap_or_else(|| end(f64::INFINITY, f64::min)), max.unwrap_or_else(|| end(f64::NEG_INFINITY, f64::max)))
     };
     if !(lo.is_finite() && hi.is_finite()) {
         return Err(error!("histogram cannot divide {lo} to {hi} into bins").help("give finite ends, with #{min, max}"));
@@ -145,14 +152,23 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
     }
     let edges = make::linspace(lo, hi, bins + 1, Kind::of(value).to_float(), value.device())?;
     let ends = kernel::host::<f64>(&edges.real("histogram")?.to_dtype(DType::F64)?)?;
-    let mut counts = vec![0i64; bins];
-    for x in numbers().filter(|x| (ends[0]..=ends[bins]).contains(x)) {
-        // The division may round to a neighbour: the ends decide.
-        let near = (((x - lo) / (hi - lo) * bins as f64) as usize).min(bins - 1);
-        let near = near - usize::from(x < ends[near]);
-        let near = near + usize::from(near + 1 < bins && x >= ends[near + 1]);
-        counts[near] += 1;
-    }
+    let count = |elements: &[f64]| {
+        let mut counts = vec![0i64; bins];
+        for x in elements.iter().filter(|x| (ends[0]..=ends[bins]).contains(x)) {
+            // The division may round to a neighbour: the ends decide.
+            let near = (((x - lo) / (hi - lo) * bins as f64) as usize).min(bins - 1);
+            let near = near - usize::from(*x < ends[near]);
+            let near = near + usize::from(near + 1 < bins && *x >= ends[near + 1]);
+            counts[near] += 1;
+        }
+        counts
+    };
+    let piece = elements.len().div_ceil(rayon::current_num_threads()).max(1);
+    let add = |mut sums: Vec<i64>, counts: Vec<i64>| {
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        sums
+    };
+    let counts = elements.par_chunks(piece).map(count).reduce(|| vec![0; bins], add);
     Ok((Value::Real(kernel::place(counts, &[bins], value.device())?), edges))
 }
 

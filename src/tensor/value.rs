@@ -59,6 +59,13 @@ impl Value {
 
     /// The same kind of value with `f` applied to each of its tensors: for operations that only move elements.
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> candle_core::Result<Tensor>) -> Result<Value> {
+        // candle reads an empty view at its offset, which may lie beyond the end of the storage.
+        let mut f = |t: &Tensor| match f(t)? {
+            t if t.elem_count() == 0 && t.layout().start_offset() > 0 => {
+                Tensor::zeros(t.shape(), t.dtype(), t.device())
+            }
+            t => Ok(t),
+        };
         Ok(match self {
             Value::Real(t) => Value::Real(f(t)?),
             Value::Bool(t) => Value::Bool(f(t)?),
@@ -95,5 +102,18 @@ impl Value {
 impl From<Tensor> for Value {
     fn from(tensor: Tensor) -> Self {
         Value::Real(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_view_can_be_read() {
+        let x = Value::Real(Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap());
+        let view = x.map(|t| t.narrow(1, 2, 1)).unwrap();
+        assert_eq!(view.dims(), [0, 1]);
+        assert!(view.parts()[0].flatten_all().unwrap().to_vec1::<f32>().unwrap().is_empty());
     }
 }

@@ -32,7 +32,7 @@ fn install_products(engine: &mut Engine) {
     }
     define::<Handle, Handle>(engine, "cosine_similarity", 2..=3, &["dim"], |call| {
         let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
-        let dim = call.int_or_absent(2, "dim")?.unwrap_or(-1);
+        let dim = call.int_or_absent(2, "dim")?;
         let value = matmul::cosine_similarity(&a.value(), &b.value(), dim)?;
         Ok(Handle::derived(value, &[&a, &b]))
     });

@@ -16,7 +16,7 @@ pub fn install(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "rms_norm", 1..=2, &["weight", "eps"], |call| {
         let weight = optional(call, 1, "weight")?;
-        let eps = call.options().float("eps")?.unwrap_or(1e-6);
+        let eps = call.options().float("eps")?;
         derive(&call.tensor(0, "a tensor")?, |x| nn::rms_norm(x, weight.as_ref(), eps))
     });
     define::<Handle, Handle>(engine, "cross_entropy", 2..=2, &["reduction"], |call| {

@@ -152,6 +152,12 @@ fn arg_extremes_are_the_first_of_several() {
             }
         }
     }
+    let mut long = vec![1f32; 2000];
+    (long[700], long[1500], long[1600]) = (f32::INFINITY, f32::NAN, f32::NAN);
+    for (count, first) in [(700, 0.0), (1400, 700.0), (2000, 1500.0)] {
+        let x = Value::Real(Tensor::new(&long[..count], &Device::Cpu).unwrap());
+        assert_eq!(numbers(&argmax(&x, Over::default()).unwrap()), [first]);
+    }
     let x = Value::Real(Tensor::new(&[[1f32, f32::NAN], [7., f32::NAN]], &Device::Cpu).unwrap());
     assert_eq!(numbers(&argmax(&x, Over::default()).unwrap()), [1.0]);
     assert_eq!(numbers(&argmin(&x, Over { dims: Some(&[0]), keepdim: true }).unwrap()), [0.0, 0.0]);
@@ -183,6 +189,50 @@ fn candles_kernels_agree_with_the_folds() {
             assert!(a.iter().zip(&b).all(|(&a, &b)| close(a, b)), "{name}: {a:?} and {b:?}");
         }
     }
+}
+
+#[test]
+fn what_is_not_zero_is_found_and_counted() {
+    for shape in SHAPES {
+        // Few elements are other than 0, and one of those is NaN.
+        let elements = random(shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let sparse = elements.iter().enumerate().map(|(i, &x)| if i == 1 { f32::NAN } else { x.trunc() });
+        let x = kernel::place(sparse.collect(), shape, &Device::Cpu).unwrap();
+        for dims in subsets(shape.len()) {
+            let over = Over { dims: Some(&dims), keepdim: false };
+            let resolved: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
+            let counts: Vec<usize> =
+                cells(&x, &resolved).iter().map(|cell| cell.iter().filter(|&&x| x != 0.0).count()).collect();
+            let sizes = x.elem_count() / counts.len();
+            for kind in [Kind::F32, Kind::BF16, Kind::Bool] {
+                let value = dtype::cast(&x.clone().into(), kind).unwrap();
+                let of = |reduce: fn(&Value, Over) -> Result<Value>| numbers(&reduce(&value, over).unwrap());
+                let (found, every, counted) = (of(any), of(all), of(count_nonzero));
+                for (i, &count) in counts.iter().enumerate() {
+                    let truth = |truth: bool| f64::from(u8::from(truth));
+                    assert_eq!(
+                        (found[i], every[i], counted[i]),
+                        (truth(count > 0), truth(count == sizes), count as f64),
+                        "{shape:?} {dims:?} {kind:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_single_number_is_reduced_over_dim_0() {
+    let three = Value::Real(Tensor::new(3f32, &Device::Cpu).unwrap());
+    for dim in [0, -1] {
+        let over = [dim];
+        let over = Over { dims: Some(&over), keepdim: true };
+        for (reduce, expected) in [(sum as fn(&Value, Over) -> Result<Value>, 3.0), (argmax, 0.0), (median, 3.0)] {
+            let out = reduce(&three, over).unwrap();
+            assert_eq!((out.rank(), numbers(&out)), (0, vec![expected]));
+        }
+    }
+    assert!(message(sum(&three, Over { dims: Some(&[1]), keepdim: false })).starts_with("dim 1 is out of range"));
 }
 
 fn message(result: Result<Value>) -> String {

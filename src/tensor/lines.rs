@@ -1,0 +1,201 @@
+//! The lines of a tensor along one of its dims, on the CPU, in parallel, read where they lie: which dim it is makes
+//! little difference, and no copy brings it to the end.
+
+use candle_core::{Device, Tensor, WithDType};
+use rayon::prelude::*;
+
+use super::fold::with_slice;
+use super::{dims, kernel};
+use crate::Result;
+
+/// Lines that are read together: neighbouring elements of 16 lines fill whole cache lines.
+const TILE: usize = 16;
+/// Fewer elements than this are not worth a second thread.
+const PIECE: usize = 1 << 14;
+
+/// A tensor in row-major order as `[outer, size, inner]`; its `outer * inner` lines run along `size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lines {
+    pub outer: usize,
+    pub size: usize,
+    pub inner: usize,
+}
+
+/// Neighbouring lines, at most [`TILE`].
+pub struct Tile {
+    lines: Lines,
+    start: usize,
+    count: usize,
+}
+
+impl Tile {
+    /// Its lines one after the other, of the elements of a tensor laid out so; `buffer` is for those that are not.
+    pub fn read<'a, T: Copy>(&self, elements: &'a [T], buffer: &'a mut Vec<T>) -> &'a [T] {
+        let Lines { size, inner, .. } = self.lines;
+        let from = &elements[self.start..];
+        if inner == 1 {
+            return &from[..self.count * size];
+        }
+        buffer.resize(self.count * size, from[0]);
+        turn(from, inner, buffer, size, |x| x);
+        buffer
+    }
+}
+
+/// The dim that `dim` names, for what runs along it: a single number is a line of one element.
+///
+/// # Errors
+/// A dim that the shape does not have.
+pub fn dim(dim: i64, dims: &[usize]) -> Result<usize> {
+    if dims.is_empty() && (-1..=0).contains(&dim) { Ok(0) } else { dims::dim(dim, dims) }
+}
+
+/// `shape` with `dim` (as [`dim`] gives it) of another size.
+pub fn resized(shape: &[usize], dim: usize, size: usize) -> Vec<usize> {
+    match shape.get(dim) {
+        None if size == 1 => vec![],
+        None => vec![size],
+        Some(_) => [&shape[..dim], &[size], &shape[dim + 1..]].concat(),
+    }
+}
+
+impl Lines {
+    /// Those along `dim`, as [`dim`] gives it.
+    pub fn along(shape: &[usize], dim: usize) -> Self {
+        let (before, rest) = shape.split_at(dim);
+        let (size, after) = rest.split_first().map_or((1, rest), |(&size, after)| (size, after));
+        Self { outer: before.iter().product(), size, inner: after.iter().product() }
+    }
+
+    /// For each line `width` results, one line after the other, which `f` writes over `blank` a tile at a time; its
+    /// buffer serves many tiles.
+    pub fn fill<B: Default, U: Copy + Send>(
+        &self,
+        width: usize,
+        blank: U,
+        f: impl Fn(&Tile, &mut B, &mut [U]) + Sync,
+    ) -> Vec<U> {
+        let mut out = vec![blank; self.outer * self.inner * width];
+        if out.is_empty() || self.size == 0 {
+            return out;
+        }
+        let (lanes, step) = if self.inner == 1 { (self.outer, self.size) } else { (self.inner, 1) };
+        let least = |lines: usize| (PIECE / (lines * self.size)).max(1);
+        out.par_chunks_mut(lanes * width).enumerate().with_min_len(least(lanes)).for_each(|(slab, out)| {
+            let tiles = out.par_chunks_mut(TILE * width).enumerate().with_min_len(least(TILE));
+            tiles.for_each_init(B::default, |buffer, (i, out)| {
+                let start = slab * lanes * self.size + i * TILE * step;
+                f(&Tile { lines: *self, start, count: out.len() / width }, buffer, out);
+            });
+        });
+        out
+    }
+
+    /// For each line of a CPU tensor `width` results, one line after the other, which `f` writes over `blank`.
+    ///
+    /// # Errors
+    /// A tensor that is not on the CPU or not of `T`.
+    pub fn map<T: WithDType, U: Copy + Send>(
+        &self,
+        tensor: &Tensor,
+        width: usize,
+        blank: U,
+        f: impl Fn(&[T], &mut [U]) + Sync,
+    ) -> Result<Vec<U>> {
+        with_slice(tensor, |elements: &[T]| {
+            self.fill(width, blank, |tile, buffer: &mut Vec<T>, out| {
+                let lines = tile.read(elements, buffer).chunks(self.size);
+                lines.zip(out.chunks_mut(width)).for_each(|(line, out)| f(line, out));
+            })
+        })
+    }
+
+    /// `part` of results that came one line after the other, `width` for each, in the tensor's order:
+    /// `[outer, width, inner]`.
+    pub fn turned<U: Copy + Sync, V: WithDType>(
+        &self,
+        results: &[U],
+        width: usize,
+        part: impl Fn(U) -> V + Sync,
+    ) -> Vec<V> {
+        if self.inner == 1 {
+            return results.par_iter().with_min_len(PIECE).map(|&x| part(x)).collect();
+        }
+        let mut out = vec![V::zero(); results.len()];
+        if out.is_empty() {
+            return out;
+        }
+        let (slab, least) = (width * self.inner, |rows: usize| (PIECE / (rows * self.inner)).max(1));
+        out.par_chunks_mut(slab).zip(results.par_chunks(slab)).with_min_len(least(width)).for_each(|(out, results)| {
+            let rows = out.par_chunks_mut(TILE * self.inner).enumerate().with_min_len(least(TILE));
+            rows.for_each(|(i, out)| turn(&results[i * TILE..], width, out, self.inner, &part));
+        });
+        out
+    }
+}
+
+/// `part` of columns as rows: of `from`, in rows `stride` apart, to `to`, in rows of `height`.
+fn turn<T: Copy, U>(from: &[T], stride: usize, to: &mut [U], height: usize, part: impl Fn(T) -> U) {
+    for first in (0..height).step_by(TILE) {
+        let last = (first + TILE).min(height);
+        for (column, row) in to.chunks_mut(height).enumerate() {
+            for (i, out) in (first..last).zip(&mut row[first..last]) {
+                *out = part(from[i * stride + column]);
+            }
+        }
+    }
+}
+
+/// `f` of each line along `dim` (as [`dim`] gives it) of a CPU tensor, in its shape.
+///
+/// # Errors
+/// A tensor that is not on the CPU or not of `T`.
+pub fn along<T: WithDType, U: WithDType>(
+    tensor: &Tensor,
+    dim: usize,
+    f: impl Fn(&[T], &mut [U]) + Sync,
+) -> Result<Tensor> {
+    let lines = Lines::along(tensor.dims(), dim);
+    let results = lines.map(tensor, lines.size, U::zero(), f)?;
+    let elements = if lines.inner == 1 { results } else { lines.turned(&results, lines.size, |x| x) };
+    kernel::place(elements, tensor.dims(), &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_each_line_and_puts_its_results_back() {
+        for shape in
+            [vec![3, 1], vec![2, 40, 50], vec![40, 33], vec![5, 2, 17, 3], vec![7000, 3], vec![2, 0, 3], vec![]]
+        {
+            let count = shape.iter().product::<usize>();
+            let xs: Vec<i64> = (0..count as i64).collect();
+            let x = kernel::place(xs.clone(), &shape, &Device::Cpu).unwrap();
+            for dim in 0..shape.len().max(1) {
+                let lines = Lines::along(&shape, dim);
+                let reversed = along(&x, dim, |line: &[i64], out: &mut [i64]| {
+                    out.iter_mut().zip(line.iter().rev()).for_each(|(out, &x)| *out = x);
+                });
+                let expected: Vec<i64> = (0..count)
+                    .map(|i| {
+                        let place = i / lines.inner % lines.size;
+                        xs[i - place * lines.inner + (lines.size - 1 - place) * lines.inner]
+                    })
+                    .collect();
+                assert_eq!(kernel::host::<i64>(&reversed.unwrap()).unwrap(), expected, "{shape:?} {dim}");
+                let ends = lines.map(&x, 2, 0, |line: &[i64], out| (out[0], out[1]) = (line[0], line[lines.size - 1]));
+                let turned = lines.turned(&ends.unwrap(), 2, |x| x);
+                let ends = kernel::place(turned, &[lines.outer, 2, lines.inner], &Device::Cpu).unwrap();
+                if count > 0 {
+                    let three = x.reshape((lines.outer, lines.size, lines.inner)).unwrap();
+                    let of = |t: Tensor| kernel::host::<i64>(&t).unwrap();
+                    for (at, place) in [(0, 0), (1, lines.size - 1)] {
+                        assert_eq!(of(ends.narrow(1, at, 1).unwrap()), of(three.narrow(1, place, 1).unwrap()));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl Points {
 
 fn spec(id: &str, offline: bool) -> Result<Spec> {
     let config = checkpoint::config(id, &Open { offline, ..Open::default() })?;
-    Family::of(&config).and_then(|family| family.read(&config)).map_err(|error| error.at(id))
+    Family::of(&config).and_then(|family| family.read(&config)).map(|(spec, _)| spec).map_err(|error| error.at(id))
 }
 
 /// `b n d`, or `b n 768` where the model settles it.

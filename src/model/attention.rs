@@ -2,10 +2,12 @@
 
 use candle_core::{D, DType, Tensor};
 
+use super::kv_cache::Past;
 use super::linear::Linear;
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
 use super::rotary::Rotary;
+use super::spec::QkNorm;
 use crate::hook::Point;
 use crate::{Result, bail};
 
@@ -15,18 +17,22 @@ pub struct Attention {
     pub k: Linear,
     pub v: Linear,
     pub out: Linear,
-    /// Norms of queries and keys, per head.
-    pub qk_norms: Option<[Norm; 2]>,
+    /// Norms of queries and keys.
+    pub qk_norms: Option<(QkNorm, [Norm; 2])>,
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    pub score_scale: f64,
+    pub score_cap: Option<f64>,
 }
 
 /// What every block's attention shares in one pass.
 pub struct Frame {
-    /// [b or 1, 1, n, n], u8.
+    /// [b or 1, 1, n, m], u8.
     pub allowed: Tensor,
     pub rotary: Option<Rotary>,
+    /// What joins the scores, [b, h, 1, m] (ALiBi).
+    pub bias: Option<Tensor>,
 }
 
 /// One layer's projections head by head, input first: `w_q` \[h, d, c\], `w_k` and `w_v` \[k, d, c\], `w_o` \[h, c, d\],
@@ -43,31 +49,31 @@ pub struct Heads {
 }
 
 impl Attention {
-    /// What attention adds to the stream, [b, n, d], of what it reads.
-    pub fn forward(&self, x: &Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
+    /// [b, n, d] to [b, n, d].
+    pub fn forward(&self, x: &Tensor, frame: &Frame, mut past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (q, k, v) = self.project(x, frame)?;
         let q = tap.at(Point::QueryStates, q)?;
+        let (k, v) = past.append(k, v)?;
         let k = tap.at(Point::KeyStates, k)?;
         let v = tap.at(Point::ValueStates, v)?;
 
-        let (k, v) = (self.repeat(k)?, self.repeat(v)?);
-        let scale = (self.head_dim as f64).powf(-0.5);
-        let scores = (q.matmul(&k.t()?)? * scale)?;
-        let scores = tap.at(Point::PreMaskAttnWeights, scores)?;
+        let scores = tap.at(Point::PreMaskAttnWeights, self.scores(&q, &k, frame)?)?;
         let scores = masked(&scores, &frame.allowed)?;
         let scores = tap.at(Point::PostMaskAttnWeights, scores)?;
         let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
-        let z = tap.at(Point::AttnWeightedValues, pattern.matmul(&v)?)?;
+        let z = tap.at(Point::AttnWeightedValues, self.by_group(&pattern, &v)?)?;
 
         self.join(z, tap)
     }
 
     /// Queries [b, h, n, c], keys and values [b, k, n, c].
     fn project(&self, x: &Tensor, frame: &Frame) -> Result<(Tensor, Tensor, Tensor)> {
-        let mut q = split(&self.q.forward(x)?, self.heads)?;
-        let mut k = split(&self.k.forward(x)?, self.kv_heads)?;
-        let v = split(&self.v.forward(x)?, self.kv_heads)?;
-        if let Some([q_norm, k_norm]) = &self.qk_norms {
+        let (mut q, mut k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
+        if let Some((QkNorm::Whole, [q_norm, k_norm])) = &self.qk_norms {
+            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
+        }
+        let (mut q, mut k, v) = (split(&q, self.heads)?, split(&k, self.kv_heads)?, split(&v, self.kv_heads)?);
+        if let Some((QkNorm::Shared | QkNorm::PerHead, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
         if let Some(rotary) = &frame.rotary {
@@ -76,14 +82,25 @@ impl Attention {
         Ok((q, k, v))
     }
 
-    /// Each key/value head once for every query head that shares it.
-    fn repeat(&self, x: Tensor) -> Result<Tensor> {
-        let group = self.heads / self.kv_heads;
-        if group == 1 {
-            return Ok(x);
+    /// Scaled scores [b, h, n, m], as they stand before the mask.
+    fn scores(&self, q: &Tensor, k: &Tensor, frame: &Frame) -> Result<Tensor> {
+        let mut scores = (self.by_group(q, &k.t()?)? * self.score_scale)?;
+        if let Some(cap) = self.score_cap {
+            scores = soft_cap(&scores, cap)?;
         }
-        let (b, k, m, c) = x.dims4()?;
-        Ok(x.unsqueeze(2)?.expand((b, k, group, m, c))?.reshape((b, self.heads, m, c))?)
+        match &frame.bias {
+            Some(bias) => Ok(scores.broadcast_add(bias)?),
+            None => Ok(scores),
+        }
+    }
+
+    /// The product of each query head's matrix [b, h, n, i] with that of the key/value head it shares, [b, k, i, j]: the
+    /// heads of a group stand below one another, so that nothing is repeated.
+    fn by_group(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let (b, h, n, i) = x.dims4()?;
+        let j = y.dim(D::Minus1)?;
+        let x = x.contiguous()?.reshape((b, self.kv_heads, h / self.kv_heads * n, i))?;
+        Ok(x.matmul(y)?.reshape((b, h, n, j))?)
     }
 
     /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only where it is wanted.
@@ -100,7 +117,7 @@ impl Attention {
         } else {
             self.out.forward(&z.transpose(1, 2)?.reshape((b, n, h * c))?)?
         };
-        tap.at(Point::AttnResidual, joined)
+        Ok(joined)
     }
 
     /// [h, c, d]
@@ -156,6 +173,11 @@ fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
     };
     let lowest = Tensor::new(lowest, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
     Ok(allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)?)
+}
+
+/// cap · tanh(x / cap), which never leaves ±cap.
+pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
+    Ok(((x / cap)?.tanh()? * cap)?)
 }
 
 /// Over the last dimension; half types accumulate in float32.

@@ -3,42 +3,89 @@
 use candle_core::Tensor;
 
 use super::attention::{Attention, Frame};
+use super::kv_cache::Past;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
 use super::spec::NormPlace;
+use crate::Result;
 use crate::hook::Point;
 
 #[derive(Debug, Clone)]
 pub struct Block {
-    pub attn_norm: Norm,
+    pub attn_norms: Norms,
     pub attention: Attention,
-    pub mlp_norm: Norm,
+    pub mlp_norms: Norms,
     pub mlp: Mlp,
-    pub norm_place: NormPlace,
     pub parallel: bool,
 }
 
 impl Block {
     /// The stream [b, n, d] from `pre-block` to what the next block reads.
-    pub fn forward(&self, x: Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
-        let before = self.norm_place == NormPlace::Before;
+    pub fn forward(&self, x: Tensor, frame: &Frame, past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
 
-        let read = if before { self.attn_norm.forward(&x, Point::AttnNormScale, tap)? } else { x.clone() };
+        let read = self.attn_norms.read(&x, tap)?;
         let read = tap.at(Point::PreAttn, read)?;
-        let attn = self.attention.forward(&read, frame, tap)?;
-        let mut after = tap.at(Point::PostAttn, (&x + attn)?)?;
-        if !before {
-            after = self.attn_norm.forward(&after, Point::AttnNormScale, tap)?;
-        }
+        let attn = self.attention.forward(&read, frame, past, tap)?;
+        let attn = self.attn_norms.give(attn, tap)?;
+        let attn = tap.at(Point::AttnResidual, attn)?;
+        let after = tap.at(Point::PostAttn, (&x + attn)?)?;
+        let after = self.attn_norms.joined(after, tap)?;
 
         // Parallel: x + attention(norm(x)) + mlp(norm(x)); the MLP reads the block's input.
-        let read = if self.parallel { &x } else { &after };
-        let read = if before { self.mlp_norm.forward(read, Point::MlpNormScale, tap)? } else { read.clone() };
+        let read = self.mlp_norms.read(if self.parallel { &x } else { &after }, tap)?;
         let read = tap.at(Point::PreMlp, read)?;
         let mlp = self.mlp.forward(&read, tap)?;
+        let mlp = self.mlp_norms.give(mlp, tap)?;
+        let mlp = tap.at(Point::MlpResidual, mlp)?;
         let x = tap.at(Point::PostMlp, (after + mlp)?)?;
-        if before { Ok(x) } else { self.mlp_norm.forward(&x, Point::MlpNormScale, tap) }
+        self.mlp_norms.joined(x, tap)
+    }
+
+    /// What follows the last block's `post-mlp` before the final norm.
+    pub fn after_post_mlp(&self, x: Tensor) -> Result<Tensor> {
+        match self.mlp_norms.place {
+            NormPlace::After => self.mlp_norms.norm.plain(&x),
+            _ => Ok(x),
+        }
+    }
+}
+
+/// The norms around one sub-block.
+#[derive(Debug, Clone)]
+pub struct Norms {
+    pub norm: Norm,
+    /// The second, of what the sub-block gives, where norms stand at both ends.
+    pub output: Option<Norm>,
+    pub place: NormPlace,
+    /// The point that shows what the first divides by.
+    pub scale: Point,
+}
+
+impl Norms {
+    /// What the sub-block reads of the stream x.
+    fn read(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+        match self.place {
+            NormPlace::Before | NormPlace::Both => self.norm.forward(x, self.scale, tap),
+            NormPlace::After | NormPlace::Outputs => Ok(x.clone()),
+        }
+    }
+
+    /// What joins the stream of what the sub-block gave.
+    fn give(&self, y: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+        match (&self.output, self.place) {
+            (Some(output), _) => Ok(output.plain(&y)?),
+            (None, NormPlace::Outputs) => self.norm.forward(&y, self.scale, tap),
+            _ => Ok(y),
+        }
+    }
+
+    /// What goes on of the stream that it joined.
+    fn joined(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+        match self.place {
+            NormPlace::After => self.norm.forward(&x, self.scale, tap),
+            _ => Ok(x),
+        }
     }
 }

@@ -19,9 +19,11 @@ const IRRELEVANT: &[&str] = &[
     "attention_dropout",
     "attention_probs_dropout_prob",
     "attn_pdrop",
+    "auto_map",
     "bad_words_ids",
     "begin_suppress_tokens",
     "bos_token_id",
+    "cache_implementation",
     "chunk_size_feed_forward",
     "classifier_dropout",
     "cross_attention_hidden_size",
@@ -38,6 +40,7 @@ const IRRELEVANT: &[&str] = &[
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "gradient_checkpointing",
     "hidden_dropout",
     "hidden_dropout_prob",
     "id2label",
@@ -127,6 +130,13 @@ impl Field for String {
     }
 }
 
+impl Field for Vec<f64> {
+    const EXPECTED: &'static str = "an array of numbers";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(f64::read).collect()
+    }
+}
+
 impl Field for Vec<String> {
     const EXPECTED: &'static str = "an array of strings";
     fn read(value: &Value) -> Option<Self> {
@@ -151,6 +161,11 @@ impl<'a> Fields<'a> {
                 .map(Some)
                 .ok_or_else(|| error!("{}: {name} must be {}, not {value}", self.place, T::EXPECTED)),
         }
+    }
+
+    /// Whether the field is there, be it null.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
     }
 
     /// # Errors

@@ -3,14 +3,15 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
-use super::attention::{Frame, Heads};
+use super::attention::{Heads, soft_cap};
 use super::family::Family;
+use super::frame::Frames;
 use super::input::Input;
+use super::kv_cache::{Cache, Past};
 use super::loader::{WeightSource, Weights, load};
+use super::loss;
 use super::pass::{Halt, Tap};
-use super::rotary::Rotary;
-use super::spec::{NormPlace, Positions, Spec};
-use super::{loss, mask};
+use super::spec::{Positions, Spec};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
 use crate::{Result, bail, error, interrupt};
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub loss: bool,
     /// End after this site and its hooks.
     pub stop: Option<Site>,
+    /// Read more tokens than the model has positions for, where it can.
+    pub beyond: bool,
 }
 
 /// What a pass gave.
@@ -62,9 +65,8 @@ impl Decoder {
     /// # Errors
     /// A family or field that is not supported, a weight that is missing or of another shape.
     pub fn load(config: &Map<String, Value>, source: &dyn WeightSource, dtype: DType, device: &Device) -> Result<Self> {
-        let family = Family::of(config)?;
-        let spec = family.read(config)?;
-        let weights = load(&spec, &family.names, source, dtype, device)?;
+        let (spec, names) = Family::of(config)?.read(config)?;
+        let weights = load(&spec, &names, source, dtype, device)?;
         Ok(Self { spec, weights, dtype, device: device.clone() })
     }
 
@@ -91,24 +93,60 @@ impl Decoder {
     /// A site or option that this model or this pass does not have, before anything runs; an input the model cannot read;
     /// whatever the observer says.
     pub fn forward(&self, input: &Input, options: &Options, observer: &mut dyn Observer) -> Result<Output> {
-        input.check(&self.spec)?;
+        self.run(input, None, options, observer)
+    }
+
+    /// A pass over the tokens of `input` that `cache` does not hold, which it holds afterwards. Hooks see those tokens, and
+    /// where keys are attended to the cached ones too.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); no token that is not cached.
+    pub fn extend(
+        &self,
+        input: &Input,
+        cache: &mut Cache,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Output> {
+        let rest = cache.rest_of(input);
+        if rest.is_empty() {
+            bail!("the cache holds every token of the input already");
+        }
+        self.run(&rest, Some(cache), options, observer)
+    }
+
+    fn run(
+        &self,
+        input: &Input,
+        cache: Option<&mut Cache>,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Output> {
+        input.check(&self.spec, options.beyond)?;
         let wanted = observer.sites(self.spec.layers)?;
         self.check(&wanted, options)?;
         let mut tap = Tap::new(observer, wanted, options.stop);
-        match self.pass(input, options, &mut tap) {
+        match self.pass(input, cache, options, &mut tap) {
             Ok(output) => Ok(output),
             Err(Halt::Stopped(x)) => Ok(Output { stopped: Some(x), ..Output::default() }),
             Err(Halt::Failed(error)) => Err(error),
         }
     }
 
-    fn pass(&self, input: &Input, options: &Options, tap: &mut Tap) -> Result<Output, Halt> {
+    fn pass(
+        &self,
+        input: &Input,
+        mut cache: Option<&mut Cache>,
+        options: &Options,
+        tap: &mut Tap,
+    ) -> Result<Output, Halt> {
         let mut x = self.embed(input, tap)?;
-        let frame = self.frame(input)?;
+        let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
         for (layer, block) in self.weights.blocks.iter().enumerate() {
             interrupt::check()?;
             tap.layer = Some(layer);
-            x = block.forward(x, &frame, tap)?;
+            let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
+            x = block.forward(x, frames.layer(layer), past, tap)?;
         }
         tap.layer = None;
         if let Some(norm) = &self.weights.final_norm {
@@ -120,7 +158,10 @@ impl Decoder {
 
     /// What enters block 0, [b, n, d].
     fn embed(&self, input: &Input, tap: &mut Tap) -> Result<Tensor, Halt> {
-        let x = lookup(&self.weights.token_embeddings, &input.ids(&self.device)?)?;
+        let mut x = lookup(&self.weights.token_embeddings, &input.ids(&self.device)?)?;
+        if let Some(scale) = self.spec.embedding_scale {
+            x = (x * scale)?;
+        }
         let mut x = tap.at(Point::PostTokEmbeddings, x)?;
         if let Some(project_in) = &self.weights.project_in {
             x = project_in.forward(&x)?;
@@ -129,18 +170,10 @@ impl Decoder {
         {
             x = (x + lookup(table, &input.table_positions(*offset, &self.device)?)?)?;
         }
+        if let Some(norm) = &self.weights.embedding_norm {
+            x = norm.plain(&x)?;
+        }
         tap.at(Point::PostPosEmbeddings, x)
-    }
-
-    fn frame(&self, input: &Input) -> Result<Frame> {
-        let rotary = match self.spec.rotary() {
-            Some(rotary) => {
-                let positions = input.positions(&self.device)?.to_dtype(DType::F32)?;
-                Some(Rotary::new(rotary, &positions, self.dtype, &self.device)?)
-            }
-            None => None,
-        };
-        Ok(Frame { allowed: mask::allowed(input, self.spec.window, &self.device)?, rotary })
     }
 
     /// Logits and loss of the final norm's output x [b, n, d].
@@ -171,12 +204,13 @@ impl Decoder {
     /// Another last dimension.
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "final_norm")?;
-        if let Some(norm) = &self.weights.final_norm {
-            return norm.plain(&x);
-        }
-        match self.weights.blocks.last() {
-            Some(block) if self.spec.norm_place == NormPlace::After => block.mlp_norm.plain(&x),
-            _ => Ok(x),
+        let x = match self.weights.blocks.last() {
+            Some(block) => block.after_post_mlp(x)?,
+            None => x,
+        };
+        match &self.weights.final_norm {
+            Some(norm) => norm.plain(&x),
+            None => Ok(x),
         }
     }
 
@@ -186,9 +220,13 @@ impl Decoder {
     /// Another last dimension.
     pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "unembed")?;
-        match &self.weights.project_out {
-            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(&x)?),
-            None => self.weights.unembedding.forward(&x),
+        let logits = match &self.weights.project_out {
+            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(&x)?)?,
+            None => self.weights.unembedding.forward(&x)?,
+        };
+        match self.spec.logit_cap {
+            Some(cap) => soft_cap(&logits, cap),
+            None => Ok(logits),
         }
     }
 

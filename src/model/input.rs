@@ -1,16 +1,19 @@
-//! What a pass reads: token ids, which of them are real, and their positions.
+//! What a pass reads: token ids, which of them are real, their positions, and how many are in a cache already.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::spec::Spec;
 use crate::{Result, bail, error};
 
-/// A batch of token ids [b, n], checked against nothing yet but itself.
+/// A batch of token ids [b, m], checked against nothing yet but itself. A pass reads the last n of them: those that are
+/// not past, and all where there is no cache.
 #[derive(Debug, Clone)]
 pub struct Input {
     ids: Vec<Vec<u32>>,
     /// False where a position is padding.
     mask: Vec<Vec<bool>>,
+    /// How many tokens of each row are in a cache.
+    past: usize,
 }
 
 impl Input {
@@ -51,7 +54,7 @@ impl Input {
         if let Some(row) = mask.iter().position(|row| !row.contains(&true)) {
             bail!("row {row} of the mask leaves no token: the prompt is empty");
         }
-        Ok(Self { ids, mask })
+        Ok(Self { ids, mask, past: 0 })
     }
 
     /// A batch of one without padding.
@@ -62,15 +65,26 @@ impl Input {
         if ids.is_empty() {
             bail!("the prompt is empty");
         }
-        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]] })
+        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]], past: 0 })
     }
 
     pub fn batch(&self) -> usize {
         self.ids.len()
     }
 
+    /// n: the tokens of a row that a pass reads.
     pub fn len(&self) -> usize {
+        self.attended() - self.past
+    }
+
+    /// m: all tokens of a row.
+    pub fn attended(&self) -> usize {
         self.ids[0].len()
+    }
+
+    /// m − n: those in a cache.
+    pub fn past(&self) -> usize {
+        self.past
     }
 
     pub fn is_empty(&self) -> bool {
@@ -81,9 +95,37 @@ impl Input {
         self.mask.iter().flatten().any(|real| !real)
     }
 
+    /// All token ids of a row, [m].
+    pub fn row(&self, row: usize) -> &[u32] {
+        &self.ids[row]
+    }
+
+    /// Which of a row's tokens are real, [m].
+    pub fn real(&self, row: usize) -> &[bool] {
+        &self.mask[row]
+    }
+
+    /// How many positions the longest row takes.
+    pub fn longest(&self) -> usize {
+        self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0)
+    }
+
+    /// Appends a token to every row: its id, and whether it is real.
+    pub fn push(&mut self, tokens: impl IntoIterator<Item = (u32, bool)>) {
+        for ((ids, mask), (id, real)) in self.ids.iter_mut().zip(&mut self.mask).zip(tokens) {
+            ids.push(id);
+            mask.push(real);
+        }
+    }
+
+    /// The same tokens, the first `past` of each row being in a cache.
+    pub fn after(&self, past: usize) -> Self {
+        Self { past, ..self.clone() }
+    }
+
     /// # Errors
-    /// An id out of the vocabulary, more tokens than the model has positions for.
-    pub fn check(&self, spec: &Spec) -> Result<()> {
+    /// An id out of the vocabulary; more tokens than the model has positions for, unless it may go `beyond` them and can.
+    pub fn check(&self, spec: &Spec, beyond: bool) -> Result<()> {
         for (row, ids) in self.ids.iter().enumerate() {
             for (position, &id) in ids.iter().enumerate() {
                 if id as usize >= spec.vocabulary {
@@ -95,44 +137,49 @@ impl Input {
                 }
             }
         }
-        let longest = self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0);
-        if longest > spec.max_positions {
-            return Err(error!(
-                "the prompt has {longest} tokens, and the model has positions for {}",
-                spec.max_positions
-            )
-            .help("shorten it, as in ids[[.., 0..n]]"));
+        let longest = self.longest();
+        if longest > spec.max_positions && !(beyond && spec.goes_beyond()) {
+            let error =
+                error!("the prompt has {longest} tokens, and the model has positions for {}", spec.max_positions);
+            return Err(match spec.goes_beyond() {
+                true => error.help("shorten it, as in ids[[.., 0..n]], or go on all the same with #{beyond: true}"),
+                false => error.help("shorten it, as in ids[[.., 0..n]]"),
+            });
         }
         Ok(())
     }
 
     /// [b, n], u32.
     pub fn ids(&self, device: &Device) -> Result<Tensor> {
-        Ok(Tensor::new(self.ids.clone(), device)?)
+        let rows: Vec<&[u32]> = self.ids.iter().map(|row| &row[self.past..]).collect();
+        Ok(Tensor::new(rows, device)?)
     }
 
     /// [b, n], u8: 1 at real tokens.
     pub fn mask(&self, device: &Device) -> Result<Tensor> {
-        let rows: Vec<Vec<u8>> = self.mask.iter().map(|row| row.iter().map(|&real| u8::from(real)).collect()).collect();
+        let rows: Vec<Vec<u8>> =
+            self.mask.iter().map(|row| row[self.past..].iter().map(|&real| u8::from(real)).collect()).collect();
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// [b, n], u32: how many real tokens stand before each; 0 before the first, and at padding after the last the last
-    /// token's.
+    /// How many real tokens stand before each of a row's, [m]; 0 before the first, and at padding the last token's.
+    pub fn row_positions(&self, row: usize) -> Vec<u32> {
+        let mut seen = 0u32;
+        let position = |&real: &bool| {
+            seen += u32::from(real);
+            seen.saturating_sub(1)
+        };
+        self.mask[row].iter().map(position).collect()
+    }
+
+    /// [b, n], u32: how many real tokens stand before each.
     pub fn positions(&self, device: &Device) -> Result<Tensor> {
-        let rows: Vec<Vec<u32>> = self
-            .mask
-            .iter()
-            .map(|row| {
-                let mut seen = 0u32;
-                row.iter()
-                    .map(|&real| {
-                        seen += u32::from(real);
-                        seen.saturating_sub(1)
-                    })
-                    .collect()
-            })
-            .collect();
+        self.attended_positions(device)?.narrow(1, self.past, self.len())?.contiguous().map_err(Into::into)
+    }
+
+    /// [b, m], u32.
+    pub fn attended_positions(&self, device: &Device) -> Result<Tensor> {
+        let rows: Vec<Vec<u32>> = (0..self.batch()).map(|row| self.row_positions(row)).collect();
         Ok(Tensor::new(rows, device)?)
     }
 
@@ -149,8 +196,9 @@ impl Input {
         Ok(((shifted * real)?.affine(1.0, offset as f64 - 1.0))?)
     }
 
-    /// For each row, the index of its last real token.
+    /// For each row, the index among the n of its last real token.
     pub fn last(&self) -> Vec<u32> {
-        self.mask.iter().map(|row| row.iter().rposition(|&real| real).unwrap_or(0) as u32).collect()
+        let last = |row: &Vec<bool>| row[self.past..].iter().rposition(|&real| real).unwrap_or(0) as u32;
+        self.mask.iter().map(last).collect()
     }
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use candle_core::{DType, Device, Tensor};
 
 use super::attention::Attention;
-use super::block::Block;
-use super::family::{Names, Qkv};
+use super::block::{Block, Norms};
+use super::family::{MlpIn, Names, Qkv};
 use super::linear::Linear;
 use super::mlp::Mlp;
 use super::norm::Norm;
-use super::spec::Spec;
+use super::spec::{NormPlace, Positions, QkNorm, Spec};
+use crate::hook::Point;
 use crate::{Result, bail};
 
 /// Where weights come from.
@@ -48,10 +49,11 @@ pub struct Weights {
     /// [positions, d]
     pub position_embeddings: Option<Tensor>,
     pub project_in: Option<Linear>,
+    pub embedding_norm: Option<Norm>,
     pub blocks: Vec<Block>,
     pub final_norm: Option<Norm>,
     pub project_out: Option<Linear>,
-    /// [v, e], without a bias.
+    /// [v, e]
     pub unembedding: Linear,
     /// Tensors of the checkpoint that the family has no use for.
     pub unused: Vec<String>,
@@ -82,18 +84,20 @@ impl Loader<'_> {
         let Spec { hidden: d, embedding: e, vocabulary: v, max_positions, .. } = *self.spec;
         let token_embeddings = self.outer(self.names.token_embeddings, &[v, e])?;
         let position_embeddings = match (&self.spec.positions, self.names.position_embeddings) {
-            (super::spec::Positions::Learned { offset }, Some(name)) => {
-                Some(self.outer(name, &[max_positions + offset, d])?)
-            }
+            (Positions::Learned { offset }, Some(name)) => Some(self.outer(name, &[max_positions + offset, d])?),
             _ => None,
         };
         let [project_in, project_out] = match self.names.project {
             Some([into, out]) if e != d => [Some(self.outer(into, &[d, e])?), Some(self.outer(out, &[e, d])?)],
             _ => [None, None],
         };
+        let embedding_norm = match self.names.embedding_norm {
+            Some(name) if self.spec.embedding_norm => Some(self.norm(&format!("{}{name}", self.prefix), &[d])?),
+            _ => None,
+        };
         let blocks = (0..self.spec.layers).map(|layer| self.block(layer)).collect::<Result<_>>()?;
         let final_norm = match self.spec.final_norm {
-            true => Some(self.norm(&format!("{}{}", self.prefix, self.names.final_norm), d)?),
+            true => Some(self.norm(&format!("{}{}", self.prefix, self.names.final_norm), &[d])?),
             false => None,
         };
         let unembedding = self.unembedding(&token_embeddings)?;
@@ -102,60 +106,96 @@ impl Loader<'_> {
             token_embeddings,
             position_embeddings,
             project_in: project_in.map(plain),
+            embedding_norm,
             blocks,
             final_norm,
             project_out: project_out.map(plain),
-            unembedding: plain(unembedding),
+            unembedding,
             unused: self.unused(),
         })
     }
 
-    fn unembedding(&self, token_embeddings: &Tensor) -> Result<Tensor> {
+    fn unembedding(&self, token_embeddings: &Tensor) -> Result<Linear> {
         let heads: Vec<String> = self.names.heads.iter().map(|name| format!("{name}.weight")).collect();
+        let found = heads.iter().find(|name| self.source.contains(name)).unwrap_or(&heads[0]);
+        let bias = match (self.spec.biases.unembedding, found.strip_suffix("weight")) {
+            (true, Some(stem)) => Some(self.tensor(&format!("{stem}bias"), &[self.spec.vocabulary])?),
+            _ => None,
+        };
         if self.spec.tied {
             // Some checkpoints carry the tied matrix twice.
             self.used.borrow_mut().extend(heads);
-            return Ok(token_embeddings.clone());
+            return Ok(Linear { weight: token_embeddings.clone(), bias });
         }
-        let name = heads.iter().find(|name| self.source.contains(name)).unwrap_or(&heads[0]);
-        self.tensor(name, &[self.spec.vocabulary, self.spec.embedding])
+        Ok(Linear { weight: self.tensor(found, &[self.spec.vocabulary, self.spec.embedding])?, bias })
     }
 
     fn block(&self, layer: usize) -> Result<Block> {
-        let Spec { hidden: d, heads, kv_heads, head_dim, feed_forward: f, .. } = *self.spec;
-        let biases = self.spec.biases;
+        let Spec { hidden: d, heads, kv_heads, head_dim, .. } = *self.spec;
         let name = |part: &str| format!("{}{}.{layer}.{part}", self.prefix, self.names.block);
         let [q, k, v] = self.qkv(layer)?;
-        let qk_norms = match self.names.qk_norms {
-            Some([q, k]) if self.spec.qk_norm => Some([self.norm(&name(q), head_dim)?, self.norm(&name(k), head_dim)?]),
-            _ => None,
-        };
-        let up = match self.names.up {
-            Some(up) if self.spec.gated => Some(self.linear(&name(up), f, d, biases.mlp)?),
-            _ => None,
+        let norms = |first: &str, output: Option<&'static str>, scale: Point| -> Result<Norms> {
+            let output = match output {
+                Some(output) if self.spec.norm_place == NormPlace::Both => Some(self.norm(&name(output), &[d])?),
+                _ => None,
+            };
+            Ok(Norms { norm: self.norm(&name(first), &[d])?, output, place: self.spec.norm_place, scale })
         };
         Ok(Block {
-            attn_norm: self.norm(&name(self.names.attn_norm), d)?,
+            attn_norms: norms(self.names.attn_norm, self.names.attn_out_norm, Point::AttnNormScale)?,
             attention: Attention {
                 q,
                 k,
                 v,
-                out: self.linear(&name(self.names.attn_out), d, heads * head_dim, biases.attn_out)?,
-                qk_norms,
+                out: self.linear(&name(self.names.attn_out), d, heads * head_dim, self.spec.biases.attn_out)?,
+                qk_norms: self.qk_norms(layer)?,
                 heads,
                 kv_heads,
                 head_dim,
+                score_scale: self.spec.score_scale,
+                score_cap: self.spec.score_cap,
             },
-            mlp_norm: self.norm(&name(self.names.mlp_norm), d)?,
-            mlp: Mlp {
-                fc1: self.linear(&name(self.names.fc1), f, d, biases.mlp)?,
-                up,
-                fc2: self.linear(&name(self.names.fc2), d, f, biases.mlp)?,
-                activation: self.spec.activation,
-            },
-            norm_place: self.spec.norm_place,
+            mlp_norms: norms(self.names.mlp_norm, self.names.mlp_out_norm, Point::MlpNormScale)?,
+            mlp: self.mlp(layer)?,
             parallel: self.spec.parallel,
         })
+    }
+
+    fn mlp(&self, layer: usize) -> Result<Mlp> {
+        let Spec { hidden: d, feed_forward: f, activation, .. } = *self.spec;
+        let bias = self.spec.biases.mlp;
+        let name = |part: &str| format!("{}{}.{layer}.{part}", self.prefix, self.names.block);
+        let (fc1, up) = match self.names.mlp_in {
+            MlpIn::Plain(fc1) => (self.linear(&name(fc1), f, d, bias)?, None),
+            MlpIn::Gated { gate, up } => {
+                (self.linear(&name(gate), f, d, bias)?, Some(self.linear(&name(up), f, d, bias)?))
+            }
+            MlpIn::Stacked(both) => {
+                let both = self.linear(&name(both), 2 * f, d, bias)?;
+                (rows(&both, 0, f)?, Some(rows(&both, f, f)?))
+            }
+        };
+        Ok(Mlp { fc1, up, fc2: self.linear(&name(self.names.fc2), d, f, bias)?, activation })
+    }
+
+    fn qk_norms(&self, layer: usize) -> Result<Option<(QkNorm, [Norm; 2])>> {
+        let (Some(kind), Some(names)) = (self.spec.qk_norm, self.names.qk_norms) else { return Ok(None) };
+        let Spec { heads, kv_heads, head_dim: c, .. } = *self.spec;
+        let norm = |part: &str, heads: usize| -> Result<Norm> {
+            let name = format!("{}{}.{layer}.{part}", self.prefix, self.names.block);
+            match kind {
+                QkNorm::Shared => self.norm(&name, &[c]),
+                QkNorm::Whole => self.norm(&name, &[heads * c]),
+                QkNorm::PerHead => {
+                    let each = (0..heads).map(|head| self.tensor(&format!("{name}.norms.{head}.weight"), &[c]));
+                    // [h, 1, c], against queries [b, h, n, c].
+                    let weight = Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?.unsqueeze(1)?;
+                    let spec = &self.spec.norm;
+                    Ok(Norm { kind: spec.kind, eps: spec.eps, weight: Some(weight), bias: None })
+                }
+            }
+        };
+        Ok(Some((kind, [norm(names[0], heads)?, norm(names[1], kv_heads)?])))
     }
 
     fn qkv(&self, layer: usize) -> Result<[Linear; 3]> {
@@ -170,37 +210,40 @@ impl Loader<'_> {
             ]),
             Qkv::Stacked(all) => {
                 let all = self.linear(&name(all), (heads + 2 * kv_heads) * c, d, bias)?;
-                let part = |start: usize, rows: usize| -> Result<Linear> {
-                    let bias = all.bias.as_ref().map(|bias| bias.narrow(0, start * c, rows * c)).transpose()?;
-                    Ok(Linear { weight: all.weight.narrow(0, start * c, rows * c)?, bias })
-                };
+                let part = |start: usize, heads: usize| rows(&all, start * c, heads * c);
                 Ok([part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?])
             }
-            Qkv::PerHead(all) => {
-                let all = self.linear(&name(all), 3 * heads * c, d, bias)?;
-                let part = |which: usize| -> Result<Linear> {
-                    let weight = all.weight.reshape((heads, 3, c, d))?.narrow(1, which, 1)?;
+            Qkv::ByGroup(all) => {
+                let group = heads / kv_heads;
+                let all = self.linear(&name(all), (group + 2) * kv_heads * c, d, bias)?;
+                let part = |start: usize, each: usize| -> Result<Linear> {
+                    let weight = all.weight.reshape((kv_heads, group + 2, c, d))?.narrow(1, start, each)?;
                     let bias = match &all.bias {
-                        Some(bias) => Some(bias.reshape((heads, 3, c))?.narrow(1, which, 1)?.reshape(heads * c)?),
+                        Some(bias) => {
+                            let bias = bias.reshape((kv_heads, group + 2, c))?.narrow(1, start, each)?;
+                            Some(bias.reshape(kv_heads * each * c)?)
+                        }
                         None => None,
                     };
-                    Ok(Linear { weight: weight.reshape((heads * c, d))?, bias })
+                    Ok(Linear { weight: weight.reshape((kv_heads * each * c, d))?, bias })
                 };
-                Ok([part(0)?, part(1)?, part(2)?])
+                Ok([part(0, group)?, part(group, 1)?, part(group + 1, 1)?])
             }
         }
     }
 
-    fn norm(&self, name: &str, size: usize) -> Result<Norm> {
+    fn norm(&self, name: &str, shape: &[usize]) -> Result<Norm> {
         let spec = &self.spec.norm;
         let part =
-            |wanted: bool, ending: &str| wanted.then(|| self.tensor(&format!("{name}.{ending}"), &[size])).transpose();
-        Ok(Norm {
-            kind: spec.kind,
-            eps: spec.eps,
-            weight: part(spec.affine, "weight")?,
-            bias: part(spec.affine && self.spec.biases.norm, "bias")?,
-        })
+            |wanted: bool, ending: &str| wanted.then(|| self.tensor(&format!("{name}.{ending}"), shape)).transpose();
+        let mut weight = part(spec.affine, "weight")?;
+        if spec.gain_less_one
+            && let Some(less_one) = weight
+        {
+            // In float32, whatever the model computes in, as its norms do.
+            weight = Some((less_one.to_dtype(DType::F32)? + 1.0)?);
+        }
+        Ok(Norm { kind: spec.kind, eps: spec.eps, weight, bias: part(spec.affine && self.spec.biases.norm, "bias")? })
     }
 
     fn linear(&self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
@@ -231,4 +274,10 @@ impl Loader<'_> {
         let is_buffer = |name: &str| self.names.buffers.iter().any(|buffer| name.ends_with(buffer));
         self.source.names().into_iter().filter(|name| !used.contains(name) && !is_buffer(name)).collect()
     }
+}
+
+/// Some of a projection's outputs.
+fn rows(linear: &Linear, start: usize, count: usize) -> Result<Linear> {
+    let bias = linear.bias.as_ref().map(|bias| bias.narrow(0, start, count)).transpose()?;
+    Ok(Linear { weight: linear.weight.narrow(0, start, count)?, bias })
 }

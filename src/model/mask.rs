@@ -5,18 +5,25 @@ use candle_core::{Device, Tensor};
 use super::input::Input;
 use crate::Result;
 
-/// The causal mask, padded keys left out, and of a sliding window the last `window` keys, the query's own included.
+/// The causal mask, padded keys left out, and of a sliding window the last `window` positions, the query's own included.
 ///
-/// [b or 1, 1, n, n], u8: 1 where the query may look.
+/// [b or 1, 1, n, m], u8: 1 where the query may look.
 pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<Tensor> {
-    let n = input.len();
-    let window = window.unwrap_or(n);
-    let causal: Vec<u8> =
-        (0..n).flat_map(|query| (0..n).map(move |key| u8::from(key <= query && query - key < window))).collect();
-    let causal = Tensor::from_vec(causal, (1, 1, n, n), device)?;
+    let (n, m, past) = (input.len(), input.attended(), input.past());
     if !input.is_padded() {
-        return Ok(causal);
+        let window = window.unwrap_or(m);
+        let causal: Vec<u8> =
+            (past..m).flat_map(|query| (0..m).map(move |key| u8::from(key <= query && query - key < window))).collect();
+        return Ok(Tensor::from_vec(causal, (1, 1, n, m), device)?);
     }
-    let keys = input.mask(device)?.reshape((input.batch(), 1, 1, n))?;
-    Ok(causal.broadcast_mul(&keys)?)
+    let mut allowed = Vec::with_capacity(input.batch() * n * m);
+    for row in 0..input.batch() {
+        let (real, positions) = (input.real(row), input.row_positions(row));
+        let window = window.unwrap_or(m) as u32;
+        for query in past..m {
+            let sees = |key: usize| real[key] && key <= query && positions[query] - positions[key] < window;
+            allowed.extend((0..m).map(|key| u8::from(sees(key))));
+        }
+    }
+    Ok(Tensor::from_vec(allowed, (input.batch(), 1, n, m), device)?)
 }

@@ -1,9 +1,8 @@
-//! Rotary position embeddings (Su et al. 2021), in the halves convention: of the first `dims` dimensions of a head, i turns
-//! with i + dims/2.
+//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions turn by an angle that grows with the position.
 
 use candle_core::{D, DType, Device, Tensor};
 
-use super::spec::{Llama3Scaling, RotarySpec};
+use super::spec::{Pairs, RotaryScaling, RotarySpec};
 use crate::Result;
 
 /// cos and sin of every position's angles, [b, 1, n, dims/2].
@@ -12,16 +11,17 @@ pub struct Rotary {
     cos: Tensor,
     sin: Tensor,
     dims: usize,
+    pairs: Pairs,
 }
 
 impl Rotary {
-    /// `positions` is [b, n], float32.
-    pub fn new(spec: &RotarySpec, positions: &Tensor, dtype: DType, device: &Device) -> Result<Self> {
-        let frequencies = inverse_frequencies(spec);
-        let frequencies = Tensor::new(frequencies.as_slice(), device)?.reshape((1, 1, 1, ()))?;
+    /// `positions` is [b, n], float32; `longest` is how many positions the sequence has so far.
+    pub fn new(spec: &RotarySpec, positions: &Tensor, longest: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let frequencies = Tensor::new(spec.inverse_frequencies(longest), device)?.reshape((1, 1, 1, ()))?;
         let (b, n) = positions.dims2()?;
         let angles = positions.reshape((b, 1, n, 1))?.broadcast_mul(&frequencies)?;
-        Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)?, dims: spec.dims })
+        let scaled = |x: Tensor| -> Result<Tensor> { Ok((x * spec.attention_factor())?.to_dtype(dtype)?) };
+        Ok(Self { cos: scaled(angles.cos()?)?, sin: scaled(angles.sin()?)?, dims: spec.dims, pairs: spec.pairs })
     }
 
     /// Turns queries or keys [b, h, n, c].
@@ -30,39 +30,81 @@ impl Rotary {
         if self.dims == 0 {
             return Ok(x.clone());
         }
-        let half = self.dims / 2;
-        let (first, second) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-        let turned_first = (first.broadcast_mul(&self.cos)? - second.broadcast_mul(&self.sin)?)?;
-        let turned_second = (second.broadcast_mul(&self.cos)? + first.broadcast_mul(&self.sin)?)?;
-        let mut parts = vec![turned_first, turned_second];
-        if self.dims < c {
-            parts.push(x.narrow(D::Minus1, self.dims, c - self.dims)?);
+        let turned = match self.pairs {
+            Pairs::Halves => {
+                let half = self.dims / 2;
+                let [a, b] = self.turned(&x.narrow(D::Minus1, 0, half)?, &x.narrow(D::Minus1, half, half)?)?;
+                Tensor::cat(&[a, b], D::Minus1)?
+            }
+            Pairs::Neighbours => {
+                let (b, h, n, _) = x.dims4()?;
+                let pairs = x.narrow(D::Minus1, 0, self.dims)?.reshape((b, h, n, self.dims / 2, 2))?;
+                let part = |i: usize| pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1);
+                Tensor::stack(&self.turned(&part(0)?, &part(1)?)?, D::Minus1)?.reshape((b, h, n, self.dims))?
+            }
+        };
+        if self.dims == c {
+            return Ok(turned);
         }
-        Ok(Tensor::cat(&parts, D::Minus1)?)
+        Ok(Tensor::cat(&[turned, x.narrow(D::Minus1, self.dims, c - self.dims)?], D::Minus1)?)
+    }
+
+    /// (a, b) turned by the angles.
+    fn turned(&self, a: &Tensor, b: &Tensor) -> Result<[Tensor; 2]> {
+        let first = (a.broadcast_mul(&self.cos)? - b.broadcast_mul(&self.sin)?)?;
+        let second = (b.broadcast_mul(&self.cos)? + a.broadcast_mul(&self.sin)?)?;
+        Ok([first, second])
     }
 }
 
-fn inverse_frequencies(spec: &RotarySpec) -> Vec<f32> {
-    (0..spec.dims / 2)
-        .map(|i| {
-            let frequency = 1.0 / spec.theta.powf(2.0 * i as f64 / spec.dims as f64);
-            spec.scaling.as_ref().map_or(frequency, |scaling| scaling.apply(frequency)) as f32
-        })
-        .collect()
+impl RotarySpec {
+    /// Radians a position, [dims/2], for a sequence of `longest` positions.
+    fn inverse_frequencies(&self, longest: usize) -> Vec<f32> {
+        (0..self.dims / 2)
+            .map(|i| {
+                let frequency = 1.0 / self.theta.powf(2.0 * i as f64 / self.dims as f64);
+                self.scaling.as_ref().map_or(frequency, |scaling| scaling.apply(i, frequency, longest)) as f32
+            })
+            .collect()
+    }
+
+    fn attention_factor(&self) -> f64 {
+        match self.scaling {
+            Some(RotaryScaling::LongRope { attention_factor, .. }) => attention_factor,
+            _ => 1.0,
+        }
+    }
+
+    /// The length beyond which positions, those of keys in a cache included, turn at other frequencies.
+    pub fn switches_after(&self) -> Option<usize> {
+        match self.scaling {
+            Some(RotaryScaling::LongRope { original_max_positions, .. }) => Some(original_max_positions),
+            _ => None,
+        }
+    }
 }
 
-impl Llama3Scaling {
-    /// Long waves are slowed by `factor`, short ones kept, those between mixed (transformers' `_compute_llama3_parameters`).
-    fn apply(&self, frequency: f64) -> f64 {
-        let wave = std::f64::consts::TAU / frequency;
-        if wave < self.original_max_positions / self.high_freq_factor {
-            return frequency;
+impl RotaryScaling {
+    /// As in transformers' `modeling_rope_utils.py`.
+    fn apply(&self, i: usize, frequency: f64, longest: usize) -> f64 {
+        match self {
+            RotaryScaling::Linear { factor } => frequency / factor,
+            RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+                // Long waves are slowed by the factor, short ones kept, those between mixed.
+                let wave = std::f64::consts::TAU / frequency;
+                if wave < original_max_positions / high_freq_factor {
+                    return frequency;
+                }
+                if wave > original_max_positions / low_freq_factor {
+                    return frequency / factor;
+                }
+                let smooth = (original_max_positions / wave - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                (1.0 - smooth) * frequency / factor + smooth * frequency
+            }
+            RotaryScaling::LongRope { short, long, original_max_positions, .. } => {
+                let factors = if longest > *original_max_positions { long } else { short };
+                frequency / factors[i]
+            }
         }
-        if wave > self.original_max_positions / self.low_freq_factor {
-            return frequency / self.factor;
-        }
-        let smooth = (self.original_max_positions / wave - self.low_freq_factor)
-            / (self.high_freq_factor - self.low_freq_factor);
-        (1.0 - smooth) * frequency / self.factor + smooth * frequency
     }
 }

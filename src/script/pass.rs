@@ -73,7 +73,8 @@ impl PassOptions {
         };
         let stop = options.string("stop")?.map(|name| site(&name, layers)).transpose()?;
         let loss = options.bool("loss")?.unwrap_or(false);
-        Ok(Self { options: model::Options { logits, loss, stop }, mask: options.tensor("mask")? })
+        let beyond = options.bool("beyond")?.unwrap_or(false);
+        Ok(Self { options: model::Options { logits, loss, stop, beyond }, mask: options.tensor("mask")? })
     }
 }
 
@@ -140,7 +141,7 @@ impl Pass<'_> {
     }
 
     fn forward(&self, ids: &Handle, context: Option<&Context>, options: Map) -> ScriptResult<Output> {
-        let options = Options::new("forward", options, &["loss", "logits", "stop", "mask"])?;
+        let options = Options::new("forward", options, &["loss", "logits", "stop", "mask", "beyond"])?;
         let pass = PassOptions::read(&options, self.model.loaded().decoder.spec().layers)?;
         Ok(Output(Rc::new(self.run(ids, context, &pass, &mut Unobserved)?)))
     }
@@ -153,7 +154,7 @@ impl Pass<'_> {
         options: Map,
     ) -> ScriptResult<Dynamic> {
         let decoder = &self.model.loaded().decoder;
-        let options = Options::new("capture", options, &["layers", "mask", "stop", "logits", "loss"])?;
+        let options = Options::new("capture", options, &["layers", "mask", "stop", "logits", "loss", "beyond"])?;
         let mut pass = PassOptions::read(&options, decoder.spec().layers)?;
         let asked = options.get("layers");
         let names = point_names(points)?;

@@ -57,8 +57,8 @@ fn the_stream_is_the_sum_of_what_is_added_to_it() {
             let after = (at(Point::PreBlock) + at(Point::AttnResidual)).unwrap();
             close(&subject.name, "post-attn", &after, at(Point::PostAttn));
             let before_mlp = match spec.norm_place {
-                NormPlace::Before => after,
                 NormPlace::After => at(Point::PreMlp).clone(),
+                _ => after,
             };
             let stream = (before_mlp + at(Point::MlpResidual)).unwrap();
             close(&subject.name, "post-mlp", &stream, at(Point::PostMlp));
@@ -105,8 +105,9 @@ fn norm_scales_are_what_norms_divide_by() {
         for layer in 0..spec.layers {
             let at = |point| capture.get(point, Some(layer)).unwrap();
             let x = match spec.norm_place {
-                NormPlace::Before => at(Point::PreBlock),
-                NormPlace::After => at(Point::PostAttn),
+                NormPlace::Before | NormPlace::Both => at(Point::PreBlock).clone(),
+                NormPlace::After => at(Point::PostAttn).clone(),
+                NormPlace::Outputs => at(Point::AttnHeadOutputs).sum(1).unwrap(),
             };
             let centred = match spec.norm.kind {
                 precompute::model::spec::NormKind::Layer => {

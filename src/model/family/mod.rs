@@ -1,14 +1,22 @@
 //! The families: for each, how its config.json becomes a [`Spec`], and what its checkpoints call each weight.
 
+mod bloom;
+mod falcon;
+mod gemma;
 mod gpt2;
 mod gpt_neox;
+mod gptj;
 mod llama;
+mod olmo2;
 mod opt;
+mod phi;
+mod phi3;
+mod stablelm;
 
 use serde_json::{Map, Value};
 
 use super::config::Fields;
-use super::spec::{Llama3Scaling, RotarySpec, Spec};
+use super::spec::{Activation, NormSpec, Pairs, Positions, RotaryScaling, RotarySpec, Sizes, Spec, Window};
 use crate::{Result, bail, error, nearest};
 
 /// One architecture, as data.
@@ -17,8 +25,7 @@ pub struct Family {
     pub name: &'static str,
     /// A well-known checkpoint of it.
     pub example: &'static str,
-    pub spec: fn(&Fields) -> Result<Spec>,
-    pub names: Names,
+    pub read: fn(&Fields) -> Result<(Spec, Names)>,
 }
 
 /// What a family's checkpoints call each weight. In a block, names follow `{prefix}{block}.{i}.`.
@@ -29,15 +36,19 @@ pub struct Names {
     pub position_embeddings: Option<&'static str>,
     /// Projections between the embeddings' size and the stream's (OPT-350m).
     pub project: Option<[&'static str; 2]>,
+    pub embedding_norm: Option<&'static str>,
     pub block: &'static str,
+    /// Attention's norm, wherever it stands; the second where it has two.
     pub attn_norm: &'static str,
+    pub attn_out_norm: Option<&'static str>,
     pub qkv: Qkv,
     /// Norms of queries and keys.
     pub qk_norms: Option<[&'static str; 2]>,
     pub attn_out: &'static str,
+    /// The MLP's, likewise; where both read one norm, its name stands twice.
     pub mlp_norm: &'static str,
-    pub fc1: &'static str,
-    pub up: Option<&'static str>,
+    pub mlp_out_norm: Option<&'static str>,
+    pub mlp_in: MlpIn,
     pub fc2: &'static str,
     pub final_norm: &'static str,
     /// The unembedding where it is not tied; these names take no prefix.
@@ -53,13 +64,63 @@ pub enum Qkv {
     Separate([&'static str; 3]),
     /// One matrix: all queries, then all keys, then all values.
     Stacked(&'static str),
-    /// One matrix: each head's query, key and value side by side.
-    PerHead(&'static str),
+    /// One matrix: for each key/value head its queries, its key and its value.
+    ByGroup(&'static str),
 }
 
+/// How the projections into an MLP are stored.
+pub enum MlpIn {
+    Plain(&'static str),
+    Gated {
+        gate: &'static str,
+        up: &'static str,
+    },
+    /// One matrix: the gate, then the other branch.
+    Stacked(&'static str),
+}
+
+/// Llama's names, which many families took over.
+const NAMES: Names = Names {
+    prefixes: &["model.", ""],
+    token_embeddings: "embed_tokens",
+    position_embeddings: None,
+    project: None,
+    embedding_norm: None,
+    block: "layers",
+    attn_norm: "input_layernorm",
+    attn_out_norm: None,
+    qkv: Qkv::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    qk_norms: None,
+    attn_out: "self_attn.o_proj",
+    mlp_norm: "post_attention_layernorm",
+    mlp_out_norm: None,
+    mlp_in: MlpIn::Gated { gate: "mlp.gate_proj", up: "mlp.up_proj" },
+    fc2: "mlp.down_proj",
+    final_norm: "norm",
+    heads: &["lm_head"],
+    transposed: false,
+    buffers: &["rotary_emb.inv_freq"],
+};
+
 /// Every family, in the order in which they are listed.
-pub const FAMILIES: &[Family] =
-    &[opt::FAMILY, gpt_neox::FAMILY, gpt2::FAMILY, llama::LLAMA, llama::MISTRAL, llama::QWEN2, llama::QWEN3];
+pub const FAMILIES: &[Family] = &[
+    opt::FAMILY,
+    gpt_neox::FAMILY,
+    gpt2::FAMILY,
+    llama::LLAMA,
+    llama::MISTRAL,
+    llama::QWEN2,
+    llama::QWEN3,
+    gemma::GEMMA2,
+    gemma::GEMMA3,
+    phi::FAMILY,
+    phi3::FAMILY,
+    gptj::FAMILY,
+    stablelm::FAMILY,
+    olmo2::FAMILY,
+    falcon::FAMILY,
+    bloom::FAMILY,
+];
 
 impl Family {
     /// The family that a config names.
@@ -83,11 +144,11 @@ impl Family {
     ///
     /// # Errors
     /// A field that is missing, of the wrong type, or can't be honoured.
-    pub fn read(&self, config: &Map<String, Value>) -> Result<Spec> {
+    pub fn read(&self, config: &Map<String, Value>) -> Result<(Spec, Names)> {
         let fields = Fields::new(config);
-        let spec = (self.spec)(&fields)?;
+        let read = (self.read)(&fields)?;
         fields.finish()?;
-        Ok(spec)
+        Ok(read)
     }
 }
 
@@ -97,6 +158,63 @@ fn head_dim(hidden: usize, heads: usize) -> Result<usize> {
         bail!("config.json: a hidden size of {hidden} does not divide into {heads} heads");
     }
     Ok(hidden / heads)
+}
+
+/// Key/value heads: as many as heads where the config does not say.
+fn kv_heads(fields: &Fields, name: &'static str, heads: usize) -> Result<usize> {
+    let kv_heads = fields.size_or(name, heads)?;
+    if !heads.is_multiple_of(kv_heads) {
+        bail!("config.json: {heads} heads do not share {kv_heads} key/value heads evenly");
+    }
+    Ok(kv_heads)
+}
+
+fn rms_norm(fields: &Fields, default: f64) -> Result<NormSpec> {
+    Ok(NormSpec::rms(fields.optional("rms_norm_eps")?.unwrap_or(default)))
+}
+
+/// Llama's block: a gated MLP, rotary positions (of `part` of each head, where the config does not say), no biases.
+fn gated(family: &'static str, fields: &Fields, norm: NormSpec, part: f64) -> Result<Spec> {
+    let head_dim = gated_head_dim(fields)?;
+    gated_at(family, fields, norm, Positions::Rotary(rotary(fields, head_dim, part)?))
+}
+
+fn gated_at(family: &'static str, fields: &Fields, norm: NormSpec, positions: Positions) -> Result<Spec> {
+    let heads = fields.size("num_attention_heads")?;
+    let sizes = Sizes {
+        layers: fields.size("num_hidden_layers")?,
+        hidden: fields.size("hidden_size")?,
+        heads,
+        kv_heads: kv_heads(fields, "num_key_value_heads", heads)?,
+        head_dim: gated_head_dim(fields)?,
+        feed_forward: fields.size("intermediate_size")?,
+        vocabulary: fields.size("vocab_size")?,
+        max_positions: fields.size("max_position_embeddings")?,
+    };
+    Ok(Spec {
+        // Gemma says it in a field of its own.
+        activation: if fields.has("hidden_activation") {
+            Activation::Silu
+        } else {
+            fields.activation("hidden_act", "silu")?
+        },
+        gated: true,
+        tied: fields.optional("tie_word_embeddings")?.unwrap_or(false),
+        ..Spec::usual(family, sizes, positions, norm)
+    })
+}
+
+fn gated_head_dim(fields: &Fields) -> Result<usize> {
+    match fields.optional("head_dim")? {
+        Some(size) => Ok(size),
+        None => head_dim(fields.size("hidden_size")?, fields.size("num_attention_heads")?),
+    }
+}
+
+/// The window of a family in which every layer has it, if any does.
+fn windowed_everywhere(fields: &Fields, layers: usize) -> Result<Option<Window>> {
+    let size = fields.optional("sliding_window")?;
+    Ok(size.map(|size| Window { size, layers: vec![true; layers], rotary: None }))
 }
 
 /// Rotary settings in any of the forms that configs have: `rope_parameters` (since transformers 5), or `rope_theta` with
@@ -109,24 +227,58 @@ fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotaryS
         let Some(nested) = fields.nested(name)? else { continue };
         theta = nested.optional("rope_theta")?.or(theta);
         part = nested.optional("partial_rotary_factor")?.or(part);
-        let kind: Option<String> = nested.optional("rope_type")?.or(nested.optional("type")?);
-        match kind.as_deref() {
-            None | Some("default") => {}
-            Some("llama3") => {
-                scaling = Some(Llama3Scaling {
-                    factor: nested.required("factor")?,
-                    low_freq_factor: nested.required("low_freq_factor")?,
-                    high_freq_factor: nested.required("high_freq_factor")?,
-                    original_max_positions: nested.required("original_max_position_embeddings")?,
-                });
-            }
-            Some(other) => bail!("config.json: the rope scaling {other:?} can't be honoured; llama3 is supported"),
-        }
+        scaling = rotary_scaling(fields, &nested)?;
         nested.finish()?;
     }
     let dims = (head_dim as f64 * part.unwrap_or(default_part)) as usize;
+    rotary_spec(head_dim, dims, theta.unwrap_or(10_000.0), Pairs::Halves, scaling)
+}
+
+fn rotary_spec(
+    head_dim: usize,
+    dims: usize,
+    theta: f64,
+    pairs: Pairs,
+    scaling: Option<RotaryScaling>,
+) -> Result<RotarySpec> {
     if !dims.is_multiple_of(2) || dims > head_dim {
         bail!("config.json: {dims} rotary dimensions of a head of {head_dim}: expected an even number of at most that");
     }
-    Ok(RotarySpec { dims, theta: theta.unwrap_or(10_000.0), scaling })
+    if let Some(RotaryScaling::LongRope { short, long, .. }) = &scaling
+        && (short.len() != dims / 2 || long.len() != dims / 2)
+    {
+        bail!("config.json: longrope has {} and {} factors for {} frequencies", short.len(), long.len(), dims / 2);
+    }
+    Ok(RotarySpec { dims, pairs, theta, scaling })
+}
+
+/// A `rope_scaling` map, or what stands of it among `rope_parameters`.
+fn rotary_scaling(fields: &Fields, scaling: &Fields) -> Result<Option<RotaryScaling>> {
+    let kind: Option<String> = scaling.optional("rope_type")?.or(scaling.optional("type")?);
+    Ok(match kind.as_deref() {
+        None | Some("default") => None,
+        Some("linear") => Some(RotaryScaling::Linear { factor: scaling.required("factor")? }),
+        Some("llama3") => Some(RotaryScaling::Llama3 {
+            factor: scaling.required("factor")?,
+            low_freq_factor: scaling.required("low_freq_factor")?,
+            high_freq_factor: scaling.required("high_freq_factor")?,
+            original_max_positions: scaling.required("original_max_position_embeddings")?,
+        }),
+        Some("longrope" | "su") => {
+            let longest: usize = fields.required("max_position_embeddings")?;
+            let original: Option<usize> = fields.optional("original_max_position_embeddings")?;
+            let original = scaling.optional("original_max_position_embeddings")?.or(original).unwrap_or(longest);
+            let factor = scaling.optional("factor")?.unwrap_or(longest as f64 / original as f64);
+            let computed = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
+            Some(RotaryScaling::LongRope {
+                short: scaling.required("short_factor")?,
+                long: scaling.required("long_factor")?,
+                original_max_positions: original,
+                attention_factor: scaling.optional("attention_factor")?.unwrap_or(computed),
+            })
+        }
+        Some(other) => {
+            bail!("config.json: the rope scaling {other:?} can't be honoured; linear, llama3 and longrope are")
+        }
+    })
 }

@@ -1,0 +1,126 @@
+//! Gemma 2 and 3 (Gemma Team 2024, 2025), after transformers' `modeling_gemma{2,3}.py`: RMS norms with gains counted from
+//! one at both ends of each sub-block, embeddings scaled by √d, sliding windows in most layers. Gemma 2 caps scores and
+//! logits softly; Gemma 3 norms queries and keys, and its windowed layers turn at other frequencies.
+
+use super::{Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec};
+use crate::model::config::Fields;
+use crate::model::spec::{Activation, Biases, NormPlace, NormSpec, Pairs, Positions, QkNorm, RotarySpec, Spec, Window};
+use crate::{Result, bail};
+
+pub const GEMMA2: Family = Family { name: "gemma2", example: "google/gemma-2-2b", read: gemma2 };
+pub const GEMMA3: Family = Family { name: "gemma3_text", example: "google/gemma-3-1b-pt", read: gemma3 };
+
+fn gemma2(config: &Fields) -> Result<(Spec, Names)> {
+    let positions = Positions::Rotary(rotary(config, gated_head_dim(config)?, 1.0)?);
+    let spec = base("gemma2", config, positions)?;
+    let spec = Spec {
+        score_cap: capped(config, "attn_logit_softcapping", Some(50.0))?,
+        logit_cap: capped(config, "final_logit_softcapping", Some(30.0))?,
+        window: window(config, 2, spec.layers)?,
+        ..spec
+    };
+    Ok((spec, names()))
+}
+
+fn gemma3(config: &Fields) -> Result<(Spec, Names)> {
+    let [whole, local] = rotaries(config, gated_head_dim(config)?)?;
+    let spec = base("gemma3_text", config, Positions::Rotary(whole))?;
+    let pattern = config.size_or("sliding_window_pattern", 6)?;
+    let window = window(config, pattern, spec.layers)?.map(|window| Window { rotary: Some(local), ..window });
+    let spec = Spec {
+        qk_norm: Some(QkNorm::Shared),
+        score_cap: capped(config, "attn_logit_softcapping", None)?,
+        logit_cap: capped(config, "final_logit_softcapping", None)?,
+        window,
+        ..spec
+    };
+    Ok((spec, Names { qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..names() }))
+}
+
+fn base(family: &'static str, config: &Fields, positions: Positions) -> Result<Spec> {
+    config.only("use_bidirectional_attention", false)?;
+    // Superseded by hidden_activation.
+    config.ignore(&["hidden_act"]);
+    let bias = config.optional("attention_bias")?.unwrap_or(false);
+    let norm = NormSpec { gain_less_one: true, ..rms_norm(config, 1e-6)? };
+    let spec = gated_at(family, config, norm, positions)?;
+    let scalar: f64 = config.optional("query_pre_attn_scalar")?.unwrap_or(256.0);
+    Ok(Spec {
+        embedding_scale: Some((spec.hidden as f64).sqrt()),
+        norm_place: NormPlace::Both,
+        activation: match config.optional::<String>("hidden_activation")? {
+            Some(_) => config.activation("hidden_activation", "")?,
+            None => Activation::GeluTanh,
+        },
+        score_scale: scalar.powf(-0.5),
+        biases: Biases { qkv: bias, attn_out: bias, ..Biases::NONE },
+        tied: config.optional("tie_word_embeddings")?.unwrap_or(true),
+        ..spec
+    })
+}
+
+fn names() -> Names {
+    Names {
+        attn_out_norm: Some("post_attention_layernorm"),
+        mlp_norm: "pre_feedforward_layernorm",
+        mlp_out_norm: Some("post_feedforward_layernorm"),
+        ..NAMES
+    }
+}
+
+/// A cap that is null is none, one that is absent the default.
+fn capped(config: &Fields, name: &'static str, default: Option<f64>) -> Result<Option<f64>> {
+    Ok(if config.has(name) { config.optional(name)? } else { default })
+}
+
+/// Every `pattern`th layer sees everything, unless `layer_types` says otherwise.
+fn window(config: &Fields, pattern: usize, layers: usize) -> Result<Option<Window>> {
+    let size = config.size_or("sliding_window", 4096)?;
+    let layers = match config.optional::<Vec<String>>("layer_types")? {
+        None => (1..=layers).map(|layer| layer % pattern != 0).collect(),
+        Some(kinds) if kinds.len() != layers => {
+            bail!("config.json: layer_types names {} layers of {layers}", kinds.len())
+        }
+        Some(kinds) => kinds
+            .iter()
+            .map(|kind| match kind.as_str() {
+                "sliding_attention" => Ok(true),
+                "full_attention" => Ok(false),
+                other => bail!("config.json: layer_types has {other:?}, which can't be honoured"),
+            })
+            .collect::<Result<_>>()?,
+    };
+    Ok(Some(Window { size, layers, rotary: None }))
+}
+
+/// The rotary positions of layers that see everything, and of those with a window: by fields of their own, or by one map for
+/// each kind of layer in `rope_parameters` (since transformers 5).
+fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
+    if let Some(kinds) = config.nested("rope_parameters")? {
+        let one = |name: &'static str, default: f64| -> Result<RotarySpec> {
+            let Some(fields) = kinds.nested(name)? else { return plain(head_dim, default) };
+            let theta = fields.optional("rope_theta")?.unwrap_or(default);
+            let scaling = rotary_scaling(config, &fields)?;
+            fields.finish()?;
+            rotary_spec(head_dim, head_dim, theta, Pairs::Halves, scaling)
+        };
+        let both = [one("full_attention", 1e6)?, one("sliding_attention", 1e4)?];
+        kinds.finish()?;
+        return Ok(both);
+    }
+    let theta = config.optional("rope_theta")?.unwrap_or(1e6);
+    let scaling = match config.nested("rope_scaling")? {
+        Some(fields) => {
+            let scaling = rotary_scaling(config, &fields)?;
+            fields.finish()?;
+            scaling
+        }
+        None => None,
+    };
+    let local = config.optional("rope_local_base_freq")?.unwrap_or(1e4);
+    Ok([rotary_spec(head_dim, head_dim, theta, Pairs::Halves, scaling)?, plain(head_dim, local)?])
+}
+
+fn plain(head_dim: usize, theta: f64) -> Result<RotarySpec> {
+    rotary_spec(head_dim, head_dim, theta, Pairs::Halves, None)
+}

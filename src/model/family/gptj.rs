@@ -1,0 +1,55 @@
+//! GPT-J (Wang & Komatsuzaki 2021), after transformers' `modeling_gptj.py`: attention and MLP in parallel behind one norm,
+//! rotary positions that turn neighbouring dimensions, an unembedding with a bias.
+
+use super::gpt2::SUMMARY;
+use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary_spec};
+use crate::Result;
+use crate::model::config::Fields;
+use crate::model::spec::{Biases, NormSpec, Pairs, Positions, Sizes, Spec};
+
+pub const FAMILY: Family = Family { name: "gptj", example: "EleutherAI/gpt-j-6b", read };
+
+fn read(config: &Fields) -> Result<(Spec, Names)> {
+    config.only("scale_attn_weights", true)?;
+    config.only("rotary", true)?;
+    config.ignore(&["n_ctx"]);
+    config.ignore(SUMMARY);
+    let hidden = config.size("n_embd")?;
+    let heads = config.size("n_head")?;
+    let head_dim = head_dim(hidden, heads)?;
+    let sizes = Sizes {
+        layers: config.size("n_layer")?,
+        hidden,
+        heads,
+        kv_heads: heads,
+        head_dim,
+        feed_forward: config.size_or("n_inner", 4 * hidden)?,
+        vocabulary: config.size("vocab_size")?,
+        max_positions: config.size("n_positions")?,
+    };
+    let rotary_dims = config.size_or("rotary_dim", 64)?;
+    let positions = Positions::Rotary(rotary_spec(head_dim, rotary_dims, 10_000.0, Pairs::Neighbours, None)?);
+    let norm = NormSpec::layer(config.optional("layer_norm_epsilon")?.unwrap_or(1e-5));
+    let spec = Spec {
+        parallel: true,
+        activation: config.activation("activation_function", "gelu_new")?,
+        biases: Biases { mlp: true, norm: true, unembedding: true, ..Biases::NONE },
+        tied: config.optional("tie_word_embeddings")?.unwrap_or(false),
+        ..Spec::usual("gptj", sizes, positions, norm)
+    };
+    let names = Names {
+        prefixes: &["transformer.", ""],
+        token_embeddings: "wte",
+        block: "h",
+        attn_norm: "ln_1",
+        qkv: Qkv::Separate(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
+        attn_out: "attn.out_proj",
+        mlp_norm: "ln_1",
+        mlp_in: MlpIn::Plain("mlp.fc_in"),
+        fc2: "mlp.fc_out",
+        final_norm: "ln_f",
+        buffers: &["attn.bias", "attn.masked_bias", "attn.embed_positions"],
+        ..NAMES
+    };
+    Ok((spec, names))
+}

@@ -1,0 +1,26 @@
+//! OLMo 2 (Walsh et al. 2025), after transformers' `modeling_olmo2.py`: Llama's block with norms on what attention and MLP
+//! give rather than on what they read, and on all queries and all keys together.
+
+use super::{Family, NAMES, Names, gated, rms_norm};
+use crate::Result;
+use crate::model::config::Fields;
+use crate::model::spec::{Biases, NormPlace, QkNorm, Spec};
+
+pub const FAMILY: Family = Family { name: "olmo2", example: "allenai/OLMo-2-0425-1B", read };
+
+fn read(config: &Fields) -> Result<(Spec, Names)> {
+    let bias = config.optional("attention_bias")?.unwrap_or(false);
+    let spec = Spec {
+        norm_place: NormPlace::Outputs,
+        qk_norm: Some(QkNorm::Whole),
+        biases: Biases { qkv: bias, attn_out: bias, ..Biases::NONE },
+        ..gated("olmo2", config, rms_norm(config, 1e-5)?, 1.0)?
+    };
+    let names = Names {
+        attn_norm: "post_attention_layernorm",
+        qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]),
+        mlp_norm: "post_feedforward_layernorm",
+        ..NAMES
+    };
+    Ok((spec, names))
+}

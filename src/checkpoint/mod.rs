@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub use demo::DEMOS;
 pub use hub::Hub;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;
 
 use crate::{Result, bail, error};
@@ -64,6 +64,16 @@ impl Checkpoint {
         let weights = Weights::open(&files).map_err(|e| e.at(id))?;
         let (id, tokenizer) = (id.to_owned(), OnceCell::new());
         Ok(Self { id, revision, config, generation_config, weights, files, tokenizer })
+    }
+
+    /// The tokens at which generation ends: `eos_token_id` of generation_config.json, else of config.json.
+    pub fn ends(&self) -> Vec<u32> {
+        let named = |config: &Map<String, Value>| config.get("eos_token_id").filter(|id| !id.is_null()).cloned();
+        let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+        match self.generation_config.as_ref().and_then(named).or_else(|| named(&self.config)) {
+            Some(Value::Array(ids)) => ids.iter().filter_map(id).collect(),
+            one => one.as_ref().and_then(id).into_iter().collect(),
+        }
     }
 
     /// Read once, and only where it is needed: a checkpoint may do without one.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::{
+    AddedToken, DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Tokenizer as Inner,
+};
 
 use super::files::Files;
 use crate::{Error, Result, bail, error};
@@ -65,6 +68,25 @@ impl Tokenizer {
         self.inner.decode(ids, false).map_err(broken)
     }
 
+    /// The text of token ids, without the special tokens: what a person would read.
+    ///
+    /// # Errors
+    /// The tokenizer's own.
+    pub fn text(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(broken)
+    }
+
+    /// Text as its tokens come, one by one, without the special ones.
+    pub fn stream(&self) -> Stream<'_> {
+        Stream { decoder: self.inner.decode_stream(true), text: String::new() }
+    }
+
+    /// The id of a special token, `</s>` say, by its text.
+    pub fn special_token(&self, text: &str) -> Option<u32> {
+        let id = self.inner.token_to_id(text)?;
+        self.inner.get_added_tokens_decoder().get(&id).filter(|token| token.special).map(|_| id)
+    }
+
     /// Each token's own text.
     ///
     /// # Errors
@@ -105,6 +127,30 @@ impl Tokenizer {
         }
         // Models often have more rows of logits than their tokenizer has tokens.
         bail!("the tokenizer has no token {id}: it has {}", self.inner.get_vocab_size(true))
+    }
+}
+
+/// A text that grows by tokens.
+pub struct Stream<'a> {
+    decoder:
+        DecodeStream<'a, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>,
+    text: String,
+}
+
+impl Stream<'_> {
+    /// What the token adds: nothing as long as a character is not whole.
+    ///
+    /// # Errors
+    /// The tokenizer's own.
+    pub fn push(&mut self, token: u32) -> Result<&str> {
+        let from = self.text.len();
+        self.text.extend(self.decoder.step(token).map_err(broken)?);
+        Ok(&self.text[from..])
+    }
+
+    /// Everything so far.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 

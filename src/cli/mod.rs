@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod completions;
+mod generate;
 mod models;
 mod points;
 mod run;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Generate(generate::Generate),
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
@@ -41,6 +43,7 @@ const AFTER: &str = "\
 Examples:
   precompute run experiment.rhai
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
+  precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
   precompute points demo:opt
 
 Environment:
@@ -81,6 +84,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Run(run) => run.run(),
+            Command::Generate(generate) => generate.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
-use crate::script::{Failure, Host, Settings};
+use crate::script::{Failure, Host, Settings, Streaming};
 
 /// Run a script
 ///
@@ -74,6 +74,7 @@ impl Run {
             seed: self.seed,
             out: self.out,
             read: self.read,
+            streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
@@ -87,7 +88,7 @@ impl Run {
 }
 
 /// `name=value`.
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.into())),
         _ => Err("a parameter is given as NAME=VALUE".into()),

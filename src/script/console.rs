@@ -22,10 +22,15 @@ enum State {
 impl Console {
     /// Writes a line. A failure is kept for [`Console::check`], because Rhai's `print` can't fail.
     pub fn line(&self, text: &str) {
+        self.text(&format!("{text}\n"));
+    }
+
+    /// Writes a part of a line, at once.
+    pub fn text(&self, text: &str) {
         let state = &mut *self.0.borrow_mut();
         if matches!(state, State::Open) {
             let mut out = io::stdout().lock();
-            match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            match write!(out, "{text}").and_then(|()| out.flush()) {
                 Ok(()) => {}
                 Err(cause) if cause.kind() == ErrorKind::BrokenPipe => *state = State::Closed,
                 Err(cause) => *state = State::Failed(cause),

@@ -8,7 +8,7 @@ use super::console::Console;
 use super::error::{INTERRUPTED, ScriptResult};
 use super::modules::Modules;
 use super::session::Session;
-use super::{context, hook, model, output, param, pass, picture, tensor, tokens};
+use super::{context, generate, hook, model, output, param, pass, picture, tensor, tokens};
 use crate::{Error, interrupt};
 
 /// How deep functions may call each other.
@@ -57,7 +57,9 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     param::install(&mut engine, session.params());
     tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
-    pass::install(&mut engine);
+    let depth = pass::Depth::default();
+    pass::install(&mut engine, &depth);
+    generate::install(&mut engine, &depth, session, console);
     tokens::install(&mut engine);
     hook::install(&mut engine);
     context::install(&mut engine);

@@ -100,6 +100,34 @@ impl Host {
         self.evaluate(&script)
     }
 
+    /// The value of the script in `path`, with nothing shown or recorded.
+    ///
+    /// # Errors
+    /// As [`run_file`](Self::run_file).
+    pub fn value_of(&self, path: &Path) -> Result<Dynamic, Failure> {
+        let script = self.read(path)?;
+        self.session.params().check(&script.params).map_err(Failure::usage)?;
+        self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        self.evaluate(&script)
+    }
+
+    /// Evaluates a text of this program's own, in which `variables` stand: its errors show no place in it.
+    ///
+    /// # Errors
+    /// What went wrong in it.
+    pub fn ask(
+        &self,
+        text: &str,
+        variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
+    ) -> Result<Dynamic, Failure> {
+        interrupt::clear();
+        let mut scope = Scope::new();
+        for (name, value) in variables {
+            scope.push_dynamic(name, value);
+        }
+        self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
+    }
+
     /// The options that the script in `path` declares.
     ///
     /// # Errors
@@ -136,11 +164,7 @@ impl Host {
     /// Prints a value as `print` does. Nothing is printed of a script without a value.
     fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
-            let mut scope = Scope::new();
-            scope.push_dynamic("value", value.clone());
-            self.engine
-                .eval_with_scope::<()>(&mut scope, "print(value)")
-                .map_err(|error| self.failure(INPUT, &error))?;
+            self.ask("print(value)", [("value", value.clone())]).map(drop)?;
         }
         self.console.check().map_err(Failure::from)
     }

@@ -14,6 +14,7 @@ use super::options::Options;
 use super::tensor::Handle;
 use crate::hook::{Capture, Chain, Layers, Named, Observer, Point, Site, SiteSet, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
+use crate::notice::notice;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
 
@@ -22,7 +23,7 @@ const DEEPEST: usize = 16;
 
 /// How many passes are under way, each within the one before.
 #[derive(Clone, Default)]
-struct Depth(Rc<Cell<usize>>);
+pub struct Depth(Rc<Cell<usize>>);
 
 impl Depth {
     fn enter(&self) -> Result<Nested> {
@@ -35,7 +36,7 @@ impl Depth {
 }
 
 /// One pass under way.
-struct Nested(Depth);
+pub struct Nested(Depth);
 
 impl Drop for Nested {
     fn drop(&mut self) {
@@ -93,10 +94,10 @@ fn site(name: &str, layers: usize) -> Result<Site> {
 }
 
 /// One pass of a script: the model, its input, the context's hooks, and what the caller watches besides.
-struct Pass<'a> {
-    call: &'a NativeCallContext<'a>,
-    depth: &'a Depth,
-    model: &'a Model,
+pub struct Pass<'a> {
+    pub call: &'a NativeCallContext<'a>,
+    pub depth: &'a Depth,
+    pub model: &'a Model,
 }
 
 impl Pass<'_> {
@@ -108,36 +109,61 @@ impl Pass<'_> {
         watch: &mut dyn Observer,
     ) -> ScriptResult<model::Output> {
         let loaded = self.model.loaded();
-        let _nested = self.depth.enter()?;
-        let mask = pass.mask.clone().or_else(|| ids.mask());
-        let input = Input::new(
-            ids.value().real("token ids")?,
-            mask.as_ref().map(|mask| mask.value().real("the mask").cloned()).transpose()?.as_ref(),
-        )?;
+        let _nested = self.enter()?;
+        let input = self.input(ids, pass.mask.as_ref(), pass.options.beyond)?;
         let Some(context) = context else {
             return Ok(loaded.decoder.forward(&input, &pass.options, watch)?);
         };
-        let _serving = self.serve(context, ids, mask, &input)?;
-        let spec = loaded.decoder.spec();
-        let mut script = Script::new(self.call.engine(), context, spec.family, spec.rotary().is_some());
-        let result = Chain::new(&mut script, watch, spec.layers)
+        let _serving = self.serve(context)?;
+        self.show(context, ids.clone(), &input)?;
+        let mut script = self.hooks(context);
+        let result = Chain::new(&mut script, watch, loaded.decoder.spec().layers)
             .and_then(|mut chain| loaded.decoder.forward(&input, &pass.options, &mut chain));
         result.map_err(|error| script.failure(error, self.call))
     }
 
-    /// Sets the keys that the pass owns.
-    fn serve(&self, context: &Context, ids: &Handle, mask: Option<Handle>, input: &Input) -> Result<Serving> {
+    /// Counts the passes that are within one another.
+    pub fn enter(&self) -> Result<Nested> {
+        self.depth.enter()
+    }
+
+    /// What the model is to read: `ids`, and the mask that was given or that they carry.
+    pub fn input(&self, ids: &Handle, mask: Option<&Handle>, beyond: bool) -> Result<Input> {
+        let mask = mask.cloned().or_else(|| ids.mask());
+        let input = Input::new(
+            ids.value().real("token ids")?,
+            mask.as_ref().map(|mask| mask.value().real("the mask").cloned()).transpose()?.as_ref(),
+        )?;
+        let spec = self.model.loaded().decoder.spec();
+        if beyond && spec.goes_beyond() && input.longest() > spec.max_positions {
+            let (longest, most) = (input.longest(), spec.max_positions);
+            notice(format_args!(
+                "warning: {longest} tokens go beyond the {most} positions that the model was made for"
+            ));
+        }
+        Ok(input)
+    }
+
+    /// The context's hooks, to be called during a pass.
+    pub fn hooks<'c>(&'c self, context: &'c Context) -> Script<'c> {
+        let spec = self.model.loaded().decoder.spec();
+        Script::new(self.call.engine(), context, spec.family, spec.rotary().is_some())
+    }
+
+    /// Takes the context for a pass, or for several in a row.
+    pub fn serve(&self, context: &Context) -> Result<Serving> {
         let serving = context.enter()?;
         context.set_reserved("config", self.model.loaded().config.clone().into());
-        context.set_reserved("ids", Dynamic::from(ids.clone()));
-        let mask = match mask {
-            Some(mask) => mask,
-            None => Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?)),
-        };
-        context.set_reserved("mask", Dynamic::from(mask));
+        Ok(serving)
+    }
+
+    /// Sets the keys that say what the pass reads.
+    pub fn show(&self, context: &Context, ids: Handle, input: &Input) -> Result<()> {
+        context.set_reserved("ids", Dynamic::from(ids));
+        context.set_reserved("mask", Dynamic::from(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))));
         let positions = input.positions(&Device::Cpu)?.to_dtype(DType::I64)?;
         context.set_reserved("positions", Dynamic::from(Handle::from(positions)));
-        Ok(serving)
+        Ok(())
     }
 
     fn forward(&self, ids: &Handle, context: Option<&Context>, options: Map) -> ScriptResult<Output> {
@@ -233,8 +259,7 @@ impl Observer for All<'_> {
 }
 
 /// `forward` and `capture`, with context and options left out or not.
-pub fn install(engine: &mut Engine) {
-    let depth = Depth::default();
+pub fn install(engine: &mut Engine, depth: &Depth) {
     macro_rules! pass {
         ($name:literal, |$pass:ident, $ids:ident $(, $arg:ident: $typ:ty)*| -> $out:ty $body:block) => {{
             let depth = depth.clone();

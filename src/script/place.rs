@@ -23,6 +23,10 @@ pub struct Place {
 impl Place {
     /// Nothing where Rhai does not know the position.
     pub fn of(sources: &Sources, file: &str, position: Position) -> Option<Self> {
+        // A text of this program's own has no name, and nothing to show.
+        if file.is_empty() {
+            return None;
+        }
         let mut line = position.line()?;
         let mut column = position.position();
         let source = sources.get(file);

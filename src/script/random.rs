@@ -33,6 +33,11 @@ impl Random {
         self.0.seed.get()
     }
 
+    /// A seed for something that draws numbers of its own.
+    pub fn next(&self) -> u64 {
+        self.rng().random()
+    }
+
     pub fn rng(&self) -> RefMut<'_, StdRng> {
         self.0.rng.borrow_mut()
     }

@@ -28,8 +28,21 @@ pub struct Settings {
     pub out: Option<PathBuf>,
     /// Directories that `load_tensors` may read, besides the script's own.
     pub read: Vec<PathBuf>,
+    /// Where `m.generate` writes a text as it grows.
+    pub streaming: Streaming,
     /// What `param(name, …)` gives in place of its default, as `--set` has it.
     pub params: BTreeMap<String, String>,
+}
+
+/// Where a generated text is written as it grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Streaming {
+    /// Standard error, if that is a terminal.
+    #[default]
+    Terminal,
+    /// Standard output: the text is what the command is for.
+    Output,
+    Nowhere,
 }
 
 /// One run: its settings, and the state behind the functions that are no pure ones.

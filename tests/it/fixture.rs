@@ -102,3 +102,11 @@ pub fn subjects() -> Vec<Subject> {
     let fixtures = CASES.iter().map(|case| Subject::new(directory(case).to_str().unwrap(), case));
     fixtures.chain(["demo:opt", "demo:gpt-neox"].map(|demo| Subject::new(demo, demo))).collect()
 }
+
+/// The prompt of a case's golden continuation, and the continuation.
+pub fn greedy(case: &str) -> (Vec<u32>, Vec<u32>) {
+    let text = std::fs::read_to_string(directory(case).join("golden.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ids = |name: &str| serde_json::from_value(golden["greedy"][name].clone()).unwrap();
+    (ids("prompt_ids"), ids("continuation"))
+}

@@ -7,6 +7,7 @@ mod elements;
 mod errors;
 mod fixture;
 mod gallery;
+mod generation;
 mod goldens;
 mod hooks;
 mod hub;

@@ -1,0 +1,170 @@
+//! `precompute generate`.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use rhai::{Array, Dynamic, Map};
+
+use super::run::assignment;
+use crate::error;
+use crate::script::console::Console;
+use crate::script::{Failure, Host, Settings, Streaming};
+
+/// Continue a text, with a script's hooks at work if any
+///
+/// A prompt and what follows it are written as they grow; several prompts are continued together, and written when all are
+/// done. How fast it went is said on standard error.
+#[derive(Args)]
+#[command(after_help = AFTER)]
+pub struct Generate {
+    /// The model: demo:NAME, a directory, or a Hub id
+    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath, default_value = "demo:opt")]
+    model: String,
+
+    /// The text to continue, - for what stands on standard input; given several times, a batch
+    #[arg(long, value_name = "TEXT", required = true)]
+    prompt: Vec<String>,
+
+    /// A script whose last value is an array of hooks or a context, which is alive at every step
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    hooks: Option<PathBuf>,
+
+    /// Give a parameter of that script its value
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+
+    /// How many tokens at most
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    max_new_tokens: u32,
+
+    /// Draw from the logits divided by T; without it, --top-k and --top-p the likeliest token is taken
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f64>,
+
+    /// Draw from the K likeliest tokens only
+    #[arg(long, value_name = "K")]
+    top_k: Option<u32>,
+
+    /// Draw from the fewest tokens whose probabilities sum to P
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f64>,
+
+    /// Make tokens less likely that the text has already: 1 changes nothing
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    repetition_penalty: Option<f64>,
+
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// End after this string; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+
+    /// Go on after an end-of-text token
+    #[arg(long)]
+    ignore_eos: bool,
+
+    /// Go on past the positions that the model was made for, where it can
+    #[arg(long)]
+    beyond: bool,
+
+    /// Read the whole text anew for each token, so that hooks see all of it
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Where the model computes: cpu, cuda, cuda:1, metal
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// What the model computes in, whatever its checkpoint has [default: f32]
+    #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
+    dtype: Option<String>,
+
+    /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
+    #[arg(long)]
+    offline: bool,
+}
+
+const AFTER: &str = "\
+Examples:
+  precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
+  precompute generate --model gpt2 --prompt 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1
+  precompute generate --model demo:opt --prompt 'Mary' --hooks ablate.rhai";
+
+/// What the command is, in the script language.
+const SCRIPT: &str = "\
+let m = model(id);
+let ids = m.encode(prompts);
+if hooks == () { m.generate(ids, options).text }
+else if type_of(hooks) == \"context\" { m.generate(ids, hooks, options).text }
+else { m.generate(ids, context(hooks), options).text }";
+
+impl Generate {
+    pub fn run(self) -> Result<(), Failure> {
+        let (prompts, options) = (self.prompts()?, self.options());
+        let alone = prompts.len() == 1;
+        let host = Host::new(Settings {
+            model: Some(self.model.clone()),
+            device: self.device,
+            dtype: self.dtype,
+            offline: self.offline,
+            seed: self.seed,
+            streaming: Streaming::Output,
+            params: self.set.into_iter().collect(),
+            ..Settings::default()
+        })
+        .map_err(Failure::usage)?;
+        let hooks = match &self.hooks {
+            Some(path) => host.value_of(path)?,
+            None => Dynamic::UNIT,
+        };
+        if self.hooks.is_some() && !hooks.is_array() && hooks.type_name().rsplit("::").next() != Some("Context") {
+            let error = error!("--hooks: the script's last value must be an array of hooks or a context");
+            return Err(Failure::usage(error.help("end it with [ hook(\"post-mlp\", |x, ctx| x) ]")));
+        }
+        let prompts = if alone { prompts[0].clone() } else { prompts.into() };
+        let variables =
+            [("id", self.model.into()), ("prompts", prompts), ("hooks", hooks), ("options", options.into())];
+        let texts = host.ask(SCRIPT, variables)?;
+        let console = Console::default();
+        for text in texts.read_lock::<Array>().iter().flat_map(|texts| texts.iter()) {
+            console.line(&text.to_string());
+        }
+        console.check().map_err(Failure::from)
+    }
+
+    fn prompts(&self) -> Result<Array, Failure> {
+        let read = |prompt: &String| -> Result<Dynamic, Failure> {
+            if prompt != "-" {
+                return Ok(prompt.clone().into());
+            }
+            let mut text = String::new();
+            let cause = std::io::stdin().read_to_string(&mut text).err();
+            match cause {
+                None => Ok(text.trim_end_matches('\n').to_owned().into()),
+                Some(cause) => Err(Failure::usage(error!("standard input can't be read as text: {cause}"))),
+            }
+        };
+        self.prompt.iter().map(read).collect()
+    }
+
+    fn options(&self) -> Map {
+        let mut options = Map::new();
+        let mut set = |name: &str, value: Option<Dynamic>| {
+            options.extend(value.map(|value| (name.into(), value)));
+        };
+        set("max_new_tokens", Some(i64::from(self.max_new_tokens).into()));
+        set("temperature", self.temperature.map(Dynamic::from));
+        set("top_k", self.top_k.map(|k| i64::from(k).into()));
+        set("top_p", self.top_p.map(Dynamic::from));
+        set("repetition_penalty", self.repetition_penalty.map(Dynamic::from));
+        set("seed", self.seed.map(|seed| (seed as i64).into()));
+        set("stop", Some(self.stop.iter().map(|stop| Dynamic::from(stop.clone())).collect::<Array>().into()));
+        set("ignore_eos", Some(self.ignore_eos.into()));
+        set("beyond", Some(self.beyond.into()));
+        set("cache", Some((!self.no_cache).into()));
+        options
+    }
+}

@@ -194,7 +194,10 @@ fn the_loss_does_not_depend_on_the_padding_side() {
 
 #[test]
 fn a_stream_far_from_zero_stays_within_twice_pytorchs_own_error() {
-    for case in CASES {
+    let with_one = CASES.iter().filter(|case| directory(case).join("shifted.safetensors").exists());
+    let with_one: Vec<&&str> = with_one.collect();
+    assert_eq!(with_one.len(), 10);
+    for case in with_one {
         let fixture = Fixture::load(case);
         let shifted =
             candle_core::safetensors::load(directory(case).join("shifted.safetensors"), &Device::Cpu).unwrap();

@@ -13,5 +13,6 @@ mod notice;
 pub mod output;
 pub mod script;
 pub mod tensor;
+pub mod watch;
 
 pub use error::{Error, Result, did_you_mean, nearest};

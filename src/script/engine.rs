@@ -32,7 +32,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
-        if interrupt::requested() {
+        if interrupt::stopping() {
             return Some(Dynamic::from(INTERRUPTED));
         }
         stdout.check().err().map(|error| error.to_string().into())

@@ -5,6 +5,7 @@ mod generate;
 mod models;
 mod points;
 mod run;
+mod watch;
 
 use std::panic;
 use std::process::{ExitCode, exit};

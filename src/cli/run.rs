@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::watch;
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
 use crate::script::{Failure, Host, Settings, Streaming};
@@ -53,6 +54,14 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// Run the script anew whenever it, or what it imports, is saved with a change; models stay loaded
+    #[arg(long, conflicts_with = "help_params")]
+    watch: bool,
+
+    /// With --watch: let a run that the script has changed under come to its end
+    #[arg(long, requires = "watch")]
+    finish: bool,
+
     /// Let load_tensors(…) read below this directory, besides the script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
@@ -62,6 +71,7 @@ const AFTER: &str = "\
 Examples:
   precompute run experiment.rhai --help-params
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
+  precompute run --watch experiment.rhai
   precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
 
 impl Run {
@@ -82,6 +92,9 @@ impl Run {
             let console = Console::default();
             console.line(&list(&host.params(&self.file)?));
             return console.check().map_err(Failure::from);
+        }
+        if self.watch {
+            return watch::watch(&host, &self.file, self.finish);
         }
         host.run_file(&self.file).map(drop)
     }

@@ -1,5 +1,6 @@
 //! What a run leaves behind: files, pictures, tables, and the record of the run.
 
+mod difference;
 pub mod directory;
 pub mod load;
 mod npy;
@@ -8,5 +9,6 @@ pub mod picture;
 pub mod record;
 pub mod run;
 pub mod save;
+mod standing;
 
 pub use run::Run;

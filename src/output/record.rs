@@ -60,6 +60,16 @@ impl Source {
     }
 }
 
+/// What [`Record::outcome`] says of a run that went well.
+pub const DONE: &str = "done";
+
+impl Record {
+    /// Whether the run went well.
+    pub fn is_done(&self) -> bool {
+        self.outcome == DONE
+    }
+}
+
 impl Versions {
     /// Those of this program.
     pub const CURRENT: Versions = Versions { precompute: env!("CARGO_PKG_VERSION"), candle: "0.11.1", rhai: "1.27.0" };

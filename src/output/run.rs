@@ -5,10 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use tempfile::TempDir;
+
 use super::directory::Directory;
 use super::load::Readable;
 use super::record::Record;
-use super::save::write_json;
+use super::save::{Table, write_json};
+use super::standing::{Results, Standing};
 use crate::notice::notice;
 use crate::{Result, bail, error};
 
@@ -19,12 +22,26 @@ pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
     state: RefCell<State>,
+    keeping: RefCell<Keeping>,
+}
+
+/// Whether the results of the last run that went well stand until another goes well.
+enum Keeping {
+    Not,
+    /// From the next run on.
+    Asked,
+    Standing(Standing),
 }
 
 struct State {
     directory: Directory,
+    /// Holds the directory, where it is not known yet whether what is written stays.
+    stage: Option<TempDir>,
     readable: Readable,
     files: Vec<String>,
+    tables: Vec<Table>,
+    /// How the results differ from the last ones.
+    differences: Option<Vec<String>>,
     began: Instant,
     started: String,
 }
@@ -40,7 +57,10 @@ impl State {
                 None => Directory::of_script(stem),
             },
             readable: Readable(std::iter::once(own).chain(read.iter().cloned()).collect()),
+            stage: None,
             files: Vec::new(),
+            tables: Vec::new(),
+            differences: None,
             began: Instant::now(),
             started: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         }
@@ -51,7 +71,12 @@ impl Run {
     /// Writes into `out`, or a directory named after the script and the time; reads beside the script and below `read`.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, state: RefCell::new(state) }
+        Self { out, read, state: RefCell::new(state), keeping: RefCell::new(Keeping::Not) }
+    }
+
+    /// From the next run on, all runs write into one directory, and of a run that fails nothing is kept there.
+    pub fn keep_results(&self) {
+        *self.keeping.borrow_mut() = Keeping::Asked;
     }
 
     /// Starts anew, for the script in `script`.
@@ -59,9 +84,18 @@ impl Run {
     /// # Errors
     /// The output directory that was asked for can't be written to.
     pub fn begin(&self, script: Option<&Path>) -> Result<()> {
-        let state = State::new(self.out.as_deref(), &self.read, script);
+        let mut state = State::new(self.out.as_deref(), &self.read, script);
         if self.out.is_some() {
             state.directory.prepare()?;
+        }
+        let mut keeping = self.keeping.borrow_mut();
+        if matches!(*keeping, Keeping::Asked) {
+            *keeping = Keeping::Standing(Standing::new(state.directory.clone()));
+        }
+        if let Keeping::Standing(standing) = &*keeping {
+            let stage = standing.stage()?;
+            state.directory = Directory::new(stage.path().to_owned());
+            state.stage = Some(stage);
         }
         *self.state.borrow_mut() = state;
         Ok(())
@@ -101,6 +135,19 @@ impl Run {
             .unwrap_or_else(|| format!("{name}.{extension}"))
     }
 
+    /// Notes a table that was shown.
+    pub fn show(&self, table: Table) {
+        if self.state.borrow().stage.is_some() {
+            self.state.borrow_mut().tables.push(table);
+        }
+    }
+
+    /// How the results of the run that ended differ from those of the one that went well before it, a line each; nothing
+    /// where there was none, or none are kept.
+    pub fn differences(&self) -> Option<Vec<String>> {
+        self.state.borrow().differences.clone()
+    }
+
     /// When the run began, and how many seconds it has taken.
     pub fn time(&self) -> (String, f64) {
         let state = self.state.borrow();
@@ -116,6 +163,10 @@ impl Run {
     /// # Errors
     /// It can't be written, and the run has written other files or was told where to.
     pub fn finish(&self, record: &Record) -> Result<()> {
+        let staged = self.state.borrow_mut().stage.take();
+        if staged.is_some() && !record.is_done() {
+            return Ok(());
+        }
         let directory = self.state.borrow().directory.clone();
         let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
         let written = directory.write(RECORD, |to| write_json(&json, to));
@@ -126,6 +177,15 @@ impl Run {
             notice(format_args!("warning: the run is not recorded: {error}"));
             return Ok(());
         }
+        let directory = match (&mut *self.keeping.borrow_mut(), staged) {
+            (Keeping::Standing(standing), Some(stage)) => {
+                let mut state = self.state.borrow_mut();
+                let results = Results { files: record.files.clone(), tables: std::mem::take(&mut state.tables) };
+                state.differences = standing.replace(stage.path(), results, RECORD)?;
+                standing.directory().clone()
+            }
+            _ => directory,
+        };
         if !record.files.is_empty() {
             notice(format_args!("wrote {}: {}", directory.path().display(), record.files.join(", ")));
         }

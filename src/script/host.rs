@@ -1,6 +1,6 @@
 //! Runs scripts: one engine, built once, and everything that a run of it shares.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
@@ -9,14 +9,15 @@ use super::console::Console;
 use super::diagnostic::Failure;
 use super::engine;
 use super::model::Model;
-use super::modules::{self, Modules};
+use super::modules::Modules;
 use super::output::json;
 use super::param::{self, Declared};
 use super::session::{Session, Settings};
 use super::source::Sources;
 use crate::Result;
 use crate::interrupt;
-use crate::output::record::{Record, Source, Versions};
+use crate::output::record::{DONE, Record, Source, Versions};
+use crate::watch::Contents;
 
 /// What a text that is no file is called in errors.
 const INPUT: &str = "input";
@@ -31,7 +32,7 @@ pub struct Host {
 }
 
 /// A compiled script.
-struct Script {
+pub struct Script {
     id: String,
     ast: AST,
     params: Vec<Declared>,
@@ -57,15 +58,40 @@ impl Host {
     /// # Errors
     /// What the script or the command line did wrong. The host can run another script afterwards.
     pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
-        let script = self.read(path)?;
+        interrupt::clear();
+        let script = self.prepare(path)?;
+        self.run(path, &script)
+    }
+
+    /// Reads and compiles the script in `path` and what it imports, as the files are now.
+    ///
+    /// # Errors
+    /// A script that can't be read or does not compile.
+    pub fn prepare(&self, path: &Path) -> Result<Script, Failure> {
+        self.modules.forget();
+        self.read(path)
+    }
+
+    /// The files that the script prepared last was read from, or would be if they were there, and what they held.
+    pub fn files(&self) -> Vec<(PathBuf, Contents)> {
+        self.modules.sought()
+    }
+
+    /// Runs a prepared script as [`run_file`](Self::run_file) does. Models that an earlier run loaded are not loaded again.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(&self, path: &Path, script: &Script) -> Result<Dynamic, Failure> {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.run().begin(Some(path)).map_err(Failure::usage)?;
-        let value = self.evaluate(&script).and_then(|value| {
+        self.session.random().restart();
+        self.session.models().begin();
+        let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
             Ok(value)
         });
-        let record = self.record(&script, value.as_ref().err());
+        let record = self.record(script, value.as_ref().err());
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
@@ -81,12 +107,12 @@ impl Host {
             script: source(&script.id),
             imports: self.sources.ids().iter().filter(|id| **id != script.id).map(|id| source(id)).collect(),
             parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
-            models: session.models().loaded().iter().map(Model::record).collect(),
+            models: session.models().asked().iter().map(Model::record).collect(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,
             started,
             seconds,
-            outcome: failure.map_or_else(|| "done".into(), |failure| failure.message().to_owned()),
+            outcome: failure.map_or_else(|| DONE.into(), |failure| failure.message().to_owned()),
             files: session.run().files(),
         }
     }
@@ -96,6 +122,7 @@ impl Host {
     /// # Errors
     /// What the text did wrong.
     pub fn eval(&self, text: &str) -> Result<Dynamic, Failure> {
+        interrupt::clear();
         let script = self.compile(INPUT, text)?;
         self.evaluate(&script)
     }
@@ -105,6 +132,7 @@ impl Host {
     /// # Errors
     /// As [`run_file`](Self::run_file).
     pub fn value_of(&self, path: &Path) -> Result<Dynamic, Failure> {
+        interrupt::clear();
         let script = self.read(path)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.run().begin(Some(path)).map_err(Failure::usage)?;
@@ -121,6 +149,14 @@ impl Host {
         variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
     ) -> Result<Dynamic, Failure> {
         interrupt::clear();
+        self.answer(text, variables)
+    }
+
+    fn answer(
+        &self,
+        text: &str,
+        variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
+    ) -> Result<Dynamic, Failure> {
         let mut scope = Scope::new();
         for (name, value) in variables {
             scope.push_dynamic(name, value);
@@ -138,7 +174,7 @@ impl Host {
 
     fn read(&self, path: &Path) -> Result<Script, Failure> {
         let id = path.display().to_string();
-        let text = modules::read(path, &id).map_err(Failure::usage)?;
+        let text = self.modules.read(path, &id).map_err(Failure::usage)?;
         self.compile(&id, &text)
     }
 
@@ -154,7 +190,6 @@ impl Host {
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
-        interrupt::clear();
         self.session.params().clear();
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
@@ -164,7 +199,7 @@ impl Host {
     /// Prints a value as `print` does. Nothing is printed of a script without a value.
     fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
-            self.ask("print(value)", [("value", value.clone())]).map(drop)?;
+            self.answer("print(value)", [("value", value.clone())]).map(drop)?;
         }
         self.console.check().map_err(Failure::from)
     }

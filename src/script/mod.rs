@@ -27,5 +27,5 @@ mod vocabulary;
 
 pub use diagnostic::Failure;
 pub use engine::STACK;
-pub use host::Host;
+pub use host::{Host, Script};
 pub use session::{Session, Settings, Streaming};

@@ -13,6 +13,7 @@ use rhai::{
 
 use super::error::ScriptResult;
 use super::source::Sources;
+use crate::watch::Contents;
 use crate::{Result, bail, error};
 
 /// The library that ships, by the name it is imported by.
@@ -35,6 +36,8 @@ struct Inner {
     evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
     /// Those that are running now, the outermost first.
     running: RefCell<Vec<String>>,
+    /// Every file that was looked for, and what it held.
+    sought: RefCell<BTreeMap<PathBuf, Contents>>,
 }
 
 /// Why a module can't be had: it is not there, or its text is wrong.
@@ -50,7 +53,39 @@ impl Modules {
             compiled: RefCell::default(),
             evaluated: RefCell::default(),
             running: RefCell::default(),
+            sought: RefCell::default(),
         }))
+    }
+
+    /// Forgets what was imported: from now on the files are read and run anew.
+    pub fn forget(&self) {
+        for id in std::mem::take(&mut *self.0.compiled.borrow_mut()).keys() {
+            self.0.sources.remove(id);
+        }
+        self.0.evaluated.borrow_mut().clear();
+        self.0.sought.borrow_mut().clear();
+    }
+
+    /// Every file that a script was looked for in since then, and what it held. Those that were not there are among them:
+    /// what is imported may come to stand there.
+    pub fn sought(&self) -> Vec<(PathBuf, Contents)> {
+        self.0.sought.borrow().iter().map(|(path, contents)| (path.clone(), *contents)).collect()
+    }
+
+    /// The text of the script in `path`, which messages call `id`.
+    ///
+    /// # Errors
+    /// A file that can't be read or is not UTF-8.
+    pub fn read(&self, path: &Path, id: &str) -> Result<String> {
+        let bytes = fs::read(path);
+        let contents = bytes.as_ref().map_or(Contents::MISSING, |bytes| Contents::of(bytes));
+        self.0.sought.borrow_mut().insert(path.to_owned(), contents);
+        let bytes = bytes.map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => error!("there is no file {id}"),
+            std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
+            _ => error!("{id} can't be read: {cause}"),
+        })?;
+        String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
     }
 
     /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
@@ -81,11 +116,17 @@ impl Modules {
     }
 
     fn compiled(&self, engine: &Engine, from: &str, path: &str) -> Result<(String, Rc<AST>), Unavailable> {
+        if let Some(file) = beside(from, path) {
+            self.0.sought.borrow_mut().entry(file).or_insert(Contents::MISSING);
+        }
         let (id, text) = find(from, path).map_err(Unavailable::Missing)?;
         if let Some(ast) = self.0.compiled.borrow().get(&id) {
             return Ok((id, ast.clone()));
         }
-        let text = text.read(&id).map_err(Unavailable::Missing)?;
+        let text = match text {
+            Text::Shipped(text) => text.to_owned(),
+            Text::File(path) => self.read(&path, &id).map_err(Unavailable::Missing)?,
+        };
         self.0.sources.add(&id, &text);
         let mut ast = engine.compile(&text).map_err(|error| Unavailable::Wrong(error.into()))?;
         ast.set_source(&id);
@@ -121,26 +162,20 @@ enum Text {
     File(PathBuf),
 }
 
-impl Text {
-    fn read(self, id: &str) -> Result<String> {
-        match self {
-            Text::Shipped(text) => Ok(text.into()),
-            Text::File(path) => read(&path, id),
-        }
+/// Where the script `from` first looks for `path`.
+fn beside(from: &str, path: &str) -> Option<PathBuf> {
+    let within = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if from.starts_with(SHIPPED) || !within {
+        return None;
     }
-}
-
-/// The script called `id` in messages.
-///
-/// # Errors
-/// A file that can't be read or is not UTF-8.
-pub fn read(path: &Path, id: &str) -> Result<String> {
-    let bytes = fs::read(path).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => error!("there is no file {id}"),
-        std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
-        _ => error!("{id} can't be read: {cause}"),
-    })?;
-    String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
+    let directory = Path::new(from).parent().unwrap_or(Path::new(""));
+    let parts: PathBuf = Path::new(path.strip_suffix(".rhai").unwrap_or(path))
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect();
+    let mut file = directory.join(parts).into_os_string();
+    file.push(".rhai");
+    Some(file.into())
 }
 
 /// What the script `from` means by `path`: the module's name, and where its text is.
@@ -160,15 +195,9 @@ fn find(from: &str, path: &str) -> Result<(String, Text)> {
     if parts.is_empty() || bare.contains('\\') {
         bail!("import {path:?} names no file");
     }
-    if !from.starts_with(SHIPPED) {
-        let directory = Path::new(from).parent().unwrap_or(Path::new(""));
-        let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
-        file.push(".rhai");
-        let file = PathBuf::from(file);
-        if file.is_file() {
-            refuse_escape(directory, &file, path)?;
-            return Ok((file.display().to_string(), Text::File(file)));
-        }
+    if let Some(file) = beside(from, path).filter(|file| file.is_file()) {
+        refuse_escape(Path::new(from).parent().unwrap_or(Path::new("")), &file, path)?;
+        return Ok((file.display().to_string(), Text::File(file)));
     }
     let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
     match LIBRARY.iter().find(|(known, _)| *known == name) {

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 pub struct Random(Rc<Inner>);
 
 struct Inner {
+    first: u64,
     seed: Cell<u64>,
     rng: RefCell<StdRng>,
 }
@@ -19,7 +20,13 @@ impl Random {
     pub fn new(seed: Option<u64>) -> Self {
         // 53 bits, so that the seed survives JSON.
         let seed = seed.unwrap_or_else(|| rand::rng().random::<u64>() >> 11);
-        Self(Rc::new(Inner { seed: Cell::new(seed), rng: RefCell::new(StdRng::seed_from_u64(seed)) }))
+        let rng = RefCell::new(StdRng::seed_from_u64(seed));
+        Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng }))
+    }
+
+    /// Starts anew, as if nothing had been drawn yet.
+    pub fn restart(&self) {
+        self.reseed(self.0.first);
     }
 
     /// Starts the sequence that belongs to `seed`.

@@ -21,3 +21,4 @@ mod run;
 mod second_opinion;
 mod snippet;
 mod tensor_writes;
+mod watch;

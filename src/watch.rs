@@ -108,18 +108,33 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file. Whether there is news.
-    fn look(&self) -> bool {
+    /// Looks at every file, waiting for those that are being written. Whether there is news.
+    fn look(&self, inbox: &Receiver<Message>) -> Result<bool, Ended> {
         let files = self.lock().files.clone();
-        let changed: Vec<PathBuf> =
-            files.iter().filter(|(path, known)| Contents::now(path) != **known).map(|(path, _)| path.clone()).collect();
+        let differing = || {
+            let now = files.iter().map(|(path, known)| (path, known, Contents::now(path)));
+            now.filter(|(_, known, now)| now != *known).map(|(path, _, now)| (path.clone(), now)).collect::<Vec<_>>()
+        };
+        let mut found = differing();
+        let began = Instant::now();
+        // Many an editor empties a file before it writes it.
+        while !found.is_empty() && began.elapsed() < LONGEST {
+            settle(inbox)?;
+            let again = differing();
+            let same = again == found && !again.iter().any(|(_, now)| *now == Contents::of(b""));
+            found = again;
+            if same {
+                break;
+            }
+        }
+        let changed: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
         let mut state = self.lock();
         // Others are watched by now: their message is on its way.
         if state.files != files || state.changed == changed {
-            return false;
+            return Ok(false);
         }
         state.changed = changed;
-        !state.changed.is_empty()
+        Ok(!state.changed.is_empty())
     }
 }
 
@@ -145,17 +160,16 @@ impl Watch {
             let patience = if self.system.is_some() { LOOK } else { LOOK / 5 };
             match inbox.recv_timeout(patience) {
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Message::Event) => {
-                    if settle(inbox) {
-                        return;
-                    }
-                }
-                Ok(Message::Files) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Event | Message::Files) | Err(RecvTimeoutError::Timeout) => {}
             }
             self.watch_folders(&shared.lock().files);
-            if shared.look() {
-                on_change();
-                shared.news.notify_all();
+            match shared.look(inbox) {
+                Ok(true) => {
+                    on_change();
+                    shared.news.notify_all();
+                }
+                Ok(false) => {}
+                Err(Ended) => return,
             }
         }
     }
@@ -194,17 +208,20 @@ fn may_change(kind: &EventKind) -> bool {
     }
 }
 
-/// Waits until nothing happens for a while. Whether it is to end.
-fn settle(inbox: &Receiver<Message>) -> bool {
+/// The watcher was dropped.
+struct Ended;
+
+/// Waits until nothing happens for a while.
+fn settle(inbox: &Receiver<Message>) -> Result<(), Ended> {
     let began = Instant::now();
     while began.elapsed() < LONGEST {
         match inbox.recv_timeout(SETTLED) {
-            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return true,
+            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return Err(Ended),
             Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
         }
     }
-    false
+    Ok(())
 }
 
 #[cfg(test)]

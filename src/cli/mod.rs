@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod completions;
+mod definitions;
 mod generate;
 mod models;
 mod points;
@@ -38,6 +39,7 @@ enum Command {
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
+    Definitions(definitions::Definitions),
 }
 
 const AFTER: &str = "\
@@ -89,6 +91,7 @@ impl Command {
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
+            Command::Definitions(definitions) => definitions.run(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use super::console::Console;
+use super::definitions;
 use super::diagnostic::Failure;
 use super::engine;
 use super::model::Model;
@@ -162,6 +163,11 @@ impl Host {
             scope.push_dynamic(name, value);
         }
         self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
+    }
+
+    /// What scripts may call, as the files that Rhai's language server reads, by name.
+    pub fn definitions(&self) -> Vec<(String, String)> {
+        definitions::files(&self.engine)
     }
 
     /// The options that the script in `path` declares.

@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod context;
+mod definitions;
 pub mod diagnostic;
 mod engine;
 pub mod error;

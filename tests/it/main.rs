@@ -3,6 +3,7 @@
 mod binary;
 mod checkpoint;
 mod cli;
+mod definitions;
 mod elements;
 mod errors;
 mod fixture;

@@ -93,6 +93,10 @@ fn have_changed(changed: &[std::path::PathBuf], file: &Path) -> String {
 
 fn report(host: &Host, reloaded: Duration, ran: Duration) {
     notice(format_args!("reloaded in {}, ran in {}", milliseconds(reloaded), milliseconds(ran)));
+    let reused = host.session().reuse().report();
+    if reused.layers > 0 {
+        notice(&reused);
+    }
     if let Some(differences) = host.session().run().differences() {
         if differences.is_empty() {
             notice("the results are those of the run before");

@@ -19,6 +19,14 @@ pub trait Observer {
     /// # Errors
     /// Whatever goes wrong ends the pass and is the pass's error.
     fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>>;
+
+    /// The stream `x` [b, n, d] is about to enter block `layer`; after the last block, `layer` is their count.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    fn boundary(&mut self, _layer: usize, _x: &Tensor) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Nobody looks.

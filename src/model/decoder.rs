@@ -44,6 +44,16 @@ pub struct Options {
     pub stop: Option<Site>,
     /// Read more tokens than the model has positions for, where it can.
     pub beyond: bool,
+    /// Begin at a block, with what entered it in an earlier pass.
+    pub start: Option<Start>,
+}
+
+/// The residual stream as it enters a block; after the last one, where `layer` is their count.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub layer: usize,
+    /// [b, n, d]
+    pub stream: Tensor,
 }
 
 /// What a pass gave.
@@ -140,15 +150,20 @@ impl Decoder {
         options: &Options,
         tap: &mut Tap,
     ) -> Result<Output, Halt> {
-        let mut x = self.embed(input, tap)?;
+        let (first, mut x) = match &options.start {
+            Some(start) => (start.layer, start.stream.clone()),
+            None => (0, self.embed(input, tap)?),
+        };
         let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
-        for (layer, block) in self.weights.blocks.iter().enumerate() {
+        for (layer, block) in self.weights.blocks.iter().enumerate().skip(first) {
             interrupt::check_run()?;
+            tap.boundary(layer, &x)?;
             tap.layer = Some(layer);
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             x = block.forward(x, frames.layer(layer), past, tap)?;
         }
         tap.layer = None;
+        tap.boundary(self.weights.blocks.len(), &x)?;
         if let Some(norm) = &self.weights.final_norm {
             x = norm.forward(&x, Point::FinalNormScale, tap)?;
         }

@@ -27,7 +27,7 @@ pub mod spec;
 
 pub use attention::Heads;
 pub use config::Fields;
-pub use decoder::{Decoder, Logits, Options, Output};
+pub use decoder::{Decoder, Logits, Options, Output, Start};
 pub use generate::{Generation, Plan, Sampling};
 pub use input::Input;
 pub use kv_cache::Cache;

@@ -48,6 +48,14 @@ impl<'a> Tap<'a> {
         self.wanted.contains(site) || self.stop == Some(site)
     }
 
+    /// `x` is about to enter block `layer`, or has left the last.
+    ///
+    /// # Errors
+    /// The observer's.
+    pub fn boundary(&mut self, layer: usize, x: &Tensor) -> Result<(), Halt> {
+        Ok(self.observer.boundary(layer, x)?)
+    }
+
     /// `x` stands at `point`: what goes on from there.
     ///
     /// # Errors

@@ -24,11 +24,13 @@ struct Inner {
     entries: RefCell<BTreeMap<String, Dynamic>>,
     /// Set while a pass runs: a context serves one pass at a time.
     busy: Cell<bool>,
+    /// Whether it was shown as a text, which tells how many hooks it has.
+    described: Cell<bool>,
 }
 
 impl Context {
     pub fn new(hooks: Vec<Hook>) -> Self {
-        Self(Rc::new(Inner { hooks, entries: RefCell::default(), busy: Cell::new(false) }))
+        Self(Rc::new(Inner { hooks, entries: RefCell::default(), busy: Cell::new(false), described: Cell::new(false) }))
     }
 
     pub fn hooks(&self) -> &[Hook] {
@@ -59,6 +61,34 @@ impl Context {
     /// Removes a key that belongs to the pass.
     pub fn clear_reserved(&self, key: &str) {
         self.0.entries.borrow_mut().remove(key);
+    }
+
+    /// A key that belongs to the pass; `()` where it is not set.
+    pub fn reserved(&self, key: &str) -> Dynamic {
+        self.0.entries.borrow().get(key).cloned().unwrap_or_default()
+    }
+
+    /// What was put into it, the pass's own keys left out.
+    pub fn own_entries(&self) -> BTreeMap<String, Dynamic> {
+        let entries = self.0.entries.borrow();
+        let own = entries.iter().filter(|(key, _)| !RESERVED.contains(&key.as_str()));
+        own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Puts other values in the place of all that was put into it.
+    pub fn set_own_entries(&self, own: BTreeMap<String, Dynamic>) {
+        let mut entries = self.0.entries.borrow_mut();
+        entries.retain(|key, _| RESERVED.contains(&key.as_str()));
+        entries.extend(own);
+    }
+
+    /// Whether it was shown as a text since [`forget_description`](Self::forget_description).
+    pub fn was_described(&self) -> bool {
+        self.0.described.get()
+    }
+
+    pub fn forget_description(&self) {
+        self.0.described.set(false);
     }
 
     fn get(&self, key: &str) -> Result<Dynamic> {
@@ -166,6 +196,7 @@ pub fn install(engine: &mut Engine) {
 }
 
 fn show(ctx: &mut Context) -> String {
+    ctx.0.described.set(true);
     let entries = ctx.0.entries.borrow();
     let keys: Vec<&str> = entries.keys().map(String::as_str).filter(|key| !RESERVED.contains(key)).collect();
     format!("context of {} hooks, keys: [{}]", ctx.0.hooks.len(), keys.join(", "))

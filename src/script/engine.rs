@@ -28,7 +28,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_max_call_levels(CALLS).set_max_expr_depths(DEPTH, DEPTH);
     engine.disable_symbol("eval");
-    engine.set_module_resolver(modules);
+    engine.set_module_resolver(modules.clone());
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
@@ -58,10 +58,10 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
     let depth = pass::Depth::default();
-    pass::install(&mut engine, &depth);
+    pass::install(&mut engine, &depth, session.reuse());
     generate::install(&mut engine, &depth, session, console);
     tokens::install(&mut engine);
-    hook::install(&mut engine);
+    hook::install(&mut engine, session.reuse(), &modules);
     context::install(&mut engine);
     output::install(&mut engine, session.run(), console);
     picture::install(&mut engine, session.run(), console);

@@ -9,7 +9,9 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext,
 use super::context::Context;
 use super::error::ScriptResult;
 use super::model::Model;
+use super::modules::Modules;
 use super::options::{Options, describe, ints};
+use super::reuse::{Reuse, Sight};
 use super::tensor::Handle;
 use crate::hook::{Layers, Named, Observer, Site, SiteSet};
 use crate::tensor::Value;
@@ -30,10 +32,12 @@ struct Bound {
     /// The functions that were in sight where it was bound.
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     surroundings: rhai::NativeCallContextStore,
+    /// The functions that it may call.
+    sight: Sight,
 }
 
 impl Hook {
-    fn bind(context: &NativeCallContext, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
+    fn bind(context: &NativeCallContext, sight: Sight, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
         let options = Options::new("hook", options, &["layers"])?;
         let named = Named::parse(name)?;
         let asked = match options.get("layers") {
@@ -46,11 +50,27 @@ impl Hook {
         let position = context.call_position();
         #[allow(deprecated)]
         let surroundings = context.store_data();
-        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings })))
+        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings, sight })))
     }
 
     pub fn named(&self) -> &Named {
         &self.0.named
+    }
+
+    pub fn function(&self) -> &FnPtr {
+        &self.0.function
+    }
+
+    pub fn sight(&self) -> &Sight {
+        &self.0.sight
+    }
+
+    /// `the hook at post-mlp (line 12)`.
+    pub fn describe(&self) -> String {
+        match self.0.position.line() {
+            Some(line) => format!("the hook at {} (line {line})", self.0.name),
+            None => format!("the hook at {}", self.0.name),
+        }
     }
 
     fn call(&self, engine: &Engine, x: &Handle, ctx: &Context) -> ScriptResult<Dynamic> {
@@ -124,6 +144,15 @@ pub struct Script<'a> {
 impl<'a> Script<'a> {
     pub fn new(engine: &'a Engine, context: &'a Context, family: &'static str, rotary: bool) -> Self {
         Self { engine, context, sites: Vec::new(), family, rotary, failure: None }
+    }
+
+    pub fn context(&self) -> &Context {
+        self.context
+    }
+
+    /// Each hook, and where it fires in the pass whose sites were asked for last.
+    pub fn bound(&self) -> Vec<(Hook, SiteSet)> {
+        self.context.hooks().iter().cloned().zip(self.sites.iter().cloned()).collect()
     }
 
     /// What to report for a pass that failed with `error`; a hook's own failure was reached through `call`.
@@ -220,15 +249,17 @@ fn is_same_storage(a: &Tensor, b: &Tensor) -> bool {
     Value::Real(a.clone()).addresses() == Value::Real(b.clone()).addresses()
 }
 
-pub fn install(engine: &mut Engine) {
+pub fn install(engine: &mut Engine, reuse: &Reuse, modules: &Modules) {
     engine.register_type_with_name::<Hook>("hook");
-    engine.register_fn("hook", |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
-        Ok(Hook::bind(&context, name, function, Map::new())?)
+    let (own, imported) = (reuse.clone(), modules.clone());
+    engine.register_fn("hook", move |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
+        Ok(Hook::bind(&context, own.sight(&context, &imported), name, function, Map::new())?)
     });
+    let (own, imported) = (reuse.clone(), modules.clone());
     engine.register_fn(
         "hook",
-        |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
-            Ok(Hook::bind(&context, name, function, options)?)
+        move |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
+            Ok(Hook::bind(&context, own.sight(&context, &imported), name, function, options)?)
         },
     );
     let show = |hook: &mut Hook| match hook.0.layers {

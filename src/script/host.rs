@@ -87,6 +87,7 @@ impl Host {
         self.session.run().begin(Some(path)).map_err(Failure::usage)?;
         self.session.random().restart();
         self.session.models().begin();
+        self.session.reuse().begin();
         let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;

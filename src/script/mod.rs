@@ -19,6 +19,7 @@ pub mod pass;
 pub mod picture;
 pub mod place;
 pub mod random;
+pub mod reuse;
 pub mod session;
 mod source;
 mod syntax;

@@ -66,6 +66,11 @@ impl Modules {
         self.0.sought.borrow_mut().clear();
     }
 
+    /// The modules that were compiled since then.
+    pub fn compiled_so_far(&self) -> Vec<Rc<AST>> {
+        self.0.compiled.borrow().values().cloned().collect()
+    }
+
     /// Every file that a script was looked for in since then, and what it held. Those that were not there are among them:
     /// what is imported may come to stand there.
     pub fn sought(&self) -> Vec<(PathBuf, Contents)> {

@@ -11,8 +11,9 @@ use super::error::ScriptResult;
 use super::hook::{Script, layers, point_names};
 use super::model::Model;
 use super::options::Options;
+use super::reuse::{self, Reuse};
 use super::tensor::Handle;
-use crate::hook::{Capture, Chain, Layers, Named, Observer, Point, Site, SiteSet, Unobserved};
+use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
 use crate::notice::notice;
 use crate::tensor::Value;
@@ -75,7 +76,7 @@ impl PassOptions {
         let stop = options.string("stop")?.map(|name| site(&name, layers)).transpose()?;
         let loss = options.bool("loss")?.unwrap_or(false);
         let beyond = options.bool("beyond")?.unwrap_or(false);
-        Ok(Self { options: model::Options { logits, loss, stop, beyond }, mask: options.tensor("mask")? })
+        Ok(Self { options: model::Options { logits, loss, stop, beyond, start: None }, mask: options.tensor("mask")? })
     }
 }
 
@@ -107,18 +108,17 @@ impl Pass<'_> {
         context: Option<&Context>,
         pass: &PassOptions,
         watch: &mut dyn Observer,
+        reuse: &Reuse,
     ) -> ScriptResult<model::Output> {
-        let loaded = self.model.loaded();
         let _nested = self.enter()?;
         let input = self.input(ids, pass.mask.as_ref(), pass.options.beyond)?;
         let Some(context) = context else {
-            return Ok(loaded.decoder.forward(&input, &pass.options, watch)?);
+            return Ok(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?);
         };
         let _serving = self.serve(context)?;
         self.show(context, ids.clone(), &input)?;
         let mut script = self.hooks(context);
-        let result = Chain::new(&mut script, watch, loaded.decoder.spec().layers)
-            .and_then(|mut chain| loaded.decoder.forward(&input, &pass.options, &mut chain));
+        let result = reuse::run(reuse, self.model, &input, &pass.options, Some(&mut script), watch);
         result.map_err(|error| script.failure(error, self.call))
     }
 
@@ -166,14 +166,15 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn forward(&self, ids: &Handle, context: Option<&Context>, options: Map) -> ScriptResult<Output> {
+    fn forward(&self, reuse: &Reuse, ids: &Handle, context: Option<&Context>, options: Map) -> ScriptResult<Output> {
         let options = Options::new("forward", options, &["loss", "logits", "stop", "mask", "beyond"])?;
         let pass = PassOptions::read(&options, self.model.loaded().decoder.spec().layers)?;
-        Ok(Output(Rc::new(self.run(ids, context, &pass, &mut Unobserved)?)))
+        Ok(Output(Rc::new(self.run(ids, context, &pass, &mut Unobserved, reuse)?)))
     }
 
     fn capture(
         &self,
+        reuse: &Reuse,
         ids: &Handle,
         points: &Dynamic,
         context: Option<&Context>,
@@ -192,7 +193,7 @@ impl Pass<'_> {
         }
         let mut captures: Vec<Capture> = wanted.iter().map(Wanted::capture).collect();
         let mut all = All(&mut captures, Vec::new());
-        self.run(ids, context, &pass, &mut all)?;
+        self.run(ids, context, &pass, &mut all, reuse)?;
 
         let mut kept = Map::new();
         for (name, (wanted, capture)) in names.iter().zip(wanted.iter().zip(&captures)) {
@@ -259,32 +260,36 @@ impl Observer for All<'_> {
 }
 
 /// `forward` and `capture`, with context and options left out or not.
-pub fn install(engine: &mut Engine, depth: &Depth) {
+pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
     macro_rules! pass {
-        ($name:literal, |$pass:ident, $ids:ident $(, $arg:ident: $typ:ty)*| -> $out:ty $body:block) => {{
-            let depth = depth.clone();
+        ($name:literal, |$pass:ident, $reuse:ident, $ids:ident $(, $arg:ident: $typ:ty)*| -> $out:ty $body:block) => {{
+            let (depth, own) = (depth.clone(), reuse.clone());
             engine.register_fn(
                 $name,
                 move |call: NativeCallContext, m: &mut Model, $ids: Handle $(, $arg: $typ)*| -> ScriptResult<$out> {
-                    let $pass = Pass { call: &call, depth: &depth, model: m };
+                    let ($pass, $reuse) = (Pass { call: &call, depth: &depth, model: m }, &own);
                     $body
                 },
             );
         }};
     }
-    pass!("forward", |pass, ids| -> Output { pass.forward(&ids, None, Map::new()) });
-    pass!("forward", |pass, ids, options: Map| -> Output { pass.forward(&ids, None, options) });
-    pass!("forward", |pass, ids, ctx: Context| -> Output { pass.forward(&ids, Some(&ctx), Map::new()) });
-    pass!("forward", |pass, ids, ctx: Context, options: Map| -> Output { pass.forward(&ids, Some(&ctx), options) });
-    pass!("capture", |pass, ids, points: Dynamic| -> Dynamic { pass.capture(&ids, &points, None, Map::new()) });
-    pass!("capture", |pass, ids, points: Dynamic, options: Map| -> Dynamic {
-        pass.capture(&ids, &points, None, options)
+    pass!("forward", |pass, reuse, ids| -> Output { pass.forward(reuse, &ids, None, Map::new()) });
+    pass!("forward", |pass, reuse, ids, options: Map| -> Output { pass.forward(reuse, &ids, None, options) });
+    pass!("forward", |pass, reuse, ids, ctx: Context| -> Output { pass.forward(reuse, &ids, Some(&ctx), Map::new()) });
+    pass!("forward", |pass, reuse, ids, ctx: Context, options: Map| -> Output {
+        pass.forward(reuse, &ids, Some(&ctx), options)
     });
-    pass!("capture", |pass, ids, points: Dynamic, ctx: Context| -> Dynamic {
-        pass.capture(&ids, &points, Some(&ctx), Map::new())
+    pass!("capture", |pass, reuse, ids, points: Dynamic| -> Dynamic {
+        pass.capture(reuse, &ids, &points, None, Map::new())
     });
-    pass!("capture", |pass, ids, points: Dynamic, ctx: Context, options: Map| -> Dynamic {
-        pass.capture(&ids, &points, Some(&ctx), options)
+    pass!("capture", |pass, reuse, ids, points: Dynamic, options: Map| -> Dynamic {
+        pass.capture(reuse, &ids, &points, None, options)
+    });
+    pass!("capture", |pass, reuse, ids, points: Dynamic, ctx: Context| -> Dynamic {
+        pass.capture(reuse, &ids, &points, Some(&ctx), Map::new())
+    });
+    pass!("capture", |pass, reuse, ids, points: Dynamic, ctx: Context, options: Map| -> Dynamic {
+        pass.capture(reuse, &ids, &points, Some(&ctx), options)
     });
     install_output(engine);
 }

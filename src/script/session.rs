@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::model::Models;
 use super::param::Params;
 use super::random::Random;
+use super::reuse::{self, Reuse};
 use crate::output::Run;
 use crate::tensor::device;
 use crate::{Result, bail};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub read: Vec<PathBuf>,
     /// Where `m.generate` writes a text as it grows.
     pub streaming: Streaming,
+    /// How many bytes may be held of passes that may be asked for again; else [`reuse::MEMORY`], and with 0 none is.
+    pub reuse: Option<u64>,
     /// What `param(name, …)` gives in place of its default, as `--set` has it.
     pub params: BTreeMap<String, String>,
 }
@@ -52,6 +55,7 @@ pub struct Session {
     params: Rc<Params>,
     models: Rc<Models>,
     run: Rc<Run>,
+    reuse: Reuse,
 }
 
 impl Session {
@@ -69,6 +73,7 @@ impl Session {
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
             run: Run::new(settings.out.clone(), settings.read.clone()).into(),
+            reuse: Reuse::new(settings.reuse.unwrap_or(reuse::MEMORY)),
             settings,
         })
     }
@@ -91,5 +96,10 @@ impl Session {
 
     pub fn run(&self) -> &Rc<Run> {
         &self.run
+    }
+
+    /// What later passes need not compute again.
+    pub fn reuse(&self) -> &Reuse {
+        &self.reuse
     }
 }

@@ -18,6 +18,7 @@ mod interventions;
 mod output;
 mod readme;
 mod reference;
+mod reuse;
 mod run;
 mod second_opinion;
 mod snippet;

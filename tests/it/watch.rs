@@ -302,3 +302,23 @@ fn a_wrong_command_line_is_not_waited_for() {
         assert!(ran.stderr.contains(said), "{arguments:?} {}", ran.stderr);
     }
 }
+
+#[test]
+fn it_says_what_was_reused_unless_all_is_to_be_fresh() {
+    let script = |by: f64| {
+        format!(
+            "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\"); \
+             m.forward(ids, context([hook(\"post-mlp\", |x, ctx| x * {by:?}, #{{layers: -1}})])).logits.sum()"
+        )
+    };
+    for (arguments, reused) in [(&[] as &[&str], true), (&["--fresh"], false)] {
+        let here = Workplace::new(&[("s.rhai", &script(0.5))]);
+        let mut watching = Watching::start(&here, arguments);
+        let said = watching.rest();
+        assert!(has(&said, "0 of ") && has(&said, " layers in 1 pass were not run again"), "{said:?}");
+        here.write("s.rhai", script(0.75).as_bytes());
+        let said = watching.rest();
+        assert_eq!(!has(&said, " 0 of ") && !said.iter().any(|line| line.starts_with("0 of ")), reused, "{said:?}");
+        assert_eq!(watching.end(), Some(130));
+    }
+}

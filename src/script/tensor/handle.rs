@@ -10,8 +10,10 @@ use std::rc::Rc;
 
 use candle_core::Tensor;
 
+use super::frozen::{Frozen, Journal, Write};
 use crate::Result;
-use crate::tensor::Value;
+use crate::tensor::index::{self, Index};
+use crate::tensor::{Operand, Value};
 
 #[derive(Clone)]
 pub struct Handle(Rc<RefCell<Slot>>);
@@ -21,11 +23,17 @@ struct Slot {
     lease: Rc<Lease>,
     /// Of a padded batch of token ids: which are real.
     mask: Option<Handle>,
+    /// How often it was written to.
+    version: u64,
+    /// What was written since its value was last kept elsewhere.
+    journal: Option<Journal>,
+    /// Of what it holds now, once someone asked.
+    digest: Option<[u8; 32]>,
 }
 
 /// Held by every value that shares one storage.
 #[derive(Default)]
-struct Lease {
+pub struct Lease {
     /// The model (or anyone else outside the script) holds the storage too.
     lent: Cell<bool>,
 }
@@ -33,7 +41,7 @@ struct Lease {
 impl Handle {
     /// A value in storage that nothing else holds.
     pub fn fresh(value: Value) -> Self {
-        Self(Rc::new(RefCell::new(Slot { value, lease: Rc::default(), mask: None })))
+        Self::leased(value, Rc::default(), None)
     }
 
     /// A value whose storage someone outside the script holds: a hook's input, a weight.
@@ -51,7 +59,11 @@ impl Handle {
             let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
             shares.then(|| slot.lease.clone())
         });
-        Self(Rc::new(RefCell::new(Slot { value, lease: lease.unwrap_or_default(), mask: None })))
+        Self::leased(value, lease.unwrap_or_default(), None)
+    }
+
+    fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
+        Self(Rc::new(RefCell::new(Slot { value, lease, mask: None, version: 0, journal, digest: None })))
     }
 
     pub fn value(&self) -> Ref<'_, Value> {
@@ -69,12 +81,79 @@ impl Handle {
     /// Writes through `write`, which gets contiguous tensors in storage that nothing else holds.
     pub fn write(&self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
         let mut slot = self.0.borrow_mut();
-        let alone = Rc::strong_count(&slot.lease) == 1 && !slot.lease.lent.get();
-        if !alone || !slot.value.parts().iter().all(|t| t.is_contiguous()) {
-            slot.value = slot.value.deep_copy()?;
-            slot.lease = Rc::default();
+        slot.journal = None;
+        slot.write(write)
+    }
+
+    /// Writes `source` into the part that `indexes` select.
+    pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
+        let mut slot = self.0.borrow_mut();
+        slot.write(|target| index::set(target, indexes, source))?;
+        if let Some(journal) = &mut slot.journal {
+            journal.push(Write::new(indexes, &source)?);
+            if journal.is_long() {
+                slot.journal = None;
+            }
         }
-        write(&slot.value)
+        Ok(())
+    }
+
+    /// Whether what is written is noted, so that a source must not change afterwards.
+    pub fn is_journalled(&self) -> bool {
+        self.0.borrow().journal.is_some()
+    }
+
+    /// How often it was written to.
+    pub fn version(&self) -> u64 {
+        self.0.borrow().version
+    }
+
+    /// The value as it is now, kept so that writes to this handle do not show in it. What is kept of a tensor that is
+    /// written part by part is the parts.
+    pub fn freeze(&self) -> Frozen {
+        let mut slot = self.0.borrow_mut();
+        let slot = &mut *slot;
+        slot.journal.get_or_insert_with(|| Journal::new(slot.value.clone(), slot.lease.clone())).freeze()
+    }
+
+    /// Notes no more of what is written.
+    pub fn forget_writes(&self) {
+        self.0.borrow_mut().journal = None;
+    }
+
+    /// A handle of a value that was kept.
+    ///
+    /// # Errors
+    /// There is no memory for it on its device.
+    pub fn thawed(frozen: &Frozen) -> Result<Self> {
+        let (value, lease) = frozen.thaw()?;
+        Ok(Self::leased(value, lease, Some(frozen.journal())))
+    }
+
+    /// Makes this the handle of a value that was kept.
+    ///
+    /// # Errors
+    /// As [`thawed`](Self::thawed).
+    pub fn restore(&self, frozen: &Frozen) -> Result<()> {
+        let (value, lease) = frozen.thaw()?;
+        let mut slot = self.0.borrow_mut();
+        (slot.value, slot.lease, slot.journal) = (value, lease, Some(frozen.journal()));
+        slot.version += 1;
+        slot.digest = None;
+        Ok(())
+    }
+
+    /// The digest of what it holds, worked out by `of` if it is not known.
+    ///
+    /// # Errors
+    /// Those of `of`.
+    pub fn digest(&self, of: impl FnOnce(&Value) -> Result<[u8; 32]>) -> Result<[u8; 32]> {
+        if let Some(known) = self.0.borrow().digest {
+            return Ok(known);
+        }
+        let digest = of(&self.value())?;
+        self.0.borrow_mut().digest = Some(digest);
+        Ok(digest)
     }
 
     /// The same token ids, carrying the mask of those that are real.
@@ -91,6 +170,19 @@ impl Handle {
     /// Whether both are handles of the same tensor.
     pub fn same(&self, other: &Handle) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Slot {
+    fn write(&mut self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
+        let alone = Rc::strong_count(&self.lease) == 1 && !self.lease.lent.get();
+        if !alone || !self.value.parts().iter().all(|t| t.is_contiguous()) {
+            self.value = self.value.deep_copy()?;
+            self.lease = Rc::default();
+        }
+        self.version += 1;
+        self.digest = None;
+        write(&self.value)
     }
 }
 

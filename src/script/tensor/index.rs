@@ -38,15 +38,18 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
         return Err(error!("a part of a tensor can be set to a tensor or a number, not {}", describe(&source)));
     };
     match side {
-        Side::Number(number) => t.write(|target| index::set(target, indexes, Operand::Number(number))),
+        Side::Number(number) => t.assign(indexes, Operand::Number(number)),
         Side::Tensor(handle) => {
             if index::holds(&t.value(), indexes, &handle.value())? {
                 return Ok(());
             }
             let value = unshared(&handle, t)?;
+            if t.is_journalled() {
+                handle.lend();
+            }
             // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the write copy all of it.
             drop((handle, source));
-            t.write(|target| index::set(target, indexes, Operand::Tensor(&value)))
+            t.assign(indexes, Operand::Tensor(&value))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod convert;
+pub mod frozen;
 pub mod functions;
 pub mod handle;
 pub mod index;

@@ -7,7 +7,7 @@ use super::arguments::{Side, combine, derive};
 use crate::script::error::ScriptResult;
 use crate::tensor::arithmetic::{self, Arithmetic};
 use crate::tensor::comparison::{self, Comparison, Logic};
-use crate::tensor::{Kind, Number, Operand, Value, index};
+use crate::tensor::{Kind, Number, Operand, Value};
 use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
@@ -76,5 +76,5 @@ fn overwrite(name: &str, x: &Handle, value: &Value) -> Result<()> {
         )
         .help(format!("write x = x {op} y for a new tensor")));
     }
-    x.write(|target| index::set(target, &[], Operand::Tensor(value)))
+    x.assign(&[], Operand::Tensor(value))
 }

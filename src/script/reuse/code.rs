@@ -1,0 +1,387 @@
+//! What a function is, wherever it stands in a file, and whether calling it does nothing but give a value.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use rhai::{
+    AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, NativeCallContext, RangeCase, ScriptFuncDef,
+    Shared, Stmt, StmtBlock,
+};
+
+use super::digest::{Digest, Hasher, value};
+use super::natives::Natives;
+use crate::script::modules::Modules;
+
+/// Calls of Rhai's own that are no functions.
+const KEYWORDS: &[&str] = &["call", "curry", "type_of"];
+/// Functions of arrays that take a function, or the name of one.
+const BY_NAME: &[&str] = &[
+    "all",
+    "any",
+    "dedup",
+    "drain",
+    "extract",
+    "filter",
+    "find",
+    "find_map",
+    "for_each",
+    "index_of",
+    "map",
+    "none",
+    "order",
+    "reduce",
+    "reduce_rev",
+    "retain",
+    "some",
+    "sort",
+    "sort_by",
+    "splice",
+    "zip",
+];
+
+/// How deep closures may stand within one another.
+const DEEPEST: usize = 64;
+
+/// The functions of scripts that can be called from some place, and what is known of those that are none of a script's.
+pub struct Sight {
+    functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>>,
+    natives: Rc<Natives>,
+    known: RefCell<BTreeMap<String, Result<Digest, String>>>,
+}
+
+impl Sight {
+    /// What a call made at `context` sees: the functions of its script, and, by their names alone, those of every module.
+    pub fn new(context: &NativeCallContext, modules: &Modules, natives: Rc<Natives>) -> Self {
+        let mut functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>> = BTreeMap::new();
+        let mut add = |function: &Shared<ScriptFuncDef>| {
+            let same = functions.entry(function.name.to_string()).or_default();
+            if !same.iter().any(|known| Shared::ptr_eq(known, function)) {
+                same.push(function.clone());
+            }
+        };
+        context.iter_namespaces().flat_map(|module| module.iter_script_fn_info()).for_each(|(.., f)| add(f));
+        for ast in modules.compiled_so_far() {
+            ast.shared_lib().iter_script_fn_info().for_each(|(.., f)| add(f));
+        }
+        Self { functions, natives, known: RefCell::default() }
+    }
+
+    /// The digest of a function and all that it may call. What it captured is not in it.
+    ///
+    /// # Errors
+    /// Why a call of it can't be left out.
+    pub fn function(&self, function: &FnPtr) -> Result<Digest, String> {
+        let name = function.fn_name();
+        if let Some(known) = self.known.borrow().get(name) {
+            return known.clone();
+        }
+        let digest = self.reachable(name);
+        self.known.borrow_mut().insert(name.to_owned(), digest.clone());
+        digest
+    }
+
+    fn reachable(&self, root: &str) -> Result<Digest, String> {
+        let (mut waiting, mut done) = (vec![root.to_owned()], BTreeMap::<String, Vec<Digest>>::new());
+        let mut out = Hasher::default();
+        while let Some(name) = waiting.pop() {
+            if done.contains_key(&name) {
+                continue;
+            }
+            let mut digests = Vec::new();
+            for function in self.functions.get(&name).into_iter().flatten() {
+                let mut walk = Walk { sight: self, out: Hasher::default(), names: BTreeSet::new(), depth: 0 };
+                walk.function(function)?;
+                waiting.extend(walk.names.into_iter().filter(|name| self.functions.contains_key(name)));
+                digests.push(walk.out.finish());
+            }
+            if digests.is_empty() {
+                return Err(format!("it calls {name}, which is no function of a script"));
+            }
+            digests.sort_unstable();
+            if name == root {
+                digests.iter().for_each(|digest| out.bytes(digest));
+            }
+            done.insert(name, digests);
+        }
+        for (name, digests) in done.iter().filter(|(name, _)| *name != root) {
+            out.text(name);
+            digests.iter().for_each(|digest| out.bytes(digest));
+        }
+        Ok(out.finish())
+    }
+}
+
+/// One way through the code of a function. Positions and the names of closures, which are made of them, are left out.
+struct Walk<'a> {
+    sight: &'a Sight,
+    out: Hasher,
+    /// Every name and text that may stand for a function.
+    names: BTreeSet<String>,
+    depth: usize,
+}
+
+type Walked = Result<(), String>;
+
+impl Walk<'_> {
+    fn function(&mut self, function: &Shared<ScriptFuncDef>) -> Walked {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err("its closures are nested too deeply".into());
+        }
+        self.out.text(function.this_type.as_deref().unwrap_or_default());
+        self.out.number(function.params.len() as u64);
+        function.params.iter().for_each(|name| self.out.text(name));
+        // Rhai shows a function's statements in this way alone.
+        let mut alone = Module::new();
+        alone.set_script_fn(function.clone());
+        let mut walked = Ok(());
+        AST::new([], alone).walk(&mut |path| {
+            if let [ASTNode::Stmt(statement)] = path {
+                self.out.text("statement");
+                walked = self.statement(statement);
+            }
+            walked.is_ok()
+        });
+        self.out.text("end");
+        self.depth -= 1;
+        walked
+    }
+
+    fn block(&mut self, block: &StmtBlock) -> Walked {
+        self.out.number(block.len() as u64);
+        block.iter().try_for_each(|statement| self.statement(statement))
+    }
+
+    fn statement(&mut self, statement: &Stmt) -> Walked {
+        match statement {
+            Stmt::Noop(_) => self.out.text("noop"),
+            Stmt::If(parts, _) => {
+                self.out.text("if");
+                self.expression(&parts.expr)?;
+                self.block(&parts.body)?;
+                self.block(&parts.branch)?;
+            }
+            Stmt::Switch(parts, _) => {
+                let (subject, cases) = &**parts;
+                self.out.text("switch");
+                self.expression(subject)?;
+                self.out.number(cases.expressions.len() as u64);
+                for case in &cases.expressions {
+                    self.expression(&case.lhs)?;
+                    self.expression(&case.rhs)?;
+                }
+                let mut values: Vec<(u64, Vec<usize>)> =
+                    cases.cases.iter().map(|(value, list)| (*value, list.blocks.to_vec())).collect();
+                values.sort_unstable();
+                self.out.text(&format!("{values:?} {:?}", cases.def_case));
+                for range in &cases.ranges {
+                    self.out.text(&match range {
+                        RangeCase::ExclusiveInt(range, at) => format!("{range:?} {at}"),
+                        RangeCase::InclusiveInt(range, at) => format!("{range:?} {at}"),
+                    });
+                }
+            }
+            Stmt::While(parts, _) => {
+                self.out.text("while");
+                self.expression(&parts.expr)?;
+                self.block(&parts.body)?;
+            }
+            Stmt::Do(parts, flags, _) => {
+                self.out.text(if flags.contains(ASTFlags::NEGATED) { "do until" } else { "do while" });
+                self.expression(&parts.expr)?;
+                self.block(&parts.body)?;
+            }
+            Stmt::For(parts, _) => {
+                let (variable, counter, rest) = &**parts;
+                self.out.text("for");
+                self.out.text(&variable.name);
+                self.out.text(counter.as_ref().map_or("", |counter| &counter.name));
+                self.expression(&rest.expr)?;
+                self.block(&rest.body)?;
+            }
+            Stmt::Var(parts, flags, _) => {
+                self.out.text(if flags.contains(ASTFlags::CONSTANT) { "const" } else { "let" });
+                self.out.text(&parts.0.name);
+                self.expression(&parts.1)?;
+            }
+            Stmt::Assignment(parts) => {
+                let (operator, sides) = &**parts;
+                self.out.text("assign");
+                if let Some((.., assigning, _, plain)) = operator.get_op_assignment_info() {
+                    self.out.text(assigning);
+                    self.calls(assigning)?;
+                    self.calls(plain)?;
+                }
+                self.expression(&sides.lhs)?;
+                self.expression(&sides.rhs)?;
+            }
+            Stmt::FnCall(call, _) => self.call(call)?,
+            Stmt::Block(block) => {
+                self.out.text("block");
+                self.block(block)?;
+            }
+            Stmt::TryCatch(parts, _) => {
+                self.out.text("try");
+                self.expression(&parts.expr)?;
+                self.block(&parts.body)?;
+                self.block(&parts.branch)?;
+            }
+            Stmt::Expr(expression) => self.expression(expression)?,
+            Stmt::BreakLoop(value, flags, _) | Stmt::Return(value, flags, _) => {
+                self.out.text(if matches!(statement, Stmt::Return(..)) { "return" } else { "break" });
+                self.out.number(u64::from(flags.contains(ASTFlags::BREAK)));
+                self.out.number(u64::from(value.is_some()));
+                value.iter().try_for_each(|value| self.expression(value))?;
+            }
+            Stmt::Share(variables) => {
+                self.out.text("share");
+                variables.iter().for_each(|(variable, _)| self.out.text(&variable.name));
+            }
+            Stmt::Import(..) => return Err("it imports a script".into()),
+            _ => return Err("it has a statement of which nothing is known".into()),
+        }
+        Ok(())
+    }
+
+    fn expressions<'e>(&mut self, what: &str, all: impl ExactSizeIterator<Item = &'e Expr>) -> Walked {
+        self.out.text(what);
+        self.out.number(all.len() as u64);
+        all.into_iter().try_for_each(|expression| self.expression(expression))
+    }
+
+    fn expression(&mut self, expression: &Expr) -> Walked {
+        match expression {
+            Expr::DynamicConstant(constant, _) => self.constant(constant)?,
+            Expr::BoolConstant(value, _) => self.out.text(&format!("{value}")),
+            Expr::IntegerConstant(value, _) => self.out.text(&format!("{value}i")),
+            Expr::FloatConstant(value, _) => self.out.text(&format!("{:x}f", (**value).to_bits())),
+            Expr::CharConstant(value, _) => self.out.text(&format!("{value:?}")),
+            Expr::StringConstant(value, _) => {
+                self.out.text("string");
+                self.out.text(value);
+                self.names.insert(value.to_string());
+            }
+            Expr::InterpolatedString(parts, _) => self.expressions("text", parts.iter())?,
+            Expr::Array(items, _) => self.expressions("array", items.iter())?,
+            Expr::Map(parts, _) => {
+                self.out.text("map");
+                self.out.number(parts.0.len() as u64);
+                for (key, item) in &parts.0 {
+                    self.out.text(&key.name);
+                    self.expression(item)?;
+                }
+            }
+            Expr::Unit(_) => self.out.text("()"),
+            Expr::Variable(parts, ..) => {
+                if !parts.2.is_empty() {
+                    return Err(format!("it reads {}::{}, which is a module's", parts.2, parts.1));
+                }
+                self.out.text("variable");
+                self.out.text(&parts.1);
+                self.names.insert(parts.1.to_string());
+            }
+            Expr::ThisPtr(_) => self.out.text("this"),
+            Expr::Property(parts, _) => {
+                self.out.text("property");
+                self.out.text(&parts.2);
+                self.property(&parts.2)?;
+            }
+            Expr::MethodCall(call, _) => {
+                self.out.text("method");
+                self.call(call)?;
+            }
+            Expr::FnCall(call, _) => self.call(call)?,
+            Expr::Stmt(block) => {
+                self.out.text("block");
+                self.block(block)?;
+            }
+            Expr::Dot(sides, flags, _) | Expr::Index(sides, flags, _) => {
+                self.out.text(if matches!(expression, Expr::Dot(..)) { "." } else { "[" });
+                self.out.number(u64::from(flags.bits()));
+                self.expression(&sides.lhs)?;
+                self.expression(&sides.rhs)?;
+            }
+            Expr::And(parts, _) => self.expressions("&&", parts.iter())?,
+            Expr::Or(parts, _) => self.expressions("||", parts.iter())?,
+            Expr::Coalesce(parts, _) => self.expressions("??", parts.iter())?,
+            _ => return Err("it has an expression of which nothing is known".into()),
+        }
+        Ok(())
+    }
+
+    /// A value written out, which may be a closure.
+    fn constant(&mut self, constant: &Dynamic) -> Walked {
+        let Some(function) = constant.read_lock::<FnPtr>() else {
+            self.out.text("constant");
+            return value(&mut self.out, constant, &mut Vec::new(), self.sight);
+        };
+        self.out.text("function");
+        if !function.is_anonymous() {
+            self.out.text(function.fn_name());
+            self.names.insert(function.fn_name().to_owned());
+            return self.calls(function.fn_name());
+        }
+        let bodies = self.sight.functions.get(function.fn_name()).cloned().unwrap_or_default();
+        match bodies.as_slice() {
+            [] => Err("it has a closure whose code can't be found".into()),
+            // Several of one name were made of one text at one place.
+            [body, ..] => self.function(body),
+        }
+    }
+
+    fn call(&mut self, call: &FnCallExpr) -> Walked {
+        self.out.text("call");
+        self.out.text(&call.namespace.to_string());
+        self.out.text(&call.name);
+        self.out.number(u64::from(call.capture_parent_scope));
+        let written_out = |argument: &Expr| {
+            matches!(argument, Expr::StringConstant(..) | Expr::IntegerConstant(..) | Expr::BoolConstant(..))
+                || matches!(argument, Expr::FloatConstant(..) | Expr::Unit(_) | Expr::Map(..) | Expr::Array(..))
+                || matches!(argument, Expr::DynamicConstant(..))
+                || matches!(argument, Expr::FnCall(call, _) if call.name == "curry")
+        };
+        // `sort` and `all` are tensors' too, with a dim; what matters is that no text can name a function.
+        let whole = |argument: &Expr| {
+            written_out(argument)
+                || matches!(argument, Expr::Variable(parts, ..) if parts.2.is_empty() && self.sight.functions.contains_key(parts.1.as_str()))
+        };
+        match call.name.as_str() {
+            "Fn" => match call.args.first() {
+                Some(Expr::StringConstant(name, _)) if call.args.len() == 1 => {
+                    if self.sight.functions.contains_key(name.as_str()) || self.sight.natives.is_pure(name) {
+                        self.names.insert(name.to_string());
+                    } else {
+                        return Err(format!("it calls {name}"));
+                    }
+                }
+                _ => return Err("it calls a function by a name that is worked out".into()),
+            },
+            name if BY_NAME.contains(&name) && !call.args.iter().all(whole) => {
+                return Err(format!("it hands {name} a function that is not written out there"));
+            }
+            name if KEYWORDS.contains(&name) => {}
+            name => {
+                self.calls(name)?;
+                self.names.insert(name.to_owned());
+            }
+        }
+        self.out.number(call.args.len() as u64);
+        call.args.iter().try_for_each(|argument| self.expression(argument))
+    }
+
+    fn calls(&self, name: &str) -> Walked {
+        let natives = &self.sight.natives;
+        if natives.is_pure(name) || (self.sight.functions.contains_key(name) && !natives.has(name)) {
+            return Ok(());
+        }
+        Err(format!("it calls {name}"))
+    }
+
+    fn property(&self, name: &str) -> Walked {
+        match self.sight.natives.is_pure(&format!("get${name}")) || !self.sight.natives.has(&format!("get${name}")) {
+            true => Ok(()),
+            false => Err(format!("it reads .{name}")),
+        }
+    }
+}

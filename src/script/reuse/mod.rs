@@ -1,0 +1,113 @@
+//! Layers that need not run again. When a pass is asked for with the model and tokens of an earlier one, and its hooks are the
+//! same up to some layer, what stood where that layer begins is put back: the residual stream, and what the hooks had left in
+//! the context by then. Results are the same to the last bit.
+//!
+//! A hook can be left out if its code, all that it may call and all that it captured are known and the same, and calling it does
+//! nothing but give a tensor and write into the context ([`code`]). That it left everything else alone is checked as it runs.
+
+mod code;
+mod digest;
+mod natives;
+mod pass;
+mod snapshot;
+mod store;
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use rhai::{Engine, NativeCallContext};
+
+pub use code::Sight;
+pub use pass::run;
+
+use super::modules::Modules;
+use natives::Natives;
+use store::Store;
+
+/// What is held at most if nothing else is said, in bytes.
+pub const MEMORY: u64 = 1 << 30;
+
+/// What the passes of a session may reuse. A clone is the same one.
+#[derive(Clone)]
+pub struct Reuse(Rc<Inner>);
+
+struct Inner {
+    limit: u64,
+    store: RefCell<Store>,
+    natives: OnceCell<Rc<Natives>>,
+    report: RefCell<Report>,
+}
+
+/// What became of the passes since [`Reuse::begin`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    pub passes: usize,
+    /// Blocks that all passes together would have run, and those of them that did not have to.
+    pub layers: usize,
+    pub reused: usize,
+    pub last: Option<Last>,
+}
+
+/// What became of one pass.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Last {
+    pub layers: usize,
+    /// The first block that ran: those before it were not run again.
+    pub from: usize,
+    /// The first block after which nothing can be kept, and why: the hook there, and what it does.
+    pub limit: Option<(usize, String)>,
+}
+
+impl Reuse {
+    /// Holds `limit` bytes at most; with 0 nothing is reused.
+    pub fn new(limit: u64) -> Self {
+        Self(Rc::new(Inner { limit, store: RefCell::default(), natives: OnceCell::new(), report: RefCell::default() }))
+    }
+
+    /// Bytes held now.
+    pub fn bytes(&self) -> u64 {
+        self.0.store.borrow().bytes()
+    }
+
+    /// Starts the report anew. What is held stays.
+    pub fn begin(&self) {
+        *self.0.report.borrow_mut() = Report::default();
+    }
+
+    pub fn report(&self) -> Report {
+        self.0.report.borrow().clone()
+    }
+
+    /// The functions that a hook bound at `context` may call.
+    pub fn sight(&self, context: &NativeCallContext, modules: &Modules) -> Sight {
+        Sight::new(context, modules, self.natives(context.engine()))
+    }
+
+    fn natives(&self, engine: &Engine) -> Rc<Natives> {
+        self.0.natives.get_or_init(|| Rc::new(Natives::of(engine))).clone()
+    }
+
+    fn is_off(&self) -> bool {
+        self.0.limit == 0
+    }
+
+    fn note(&self, last: Last) {
+        let mut report = self.0.report.borrow_mut();
+        report.passes += 1;
+        report.layers += last.layers;
+        report.reused += last.from;
+        report.last = Some(last);
+    }
+}
+
+impl std::fmt::Display for Report {
+    /// `5 of 6 layers in 1 pass were not run again`, and why not more.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let passes = if self.passes == 1 { "pass" } else { "passes" };
+        write!(f, "{} of {} layers in {} {passes} were not run again", self.reused, self.layers, self.passes)?;
+        match self.last.as_ref().and_then(|last| last.limit.as_ref()) {
+            Some((layer, why)) => write!(f, "; of the last none from layer {layer} on can be left out, as {why}"),
+            None => Ok(()),
+        }
+    }
+}

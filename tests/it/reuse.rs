@@ -15,7 +15,8 @@ use crate::binary::Workplace;
 use crate::fixture::{CASES, directory};
 
 fn host(reuse: Option<u64>) -> Host {
-    Host::new(Settings { reuse, seed: Some(1), ..Settings::default() }).unwrap()
+    let out = std::env::temp_dir().join("precompute-reuse");
+    Host::new(Settings { reuse, seed: Some(1), out: Some(out), ..Settings::default() }).unwrap()
 }
 
 /// What became of the last pass of a script.

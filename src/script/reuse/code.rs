@@ -379,9 +379,6 @@ impl Walk<'_> {
     }
 
     fn property(&self, name: &str) -> Walked {
-        match self.sight.natives.is_pure(&format!("get${name}")) || !self.sight.natives.has(&format!("get${name}")) {
-            true => Ok(()),
-            false => Err(format!("it reads .{name}")),
-        }
+        if Natives::tells_more(name) { Err(format!("it reads .{name}")) } else { Ok(()) }
     }
 }

@@ -40,6 +40,13 @@ impl Hasher {
 /// # Errors
 /// Why nothing can be said of it: a type that is no data.
 pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &Sight) -> Result<(), String> {
+    if of.is_shared() {
+        // A variable that a closure shares with the script; its value is what counts.
+        if of.is_locked() {
+            return Err("a variable that is in use".into());
+        }
+        return value(out, &of.flatten_clone(), handles, sight);
+    }
     out.text(of.type_name());
     if let Some(handle) = of.read_lock::<Handle>() {
         return tensor(out, &handle, handles);

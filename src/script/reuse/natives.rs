@@ -59,6 +59,11 @@ impl Natives {
         self.pure.contains(name)
     }
 
+    /// Whether reading a property gives something that is no part of the value: every other one only looks.
+    pub fn tells_more(property: &str) -> bool {
+        NOT.contains(&format!("get${property}").as_str())
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.all.contains(name)
     }

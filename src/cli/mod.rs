@@ -4,6 +4,8 @@ mod completions;
 mod generate;
 mod models;
 mod points;
+mod recipe;
+mod rerun;
 mod run;
 
 use std::panic;
@@ -34,6 +36,9 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Generate(generate::Generate),
+    Rerun(rerun::Rerun),
+    #[command(subcommand)]
+    Recipe(recipe::Recipe),
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
@@ -44,6 +49,7 @@ Examples:
   precompute run experiment.rhai
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
+  precompute recipe list
   precompute points demo:opt
 
 Environment:
@@ -51,6 +57,7 @@ Environment:
   HF_TOKEN        a token for models that need one
   HF_ENDPOINT     another address of the Hub
   HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+  PRECOMPUTE_HOME where the recipes are remembered that you let run (default: your data directory)
 
 Exit codes:
   0    done
@@ -85,6 +92,8 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Generate(generate) => generate.run(),
+            Command::Rerun(rerun) => rerun.run(),
+            Command::Recipe(recipe) => recipe.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),

@@ -20,6 +20,11 @@ enum State {
 }
 
 impl Console {
+    /// Writes nothing.
+    pub fn silent() -> Self {
+        Self(Rc::new(RefCell::new(State::Closed)))
+    }
+
     /// Writes a line. A failure is kept for [`Console::check`], because Rhai's `print` can't fail.
     pub fn line(&self, text: &str) {
         self.text(&format!("{text}\n"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::limits::{FIXED, Limits};
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
 use crate::script::{Failure, Host, Settings, Streaming};
@@ -15,7 +16,7 @@ use crate::script::{Failure, Host, Settings, Streaming};
 /// and errors to standard error. What the script saves goes into the output directory and nowhere else, together with
 /// run.json, which says how to repeat the run.
 #[derive(Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = format!("{FIXED}\n\n{EXAMPLES}"))]
 pub struct Run {
     /// The script
     #[arg(value_hint = ValueHint::FilePath)]
@@ -56,9 +57,12 @@ pub struct Run {
     /// Let load_tensors(…) read below this directory, besides the script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
-const AFTER: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   precompute run experiment.rhai --help-params
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
@@ -76,6 +80,7 @@ impl Run {
             read: self.read,
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
+            limits: self.limits.apply(),
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {

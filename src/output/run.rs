@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::directory::Directory;
 use super::load::Readable;
+use super::quota::{Metered, Quota};
 use super::record::Record;
 use super::save::write_json;
 use crate::notice::notice;
@@ -18,6 +19,7 @@ const RECORD: &str = "run.json";
 pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
+    quota: Quota,
     state: RefCell<State>,
 }
 
@@ -48,10 +50,11 @@ impl State {
 }
 
 impl Run {
-    /// Writes into `out`, or a directory named after the script and the time; reads beside the script and below `read`.
-    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>) -> Self {
+    /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
+    /// script and below `read`.
+    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, quota: Quota) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, state: RefCell::new(state) }
+        Self { out, read, quota, state: RefCell::new(state) }
     }
 
     /// Starts anew, for the script in `script`.
@@ -64,6 +67,7 @@ impl Run {
             state.directory.prepare()?;
         }
         *self.state.borrow_mut() = state;
+        self.quota.renew();
         Ok(())
     }
 
@@ -74,13 +78,18 @@ impl Run {
     /// Saves a file; a second of the same name takes the first's place.
     ///
     /// # Errors
-    /// As [`Directory::write`].
+    /// As [`Directory::write`], and what the quota says.
     pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         if name.eq_ignore_ascii_case(RECORD) {
             bail!("{RECORD} is the run's own record: save under another name");
         }
         let directory = self.state.borrow().directory.clone();
-        let path = directory.write(name, write)?;
+        self.quota.check_files(self.state.borrow().files.len())?;
+        let path = directory.write(name, |to| {
+            let mut metered = Metered::new(to, &self.quota);
+            let written = write(&mut metered);
+            metered.finish().and(written)
+        })?;
         let files = &mut self.state.borrow_mut().files;
         if !files.iter().any(|known| known == name) {
             files.push(name.to_owned());

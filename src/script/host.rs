@@ -8,6 +8,7 @@ use rhai::{AST, Dynamic, Engine, Scope};
 use super::console::Console;
 use super::diagnostic::Failure;
 use super::engine;
+use super::limits::Deadline;
 use super::model::Model;
 use super::modules::{self, Modules};
 use super::output::json;
@@ -17,6 +18,7 @@ use super::source::Sources;
 use crate::Result;
 use crate::interrupt;
 use crate::output::record::{Record, Source, Versions};
+use crate::tensor::budget;
 
 /// What a text that is no file is called in errors.
 const INPUT: &str = "input";
@@ -42,7 +44,7 @@ impl Host {
     /// Settings that can't be honoured: a device that is not there, say.
     pub fn new(settings: Settings) -> Result<Self> {
         let session = Rc::new(Session::new(settings)?);
-        let (sources, console) = (Sources::default(), Console::default());
+        let (sources, console) = (Sources::default(), Console::metered(session.quota()));
         let modules = Modules::new(&sources);
         let engine = engine::build(&session, &console, modules.clone());
         Ok(Self { engine, session, sources, modules, console })
@@ -60,6 +62,8 @@ impl Host {
         let script = self.read(path)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        self.console.renew();
+        let _deadline = self.deadline()?;
         let value = self.evaluate(&script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
@@ -120,7 +124,7 @@ impl Host {
         text: &str,
         variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
     ) -> Result<Dynamic, Failure> {
-        interrupt::clear();
+        self.begin();
         let mut scope = Scope::new();
         for (name, value) in variables {
             scope.push_dynamic(name, value);
@@ -134,6 +138,19 @@ impl Host {
     /// A script that is not there or does not compile.
     pub fn params(&self, path: &Path) -> Result<Vec<Declared>, Failure> {
         Ok(self.read(path)?.params)
+    }
+
+    /// Watches the clock for the work that follows, until it is dropped: as much time as the settings allow.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn deadline(&self) -> Result<Deadline> {
+        Deadline::start(self.session.settings().limits)
+    }
+
+    fn begin(&self) {
+        interrupt::clear();
+        budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
     }
 
     fn read(&self, path: &Path) -> Result<Script, Failure> {
@@ -154,7 +171,7 @@ impl Host {
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
-        interrupt::clear();
+        self.begin();
         self.session.params().clear();
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)

@@ -17,7 +17,7 @@ use crate::notice::notice;
 use crate::output::record;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
-use crate::{Result, error};
+use crate::{Result, error, memory};
 
 /// The models of this process, each loaded once.
 pub struct Models {
@@ -66,7 +66,7 @@ impl Models {
         if let Some((_, model)) = self.loaded.borrow().iter().find(|(known, _)| *known == key) {
             return Ok(model.clone());
         }
-        let model = Model::open(&key, self.settings.offline)?;
+        let model = memory::uncounted(|| Model::open(&key, self.settings.offline))?;
         self.loaded.borrow_mut().push((key, model.clone()));
         Ok(model)
     }

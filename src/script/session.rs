@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::limits::Limits;
 use super::model::Models;
 use super::param::Params;
 use super::random::Random;
 use crate::output::Run;
+use crate::output::quota::Quota;
 use crate::tensor::device;
 use crate::{Result, bail};
 
@@ -32,6 +34,8 @@ pub struct Settings {
     pub streaming: Streaming,
     /// What `param(name, …)` gives in place of its default, as `--set` has it.
     pub params: BTreeMap<String, String>,
+    /// What a run may use up.
+    pub limits: Limits,
 }
 
 /// Where a generated text is written as it grows.
@@ -52,6 +56,7 @@ pub struct Session {
     params: Rc<Params>,
     models: Rc<Models>,
     run: Rc<Run>,
+    quota: Quota,
 }
 
 impl Session {
@@ -64,11 +69,13 @@ impl Session {
         if let Some(path) = settings.read.iter().find(|path| !path.is_dir()) {
             bail!("--read: {} is no directory", path.display());
         }
+        let quota = Quota::new(settings.limits.output, settings.limits.files);
         Ok(Self {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
-            run: Run::new(settings.out.clone(), settings.read.clone()).into(),
+            run: Run::new(settings.out.clone(), settings.read.clone(), quota.clone()).into(),
+            quota,
             settings,
         })
     }
@@ -91,5 +98,10 @@ impl Session {
 
     pub fn run(&self) -> &Rc<Run> {
         &self.run
+    }
+
+    /// What may still be printed and saved.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 }

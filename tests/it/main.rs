@@ -18,6 +18,7 @@ mod output;
 mod readme;
 mod reference;
 mod run;
+mod sandbox;
 mod second_opinion;
 mod snippet;
 mod tensor_writes;

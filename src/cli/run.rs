@@ -85,7 +85,7 @@ impl Run {
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.line(&list(&host.params(&self.file)?));
+            console.script_line(&list(&host.params(&self.file)?));
             return console.check().map_err(Failure::from);
         }
         host.run_file(&self.file).map(drop)

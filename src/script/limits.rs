@@ -12,7 +12,8 @@ use crate::{Error, Result, error, interrupt};
 /// The limits of one run. A run that meets one ends with a sentence that says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long it may take, loading its models included.
+    /// How long it may take, loading its models included. The clock is the process's, as Ctrl-C is: where scripts run in
+    /// several threads, the first whose time is over ends all.
     pub time: Duration,
     /// What it may hold, models aside, in bytes: tensors, on any device. Where the program's allocator is
     /// [`Counting`](crate::memory::Counting), strings, arrays, maps and an operation's working memory too.

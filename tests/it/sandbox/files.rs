@@ -41,7 +41,7 @@ fn a_name_that_leads_elsewhere_is_no_name_to_save_under() {
         "...",
         "a\\\\..\\\\x",
         "C:x",
-        "a\\0b",
+        "a\\x00b",
         "a\\nb",
         "a\\x1b[2Jb",
         "CON",
@@ -186,7 +186,7 @@ fn only_files_beside_the_script_and_below_read_are_read() {
         ("pipe.npy", "is no file"),
         ("folder.npy", "is no file"),
         ("loop.npy", "there is no file"),
-        ("own.npy\\0", "is no path"),
+        ("own.npy\\x00", "is no path"),
         ("~/own.npy", "there is no file"),
         ("$HOME/own.npy", "there is no file"),
     ] {
@@ -261,7 +261,7 @@ fn an_import_reads_regular_scripts_beside_the_importing_one_only() {
         ("pipe", "there is no pipe.rhai"),
         ("zero", "there is no zero.rhai"),
         ("folder", "there is no folder.rhai"),
-        ("a\\0b", "there is no"),
+        ("a\\x00b", "there is no"),
         ("..\\\\outside", "names no file"),
         ("", "names no file"),
     ] {

@@ -41,9 +41,9 @@ fn what_would_be_too_large_is_refused_before_it_is_made() {
 
 #[test]
 fn what_grows_bit_by_bit_ends_where_it_is_too_much() {
-    const NO: &str = "the run needs more than 200.0 MiB of memory";
+    const NO: &str = "the run needs more than 50.0 MiB of memory";
     all_refused(
-        LITTLE,
+        &["--max-memory", "50MiB"],
         &[
             ("let a = []; loop { a.push(zeros([100000])); }", "a"),
             ("let a = #{}; let i = 0; loop { i += 1; a[`k${i}`] = zeros([100000]); }", "a"),
@@ -71,7 +71,7 @@ fn what_grows_bit_by_bit_ends_where_it_is_too_much() {
             (
                 "let m = model(\"demo:opt\"); let c = context([hook(\"post-mlp\", |x, ctx| {\n\
               if \"all\" !in ctx { ctx.all = []; } ctx.all.push(x); })]);\n\
-              let ids = m.encode(\"a\"); loop { m.forward(ids, c); }",
+              let ids = zeros([64, 30], #{dtype: \"i64\"}); loop { m.forward(ids, c); }",
                 NO,
             ),
         ]
@@ -89,6 +89,7 @@ fn what_one_operation_needs_besides_its_result_counts() {
             ("let x = zeros([20000000]); save(\"x.json\", x)", "memory"),
             ("let x = zeros([20000000]); plot(#{y: x})", "memory"),
             ("let x = zeros([5000, 5000]); heatmap(x)", "memory"),
+            ("let m = model(\"demo:opt\"); m.forward(zeros([20000, 30], #{dtype: \"i64\"}))", "memory"),
         ],
     );
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::binary::Workplace;
 
 /// Runs `s.rhai` on a terminal: what that was sent.
-fn on_a_terminal(here: &Workplace) -> String {
+fn on_a_terminal(here: &Workplace, arguments: &[&str]) -> String {
     let (mut ours, mut theirs) = (0, 0);
     let null = std::ptr::null_mut();
     // SAFETY: openpty fills in two file descriptors, which the Files then own.
@@ -17,6 +17,7 @@ fn on_a_terminal(here: &Workplace) -> String {
         (File::from_raw_fd(ours), File::from_raw_fd(theirs))
     };
     let mut command = here.command(&["run", "s.rhai", "--out", "out"]);
+    command.args(arguments);
     command.stdout(Stdio::from(theirs.try_clone().unwrap())).stderr(Stdio::from(theirs));
     let mut child = command.spawn().unwrap();
     drop(command);
@@ -50,10 +51,11 @@ fn what_a_script_says_does_not_command_the_terminal() {
         format!("save(\"seen{EVIL}\", 1)"),
         format!("load_tensors(\"seen{EVIL}\")"),
         format!("model(\"seen{EVIL}\")"),
-        format!("param(\"seen{EVIL}\", #{{}}, 1)"),
+        format!("param(\"seen{EVIL}\", \"seen{EVIL}\", \"seen{EVIL}\")"),
         "nope; /* seen \x1b[2J\x1b]0;owned\x07\u{9b}31m\u{202e}\x08 */".into(),
     ] {
-        let sent = on_a_terminal(&Workplace::new(&[("s.rhai", &attack)]));
+        let help: &[&str] = if attack.starts_with("param") { &["--help-params"] } else { &[] };
+        let sent = on_a_terminal(&Workplace::new(&[("s.rhai", &attack)]), help);
         assert!(sent.contains("seen"), "{attack}\n{sent:?}");
         for evil in ["\x1b[2J\x1b]", "\x1b]0;", "\x1b]52", "\u{9b}", "\u{202e}", "\x08"] {
             assert!(!sent.contains(evil), "{attack}\n{sent:?}");

@@ -6,6 +6,7 @@ mod limits;
 mod models;
 mod points;
 mod recipe;
+mod repl;
 mod rerun;
 mod run;
 mod stack;
@@ -14,9 +15,9 @@ use std::panic;
 use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use comfy_table::{Row, Table, presets};
 
 use crate::notice::notice;
+use crate::output::picture::table::columns;
 use crate::script::{Failure, STACK};
 use crate::{Error, interrupt};
 
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Repl(repl::Repl),
     Generate(generate::Generate),
     Rerun(rerun::Rerun),
     #[command(subcommand)]
@@ -50,6 +52,7 @@ const AFTER: &str = "\
 Examples:
   precompute run experiment.rhai
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
+  precompute repl --model demo:opt
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
   precompute recipe list
   precompute points demo:opt
@@ -59,7 +62,7 @@ Environment:
   HF_TOKEN        a token for models that need one
   HF_ENDPOINT     another address of the Hub
   HF_HUB_OFFLINE  1: fetch nothing, as --offline does
-  PRECOMPUTE_HOME where the recipes are remembered that you let run (default: your data directory)
+  PRECOMPUTE_HOME where the recipes that you let run and what you type in the REPL are kept (default: your data directory)
 
 Exit codes:
   0    done
@@ -97,6 +100,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Run(run) => run.run(),
+            Command::Repl(repl) => repl.run(),
             Command::Generate(generate) => generate.run(),
             Command::Rerun(rerun) => rerun.run(),
             Command::Recipe(recipe) => recipe.run(),
@@ -105,13 +109,6 @@ impl Command {
             Command::Completions(completions) => completions.run(&mut Cli::command()),
         }
     }
-}
-
-/// Rows in columns, without lines between them.
-fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).add_rows(rows);
-    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
 }
 
 /// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.

@@ -23,6 +23,7 @@ mod mask;
 mod mlp;
 mod norm;
 mod pass;
+pub mod points;
 mod rotary;
 pub mod spec;
 

@@ -4,16 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::home::home;
 use crate::output::record::sha256;
 use crate::{Result, error};
-
-/// Where this program keeps what it remembers of a person, unless `PRECOMPUTE_HOME` says.
-fn home() -> Result<PathBuf> {
-    let said = std::env::var_os("PRECOMPUTE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    said.or_else(|| dirs::data_local_dir().map(|data| data.join("precompute"))).ok_or_else(|| {
-        error!("there is no home directory to remember trust in").help("set PRECOMPUTE_HOME to a directory")
-    })
-}
 
 fn file() -> Result<PathBuf> {
     Ok(home()?.join("trusted"))

@@ -58,11 +58,11 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     param::install(&mut engine, session.params());
     tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
-    let depth = pass::Depth::default();
+    let depth = pass::Depth::new(session.live());
     pass::install(&mut engine, &depth);
     generate::install(&mut engine, &depth, session, console);
     tokens::install(&mut engine);
-    hook::install(&mut engine);
+    hook::install(&mut engine, session.live());
     context::install(&mut engine);
     output::install(&mut engine, session.run(), console);
     picture::install(&mut engine, session.run(), console);

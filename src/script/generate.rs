@@ -189,6 +189,7 @@ impl Call<'_> {
     /// One pass, the context showing what it reads.
     fn step(&self, generation: &mut Generation, context: Option<&Context>) -> ScriptResult<Vec<Option<u32>>> {
         let Some(context) = context else { return Ok(generation.advance(&mut Unobserved)?) };
+        self.pass.reload();
         let reads = generation.reads();
         let ids = Handle::from(reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?);
         self.pass.show(context, ids, &reads)?;

@@ -11,14 +11,17 @@ use super::console::Console;
 use super::describe::{self, Description};
 use super::diagnostic::Failure;
 use super::engine;
+use super::hook::Hook;
 use super::limits::Deadline;
 use super::model::Model;
 use super::modules::{self, Modules};
+use super::options::describe as describe_value;
 use super::output::json;
 use super::param::{self, Declared};
 use super::place::Place;
 use super::session::{Session, Settings};
 use super::source::Sources;
+use super::vocabulary::{self, Function};
 use crate::Result;
 use crate::interrupt;
 use crate::output::record::{Record, Source, Versions};
@@ -29,11 +32,11 @@ const INPUT: &str = "input";
 
 /// An engine with every binding, and the session that its scripts share.
 pub struct Host {
-    engine: Engine,
-    session: Rc<Session>,
-    sources: Sources,
-    modules: Modules,
-    console: Console,
+    pub(super) engine: Engine,
+    pub(super) session: Rc<Session>,
+    pub(super) sources: Sources,
+    pub(super) modules: Modules,
+    pub(super) console: Console,
 }
 
 /// A compiled script.
@@ -92,21 +95,34 @@ impl Host {
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
             Ok(value)
         });
-        let record = self.record(script, value.as_ref().err());
+        let record = self.record(self.source(&script.id), value.as_ref().err());
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
     }
 
+    fn source(&self, id: &str) -> Source {
+        Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()))
+    }
+
+    /// Finishes the record of a session, of which `text` is what was done.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn close(&self, text: &str) -> Result<()> {
+        let record = self.record(Source::new("session", text), None);
+        self.session.run().finish(&record)
+    }
+
     /// What the run was, so that it can be repeated.
-    fn record(&self, script: &Script, failure: Option<&Failure>) -> Record {
+    fn record(&self, script: Source, failure: Option<&Failure>) -> Record {
         let session = &self.session;
         let (started, seconds) = session.run().time();
-        let source = |id: &str| Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()));
+        let imports = self.sources.ids().into_iter().filter(|id| *id != script.path);
         let parameters = session.params().values();
         Record {
-            script: source(&script.id),
-            imports: self.sources.ids().iter().filter(|id| **id != script.id).map(|id| source(id)).collect(),
+            imports: imports.map(|id| self.source(&id)).collect(),
+            script,
             parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
             command: session.settings().into(),
             models: session.models().loaded().iter().map(Model::record).collect(),
@@ -157,6 +173,43 @@ impl Host {
         self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
     }
 
+    /// Whether a text is a script.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub fn check(&self, text: &str) -> Result<(), Failure> {
+        self.engine.compile(text).map(drop).map_err(|error| self.failure("", &error.into()))
+    }
+
+    /// What `print` shows of a value.
+    pub fn text_of(&self, value: &Dynamic) -> String {
+        let text = self.ask("value.to_string()", [("value", value.clone())]);
+        text.ok().and_then(|text| text.into_string().ok()).unwrap_or_else(|| describe_value(value))
+    }
+
+    /// Every function and property that there is.
+    pub fn functions(&self) -> BTreeSet<Function> {
+        vocabulary::functions(&self.engine, &self.sources)
+    }
+
+    /// What errors call a value's type.
+    pub fn type_of(&self, value: &Dynamic) -> &str {
+        vocabulary::word(self.engine.map_type_name(value.type_name()))
+    }
+
+    /// A property of a value, where it has one of that name.
+    pub fn property(&self, value: &Dynamic, name: &str) -> Option<Dynamic> {
+        let mut scope = Scope::new();
+        scope.push_dynamic("value", value.clone());
+        self.engine.eval_expression_with_scope(&mut scope, &format!("value.{name}")).ok()
+    }
+
+    /// Where a hook was bound.
+    pub fn place_of(&self, hook: &Hook) -> Option<String> {
+        let (source, position) = hook.bound_at();
+        Place::of(&self.sources, source, position).map(|place| place.short())
+    }
+
     /// The options that a script declares.
     ///
     /// # Errors
@@ -205,7 +258,7 @@ impl Host {
         Deadline::start(self.session.settings().limits)
     }
 
-    fn begin(&self) {
+    pub(super) fn begin(&self) {
         interrupt::clear();
         budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
     }
@@ -236,14 +289,14 @@ impl Host {
     }
 
     /// Prints a value as `print` does. Nothing is printed of a script without a value.
-    fn show(&self, value: &Dynamic) -> Result<(), Failure> {
+    pub(super) fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
             self.ask("print(value)", [("value", value.clone())]).map(drop)?;
         }
         self.console.check().map_err(Failure::from)
     }
 
-    fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
+    pub(super) fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
         Failure::of_script(&self.engine, &self.sources, id, error)
     }
 }

@@ -1,6 +1,6 @@
 //! `model(id)`: models by name, their config and their weights.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::DType;
@@ -22,6 +22,8 @@ use crate::{Result, error, memory};
 /// The models of this process, each loaded once.
 pub struct Models {
     settings: Settings,
+    /// Whether the command line's model stands in for those that a script names.
+    stands_in: Cell<bool>,
     loaded: RefCell<Vec<(Key, Model)>>,
 }
 
@@ -50,7 +52,12 @@ pub struct Loaded {
 impl Models {
     /// What the command line says about models wins over what the script says.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, loaded: RefCell::default() }
+        Self { settings, stands_in: Cell::new(true), loaded: RefCell::default() }
+    }
+
+    /// Whether the command line's model stands in for those that are named from now on. In a session a person names them.
+    pub fn stand_in(&self, stands_in: bool) {
+        self.stands_in.set(stands_in);
     }
 
     /// Every model loaded so far, in order.
@@ -61,7 +68,7 @@ impl Models {
     fn load(&self, id: &str, options: Map) -> Result<Model> {
         let options = Options::new("model", options, &["device", "dtype", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
-        let id = match &self.settings.model {
+        let id = match self.settings.model.as_ref().filter(|_| self.stands_in.get()) {
             Some(id) => id.clone(),
             None => self.settings.policy.check_model(id).map(|()| id.to_owned())?,
         };
@@ -110,6 +117,11 @@ impl Model {
 
     pub fn loaded(&self) -> &Loaded {
         &self.0
+    }
+
+    /// Whether both are the same model.
+    pub fn same(&self, other: &Model) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// What run.json says of the model.

@@ -23,6 +23,11 @@ const LIBRARY: &[(&str, &str)] = &[
     ("lib/lens", include_str!("../../scripts/lib/lens.rhai")),
 ];
 
+/// The names of the scripts that ship to be imported.
+pub fn shipped() -> impl Iterator<Item = &'static str> {
+    LIBRARY.iter().map(|(name, _)| *name)
+}
+
 /// The largest script that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 

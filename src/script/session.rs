@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::limits::Limits;
+use super::live::Live;
 use super::model::Models;
 use super::param::Params;
 use super::policy::Policy;
@@ -79,6 +80,7 @@ pub struct Session {
     models: Rc<Models>,
     run: Rc<Run>,
     quota: Quota,
+    live: Live,
 }
 
 impl Session {
@@ -98,6 +100,7 @@ impl Session {
             models: Models::new(settings.clone()).into(),
             run: Run::new(settings.out.clone(), settings.read.clone(), settings.silent, quota.clone()).into(),
             quota,
+            live: Live::default(),
             settings,
         })
     }
@@ -120,6 +123,11 @@ impl Session {
 
     pub fn run(&self) -> &Rc<Run> {
         &self.run
+    }
+
+    /// What names mean now, where they may change.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// What may still be printed and saved.

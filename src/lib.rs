@@ -16,5 +16,6 @@ pub mod output;
 pub mod recipe;
 pub mod script;
 pub mod tensor;
+pub mod watch;
 
 pub use error::{Error, Result, did_you_mean, nearest};

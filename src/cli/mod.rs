@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod completions;
+mod definitions;
 mod generate;
 mod limits;
 mod models;
@@ -9,6 +10,7 @@ mod recipe;
 mod rerun;
 mod run;
 mod stack;
+mod watch;
 
 use std::panic;
 use std::process::{ExitCode, exit};
@@ -44,6 +46,7 @@ enum Command {
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
+    Definitions(definitions::Definitions),
 }
 
 const AFTER: &str = "\
@@ -103,6 +106,7 @@ impl Command {
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
+            Command::Definitions(definitions) => definitions.run(),
         }
     }
 }

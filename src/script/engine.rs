@@ -31,7 +31,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
-        let ended = interrupt::check().and_then(|()| stdout.check()).and_then(|()| {
+        let ended = interrupt::check_run().and_then(|()| stdout.check()).and_then(|()| {
             if memory::exceeded() || budget::exceeded() { Err(limits.memory_exceeded()) } else { Ok(()) }
         });
         ended.err().map(|error| error.to_string().into())

@@ -3,6 +3,7 @@
 mod bundle;
 pub mod console;
 pub mod context;
+mod definitions;
 pub mod describe;
 pub mod diagnostic;
 mod engine;
@@ -34,7 +35,7 @@ mod vocabulary;
 pub use bundle::{Bundle, Program};
 pub use diagnostic::Failure;
 pub use engine::STACK;
-pub use host::Host;
+pub use host::{Host, Script};
 pub use limits::Limits;
 pub use modules::{inside as module_parts, read as read_text};
 pub use policy::Policy;

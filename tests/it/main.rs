@@ -3,6 +3,7 @@
 mod binary;
 mod checkpoint;
 mod cli;
+mod definitions;
 mod elements;
 mod errors;
 mod fixture;
@@ -24,3 +25,4 @@ mod sandbox;
 mod second_opinion;
 mod snippet;
 mod tensor_writes;
+mod watch;

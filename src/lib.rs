@@ -6,8 +6,10 @@
 pub mod checkpoint;
 pub mod cli;
 mod error;
+mod harmless;
 pub mod hook;
 pub mod interrupt;
+pub mod memory;
 pub mod model;
 mod notice;
 pub mod output;

@@ -2,11 +2,13 @@
 
 mod completions;
 mod generate;
+mod limits;
 mod models;
 mod points;
 mod recipe;
 mod rerun;
 mod run;
+mod stack;
 
 use std::panic;
 use std::process::{ExitCode, exit};
@@ -71,7 +73,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     listen_for_ctrl_c();
     // Scripts nest deeper than the stack of a process's first thread allows.
-    let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(move || cli.command.run());
+    let work = move || {
+        stack::watch(STACK);
+        cli.command.run()
+    };
+    let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(work);
     let outcome = match worker {
         Ok(worker) => worker.join(),
         Err(cause) => Ok(Err(Error::new(format!("no thread can be started: {cause}")).into())),
@@ -111,7 +117,7 @@ fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
 /// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.
 fn listen_for_ctrl_c() {
     let listening = ctrlc::set_handler(|| {
-        if interrupt::requested() {
+        if interrupt::requested_by_person() {
             exit(INTERRUPTED.into());
         }
         interrupt::request();

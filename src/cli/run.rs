@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::limits::{FIXED, Limits};
 use super::recipe::ask;
 use crate::recipe::Recipe;
 use crate::script::console::Console;
@@ -17,7 +18,7 @@ use crate::script::{Failure, Host, Settings, Streaming};
 /// and errors to standard error. What the script saves goes into the output directory and nowhere else, together with
 /// run.json, which says how to repeat the run.
 #[derive(Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = format!("{FIXED}\n\n{EXAMPLES}"))]
 pub struct Run {
     /// The script: a file, the name of a recipe, or hf:owner/repo/recipe.rhai[@revision]
     #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
@@ -62,9 +63,11 @@ pub struct Run {
     /// Run a recipe from the Hub without asking, if it has not been run here before
     #[arg(long)]
     trust: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
-const AFTER: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   precompute run experiment.rhai --help-params
   precompute run logit_lens --model gpt2
@@ -93,12 +96,13 @@ impl Run {
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
             policy,
+            limits: self.limits.apply(),
             ..Settings::default()
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.line(&list(&host.params(&recipe.program())?));
+            console.script_line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
         host.run(&recipe.program()).map(drop)

@@ -3,9 +3,11 @@
 pub mod compare;
 pub mod directory;
 pub mod load;
+mod name;
 mod npy;
 mod parquet;
 pub mod picture;
+pub mod quota;
 pub mod record;
 pub mod run;
 pub mod save;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::directory::Directory;
 use super::load::Readable;
+use super::quota::{Metered, Quota};
 use super::record::{Record, Saved, hexadecimal};
 use super::save::write_json;
 use crate::notice::notice;
@@ -21,6 +22,7 @@ pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
     silent: bool,
+    quota: Quota,
     state: RefCell<State>,
 }
 
@@ -54,11 +56,11 @@ impl State {
 }
 
 impl Run {
-    /// Writes into `out`, or a directory named after the script and the time; reads beside the script and below `read`.
-    /// Where it is silent, it does not say where the results are.
-    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool) -> Self {
+    /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
+    /// script and below `read`. Where it is silent, it does not say where the results are.
+    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, silent, state: RefCell::new(state) }
+        Self { out, read, silent, quota, state: RefCell::new(state) }
     }
 
     /// Starts anew, for the script in `script`.
@@ -82,6 +84,7 @@ impl Run {
             state.directory.prepare()?;
         }
         *self.state.borrow_mut() = state;
+        self.quota.renew();
         Ok(())
     }
 
@@ -92,18 +95,20 @@ impl Run {
     /// Saves a file; a second of the same name takes the first's place.
     ///
     /// # Errors
-    /// As [`Directory::write`].
+    /// As [`Directory::write`], and what the quota says.
     pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         if name.eq_ignore_ascii_case(RECORD) {
             bail!("{RECORD} is the run's own record: save under another name");
         }
         let directory = self.state.borrow().directory.clone();
+        self.quota.check_files(self.state.borrow().files.len())?;
         let mut sha256 = String::new();
         let path = directory.write(name, |to| {
-            let mut hashed = Hashed { to, digest: Sha256::new() };
-            write(&mut hashed)?;
+            let mut metered = Metered::new(to, &self.quota);
+            let mut hashed = Hashed { to: &mut metered, digest: Sha256::new() };
+            let written = write(&mut hashed);
             sha256 = hexadecimal(&hashed.digest.finalize());
-            Ok(())
+            metered.finish().and(written)
         })?;
         let files = &mut self.state.borrow_mut().files;
         match files.iter_mut().find(|known| known.name == name) {

@@ -20,7 +20,7 @@ use crate::hook::Unobserved;
 use crate::model::{Generation, Plan, Sampling};
 use crate::notice::notice;
 use crate::tensor::Value;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, harmless};
 
 /// As in TransformerLens.
 const MAX_NEW_TOKENS: i64 = 10;
@@ -111,9 +111,9 @@ impl<'a> Screen<'a> {
         match self.streaming {
             Streaming::Terminal => {
                 let mut out = std::io::stderr();
-                let _ = write!(out, "{text}").and_then(|()| out.flush());
+                let _ = write!(out, "{}", harmless::shown(text)).and_then(|()| out.flush());
             }
-            Streaming::Output => self.console.text(text),
+            Streaming::Output => self.console.model_text(text),
             Streaming::Nowhere => {}
         }
     }

@@ -102,7 +102,7 @@ pub fn layers(value: &Dynamic) -> Result<Layers> {
         return Ok(Layers::Range(range.start, range.end));
     }
     if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
-        let end = if *range.end() == -1 { i64::MAX } else { range.end() + 1 };
+        let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
         return Ok(Layers::Range(*range.start(), end));
     }
     Err(error!("layers must be a layer, an array of them or a range, not {}", describe(value))

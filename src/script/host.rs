@@ -11,6 +11,7 @@ use super::console::Console;
 use super::describe::{self, Description};
 use super::diagnostic::Failure;
 use super::engine;
+use super::limits::Deadline;
 use super::model::Model;
 use super::modules::{self, Modules};
 use super::output::json;
@@ -21,6 +22,7 @@ use super::source::Sources;
 use crate::Result;
 use crate::interrupt;
 use crate::output::record::{Record, Source, Versions};
+use crate::tensor::budget;
 
 /// What a text that is no file is called in errors.
 const INPUT: &str = "input";
@@ -46,8 +48,8 @@ impl Host {
     /// Settings that can't be honoured: a device that is not there, say.
     pub fn new(settings: Settings) -> Result<Self> {
         let session = Rc::new(Session::new(settings)?);
-        let console = if session.settings().silent { Console::silent() } else { Console::default() };
-        let sources = Sources::default();
+        let (sources, quota) = (Sources::default(), session.quota());
+        let console = if session.settings().silent { Console::silent() } else { Console::metered(quota) };
         let modules = Modules::new(&sources);
         let engine = engine::build(&session, &console, modules.clone());
         Ok(Self { engine, session, sources, modules, console })
@@ -83,6 +85,8 @@ impl Host {
 
     fn finish(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.session.random().restart();
+        self.console.renew();
+        let _deadline = self.deadline()?;
         let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
@@ -145,7 +149,7 @@ impl Host {
         text: &str,
         variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
     ) -> Result<Dynamic, Failure> {
-        interrupt::clear();
+        self.begin();
         let mut scope = Scope::new();
         for (name, value) in variables {
             scope.push_dynamic(name, value);
@@ -193,6 +197,19 @@ impl Host {
         }
     }
 
+    /// Watches the clock for the work that follows, until it is dropped: as much time as the settings allow.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn deadline(&self) -> Result<Deadline> {
+        Deadline::start(self.session.settings().limits)
+    }
+
+    fn begin(&self) {
+        interrupt::clear();
+        budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
+    }
+
     fn read(&self, path: &Path) -> Result<Script, Failure> {
         let id = path.display().to_string();
         let text = modules::read(path, &id).map_err(Failure::usage)?;
@@ -211,7 +228,7 @@ impl Host {
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
-        interrupt::clear();
+        self.begin();
         self.session.params().clear();
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)

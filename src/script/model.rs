@@ -17,7 +17,7 @@ use crate::notice::notice;
 use crate::output::record;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
-use crate::{Result, error};
+use crate::{Result, error, memory};
 
 /// The models of this process, each loaded once.
 pub struct Models {
@@ -71,7 +71,7 @@ impl Models {
         if let Some((_, model)) = self.loaded.borrow().iter().find(|(known, _)| *known == key) {
             return Ok(model.clone());
         }
-        let model = Model::open(&key, &self.settings)?;
+        let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
         self.loaded.borrow_mut().push((key, model.clone()));
         Ok(model)
     }

@@ -23,6 +23,9 @@ const LIBRARY: &[(&str, &str)] = &[
     ("lib/lens", include_str!("../../scripts/lib/lens.rhai")),
 ];
 
+/// The largest script that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
 /// What stands before the name of a script that is part of the program.
 pub const SHIPPED: &str = "precompute:";
 
@@ -202,6 +205,9 @@ impl Text {
 /// # Errors
 /// A file that can't be read or is not UTF-8.
 pub fn read(path: &Path, id: &str) -> Result<String> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > LARGEST) {
+        bail!("{id} is too large for a script");
+    }
     let bytes = fs::read(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => error!("there is no file {id}"),
         std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),

@@ -18,7 +18,7 @@ use crate::output::picture::table;
 use crate::output::save::{Data, Table, cell, json_number, nested};
 use crate::output::{Run, picture};
 use crate::tensor::Value;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, harmless};
 
 /// The width of pictures where the terminal does not say its own.
 const WIDTH: usize = 80;
@@ -158,7 +158,7 @@ fn progress(label: &str, n: i64) -> Result<Progress> {
     let n = u64::try_from(n).map_err(|_| error!("progress counts up to a number of at least 0, not {n}"))?;
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    Ok(Progress(ProgressBar::new(n).with_style(style).with_message(label.to_owned())))
+    Ok(Progress(ProgressBar::new(n).with_style(style).with_message(harmless::shown(label).into_owned())))
 }
 
 impl Progress {
@@ -178,12 +178,12 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
 
     let out = console.clone();
     engine.register_fn("table", move |rows: Dynamic| -> ScriptResult<()> {
-        out.line(&draw_table(&rows, Map::new())?);
+        out.script_line(&draw_table(&rows, Map::new())?);
         Ok(())
     });
     let out = console.clone();
     engine.register_fn("table", move |rows: Dynamic, options: Map| -> ScriptResult<()> {
-        out.line(&draw_table(&rows, options)?);
+        out.script_line(&draw_table(&rows, options)?);
         Ok(())
     });
 

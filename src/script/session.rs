@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::limits::Limits;
 use super::model::Models;
 use super::param::Params;
 use super::policy::Policy;
 use super::random::Random;
+use crate::output::quota::Quota;
 use crate::output::{Run, record};
 use crate::tensor::device;
 use crate::{Result, bail};
@@ -37,6 +39,8 @@ pub struct Settings {
     pub silent: bool,
     /// Whose script it is.
     pub policy: Policy,
+    /// What a run may use up.
+    pub limits: Limits,
     /// The commits that models from the Hub are taken at, whatever their branches and tags stand for now.
     pub pins: Vec<Pin>,
 }
@@ -74,6 +78,7 @@ pub struct Session {
     params: Rc<Params>,
     models: Rc<Models>,
     run: Rc<Run>,
+    quota: Quota,
 }
 
 impl Session {
@@ -86,11 +91,13 @@ impl Session {
         if let Some(path) = settings.read.iter().find(|path| !path.is_dir()) {
             bail!("--read: {} is no directory", path.display());
         }
+        let quota = Quota::new(settings.limits.output, settings.limits.files);
         Ok(Self {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
-            run: Run::new(settings.out.clone(), settings.read.clone(), settings.silent).into(),
+            run: Run::new(settings.out.clone(), settings.read.clone(), settings.silent, quota.clone()).into(),
+            quota,
             settings,
         })
     }
@@ -113,5 +120,10 @@ impl Session {
 
     pub fn run(&self) -> &Rc<Run> {
         &self.run
+    }
+
+    /// What may still be printed and saved.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 }

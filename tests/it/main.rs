@@ -20,6 +20,7 @@ mod recipe;
 mod reference;
 mod rerun;
 mod run;
+mod sandbox;
 mod second_opinion;
 mod snippet;
 mod tensor_writes;

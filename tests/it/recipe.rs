@@ -91,6 +91,8 @@ fn a_strangers_recipe_is_run_once_it_is_trusted_and_pinned_to_its_commit() {
     assert!(asked.contains("has not been run here before") && asked.contains("--trust"), "{asked}");
     assert!(!setting.place.path().join("precompute.lock").exists(), "what was not run was locked");
     assert!(!setting.place.path().join("runs").exists());
+    let checked = setting.run(&["recipe", "check", REFERENCE]);
+    assert!(checked.stdout.contains("has not been run here before"), "{}", checked.stdout);
 
     assert_eq!(setting.ok(&["run", REFERENCE, "--trust"]), "4 tokens\n");
     assert_eq!(setting.hub.fetched(), ["deep/count.rhai", "deep/parts/words.rhai"]);

@@ -12,6 +12,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::tensor::Value;
+use crate::tensor::budget::Held;
 
 #[derive(Clone)]
 pub struct Handle(Rc<RefCell<Slot>>);
@@ -24,16 +25,24 @@ struct Slot {
 }
 
 /// Held by every value that shares one storage.
-#[derive(Default)]
 struct Lease {
     /// The model (or anyone else outside the script) holds the storage too.
     lent: Cell<bool>,
+    /// What the script's memory is charged with for as long as the storage lives.
+    _held: Held,
+}
+
+impl Lease {
+    fn of(value: &Value) -> Rc<Self> {
+        Rc::new(Self { lent: Cell::new(false), _held: Held::new(value.bytes()) })
+    }
 }
 
 impl Handle {
     /// A value in storage that nothing else holds.
     pub fn fresh(value: Value) -> Self {
-        Self(Rc::new(RefCell::new(Slot { value, lease: Rc::default(), mask: None })))
+        let lease = Lease::of(&value);
+        Self(Rc::new(RefCell::new(Slot { value, lease, mask: None })))
     }
 
     /// A value whose storage someone outside the script holds: a hook's input, a weight.
@@ -51,7 +60,8 @@ impl Handle {
             let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
             shares.then(|| slot.lease.clone())
         });
-        Self(Rc::new(RefCell::new(Slot { value, lease: lease.unwrap_or_default(), mask: None })))
+        let lease = lease.unwrap_or_else(|| Lease::of(&value));
+        Self(Rc::new(RefCell::new(Slot { value, lease, mask: None })))
     }
 
     pub fn value(&self) -> Ref<'_, Value> {
@@ -71,8 +81,9 @@ impl Handle {
         let mut slot = self.0.borrow_mut();
         let alone = Rc::strong_count(&slot.lease) == 1 && !slot.lease.lent.get();
         if !alone || !slot.value.parts().iter().all(|t| t.is_contiguous()) {
+            slot.value.check_copy()?;
             slot.value = slot.value.deep_copy()?;
-            slot.lease = Rc::default();
+            slot.lease = Lease::of(&slot.value);
         }
         write(&slot.value)
     }

@@ -136,8 +136,17 @@ impl Run {
             return Ok(());
         }
         if !record.files.is_empty() {
-            notice(format_args!("wrote {}: {}", directory.path().display(), record.files.join(", ")));
+            notice(format_args!("wrote {}: {}", directory.path().display(), list(&record.files)));
         }
         Ok(())
+    }
+}
+
+/// Names between commas; of many, the first and how many more.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match names.get(..SHOWN) {
+        Some(first) if names.len() > SHOWN + 1 => format!("{} and {} more", first.join(", "), names.len() - SHOWN),
+        _ => names.join(", "),
     }
 }

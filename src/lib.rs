@@ -1,6 +1,6 @@
 //! Look inside sequence models and change what happens there, by script.
 //!
-//! The layers, each using only those after it: [`cli`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
+//! The layers, each using only those after it: [`cli`], [`recipe`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
 //! [`model`] (the decoder), [`hook`] (what a hook point is), [`tensor`] (what candle lacks).
 
 pub mod checkpoint;
@@ -13,6 +13,7 @@ pub mod memory;
 pub mod model;
 mod notice;
 pub mod output;
+pub mod recipe;
 pub mod script;
 pub mod tensor;
 

@@ -5,6 +5,8 @@ mod generate;
 mod limits;
 mod models;
 mod points;
+mod recipe;
+mod rerun;
 mod run;
 mod stack;
 
@@ -36,6 +38,9 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Generate(generate::Generate),
+    Rerun(rerun::Rerun),
+    #[command(subcommand)]
+    Recipe(recipe::Recipe),
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
@@ -46,6 +51,7 @@ Examples:
   precompute run experiment.rhai
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
+  precompute recipe list
   precompute points demo:opt
 
 Environment:
@@ -53,6 +59,7 @@ Environment:
   HF_TOKEN        a token for models that need one
   HF_ENDPOINT     another address of the Hub
   HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+  PRECOMPUTE_HOME where the recipes are remembered that you let run (default: your data directory)
 
 Exit codes:
   0    done
@@ -91,6 +98,8 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Generate(generate) => generate.run(),
+            Command::Rerun(rerun) => rerun.run(),
+            Command::Recipe(recipe) => recipe.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),

@@ -1,4 +1,4 @@
-//! `precompute run FILE`.
+//! `precompute run RECIPE`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::limits::{FIXED, Limits};
+use super::recipe::ask;
+use crate::recipe::Recipe;
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
 use crate::script::{Failure, Host, Settings, Streaming};
@@ -18,9 +20,9 @@ use crate::script::{Failure, Host, Settings, Streaming};
 #[derive(Args)]
 #[command(after_help = format!("{FIXED}\n\n{EXAMPLES}"))]
 pub struct Run {
-    /// The script
-    #[arg(value_hint = ValueHint::FilePath)]
-    file: PathBuf,
+    /// The script: a file, the name of a recipe, or hf:owner/repo/recipe.rhai[@revision]
+    #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    file: String,
 
     /// Give a parameter of the script its value: param("name", default) then returns it
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
@@ -58,6 +60,10 @@ pub struct Run {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
+    /// Run a recipe from the Hub without asking, if it has not been run here before
+    #[arg(long)]
+    trust: bool,
+
     #[command(flatten)]
     limits: Limits,
 }
@@ -65,11 +71,21 @@ pub struct Run {
 const EXAMPLES: &str = "\
 Examples:
   precompute run experiment.rhai --help-params
+  precompute run logit_lens --model gpt2
+  precompute run hf:owner/lenses/lens.rhai@v1
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
   precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
 
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
+        let recipe = Recipe::open(&self.file, self.offline)?;
+        recipe.check_requires()?;
+        if !self.help_params {
+            ask::allow(&recipe, self.trust)?;
+            ask::record(&recipe, None).map_err(Failure::usage)?;
+        }
+        // Who gives a model's id as a parameter names it on the command line too.
+        let policy = recipe.policy().and_user(self.set.iter().map(|(_, value)| value.clone()));
         let settings = Settings {
             model: self.model,
             device: self.device,
@@ -81,14 +97,16 @@ impl Run {
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
             limits: self.limits.apply(),
+            policy,
+            ..Settings::default()
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.script_line(&list(&host.params(&self.file)?));
+            console.script_line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
-        host.run_file(&self.file).map(drop)
+        host.run(&recipe.program()).map(drop)
     }
 }
 

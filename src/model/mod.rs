@@ -14,6 +14,7 @@ pub mod family;
 mod frame;
 mod generate;
 mod input;
+mod kernel;
 mod kv_cache;
 mod linear;
 mod loader;

@@ -1,5 +1,6 @@
 //! What a run leaves behind: files, pictures, tables, and the record of the run.
 
+pub mod compare;
 pub mod directory;
 pub mod load;
 mod name;

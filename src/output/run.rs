@@ -5,10 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
+
 use super::directory::Directory;
 use super::load::Readable;
 use super::quota::{Metered, Quota};
-use super::record::Record;
+use super::record::{Record, Saved, hexadecimal};
 use super::save::write_json;
 use crate::notice::notice;
 use crate::{Result, bail, error};
@@ -20,13 +22,14 @@ pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
     quota: Quota,
+    silent: bool,
     state: RefCell<State>,
 }
 
 struct State {
     directory: Directory,
     readable: Readable,
-    files: Vec<String>,
+    files: Vec<Saved>,
     began: Instant,
     started: String,
 }
@@ -35,13 +38,16 @@ impl State {
     fn new(out: Option<&Path>, read: &[PathBuf], script: Option<&Path>) -> Self {
         let stem = script.and_then(|path| path.file_stem()).and_then(|stem| stem.to_str()).unwrap_or("session");
         let beside = script.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
-        let own = beside.unwrap_or(Path::new(".")).to_owned();
+        Self::of(out, read, stem, Some(beside.unwrap_or(Path::new("."))))
+    }
+
+    fn of(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<&Path>) -> Self {
         Self {
             directory: match out {
                 Some(out) => Directory::new(out.to_owned()),
-                None => Directory::of_script(stem),
+                None => Directory::of_script(name),
             },
-            readable: Readable(std::iter::once(own).chain(read.iter().cloned()).collect()),
+            readable: Readable(own.map(Path::to_owned).into_iter().chain(read.iter().cloned()).collect()),
             files: Vec::new(),
             began: Instant::now(),
             started: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -51,10 +57,10 @@ impl State {
 
 impl Run {
     /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
-    /// script and below `read`.
-    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, quota: Quota) -> Self {
+    /// script and below `read`. Where it is silent, it does not say where the results are.
+    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, quota: Quota, silent: bool) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, quota, state: RefCell::new(state) }
+        Self { out, read, quota, silent, state: RefCell::new(state) }
     }
 
     /// Starts anew, for the script in `script`.
@@ -62,7 +68,18 @@ impl Run {
     /// # Errors
     /// The output directory that was asked for can't be written to.
     pub fn begin(&self, script: Option<&Path>) -> Result<()> {
-        let state = State::new(self.out.as_deref(), &self.read, script);
+        self.start(State::new(self.out.as_deref(), &self.read, script))
+    }
+
+    /// Starts anew, for a script called `name` that is in no file, and reads below `own` if below any directory of its own.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn begin_apart(&self, name: &str, own: Option<&Path>) -> Result<()> {
+        self.start(State::of(self.out.as_deref(), &self.read, name, own))
+    }
+
+    fn start(&self, state: State) -> Result<()> {
         if self.out.is_some() {
             state.directory.prepare()?;
         }
@@ -85,14 +102,18 @@ impl Run {
         }
         let directory = self.state.borrow().directory.clone();
         self.quota.check_files(self.state.borrow().files.len())?;
+        let mut sha256 = String::new();
         let path = directory.write(name, |to| {
             let mut metered = Metered::new(to, &self.quota);
-            let written = write(&mut metered);
+            let mut hashed = Hashed { to: &mut metered, digest: Sha256::new() };
+            let written = write(&mut hashed);
+            sha256 = hexadecimal(&hashed.digest.finalize());
             metered.finish().and(written)
         })?;
         let files = &mut self.state.borrow_mut().files;
-        if !files.iter().any(|known| known == name) {
-            files.push(name.to_owned());
+        match files.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.sha256 = sha256,
+            None => files.push(Saved { name: name.to_owned(), sha256 }),
         }
         Ok(path)
     }
@@ -106,8 +127,13 @@ impl Run {
         });
         candidates
             .into_iter()
-            .find(|candidate| !files.contains(candidate))
+            .find(|candidate| !files.iter().any(|file| file.name == *candidate))
             .unwrap_or_else(|| format!("{name}.{extension}"))
+    }
+
+    /// Where it saves.
+    pub fn directory(&self) -> PathBuf {
+        self.state.borrow().directory.path().to_owned()
     }
 
     /// When the run began, and how many seconds it has taken.
@@ -116,7 +142,7 @@ impl Run {
         (state.started.clone(), state.began.elapsed().as_secs_f64())
     }
 
-    pub fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<Saved> {
         self.state.borrow().files.clone()
     }
 
@@ -135,18 +161,37 @@ impl Run {
             notice(format_args!("warning: the run is not recorded: {error}"));
             return Ok(());
         }
-        if !record.files.is_empty() {
-            notice(format_args!("wrote {}: {}", directory.path().display(), list(&record.files)));
+        if !record.files.is_empty() && !self.silent {
+            let names: Vec<&str> = record.files.iter().map(|file| file.name.as_str()).collect();
+            notice(format_args!("wrote {}: {}", directory.path().display(), list(&names)));
         }
         Ok(())
     }
 }
 
 /// Names between commas; of many, the first and how many more.
-fn list(names: &[String]) -> String {
+fn list(names: &[&str]) -> String {
     const SHOWN: usize = 20;
     match names.get(..SHOWN) {
         Some(first) if names.len() > SHOWN + 1 => format!("{} and {} more", first.join(", "), names.len() - SHOWN),
         _ => names.join(", "),
+    }
+}
+
+/// Passes on what is written, and keeps its SHA-256.
+struct Hashed<'a> {
+    to: &'a mut dyn Write,
+    digest: Sha256,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
     }
 }

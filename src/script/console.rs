@@ -31,6 +31,11 @@ impl Console {
         Self { quota: Some(quota.clone()), ..Self::default() }
     }
 
+    /// Writes nothing.
+    pub fn silent() -> Self {
+        Self { state: Rc::new(RefCell::new(State::Closed)), quota: None }
+    }
+
     /// Writes a line that a script made. On a terminal, what would command it is shown instead.
     pub fn script_line(&self, text: &str) {
         self.line(&harmless::on_terminal(text, io::stdout()));

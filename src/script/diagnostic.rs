@@ -49,6 +49,16 @@ impl Failure {
         Self { kind, ..failure }
     }
 
+    /// What is wrong at a place in a script, or in a file beside it.
+    pub fn at_place(error: Error, place: Place) -> Self {
+        Self { place: Some(place.into()), ..Self::from(error) }
+    }
+
+    /// What the command line asked for can't be done, for what stands at a place in a file.
+    pub fn usage_at(error: Error, place: Place) -> Self {
+        Self { kind: Kind::Usage, ..Self::at_place(error, place) }
+    }
+
     /// From an error that evaluating or compiling the script called `id` ended with.
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
@@ -90,6 +100,10 @@ impl Failure {
             Kind::Usage => 2,
             Kind::Interrupted => 130,
         }
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted
     }
 
     /// The error without its place.

@@ -1,11 +1,14 @@
 //! Runs scripts: one engine, built once, and everything that a run of it shares.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::bundle::Program;
 use super::console::Console;
+use super::describe::{self, Description};
 use super::diagnostic::Failure;
 use super::engine;
 use super::limits::Deadline;
@@ -13,6 +16,7 @@ use super::model::Model;
 use super::modules::{self, Modules};
 use super::output::json;
 use super::param::{self, Declared};
+use super::place::Place;
 use super::session::{Session, Settings};
 use super::source::Sources;
 use crate::Result;
@@ -44,7 +48,9 @@ impl Host {
     /// Settings that can't be honoured: a device that is not there, say.
     pub fn new(settings: Settings) -> Result<Self> {
         let session = Rc::new(Session::new(settings)?);
-        let (sources, console) = (Sources::default(), Console::metered(session.quota()));
+        let silent = session.settings().silent;
+        let console = if silent { Console::silent() } else { Console::metered(session.quota()) };
+        let sources = Sources::default();
         let modules = Modules::new(&sources);
         let engine = engine::build(&session, &console, modules.clone());
         Ok(Self { engine, session, sources, modules, console })
@@ -59,17 +65,35 @@ impl Host {
     /// # Errors
     /// What the script or the command line did wrong. The host can run another script afterwards.
     pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
-        let script = self.read(path)?;
+        self.run(&Program::File(path.into()))
+    }
+
+    /// As [`run_file`](Self::run_file), of a script that need not be in a file.
+    ///
+    /// # Errors
+    /// As [`run_file`](Self::run_file).
+    pub fn run(&self, program: &Program) -> Result<Dynamic, Failure> {
+        let script = self.compiled(program)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
-        self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        let run = self.session.run();
+        match program {
+            Program::File(path) => run.begin(Some(path)),
+            Program::Bundle(bundle) => run.begin_apart(&bundle.name, bundle.beside.as_deref()),
+        }
+        .map_err(Failure::usage)?;
+        self.finish(&script)
+    }
+
+    fn finish(&self, script: &Script) -> Result<Dynamic, Failure> {
+        self.session.random().restart();
         self.console.renew();
         let _deadline = self.deadline()?;
-        let value = self.evaluate(&script).and_then(|value| {
+        let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
             Ok(value)
         });
-        let record = self.record(&script, value.as_ref().err());
+        let record = self.record(script, value.as_ref().err());
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
@@ -85,7 +109,9 @@ impl Host {
             script: source(&script.id),
             imports: self.sources.ids().iter().filter(|id| **id != script.id).map(|id| source(id)).collect(),
             parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
+            command: session.settings().into(),
             models: session.models().loaded().iter().map(Model::record).collect(),
+            first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,
             started,
@@ -132,12 +158,44 @@ impl Host {
         self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
     }
 
-    /// The options that the script in `path` declares.
+    /// The options that a script declares.
     ///
     /// # Errors
-    /// A script that is not there or does not compile.
-    pub fn params(&self, path: &Path) -> Result<Vec<Declared>, Failure> {
-        Ok(self.read(path)?.params)
+    /// It is not there or does not compile.
+    pub fn params(&self, program: &Program) -> Result<Vec<Declared>, Failure> {
+        Ok(self.compiled(program)?.params)
+    }
+
+    /// What can be said of a script without running it.
+    ///
+    /// # Errors
+    /// It, or a module that it imports, is not there or does not compile.
+    pub fn describe(&self, program: &Program) -> Result<Description, Failure> {
+        let script = self.compiled(program)?;
+        let imported = self.modules.imported(&self.engine, &script.id, &script.ast);
+        let imported = imported.map_err(|error| self.failure(&script.id, &error))?;
+        let (mut points, mut texts, mut sources) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let all = std::iter::once((script.id.clone(), &script.ast))
+            .chain(imported.iter().map(|(id, ast)| (id.clone(), &**ast)));
+        for (id, ast) in all {
+            let place = |position| Place::of(&self.sources, &id, position);
+            let here = describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
+            points.extend(here);
+            texts.append(&mut describe::texts(ast));
+            let text = self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
+            sources.push((id, text));
+        }
+        Ok(Description { params: script.params, points, texts, sources })
+    }
+
+    fn compiled(&self, program: &Program) -> Result<Script, Failure> {
+        match program {
+            Program::File(path) => self.read(path),
+            Program::Bundle(bundle) => {
+                self.modules.give(&bundle.texts);
+                self.compile(&bundle.main, bundle.texts.get(&bundle.main).map_or("", String::as_str))
+            }
+        }
     }
 
     /// Watches the clock for the work that follows, until it is dropped: as much time as the settings allow.

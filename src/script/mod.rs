@@ -1,7 +1,9 @@
 //! The Rhai host: what a script sees. Every function that a tensor has is in `reference.md` beside this file.
 
+mod bundle;
 pub mod console;
 pub mod context;
+pub mod describe;
 pub mod diagnostic;
 mod engine;
 pub mod error;
@@ -19,6 +21,7 @@ pub mod param;
 pub mod pass;
 pub mod picture;
 pub mod place;
+mod policy;
 pub mod random;
 pub mod session;
 mod sort;
@@ -28,8 +31,11 @@ pub mod tensor;
 pub mod tokens;
 mod vocabulary;
 
+pub use bundle::{Bundle, Program};
 pub use diagnostic::Failure;
 pub use engine::STACK;
 pub use host::Host;
 pub use limits::Limits;
-pub use session::{Session, Settings, Streaming};
+pub use modules::{inside as module_parts, read as read_text};
+pub use policy::Policy;
+pub use session::{Pin, Session, Settings, Streaming};

@@ -39,6 +39,8 @@ pub struct Model(Rc<Loaded>);
 
 /// A checkpoint and the decoder made of it.
 pub struct Loaded {
+    /// The revision that was asked for, of which the checkpoint has the commit.
+    pub asked: Option<String>,
     pub checkpoint: Checkpoint,
     pub decoder: Decoder,
     /// What scripts see of config.json.
@@ -59,14 +61,17 @@ impl Models {
     fn load(&self, id: &str, options: Map) -> Result<Model> {
         let options = Options::new("model", options, &["device", "dtype", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
-        let id = self.settings.model.clone().unwrap_or_else(|| id.to_owned());
+        let id = match &self.settings.model {
+            Some(id) => id.clone(),
+            None => self.settings.policy.check_model(id).map(|()| id.to_owned())?,
+        };
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
         if let Some((_, model)) = self.loaded.borrow().iter().find(|(known, _)| *known == key) {
             return Ok(model.clone());
         }
-        let model = memory::uncounted(|| Model::open(&key, self.settings.offline))?;
+        let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
         self.loaded.borrow_mut().push((key, model.clone()));
         Ok(model)
     }
@@ -87,9 +92,11 @@ pub fn float_dtype(name: &str) -> Result<DType> {
 }
 
 impl Model {
-    fn open(key: &Key, offline: bool) -> Result<Self> {
+    fn open(key: &Key, settings: &Settings) -> Result<Self> {
         let device = device::parse(&key.device)?;
-        let open = Open { revision: key.revision.clone(), offline, ..Open::default() };
+        let pin = settings.pins.iter().find(|pin| pin.id == key.id && pin.revision == key.revision);
+        let revision = pin.map(|pin| pin.commit.clone()).or_else(|| key.revision.clone());
+        let open = Open { revision, offline: settings.offline, ..Open::default() };
         let checkpoint = Checkpoint::open(&key.id, &open)?;
         let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, key.dtype, &device)
             .map_err(|error| error.at(&key.id))?;
@@ -98,7 +105,7 @@ impl Model {
             notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));
         }
         let config = config_map(&checkpoint, &decoder);
-        Ok(Self(Rc::new(Loaded { checkpoint, decoder, config })))
+        Ok(Self(Rc::new(Loaded { asked: key.revision.clone(), checkpoint, decoder, config })))
     }
 
     pub fn loaded(&self) -> &Loaded {
@@ -107,9 +114,10 @@ impl Model {
 
     /// What run.json says of the model.
     pub fn record(&self) -> record::Model {
-        let Loaded { checkpoint, decoder, .. } = self.loaded();
+        let Loaded { asked, checkpoint, decoder, .. } = self.loaded();
         record::Model {
             id: checkpoint.id.clone(),
+            asked: asked.clone(),
             revision: checkpoint.revision.clone(),
             device: device::name(decoder.device()),
             dtype: Kind::from_candle(decoder.dtype()).name().into(),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -26,7 +27,7 @@ const LIBRARY: &[(&str, &str)] = &[
 const LARGEST: u64 = 16 << 20;
 
 /// What stands before the name of a script that is part of the program.
-const SHIPPED: &str = "precompute:";
+pub const SHIPPED: &str = "precompute:";
 
 /// The modules of one host: each is read and run once.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct Modules(Rc<Inner>);
 
 struct Inner {
     sources: Sources,
+    /// Texts that stand in for files, by their names.
+    given: RefCell<BTreeMap<String, String>>,
     compiled: RefCell<BTreeMap<String, Rc<AST>>>,
     evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
     /// Those that are running now, the outermost first.
@@ -50,6 +53,7 @@ impl Modules {
     pub fn new(sources: &Sources) -> Self {
         Self(Rc::new(Inner {
             sources: sources.clone(),
+            given: RefCell::default(),
             compiled: RefCell::default(),
             evaluated: RefCell::default(),
             running: RefCell::default(),
@@ -74,7 +78,7 @@ impl Modules {
                 }
                 Err(Unavailable::Missing(_)) => {}
                 Err(Unavailable::Wrong(error)) if from == id => {
-                    return Err(locate(&from, &path, error, position));
+                    return Err(self.locate(&from, &path, error, position));
                 }
                 // Found when it is imported, with the way that leads there.
                 Err(Unavailable::Wrong(_)) => {}
@@ -83,8 +87,13 @@ impl Modules {
         Ok(found)
     }
 
+    /// Takes texts that stand in for files. What one of them imports is looked for among them and in the library.
+    pub fn give(&self, texts: &BTreeMap<String, String>) {
+        self.0.given.borrow_mut().clone_from(texts);
+    }
+
     fn compiled(&self, engine: &Engine, from: &str, path: &str) -> Result<(String, Rc<AST>), Unavailable> {
-        let (id, text) = find(from, path).map_err(Unavailable::Missing)?;
+        let (id, text) = self.find(from, path).map_err(Unavailable::Missing)?;
         if let Some(ast) = self.0.compiled.borrow().get(&id) {
             return Ok((id, ast.clone()));
         }
@@ -97,10 +106,72 @@ impl Modules {
         self.0.compiled.borrow_mut().insert(id.clone(), ast.clone());
         Ok((id, ast))
     }
+
+    /// What the script `from` means by `path`: the module's name, and where its text is.
+    fn find(&self, from: &str, path: &str) -> Result<(String, Text)> {
+        let parts = inside(path)?;
+        let given = self.0.given.borrow();
+        if !from.starts_with(SHIPPED) || given.contains_key(from) {
+            let directory = Path::new(from).parent().unwrap_or(Path::new(""));
+            let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
+            file.push(".rhai");
+            let file = PathBuf::from(file);
+            let id = file.display().to_string();
+            if let Some(text) = given.get(&id) {
+                return Ok((id, Text::Given(text.clone())));
+            }
+            if !given.contains_key(from) && file.is_file() {
+                refuse_escape(directory, &file, path)?;
+                return Ok((id, Text::File(file)));
+            }
+        }
+        let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+        let id = format!("{SHIPPED}{name}");
+        if let Some(text) = given.get(&id) {
+            return Ok((id, Text::Given(text.clone())));
+        }
+        match LIBRARY.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Ok((id, Text::Shipped(text))),
+            None => {
+                let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
+                Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
+                    .help(format!("the library that ships has {}", known.join(", "))))
+            }
+        }
+    }
+
+    /// An error of a module's text, carried in one that says which module.
+    fn locate(&self, from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+        let id = self.find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
+        EvalAltResult::ErrorInModule(id, error, position).into()
+    }
+}
+
+/// The parts of an import's path, which stays in or below a directory.
+///
+/// # Errors
+/// It leads out of it, or names nothing.
+pub fn inside(path: &str) -> Result<Vec<&OsStr>> {
+    let bare = path.strip_suffix(".rhai").unwrap_or(path);
+    let mut parts = Vec::new();
+    for part in Path::new(bare).components() {
+        match part {
+            Component::Normal(name) => parts.push(name),
+            Component::CurDir => {}
+            _ => {
+                return Err(error!("import {path:?} leaves the directory of the script")
+                    .help("an import names a file beside the importing one, or below it"));
+            }
+        }
+    }
+    if parts.is_empty() || bare.contains('\\') {
+        bail!("import {path:?} names no file");
+    }
+    Ok(parts)
 }
 
 /// The literal imports of a script: who imports, what, where.
-fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
+pub fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
     let mut found = Vec::new();
     ast.walk(&mut |path| {
         if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
@@ -113,14 +184,9 @@ fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
     found
 }
 
-/// An error of a module's text, carried in one that says which module.
-fn locate(from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
-    let id = find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
-    EvalAltResult::ErrorInModule(id, error, position).into()
-}
-
 enum Text {
     Shipped(&'static str),
+    Given(String),
     File(PathBuf),
 }
 
@@ -128,6 +194,7 @@ impl Text {
     fn read(self, id: &str) -> Result<String> {
         match self {
             Text::Shipped(text) => Ok(text.into()),
+            Text::Given(text) => Ok(text),
             Text::File(path) => read(&path, id),
         }
     }
@@ -147,44 +214,6 @@ pub fn read(path: &Path, id: &str) -> Result<String> {
         _ => error!("{id} can't be read: {cause}"),
     })?;
     String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
-}
-
-/// What the script `from` means by `path`: the module's name, and where its text is.
-fn find(from: &str, path: &str) -> Result<(String, Text)> {
-    let bare = path.strip_suffix(".rhai").unwrap_or(path);
-    let mut parts = Vec::new();
-    for part in Path::new(bare).components() {
-        match part {
-            Component::Normal(name) => parts.push(name),
-            Component::CurDir => {}
-            _ => {
-                return Err(error!("import {path:?} leaves the directory of the script")
-                    .help("an import names a file beside the importing one, or below it"));
-            }
-        }
-    }
-    if parts.is_empty() || bare.contains('\\') {
-        bail!("import {path:?} names no file");
-    }
-    if !from.starts_with(SHIPPED) {
-        let directory = Path::new(from).parent().unwrap_or(Path::new(""));
-        let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
-        file.push(".rhai");
-        let file = PathBuf::from(file);
-        if file.is_file() {
-            refuse_escape(directory, &file, path)?;
-            return Ok((file.display().to_string(), Text::File(file)));
-        }
-    }
-    let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-    match LIBRARY.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Ok((format!("{SHIPPED}{name}"), Text::Shipped(text))),
-        None => {
-            let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
-            Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
-                .help(format!("the library that ships has {}", known.join(", "))))
-        }
-    }
 }
 
 /// A link must not lead out of the importing script's directory.
@@ -228,7 +257,7 @@ impl ModuleResolver for Modules {
                 error.set_position(position);
                 error
             }
-            Unavailable::Wrong(error) => locate(&from, path, error, position),
+            Unavailable::Wrong(error) => self.locate(&from, path, error, position),
         })?;
         if let Some(module) = self.0.evaluated.borrow().get(&id) {
             return Ok(module.clone());

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 pub struct Random(Rc<Inner>);
 
 struct Inner {
+    first: u64,
     seed: Cell<u64>,
     rng: RefCell<StdRng>,
 }
@@ -19,13 +20,23 @@ impl Random {
     pub fn new(seed: Option<u64>) -> Self {
         // 53 bits, so that the seed survives JSON.
         let seed = seed.unwrap_or_else(|| rand::rng().random::<u64>() >> 11);
-        Self(Rc::new(Inner { seed: Cell::new(seed), rng: RefCell::new(StdRng::seed_from_u64(seed)) }))
+        Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng: RefCell::new(StdRng::seed_from_u64(seed)) }))
     }
 
     /// Starts the sequence that belongs to `seed`.
     pub fn reseed(&self, seed: u64) {
         self.0.seed.set(seed);
         *self.0.rng.borrow_mut() = StdRng::seed_from_u64(seed);
+    }
+
+    /// Starts anew with the first seed, before a run.
+    pub fn restart(&self) {
+        self.reseed(self.0.first);
+    }
+
+    /// The seed that every run begins with.
+    pub fn first(&self) -> u64 {
+        self.0.first
     }
 
     /// The seed in force.

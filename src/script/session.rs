@@ -7,9 +7,10 @@ use std::rc::Rc;
 use super::limits::Limits;
 use super::model::Models;
 use super::param::Params;
+use super::policy::Policy;
 use super::random::Random;
-use crate::output::Run;
 use crate::output::quota::Quota;
+use crate::output::{Run, record};
 use crate::tensor::device;
 use crate::{Result, bail};
 
@@ -36,6 +37,20 @@ pub struct Settings {
     pub params: BTreeMap<String, String>,
     /// What a run may use up.
     pub limits: Limits,
+    /// Nothing is printed or noted: only what the run saves counts.
+    pub silent: bool,
+    /// Whose script it is.
+    pub policy: Policy,
+    /// The commits that models from the Hub are taken at, whatever their branches and tags stand for now.
+    pub pins: Vec<Pin>,
+}
+
+/// A model of the Hub, as a script asks for it, and its commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pin {
+    pub id: String,
+    pub revision: Option<String>,
+    pub commit: String,
 }
 
 /// Where a generated text is written as it grows.
@@ -47,6 +62,13 @@ pub enum Streaming {
     /// Standard output: the text is what the command is for.
     Output,
     Nowhere,
+}
+
+impl From<&Settings> for record::Command {
+    fn from(settings: &Settings) -> Self {
+        let Settings { params, model, device, dtype, .. } = settings.clone();
+        Self { set: params, model, device, dtype }
+    }
 }
 
 /// One run: its settings, and the state behind the functions that are no pure ones.
@@ -74,7 +96,7 @@ impl Session {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
-            run: Run::new(settings.out.clone(), settings.read.clone(), quota.clone()).into(),
+            run: Run::new(settings.out.clone(), settings.read.clone(), quota.clone(), settings.silent).into(),
             quota,
             settings,
         })

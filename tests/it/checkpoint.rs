@@ -199,7 +199,9 @@ fn a_config_that_can_not_be_honoured_is_refused() {
     };
     for (case, key, value, sentence) in [
         ("opt", "model_type", "optt".into(), "the model family \"optt\" is not supported"),
-        ("opt", "model_type", "optt".into(), "the nearest in name is opt"),
+        ("opt", "model_type", "optt".into(), "the nearest is opt, whose reader takes this config"),
+        ("stablelm", "model_type", "opt2".into(), "the nearest is stablelm"),
+        ("qwen3", "model_type", "llamma".into(), "the nearest is qwen3, whose reader takes this config"),
         ("opt", "quantization_config", serde_json::json!({"bits": 4}), "the field quantization_config"),
         ("gpt-neox", "rope_scaling", serde_json::json!({"type": "yarn", "factor": 2.0}), "the rope scaling \"yarn\""),
         ("gpt-neox", "hidden_act", "mish".into(), "the activation \"mish\""),

@@ -332,9 +332,16 @@ fn models_lists_what_is_here_and_what_is_supported() {
         "  demo:opt ",
         "  facebook/opt-125m  2.5 MB  opt\n",
         "  someone/new        2.5 MB  mamba, which is not supported\n",
-        "  gpt_neox  EleutherAI/pythia-70m-deduped\n",
+        "  gpt_neox     EleutherAI/pythia-70m-deduped\n",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
+    let families = here.run(&["models", "--families"]);
+    assert_eq!((families.code, families.stderr.as_str()), (Some(0), ""));
+    for family in precompute::model::family::FAMILIES {
+        let line = families.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{} ", family.name)));
+        let line = line.unwrap_or_else(|| panic!("{}: {}", family.name, families.stdout));
+        assert!(line.contains(family.example) && line.contains("tests/fixtures/"), "{line}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::{Decoder, Input};
+use precompute::model::{Decoder, Input, WeightSource};
 
 /// Every case, and the layers it has.
 pub const CASES: &[&str] = &[
@@ -19,6 +19,18 @@ pub const CASES: &[&str] = &[
     "mistral",
     "qwen2",
     "qwen3",
+    "gemma2",
+    "gemma3",
+    "phi",
+    "phi3",
+    "phi3-longrope",
+    "gptj",
+    "stablelm",
+    "stablelm-parallel",
+    "olmo2",
+    "falcon",
+    "falcon-grouped",
+    "bloom",
 ];
 
 pub struct Fixture {
@@ -86,6 +98,12 @@ impl Subject {
         let ids: Vec<u32> = (0..24).map(|i| (i * 37 + 5) % vocabulary).collect();
         let input = Input::new(&Tensor::from_vec(ids, (2, 12), &Device::Cpu).unwrap(), None).unwrap();
         Self { name: name.into(), decoder, input }
+    }
+
+    /// A tensor of the checkpoint, in float32.
+    pub fn weight(&self, name: &str) -> Tensor {
+        let checkpoint = Checkpoint::open(&self.id(), &Open::default()).unwrap();
+        checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap()
     }
 
     /// The same model in another dtype.

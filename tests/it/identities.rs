@@ -73,7 +73,16 @@ fn the_heads_outputs_and_the_bias_are_what_attention_adds() {
         for layer in 0..subject.decoder.spec().layers {
             let at = |point| capture.get(point, Some(layer)).unwrap();
             let bias = subject.decoder.heads(layer).unwrap().b_o;
-            let sum = at(Point::AttnHeadOutputs).sum(1).unwrap().broadcast_add(&bias).unwrap();
+            let mut sum = at(Point::AttnHeadOutputs).sum(1).unwrap().broadcast_add(&bias).unwrap();
+            let spec = subject.decoder.spec();
+            if matches!(spec.norm_place, NormPlace::Outputs | NormPlace::Both) {
+                // The norm that stands between the sum and what joins the stream.
+                let gain = subject.weight(&format!("model.layers.{layer}.post_attention_layernorm.weight"));
+                let gain = if spec.norm.gain_less_one { (gain + 1.0).unwrap() } else { gain };
+                let squares = sum.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
+                let scale = (squares + spec.norm.eps).unwrap().sqrt().unwrap();
+                sum = sum.broadcast_div(&scale).unwrap().broadcast_mul(&gain).unwrap();
+            }
             close(&subject.name, "attn-residual", &sum, at(Point::AttnResidual));
         }
     }

@@ -30,7 +30,15 @@ fn clone() -> tempfile::TempDir {
 
 fn run(directory: &Path, command: &str) -> Output {
     let arguments = command.strip_prefix("cargo run -- ").or_else(|| command.strip_prefix("precompute ")).unwrap();
-    precompute(directory).args(arguments.split_whitespace()).output().unwrap()
+    // Words as a shell has them: what stands in quotation marks is one.
+    let mut words: Vec<String> = Vec::new();
+    for (i, part) in arguments.split('"').enumerate() {
+        match i % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    precompute(directory).args(words).output().unwrap()
 }
 
 #[test]

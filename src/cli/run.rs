@@ -103,7 +103,7 @@ impl Run {
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.script_line(&list(&host.params(&recipe.program())?));
+            console.line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
         host.run(&recipe.program()).map(drop)

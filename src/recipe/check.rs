@@ -1,7 +1,7 @@
 //! Whether a recipe does what its header says: its parameters and points in the code, its outputs in runs on the demos.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::Dynamic;
 use serde_json::Value as Json;
@@ -17,11 +17,14 @@ use crate::script::describe::Description;
 use crate::script::output::json;
 use crate::script::param::Declared;
 use crate::script::place::Place;
-use crate::script::{Failure, Host, Settings};
+use crate::script::{Failure, Host, Limits, Settings};
 use crate::{Error, error};
 
 /// The seed of the runs, so that they give the same each time.
 const SEED: u64 = 1;
+
+/// How long each of the runs may take, on a demo model.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// What checking a recipe found.
 pub struct Checked {
@@ -219,6 +222,7 @@ fn run(recipe: &Recipe, model: &str) -> Result<Trial, Failure> {
         streaming: crate::script::Streaming::Nowhere,
         silent: true,
         policy: recipe.policy(),
+        limits: Limits { time: LONGEST, ..Limits::DEFAULT },
         ..Settings::default()
     };
     let host = Host::new(settings).map_err(Failure::usage)?;

@@ -178,12 +178,12 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
 
     let out = console.clone();
     engine.register_fn("table", move |rows: Dynamic| -> ScriptResult<()> {
-        out.script_line(&draw_table(&rows, Map::new())?);
+        out.line(&draw_table(&rows, Map::new())?);
         Ok(())
     });
     let out = console.clone();
     engine.register_fn("table", move |rows: Dynamic, options: Map| -> ScriptResult<()> {
-        out.script_line(&draw_table(&rows, options)?);
+        out.line(&draw_table(&rows, options)?);
         Ok(())
     });
 

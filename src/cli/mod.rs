@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use comfy_table::{Row, Table, presets};
 
 use crate::notice::notice;
-use crate::script::{Failure, STACK};
+use crate::script::{Failure, Limits, STACK};
 use crate::{Error, interrupt};
 
 /// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
@@ -75,6 +75,7 @@ pub fn main() -> ExitCode {
     report_panics();
     let cli = Cli::parse();
     listen_for_ctrl_c();
+    limits::hold(&Limits::DEFAULT);
     // Scripts nest deeper than the stack of a process's first thread allows.
     let work = move || {
         stack::watch(STACK);

@@ -132,7 +132,9 @@ impl Rerun {
         let name: String =
             stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
         // Whoever has the very script may read beside it, as running it does.
-        let own = std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
+        let same_size = |file: std::fs::Metadata| file.is_file() && file.len() == record.script.text.len() as u64;
+        let own = std::fs::metadata(path).is_ok_and(same_size)
+            && std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
         let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let all = std::iter::once(&record.script).chain(&record.imports);
         Bundle {

@@ -72,6 +72,7 @@ pub struct Run {
     /// Run a recipe from the Hub without asking, if it has not been run here before
     #[arg(long)]
     trust: bool,
+
     #[command(flatten)]
     limits: Limits,
 }
@@ -112,7 +113,7 @@ impl Run {
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.script_line(&list(&host.params(&recipe.program())?));
+            console.line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
         let program = recipe.program();

@@ -222,9 +222,19 @@ impl Run {
             _ => directory,
         };
         if !names.is_empty() && !self.silent {
-            notice(format_args!("wrote {}: {}", directory.path().display(), names.join(", ")));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            notice(format_args!("wrote {}: {}", directory.path().display(), list(&names)));
         }
         Ok(())
+    }
+}
+
+/// Names between commas; of many, the first and how many more.
+fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 20;
+    match names.get(..SHOWN) {
+        Some(first) if names.len() > SHOWN + 1 => format!("{} and {} more", first.join(", "), names.len() - SHOWN),
+        _ => names.join(", "),
     }
 }
 

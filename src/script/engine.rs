@@ -45,9 +45,9 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
         _ => Ok(None),
     });
     let stdout = console.clone();
-    engine.on_print(move |text| stdout.script_line(text));
+    engine.on_print(move |text| stdout.line(text));
     let stdout = console.clone();
-    engine.on_debug(move |text, _, _| stdout.script_line(text));
+    engine.on_debug(move |text, _, _| stdout.line(text));
 
     // Rhai's own would hold up the run, deaf to Ctrl-C.
     engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });

@@ -180,12 +180,12 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
 
     let (own, out) = (run.clone(), console.clone());
     engine.register_fn("table", move |rows: Dynamic| -> ScriptResult<()> {
-        out.script_line(&draw_table(&own, &rows, Map::new())?);
+        out.line(&draw_table(&own, &rows, Map::new())?);
         Ok(())
     });
     let (own, out) = (run.clone(), console.clone());
     engine.register_fn("table", move |rows: Dynamic, options: Map| -> ScriptResult<()> {
-        out.script_line(&draw_table(&own, &rows, options)?);
+        out.line(&draw_table(&own, &rows, options)?);
         Ok(())
     });
 

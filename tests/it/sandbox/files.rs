@@ -37,8 +37,6 @@ fn a_name_that_leads_elsewhere_is_no_name_to_save_under() {
         "a//x",
         "./x",
         "a/./x",
-        "..",
-        "...",
         "a\\\\..\\\\x",
         "C:x",
         "a\\x00b",

@@ -2,6 +2,7 @@
 //! sentence: no crash, nothing written elsewhere, nothing that goes on.
 
 mod calls;
+mod embedded;
 mod files;
 mod memory;
 mod output;

@@ -1,7 +1,7 @@
-//! Why work in progress should end: Ctrl-C, or the time that a run may take. Long work asks at every layer, download
-//! block and script step.
+//! Why work in progress should end: Ctrl-C, the time that a run may take, or a change of the script that runs. Long work
+//! asks at every layer, download block and script step.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
@@ -10,6 +10,7 @@ const PERSON: u8 = 1;
 const TIME: u8 = 2;
 
 static REQUESTED: AtomicU8 = AtomicU8::new(0);
+static SUPERSEDED: AtomicBool = AtomicBool::new(false);
 /// What is said where the time is over.
 static TIME_OVER: Mutex<String> = Mutex::new(String::new());
 
@@ -24,7 +25,7 @@ pub fn time_over(sentence: &str) {
     REQUESTED.fetch_or(TIME, Ordering::Relaxed);
 }
 
-/// Whether the work in progress should end, for any reason.
+/// Whether the work in progress should end, because of the person or the time.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed) != 0
 }
@@ -44,6 +45,17 @@ pub fn clear_time() {
     REQUESTED.fetch_and(!TIME, Ordering::Relaxed);
 }
 
+/// Asks the run in progress to end, because its script has changed. What it loads is of use to the next run, so that
+/// loading goes on.
+pub fn supersede() {
+    SUPERSEDED.store(true, Ordering::Relaxed);
+}
+
+/// The script that runs from here on is the one that stands in its file.
+pub fn resume() {
+    SUPERSEDED.store(false, Ordering::Relaxed);
+}
+
 /// # Errors
 /// [`Error::interrupted`] or [`Error::ended`] if the work in progress should end.
 pub fn check() -> Result<()> {
@@ -52,4 +64,11 @@ pub fn check() -> Result<()> {
         why if why & PERSON != 0 => Err(Error::interrupted()),
         _ => Err(Error::ended(TIME_OVER.lock().unwrap_or_else(PoisonError::into_inner).clone())),
     }
+}
+
+/// # Errors
+/// As [`check`], and where the run in progress is of a script that has changed.
+pub fn check_run() -> Result<()> {
+    check()?;
+    if SUPERSEDED.load(Ordering::Relaxed) { Err(Error::interrupted()) } else { Ok(()) }
 }

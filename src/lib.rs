@@ -18,5 +18,6 @@ pub mod recipe;
 pub mod repl;
 pub mod script;
 pub mod tensor;
+pub mod watch;
 
 pub use error::{Error, Result, did_you_mean, nearest};

@@ -6,8 +6,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::process::exit;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Above this a script ends at its next step.
@@ -15,7 +15,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Above this the process ends at once.
 static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// What is said where the ceiling is met: text made then would need memory itself.
-static SENTENCE: OnceLock<String> = OnceLock::new();
+static SENTENCE: RwLock<String> = RwLock::new(String::new());
 
 /// The system's allocator, with a count.
 pub struct Counting;
@@ -56,7 +56,7 @@ fn grow(bytes: usize) {
 #[cold]
 fn end() -> ! {
     CEILING.store(usize::MAX, Ordering::Relaxed);
-    if let Some(sentence) = SENTENCE.get() {
+    if let Ok(sentence) = SENTENCE.try_read() {
         let _ = std::io::stderr().write_all(sentence.as_bytes());
     }
     exit(1);
@@ -68,9 +68,9 @@ fn live() -> usize {
 }
 
 /// Allows `bytes` besides what the process holds now. A single operation may pass that by an eighth; beyond, the process
-/// ends with `sentence` and exit code 1. The first sentence stays.
+/// ends with `sentence` and exit code 1.
 pub fn allow(bytes: usize, sentence: String) {
-    SENTENCE.get_or_init(|| sentence);
+    *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
     let limit = live().saturating_add(bytes);
     LIMIT.store(limit, Ordering::Relaxed);
     CEILING.store(limit.saturating_add(bytes / 8), Ordering::Relaxed);

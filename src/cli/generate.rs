@@ -136,7 +136,7 @@ impl Generate {
         let texts = host.ask(SCRIPT, variables)?;
         let console = Console::default();
         for text in texts.read_lock::<Array>().iter().flat_map(|texts| texts.iter()) {
-            console.script_line(&text.to_string());
+            console.line(&text.to_string());
         }
         console.check().map_err(Failure::from)
     }

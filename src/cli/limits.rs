@@ -52,10 +52,15 @@ impl Limits {
             end_process: true,
             ..script::Limits::DEFAULT
         };
-        let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
-        memory::allow(bytes, format!("error: {}\n", limits.memory_exceeded()));
+        hold(&limits);
         limits
     }
+}
+
+/// Holds this process to the memory of `limits`.
+pub fn hold(limits: &script::Limits) {
+    let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
+    memory::allow(bytes, format!("error: {}\n", limits.memory_exceeded()));
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod completions;
+mod definitions;
 mod generate;
 mod limits;
 mod models;
@@ -10,6 +11,7 @@ mod repl;
 mod rerun;
 mod run;
 mod stack;
+mod watch;
 
 use std::panic;
 use std::process::{ExitCode, exit};
@@ -18,7 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::notice::notice;
 use crate::output::picture::table::columns;
-use crate::script::{Failure, STACK};
+use crate::script::{Failure, Limits, STACK};
 use crate::{Error, interrupt};
 
 /// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
@@ -46,6 +48,7 @@ enum Command {
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
+    Definitions(definitions::Definitions),
 }
 
 const AFTER: &str = "\
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
     report_panics();
     let cli = Cli::parse();
     listen_for_ctrl_c();
+    limits::hold(&Limits::DEFAULT);
     // Scripts nest deeper than the stack of a process's first thread allows.
     let work = move || {
         stack::watch(STACK);
@@ -107,6 +111,7 @@ impl Command {
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
+            Command::Definitions(definitions) => definitions.run(),
         }
     }
 }

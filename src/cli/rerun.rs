@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
 use super::columns;
+use super::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
 use crate::notice::notice;
 use crate::output::compare::{Difference, compare};
@@ -19,7 +20,7 @@ use crate::{Result, bail, error};
 /// The record has the text of the script and of what it imported, the parameters, the models' commits and the seed. The
 /// script may load the models that the record names, except directories of this machine.
 #[derive(Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = format!("{FIXED}\n\n{AFTER}"))]
 pub struct Rerun {
     /// The record, or the directory that it is in
     #[arg(value_name = "RUN.JSON", value_hint = ValueHint::FilePath)]
@@ -52,6 +53,9 @@ pub struct Rerun {
     /// Print the comparison as JSON, and nothing of what the script prints
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 const AFTER: &str = "\
@@ -115,6 +119,7 @@ impl Rerun {
             read: self.read.clone(),
             params: command.set,
             silent: self.json,
+            limits: self.limits.apply(),
             policy,
             pins: record.models.iter().filter_map(pin).collect(),
             ..Settings::default()
@@ -127,7 +132,9 @@ impl Rerun {
         let name: String =
             stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
         // Whoever has the very script may read beside it, as running it does.
-        let own = std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
+        let same_size = |file: std::fs::Metadata| file.is_file() && file.len() == record.script.text.len() as u64;
+        let own = std::fs::metadata(path).is_ok_and(same_size)
+            && std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
         let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let all = std::iter::once(&record.script).chain(&record.imports);
         Bundle {

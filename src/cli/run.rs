@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::limits::{FIXED, Limits};
 use super::recipe::ask;
+use super::watch;
 use crate::recipe::Recipe;
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
@@ -56,6 +57,14 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// Run the script anew whenever it, or what it imports, is saved with a change; models stay loaded
+    #[arg(long, conflicts_with = "help_params")]
+    watch: bool,
+
+    /// With --watch: let a run that the script has changed under come to its end
+    #[arg(long, requires = "watch")]
+    finish: bool,
+
     /// Let load_tensors(…) read below this directory, besides the script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
@@ -63,6 +72,7 @@ pub struct Run {
     /// Run a recipe from the Hub without asking, if it has not been run here before
     #[arg(long)]
     trust: bool,
+
     #[command(flatten)]
     limits: Limits,
 }
@@ -73,6 +83,7 @@ Examples:
   precompute run logit_lens --model gpt2
   precompute run hf:owner/lenses/lens.rhai@v1
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
+  precompute run --watch experiment.rhai
   precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
 
 impl Run {
@@ -102,10 +113,14 @@ impl Run {
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.script_line(&list(&host.params(&recipe.program())?));
+            console.line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
-        host.run(&recipe.program()).map(drop)
+        let program = recipe.program();
+        if self.watch {
+            return watch::watch(&host, &program, self.finish);
+        }
+        host.run(&program).map(drop)
     }
 }
 

@@ -143,7 +143,7 @@ impl Decoder {
         let mut x = self.embed(input, tap)?;
         let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
         for (layer, block) in self.weights.blocks.iter().enumerate() {
-            interrupt::check()?;
+            interrupt::check_run()?;
             tap.layer = Some(layer);
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             x = block.forward(x, frames.layer(layer), past, tap)?;

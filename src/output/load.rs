@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
 use super::npy;
-use crate::tensor::{Complex, Value, budget};
+use crate::tensor::{Complex, Value, budget, dims};
 use crate::{Result, bail, error};
 
 /// What a file held.
@@ -70,6 +70,7 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Value>> {
         .map(|(name, view)| {
             let raw = |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu);
             let shape = view.shape();
+            dims::check_size(shape).map_err(|e| e.at(name))?;
             let value = match view.dtype() {
                 Dtype::BOOL => Value::Bool(raw(DType::U8, shape)?),
                 Dtype::U8 => Value::Real(raw(DType::U8, shape)?),

@@ -1,6 +1,7 @@
 //! What a run leaves behind: files, pictures, tables, and the record of the run.
 
 pub mod compare;
+mod difference;
 pub mod directory;
 pub mod load;
 mod name;
@@ -11,5 +12,6 @@ pub mod quota;
 pub mod record;
 pub mod run;
 pub mod save;
+mod standing;
 
 pub use run::Run;

@@ -1,17 +1,37 @@
 //! Tables as Parquet: integers, floats and booleans as such, anything else as text.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 use serde_json::Value as Json;
 
 use super::save::{Table, cell};
 use crate::{Result, error};
+
+/// A table as [`write`] wrote it, every cell as text.
+///
+/// # Errors
+/// A file that is no Parquet.
+pub fn read(path: &Path) -> Result<Table> {
+    let failed = |e: parquet::errors::ParquetError| error!("this is no Parquet: {e}");
+    let file = SerializedFileReader::try_from(path).map_err(failed)?;
+    let mut table = Table::default();
+    for row in file.get_row_iter(None).map_err(failed)? {
+        let row = row.map_err(failed)?;
+        if table.columns.is_empty() {
+            table.columns = row.get_column_iter().map(|(name, _)| name.clone()).collect();
+        }
+        table.rows.push(row.get_column_iter().map(|(_, field)| Json::from(field.to_string())).collect());
+    }
+    Ok(table)
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {

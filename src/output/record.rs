@@ -95,6 +95,16 @@ impl Source {
     }
 }
 
+/// What [`Record::outcome`] says of a run that went well.
+pub const DONE: &str = "done";
+
+impl Record {
+    /// Whether the run went well.
+    pub fn is_done(&self) -> bool {
+        self.outcome == DONE
+    }
+}
+
 impl Versions {
     /// Those of this program.
     pub const CURRENT: Versions = Versions {

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use super::directory::Directory;
 use super::load::Readable;
 use super::quota::{Metered, Quota};
 use super::record::{Record, Saved, hexadecimal};
-use super::save::write_json;
+use super::save::{Table, write_json};
+use super::standing::{Results, Standing};
 use crate::notice::notice;
 use crate::{Result, bail, error};
 
@@ -24,12 +26,26 @@ pub struct Run {
     silent: bool,
     quota: Quota,
     state: RefCell<State>,
+    keeping: RefCell<Keeping>,
+}
+
+/// Whether the results of the last run that went well stand until another goes well.
+enum Keeping {
+    Not,
+    /// From the next run on.
+    Asked,
+    Standing(Standing),
 }
 
 struct State {
     directory: Directory,
+    /// Holds the directory, where it is not known yet whether what is written stays.
+    stage: Option<TempDir>,
     readable: Readable,
     files: Vec<Saved>,
+    tables: Vec<Table>,
+    /// How the results differ from the last ones.
+    differences: Option<Vec<String>>,
     began: Instant,
     started: String,
 }
@@ -48,7 +64,10 @@ impl State {
                 None => Directory::of_script(name),
             },
             readable: Readable(own.map(Path::to_owned).into_iter().chain(read.iter().cloned()).collect()),
+            stage: None,
             files: Vec::new(),
+            tables: Vec::new(),
+            differences: None,
             began: Instant::now(),
             started: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         }
@@ -60,7 +79,12 @@ impl Run {
     /// script and below `read`. Where it is silent, it does not say where the results are.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, silent, quota, state: RefCell::new(state) }
+        Self { out, read, silent, quota, state: RefCell::new(state), keeping: RefCell::new(Keeping::Not) }
+    }
+
+    /// From the next run on, all runs write into one directory, and of a run that fails nothing is kept there.
+    pub fn keep_results(&self) {
+        *self.keeping.borrow_mut() = Keeping::Asked;
     }
 
     /// Starts anew, for the script in `script`.
@@ -79,9 +103,18 @@ impl Run {
         self.start(State::of(self.out.as_deref(), &self.read, name, own))
     }
 
-    fn start(&self, state: State) -> Result<()> {
+    fn start(&self, mut state: State) -> Result<()> {
         if self.out.is_some() {
             state.directory.prepare()?;
+        }
+        let mut keeping = self.keeping.borrow_mut();
+        if matches!(*keeping, Keeping::Asked) {
+            *keeping = Keeping::Standing(Standing::new(state.directory.clone()));
+        }
+        if let Keeping::Standing(standing) = &*keeping {
+            let stage = standing.stage()?;
+            state.directory = Directory::new(stage.path().to_owned());
+            state.stage = Some(stage);
         }
         *self.state.borrow_mut() = state;
         self.quota.renew();
@@ -136,6 +169,19 @@ impl Run {
         self.state.borrow().directory.path().to_owned()
     }
 
+    /// Notes a table that was shown.
+    pub fn show(&self, table: Table) {
+        if self.state.borrow().stage.is_some() {
+            self.state.borrow_mut().tables.push(table);
+        }
+    }
+
+    /// How the results of the run that ended differ from those of the one that went well before it, a line each; nothing
+    /// where there was none, or none are kept.
+    pub fn differences(&self) -> Option<Vec<String>> {
+        self.state.borrow().differences.clone()
+    }
+
     /// When the run began, and how many seconds it has taken.
     pub fn time(&self) -> (String, f64) {
         let state = self.state.borrow();
@@ -151,6 +197,10 @@ impl Run {
     /// # Errors
     /// It can't be written, and the run has written other files or was told where to.
     pub fn finish(&self, record: &Record) -> Result<()> {
+        let staged = self.state.borrow_mut().stage.take();
+        if staged.is_some() && !record.is_done() {
+            return Ok(());
+        }
         let directory = self.state.borrow().directory.clone();
         let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
         let written = directory.write(RECORD, |to| write_json(&json, to));
@@ -161,11 +211,30 @@ impl Run {
             notice(format_args!("warning: the run is not recorded: {error}"));
             return Ok(());
         }
-        if !record.files.is_empty() && !self.silent {
-            let names: Vec<&str> = record.files.iter().map(|file| file.name.as_str()).collect();
-            notice(format_args!("wrote {}: {}", directory.path().display(), names.join(", ")));
+        let names: Vec<String> = record.files.iter().map(|file| file.name.clone()).collect();
+        let directory = match (&mut *self.keeping.borrow_mut(), staged) {
+            (Keeping::Standing(standing), Some(stage)) => {
+                let mut state = self.state.borrow_mut();
+                let results = Results { files: names.clone(), tables: std::mem::take(&mut state.tables) };
+                state.differences = standing.replace(stage.path(), results, RECORD)?;
+                standing.directory().clone()
+            }
+            _ => directory,
+        };
+        if !names.is_empty() && !self.silent {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            notice(format_args!("wrote {}: {}", directory.path().display(), list(&names)));
         }
         Ok(())
+    }
+}
+
+/// Names between commas; of many, the first and how many more.
+fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 20;
+    match names.get(..SHOWN) {
+        Some(first) if names.len() > SHOWN + 1 => format!("{} and {} more", first.join(", "), names.len() - SHOWN),
+        _ => names.join(", "),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::script::describe::Description;
 use crate::script::output::json;
 use crate::script::param::Declared;
 use crate::script::place::Place;
-use crate::script::{Failure, Host, Settings};
+use crate::script::{Failure, Host, Limits, Settings};
 use crate::{Error, error};
 
 /// The seed of the runs, so that they give the same each time.
@@ -45,7 +45,7 @@ pub struct Trial {
 ///
 /// # Errors
 /// It does not compile, or nothing can be run here. What else is wrong is among the findings.
-pub fn check(recipe: &Recipe) -> Result<Checked, Failure> {
+pub fn check(recipe: &Recipe, limits: Limits) -> Result<Checked, Failure> {
     let Some(header) = &recipe.header else {
         let error = error!("{} has no header, so it is a script and no recipe", recipe.id)
             .help("`precompute recipe new NAME` writes a recipe with a header to begin from");
@@ -65,7 +65,7 @@ pub fn check(recipe: &Recipe) -> Result<Checked, Failure> {
     let described = host.describe(&recipe.program())?;
     findings.extend(params(recipe, header, &described));
     findings.extend(points(recipe, header, &described));
-    let trials: Vec<Trial> = demos(header).iter().map(|id| run(recipe, id)).collect::<Result<_, _>>()?;
+    let trials: Vec<Trial> = demos(header).iter().map(|id| run(recipe, id, limits)).collect::<Result<_, _>>()?;
     for trial in &trials {
         if let Some(failure) = &trial.failure {
             findings.push(Failure::from(error!("it fails on {}: {failure}", trial.model)));
@@ -209,7 +209,7 @@ fn demos(header: &Header) -> Vec<String> {
     .collect()
 }
 
-fn run(recipe: &Recipe, model: &str) -> Result<Trial, Failure> {
+fn run(recipe: &Recipe, model: &str, limits: Limits) -> Result<Trial, Failure> {
     let out = tempfile::tempdir().map_err(|e| error!("no directory can be made for a run: {e}"))?;
     let settings = Settings {
         model: Some(model.into()),
@@ -218,6 +218,7 @@ fn run(recipe: &Recipe, model: &str) -> Result<Trial, Failure> {
         out: Some(out.path().to_owned()),
         streaming: crate::script::Streaming::Nowhere,
         silent: true,
+        limits,
         policy: recipe.policy(),
         ..Settings::default()
     };

@@ -27,7 +27,7 @@ pub fn save(workspace: &Workspace, path: &Path) -> Result<(), Failure> {
 /// What was done, in order: of what failed the part that took effect, and of a function that was defined several times the
 /// last.
 pub fn compose(workspace: &Workspace) -> String {
-    script(workspace.record())
+    script(&workspace.record())
 }
 
 fn script(record: &[Done]) -> String {

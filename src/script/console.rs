@@ -26,24 +26,14 @@ enum State {
 }
 
 impl Console {
-    /// Writes nothing.
-    pub fn silent() -> Self {
-        Self { state: Rc::new(RefCell::new(State::Closed)), quota: None }
-    }
-
     /// A script's, who may print as much as `quota` allows.
     pub fn metered(quota: &Quota) -> Self {
         Self { quota: Some(quota.clone()), ..Self::default() }
     }
 
-    /// Writes a line that a script made. On a terminal, what would command it is shown instead.
-    pub fn script_line(&self, text: &str) {
-        self.line(&harmless::on_terminal(text, io::stdout()));
-    }
-
-    /// Writes a part of a line that a model made, likewise.
-    pub fn model_text(&self, text: &str) {
-        self.text(&harmless::on_terminal(text, io::stdout()));
+    /// Writes nothing.
+    pub fn silent() -> Self {
+        Self { state: Rc::new(RefCell::new(State::Closed)), quota: None }
     }
 
     /// Writes a line. A failure is kept for [`Console::check`], because Rhai's `print` can't fail.
@@ -51,8 +41,18 @@ impl Console {
         self.text(&format!("{text}\n"));
     }
 
-    /// Writes a part of a line, at once.
+    /// Writes a part of a line, at once. On a terminal, what would command it is shown instead: much of what is written is
+    /// others' text.
     pub fn text(&self, text: &str) {
+        self.write(&harmless::on_terminal(text, io::stdout()));
+    }
+
+    /// Writes a picture of this program's own, with its colours.
+    pub fn picture(&self, text: &str) {
+        self.write(&format!("{text}\n"));
+    }
+
+    fn write(&self, text: &str) {
         let state = &mut *self.state.borrow_mut();
         if let (State::Open, Some(quota)) = (&*state, &self.quota)
             && let Err(error) = quota.take(text.len())

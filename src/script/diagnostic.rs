@@ -109,6 +109,12 @@ impl Failure {
         }
     }
 
+    /// Whether what the command line asked for can't be done.
+    pub fn is_usage(&self) -> bool {
+        self.kind == Kind::Usage
+    }
+
+    /// Whether the run was ended from outside: by the person, or because its script has changed.
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted
     }

@@ -31,7 +31,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
-        let ended = interrupt::check().and_then(|()| stdout.check()).and_then(|()| {
+        let ended = interrupt::check_run().and_then(|()| stdout.check()).and_then(|()| {
             if memory::exceeded() || budget::exceeded() { Err(limits.memory_exceeded()) } else { Ok(()) }
         });
         ended.err().map(|error| error.to_string().into())
@@ -45,9 +45,9 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
         _ => Ok(None),
     });
     let stdout = console.clone();
-    engine.on_print(move |text| stdout.script_line(text));
+    engine.on_print(move |text| stdout.line(text));
     let stdout = console.clone();
-    engine.on_debug(move |text, _, _| stdout.script_line(text));
+    engine.on_debug(move |text, _, _| stdout.line(text));
 
     // Rhai's own would hold up the run, deaf to Ctrl-C.
     engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });

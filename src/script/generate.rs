@@ -113,7 +113,7 @@ impl<'a> Screen<'a> {
                 let mut out = std::io::stderr();
                 let _ = write!(out, "{}", harmless::shown(text)).and_then(|()| out.flush());
             }
-            Streaming::Output => self.console.model_text(text),
+            Streaming::Output => self.console.text(text),
             Streaming::Nowhere => {}
         }
     }

@@ -80,6 +80,8 @@ fn pad(limits: Limits, text: &mut ImmutableString, len: i64, padding: &str) -> S
     }
     let (bytes, characters) = (padding.len(), padding.chars().count());
     room(limits, bytes, missing.div_ceil(characters))?;
-    text.make_mut().extend(padding.chars().cycle().take(missing));
+    let text = text.make_mut();
+    text.push_str(&padding.repeat(missing / characters));
+    text.extend(padding.chars().take(missing % characters));
     Ok(())
 }

@@ -1,20 +1,21 @@
 //! Runs scripts: one engine, built once, and everything that a run of it shares.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
 use super::bundle::Program;
 use super::console::Console;
+use super::definitions;
 use super::describe::{self, Description};
 use super::diagnostic::Failure;
 use super::engine;
 use super::hook::Hook;
 use super::limits::Deadline;
 use super::model::Model;
-use super::modules::{self, Modules};
+use super::modules::Modules;
 use super::options::describe as describe_value;
 use super::output::json;
 use super::param::{self, Declared};
@@ -24,8 +25,9 @@ use super::source::Sources;
 use super::vocabulary::{self, Function};
 use crate::Result;
 use crate::interrupt;
-use crate::output::record::{Record, Source, Versions};
+use crate::output::record::{DONE, Record, Source, Versions};
 use crate::tensor::budget;
+use crate::watch::Contents;
 
 /// What a text that is no file is called in errors.
 const INPUT: &str = "input";
@@ -40,7 +42,7 @@ pub struct Host {
 }
 
 /// A compiled script.
-struct Script {
+pub struct Script {
     id: String,
     ast: AST,
     params: Vec<Declared>,
@@ -75,7 +77,30 @@ impl Host {
     /// # Errors
     /// As [`run_file`](Self::run_file).
     pub fn run(&self, program: &Program) -> Result<Dynamic, Failure> {
-        let script = self.compiled(program)?;
+        interrupt::clear();
+        let script = self.prepare(program)?;
+        self.run_prepared(program, &script)
+    }
+
+    /// Reads and compiles a script and what it imports, as the files are now.
+    ///
+    /// # Errors
+    /// A script that can't be read or does not compile.
+    pub fn prepare(&self, program: &Program) -> Result<Script, Failure> {
+        self.modules.forget();
+        self.compiled(program)
+    }
+
+    /// The files that the script prepared last was read from, or would be if they were there, and what they held.
+    pub fn files(&self) -> Vec<(PathBuf, Contents)> {
+        self.modules.sought()
+    }
+
+    /// Runs a prepared script as [`run`](Self::run) does. Models that an earlier run loaded are not loaded again.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_prepared(&self, program: &Program, script: &Script) -> Result<Dynamic, Failure> {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         let run = self.session.run();
         match program {
@@ -83,11 +108,8 @@ impl Host {
             Program::Bundle(bundle) => run.begin_apart(&bundle.name, bundle.beside.as_deref()),
         }
         .map_err(Failure::usage)?;
-        self.finish(&script)
-    }
-
-    fn finish(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.session.random().restart();
+        self.session.models().begin();
         self.console.renew();
         let _deadline = self.deadline()?;
         let value = self.evaluate(script).and_then(|value| {
@@ -125,13 +147,13 @@ impl Host {
             script,
             parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
             command: session.settings().into(),
-            models: session.models().loaded().iter().map(Model::record).collect(),
+            models: session.models().asked().iter().map(Model::record).collect(),
             first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,
             started,
             seconds,
-            outcome: failure.map_or_else(|| "done".into(), |failure| failure.message().to_owned()),
+            outcome: failure.map_or_else(|| DONE.into(), |failure| failure.message().to_owned()),
             files: session.run().files(),
         }
     }
@@ -141,6 +163,7 @@ impl Host {
     /// # Errors
     /// What the text did wrong.
     pub fn eval(&self, text: &str) -> Result<Dynamic, Failure> {
+        interrupt::clear();
         let script = self.compile(INPUT, text)?;
         self.evaluate(&script)
     }
@@ -150,6 +173,7 @@ impl Host {
     /// # Errors
     /// As [`run_file`](Self::run_file).
     pub fn value_of(&self, path: &Path) -> Result<Dynamic, Failure> {
+        interrupt::clear();
         let script = self.read(path)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.run().begin(Some(path)).map_err(Failure::usage)?;
@@ -165,12 +189,26 @@ impl Host {
         text: &str,
         variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
     ) -> Result<Dynamic, Failure> {
-        self.begin();
+        interrupt::clear();
+        self.answer(text, variables)
+    }
+
+    fn answer(
+        &self,
+        text: &str,
+        variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
+    ) -> Result<Dynamic, Failure> {
+        self.limit_memory();
         let mut scope = Scope::new();
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
         self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
+    }
+
+    /// What scripts may call, as the files that Rhai's language server reads, by name.
+    pub fn definitions(&self) -> Vec<(String, String)> {
+        definitions::files(&self.engine)
     }
 
     /// Whether a text is a script.
@@ -258,14 +296,13 @@ impl Host {
         Deadline::start(self.session.settings().limits)
     }
 
-    pub(super) fn begin(&self) {
-        interrupt::clear();
+    pub(super) fn limit_memory(&self) {
         budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
     }
 
     fn read(&self, path: &Path) -> Result<Script, Failure> {
         let id = path.display().to_string();
-        let text = modules::read(path, &id).map_err(Failure::usage)?;
+        let text = self.modules.read(path, &id).map_err(Failure::usage)?;
         self.compile(&id, &text)
     }
 
@@ -281,7 +318,7 @@ impl Host {
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
-        self.begin();
+        self.limit_memory();
         self.session.params().clear();
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
@@ -291,7 +328,7 @@ impl Host {
     /// Prints a value as `print` does. Nothing is printed of a script without a value.
     pub(super) fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
-            self.ask("print(value)", [("value", value.clone())]).map(drop)?;
+            self.answer("print(value)", [("value", value.clone())]).map(drop)?;
         }
         self.console.check().map_err(Failure::from)
     }

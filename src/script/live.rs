@@ -33,6 +33,13 @@ impl Live {
         self.changed();
     }
 
+    /// The functions that there would be with those of a compiled text.
+    pub fn with(&self, ast: &AST) -> Shared<Module> {
+        let mut functions = self.0.functions.borrow().clone();
+        functions.combine(ast.clone_functions_only());
+        functions.shared_lib().clone()
+    }
+
     /// Takes functions away: those of which `gone` says so, by name and number of parameters.
     pub fn undefine(&self, gone: impl Fn(&str, usize) -> bool) {
         self.0.functions.borrow_mut().retain_functions(|_, _, name, parameters| !gone(name, parameters));
@@ -80,6 +87,11 @@ impl Live {
         if !imported.is_empty() {
             self.import(imported);
         }
+    }
+
+    /// Gives constants their values.
+    pub fn set_constants(&self, values: impl IntoIterator<Item = (ImmutableString, Dynamic)>) {
+        self.0.constants.borrow_mut().extend(values);
     }
 
     fn import(&self, modules: Vec<(ImmutableString, Shared<Module>)>) {

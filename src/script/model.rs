@@ -25,6 +25,8 @@ pub struct Models {
     /// Whether the command line's model stands in for those that a script names.
     stands_in: Cell<bool>,
     loaded: RefCell<Vec<(Key, Model)>>,
+    /// Those that the run in progress asked for, by their place among the loaded.
+    asked: RefCell<Vec<usize>>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -52,7 +54,7 @@ pub struct Loaded {
 impl Models {
     /// What the command line says about models wins over what the script says.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, stands_in: Cell::new(true), loaded: RefCell::default() }
+        Self { settings, stands_in: Cell::new(true), loaded: RefCell::default(), asked: RefCell::default() }
     }
 
     /// Whether the command line's model stands in for those that are named from now on. In a session a person names them.
@@ -60,9 +62,15 @@ impl Models {
         self.stands_in.set(stands_in);
     }
 
-    /// Every model loaded so far, in order.
-    pub fn loaded(&self) -> Vec<Model> {
-        self.loaded.borrow().iter().map(|(_, model)| model.clone()).collect()
+    /// Every model that the run in progress asked for, in order.
+    pub fn asked(&self) -> Vec<Model> {
+        let loaded = self.loaded.borrow();
+        self.asked.borrow().iter().map(|&at| loaded[at].1.clone()).collect()
+    }
+
+    /// Forgets what was asked for, before another run. What is loaded stays.
+    pub fn begin(&self) {
+        self.asked.borrow_mut().clear();
     }
 
     fn load(&self, id: &str, options: Map) -> Result<Model> {
@@ -75,12 +83,21 @@ impl Models {
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
-        if let Some((_, model)) = self.loaded.borrow().iter().find(|(known, _)| *known == key) {
-            return Ok(model.clone());
+        let known = self.loaded.borrow().iter().position(|(known, _)| *known == key);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
+                let mut loaded = self.loaded.borrow_mut();
+                loaded.push((key, model));
+                loaded.len() - 1
+            }
+        };
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&at) {
+            asked.push(at);
         }
-        let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
-        self.loaded.borrow_mut().push((key, model.clone()));
-        Ok(model)
+        Ok(self.loaded.borrow()[at].1.clone())
     }
 }
 

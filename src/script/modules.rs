@@ -14,6 +14,7 @@ use rhai::{
 
 use super::error::ScriptResult;
 use super::source::Sources;
+use crate::watch::Contents;
 use crate::{Result, bail, error};
 
 /// The library that ships, by the name it is imported by.
@@ -46,6 +47,8 @@ struct Inner {
     evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
     /// Those that are running now, the outermost first.
     running: RefCell<Vec<String>>,
+    /// Every file that was looked for, and what it held.
+    sought: RefCell<BTreeMap<PathBuf, Contents>>,
 }
 
 /// Why a module can't be had: it is not there, or its text is wrong.
@@ -62,7 +65,43 @@ impl Modules {
             compiled: RefCell::default(),
             evaluated: RefCell::default(),
             running: RefCell::default(),
+            sought: RefCell::default(),
         }))
+    }
+
+    /// Forgets what was imported: from now on the files are read and run anew.
+    pub fn forget(&self) {
+        for id in std::mem::take(&mut *self.0.compiled.borrow_mut()).keys() {
+            self.0.sources.remove(id);
+        }
+        self.0.evaluated.borrow_mut().clear();
+        self.0.sought.borrow_mut().clear();
+    }
+
+    /// The same, but for the texts: functions of theirs live on in a session.
+    pub fn renew(&self) {
+        self.0.compiled.borrow_mut().clear();
+        self.0.evaluated.borrow_mut().clear();
+        self.0.sought.borrow_mut().clear();
+    }
+
+    /// Every file that a script was looked for in since then, and what it held. Those that were not there are among them:
+    /// what is imported may come to stand there.
+    pub fn sought(&self) -> Vec<(PathBuf, Contents)> {
+        self.0.sought.borrow().iter().map(|(path, contents)| (path.clone(), *contents)).collect()
+    }
+
+    /// The text of the script in `path`, which messages call `id`.
+    ///
+    /// # Errors
+    /// A file that can't be read or is not UTF-8.
+    pub fn read(&self, path: &Path, id: &str) -> Result<String> {
+        // What stands there is noted first: a change in between is seen, and read again.
+        let small = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
+        let bytes = small.then(|| fs::read(path).ok()).flatten();
+        let contents = bytes.map_or(Contents::MISSING, |bytes| Contents::of(&bytes));
+        self.0.sought.borrow_mut().insert(path.to_owned(), contents);
+        read(path, id)
     }
 
     /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
@@ -98,11 +137,19 @@ impl Modules {
     }
 
     fn compiled(&self, engine: &Engine, from: &str, path: &str) -> Result<(String, Rc<AST>), Unavailable> {
+        let apart = self.0.given.borrow().contains_key(from) || from.starts_with(SHIPPED);
+        if let (false, Ok(parts)) = (apart, inside(path)) {
+            self.0.sought.borrow_mut().entry(beside(from, &parts)).or_insert(Contents::MISSING);
+        }
         let (id, text) = self.find(from, path).map_err(Unavailable::Missing)?;
         if let Some(ast) = self.0.compiled.borrow().get(&id) {
             return Ok((id, ast.clone()));
         }
-        let text = text.read(&id).map_err(Unavailable::Missing)?;
+        let text = match text {
+            Text::Shipped(text) => text.to_owned(),
+            Text::Given(text) => text,
+            Text::File(path) => self.read(&path, &id).map_err(Unavailable::Missing)?,
+        };
         self.0.sources.add(&id, &text);
         let mut ast = engine.compile(&text).map_err(|error| Unavailable::Wrong(error.into()))?;
         ast.set_source(&id);
@@ -117,16 +164,13 @@ impl Modules {
         let parts = inside(path)?;
         let given = self.0.given.borrow();
         if !from.starts_with(SHIPPED) || given.contains_key(from) {
-            let directory = Path::new(from).parent().unwrap_or(Path::new(""));
-            let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
-            file.push(".rhai");
-            let file = PathBuf::from(file);
+            let file = beside(from, &parts);
             let id = file.display().to_string();
             if let Some(text) = given.get(&id) {
                 return Ok((id, Text::Given(text.clone())));
             }
             if !given.contains_key(from) && file.is_file() {
-                refuse_escape(directory, &file, path)?;
+                refuse_escape(Path::new(from).parent().unwrap_or(Path::new("")), &file, path)?;
                 return Ok((id, Text::File(file)));
             }
         }
@@ -150,6 +194,14 @@ impl Modules {
         let id = self.find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
         EvalAltResult::ErrorInModule(id, error, position).into()
     }
+}
+
+/// Where the script `from` first looks for the module of these parts.
+fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
+    let directory = Path::new(from).parent().unwrap_or(Path::new(""));
+    let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
+    file.push(".rhai");
+    file.into()
 }
 
 /// The parts of an import's path, which stays in or below a directory.
@@ -193,16 +245,6 @@ enum Text {
     Shipped(&'static str),
     Given(String),
     File(PathBuf),
-}
-
-impl Text {
-    fn read(self, id: &str) -> Result<String> {
-        match self {
-            Text::Shipped(text) => Ok(text.into()),
-            Text::Given(text) => Ok(text),
-            Text::File(path) => read(&path, id),
-        }
-    }
 }
 
 /// The script called `id` in messages.

@@ -134,7 +134,7 @@ fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
     Ok(table)
 }
 
-fn draw_table(value: &Dynamic, options: Map) -> Result<String> {
+fn draw_table(run: &Run, value: &Dynamic, options: Map) -> Result<String> {
     let options = Options::new("table", options, &["columns"])?;
     let shown = rows(value, &options)?;
     let short = |json: &Json| match json.as_f64().filter(|_| json.is_f64()) {
@@ -142,7 +142,9 @@ fn draw_table(value: &Dynamic, options: Map) -> Result<String> {
         None => cell(json),
     };
     let cells: Vec<Vec<String>> = shown.rows.iter().map(|row| row.iter().map(short).collect()).collect();
-    Ok(table::draw(&shown.columns, &cells, terminal_width()))
+    let drawn = table::draw(&shown.columns, &cells, terminal_width());
+    run.show(shown);
+    Ok(drawn)
 }
 
 /// The terminal's width, where standard output is one.
@@ -176,14 +178,14 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
     let own = run.clone();
     engine.register_fn("load_tensors", move |path: &str| -> ScriptResult<Dynamic> { Ok(load_tensors(&own, path)?) });
 
-    let out = console.clone();
+    let (own, out) = (run.clone(), console.clone());
     engine.register_fn("table", move |rows: Dynamic| -> ScriptResult<()> {
-        out.script_line(&draw_table(&rows, Map::new())?);
+        out.line(&draw_table(&own, &rows, Map::new())?);
         Ok(())
     });
-    let out = console.clone();
+    let (own, out) = (run.clone(), console.clone());
     engine.register_fn("table", move |rows: Dynamic, options: Map| -> ScriptResult<()> {
-        out.script_line(&draw_table(&rows, options)?);
+        out.line(&draw_table(&own, &rows, options)?);
         Ok(())
     });
 

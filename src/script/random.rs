@@ -20,7 +20,8 @@ impl Random {
     pub fn new(seed: Option<u64>) -> Self {
         // 53 bits, so that the seed survives JSON.
         let seed = seed.unwrap_or_else(|| rand::rng().random::<u64>() >> 11);
-        Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng: RefCell::new(StdRng::seed_from_u64(seed)) }))
+        let rng = RefCell::new(StdRng::seed_from_u64(seed));
+        Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng }))
     }
 
     /// Starts the sequence that belongs to `seed`.

@@ -108,6 +108,11 @@ impl Sources {
         self.0.named.borrow_mut().insert(id.into(), source.into());
     }
 
+    /// Forgets a script.
+    pub fn remove(&self, id: &str) {
+        self.0.named.borrow_mut().remove(id);
+    }
+
     /// Keeps the names that a compiled script defines.
     pub fn describe(&self, id: &str, ast: &AST) {
         let Some(text) = self.get(id).map(|source| source.text.clone()) else { return };

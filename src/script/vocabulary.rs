@@ -78,7 +78,18 @@ const NOT_IN_SCRIPTS: &[&str] =
 
 /// Every function and property there is: the engine's, and those of the scripts read so far.
 pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
-    let registered = engine.collect_fn_metadata(
+    let registered = registered(engine, true).into_iter().map(|(function, _)| function);
+    let scripts = sources.functions().into_iter().map(|(name, parameters)| Function { name, parameters });
+    registered.chain(scripts).collect()
+}
+
+/// What this program adds to Rhai's own functions, each with what it gives.
+pub fn of_this_program(engine: &Engine) -> BTreeSet<(Function, String)> {
+    registered(engine, false).into_iter().collect()
+}
+
+fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<(Function, String)> {
+    engine.collect_fn_metadata(
         None,
         |function| {
             let data = function.metadata;
@@ -94,12 +105,14 @@ pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
             let parameters: Vec<String> = types.collect();
             // Rhai's packages are made for numbers of every size; scripts have two.
             let foreign = parameters.iter().any(|t| NOT_IN_SCRIPTS.contains(&t.as_str()));
-            (!foreign).then(|| Function { name: data.name.to_string(), parameters })
+            let gives = data.return_type.as_str();
+            let gives =
+                gives.rsplit_once("Result<").map_or(gives, |(_, rest)| rest.split([',', '>']).next().unwrap_or(rest));
+            let gives = word(engine.map_type_name(gives.trim())).to_owned();
+            (!foreign).then(|| (Function { name: data.name.to_string(), parameters }, gives))
         },
-        true,
-    );
-    let scripts = sources.functions().into_iter().map(|(name, parameters)| Function { name, parameters });
-    registered.into_iter().chain(scripts).collect()
+        with_rhais_own,
+    )
 }
 
 /// What may follow `.` on a value of a type: its properties, and the functions that take it first.

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::rc::Rc;
 
-use rhai::{AST, Caches, Dynamic, Position, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 
 use super::diagnostic::Failure;
 use super::host::Host;
 use super::live::Live;
-use super::modules;
 use super::param;
-use crate::Result;
+use super::reload::Watched;
+use crate::{Result, interrupt};
 
 /// What the inputs together are called in errors.
 pub const INPUT: &str = "input";
@@ -22,7 +23,13 @@ pub struct Workspace {
     /// Lines of input so far.
     lines: usize,
     /// What has been evaluated, in order.
-    record: Vec<Done>,
+    record: Vec<Entry>,
+    watched: Vec<Rc<Watched>>,
+}
+
+enum Entry {
+    Done(Done),
+    Watched(Rc<Watched>),
 }
 
 /// A text that was evaluated.
@@ -46,7 +53,7 @@ impl Workspace {
     pub fn new(host: Host) -> Self {
         host.session().live().clear();
         host.session().models().stand_in(false);
-        Self { host, scope: Scope::new(), lines: 0, record: Vec::new() }
+        Self { host, scope: Scope::new(), lines: 0, record: Vec::new(), watched: Vec::new() }
     }
 
     pub fn host(&self) -> &Host {
@@ -64,7 +71,8 @@ impl Workspace {
     pub fn set_model(&mut self, id: &str) -> Result<(), Failure> {
         let model = self.host.ask("model(id)", [("id", id.to_owned().into())])?;
         self.scope.set_value("m", model);
-        self.record.push(Done::whole(&format!("let m = model(param(\"model\", {id:?}));")));
+        let text = format!("let m = model(param(\"model\", {id:?}));");
+        self.record.push(Entry::Done(Done { text, failed: None, definitions: false }));
         Ok(())
     }
 
@@ -89,17 +97,48 @@ impl Workspace {
     /// It can't be read, or what it did wrong.
     pub fn run_file(&mut self, path: &Path) -> Result<Dynamic, Failure> {
         let id = path.display().to_string();
-        let text = modules::read(path, &id).map_err(Failure::usage)?;
+        self.host.modules.renew();
+        let text = self.host.modules.read(path, &id).map_err(Failure::usage)?;
         self.host.session().models().stand_in(true);
         let value = self.evaluate(&id, &text, 0);
         self.host.session().models().stand_in(false);
         value
     }
 
+    /// Takes the functions, constants and imports of the script in `path`, now and whenever it or what it imports changes:
+    /// before the next input, or the next pass of one that runs. `on_change` is called at once then, on another thread.
+    ///
+    /// # Errors
+    /// It can't be read, or what it did wrong.
+    pub fn watch(&mut self, path: &Path, on_change: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+        interrupt::clear();
+        self.host.limit_memory();
+        let _deadline = self.host.deadline()?;
+        let watched = Watched::new(&self.host, path, on_change)?;
+        self.watched.retain(|known| known.path() != path);
+        self.watched.push(watched.clone());
+        self.record.push(Entry::Watched(watched));
+        let all = self.watched.clone();
+        let look = move |engine: &Engine| all.iter().for_each(|watched| watched.look(engine));
+        self.live().set_reload(Some(Rc::new(look)));
+        self.take_constants();
+        Ok(())
+    }
+
+    fn take_constants(&mut self) {
+        for (name, value) in self.watched.iter().flat_map(|watched| watched.constants()) {
+            self.scope.push_constant_dynamic(name.as_str(), value);
+        }
+        self.forget_hidden();
+    }
+
     fn evaluate(&mut self, id: &str, text: &str, before: usize) -> Result<Dynamic, Failure> {
-        self.host.begin();
+        interrupt::clear();
+        self.host.limit_memory();
         self.host.console.renew();
         let _deadline = self.host.deadline()?;
+        self.live().before_pass(&self.host.engine);
+        self.take_constants();
         let padded = self.host.sources.add_piece(id, text, before);
         let ast = self.compile(id, &padded)?;
         if ast.has_functions() {
@@ -112,10 +151,10 @@ impl Workspace {
         let result =
             self.host.engine.eval_statements_raw(&mut global, &mut Caches::new(), &mut self.scope, ast.statements());
         self.live().keep(&global, known);
-        self.forget_hidden();
+        self.take_constants();
         let above = padded.len() - text.len();
         let failed = result.as_ref().err().map(|error| offset(&padded, error.position()).saturating_sub(above));
-        self.record.push(Done { text: text.to_owned(), failed, definitions: false });
+        self.record.push(Entry::Done(Done { text: text.to_owned(), failed, definitions: false }));
         result.map(Dynamic::flatten).map_err(|error| self.host.failure(id, &error))
     }
 
@@ -168,22 +207,22 @@ impl Workspace {
     }
 
     /// What has been evaluated, in order.
-    pub fn record(&self) -> &[Done] {
-        &self.record
+    pub fn record(&self) -> Vec<Done> {
+        let done = |entry: &Entry| match entry {
+            Entry::Done(done) => done.clone(),
+            Entry::Watched(watched) => Done { text: watched.text(), failed: None, definitions: true },
+        };
+        self.record.iter().map(done).collect()
     }
 
     /// Forgets everything but the models, which stay loaded.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
         self.record.clear();
+        self.watched.clear();
+        self.live().set_reload(None);
         self.live().clear();
         self.host.sources.set_functions(Vec::new());
-    }
-}
-
-impl Done {
-    pub fn whole(text: &str) -> Self {
-        Self { text: text.to_owned(), failed: None, definitions: false }
     }
 }
 

@@ -3,6 +3,7 @@
 mod binary;
 mod checkpoint;
 mod cli;
+mod definitions;
 mod elements;
 mod errors;
 mod fixture;
@@ -26,3 +27,4 @@ mod second_opinion;
 mod snippet;
 mod tensor_writes;
 mod terminal;
+mod watch;

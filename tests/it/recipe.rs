@@ -91,8 +91,10 @@ fn a_strangers_recipe_is_run_once_it_is_trusted_and_pinned_to_its_commit() {
     assert!(asked.contains("has not been run here before") && asked.contains("--trust"), "{asked}");
     assert!(!setting.place.path().join("precompute.lock").exists(), "what was not run was locked");
     assert!(!setting.place.path().join("runs").exists());
+    let checked = setting.run(&["recipe", "check", REFERENCE]);
+    assert!(checked.stdout.contains("has not been run here before"), "{}", checked.stdout);
 
-    assert_eq!(setting.ok(&["run", REFERENCE, "--trust"]), "3 tokens\n");
+    assert_eq!(setting.ok(&["run", REFERENCE, "--trust"]), "4 tokens\n");
     assert_eq!(setting.hub.fetched(), ["deep/count.rhai", "deep/parts/words.rhai"]);
     let lock = Lock::parse(&setting.lock()).unwrap();
     let locked = lock.named("count").unwrap();
@@ -101,10 +103,56 @@ fn a_strangers_recipe_is_run_once_it_is_trusted_and_pinned_to_its_commit() {
     // From now on it needs neither word nor network, and what main stands for does not matter.
     setting.change("print(\"changed\");");
     for arguments in [&["run", "count"] as &[&str], &["run", REFERENCE], &["run", "count", "--offline"]] {
-        assert_eq!(setting.ok(arguments), "3 tokens\n", "{arguments:?}");
+        assert_eq!(setting.ok(arguments), "4 tokens\n", "{arguments:?}");
     }
     assert!(setting.hub.fetched().is_empty());
-    assert_eq!(setting.ok(&["run", "count", "--set", "text=When"]), "2 tokens\n");
+    assert_eq!(setting.ok(&["run", "count", "--set", "text=When"]), "3 tokens\n");
+}
+
+/// What the person at a terminal is shown, and what the run prints, when the answer is this.
+#[cfg(unix)]
+fn asked(setting: &Setting, answer: &str) -> (String, Ran) {
+    use std::io::{Read, Write};
+    use std::os::fd::{FromRawFd, OwnedFd};
+    let (mut near, mut far) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: both descriptors are written to by openpty, and owned by nobody else.
+    let (near, far) = unsafe {
+        assert_eq!(libc::openpty(&mut near, &mut far, null, null as _, null as _), 0);
+        (OwnedFd::from_raw_fd(near), OwnedFd::from_raw_fd(far))
+    };
+    let mut command = setting.command(&["run", REFERENCE]);
+    command.stdin(far.try_clone().unwrap()).stderr(far).stdout(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    drop(command);
+    let mut near = std::fs::File::from(near);
+    near.write_all(answer.as_bytes()).unwrap();
+    let reader = std::thread::spawn(move || {
+        let (mut shown, mut block) = (Vec::new(), [0; 4096]);
+        // The end is an error on Linux.
+        while let Ok(n @ 1..) = near.read(&mut block) {
+            shown.extend_from_slice(&block[..n]);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let output = child.wait_with_output().unwrap();
+    (reader.join().unwrap(), output.into())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_person_at_a_terminal_is_shown_the_source_and_asked() {
+    let setting = Setting::new();
+    let (shown, ran) = asked(&setting, "n\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{shown}");
+    for says in ["Counts tokens", "words::count", "fn count(m, text)", "Run it? [y/N]", "was not run"] {
+        assert!(shown.contains(says), "{says}\n{shown}");
+    }
+    assert!(!setting.place.path().join("precompute.lock").exists());
+    let (_, ran) = asked(&setting, "y\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "4 tokens\n"));
+    let (shown, ran) = asked(&setting, "");
+    assert!(ran.code == Some(0) && !shown.contains("Run it?"), "{shown}");
 }
 
 #[test]
@@ -112,7 +160,7 @@ fn a_revision_is_part_of_the_reference() {
     let setting = Setting::new();
     setting.hub.put("ann/counts", "v2", TWO, &[("deep/count.rhai", "print(\"two\");")]);
     let at = |revision: &str| setting.ok(&["run", &format!("{REFERENCE}@{revision}"), "--trust"]);
-    assert_eq!((at("main").as_str(), at("v2").as_str(), at(ONE).as_str()), ("3 tokens\n", "two\n", "3 tokens\n"));
+    assert_eq!((at("main").as_str(), at("v2").as_str(), at(ONE).as_str()), ("4 tokens\n", "two\n", "4 tokens\n"));
     let names: Vec<String> = Lock::parse(&setting.lock()).unwrap().recipes.into_iter().map(|r| r.name).collect();
     assert_eq!(names, ["count", "count-2", "count-3"]);
     let refusal = setting.refused(&["run", &format!("{REFERENCE}@v9")]);
@@ -169,7 +217,7 @@ fn a_recipe_is_added_listed_updated_and_removed() {
     assert!(listed.contains("logit_lens") && listed.contains("Counts tokens"), "{listed}");
     let listed: Json = serde_json::from_str(&setting.ok(&["recipe", "list", "--json"])).unwrap();
     assert!(listed.as_array().unwrap().iter().any(|recipe| recipe["name"] == "mine" && recipe["commit"] == ONE));
-    assert_eq!(setting.ok(&["run", "mine", "--trust"]), "3 tokens\n");
+    assert_eq!(setting.ok(&["run", "mine", "--trust"]), "4 tokens\n");
 
     assert!(setting.ok(&["recipe", "update"]).contains("stays at"));
     setting.change("print(\"changed\");");
@@ -179,7 +227,7 @@ fn a_recipe_is_added_listed_updated_and_removed() {
     assert!(updated.contains(TWO) && updated.contains("+print(\"changed\");"), "{updated}");
     // Its new files have not been trusted.
     assert!(setting.refused(&["run", "mine"]).contains("has not been run here before"));
-    assert_eq!(setting.ok(&["run", "mine", "--trust"]), "3 tokens\nchanged\n");
+    assert_eq!(setting.ok(&["run", "mine", "--trust"]), "4 tokens\nchanged\n");
 
     assert!(setting.refused(&["recipe", "remove", "yours"]).contains("it has mine"));
     setting.ok(&["recipe", "remove", "mine"]);
@@ -278,7 +326,7 @@ fn a_shipped_recipe_runs_by_its_name_anywhere() {
 #[test]
 fn a_directory_is_a_recipe() {
     let place = Workplace::new(&[("d/count.rhai", &recipe("")), ("d/parts/words.rhai", WORDS)]);
-    assert_eq!(place.run(&["run", "d"]).stdout, "3 tokens\n");
+    assert_eq!(place.run(&["run", "d"]).stdout, "4 tokens\n");
     place.write("d/other.rhai", b"//! name = \"other\"\n");
     assert!(place.run(&["run", "d"]).stderr.contains("d has 2 recipes"));
     assert!(place.run(&["run", "d/parts"]).stderr.contains("is a directory without a recipe"));
@@ -395,7 +443,7 @@ fn what_is_published_can_be_run_by_others() {
         assert!(page.contains(says), "{says}\n{page}");
     }
     let reference = published.stdout.lines().last().unwrap().strip_prefix("published: precompute run ").unwrap();
-    assert_eq!(setting.ok(&["run", reference, "--trust"]), "3 tokens\n");
+    assert_eq!(setting.ok(&["run", reference, "--trust"]), "4 tokens\n");
 
     // Again, over its own page; but not over another's.
     assert_eq!(publish(&["--yes"], Some(TOKEN)).code, Some(0));

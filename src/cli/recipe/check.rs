@@ -3,7 +3,8 @@
 use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
-use super::print_json;
+use super::{ask, print_json};
+use crate::cli::limits::Limits;
 use crate::error;
 use crate::recipe::Recipe;
 use crate::recipe::check::{Checked, check};
@@ -24,17 +25,28 @@ pub struct Check {
     #[arg(long)]
     json: bool,
 
+    /// Run a recipe from the Hub without asking, if it has not been run here before
+    #[arg(long)]
+    trust: bool,
+
     /// Fetch nothing
     #[arg(long)]
     offline: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 impl Check {
     pub fn run(self) -> Result<(), Failure> {
+        let limits = self.limits.apply();
         let (mut wrong, mut reports, console) = (0, Vec::new(), Console::default());
         for reference in &self.recipes {
             // One that can't be checked at all does not keep the others from it.
-            let checked = Recipe::open(reference, self.offline).and_then(|recipe| check(&recipe));
+            let checked = Recipe::open(reference, self.offline).and_then(|recipe| {
+                ask::allow(&recipe, self.trust)?;
+                check(&recipe, limits)
+            });
             let checked = match checked {
                 Err(failure) if failure.is_interrupted() => return Err(failure),
                 Err(failure) => Checked { findings: vec![failure], trials: Vec::new(), sources: Vec::new() },

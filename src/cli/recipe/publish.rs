@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::ask::confirmed;
 use crate::checkpoint::Hub;
+use crate::cli::limits::Limits;
 use crate::recipe::check::{Checked, check};
 use crate::recipe::{Header, Origin, Recipe, Remote, card};
 use crate::script::Failure;
@@ -40,6 +41,9 @@ pub struct Publish {
     /// Upload without asking
     #[arg(long)]
     yes: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 impl Publish {
@@ -50,7 +54,7 @@ impl Publish {
         };
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let remote: Remote = format!("hf:{}/{file}", self.to.trim_end_matches('/')).parse().map_err(Failure::usage)?;
-        let checked = check(&recipe)?;
+        let checked = check(&recipe, self.limits.apply())?;
         if !checked.findings.is_empty() {
             console.lines(checked.findings.iter().map(ToString::to_string));
             return Err(error!("{} is not as its header says: nothing was uploaded", self.recipe).into());

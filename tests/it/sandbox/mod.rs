@@ -2,6 +2,7 @@
 //! sentence: no crash, nothing written elsewhere, nothing that goes on.
 
 mod calls;
+mod embedded;
 mod files;
 mod memory;
 mod output;
@@ -40,14 +41,14 @@ fn run(here: &Workplace, arguments: &[&str]) -> Ran {
     Ran { code: status.code(), stdout: text(out), stderr: text(err) }
 }
 
-/// The attack fails: exit code 1, and `sentence` in the first line of what is said.
+/// The attack fails: exit code 1, and `sentence` in the error's line.
 #[track_caller]
 fn refused(ran: &Ran, sentence: &str, attack: &str) {
     let attack: String = attack.chars().take(300).collect();
     let said: String = ran.stderr.chars().take(2000).collect();
     assert_eq!(ran.code, Some(1), "{attack}\n{said}");
-    let first = said.lines().next().unwrap_or_default();
-    assert!(first.starts_with("error: ") && first.contains(sentence), "{attack}\n{said}");
+    let error = said.lines().find(|line| line.starts_with("error: "));
+    assert!(error.is_some_and(|error| error.contains(sentence)), "{attack}\n{said}");
     assert!(!said.contains("this is a bug"), "{attack}\n{said}");
 }
 

@@ -16,7 +16,7 @@ fn printing_ends_where_it_is_too_much() {
         "let s = \"x\"; for i in 0..22 { s += s; } print(s)",
         "let s = \"x\"; for i in 0..22 { s += s; } s",
         "loop { plot(#{y: [1, 2, 3], name: \"p\"}) }",
-        "loop { save(\"same\", \"a text\") }",
+        "let s = \"\"; s.pad(10000, 'x'); loop { save(\"same\", s) }",
         "let i = 0; loop { i += 1; save(`f${i}`, zeros([1000])) }",
         "save(\"x\", zeros([1000000]))",
         "save(\"x.npy\", zeros([1000000]))",

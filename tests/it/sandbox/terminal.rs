@@ -32,7 +32,7 @@ fn on_a_terminal(here: &Workplace, arguments: &[&str]) -> String {
 }
 
 /// Sequences that clear the screen, set the title, fill the clipboard, and turn the writing direction.
-const EVIL: &str = r"\x1b[2J\x1b]0;owned\x07\x1b]52;c;ZWNobyBwd25lZA==\x07\u009b31m\u202e\b\b";
+const EVIL: &str = r"\x1b[2J\x1b]0;owned\x07\x1b]52;c;ZWNobyBwd25lZA==\x07\u009b31m\u202e\x08\x08";
 
 #[test]
 fn what_a_script_says_does_not_command_the_terminal() {

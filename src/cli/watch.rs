@@ -1,0 +1,113 @@
+//! `precompute run --watch FILE`: every save is a new result, from models that stay loaded.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::notice::notice;
+use crate::script::{Failure, Host, Program};
+use crate::watch::Watcher;
+use crate::{Error, error, interrupt};
+
+/// How often it is looked whether Ctrl-C was pressed, while nothing happens.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs `file` now and after every change, until the person ends it.
+///
+/// # Errors
+/// The file can't be read to begin with; Ctrl-C, in a run or between two.
+pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure> {
+    let Program::File(file) = program else {
+        return Err(Failure::usage(error!("--watch takes a script in a file of yours: nothing else changes")));
+    };
+    interrupt::clear();
+    host.session().run().keep_results();
+    let watcher = Watcher::new(move || {
+        if !finish {
+            interrupt::supersede();
+        }
+    });
+    let mut stands = false;
+    let mut first = true;
+    loop {
+        let began = Instant::now();
+        let script = host.prepare(program);
+        let reloaded = began.elapsed();
+        watcher.watch(host.files());
+        interrupt::resume();
+        if first
+            && let Err(failure) = &script
+            && failure.is_usage()
+        {
+            return script.map(drop);
+        }
+        first = false;
+
+        let began = Instant::now();
+        let outcome = script.and_then(|script| host.run_prepared(program, &script));
+        let ran = began.elapsed();
+        // What it imported only as it ran is watched from here on.
+        watcher.watch(host.files());
+        match outcome {
+            Ok(_) => {
+                stands = true;
+                report(host, reloaded, ran);
+            }
+            Err(failure) if interrupt::requested_by_person() => return Err(interrupted(failure)),
+            Err(failure) if failure.is_interrupted() => {
+                let changed = watcher.wait(LOOK);
+                notice(format_args!("{} during the run: it starts afresh", have_changed(&changed, file)));
+                continue;
+            }
+            Err(failure) => {
+                notice(&failure);
+                if stands {
+                    notice("the results of the last good run stand");
+                }
+            }
+        }
+        notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
+        let changed = loop {
+            let changed = watcher.wait(LOOK);
+            if interrupt::requested_by_person() {
+                return Err(Error::interrupted().into());
+            }
+            if !changed.is_empty() {
+                break changed;
+            }
+        };
+        notice(format_args!("\n{}", have_changed(&changed, file)));
+    }
+}
+
+/// The person's wish to end comes before what a run failed with on its way out.
+fn interrupted(failure: Failure) -> Failure {
+    if failure.is_interrupted() { failure } else { Error::interrupted().into() }
+}
+
+fn have_changed(changed: &[std::path::PathBuf], file: &Path) -> String {
+    match changed {
+        [] => format!("{} changed", file.display()),
+        changed => {
+            let names: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
+            format!("{} changed", names.join(", "))
+        }
+    }
+}
+
+fn report(host: &Host, reloaded: Duration, ran: Duration) {
+    notice(format_args!("reloaded in {}, ran in {}", milliseconds(reloaded), milliseconds(ran)));
+    if let Some(differences) = host.session().run().differences() {
+        if differences.is_empty() {
+            notice("the results are those of the run before");
+        }
+        differences.iter().for_each(|line| notice(format_args!("  {line}")));
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds >= 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds >= 1.0 => format!("{seconds:.2} s"),
+        seconds => format!("{:.0} ms", (seconds * 1e3).max(1.0)),
+    }
+}

@@ -70,6 +70,13 @@ pub const COMMANDS: &[Command] = &[
         about: "run a script as if it were typed here",
         run: |repl, file| repl.run_file(&path(":run", file)?).map(|()| Next::Input),
     },
+    Command {
+        name: ":watch",
+        takes: Takes::File,
+        argument: "FILE",
+        about: "take the functions of a script, now and whenever it changes: at the next input, or the next pass",
+        run: |repl, file| repl.watch(&path(":watch", file)?).map(|()| Next::Input),
+    },
     Command { name: ":time", takes: Takes::Input, argument: "EXPR", about: "how long an expression takes", run: time },
     Command {
         name: ":save",

@@ -15,6 +15,7 @@ use rustyline::{CompletionType, Config, Context, Helper};
 use super::balance::Balance;
 use super::completer::Words;
 use super::highlighter::Colours;
+use super::news::News;
 use super::{Lines, Typed, history};
 use crate::notice::notice;
 use crate::script::Failure;
@@ -26,6 +27,7 @@ const PROMPT: &str = "> ";
 pub struct Editor {
     editor: rustyline::Editor<Help, FileHistory>,
     history: Option<PathBuf>,
+    news: News,
 }
 
 /// What helps while a line is typed.
@@ -56,7 +58,13 @@ impl Editor {
                 None
             }
         };
-        Ok(Self { editor, history })
+        let news = News::new(editor.create_external_printer().map_err(cannot)?);
+        Ok(Self { editor, history, news })
+    }
+
+    /// What speaks while a line is being typed.
+    pub fn news(&self) -> News {
+        self.news.clone()
     }
 }
 
@@ -79,7 +87,10 @@ fn cannot(cause: ReadlineError) -> Failure {
 
 impl Lines for Editor {
     fn next(&mut self) -> Result<Typed, Failure> {
-        let text = match self.editor.readline(PROMPT) {
+        self.news.set_typing(true);
+        let typed = self.editor.readline(PROMPT);
+        self.news.set_typing(false);
+        let text = match typed {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => return Ok(Typed::GivenUp),
             Err(ReadlineError::Eof) => return Ok(Typed::End),

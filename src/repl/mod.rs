@@ -10,6 +10,7 @@ mod history;
 mod lexer;
 mod listing;
 mod names;
+mod news;
 mod piped;
 mod transcript;
 
@@ -32,6 +33,8 @@ pub struct Repl {
     console: Console,
     /// The model that `m` is, by its id.
     model: Option<String>,
+    /// What speaks while a line is being typed.
+    news: Option<news::News>,
 }
 
 /// What follows an input.
@@ -65,6 +68,7 @@ pub fn run(host: Host, model: Option<&str>, file: Option<&Path>) -> Result<(), F
         workspace: Rc::new(RefCell::new(Workspace::new(host))),
         console: Console::default(),
         model: model.map(str::to_owned),
+        news: None,
     };
     repl.workspace
         .borrow()
@@ -91,6 +95,7 @@ impl Repl {
             }
         }
         let mut lines = editor::Editor::new(&self.workspace)?;
+        self.news = Some(lines.news());
         loop {
             // Ctrl-C that came too late for what it was meant for.
             interrupt::clear();
@@ -162,6 +167,18 @@ impl Repl {
     fn run_file(&mut self, file: &Path) -> Result<(), Failure> {
         let value = self.workspace.borrow_mut().run_file(file)?;
         self.show(&value)
+    }
+
+    fn watch(&mut self, file: &Path) -> Result<(), Failure> {
+        let (news, path) = (self.news.clone(), file.to_owned());
+        let on_change = move || {
+            if let Some(news) = &news {
+                news.changed(path.clone());
+            }
+        };
+        self.workspace.borrow_mut().watch(file, on_change)?;
+        notice(format_args!("watching {}", file.display()));
+        Ok(())
     }
 
     fn set_model(&mut self) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use std::fmt::Write;
 
 use rhai::Engine;
 
+use super::reference::entries;
 use super::vocabulary::{Function, is_name, of_this_program};
 
 const SIGNATURES: &str = include_str!("signatures.md");
-const REFERENCE: &str = include_str!("reference.md");
 
 /// The files, by name: Rhai's own functions, and those of this program.
 pub fn files(engine: &Engine) -> Vec<(String, String)> {
@@ -107,18 +107,10 @@ fn signatures() -> BTreeMap<&'static str, Known> {
 
 /// What the reference says of a name: a line for each of its rows, and its examples.
 fn reference(name: &str) -> String {
-    let mut text = Vec::new();
-    for line in REFERENCE.lines().filter(|line| line.starts_with("| `")) {
-        let line = line.replace("\\|", "\u{1}");
-        let cells: Vec<String> =
-            line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect();
-        let [names, gives, example, result] = cells.as_slice() else { continue };
-        let mut quoted = names.split('`');
-        if quoted.nth(1) != Some(name) {
-            continue;
-        }
-        text.push(format!("{}: {gives}", names.replace('`', "")));
-        text.push(format!("  {} gives {}", example.trim_matches('`'), result.trim_matches('`')));
-    }
-    text.join("\n")
+    let rows = entries().into_iter().filter(|entry| entry.name == name);
+    let lines = rows.flat_map(|entry| {
+        let gives = if entry.result.is_empty() { String::new() } else { format!(" gives {}", entry.result) };
+        [format!("{}: {}", entry.title, entry.gives), format!("  {}{gives}", entry.example)]
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -57,9 +57,10 @@ impl Models {
         Self { settings, stands_in: Cell::new(true), loaded: RefCell::default(), asked: RefCell::default() }
     }
 
-    /// Whether the command line's model stands in for those that are named from now on. In a session a person names them.
-    pub fn stand_in(&self, stands_in: bool) {
-        self.stands_in.set(stands_in);
+    /// Whether the command line's model stands in for those that are named from now on: in a session not for those that a
+    /// person names. Gives what was so before.
+    pub fn stand_in(&self, stands_in: bool) -> bool {
+        self.stands_in.replace(stands_in)
     }
 
     /// Every model that the run in progress asked for, in order.

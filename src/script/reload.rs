@@ -97,9 +97,9 @@ impl Watched {
     fn take(&self, engine: &Engine) -> Result<String, Failure> {
         self.busy.set(true);
         self.modules.renew();
-        self.session.models().stand_in(true);
+        let stood_in = self.session.models().stand_in(true);
         let taken = self.take_now(engine);
-        self.session.models().stand_in(false);
+        self.session.models().stand_in(stood_in);
         // What it imports is known by now, also of one that is wrong.
         self.watcher.watch(self.modules.sought());
         self.busy.set(false);

@@ -91,6 +91,27 @@ fn what_is_shown_is_what_is_printed() {
 }
 
 #[test]
+fn the_session_that_is_shown_is_had() {
+    let [shown] = blocks("console")[..] else { panic!("one session is shown") };
+    let typed: String = shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| format!("{line}\n")).collect();
+    let clone = clone();
+    std::fs::write(clone.path().join("typed"), typed).unwrap();
+    let output = precompute(clone.path())
+        .args(["repl", "--model", "demo:opt"])
+        .stdin(std::fs::File::open(clone.path().join("typed")).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    // Times differ.
+    let lines = |text: &str| -> Vec<String> {
+        let line = |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.ends_with('s')).collect::<String>();
+        text.lines().filter(|line| !line.starts_with("> ")).map(line).collect()
+    };
+    assert_eq!(lines(&printed), lines(shown), "{printed}");
+}
+
+#[test]
 fn every_point_is_in_the_table() {
     for point in precompute::hook::Point::ALL {
         assert!(README.contains(&format!("| `{point}` | ")), "{point}");

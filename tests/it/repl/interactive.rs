@@ -97,7 +97,11 @@ fn what_may_stand_at_the_cursor_is_completed() {
         ("a context's key in brackets", "ctx[\"kept", "ctx[\"kept_here"),
         ("a context's key in a call", "ctx.get(\"kept", "ctx.get(\"kept_here"),
         ("a hook point", "hook(\"post-mask", "hook(\"post-mask-attn-weights"),
-        ("a hook point in an array", "m.capture(ids, [\"logits\", \"mlp-r", "m.capture(ids, [\"logits\", \"mlp-residual"),
+        (
+            "a hook point in an array",
+            "m.capture(ids, [\"logits\", \"mlp-r",
+            "m.capture(ids, [\"logits\", \"mlp-residual",
+        ),
         ("TransformerLens's name", "hook(\"blocks.2.hook_resid_po", "hook(\"blocks.2.hook_resid_post"),
         ("where to stop", "#{stop: \"unreduced", "#{stop: \"unreduced-loss"),
         ("a model's name", "model(\"demo:g", "model(\"demo:gpt-neox"),

@@ -2,3 +2,4 @@
 
 mod interactive;
 mod piped;
+mod watch;

@@ -96,7 +96,12 @@ fn the_model_of_the_command_line_is_m_and_other_models_are_at_hand() {
     assert_eq!(printed(&["m.id", "model(\"demo:gpt-neox\").id"]), "demo:opt\ndemo:gpt-neox\n");
     let here = Workplace::new(&[("s.rhai", "let n = model(\"demo:opt\"); n.id")]);
     let ran = typed(&here, &["--model", "demo:gpt-neox", "s.rhai"], &["n.id", "n.config.model_type"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "demo:gpt-neox\ndemo:gpt-neox\ngpt_neox\n"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "demo:gpt-neox\ndemo:gpt-neox\ngpt_neox\n"),
+        "{}",
+        ran.stderr
+    );
     for arguments in [&["--model", "demo:opr"] as &[&str], &["nope.rhai"]] {
         let ran = typed(&here, arguments, &["1"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
@@ -105,21 +110,23 @@ fn the_model_of_the_command_line_is_m_and_other_models_are_at_hand() {
 
 #[test]
 fn help_knows_every_function_point_and_command() {
-    let help = printed(&[
-        ":help",
-        ":help post-mlp",
-        ":help blocks.1.attn.hook_pattern",
-        ":help softmax",
-        ":help .shape",
-        ":help m.forward",
-        ":help hook",
-        ":help push",
-        ":help :time",
-        ":help run",
-        "fn mine(a, b) { a }",
-        ":help mine",
-    ]
-    .map(|line| if line == ":help m.forward" { ":help forward" } else { line }));
+    let help = printed(
+        &[
+            ":help",
+            ":help post-mlp",
+            ":help blocks.1.attn.hook_pattern",
+            ":help softmax",
+            ":help .shape",
+            ":help m.forward",
+            ":help hook",
+            ":help push",
+            ":help :time",
+            ":help run",
+            "fn mine(a, b) { a }",
+            ":help mine",
+        ]
+        .map(|line| if line == ":help m.forward" { ":help forward" } else { line }),
+    );
     for said in [
         " :save FILE ",
         "post-mlp, a hook point: the stream after the MLP (post-norm blocks: before their last norm)\n  shape b n d\n  in TransformerLens blocks.{i}.hook_resid_post\n  for example  let ctx = context([hook(\"post-mlp\", ",
@@ -137,7 +144,8 @@ fn help_knows_every_function_point_and_command() {
     }
     let ran = session(&Workplace::new(&[]), &[":help sofmax"]);
     assert_eq!(ran.code, Some(1));
-    let said = "error: there is no help on sofmax: it is no function, hook point or command\n  help: did you mean softmax";
+    let said =
+        "error: there is no help on sofmax: it is no function, hook point or command\n  help: did you mean softmax";
     assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
     // What m offers can be asked about.
     for point in precompute::hook::Point::ALL {
@@ -156,9 +164,17 @@ fn points_are_listed_in_the_sizes_of_the_model() {
 
 #[test]
 fn variables_are_listed() {
-    let lines = ["let ids = m.encode(\"Mary went\");", "const C = \"text\";", "let big = zeros(100, 100);", "fn f(x) { x }", ":vars"];
+    let lines = [
+        "let ids = m.encode(\"Mary went\");",
+        "const C = \"text\";",
+        "let big = zeros(100, 100);",
+        "fn f(x) { x }",
+        ":vars",
+    ];
     let listed = printed(&lines);
-    for said in ["m ", "model demo:opt (opt, 4 layers", "const C ", "\"text\"", "tensor [100, 100] f32 cpu: mean 0", "fn f(x)"] {
+    for said in
+        ["m ", "model demo:opt (opt, 4 layers", "const C ", "\"text\"", "tensor [100, 100] f32 cpu: mean 0", "fn f(x)"]
+    {
         assert!(listed.contains(said), "{said}\n{listed}");
     }
 }
@@ -280,7 +296,11 @@ fn a_directory_for_results_is_made_when_something_is_saved() {
     assert_eq!((ran.code, here.path().join("runs").exists()), (Some(0), false));
     let ran = session(&here, &["save(\"a\", 1);", "save(\"b\", 2);"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("wrote runs/session-") && ran.stderr.ends_with(": a.json, b.json\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("wrote runs/session-") && ran.stderr.ends_with(": a.json, b.json\n"),
+        "{}",
+        ran.stderr
+    );
     let runs: Vec<_> = std::fs::read_dir(here.path().join("runs")).unwrap().map(|run| run.unwrap().path()).collect();
     assert_eq!(runs.len(), 1);
     let record = std::fs::read_to_string(runs[0].join("run.json")).unwrap();

@@ -10,6 +10,9 @@ const PERSON: u8 = 1;
 const TIME: u8 = 2;
 
 static REQUESTED: AtomicU8 = AtomicU8::new(0);
+/// Whether what a person has made would be lost with the process.
+static PRECIOUS: AtomicBool = AtomicBool::new(false);
+static WARNED: AtomicBool = AtomicBool::new(false);
 static SUPERSEDED: AtomicBool = AtomicBool::new(false);
 /// What is said where the time is over.
 static TIME_OVER: Mutex<String> = Mutex::new(String::new());
@@ -17,6 +20,16 @@ static TIME_OVER: Mutex<String> = Mutex::new(String::new());
 /// Asks the work in progress to end. Called from the signal handler.
 pub fn request() {
     REQUESTED.fetch_or(PERSON, Ordering::Relaxed);
+}
+
+/// From now on the process holds what a person has made: it does not end before a warning.
+pub fn set_precious() {
+    PRECIOUS.store(true, Ordering::Relaxed);
+}
+
+/// Whether a person who asks again is first to be told what is at stake: once, where something is.
+pub fn warns() -> bool {
+    PRECIOUS.load(Ordering::Relaxed) && !WARNED.swap(true, Ordering::Relaxed)
 }
 
 /// Asks the work in progress to end with `sentence`, because its time is over.
@@ -38,6 +51,7 @@ pub fn requested_by_person() -> bool {
 /// Forgets a person's request, before new work begins.
 pub fn clear() {
     REQUESTED.fetch_and(!PERSON, Ordering::Relaxed);
+    WARNED.store(false, Ordering::Relaxed);
 }
 
 /// Forgets that the time is over.

@@ -116,13 +116,17 @@ impl Command {
     }
 }
 
-/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.
+/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once, in a
+/// session the third.
 fn listen_for_ctrl_c() {
     let listening = ctrlc::set_handler(|| {
-        if interrupt::requested_by_person() {
-            exit(INTERRUPTED.into());
+        if !interrupt::requested_by_person() {
+            return interrupt::request();
         }
-        interrupt::request();
+        if interrupt::warns() {
+            return notice("this step has yet to end; Ctrl-C once more ends the session, and loses what it holds");
+        }
+        exit(INTERRUPTED.into());
     });
     if let Err(cause) = listening {
         notice(format_args!("warning: Ctrl-C will end the program without ending its work first: {cause}"));

@@ -155,7 +155,7 @@ impl Command {
 
 fn shown(repl: &mut Repl, list: fn(&Repl) -> Vec<String>) -> Result<Next, Failure> {
     for line in list(repl) {
-        repl.console.script_line(&line);
+        repl.console.line(&line);
     }
     Ok(Next::Input)
 }

@@ -27,7 +27,7 @@ const PROMPT: &str = "> ";
 pub struct Editor {
     editor: rustyline::Editor<Help, FileHistory>,
     history: Option<PathBuf>,
-    news: News,
+    news: Option<News>,
 }
 
 /// What helps while a line is typed.
@@ -58,12 +58,13 @@ impl Editor {
                 None
             }
         };
-        let news = News::new(editor.create_external_printer().map_err(cannot)?);
+        // Where a terminal can do little, nothing is said above a line that is being typed.
+        let news = editor.create_external_printer().ok().map(News::new);
         Ok(Self { editor, history, news })
     }
 
     /// What speaks while a line is being typed.
-    pub fn news(&self) -> News {
+    pub fn news(&self) -> Option<News> {
         self.news.clone()
     }
 }
@@ -87,9 +88,10 @@ fn cannot(cause: ReadlineError) -> Failure {
 
 impl Lines for Editor {
     fn next(&mut self) -> Result<Typed, Failure> {
-        self.news.set_typing(true);
+        let typing = |typing: bool| self.news.iter().for_each(|news| news.set_typing(typing));
+        typing(true);
         let typed = self.editor.readline(PROMPT);
-        self.news.set_typing(false);
+        typing(false);
         let text = match typed {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => return Ok(Typed::GivenUp),

@@ -86,6 +86,7 @@ pub fn run(host: Host, model: Option<&str>, file: Option<&Path>) -> Result<(), F
 impl Repl {
     /// At a terminal, an error is shown, and the session goes on.
     fn talk(&mut self, file: Option<&Path>) -> Result<(), Failure> {
+        interrupt::set_precious();
         self.greet();
         if let Some(file) = file {
             match self.run_file(file) {
@@ -95,7 +96,7 @@ impl Repl {
             }
         }
         let mut lines = editor::Editor::new(&self.workspace)?;
-        self.news = Some(lines.news());
+        self.news = lines.news();
         loop {
             // Ctrl-C that came too late for what it was meant for.
             interrupt::clear();
@@ -129,7 +130,7 @@ impl Repl {
         let mut lines = piped::Piped::new(stdin().lock());
         loop {
             match lines.next()? {
-                Typed::Input(text) if self.input(&text)? == Next::Input => {}
+                Typed::Input(text) if self.input(&text).map_err(Failure::into_scripts)? == Next::Input => {}
                 _ => return Ok(()),
             }
         }

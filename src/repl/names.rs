@@ -104,7 +104,8 @@ pub fn paths(typed: &str, offset: usize) -> (usize, Vec<String>) {
             let name = entry.file_name().into_string().ok()?;
             let hidden = name.starts_with('.') && !part.starts_with('.');
             let folder = if entry.path().is_dir() { "/" } else { "" };
-            (name.starts_with(part) && !hidden).then(|| format!("{name}{folder}"))
+            let harmless = !name.chars().any(char::is_control);
+            (name.starts_with(part) && !hidden && harmless).then(|| format!("{name}{folder}"))
         })
         .collect();
     names.sort();

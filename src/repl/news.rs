@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustyline::ExternalPrinter;
 
+use crate::harmless;
 use crate::script::{Host, Program, Settings};
 
 /// Says things above a line that is being typed.
@@ -40,6 +41,6 @@ impl News {
         };
         let printer = &mut *self.0.printer.lock().unwrap_or_else(PoisonError::into_inner);
         // A terminal that is gone is no reason to end.
-        let _ = printer.print(format!("{said}\n"));
+        let _ = printer.print(format!("{}\n", harmless::shown(&said)));
     }
 }

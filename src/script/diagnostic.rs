@@ -100,6 +100,12 @@ impl Failure {
         Self { kind, ..self }
     }
 
+    /// The same, of what a script asked for.
+    pub fn into_scripts(self) -> Self {
+        let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Script };
+        Self { kind, ..self }
+    }
+
     /// 1 where the script failed, 2 where the command line was wrong, 130 where the person interrupted.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

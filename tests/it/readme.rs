@@ -93,7 +93,8 @@ fn what_is_shown_is_what_is_printed() {
 #[test]
 fn the_session_that_is_shown_is_had() {
     let [shown] = blocks("console")[..] else { panic!("one session is shown") };
-    let typed: String = shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| format!("{line}\n")).collect();
+    let typed: String =
+        shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| format!("{line}\n")).collect();
     let clone = clone();
     std::fs::write(clone.path().join("typed"), typed).unwrap();
     let output = precompute(clone.path())

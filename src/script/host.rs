@@ -30,7 +30,7 @@ use crate::tensor::budget;
 use crate::watch::Contents;
 
 /// What a text that is no file is called in errors.
-const INPUT: &str = "input";
+pub(super) const INPUT: &str = "input";
 
 /// An engine with every binding, and the session that its scripts share.
 pub struct Host {

@@ -7,14 +7,11 @@ use std::rc::Rc;
 use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 
 use super::diagnostic::Failure;
-use super::host::Host;
+use super::host::{Host, INPUT};
 use super::live::Live;
 use super::param;
 use super::reload::Watched;
 use crate::{Result, interrupt};
-
-/// What the inputs together are called in errors.
-pub const INPUT: &str = "input";
 
 /// One host, and what a person has made in it so far.
 pub struct Workspace {

@@ -52,22 +52,31 @@ fn line(function: &Function, gives: &str, known: Option<&Known>) -> Option<Strin
     if function.name.starts_with("set$") {
         return None;
     }
+    // Blobs are no values of scripts, and the server's grammar has var for a word of the language.
+    if ["blob", "var"].contains(&function.name.as_str()) {
+        return None;
+    }
     let named = |names: &[&str]| {
-        let last = types.len().saturating_sub(1);
+        // The last name that is no map's stands for all that follow.
+        let listed = names.iter().rposition(|name| *name != "options").map_or(0, |at| at + 1);
         let parameters = types.iter().enumerate().map(|(i, of)| {
-            let name = match names.get(i).or(names.last()) {
-                // The last of several is the map of options, wherever it stands.
-                _ if i == last && of == "map" && names.contains(&"options") => "options".to_owned(),
-                Some(name) if i >= names.len() => format!("{name}_{}", i + 1),
-                Some(&"options") => format!("value_{}", i + 1),
-                Some(name) => (*name).to_owned(),
-                None => format!("value_{}", i + 1),
+            let name = match names.get(i) {
+                _ if of == "map" && i + 1 == types.len() && names.contains(&"options") => "options".to_owned(),
+                Some(name) if i < listed || types.len() <= names.len() => (*name).to_owned(),
+                _ => match listed.checked_sub(1).and_then(|last| names.get(last)) {
+                    Some(name) => format!("{name}_{}", i + 1),
+                    None => format!("value_{}", i + 1),
+                },
             };
             format!("{name}: {}", type_name(of))
         });
         parameters.collect::<Vec<_>>().join(", ")
     };
-    let gives = type_name(gives);
+    let gives = match type_name(gives) {
+        // Of what takes its arguments in many ways, the examples tell.
+        "?" if gives_tensors(&function.name) => "tensor",
+        known => known,
+    };
     if let Some(property) = function.name.strip_prefix("get$") {
         return Some(format!("fn get {property}({}) -> {gives};", named(&["of"])));
     }
@@ -91,6 +100,7 @@ fn type_name(word: &str) -> &str {
         "function" => "Fn",
         "nothing" => "()",
         "value" => "?",
+        other if other.ends_with("Dynamic") => "?",
         other => other,
     }
 }
@@ -107,18 +117,30 @@ fn signatures() -> BTreeMap<&'static str, Known> {
 
 /// What the reference says of a name: a line for each of its rows, and its examples.
 fn reference(name: &str) -> String {
-    let mut text = Vec::new();
-    for line in REFERENCE.lines().filter(|line| line.starts_with("| `")) {
+    let rows = rows(name).flat_map(|[names, gives, example, result]| {
+        let (example, result) = (example.trim_matches('`').to_owned(), result.trim_matches('`').to_owned());
+        [format!("{}: {gives}", names.replace('`', "")), format!("  {example} gives {result}")]
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether every example of a function gives a tensor.
+fn gives_tensors(name: &str) -> bool {
+    let results: Vec<String> = rows(name)
+        .map(|[.., example, result]| {
+            // An example may go on with what it gets.
+            if example.contains(';') { String::new() } else { result }
+        })
+        .collect();
+    !results.is_empty() && results.iter().all(|result| result.starts_with("`tensor ["))
+}
+
+/// The reference's rows of a name: its names, what it gives, an example, its result.
+fn rows(name: &str) -> impl Iterator<Item = [String; 4]> {
+    let rows = REFERENCE.lines().filter(|line| line.starts_with("| `")).filter_map(|line| {
         let line = line.replace("\\|", "\u{1}");
-        let cells: Vec<String> =
-            line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect();
-        let [names, gives, example, result] = cells.as_slice() else { continue };
-        let mut quoted = names.split('`');
-        if quoted.nth(1) != Some(name) {
-            continue;
-        }
-        text.push(format!("{}: {gives}", names.replace('`', "")));
-        text.push(format!("  {} gives {}", example.trim_matches('`'), result.trim_matches('`')));
-    }
-    text.join("\n")
+        let cells = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|"));
+        <[String; 4]>::try_from(cells.collect::<Vec<_>>()).ok()
+    });
+    rows.filter(move |[names, ..]| names.split('`').nth(1) == Some(name))
 }

@@ -301,7 +301,7 @@ mod tests {
         caret("//! models = [\"./mine\"]\n", "1:15");
         caret("//! name = \"a b\"\n", "1:12");
         caret("//! [params.k]\n//! defalt = 5\n", "2:5");
-        caret("//! name = \"x\n", "1:12");
+        caret("//! name = \"x\n", "1:14");
         assert!(failure("//! This script does much.\n").contains("a comment begins with //"));
     }
 

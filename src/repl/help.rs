@@ -8,6 +8,7 @@ use crate::hook::{Named, Point};
 use crate::model::points;
 use crate::output::picture::table::columns;
 use crate::script::Failure;
+use crate::script::definitions::signature;
 use crate::script::reference::{Entry, entries};
 use crate::script::vocabulary::{Function, is_name};
 use crate::{did_you_mean, error, nearest};
@@ -65,6 +66,7 @@ fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
         .filter(|(defined, _)| defined == name)
         .map(|(name, parameters)| format!("fn {name}({}), of this session", parameters.join(", ")))
         .collect();
+    lines.extend(signature(name));
     lines.extend(entries().iter().filter(|entry| entry.is(name)).flat_map(entry));
     if lines.is_empty() {
         let named = functions.iter().filter(|function| function.name == name && is_name(name));

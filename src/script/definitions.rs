@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use rhai::Engine;
 
-use super::reference::entries;
+use super::reference::{Entry, entries};
 use super::vocabulary::{Function, is_name, of_this_program};
 
 const SIGNATURES: &str = include_str!("signatures.md");
@@ -52,22 +52,31 @@ fn line(function: &Function, gives: &str, known: Option<&Known>) -> Option<Strin
     if function.name.starts_with("set$") {
         return None;
     }
+    // Blobs are no values of scripts, and the server's grammar has var for a word of the language.
+    if ["blob", "var"].contains(&function.name.as_str()) {
+        return None;
+    }
     let named = |names: &[&str]| {
-        let last = types.len().saturating_sub(1);
+        // The last name that is no map's stands for all that follow.
+        let listed = names.iter().rposition(|name| *name != "options").map_or(0, |at| at + 1);
         let parameters = types.iter().enumerate().map(|(i, of)| {
-            let name = match names.get(i).or(names.last()) {
-                // The last of several is the map of options, wherever it stands.
-                _ if i == last && of == "map" && names.contains(&"options") => "options".to_owned(),
-                Some(name) if i >= names.len() => format!("{name}_{}", i + 1),
-                Some(&"options") => format!("value_{}", i + 1),
-                Some(name) => (*name).to_owned(),
-                None => format!("value_{}", i + 1),
+            let name = match names.get(i) {
+                _ if of == "map" && i + 1 == types.len() && names.contains(&"options") => "options".to_owned(),
+                Some(name) if i < listed || types.len() <= names.len() => (*name).to_owned(),
+                _ => match listed.checked_sub(1).and_then(|last| names.get(last)) {
+                    Some(name) => format!("{name}_{}", i + 1),
+                    None => format!("value_{}", i + 1),
+                },
             };
             format!("{name}: {}", type_name(of))
         });
         parameters.collect::<Vec<_>>().join(", ")
     };
-    let gives = type_name(gives);
+    let gives = match type_name(gives) {
+        // Of what takes its arguments in many ways, the examples tell.
+        "?" if gives_tensors(&function.name) => "tensor",
+        known => known,
+    };
     if let Some(property) = function.name.strip_prefix("get$") {
         return Some(format!("fn get {property}({}) -> {gives};", named(&["of"])));
     }
@@ -91,8 +100,17 @@ fn type_name(word: &str) -> &str {
         "function" => "Fn",
         "nothing" => "()",
         "value" => "?",
+        other if other.ends_with("Dynamic") => "?",
         other => other,
     }
+}
+
+/// A function with its parameters' names, and what it does where no other table says.
+pub fn signature(name: &str) -> Option<String> {
+    let known = signatures();
+    let Known { parameters, does } = known.get(name)?;
+    let does = if does.is_empty() { String::new() } else { format!(": {}", does.replace("\\|", "|")) };
+    Some(format!("{name}({}){does}", parameters.join(", ")))
 }
 
 fn signatures() -> BTreeMap<&'static str, Known> {
@@ -113,4 +131,12 @@ fn reference(name: &str) -> String {
         [format!("{}: {}", entry.title, entry.gives), format!("  {}{gives}", entry.example)]
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether every example of a function gives a tensor.
+fn gives_tensors(name: &str) -> bool {
+    let rows: Vec<Entry> = entries().into_iter().filter(|entry| entry.name == name).collect();
+    // An example may go on with what it gets.
+    let gives = |entry: &Entry| !entry.example.contains(';') && entry.result.starts_with("tensor [");
+    !rows.is_empty() && rows.iter().all(gives)
 }

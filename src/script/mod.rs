@@ -3,7 +3,7 @@
 mod bundle;
 pub mod console;
 pub mod context;
-mod definitions;
+pub mod definitions;
 pub mod describe;
 pub mod diagnostic;
 mod engine;

@@ -141,7 +141,7 @@ pub fn strides(dims: &[usize]) -> Vec<usize> {
 }
 
 /// # Errors
-/// More elements than may be held: see [`budget`](super::budget). A dim of size 0 makes room for no others: what is reduced
+/// More elements than may be held: see [`budget`]. A dim of size 0 makes room for no others: what is reduced
 /// over it is as large as they are.
 pub fn check_size(dims: &[usize]) -> Result<()> {
     /// What the smallest common element takes.

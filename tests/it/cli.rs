@@ -36,9 +36,9 @@ fn a_wrong_command_line_is_2() {
     let here = Workplace::new(&[("s.rhai", "param(\"n\", 1)"), ("d/x", "")]);
     here.write("latin.rhai", b"let s = \"\xe9\";");
     for (arguments, said) in [
-        (&["run"] as &[&str], "<FILE>"),
+        (&["run"] as &[&str], "<RECIPE>"),
         (&["run", "nope.rhai"], "error: there is no file nope.rhai"),
-        (&["run", "d"], "error: d is a directory, not a script"),
+        (&["run", "d"], "error: d is a directory without a recipe"),
         (&["run", "latin.rhai"], "error: latin.rhai is not a script: its text is not UTF-8"),
         (&["run", "s.rhai", "--set", "n"], "a parameter is given as NAME=VALUE"),
         (&["run", "s.rhai", "--set", "m=1"], "error: --set m: the script has no parameter m\n  help: it has n"),

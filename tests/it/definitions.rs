@@ -23,7 +23,7 @@ fn every_function_has_its_parameters_names_and_says_what_it_does() {
         "fn forward(model: model, ids: tensor, options: Map) -> output;",
         "fn hook(point: String, function: Fn) -> hook;",
         "fn get shape(of: tensor) -> Array;",
-        "fn param(name: String, default: ?, help: String) -> ?;",
+        "fn param(name: String, otherwise: ?, help: String) -> ?;",
     ] {
         assert!(text.contains(declared), "{declared}\n{text}");
     }

@@ -220,6 +220,8 @@ fn a_recipe_is_added_listed_updated_and_removed() {
     assert_eq!(setting.ok(&["run", "mine", "--trust"]), "4 tokens\n");
 
     assert!(setting.ok(&["recipe", "update"]).contains("stays at"));
+    let report: Json = serde_json::from_str(&setting.ok(&["recipe", "update", "--json"])).unwrap();
+    assert_eq!((&report[0]["from"], &report[0]["to"]), (&Json::from(ONE), &Json::from(ONE)));
     setting.change("print(\"changed\");");
     assert!(setting.ok(&["recipe", "show", "mine", "--update"]).contains("+print(\"changed\");"));
     assert!(setting.lock().contains(ONE));
@@ -420,6 +422,9 @@ fn what_is_published_can_be_run_by_others() {
     };
     let listed = publish(&["--dry-run"], None);
     assert!(listed.code == Some(0) && listed.stdout.contains("parts/words.rhai"), "{}{}", listed.stdout, listed.stderr);
+    let listed = publish(&["--dry-run", "--json"], None);
+    let report: Json = serde_json::from_str(&listed.stdout).unwrap();
+    assert!(report["files"].as_array().unwrap().iter().any(|file| file["path"] == "parts/words.rhai"), "{report}");
     assert!(publish(&["--yes"], None).stderr.contains("can't be written to without a token"));
     assert!(publish(&["--yes"], Some("wrong")).stderr.contains("can't be written to with this token"));
     assert!(publish(&[], Some(TOKEN)).stderr.contains("there is no terminal to ask at"));

@@ -4,8 +4,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::{Args, ValueHint};
+use serde_json::json;
 
 use super::ask::confirmed;
+use super::print_json;
 use crate::checkpoint::Hub;
 use crate::cli::limits::Limits;
 use crate::recipe::check::{Checked, check};
@@ -42,6 +44,10 @@ pub struct Publish {
     #[arg(long)]
     yes: bool,
 
+    /// Print what was uploaded, or would be, as JSON
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     limits: Limits,
 }
@@ -61,10 +67,14 @@ impl Publish {
         }
         let header = recipe.header.as_ref().ok_or_else(|| error!("{} has no header", recipe.id))?;
         let files = files(path, header, &remote, &checked)?;
-        for (path, bytes) in &files {
-            console.line(&format!("  {path}  {} bytes", bytes.len()));
+        let listed: Vec<_> = files.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes.len()})).collect();
+        if !self.json {
+            console.lines(files.iter().map(|(path, bytes)| format!("  {path}  {} bytes", bytes.len())));
         }
         if self.dry_run {
+            if self.json {
+                print_json(&json!({"reference": remote.to_string(), "commit": null, "files": listed}))?;
+            }
             return console.check().map_err(Failure::from);
         }
         let hub = Hub::default();
@@ -86,7 +96,10 @@ impl Publish {
         let version = header.version.as_ref().map(|version| version.get_ref().as_str()).unwrap_or_default();
         let message = format!("{} {version}", recipe.name());
         let commit = hub.commit(&remote.repository, files, &message, self.private)?;
-        console.line(&format!("published: precompute run {remote}@{commit}"));
+        match self.json {
+            true => print_json(&json!({"reference": remote.to_string(), "commit": commit, "files": listed}))?,
+            false => console.line(&format!("published: precompute run {remote}@{commit}")),
+        }
         console.check().map_err(Failure::from)
     }
 }

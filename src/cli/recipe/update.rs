@@ -1,7 +1,9 @@
 //! `precompute recipe update [NAME…]`.
 
 use clap::Args;
+use serde_json::json;
 
+use super::print_json;
 use super::show::{difference, newer};
 use crate::error;
 use crate::recipe::lock::{LOCK, here};
@@ -14,11 +16,16 @@ use crate::script::console::Console;
 pub struct Update {
     /// Which [default: all]
     names: Vec<String>,
+
+    /// Print what changed as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Update {
     pub fn run(self) -> Result<(), Failure> {
         let (mut lock, console) = (Lock::read(&here())?, Console::default());
+        let mut reports = Vec::new();
         for locked in chosen(&lock, &self.names)? {
             // What is locked may be gone from the Hub and the cache; what replaces it can be had all the same.
             let recipe = Recipe::locked(&locked, false);
@@ -27,18 +34,28 @@ impl Update {
                 Err(_) => Recipe::fetch(&locked.remote().map_err(Failure::usage)?, false)?,
             };
             let Origin::Hub { locked: now, .. } = &new.origin else { continue };
-            if now.commit == locked.commit && now.files == locked.files {
+            let stays = now.commit == locked.commit && now.files == locked.files;
+            let changes = match &recipe {
+                Ok(recipe) if !stays => difference(recipe, &new),
+                Err(failure) if !stays => vec![format!("  what was locked can't be compared: {}", failure.message())],
+                _ => Vec::new(),
+            };
+            if self.json {
+                reports.push(json!({
+                    "name": locked.name, "from": locked.commit, "to": now.commit, "difference": changes,
+                }));
+            } else if stays {
                 console.line(&format!("{}: stays at {}", locked.name, locked.commit));
-                continue;
-            }
-            console.line(&format!("{}: {} → {}", locked.name, locked.commit, now.commit));
-            match &recipe {
-                Ok(recipe) => console.lines(difference(recipe, &new)),
-                Err(failure) => console.line(&format!("  what was locked can't be compared: {}", failure.message())),
+            } else {
+                console.line(&format!("{}: {} → {}", locked.name, locked.commit, now.commit));
+                console.lines(changes);
             }
             lock.put(Locked { name: locked.name, ..now.clone() });
         }
         lock.write(&here()).map_err(Failure::usage)?;
+        if self.json {
+            print_json(&reports.into())?;
+        }
         console.check().map_err(Failure::from)
     }
 }

@@ -200,7 +200,7 @@ pub fn derive(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result
     Ok(Handle::derived(value, &[input]))
 }
 
-/// As [`derive`], of an operation whose result has as many elements as the tensor, in storage of its own.
+/// As [`derive()`], of an operation whose result has as many elements as the tensor, in storage of its own.
 pub fn derive_anew(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result<Handle> {
     input.value().check_copy()?;
     derive(input, f)

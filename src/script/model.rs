@@ -63,6 +63,11 @@ impl Models {
         self.stands_in.replace(stands_in)
     }
 
+    /// Every model that is loaded, in order.
+    pub fn loaded(&self) -> Vec<Model> {
+        self.loaded.borrow().iter().map(|(_, model)| model.clone()).collect()
+    }
+
     /// Every model that the run in progress asked for, in order.
     pub fn asked(&self) -> Vec<Model> {
         let loaded = self.loaded.borrow();

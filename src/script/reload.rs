@@ -126,7 +126,7 @@ impl Watched {
         let mut constants = Scope::new();
         let declarations: Vec<Stmt> = ast.statements().iter().filter(|s| is_declaration(s)).cloned().collect();
         #[allow(deprecated)] // Rhai's word for "internal".
-        engine
+        let _: Dynamic = engine
             .eval_statements_raw(&mut global, &mut Caches::new(), &mut constants, &declarations)
             .map_err(|error| failure(&error))?;
 

@@ -16,6 +16,9 @@ use crate::{Error, Result, bail, error, interrupt};
 /// How long the Hub may be silent, in seconds, where `HF_HUB_DOWNLOAD_TIMEOUT` does not say.
 const SILENCE: u64 = 60;
 
+/// How long a transfer that is given up may take to end.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// The small files that a checkpoint may have.
 const SMALL: [&str; 5] =
     ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
@@ -216,18 +219,25 @@ pub(super) fn in_background<T: Send + 'static>(
     let patience = Duration::from_secs(patience.filter(|seconds| *seconds > 0).unwrap_or(SILENCE));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
-    loop {
+    let stopped = loop {
         match receiver.recv_timeout(Duration::from_millis(50)) {
             Ok(result) => return result,
-            Err(mpsc::RecvTimeoutError::Timeout) => interrupt::check()?,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(error!("the download ended without a result").into());
             }
         }
-        if pulse.silence() > patience {
-            return Err(Failure::Unreachable(format!("the Hub has been silent for {patience:?}")));
+        if let Err(interrupted) = interrupt::check() {
+            break interrupted.into();
         }
-    }
+        if pulse.silence() > patience {
+            break Failure::Unreachable(format!("the Hub has been silent for {patience:?}"));
+        }
+    };
+    pulse.abandon();
+    // It lets go of the file's lock, unless it hangs.
+    let _ = receiver.recv_timeout(LETTING_GO);
+    Err(stopped)
 }
 
 /// The commit of a revision, and the names of its files.

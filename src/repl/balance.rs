@@ -27,7 +27,7 @@ pub fn goes_on(text: &str) -> bool {
         return false;
     };
     let has_body = tokens[header..].iter().any(|token| word(token) == "{");
-    !has_body && !text.lines().next_back().is_some_and(|last| last.trim().is_empty())
+    !has_body && !text.split('\n').next_back().is_some_and(|last| last.trim().is_empty())
 }
 
 /// Enter begins a new line where the input goes on.

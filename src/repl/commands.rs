@@ -176,7 +176,7 @@ fn time(repl: &mut Repl, text: &str) -> Result<Next, Failure> {
     let began = Instant::now();
     let value = repl.workspace.borrow_mut().input(text);
     let took = began.elapsed();
-    repl.show(&value?)?;
+    repl.show(text, &value?)?;
     repl.console.line(&format!("took {}", listing::duration(took)));
     Ok(Next::Input)
 }

@@ -44,6 +44,13 @@ pub fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
+/// Whether `text` ends with a semicolon: what it gives is not to be shown.
+pub fn is_statement(text: &str) -> bool {
+    let tokens = tokens(text);
+    let last = tokens.iter().rfind(|token| token.kind != Kind::Comment);
+    last.is_some_and(|last| &text[last.start..last.end] == ";")
+}
+
 /// The kind of the token that `rest` begins with, its length, and whether it is closed.
 fn token(rest: &str, first: char) -> (Kind, usize, bool) {
     let open = |kind: Kind, length: usize| (kind, length, true);
@@ -194,6 +201,15 @@ mod tests {
 
     fn shown(text: &str) -> Vec<(Kind, &str)> {
         tokens(text).into_iter().map(|token| (token.kind, &text[token.start..token.end])).collect()
+    }
+
+    #[test]
+    fn a_statement_ends_with_a_semicolon() {
+        for (text, is) in
+            [("f();", true), ("f(); // shown?", true), ("f()", false), ("\";\"", false), ("// ;", false), ("", false)]
+        {
+            assert_eq!(is_statement(text), is, "{text}");
+        }
     }
 
     #[test]

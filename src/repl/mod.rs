@@ -150,12 +150,15 @@ impl Repl {
             return Ok(Next::Input);
         }
         let value = self.workspace.borrow_mut().input(text)?;
-        self.show(&value)?;
+        self.show(text, &value)?;
         Ok(Next::Input)
     }
 
-    /// Shows a value, and of a series of numbers its course where there is a terminal.
-    fn show(&self, value: &Dynamic) -> Result<(), Failure> {
+    /// Shows the value of an input that does not end with a semicolon, and of a series of numbers its course where there is a terminal.
+    fn show(&self, text: &str, value: &Dynamic) -> Result<(), Failure> {
+        if lexer::is_statement(text) {
+            return Ok(());
+        }
         self.workspace.borrow().show(value)?;
         if stdout().is_terminal()
             && let Some(line) = listing::sparkline(value)
@@ -166,8 +169,8 @@ impl Repl {
     }
 
     fn run_file(&mut self, file: &Path) -> Result<(), Failure> {
-        let value = self.workspace.borrow_mut().run_file(file)?;
-        self.show(&value)
+        let (text, value) = self.workspace.borrow_mut().run_file(file)?;
+        self.show(&text, &value)
     }
 
     fn watch(&mut self, file: &Path) -> Result<(), Failure> {

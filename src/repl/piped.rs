@@ -24,12 +24,15 @@ impl<R: BufRead> Lines for Piped<R> {
             match read {
                 0 if text.is_empty() => return Ok(Typed::End),
                 0 => return Ok(Typed::Input(text)),
-                _ if goes_on(text.trim_end_matches(['\n', '\r'])) => {}
-                _ => {
-                    text.truncate(text.trim_end_matches(['\n', '\r']).len());
-                    return Ok(Typed::Input(text));
-                }
+                _ if goes_on(without_end(&text)) => {}
+                _ => return Ok(Typed::Input(without_end(&text).to_owned())),
             }
         }
     }
+}
+
+/// Without the end of its last line.
+fn without_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }

@@ -95,7 +95,7 @@ fn outside(tokens: &[Token]) -> Vec<usize> {
 fn last_statement(text: &str, at: usize) -> usize {
     let tokens = tokens(text);
     let ends = outside(&tokens).into_iter().map(|i| tokens[i]).filter(|token| &text[token.start..token.end] == ";");
-    ends.map(|token| token.end).filter(|end| *end <= at).last().unwrap_or(0)
+    ends.map(|token| token.end).rfind(|end| *end <= at).unwrap_or(0)
 }
 
 /// A function's name and number of parameters.

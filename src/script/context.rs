@@ -169,5 +169,7 @@ pub fn install(engine: &mut Engine) {
 }
 
 fn show(ctx: &mut Context) -> String {
-    format!("context of {} hooks, keys: [{}]", ctx.0.hooks.len(), ctx.keys().join(", "))
+    let count = ctx.0.hooks.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("context of {count} hook{plural}, keys: [{}]", ctx.keys().join(", "))
 }

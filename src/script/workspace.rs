@@ -88,18 +88,18 @@ impl Workspace {
         self.lines += text.lines().count().max(1);
     }
 
-    /// Runs the script in `path` as if it had been typed here: what it defines stays.
+    /// Runs the script in `path` as if it had been typed here: what it defines stays. Gives its text and its value.
     ///
     /// # Errors
     /// It can't be read, or what it did wrong.
-    pub fn run_file(&mut self, path: &Path) -> Result<Dynamic, Failure> {
+    pub fn run_file(&mut self, path: &Path) -> Result<(String, Dynamic), Failure> {
         let id = path.display().to_string();
         self.host.modules.renew();
         let text = self.host.modules.read(path, &id).map_err(Failure::usage)?;
         self.host.session().models().stand_in(true);
         let value = self.evaluate(&id, &text, 0);
         self.host.session().models().stand_in(false);
-        value
+        Ok((text, value?))
     }
 
     /// Takes the functions, constants and imports of the script in `path`, now and whenever it or what it imports changes:

@@ -18,7 +18,7 @@ pub const UP: &str = "\x1b[A";
 pub const CTRL_C: &str = "\x03";
 pub const CTRL_D: &str = "\x04";
 /// Clears the screen.
-pub const CTRL_L: &str = "\x0c";
+const CTRL_L: &str = "\x0c";
 pub const CTRL_R: &str = "\x12";
 /// Empties the line.
 pub const CTRL_U: &str = "\x15";
@@ -105,6 +105,14 @@ impl Terminal {
     #[track_caller]
     pub fn prompt(&self) {
         self.until_shown("prompt", |screen| cursor_line(screen) == ">");
+    }
+
+    /// Clears the screen, so that what is waited for next is new.
+    #[track_caller]
+    pub fn clear(&mut self) {
+        self.prompt();
+        self.press(CTRL_L);
+        self.until_shown("clear screen", |screen| screen.contents().trim() == ">");
     }
 
     /// Types a line that goes on, or an input, without Enter.

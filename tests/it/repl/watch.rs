@@ -109,6 +109,7 @@ fn what_a_file_imports_and_its_constants_are_taken_anew_too() {
     repl.until("hooks.rhai has changed: the next input takes it");
     let said = repl.enter("twice(4)");
     assert!(said.ends_with("\n9"), "{said}");
+    repl.clear();
     here.write("hooks.rhai", main.replace("BY = 2", "BY = 3").as_bytes());
     repl.until("hooks.rhai has changed: the next input takes it");
     let said = repl.enter("[twice(4), BY]");
@@ -120,9 +121,9 @@ fn a_function_that_the_file_no_longer_has_is_gone_and_a_saved_session_has_what_i
     let here = Workplace::new(&[("hooks.rhai", "fn old() { 1 }\nfn both() { 1 }")]);
     let mut repl = start(&here);
     assert_eq!(repl.enter("old() + both()"), "2");
-    here.write("hooks.rhai", b"fn new() { 2 }\nfn both() { 2 }");
+    here.write("hooks.rhai", b"fn later() { 2 }\nfn both() { 2 }");
     repl.until("hooks.rhai has changed");
-    let said = repl.enter("new() + both()");
+    let said = repl.enter("later() + both()");
     assert!(said.contains("; gone: old") && said.ends_with("\n4"), "{said}");
     assert!(repl.enter("old()").contains("error: there is no function old"));
     repl.enter(":save saved.rhai");

@@ -75,7 +75,7 @@ fn reload(bench: &mut Criterion) {
             let mut run = |layer: i64| {
                 edit += 1;
                 std::fs::write(&file, script(&model, layer, edit)).expect("the script");
-                host.run_file(&file).expect("the script");
+                let _ = host.run_file(&file).expect("the script");
             };
             // Loads the model.
             run(0);

@@ -16,6 +16,7 @@ pub struct Error {
 enum Kind {
     Failed,
     Interrupted,
+    Ended,
 }
 
 impl Error {
@@ -26,6 +27,11 @@ impl Error {
     /// The person asked for the work to end (Ctrl-C).
     pub fn interrupted() -> Self {
         Self { kind: Kind::Interrupted, message: "interrupted".into(), help: None }
+    }
+
+    /// A limit of the whole run is met: no script can go on after it.
+    pub fn ended(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Ended, message: message.into(), help: None }
     }
 
     /// Adds what to try.
@@ -50,6 +56,11 @@ impl Error {
 
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted
+    }
+
+    /// Whether the run is over, whatever a script would like to do about it.
+    pub fn ends_the_run(&self) -> bool {
+        self.kind != Kind::Failed
     }
 }
 

@@ -1,26 +1,62 @@
-//! Why work in progress should end: the person pressed Ctrl-C, or the script that it belongs to has changed. Long work
-//! checks for it at every layer, download block and script step.
+//! Why work in progress should end: Ctrl-C, the time that a run may take, or a change of the script that runs. Long work
+//! asks at every layer, download block and script step.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+const PERSON: u8 = 1;
+const TIME: u8 = 2;
+
+static REQUESTED: AtomicU8 = AtomicU8::new(0);
+/// Whether what a person has made would be lost with the process.
+static PRECIOUS: AtomicBool = AtomicBool::new(false);
+static WARNED: AtomicBool = AtomicBool::new(false);
 static SUPERSEDED: AtomicBool = AtomicBool::new(false);
+/// What is said where the time is over.
+static TIME_OVER: Mutex<String> = Mutex::new(String::new());
 
 /// Asks the work in progress to end. Called from the signal handler.
 pub fn request() {
-    REQUESTED.store(true, Ordering::Relaxed);
+    REQUESTED.fetch_or(PERSON, Ordering::Relaxed);
 }
 
-/// Whether the person asked.
+/// From now on the process holds what a person has made: it does not end before a warning.
+pub fn set_precious() {
+    PRECIOUS.store(true, Ordering::Relaxed);
+}
+
+/// Whether a person who asks again is first to be told what is at stake: once, where something is.
+pub fn warns() -> bool {
+    PRECIOUS.load(Ordering::Relaxed) && !WARNED.swap(true, Ordering::Relaxed)
+}
+
+/// Asks the work in progress to end with `sentence`, because its time is over.
+pub fn time_over(sentence: &str) {
+    sentence.clone_into(&mut TIME_OVER.lock().unwrap_or_else(PoisonError::into_inner));
+    REQUESTED.fetch_or(TIME, Ordering::Relaxed);
+}
+
+/// Whether the work in progress should end, because of the person or the time.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    REQUESTED.load(Ordering::Relaxed) != 0
 }
 
-/// Forgets a request, before new work begins.
+/// Whether the person asked for it, with Ctrl-C.
+pub fn requested_by_person() -> bool {
+    REQUESTED.load(Ordering::Relaxed) & PERSON != 0
+}
+
+/// Forgets a person's request, before new work begins.
 pub fn clear() {
-    REQUESTED.store(false, Ordering::Relaxed);
+    REQUESTED.fetch_and(!PERSON, Ordering::Relaxed);
+    WARNED.store(false, Ordering::Relaxed);
+}
+
+/// Forgets that the time is over.
+pub fn clear_time() {
+    REQUESTED.fetch_and(!TIME, Ordering::Relaxed);
 }
 
 /// Asks the run in progress to end, because its script has changed. What it loads is of use to the next run, so that
@@ -34,19 +70,19 @@ pub fn resume() {
     SUPERSEDED.store(false, Ordering::Relaxed);
 }
 
-/// Whether a run should end, for either reason.
-pub fn stopping() -> bool {
-    requested() || SUPERSEDED.load(Ordering::Relaxed)
-}
-
 /// # Errors
-/// [`Error::interrupted`] if the person asked for the work in progress to end.
+/// [`Error::interrupted`] or [`Error::ended`] if the work in progress should end.
 pub fn check() -> Result<()> {
-    if requested() { Err(Error::interrupted()) } else { Ok(()) }
+    match REQUESTED.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        why if why & PERSON != 0 => Err(Error::interrupted()),
+        _ => Err(Error::ended(TIME_OVER.lock().unwrap_or_else(PoisonError::into_inner).clone())),
+    }
 }
 
 /// # Errors
-/// [`Error::interrupted`] if the run in progress should end.
+/// As [`check`], and where the run in progress is of a script that has changed.
 pub fn check_run() -> Result<()> {
-    if stopping() { Err(Error::interrupted()) } else { Ok(()) }
+    check()?;
+    if SUPERSEDED.load(Ordering::Relaxed) { Err(Error::interrupted()) } else { Ok(()) }
 }

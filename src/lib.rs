@@ -1,16 +1,21 @@
 //! Look inside sequence models and change what happens there, by script.
 //!
-//! The layers, each using only those after it: [`cli`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
+//! The layers, each using only those after it: [`cli`], [`repl`], [`recipe`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
 //! [`model`] (the decoder), [`hook`] (what a hook point is), [`tensor`] (what candle lacks).
 
 pub mod checkpoint;
 pub mod cli;
 mod error;
+mod harmless;
+mod home;
 pub mod hook;
 pub mod interrupt;
+pub mod memory;
 pub mod model;
 mod notice;
 pub mod output;
+pub mod recipe;
+pub mod repl;
 pub mod script;
 pub mod tensor;
 pub mod watch;

@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::harmless;
+
 pub fn notice(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let text = text.to_string();
+    let _ = writeln!(io::stderr(), "{}", harmless::on_terminal(&text, io::stderr()));
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,20 +33,32 @@ pub struct Source {
     pub pulse: Arc<Pulse>,
 }
 
-/// When something last came from the Hub.
-pub struct Pulse(Mutex<Instant>);
+/// When something last came from the Hub, and whether anyone still waits for it.
+pub struct Pulse {
+    last: Mutex<Instant>,
+    abandoned: AtomicBool,
+}
 
 impl Pulse {
     pub fn new() -> Self {
-        Self(Mutex::new(Instant::now()))
+        Self { last: Mutex::new(Instant::now()), abandoned: AtomicBool::new(false) }
     }
 
+    /// Something came. Where nobody waits for it, the thread unwinds: it is how a transfer of hf-hub's is ended from within.
     fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if self.abandoned.load(Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("abandoned"));
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     pub fn silence(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Has the transfer end at the next beat.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 }
 

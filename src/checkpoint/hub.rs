@@ -16,6 +16,9 @@ use crate::{Error, Result, bail, error, interrupt};
 /// How long the Hub may be silent, in seconds, where `HF_HUB_DOWNLOAD_TIMEOUT` does not say.
 const SILENCE: u64 = 60;
 
+/// How long a transfer that is given up may take to end.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// The small files that a checkpoint may have.
 const SMALL: [&str; 5] =
     ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
@@ -61,7 +64,7 @@ impl Hub {
     /// # Errors
     /// There is no such model or revision, it may not be had, the Hub can't be reached, the disk is full.
     pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
-        self.fetch_files(id, revision, offline, cache::is_whole, |source, listed| {
+        self.fetch_files("model", id, revision, offline, cache::is_whole, |source, listed| {
             for name in needed(listed) {
                 source.fetch(name)?;
             }
@@ -84,12 +87,36 @@ impl Hub {
     pub fn fetch_config(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
         let has_config = |directory: &Path| directory.join("config.json").is_file();
         let config = |source: &Source, _: &[String]| source.fetch("config.json").map(|_| ());
-        Ok(self.fetch_files(id, revision, offline, has_config, config)?.directory)
+        Ok(self.fetch_files("model", id, revision, offline, has_config, config)?.directory)
+    }
+
+    /// The snapshot with what `files` fetches by name, given what the repository has, `main` among it.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_named(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        offline: bool,
+        main: &str,
+        files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send + 'static,
+    ) -> Result<Snapshot> {
+        let serves = |directory: &Path| directory.join(main).is_file();
+        self.fetch_files("repository", id, revision, offline, serves, |source, listed| {
+            files(&|name| source.fetch(name), listed)
+        })
+    }
+
+    /// What of a commit is in the cache.
+    pub fn kept(&self, id: &str, commit: &str) -> Option<Snapshot> {
+        cache::find(&self.cache(), id, commit)
     }
 
     /// `files` fetches what is wanted of a commit, and `serves` tells whether a copy in the cache has it all.
     fn fetch_files(
         &self,
+        what: &'static str,
         id: &str,
         revision: Option<&str>,
         offline: bool,
@@ -118,7 +145,7 @@ impl Hub {
         let fetched = in_background(&pulse, move || {
             let (owner, name) = hf_hub::split_id(&owned_id);
             let repository = client.model(owner, name);
-            let (commit, listed) = resolve(&repository, &owned_id, &wanted)?;
+            let (commit, listed) = resolve(&repository, what, &owned_id, &wanted)?;
             let directory = cache::repository(&owned_cache, &owned_id);
             let source = Source { repository, directory, commit, pulse: own_pulse };
             files(&source, &listed)
@@ -143,7 +170,7 @@ impl Hub {
         }
     }
 
-    fn client(&self, cache: &Path) -> Result<HFClientSync> {
+    pub(super) fn client(&self, cache: &Path) -> Result<HFClientSync> {
         let mut builder = HFClient::builder().cache_dir(cache).retry_max_attempts(3);
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint(endpoint);
@@ -158,19 +185,19 @@ impl Hub {
 }
 
 /// What git allows of a revision, as far as it keeps inside the cache.
-fn is_revision(revision: &str) -> bool {
+pub fn is_revision(revision: &str) -> bool {
     !revision.is_empty()
         && !revision.contains(['\\', '\0', ':', ' '])
         && revision.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(".."))
 }
 
-fn offline_by_environment() -> bool {
+pub(super) fn offline_by_environment() -> bool {
     std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
 
 /// Why a download did not come to an end.
-enum Failure {
+pub(super) enum Failure {
     /// The Hub did not answer: what is in the cache may serve.
     Unreachable(String),
     Final(Error),
@@ -184,7 +211,7 @@ impl From<Error> for Failure {
 
 /// Runs `work` on another thread and waits for it, for Ctrl-C, or until the Hub has been silent for too long. What is
 /// left behind leaves no file under its final name: hf-hub writes beside it and renames.
-fn in_background<T: Send + 'static>(
+pub(super) fn in_background<T: Send + 'static>(
     pulse: &Pulse,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -192,29 +219,36 @@ fn in_background<T: Send + 'static>(
     let patience = Duration::from_secs(patience.filter(|seconds| *seconds > 0).unwrap_or(SILENCE));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
-    loop {
+    let stopped = loop {
         match receiver.recv_timeout(Duration::from_millis(50)) {
             Ok(result) => return result,
-            Err(mpsc::RecvTimeoutError::Timeout) => interrupt::check()?,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(error!("the download ended without a result").into());
             }
         }
-        if pulse.silence() > patience {
-            return Err(Failure::Unreachable(format!("the Hub has been silent for {patience:?}")));
+        if let Err(interrupted) = interrupt::check() {
+            break interrupted.into();
         }
-    }
+        if pulse.silence() > patience {
+            break Failure::Unreachable(format!("the Hub has been silent for {patience:?}"));
+        }
+    };
+    pulse.abandon();
+    // It lets go of the file's lock, unless it hangs.
+    let _ = receiver.recv_timeout(LETTING_GO);
+    Err(stopped)
 }
 
 /// The commit of a revision, and the names of its files.
-fn resolve(repository: &Repository, id: &str, revision: &str) -> Result<(String, Vec<String>), Failure> {
+fn resolve(repository: &Repository, what: &str, id: &str, revision: &str) -> Result<(String, Vec<String>), Failure> {
     let ask = || repository.info().revision(revision).send();
     // hf-hub asks again where there was no answer, but not where one broke off.
     let info = match ask() {
         Err(HFError::Request { source, .. }) if !source.is_connect() => ask(),
         answer => answer,
     };
-    let info = info.map_err(|e| explain(e, id, revision))?;
+    let info = info.map_err(|e| explain(e, what, id, revision))?;
     let Some(commit) = info.sha.filter(|sha| cache::is_commit(sha)) else {
         return Err(error!("{id}: the Hub gave no commit for {revision:?}").into());
     };
@@ -234,15 +268,15 @@ fn needed(listed: &[String]) -> Vec<&'static str> {
     needed
 }
 
-fn explain(e: HFError, id: &str, revision: &str) -> Failure {
+fn explain(e: HFError, what: &str, id: &str, revision: &str) -> Failure {
     match e {
         // The Hub answers 401 for what does not exist, to whom it does not know.
         HFError::RevisionNotFound { context: Some(context), .. } | HFError::AuthRequired { context }
             if context.error_code.as_deref() != Some("RevisionNotFound")
                 && context.error_code.as_deref() != Some("GatedRepo") =>
         {
-            error!("there is no model {id} on the Hub, or it is private")
-                .help("check the name; for a private model set HF_TOKEN to a token that may read it")
+            error!("there is no {what} {id} on the Hub, or it is private")
+                .help("check the name; for a private one set HF_TOKEN to a token that may read it")
                 .into()
         }
         HFError::RevisionNotFound { .. } => {
@@ -250,7 +284,7 @@ fn explain(e: HFError, id: &str, revision: &str) -> Failure {
         }
         HFError::AuthRequired { .. } | HFError::Forbidden { .. } => {
             error!("{id} may not be read: it is gated or private")
-                .help("accept the model's licence on its page, and set HF_TOKEN to a token of that account")
+                .help(format!("accept the {what}'s licence on its page, and set HF_TOKEN to a token of that account"))
                 .into()
         }
         HFError::RateLimited { .. } => {

@@ -8,6 +8,7 @@ mod hub;
 mod pickle;
 mod safetensors;
 mod tokenizer;
+mod upload;
 mod weights;
 
 use std::cell::OnceCell;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use demo::DEMOS;
-pub use hub::Hub;
+pub use hub::{Hub, Snapshot, is_revision};
 pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;
 
@@ -141,7 +142,7 @@ fn place(id: &str) -> Result<Place<'_>> {
 }
 
 /// `name` or `owner/name`, of the characters that the Hub allows.
-fn is_hub_id(id: &str) -> bool {
+pub fn is_hub_id(id: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
             && part.len() <= 96

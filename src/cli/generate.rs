@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use rhai::{Array, Dynamic, Map};
 
+use super::limits::Limits;
 use super::run::assignment;
 use crate::error;
 use crate::script::console::Console;
@@ -85,6 +86,9 @@ pub struct Generate {
     /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
     #[arg(long)]
     offline: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 const AFTER: &str = "\
@@ -113,9 +117,11 @@ impl Generate {
             seed: self.seed,
             streaming: Streaming::Output,
             params: self.set.into_iter().collect(),
+            limits: self.limits.apply(),
             ..Settings::default()
         })
         .map_err(Failure::usage)?;
+        let _deadline = host.deadline()?;
         let hooks = match &self.hooks {
             Some(path) => host.value_of(path)?,
             None => Dynamic::UNIT,

@@ -3,19 +3,24 @@
 mod completions;
 mod definitions;
 mod generate;
+mod limits;
 mod models;
 mod points;
+mod recipe;
+mod repl;
+mod rerun;
 mod run;
+mod stack;
 mod watch;
 
 use std::panic;
 use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use comfy_table::{Row, Table, presets};
 
 use crate::notice::notice;
-use crate::script::{Failure, STACK};
+use crate::output::picture::table::columns;
+use crate::script::{Failure, Limits, STACK};
 use crate::{Error, interrupt};
 
 /// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
@@ -35,7 +40,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Repl(repl::Repl),
     Generate(generate::Generate),
+    Rerun(rerun::Rerun),
+    #[command(subcommand)]
+    Recipe(recipe::Recipe),
     Points(points::Points),
     Models(models::Models),
     Completions(completions::Completions),
@@ -46,7 +55,9 @@ const AFTER: &str = "\
 Examples:
   precompute run experiment.rhai
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
+  precompute repl --model demo:opt
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
+  precompute recipe list
   precompute points demo:opt
 
 Environment:
@@ -54,6 +65,7 @@ Environment:
   HF_TOKEN        a token for models that need one
   HF_ENDPOINT     another address of the Hub
   HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+  PRECOMPUTE_HOME where the recipes that you let run and what you type in the REPL are kept (default: your data directory)
 
 Exit codes:
   0    done
@@ -66,8 +78,13 @@ pub fn main() -> ExitCode {
     report_panics();
     let cli = Cli::parse();
     listen_for_ctrl_c();
+    limits::hold(&Limits::DEFAULT);
     // Scripts nest deeper than the stack of a process's first thread allows.
-    let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(move || cli.command.run());
+    let work = move || {
+        stack::watch(STACK);
+        cli.command.run()
+    };
+    let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(work);
     let outcome = match worker {
         Ok(worker) => worker.join(),
         Err(cause) => Ok(Err(Error::new(format!("no thread can be started: {cause}")).into())),
@@ -87,7 +104,10 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Run(run) => run.run(),
+            Command::Repl(repl) => repl.run(),
             Command::Generate(generate) => generate.run(),
+            Command::Rerun(rerun) => rerun.run(),
+            Command::Recipe(recipe) => recipe.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
@@ -96,20 +116,17 @@ impl Command {
     }
 }
 
-/// Rows in columns, without lines between them.
-fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).add_rows(rows);
-    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
-}
-
-/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once.
+/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once, in a
+/// session the third.
 fn listen_for_ctrl_c() {
     let listening = ctrlc::set_handler(|| {
-        if interrupt::requested() {
-            exit(INTERRUPTED.into());
+        if !interrupt::requested_by_person() {
+            return interrupt::request();
         }
-        interrupt::request();
+        if interrupt::warns() {
+            return notice("this step has yet to end; Ctrl-C once more ends the session, and loses what it holds");
+        }
+        exit(INTERRUPTED.into());
     });
     if let Err(cause) = listening {
         notice(format_args!("warning: Ctrl-C will end the program without ending its work first: {cause}"));

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::columns;
 use crate::checkpoint::{DEMOS, Hub, cache};
-use crate::model::family::FAMILIES;
+use crate::model::family::{FAMILIES, VERIFIED};
 use crate::script::Failure;
 use crate::script::console::Console;
 
@@ -14,36 +14,65 @@ use crate::script::console::Console;
     after_help = "What model(…) and --model take: demo:NAME, a directory in the Hub's layout, or any Hub id of a \
 supported family."
 )]
-pub struct Models {}
+pub struct Models {
+    /// List what each family was checked against, and how closely it agrees
+    #[arg(long)]
+    families: bool,
+}
 
 impl Models {
     pub fn run(self) -> Result<(), Failure> {
         let console = Console::default();
-        console.line("Inside this program:");
-        let demos =
-            DEMOS.iter().map(|demo| [format!("demo:{}", demo.name), size(demo.size() as u64), demo.about.into()]);
-        console.lines(columns(demos));
-
-        let hub = Hub::default();
-        let cached = cache::list(&hub);
-        console.line(&format!("\nIn the Hub's cache, {}:", hub.cache().display()));
-        if cached.is_empty() {
-            console.line("  nothing yet");
+        match self.families {
+            true => families(&console),
+            false => models(&console),
         }
-        console.lines(columns(cached.iter().map(|model| {
-            let family = match model.family.as_deref() {
-                Some(name) if FAMILIES.iter().any(|family| family.name == name) => name.to_owned(),
-                Some(name) => format!("{name}, which is not supported"),
-                None => "without a config.json".into(),
-            };
-            [model.id.clone(), size(model.bytes), family]
-        })));
-
-        console.line("\nSupported families:");
-        console.lines(columns(FAMILIES.iter().map(|family| [family.name, family.example])));
         console.check().map_err(Failure::from)
     }
 }
+
+fn models(console: &Console) {
+    console.line("Inside this program:");
+    let demos = DEMOS.iter().map(|demo| [format!("demo:{}", demo.name), size(demo.size() as u64), demo.about.into()]);
+    console.lines(columns(demos));
+
+    let hub = Hub::default();
+    let cached = cache::list(&hub);
+    console.line(&format!("\nIn the Hub's cache, {}:", hub.cache().display()));
+    if cached.is_empty() {
+        console.line("  nothing yet");
+    }
+    console.lines(columns(cached.iter().map(|model| {
+        let family = match model.family.as_deref() {
+            Some(name) if FAMILIES.iter().any(|family| family.name == name) => name.to_owned(),
+            Some(name) => format!("{name}, which is not supported"),
+            None => "without a config.json".into(),
+        };
+        [model.id.clone(), size(model.bytes), family]
+    })));
+
+    console.line("\nSupported families:");
+    console.lines(columns(FAMILIES.iter().map(|family| [family.name, family.example])));
+}
+
+fn families(console: &Console) {
+    let head = ["family", "a checkpoint of it", "checked on", "within", "and against"].map(str::to_owned);
+    let rows = VERIFIED.iter().map(|verified| {
+        let example = FAMILIES.iter().find(|family| family.name == verified.family).map_or("", |family| family.example);
+        let opinion = if verified.second_opinion { "candle-transformers' model" } else { "" };
+        let (fixture, within) = (format!("tests/fixtures/{}", verified.fixture), format!("{:e}", verified.difference));
+        [verified.family.into(), example.into(), fixture, within, opinion.into()]
+    });
+    console.lines(columns(std::iter::once(head).chain(rows)));
+    console.line("");
+    console.line(LEGEND);
+}
+
+const LEGEND: &str = "\
+Checked on: a tiny random checkpoint in the family's format, with goldens of every hook point, a change at every point,
+interventions, both paddings and a greedy continuation, themselves checked against Hugging Face transformers. Within: the largest
+absolute difference of any value, in float32, that the tests allow. Sizes differ, the equations don't: other checkpoints of a family run as
+these do, and a config field that is not known is an error.";
 
 fn size(bytes: u64) -> String {
     match bytes {

@@ -1,11 +1,14 @@
-//! `precompute run FILE`.
+//! `precompute run RECIPE`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::limits::{FIXED, Limits};
+use super::recipe::ask;
 use super::watch;
+use crate::recipe::Recipe;
 use crate::script::console::Console;
 use crate::script::param::{Declared, kind};
 use crate::script::{Failure, Host, Settings, Streaming};
@@ -16,11 +19,11 @@ use crate::script::{Failure, Host, Settings, Streaming};
 /// and errors to standard error. What the script saves goes into the output directory and nowhere else, together with
 /// run.json, which says how to repeat the run.
 #[derive(Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = format!("{FIXED}\n\n{EXAMPLES}"))]
 pub struct Run {
-    /// The script
-    #[arg(value_hint = ValueHint::FilePath)]
-    file: PathBuf,
+    /// The script: a file, the name of a recipe, or hf:owner/repo/recipe.rhai[@revision]
+    #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    file: String,
 
     /// Give a parameter of the script its value: param("name", default) then returns it
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
@@ -73,17 +76,34 @@ pub struct Run {
     /// Let load_tensors(…) read below this directory, besides the script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
+
+    /// Run a recipe from the Hub without asking, if it has not been run here before
+    #[arg(long)]
+    trust: bool,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
-const AFTER: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   precompute run experiment.rhai --help-params
+  precompute run logit_lens --model gpt2
+  precompute run hf:owner/lenses/lens.rhai@v1
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
   precompute run --watch experiment.rhai
   precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
 
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
+        let recipe = Recipe::open(&self.file, self.offline)?;
+        recipe.check_requires()?;
+        if !self.help_params {
+            ask::allow(&recipe, self.trust)?;
+            ask::record(&recipe, None).map_err(Failure::usage)?;
+        }
+        // Who gives a model's id as a parameter names it on the command line too.
+        let policy = recipe.policy().and_user(self.set.iter().map(|(_, value)| value.clone()));
         let settings = Settings {
             model: self.model,
             device: self.device,
@@ -95,17 +115,21 @@ impl Run {
             reuse: if self.fresh { Some(0) } else { self.reuse_memory },
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
+            policy,
+            limits: self.limits.apply(),
+            ..Settings::default()
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
         if self.help_params {
             let console = Console::default();
-            console.line(&list(&host.params(&self.file)?));
+            console.line(&list(&host.params(&recipe.program())?));
             return console.check().map_err(Failure::from);
         }
+        let program = recipe.program();
         if self.watch {
-            return watch::watch(&host, &self.file, self.finish);
+            return watch::watch(&host, &program, self.finish);
         }
-        host.run_file(&self.file).map(drop)
+        host.run(&program).map(drop)
     }
 }
 

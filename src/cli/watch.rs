@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::notice::notice;
-use crate::script::{Failure, Host};
+use crate::script::{Failure, Host, Program};
 use crate::watch::Watcher;
-use crate::{Error, interrupt};
+use crate::{Error, error, interrupt};
 
 /// How often it is looked whether Ctrl-C was pressed, while nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
@@ -15,7 +15,10 @@ const LOOK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The file can't be read to begin with; Ctrl-C, in a run or between two.
-pub fn watch(host: &Host, file: &Path, finish: bool) -> Result<(), Failure> {
+pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure> {
+    let Program::File(file) = program else {
+        return Err(Failure::usage(error!("--watch takes a script in a file of yours: nothing else changes")));
+    };
     interrupt::clear();
     host.session().run().keep_results();
     let watcher = Watcher::new(move || {
@@ -27,7 +30,7 @@ pub fn watch(host: &Host, file: &Path, finish: bool) -> Result<(), Failure> {
     let mut first = true;
     loop {
         let began = Instant::now();
-        let script = host.prepare(file);
+        let script = host.prepare(program);
         let reloaded = began.elapsed();
         watcher.watch(host.files());
         interrupt::resume();
@@ -40,7 +43,7 @@ pub fn watch(host: &Host, file: &Path, finish: bool) -> Result<(), Failure> {
         first = false;
 
         let began = Instant::now();
-        let outcome = script.and_then(|script| host.run(file, &script));
+        let outcome = script.and_then(|script| host.run_prepared(program, &script));
         let ran = began.elapsed();
         // What it imported only as it ran is watched from here on.
         watcher.watch(host.files());
@@ -49,7 +52,7 @@ pub fn watch(host: &Host, file: &Path, finish: bool) -> Result<(), Failure> {
                 stands = true;
                 report(host, reloaded, ran);
             }
-            Err(failure) if interrupt::requested() => return Err(interrupted(failure)),
+            Err(failure) if interrupt::requested_by_person() => return Err(interrupted(failure)),
             Err(failure) if failure.is_interrupted() => {
                 let changed = watcher.wait(LOOK);
                 notice(format_args!("{} during the run: it starts afresh", have_changed(&changed, file)));
@@ -65,7 +68,7 @@ pub fn watch(host: &Host, file: &Path, finish: bool) -> Result<(), Failure> {
         notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
         let changed = loop {
             let changed = watcher.wait(LOOK);
-            if interrupt::requested() {
+            if interrupt::requested_by_person() {
                 return Err(Error::interrupted().into());
             }
             if !changed.is_empty() {

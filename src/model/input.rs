@@ -95,12 +95,12 @@ impl Input {
         self.mask.iter().flatten().any(|real| !real)
     }
 
-    /// All token ids of a row, [m].
+    /// All token ids of a row, \[m\].
     pub fn row(&self, row: usize) -> &[u32] {
         &self.ids[row]
     }
 
-    /// Which of a row's tokens are real, [m].
+    /// Which of a row's tokens are real, \[m\].
     pub fn real(&self, row: usize) -> &[bool] {
         &self.mask[row]
     }
@@ -162,7 +162,7 @@ impl Input {
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// How many real tokens stand before each of a row's, [m]; 0 before the first, and at padding the last token's.
+    /// How many real tokens stand before each of a row's, \[m\]; 0 before the first, and at padding the last token's.
     pub fn row_positions(&self, row: usize) -> Vec<u32> {
         let mut seen = 0u32;
         let position = |&real: &bool| {

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::kernel::few_rows;
 use crate::Result;
 
 /// Weights [out, in], and a bias [out].
@@ -27,6 +28,11 @@ impl Linear {
         let rows = dims.iter().product::<usize>();
         dims.push(self.weight.dim(0)?);
         // One product of two matrices: candle's batched product would repeat the weights for every row of the batch.
-        Ok(x.reshape((rows, input))?.matmul(&self.weight.t()?)?.reshape(dims)?)
+        let x = x.reshape((rows, input))?;
+        let y = match few_rows(&x, &self.weight) {
+            Some(y) => y?,
+            None => x.matmul(&self.weight.t()?)?,
+        };
+        Ok(y.reshape(dims)?)
     }
 }

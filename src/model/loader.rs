@@ -248,7 +248,8 @@ impl Loader<'_> {
 
     fn linear(&self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
         let weight = match self.names.transposed {
-            true => self.tensor(&format!("{name}.weight"), &[input, out])?.t()?,
+            // Laid out anew: a product that reads it row by row needs no packing.
+            true => self.tensor(&format!("{name}.weight"), &[input, out])?.t()?.contiguous()?,
             false => self.tensor(&format!("{name}.weight"), &[out, input])?,
         };
         let bias = bias.then(|| self.tensor(&format!("{name}.bias"), &[out])).transpose()?;

@@ -14,6 +14,7 @@ pub mod family;
 mod frame;
 mod generate;
 mod input;
+mod kernel;
 mod kv_cache;
 mod linear;
 mod loader;
@@ -22,6 +23,7 @@ mod mask;
 mod mlp;
 mod norm;
 mod pass;
+pub mod points;
 mod rotary;
 pub mod spec;
 

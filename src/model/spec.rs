@@ -102,7 +102,7 @@ pub struct Window {
 /// How queries and keys are normed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkNorm {
-    /// Each head, by one gain [c].
+    /// Each head, by one gain \[c\].
     Shared,
     /// Each head, by a gain of its own.
     PerHead,

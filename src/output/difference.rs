@@ -158,7 +158,7 @@ fn csv(bytes: &[u8]) -> Result<Table> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let failed = |e: csv::Error| error!("this is no CSV: {e}");
     let columns = reader.headers().map_err(failed)?.iter().map(str::to_owned).collect();
-    let cells = |row: csv::StringRecord| row.iter().map(|cell| Json::from(cell)).collect();
+    let cells = |row: csv::StringRecord| row.iter().map(Json::from).collect();
     let rows = reader.records().map(|row| row.map(cells)).collect::<Result<_, _>>().map_err(failed)?;
     Ok(Table { columns, rows })
 }

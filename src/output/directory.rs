@@ -1,22 +1,28 @@
 //! A run's output directory: the one place that a script writes to, each file whole or not at all.
 
+use std::cell::OnceCell;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use cap_tempfile::TempFile;
+
+use super::name;
 use crate::{Error, Result, bail, error};
 
-/// The longest name of a file or folder that common file systems take, in bytes.
-const LONGEST_NAME: usize = 255;
-
-/// The directory, made at the first write.
+/// The directory, made at the first write. From then on it is held open: whatever comes to stand under its path, links
+/// included, nothing is written elsewhere. A clone is the same directory.
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    opened: Rc<OnceCell<Dir>>,
 }
 
 impl Directory {
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, opened: Rc::default() }
     }
 
     /// `runs/SCRIPT-TIME` in the working directory, unused so far.
@@ -25,8 +31,8 @@ impl Directory {
         let base = Path::new("runs").join(format!("{script}-{stamp}"));
         let free = std::iter::once(base.clone())
             .chain((2..).map(|n| base.with_file_name(format!("{script}-{stamp}-{n}"))))
-            .find(|path| !path.exists());
-        Self { path: free.unwrap_or(base) }
+            .find(|path| std::fs::symlink_metadata(path).is_err());
+        Self::new(free.unwrap_or(base))
     }
 
     pub fn path(&self) -> &Path {
@@ -37,13 +43,21 @@ impl Directory {
         self.path.is_dir()
     }
 
+    fn open(&self) -> Result<&Dir> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        std::fs::create_dir_all(&self.path).map_err(|e| self.cannot("made", &e))?;
+        let opened = Dir::open_ambient_dir(&self.path, ambient_authority()).map_err(|e| self.cannot("opened", &e))?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
     /// Makes the directory, and sees that it can be written to.
     ///
     /// # Errors
     /// It can't be.
     pub fn prepare(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.path).map_err(|e| self.cannot("made", &e))?;
-        tempfile::tempfile_in(&self.path).map_err(|e| self.cannot("written to", &e))?;
+        TempFile::new_anonymous(self.open()?).map_err(|e| self.cannot("written to", &e))?;
         Ok(())
     }
 
@@ -52,24 +66,21 @@ impl Directory {
     /// # Errors
     /// A name that leads elsewhere, a directory that can't be written to, a full disk, or `write`'s own error.
     pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
-        check_name(name)?;
-        std::fs::create_dir_all(&self.path).map_err(|e| self.cannot("made", &e))?;
-        let mut folder = self.path.clone();
-        let mut parts: Vec<&str> = name.split('/').collect();
-        let file_name = parts.pop().unwrap_or(name);
-        for part in parts {
-            folder.push(part);
-            match std::fs::symlink_metadata(&folder) {
+        name::check(name)?;
+        let (folders, file_name) = name.rsplit_once('/').unwrap_or(("", name));
+        let mut folder = self.open()?.try_clone().map_err(|e| self.failed(name, &e))?;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            match folder.symlink_metadata(part) {
                 Ok(meta) if meta.is_dir() => {}
-                Ok(_) => bail!("{name:?} can't be written: {} is no folder", folder.display()),
-                Err(_) => std::fs::create_dir(&folder).map_err(|e| self.failed(name, &e))?,
+                Ok(_) => bail!("{name:?} can't be written: {part:?} is no folder"),
+                Err(_) => folder.create_dir(part).map_err(|e| self.failed(name, &e))?,
             }
+            folder = folder.open_dir(part).map_err(|e| self.failed(name, &e))?;
         }
-        let path = folder.join(file_name);
-        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+        if folder.symlink_metadata(file_name).is_ok_and(|meta| !meta.is_file()) {
             bail!("{name:?} can't be written: something that is no file stands in its place");
         }
-        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|e| self.failed(name, &e))?;
+        let mut file = TempFile::new(&folder).map_err(|e| self.failed(name, &e))?;
         {
             let mut kept = Kept { inner: std::io::BufWriter::new(file.as_file_mut()), error: None };
             let written = write(&mut kept).and_then(|()| kept.flush().map_err(|e| error!("{e}")));
@@ -78,9 +89,8 @@ impl Directory {
             }
             written.map_err(|e| e.at(name))?;
         }
-        set_usual_permissions(file.path());
-        file.persist(&path).map_err(|e| self.failed(name, &e.error))?;
-        Ok(path)
+        file.replace(file_name).map_err(|e| self.failed(name, &e))?;
+        Ok(self.path.join(name))
     }
 
     fn cannot(&self, what: &str, cause: &std::io::Error) -> Error {
@@ -126,43 +136,6 @@ impl<W: Write> Write for Kept<W> {
     }
 }
 
-/// A temporary file is its owner's alone; a result is as readable as any file that its owner makes.
-fn set_usual_permissions(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
-/// A name stays below the directory, on every file system.
-fn check_name(name: &str) -> Result<()> {
-    let wrong = |why: &str| {
-        Err(error!("{name:?} is no name to save under: {why}")
-            .help("files are saved in the run's output directory and nowhere else"))
-    };
-    if name.is_empty() {
-        return wrong("it is empty");
-    }
-    if name.chars().any(|c| c.is_control() || "\\:*?\"<>|".contains(c)) {
-        return wrong("it has a character that file names can't have");
-    }
-    for part in name.split('/') {
-        if part.is_empty() {
-            return wrong("it is an absolute path, or a folder in it has no name");
-        }
-        if part.chars().all(|c| c == '.') || part.ends_with([' ', '.']) {
-            return wrong("a part of it leads elsewhere");
-        }
-        if part.len() > LONGEST_NAME {
-            return wrong("it is too long");
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,18 +165,6 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 1, "a temporary file stayed");
     }
 
-    #[test]
-    fn names_that_lead_elsewhere_are_refused() {
-        let (home, directory) = directory();
-        let long = "x".repeat(256);
-        for name in
-            ["", "/etc/x", "../x", "a/../../x", "a//b", ".", "..", "a/.", "a\\b", "c:x", "a\0b", "a\nb", "...", &long]
-        {
-            assert!(directory.write(name, |_| Ok(())).is_err(), "{name:?}");
-        }
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
-    }
-
     #[cfg(unix)]
     #[test]
     fn links_are_not_followed() {
@@ -215,6 +176,22 @@ mod tests {
         std::os::unix::fs::symlink(outside.join("x"), directory.path().join("file")).unwrap();
         assert!(directory.write("link/x", |_| Ok(())).is_err());
         assert!(directory.write("file", |_| Ok(())).is_err());
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_swapped_for_a_link_is_not_followed() {
+        let (home, directory) = directory();
+        let outside = home.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        directory.write("a/one", |_| Ok(())).unwrap();
+        std::fs::rename(directory.path(), home.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(&outside, directory.path()).unwrap();
+        directory.write("a/two", |_| Ok(())).unwrap();
+        std::fs::rename(home.path().join("moved/a"), home.path().join("a")).unwrap();
+        std::os::unix::fs::symlink(&outside, home.path().join("moved/a")).unwrap();
+        assert!(directory.write("a/three", |_| Ok(())).is_err());
         assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0);
     }
 

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
 use super::npy;
-use crate::tensor::{Complex, Value};
+use crate::tensor::{Complex, Value, budget, dims};
 use crate::{Result, bail, error};
 
 /// What a file held.
@@ -49,7 +49,13 @@ impl Readable {
 /// # Errors
 /// A file that is neither .safetensors nor .npy, or is broken.
 pub fn load(path: &Path, name: &str) -> Result<Loaded> {
-    let read = || std::fs::read(path).map_err(|e| error!("{name} can't be read: {e}"));
+    let read = || {
+        let cannot = |e: std::io::Error| error!("{name} can't be read: {e}");
+        let size = std::fs::metadata(path).map_err(cannot)?.len();
+        // It stands in memory beside the tensors that are made of it.
+        budget::check_bytes(size).map_err(|error| error.at(name))?;
+        std::fs::read(path).map_err(cannot)
+    };
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => Ok(Loaded::Named(safetensors(&read()?).map_err(|e| e.at(name))?)),
         Some("npy") => Ok(Loaded::One(npy::read(&read()?).map_err(|e| e.at(name))?)),
@@ -64,6 +70,7 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Value>> {
         .map(|(name, view)| {
             let raw = |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu);
             let shape = view.shape();
+            dims::check_size(shape).map_err(|e| e.at(name))?;
             let value = match view.dtype() {
                 Dtype::BOOL => Value::Bool(raw(DType::U8, shape)?),
                 Dtype::U8 => Value::Real(raw(DType::U8, shape)?),

@@ -5,7 +5,7 @@ use std::io::Write;
 use candle_core::{DType, Device, Tensor};
 
 use super::save::little_endian;
-use crate::tensor::{Complex, Value};
+use crate::tensor::{Complex, Value, dims};
 use crate::{Result, bail, error};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -85,8 +85,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 }
 
 fn decode(descr: &str, shape: &[usize], data: &[u8]) -> Result<Value> {
-    let elements =
-        shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n)).ok_or_else(|| error!("its shape is too large"))?;
+    dims::check_size(shape)?;
+    let elements: usize = shape.iter().product();
     let raw = |dtype: DType, shape: &[usize]| -> Result<Tensor> {
         let elements: usize = shape.iter().product();
         let wanted = elements * dtype.size_in_bytes();

@@ -1,21 +1,28 @@
 //! run.json: what a run was, so that it can be repeated.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use crate::{Result, error};
+
 /// One run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub script: Source,
     /// Every script that it imported.
     pub imports: Vec<Source>,
     /// Each parameter that the script asked for, and the value it got.
     pub parameters: BTreeMap<String, Json>,
+    pub command: Command,
     pub models: Vec<Model>,
-    /// The random numbers' seed in force at the end.
+    /// The random numbers' seed at the beginning: what `--seed` takes to repeat the run.
+    pub first_seed: u64,
+    /// The one in force at the end.
     pub seed: u64,
     pub versions: Versions,
     /// RFC 3339, in the local time zone.
@@ -23,40 +30,68 @@ pub struct Record {
     pub seconds: f64,
     /// `done`, or the sentence that the run failed with.
     pub outcome: String,
-    /// What was saved, by name.
-    pub files: Vec<String>,
+    pub files: Vec<Saved>,
 }
 
 /// A script's text.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     pub path: String,
     pub sha256: String,
     pub text: String,
 }
 
+/// What the command line said, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    pub set: BTreeMap<String, String>,
+    pub model: Option<String>,
+    pub device: Option<String>,
+    pub dtype: Option<String>,
+}
+
 /// A model that the run loaded.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub id: String,
+    /// The revision that was asked for.
+    pub asked: Option<String>,
     /// The commit, of a model from the Hub.
     pub revision: Option<String>,
     pub device: String,
     pub dtype: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Versions {
-    pub precompute: &'static str,
-    pub candle: &'static str,
-    pub rhai: &'static str,
+    pub precompute: Cow<'static, str>,
+    pub candle: Cow<'static, str>,
+    pub rhai: Cow<'static, str>,
+}
+
+/// A file that was saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    pub name: String,
+    pub sha256: String,
+}
+
+impl Record {
+    /// # Errors
+    /// There is no such file, or it is no record of a run.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(|e| error!("{} can't be read: {e}", path.display()))?;
+        let record: Record = serde_json::from_slice(&text).map_err(|e| {
+            error!("{} is no record of a run: {e}", path.display())
+                .help("`precompute run` leaves one, run.json, in its output directory")
+        })?;
+        Ok(record)
+    }
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let digest = Sha256::digest(text.as_bytes());
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { path: path.into(), sha256, text: text.into() }
+        Self { path: path.into(), sha256: sha256(text.as_bytes()), text: text.into() }
     }
 }
 
@@ -72,7 +107,20 @@ impl Record {
 
 impl Versions {
     /// Those of this program.
-    pub const CURRENT: Versions = Versions { precompute: env!("CARGO_PKG_VERSION"), candle: "0.11.1", rhai: "1.27.0" };
+    pub const CURRENT: Versions = Versions {
+        precompute: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+        candle: Cow::Borrowed("0.11.1"),
+        rhai: Cow::Borrowed("1.27.0"),
+    };
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

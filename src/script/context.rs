@@ -12,9 +12,6 @@ use super::options::describe;
 use super::tensor::Handle;
 use crate::{Result, bail, did_you_mean, error};
 
-/// Keys that the pass sets.
-const RESERVED: &[&str] = &["config", "context", "ids", "layer", "mask", "point", "positions", "step"];
-
 /// The hooks of a pass, and the map they share. A clone is the same context.
 #[derive(Clone)]
 pub struct Context(Rc<Inner>);
@@ -29,12 +26,21 @@ struct Inner {
 }
 
 impl Context {
+    /// Keys that the pass sets.
+    pub const RESERVED: &[&str] = &["config", "context", "ids", "layer", "mask", "point", "positions", "step"];
+
     pub fn new(hooks: Vec<Hook>) -> Self {
         Self(Rc::new(Inner { hooks, entries: RefCell::default(), busy: Cell::new(false), described: Cell::new(false) }))
     }
 
     pub fn hooks(&self) -> &[Hook] {
         &self.0.hooks
+    }
+
+    /// The keys of the script's own.
+    pub fn keys(&self) -> Vec<String> {
+        let entries = self.0.entries.borrow();
+        entries.keys().filter(|key| !Self::RESERVED.contains(&key.as_str())).cloned().collect()
     }
 
     pub fn same(&self, other: &Context) -> bool {
@@ -71,14 +77,14 @@ impl Context {
     /// What was put into it, the pass's own keys left out.
     pub fn own_entries(&self) -> BTreeMap<String, Dynamic> {
         let entries = self.0.entries.borrow();
-        let own = entries.iter().filter(|(key, _)| !RESERVED.contains(&key.as_str()));
+        let own = entries.iter().filter(|(key, _)| !Self::RESERVED.contains(&key.as_str()));
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// Puts other values in the place of all that was put into it.
     pub fn set_own_entries(&self, own: BTreeMap<String, Dynamic>) {
         let mut entries = self.0.entries.borrow_mut();
-        entries.retain(|key, _| RESERVED.contains(&key.as_str()));
+        entries.retain(|key, _| Self::RESERVED.contains(&key.as_str()));
         entries.extend(own);
     }
 
@@ -103,7 +109,7 @@ impl Context {
             "layer" => error!("there is no layer here: the hook's point is not in a block")
                 .help("ctx.get(\"layer\", ()) gives () there"),
             "step" => error!("there is no step here: ctx.step is set while text is generated"),
-            key if RESERVED.contains(&key) => error!("ctx.{key} is set while a pass runs, and none has run yet"),
+            key if Self::RESERVED.contains(&key) => error!("ctx.{key} is set while a pass runs, and none has run yet"),
             key => {
                 let error = error!("the context has no key {key:?}");
                 match did_you_mean(key, entries.keys().map(String::as_str)) {
@@ -115,7 +121,7 @@ impl Context {
     }
 
     fn set(&self, key: &str, value: Dynamic) -> Result<()> {
-        if RESERVED.contains(&key) {
+        if Self::RESERVED.contains(&key) {
             // Rhai writes back through a chain: `ctx.ids.sum()` ends in setting `ids` to the handle it was.
             return match self.get(key) {
                 Ok(current) if is_same(&current, &value) => Ok(()),
@@ -132,7 +138,7 @@ impl Context {
     }
 
     fn remove(&self, key: &str) -> Result<Dynamic> {
-        if RESERVED.contains(&key) {
+        if Self::RESERVED.contains(&key) {
             bail!("ctx.{key} belongs to the pass and can't be removed");
         }
         Ok(self.0.entries.borrow_mut().remove(key).unwrap_or(Dynamic::UNIT))
@@ -186,10 +192,7 @@ pub fn install(engine: &mut Engine) {
     engine.register_fn("contains", |ctx: &mut Context, key: &str| ctx.get(key).is_ok());
     engine.register_fn("get", |ctx: &mut Context, key: &str, default: Dynamic| ctx.get(key).unwrap_or(default));
     engine.register_fn("get", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.get(key)?) });
-    engine.register_fn("keys", |ctx: &mut Context| -> Array {
-        let entries = ctx.0.entries.borrow();
-        entries.keys().filter(|key| !RESERVED.contains(&key.as_str())).map(|key| key.clone().into()).collect()
-    });
+    engine.register_fn("keys", |ctx: &mut Context| -> Array { ctx.keys().into_iter().map(Into::into).collect() });
     engine.register_fn("remove", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.remove(key)?) });
     engine.register_fn("to_string", show);
     engine.register_fn("to_debug", show);
@@ -197,7 +200,7 @@ pub fn install(engine: &mut Engine) {
 
 fn show(ctx: &mut Context) -> String {
     ctx.0.described.set(true);
-    let entries = ctx.0.entries.borrow();
-    let keys: Vec<&str> = entries.keys().map(String::as_str).filter(|key| !RESERVED.contains(key)).collect();
-    format!("context of {} hooks, keys: [{}]", ctx.0.hooks.len(), keys.join(", "))
+    let count = ctx.0.hooks.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("context of {count} hook{plural}, keys: [{}]", ctx.keys().join(", "))
 }

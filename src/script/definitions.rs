@@ -6,10 +6,10 @@ use std::fmt::Write;
 
 use rhai::Engine;
 
+use super::reference::{Entry, entries};
 use super::vocabulary::{Function, is_name, of_this_program};
 
 const SIGNATURES: &str = include_str!("signatures.md");
-const REFERENCE: &str = include_str!("reference.md");
 
 /// The files, by name: Rhai's own functions, and those of this program.
 pub fn files(engine: &Engine) -> Vec<(String, String)> {
@@ -50,6 +50,10 @@ fn line(function: &Function, gives: &str, known: Option<&Known>) -> Option<Strin
         return None;
     }
     if function.name.starts_with("set$") {
+        return None;
+    }
+    // Blobs are no values of scripts, and the server's grammar has var for a word of the language.
+    if ["blob", "var"].contains(&function.name.as_str()) {
         return None;
     }
     let named = |names: &[&str]| {
@@ -101,6 +105,14 @@ fn type_name(word: &str) -> &str {
     }
 }
 
+/// A function with its parameters' names, and what it does where no other table says.
+pub fn signature(name: &str) -> Option<String> {
+    let known = signatures();
+    let Known { parameters, does } = known.get(name)?;
+    let does = if does.is_empty() { String::new() } else { format!(": {}", does.replace("\\|", "|")) };
+    Some(format!("{name}({}){does}", parameters.join(", ")))
+}
+
 fn signatures() -> BTreeMap<&'static str, Known> {
     let rows = SIGNATURES.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     rows.filter_map(|(signature, does)| {
@@ -113,30 +125,18 @@ fn signatures() -> BTreeMap<&'static str, Known> {
 
 /// What the reference says of a name: a line for each of its rows, and its examples.
 fn reference(name: &str) -> String {
-    let rows = rows(name).flat_map(|[names, gives, example, result]| {
-        let (example, result) = (example.trim_matches('`').to_owned(), result.trim_matches('`').to_owned());
-        [format!("{}: {gives}", names.replace('`', "")), format!("  {example} gives {result}")]
+    let rows = entries().into_iter().filter(|entry| entry.name == name);
+    let lines = rows.flat_map(|entry| {
+        let gives = if entry.result.is_empty() { String::new() } else { format!(" gives {}", entry.result) };
+        [format!("{}: {}", entry.title, entry.gives), format!("  {}{gives}", entry.example)]
     });
-    rows.collect::<Vec<_>>().join("\n")
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether every example of a function gives a tensor.
 fn gives_tensors(name: &str) -> bool {
-    let results: Vec<String> = rows(name)
-        .map(|[.., example, result]| {
-            // An example may go on with what it gets.
-            if example.contains(';') { String::new() } else { result }
-        })
-        .collect();
-    !results.is_empty() && results.iter().all(|result| result.starts_with("`tensor ["))
-}
-
-/// The reference's rows of a name: its names, what it gives, an example, its result.
-fn rows(name: &str) -> impl Iterator<Item = [String; 4]> {
-    let rows = REFERENCE.lines().filter(|line| line.starts_with("| `")).filter_map(|line| {
-        let line = line.replace("\\|", "\u{1}");
-        let cells = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|"));
-        <[String; 4]>::try_from(cells.collect::<Vec<_>>()).ok()
-    });
-    rows.filter(move |[names, ..]| names.split('`').nth(1) == Some(name))
+    let rows: Vec<Entry> = entries().into_iter().filter(|entry| entry.name == name).collect();
+    // An example may go on with what it gets.
+    let gives = |entry: &Entry| !entry.example.contains(';') && entry.result.starts_with("tensor [");
+    !rows.is_empty() && rows.iter().all(gives)
 }

@@ -44,15 +44,26 @@ enum Step {
 impl Failure {
     /// What the command line asked for can't be done.
     pub fn usage(error: Error) -> Self {
-        let failure = Self::from(error);
-        let kind = if failure.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Usage };
-        Self { kind, ..failure }
+        Self::from(error).into_usage()
+    }
+
+    /// What is wrong at a place in a script, or in a file beside it.
+    pub fn at_place(error: Error, place: Place) -> Self {
+        Self { place: Some(place.into()), ..Self::from(error) }
+    }
+
+    /// What the command line asked for can't be done, for what stands at a place in a file.
+    pub fn usage_at(error: Error, place: Place) -> Self {
+        Self { kind: Kind::Usage, ..Self::at_place(error, place) }
     }
 
     /// From an error that evaluating or compiling the script called `id` ended with.
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
-        let source = sources.get(&file);
+        let source = match sources.at(&file, base.position()) {
+            Some(at) => at.source,
+            None => sources.get(&file),
+        };
         let place = Place::of(sources, &file, position(base, source.as_deref()));
         let function = match frames.first().map(|frame| &frame.step) {
             Some(Step::Calls(function)) => Some(function.clone()),
@@ -81,6 +92,18 @@ impl Failure {
             }
             None => Self { kind, message, help, place: None, trail },
         }
+    }
+
+    /// The same, of what the command line asked for.
+    pub fn into_usage(self) -> Self {
+        let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Usage };
+        Self { kind, ..self }
+    }
+
+    /// The same, of what a script asked for.
+    pub fn into_scripts(self) -> Self {
+        let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Script };
+        Self { kind, ..self }
     }
 
     /// 1 where the script failed, 2 where the command line was wrong, 130 where the person interrupted.

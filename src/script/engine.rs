@@ -2,40 +2,39 @@
 
 use std::rc::Rc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
+use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::console::Console;
-use super::error::{INTERRUPTED, ScriptResult};
+use super::error::ScriptResult;
 use super::modules::Modules;
 use super::session::Session;
-use super::{context, generate, hook, model, output, param, pass, picture, tensor, tokens};
-use crate::{Error, interrupt};
+use super::{context, generate, growth, hook, model, output, param, pass, picture, sort, tensor, tokens};
+use crate::tensor::budget;
+use crate::{Error, interrupt, memory};
 
-/// How deep functions may call each other.
-const CALLS: usize = 200;
-/// How deep expressions and blocks may nest.
-const DEPTH: usize = 200;
-
-/// The stack on which a script of these depths runs, in bytes. It is reserved, not used: only what a script needs becomes
+/// The stack on which a script of the default depths runs, in bytes. It is reserved, not used: only what a script needs becomes
 /// memory.
 pub const STACK: usize = 64 << 20;
 
 /// An engine with everything that a script may call, bound to `session`.
 ///
-/// The size of strings, arrays and maps is not limited: Rhai would then walk the whole value after every call on it.
+/// Strings, arrays and maps are limited by the memory that they take, all together: for a limit on the size of each, Rhai
+/// would walk the whole value after every call on it.
 pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engine {
     let mut engine = Engine::new();
     engine.set_optimization_level(OptimizationLevel::None);
-    engine.set_max_call_levels(CALLS).set_max_expr_depths(DEPTH, DEPTH);
+    let limits = session.settings().limits;
+    engine.set_max_call_levels(limits.calls).set_max_expr_depths(limits.depth, limits.depth);
+    engine.set_max_operations(limits.steps);
     engine.disable_symbol("eval");
     engine.set_module_resolver(modules.clone());
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
-        if interrupt::stopping() {
-            return Some(Dynamic::from(INTERRUPTED));
-        }
-        stdout.check().err().map(|error| error.to_string().into())
+        let ended = interrupt::check_run().and_then(|()| stdout.check()).and_then(|()| {
+            if memory::exceeded() || budget::exceeded() { Err(limits.memory_exceeded()) } else { Ok(()) }
+        });
+        ended.err().map(|error| error.to_string().into())
     });
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_var(|name, _, context| match context.scope().get(name) {
@@ -54,14 +53,16 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 
+    growth::install(&mut engine, limits);
+    sort::install(&mut engine);
     param::install(&mut engine, session.params());
     tensor::install(&mut engine, session.random());
     model::install(&mut engine, session.models());
-    let depth = pass::Depth::default();
+    let depth = pass::Depth::new(session.live());
     pass::install(&mut engine, &depth, session.reuse());
     generate::install(&mut engine, &depth, session, console);
     tokens::install(&mut engine);
-    hook::install(&mut engine, session.reuse(), &modules);
+    hook::install(&mut engine, session, &modules);
     context::install(&mut engine);
     output::install(&mut engine, session.run(), console);
     picture::install(&mut engine, session.run(), console);

@@ -19,6 +19,9 @@ impl From<Error> for Box<EvalAltResult> {
         if error.is_interrupted() {
             return EvalAltResult::ErrorTerminated(INTERRUPTED.into(), Position::NONE).into();
         }
+        if error.ends_the_run() {
+            return EvalAltResult::ErrorTerminated(error.to_string().into(), Position::NONE).into();
+        }
         EvalAltResult::ErrorRuntime(error.to_string().into(), Position::NONE).into()
     }
 }

@@ -76,6 +76,9 @@ pub fn explain(
         ErrorUnboundThis(_) => error!("this has a value only in a function called after a dot"),
         ErrorStackOverflow(_) => error!("functions call each other more than {} deep", engine.max_call_levels())
             .help("does one call itself without end? A fn comes before a method of the same name"),
+        ErrorTooManyOperations(_) => {
+            error!("the script takes more than {} steps", engine.max_operations()).help("--max-steps allows more")
+        }
         ErrorTerminated(token, _) => from_text(&token.to_string()),
         other => error!("{}", sentence(other)),
     }

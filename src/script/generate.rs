@@ -20,7 +20,7 @@ use crate::hook::Unobserved;
 use crate::model::{Generation, Plan, Sampling};
 use crate::notice::notice;
 use crate::tensor::Value;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, harmless};
 
 /// As in TransformerLens.
 const MAX_NEW_TOKENS: i64 = 10;
@@ -111,7 +111,7 @@ impl<'a> Screen<'a> {
         match self.streaming {
             Streaming::Terminal => {
                 let mut out = std::io::stderr();
-                let _ = write!(out, "{text}").and_then(|()| out.flush());
+                let _ = write!(out, "{}", harmless::shown(text)).and_then(|()| out.flush());
             }
             Streaming::Output => self.console.text(text),
             Streaming::Nowhere => {}
@@ -189,6 +189,7 @@ impl Call<'_> {
     /// One pass, the context showing what it reads.
     fn step(&self, generation: &mut Generation, context: Option<&Context>) -> ScriptResult<Vec<Option<u32>>> {
         let Some(context) = context else { return Ok(generation.advance(&mut Unobserved)?) };
+        self.pass.reload();
         let reads = generation.reads();
         let ids = Handle::from(reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?);
         self.pass.show(context, ids, &reads)?;

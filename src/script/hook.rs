@@ -1,17 +1,22 @@
 //! `hook(name, fn, #{layers})`: a script's function bound to a hook point, and what calls it during a pass.
 
+use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
 
 use super::context::Context;
 use super::error::ScriptResult;
+use super::live::{Live, Surroundings};
 use super::model::Model;
 use super::modules::Modules;
 use super::options::{Options, describe, ints};
-use super::reuse::{Reuse, Sight};
+use super::reuse::{Code, Reuse, Sight};
+use super::session::Session;
 use super::tensor::Handle;
 use crate::hook::{Layers, Named, Observer, Site, SiteSet};
 use crate::tensor::Value;
@@ -29,15 +34,42 @@ struct Bound {
     function: FnPtr,
     /// Where `hook()` was called.
     position: Position,
-    /// The functions that were in sight where it was bound.
-    #[allow(deprecated)] // Rhai's word for "may change in the future".
-    surroundings: rhai::NativeCallContextStore,
-    /// The functions that it may call.
-    sight: Sight,
+    surroundings: Surroundings,
+    code: Code,
+    tally: Tally,
+}
+
+/// What a hook has done in the last pass that it was in.
+#[derive(Default)]
+pub struct Tally {
+    /// The pass's number.
+    pass: Cell<u64>,
+    fired: Cell<usize>,
+    spent: Cell<Duration>,
+}
+
+impl Tally {
+    fn begin(&self, pass: u64) {
+        if self.pass.replace(pass) != pass {
+            self.fired.set(0);
+            self.spent.set(Duration::ZERO);
+        }
+    }
+
+    fn count(&self, pass: u64, spent: Duration) {
+        self.begin(pass);
+        self.fired.set(self.fired.get() + 1);
+        self.spent.set(self.spent.get() + spent);
+    }
+
+    /// How often it ran, and how long that took in all.
+    pub fn last_pass(&self) -> (usize, Duration) {
+        (self.fired.get(), self.spent.get())
+    }
 }
 
 impl Hook {
-    fn bind(context: &NativeCallContext, sight: Sight, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
+    fn bind(own: &Own, context: &NativeCallContext, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
         let options = Options::new("hook", options, &["layers"])?;
         let named = Named::parse(name)?;
         let asked = match options.get("layers") {
@@ -48,21 +80,23 @@ impl Hook {
         check_arity(context, name, &function)?;
         unshare_models(&mut function);
         let position = context.call_position();
-        #[allow(deprecated)]
-        let surroundings = context.store_data();
-        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings, sight })))
+        let surroundings = Surroundings::of(context, &own.live);
+        let (code, tally) = (own.reuse.code(context.engine(), &own.modules), Tally::default());
+        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings, code, tally })))
     }
 
     pub fn named(&self) -> &Named {
         &self.0.named
     }
 
-    pub fn function(&self) -> &FnPtr {
+    /// What it calls, with all that it captured.
+    pub fn pointer(&self) -> &FnPtr {
         &self.0.function
     }
 
-    pub fn sight(&self) -> &Sight {
-        &self.0.sight
+    /// The functions that it may call, as things stand now.
+    pub fn sight(&self) -> Rc<Sight> {
+        self.0.code.sight(&self.0.surroundings)
     }
 
     /// `the hook at post-mlp (line 12)`.
@@ -73,9 +107,34 @@ impl Hook {
         }
     }
 
+    /// The point as the script wrote it, and the layers where it did not say them there.
+    pub fn place(&self) -> (&str, &Layers) {
+        (&self.0.name, &self.0.layers)
+    }
+
+    /// The function's name; nothing of a closure.
+    pub fn function(&self) -> Option<&str> {
+        (!self.0.function.is_anonymous()).then(|| self.0.function.fn_name())
+    }
+
+    /// Where `hook()` was called: the script's name, and the place in it.
+    pub fn bound_at(&self) -> (&str, Position) {
+        (self.0.surroundings.source(), self.0.position)
+    }
+
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    /// Whether both are the same binding.
+    pub fn same(&self, other: &Hook) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     fn call(&self, engine: &Engine, x: &Handle, ctx: &Context) -> ScriptResult<Dynamic> {
-        #[allow(deprecated)]
-        let context = self.0.surroundings.create_context(engine);
+        let surroundings = self.0.surroundings.now();
+        #[allow(deprecated)] // Rhai's word for "may change in the future".
+        let context = surroundings.create_context(engine);
         self.0.function.call_raw(&context, None, [Dynamic::from(x.clone()), Dynamic::from(ctx.clone())])
     }
 }
@@ -122,17 +181,22 @@ pub fn layers(value: &Dynamic) -> Result<Layers> {
         return Ok(Layers::Range(range.start, range.end));
     }
     if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
-        let end = if *range.end() == -1 { i64::MAX } else { range.end() + 1 };
+        let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
         return Ok(Layers::Range(*range.start(), end));
     }
     Err(error!("layers must be a layer, an array of them or a range, not {}", describe(value))
         .help("as in #{layers: 3}, #{layers: [0, 2]}, #{layers: 4..8} or #{layers: -1}"))
 }
 
+/// How many passes with hooks have begun.
+static PASSES: AtomicU64 = AtomicU64::new(0);
+
 /// Calls a context's hooks during one pass.
 pub struct Script<'a> {
     engine: &'a Engine,
     context: &'a Context,
+    /// The pass's number.
+    pass: u64,
     /// Where each hook fires.
     sites: Vec<SiteSet>,
     family: &'static str,
@@ -143,7 +207,8 @@ pub struct Script<'a> {
 
 impl<'a> Script<'a> {
     pub fn new(engine: &'a Engine, context: &'a Context, family: &'static str, rotary: bool) -> Self {
-        Self { engine, context, sites: Vec::new(), family, rotary, failure: None }
+        let pass = PASSES.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { engine, context, pass, sites: Vec::new(), family, rotary, failure: None }
     }
 
     pub fn context(&self) -> &Context {
@@ -169,7 +234,10 @@ impl<'a> Script<'a> {
     }
 
     fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
-        let returned = hook.call(self.engine, x, self.context)?;
+        let began = Instant::now();
+        let returned = hook.call(self.engine, x, self.context);
+        hook.0.tally.count(self.pass, began.elapsed());
+        let returned = returned?;
         if returned.is_unit() {
             return Ok(None);
         }
@@ -201,6 +269,7 @@ impl Observer for Script<'_> {
         let mut all = SiteSet::new(layers);
         self.sites.clear();
         for hook in self.context.hooks() {
+            hook.0.tally.begin(self.pass);
             let bound = hook.named().check_family(self.family, self.rotary);
             match bound.and_then(|()| hook.named().sites(&hook.0.layers, layers)) {
                 Ok(sites) => {
@@ -249,17 +318,25 @@ fn is_same_storage(a: &Tensor, b: &Tensor) -> bool {
     Value::Real(a.clone()).addresses() == Value::Real(b.clone()).addresses()
 }
 
-pub fn install(engine: &mut Engine, reuse: &Reuse, modules: &Modules) {
+/// What a hook holds of the session that it is bound in.
+#[derive(Clone)]
+struct Own {
+    live: Live,
+    reuse: Reuse,
+    modules: Modules,
+}
+
+pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
     engine.register_type_with_name::<Hook>("hook");
-    let (own, imported) = (reuse.clone(), modules.clone());
+    let own = Own { live: session.live().clone(), reuse: session.reuse().clone(), modules: modules.clone() };
+    let other = own.clone();
     engine.register_fn("hook", move |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
-        Ok(Hook::bind(&context, own.sight(&context, &imported), name, function, Map::new())?)
+        Ok(Hook::bind(&other, &context, name, function, Map::new())?)
     });
-    let (own, imported) = (reuse.clone(), modules.clone());
     engine.register_fn(
         "hook",
         move |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
-            Ok(Hook::bind(&context, own.sight(&context, &imported), name, function, options)?)
+            Ok(Hook::bind(&own, &context, name, function, options)?)
         },
     );
     let show = |hook: &mut Hook| match hook.0.layers {

@@ -1,35 +1,44 @@
 //! Runs scripts: one engine, built once, and everything that a run of it shares.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
+use super::bundle::Program;
 use super::console::Console;
 use super::definitions;
+use super::describe::{self, Description};
 use super::diagnostic::Failure;
 use super::engine;
+use super::hook::Hook;
+use super::limits::Deadline;
 use super::model::Model;
 use super::modules::Modules;
+use super::options::describe as describe_value;
 use super::output::json;
 use super::param::{self, Declared};
+use super::place::Place;
 use super::session::{Session, Settings};
 use super::source::Sources;
+use super::vocabulary::{self, Function};
 use crate::Result;
 use crate::interrupt;
 use crate::output::record::{DONE, Record, Source, Versions};
+use crate::tensor::budget;
 use crate::watch::Contents;
 
 /// What a text that is no file is called in errors.
-const INPUT: &str = "input";
+pub(super) const INPUT: &str = "input";
 
 /// An engine with every binding, and the session that its scripts share.
 pub struct Host {
-    engine: Engine,
-    session: Rc<Session>,
-    sources: Sources,
-    modules: Modules,
-    console: Console,
+    pub(super) engine: Engine,
+    pub(super) session: Rc<Session>,
+    pub(super) sources: Sources,
+    pub(super) modules: Modules,
+    pub(super) console: Console,
 }
 
 /// A compiled script.
@@ -44,7 +53,8 @@ impl Host {
     /// Settings that can't be honoured: a device that is not there, say.
     pub fn new(settings: Settings) -> Result<Self> {
         let session = Rc::new(Session::new(settings)?);
-        let (sources, console) = (Sources::default(), Console::default());
+        let (sources, quota) = (Sources::default(), session.quota());
+        let console = if session.settings().silent { Console::silent() } else { Console::metered(quota) };
         let modules = Modules::new(&sources);
         let engine = engine::build(&session, &console, modules.clone());
         Ok(Self { engine, session, sources, modules, console })
@@ -59,18 +69,26 @@ impl Host {
     /// # Errors
     /// What the script or the command line did wrong. The host can run another script afterwards.
     pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
-        interrupt::clear();
-        let script = self.prepare(path)?;
-        self.run(path, &script)
+        self.run(&Program::File(path.into()))
     }
 
-    /// Reads and compiles the script in `path` and what it imports, as the files are now.
+    /// As [`run_file`](Self::run_file), of a script that need not be in a file.
+    ///
+    /// # Errors
+    /// As [`run_file`](Self::run_file).
+    pub fn run(&self, program: &Program) -> Result<Dynamic, Failure> {
+        interrupt::clear();
+        let script = self.prepare(program)?;
+        self.run_prepared(program, &script)
+    }
+
+    /// Reads and compiles a script and what it imports, as the files are now.
     ///
     /// # Errors
     /// A script that can't be read or does not compile.
-    pub fn prepare(&self, path: &Path) -> Result<Script, Failure> {
+    pub fn prepare(&self, program: &Program) -> Result<Script, Failure> {
         self.modules.forget();
-        self.read(path)
+        self.compiled(program)
     }
 
     /// The files that the script prepared last was read from, or would be if they were there, and what they held.
@@ -78,38 +96,60 @@ impl Host {
         self.modules.sought()
     }
 
-    /// Runs a prepared script as [`run_file`](Self::run_file) does. Models that an earlier run loaded are not loaded again.
+    /// Runs a prepared script as [`run`](Self::run) does. Models that an earlier run loaded are not loaded again.
     ///
     /// # Errors
     /// As there.
-    pub fn run(&self, path: &Path, script: &Script) -> Result<Dynamic, Failure> {
+    pub fn run_prepared(&self, program: &Program, script: &Script) -> Result<Dynamic, Failure> {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
-        self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        let run = self.session.run();
+        match program {
+            Program::File(path) => run.begin(Some(path)),
+            Program::Bundle(bundle) => run.begin_apart(&bundle.name, bundle.beside.as_deref()),
+        }
+        .map_err(Failure::usage)?;
         self.session.random().restart();
         self.session.models().begin();
         self.session.reuse().begin();
+        self.console.renew();
+        let _deadline = self.deadline()?;
         let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
             Ok(value)
         });
-        let record = self.record(script, value.as_ref().err());
+        let record = self.record(self.source(&script.id), value.as_ref().err());
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
     }
 
+    fn source(&self, id: &str) -> Source {
+        Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()))
+    }
+
+    /// Finishes the record of a session, of which `text` is what was done.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn close(&self, text: &str) -> Result<()> {
+        let record = self.record(Source::new("session", text), None);
+        self.session.run().finish(&record)
+    }
+
     /// What the run was, so that it can be repeated.
-    fn record(&self, script: &Script, failure: Option<&Failure>) -> Record {
+    fn record(&self, script: Source, failure: Option<&Failure>) -> Record {
         let session = &self.session;
         let (started, seconds) = session.run().time();
-        let source = |id: &str| Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()));
+        let imports = self.sources.ids().into_iter().filter(|id| *id != script.path);
         let parameters = session.params().values();
         Record {
-            script: source(&script.id),
-            imports: self.sources.ids().iter().filter(|id| **id != script.id).map(|id| source(id)).collect(),
+            imports: imports.map(|id| self.source(&id)).collect(),
+            script,
             parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
+            command: session.settings().into(),
             models: session.models().asked().iter().map(Model::record).collect(),
+            first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,
             started,
@@ -159,6 +199,7 @@ impl Host {
         text: &str,
         variables: impl IntoIterator<Item = (&'static str, Dynamic)>,
     ) -> Result<Dynamic, Failure> {
+        self.limit_memory();
         let mut scope = Scope::new();
         for (name, value) in variables {
             scope.push_dynamic(name, value);
@@ -171,12 +212,93 @@ impl Host {
         definitions::files(&self.engine)
     }
 
-    /// The options that the script in `path` declares.
+    /// Whether a text is a script.
     ///
     /// # Errors
-    /// A script that is not there or does not compile.
-    pub fn params(&self, path: &Path) -> Result<Vec<Declared>, Failure> {
-        Ok(self.read(path)?.params)
+    /// It does not compile.
+    pub fn check(&self, text: &str) -> Result<(), Failure> {
+        self.engine.compile(text).map(drop).map_err(|error| self.failure("", &error.into()))
+    }
+
+    /// What `print` shows of a value.
+    pub fn text_of(&self, value: &Dynamic) -> String {
+        let text = self.ask("value.to_string()", [("value", value.clone())]);
+        text.ok().and_then(|text| text.into_string().ok()).unwrap_or_else(|| describe_value(value))
+    }
+
+    /// Every function and property that there is.
+    pub fn functions(&self) -> BTreeSet<Function> {
+        vocabulary::functions(&self.engine, &self.sources)
+    }
+
+    /// What errors call a value's type.
+    pub fn type_of(&self, value: &Dynamic) -> &str {
+        vocabulary::word(self.engine.map_type_name(value.type_name()))
+    }
+
+    /// A property of a value, where it has one of that name.
+    pub fn property(&self, value: &Dynamic, name: &str) -> Option<Dynamic> {
+        let mut scope = Scope::new();
+        scope.push_dynamic("value", value.clone());
+        self.engine.eval_expression_with_scope(&mut scope, &format!("value.{name}")).ok()
+    }
+
+    /// Where a hook was bound.
+    pub fn place_of(&self, hook: &Hook) -> Option<String> {
+        let (source, position) = hook.bound_at();
+        Place::of(&self.sources, source, position).map(|place| place.short())
+    }
+
+    /// The options that a script declares.
+    ///
+    /// # Errors
+    /// It is not there or does not compile.
+    pub fn params(&self, program: &Program) -> Result<Vec<Declared>, Failure> {
+        Ok(self.compiled(program)?.params)
+    }
+
+    /// What can be said of a script without running it.
+    ///
+    /// # Errors
+    /// It, or a module that it imports, is not there or does not compile.
+    pub fn describe(&self, program: &Program) -> Result<Description, Failure> {
+        let script = self.compiled(program)?;
+        let imported = self.modules.imported(&self.engine, &script.id, &script.ast);
+        let imported = imported.map_err(|error| self.failure(&script.id, &error))?;
+        let (mut points, mut texts, mut sources) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let all = std::iter::once((script.id.clone(), &script.ast))
+            .chain(imported.iter().map(|(id, ast)| (id.clone(), &**ast)));
+        for (id, ast) in all {
+            let place = |position| Place::of(&self.sources, &id, position);
+            let here = describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
+            points.extend(here);
+            texts.append(&mut describe::texts(ast));
+            let text = self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
+            sources.push((id, text));
+        }
+        Ok(Description { params: script.params, points, texts, sources })
+    }
+
+    fn compiled(&self, program: &Program) -> Result<Script, Failure> {
+        match program {
+            Program::File(path) => self.read(path),
+            Program::Bundle(bundle) => {
+                self.modules.give(&bundle.texts);
+                self.compile(&bundle.main, bundle.texts.get(&bundle.main).map_or("", String::as_str))
+            }
+        }
+    }
+
+    /// Watches the clock for the work that follows, until it is dropped: as much time as the settings allow.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn deadline(&self) -> Result<Deadline> {
+        Deadline::start(self.session.settings().limits)
+    }
+
+    pub(super) fn limit_memory(&self) {
+        budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
     }
 
     fn read(&self, path: &Path) -> Result<Script, Failure> {
@@ -197,6 +319,7 @@ impl Host {
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
+        self.limit_memory();
         self.session.params().clear();
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
@@ -204,14 +327,14 @@ impl Host {
     }
 
     /// Prints a value as `print` does. Nothing is printed of a script without a value.
-    fn show(&self, value: &Dynamic) -> Result<(), Failure> {
+    pub(super) fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
             self.answer("print(value)", [("value", value.clone())]).map(drop)?;
         }
         self.console.check().map_err(Failure::from)
     }
 
-    fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
+    pub(super) fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
         Failure::of_script(&self.engine, &self.sources, id, error)
     }
 }

@@ -1,6 +1,6 @@
 //! `model(id)`: models by name, their config and their weights.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::DType;
@@ -17,11 +17,13 @@ use crate::notice::notice;
 use crate::output::record;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
-use crate::{Result, error};
+use crate::{Result, error, memory};
 
 /// The models of this process, each loaded once.
 pub struct Models {
     settings: Settings,
+    /// Whether the command line's model stands in for those that a script names.
+    stands_in: Cell<bool>,
     loaded: RefCell<Vec<(Key, Model)>>,
     /// Those that the run in progress asked for, by their place among the loaded.
     asked: RefCell<Vec<usize>>,
@@ -41,6 +43,8 @@ pub struct Model(Rc<Loaded>);
 
 /// A checkpoint and the decoder made of it.
 pub struct Loaded {
+    /// The revision that was asked for, of which the checkpoint has the commit.
+    pub asked: Option<String>,
     pub checkpoint: Checkpoint,
     pub decoder: Decoder,
     /// What scripts see of config.json.
@@ -50,7 +54,18 @@ pub struct Loaded {
 impl Models {
     /// What the command line says about models wins over what the script says.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, loaded: RefCell::default(), asked: RefCell::default() }
+        Self { settings, stands_in: Cell::new(true), loaded: RefCell::default(), asked: RefCell::default() }
+    }
+
+    /// Whether the command line's model stands in for those that are named from now on: in a session not for those that a
+    /// person names. Gives what was so before.
+    pub fn stand_in(&self, stands_in: bool) -> bool {
+        self.stands_in.replace(stands_in)
+    }
+
+    /// Every model that is loaded, in order.
+    pub fn loaded(&self) -> Vec<Model> {
+        self.loaded.borrow().iter().map(|(_, model)| model.clone()).collect()
     }
 
     /// Every model that the run in progress asked for, in order.
@@ -67,7 +82,10 @@ impl Models {
     fn load(&self, id: &str, options: Map) -> Result<Model> {
         let options = Options::new("model", options, &["device", "dtype", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
-        let id = self.settings.model.clone().unwrap_or_else(|| id.to_owned());
+        let id = match self.settings.model.as_ref().filter(|_| self.stands_in.get()) {
+            Some(id) => id.clone(),
+            None => self.settings.policy.check_model(id).map(|()| id.to_owned())?,
+        };
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
@@ -75,7 +93,7 @@ impl Models {
         let at = match known {
             Some(at) => at,
             None => {
-                let model = Model::open(&key, self.settings.offline)?;
+                let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
                 let mut loaded = self.loaded.borrow_mut();
                 loaded.push((key, model));
                 loaded.len() - 1
@@ -104,9 +122,11 @@ pub fn float_dtype(name: &str) -> Result<DType> {
 }
 
 impl Model {
-    fn open(key: &Key, offline: bool) -> Result<Self> {
+    fn open(key: &Key, settings: &Settings) -> Result<Self> {
         let device = device::parse(&key.device)?;
-        let open = Open { revision: key.revision.clone(), offline, ..Open::default() };
+        let pin = settings.pins.iter().find(|pin| pin.id == key.id && pin.revision == key.revision);
+        let revision = pin.map(|pin| pin.commit.clone()).or_else(|| key.revision.clone());
+        let open = Open { revision, offline: settings.offline, ..Open::default() };
         let checkpoint = Checkpoint::open(&key.id, &open)?;
         let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, key.dtype, &device)
             .map_err(|error| error.at(&key.id))?;
@@ -115,18 +135,24 @@ impl Model {
             notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));
         }
         let config = config_map(&checkpoint, &decoder);
-        Ok(Self(Rc::new(Loaded { checkpoint, decoder, config })))
+        Ok(Self(Rc::new(Loaded { asked: key.revision.clone(), checkpoint, decoder, config })))
     }
 
     pub fn loaded(&self) -> &Loaded {
         &self.0
     }
 
+    /// Whether both are the same model.
+    pub fn same(&self, other: &Model) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What run.json says of the model.
     pub fn record(&self) -> record::Model {
-        let Loaded { checkpoint, decoder, .. } = self.loaded();
+        let Loaded { asked, checkpoint, decoder, .. } = self.loaded();
         record::Model {
             id: checkpoint.id.clone(),
+            asked: asked.clone(),
             revision: checkpoint.revision.clone(),
             device: device::name(decoder.device()),
             dtype: Kind::from_candle(decoder.dtype()).name().into(),

@@ -1,7 +1,8 @@
 //! `import "x" as y;`: a file beside the importing one, else one of the library that ships. Nothing else is in reach.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -23,8 +24,16 @@ const LIBRARY: &[(&str, &str)] = &[
     ("lib/lens", include_str!("../../scripts/lib/lens.rhai")),
 ];
 
+/// The names of the scripts that ship to be imported.
+pub fn shipped() -> impl Iterator<Item = &'static str> {
+    LIBRARY.iter().map(|(name, _)| *name)
+}
+
+/// The largest script that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
 /// What stands before the name of a script that is part of the program.
-const SHIPPED: &str = "precompute:";
+pub const SHIPPED: &str = "precompute:";
 
 /// The modules of one host: each is read and run once.
 #[derive(Clone)]
@@ -32,10 +41,14 @@ pub struct Modules(Rc<Inner>);
 
 struct Inner {
     sources: Sources,
+    /// Texts that stand in for files, by their names.
+    given: RefCell<BTreeMap<String, String>>,
     compiled: RefCell<BTreeMap<String, Rc<AST>>>,
     evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
     /// Those that are running now, the outermost first.
     running: RefCell<Vec<String>>,
+    /// Counts the changes of modules that had been compiled before, since they were forgotten last.
+    generation: Cell<u64>,
     /// Every file that was looked for, and what it held.
     sought: RefCell<BTreeMap<PathBuf, Contents>>,
 }
@@ -50,9 +63,11 @@ impl Modules {
     pub fn new(sources: &Sources) -> Self {
         Self(Rc::new(Inner {
             sources: sources.clone(),
+            given: RefCell::default(),
             compiled: RefCell::default(),
             evaluated: RefCell::default(),
             running: RefCell::default(),
+            generation: Cell::new(0),
             sought: RefCell::default(),
         }))
     }
@@ -64,6 +79,19 @@ impl Modules {
         }
         self.0.evaluated.borrow_mut().clear();
         self.0.sought.borrow_mut().clear();
+        self.0.generation.set(0);
+    }
+
+    /// The same, but for the texts: functions of theirs live on in a session.
+    pub fn renew(&self) {
+        self.0.compiled.borrow_mut().clear();
+        self.0.evaluated.borrow_mut().clear();
+        self.0.sought.borrow_mut().clear();
+    }
+
+    /// Grows when a module that functions of an earlier text live on of is compiled anew.
+    pub fn generation(&self) -> u64 {
+        self.0.generation.get()
     }
 
     /// The modules that were compiled since then.
@@ -82,15 +110,12 @@ impl Modules {
     /// # Errors
     /// A file that can't be read or is not UTF-8.
     pub fn read(&self, path: &Path, id: &str) -> Result<String> {
-        let bytes = fs::read(path);
-        let contents = bytes.as_ref().map_or(Contents::MISSING, |bytes| Contents::of(bytes));
+        // What stands there is noted first: a change in between is seen, and read again.
+        let small = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
+        let bytes = small.then(|| fs::read(path).ok()).flatten();
+        let contents = bytes.map_or(Contents::MISSING, |bytes| Contents::of(&bytes));
         self.0.sought.borrow_mut().insert(path.to_owned(), contents);
-        let bytes = bytes.map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => error!("there is no file {id}"),
-            std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
-            _ => error!("{id} can't be read: {cause}"),
-        })?;
-        String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
+        read(path, id)
     }
 
     /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
@@ -111,7 +136,7 @@ impl Modules {
                 }
                 Err(Unavailable::Missing(_)) => {}
                 Err(Unavailable::Wrong(error)) if from == id => {
-                    return Err(locate(&from, &path, error, position));
+                    return Err(self.locate(&from, &path, error, position));
                 }
                 // Found when it is imported, with the way that leads there.
                 Err(Unavailable::Wrong(_)) => {}
@@ -120,18 +145,28 @@ impl Modules {
         Ok(found)
     }
 
+    /// Takes texts that stand in for files. What one of them imports is looked for among them and in the library.
+    pub fn give(&self, texts: &BTreeMap<String, String>) {
+        self.0.given.borrow_mut().clone_from(texts);
+    }
+
     fn compiled(&self, engine: &Engine, from: &str, path: &str) -> Result<(String, Rc<AST>), Unavailable> {
-        if let Some(file) = beside(from, path) {
-            self.0.sought.borrow_mut().entry(file).or_insert(Contents::MISSING);
+        let apart = self.0.given.borrow().contains_key(from) || from.starts_with(SHIPPED);
+        if let (false, Ok(parts)) = (apart, inside(path)) {
+            self.0.sought.borrow_mut().entry(beside(from, &parts)).or_insert(Contents::MISSING);
         }
-        let (id, text) = find(from, path).map_err(Unavailable::Missing)?;
+        let (id, text) = self.find(from, path).map_err(Unavailable::Missing)?;
         if let Some(ast) = self.0.compiled.borrow().get(&id) {
             return Ok((id, ast.clone()));
         }
         let text = match text {
             Text::Shipped(text) => text.to_owned(),
+            Text::Given(text) => text,
             Text::File(path) => self.read(&path, &id).map_err(Unavailable::Missing)?,
         };
+        if self.0.sources.get(&id).is_some_and(|known| known.text() != text) {
+            self.0.generation.set(self.0.generation.get() + 1);
+        }
         self.0.sources.add(&id, &text);
         let mut ast = engine.compile(&text).map_err(|error| Unavailable::Wrong(error.into()))?;
         ast.set_source(&id);
@@ -140,51 +175,57 @@ impl Modules {
         self.0.compiled.borrow_mut().insert(id.clone(), ast.clone());
         Ok((id, ast))
     }
-}
 
-/// The literal imports of a script: who imports, what, where.
-fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
-    let mut found = Vec::new();
-    ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
-            && let Expr::StringConstant(name, position) = &import.0
-        {
-            found.push((id.to_owned(), name.to_string(), *position));
+    /// What the script `from` means by `path`: the module's name, and where its text is.
+    fn find(&self, from: &str, path: &str) -> Result<(String, Text)> {
+        let parts = inside(path)?;
+        let given = self.0.given.borrow();
+        if !from.starts_with(SHIPPED) || given.contains_key(from) {
+            let file = beside(from, &parts);
+            let id = file.display().to_string();
+            if let Some(text) = given.get(&id) {
+                return Ok((id, Text::Given(text.clone())));
+            }
+            if !given.contains_key(from) && file.is_file() {
+                refuse_escape(Path::new(from).parent().unwrap_or(Path::new("")), &file, path)?;
+                return Ok((id, Text::File(file)));
+            }
         }
-        true
-    });
-    found
-}
-
-/// An error of a module's text, carried in one that says which module.
-fn locate(from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
-    let id = find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
-    EvalAltResult::ErrorInModule(id, error, position).into()
-}
-
-enum Text {
-    Shipped(&'static str),
-    File(PathBuf),
-}
-
-/// Where the script `from` first looks for `path`.
-fn beside(from: &str, path: &str) -> Option<PathBuf> {
-    let within = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if from.starts_with(SHIPPED) || !within {
-        return None;
+        let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+        let id = format!("{SHIPPED}{name}");
+        if let Some(text) = given.get(&id) {
+            return Ok((id, Text::Given(text.clone())));
+        }
+        match LIBRARY.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Ok((id, Text::Shipped(text))),
+            None => {
+                let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
+                Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
+                    .help(format!("the library that ships has {}", known.join(", "))))
+            }
+        }
     }
-    let directory = Path::new(from).parent().unwrap_or(Path::new(""));
-    let parts: PathBuf = Path::new(path.strip_suffix(".rhai").unwrap_or(path))
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .collect();
-    let mut file = directory.join(parts).into_os_string();
-    file.push(".rhai");
-    Some(file.into())
+
+    /// An error of a module's text, carried in one that says which module.
+    fn locate(&self, from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+        let id = self.find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
+        EvalAltResult::ErrorInModule(id, error, position).into()
+    }
 }
 
-/// What the script `from` means by `path`: the module's name, and where its text is.
-fn find(from: &str, path: &str) -> Result<(String, Text)> {
+/// Where the script `from` first looks for the module of these parts.
+fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
+    let directory = Path::new(from).parent().unwrap_or(Path::new(""));
+    let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
+    file.push(".rhai");
+    file.into()
+}
+
+/// The parts of an import's path, which stays in or below a directory.
+///
+/// # Errors
+/// It leads out of it, or names nothing.
+pub fn inside(path: &str) -> Result<Vec<&OsStr>> {
     let bare = path.strip_suffix(".rhai").unwrap_or(path);
     let mut parts = Vec::new();
     for part in Path::new(bare).components() {
@@ -200,19 +241,43 @@ fn find(from: &str, path: &str) -> Result<(String, Text)> {
     if parts.is_empty() || bare.contains('\\') {
         bail!("import {path:?} names no file");
     }
-    if let Some(file) = beside(from, path).filter(|file| file.is_file()) {
-        refuse_escape(Path::new(from).parent().unwrap_or(Path::new("")), &file, path)?;
-        return Ok((file.display().to_string(), Text::File(file)));
-    }
-    let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-    match LIBRARY.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Ok((format!("{SHIPPED}{name}"), Text::Shipped(text))),
-        None => {
-            let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
-            Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
-                .help(format!("the library that ships has {}", known.join(", "))))
+    Ok(parts)
+}
+
+/// The literal imports of a script: who imports, what, where.
+pub fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
+            && let Expr::StringConstant(name, position) = &import.0
+        {
+            found.push((id.to_owned(), name.to_string(), *position));
         }
+        true
+    });
+    found
+}
+
+enum Text {
+    Shipped(&'static str),
+    Given(String),
+    File(PathBuf),
+}
+
+/// The script called `id` in messages.
+///
+/// # Errors
+/// A file that can't be read or is not UTF-8.
+pub fn read(path: &Path, id: &str) -> Result<String> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > LARGEST) {
+        bail!("{id} is too large for a script");
     }
+    let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => error!("there is no file {id}"),
+        std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
+        _ => error!("{id} can't be read: {cause}"),
+    })?;
+    String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
 }
 
 /// A link must not lead out of the importing script's directory.
@@ -256,7 +321,7 @@ impl ModuleResolver for Modules {
                 error.set_position(position);
                 error
             }
-            Unavailable::Wrong(error) => locate(&from, path, error, position),
+            Unavailable::Wrong(error) => self.locate(&from, path, error, position),
         })?;
         if let Some(module) = self.0.evaluated.borrow().get(&id) {
             return Ok(module.clone());

@@ -18,7 +18,7 @@ use crate::output::picture::table;
 use crate::output::save::{Data, Table, cell, json_number, nested};
 use crate::output::{Run, picture};
 use crate::tensor::Value;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, harmless};
 
 /// The width of pictures where the terminal does not say its own.
 const WIDTH: usize = 80;
@@ -160,7 +160,7 @@ fn progress(label: &str, n: i64) -> Result<Progress> {
     let n = u64::try_from(n).map_err(|_| error!("progress counts up to a number of at least 0, not {n}"))?;
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    Ok(Progress(ProgressBar::new(n).with_style(style).with_message(label.to_owned())))
+    Ok(Progress(ProgressBar::new(n).with_style(style).with_message(harmless::shown(label).into_owned())))
 }
 
 impl Progress {

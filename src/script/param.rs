@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{AST, ASTNode, Array, Dynamic, Engine, Expr, FnCallExpr, ImmutableString, Stmt};
+use rhai::{AST, ASTNode, Array, Dynamic, Engine, Expr, FnCallExpr, ImmutableString, Position, Stmt};
 
 use super::error::ScriptResult;
 use super::options::describe;
@@ -18,21 +18,27 @@ pub struct Declared {
     /// Where it is written out.
     pub default: Option<Dynamic>,
     pub help: Option<String>,
+    /// The script that it stands in, and where.
+    pub file: String,
+    pub position: Position,
 }
 
 /// The options of a script, without running it: every `param(…)` in it, in order.
 pub fn declared(ast: &AST) -> Vec<Declared> {
     let mut found = Vec::new();
     ast.walk(&mut |path| {
-        let call: Option<&FnCallExpr> = match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, _))) => Some(call),
-            Some(ASTNode::Stmt(Stmt::FnCall(call, _))) => Some(call),
+        let call: Option<(&FnCallExpr, Position)> = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, *position)),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, *position)),
             _ => None,
         };
-        if let Some(call) = call.filter(|call| call.name == "param" && !call.is_qualified() && !call.args.is_empty()) {
+        if let Some((call, position)) =
+            call.filter(|(call, _)| call.name == "param" && !call.is_qualified() && !call.args.is_empty())
+        {
             let literal = |index: usize| call.args.get(index).and_then(|expr| expr.get_literal_value(None));
             let text = |index| literal(index).and_then(|value| value.into_string().ok());
-            found.push(Declared { name: text(0), default: literal(1), help: text(2) });
+            let file = ast.source().unwrap_or_default().to_owned();
+            found.push(Declared { name: text(0), default: literal(1), help: text(2), file, position });
         }
         true
     });

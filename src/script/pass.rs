@@ -9,6 +9,7 @@ use rhai::{Dynamic, Engine, Map, NativeCallContext};
 use super::context::{Context, Serving};
 use super::error::ScriptResult;
 use super::hook::{Script, layers, point_names};
+use super::live::Live;
 use super::model::Model;
 use super::options::Options;
 use super::reuse::{self, Reuse};
@@ -23,10 +24,14 @@ use crate::{Error, Result, bail, error};
 const DEEPEST: usize = 16;
 
 /// How many passes are under way, each within the one before.
-#[derive(Clone, Default)]
-pub struct Depth(Rc<Cell<usize>>);
+#[derive(Clone)]
+pub struct Depth(Rc<Cell<usize>>, Live);
 
 impl Depth {
+    pub fn new(live: &Live) -> Self {
+        Self(Rc::default(), live.clone())
+    }
+
     fn enter(&self) -> Result<Nested> {
         if self.0.get() >= DEEPEST {
             bail!("passes are nested {DEEPEST} deep, each started by a hook of the one around it");
@@ -111,6 +116,7 @@ impl Pass<'_> {
         reuse: &Reuse,
     ) -> ScriptResult<model::Output> {
         let _nested = self.enter()?;
+        self.reload();
         let input = self.input(ids, pass.mask.as_ref(), pass.options.beyond)?;
         let Some(context) = context else {
             return Ok(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?);
@@ -125,6 +131,11 @@ impl Pass<'_> {
     /// Counts the passes that are within one another.
     pub fn enter(&self) -> Result<Nested> {
         self.depth.enter()
+    }
+
+    /// Before each pass: names may have come to mean something else.
+    pub fn reload(&self) {
+        self.depth.1.before_pass(self.call.engine());
     }
 
     /// What the model is to read: `ids`, and the mask that was given or that they carry.

@@ -27,7 +27,7 @@ fn show(run: &Run, console: &Console, picture: &Picture, name: Option<String>) -
     run.write(&file, |to| to.write_all(&bytes).map_err(|e| error!("{e}")))?;
     if let Some(width) = terminal_width() {
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        console.line(picture.terminal(width, colour)?.trim_end_matches('\n'));
+        console.picture(picture.terminal(width, colour)?.trim_end_matches('\n'));
     }
     Ok(())
 }

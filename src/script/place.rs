@@ -27,11 +27,11 @@ impl Place {
         if file.is_empty() {
             return None;
         }
-        let mut line = position.line()?;
+        let at = sources.at(file, position)?;
+        let mut line = at.line;
         let mut column = position.position();
-        let source = sources.get(file);
-        let text_of = |line: usize| source.as_ref().and_then(|source| source.line(line)).unwrap_or_default();
-        while source.is_some() && line > 1 && text_of(line).trim().is_empty() {
+        let text_of = |line: usize| at.source.as_ref().and_then(|source| source.line(line)).unwrap_or_default();
+        while at.source.is_some() && line > 1 && text_of(line).trim().is_empty() {
             // The end of the script: what is missing there belongs to the last line that has something.
             line -= 1;
             column = Some(text_of(line).trim_end().chars().count() + 1);
@@ -44,7 +44,7 @@ impl Place {
                 column = Some(at + 1);
             }
         }
-        Some(Self { file: file.into(), line, column, text })
+        Some(Self { file: at.id.clone(), line: at.before + line, column, text })
     }
 
     /// `file:line:column`.

@@ -24,15 +24,20 @@ impl Random {
         Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng }))
     }
 
-    /// Starts anew, as if nothing had been drawn yet.
-    pub fn restart(&self) {
-        self.reseed(self.0.first);
-    }
-
     /// Starts the sequence that belongs to `seed`.
     pub fn reseed(&self, seed: u64) {
         self.0.seed.set(seed);
         *self.0.rng.borrow_mut() = StdRng::seed_from_u64(seed);
+    }
+
+    /// Starts anew with the first seed, before a run.
+    pub fn restart(&self) {
+        self.reseed(self.0.first);
+    }
+
+    /// The seed that every run begins with.
+    pub fn first(&self) -> u64 {
+        self.0.first
     }
 
     /// The seed in force.

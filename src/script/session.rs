@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::limits::Limits;
+use super::live::Live;
 use super::model::Models;
 use super::param::Params;
+use super::policy::Policy;
 use super::random::Random;
 use super::reuse::{self, Reuse};
-use crate::output::Run;
+use crate::output::quota::Quota;
+use crate::output::{Run, record};
 use crate::tensor::device;
 use crate::{Result, bail};
 
@@ -35,6 +39,22 @@ pub struct Settings {
     pub reuse: Option<u64>,
     /// What `param(name, …)` gives in place of its default, as `--set` has it.
     pub params: BTreeMap<String, String>,
+    /// Nothing is printed or noted: only what the run saves counts.
+    pub silent: bool,
+    /// Whose script it is.
+    pub policy: Policy,
+    /// What a run may use up.
+    pub limits: Limits,
+    /// The commits that models from the Hub are taken at, whatever their branches and tags stand for now.
+    pub pins: Vec<Pin>,
+}
+
+/// A model of the Hub, as a script asks for it, and its commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pin {
+    pub id: String,
+    pub revision: Option<String>,
+    pub commit: String,
 }
 
 /// Where a generated text is written as it grows.
@@ -48,6 +68,13 @@ pub enum Streaming {
     Nowhere,
 }
 
+impl From<&Settings> for record::Command {
+    fn from(settings: &Settings) -> Self {
+        let Settings { params, model, device, dtype, .. } = settings.clone();
+        Self { set: params, model, device, dtype }
+    }
+}
+
 /// One run: its settings, and the state behind the functions that are no pure ones.
 pub struct Session {
     settings: Settings,
@@ -55,6 +82,8 @@ pub struct Session {
     params: Rc<Params>,
     models: Rc<Models>,
     run: Rc<Run>,
+    quota: Quota,
+    live: Live,
     reuse: Reuse,
 }
 
@@ -68,11 +97,14 @@ impl Session {
         if let Some(path) = settings.read.iter().find(|path| !path.is_dir()) {
             bail!("--read: {} is no directory", path.display());
         }
+        let quota = Quota::new(settings.limits.output, settings.limits.files);
         Ok(Self {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone()).into(),
             models: Models::new(settings.clone()).into(),
-            run: Run::new(settings.out.clone(), settings.read.clone()).into(),
+            run: Run::new(settings.out.clone(), settings.read.clone(), settings.silent, quota.clone()).into(),
+            quota,
+            live: Live::default(),
             reuse: Reuse::new(settings.reuse.unwrap_or(reuse::MEMORY)),
             settings,
         })
@@ -101,5 +133,15 @@ impl Session {
     /// What later passes need not compute again.
     pub fn reuse(&self) -> &Reuse {
         &self.reuse
+    }
+
+    /// What names mean now, where they may change.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// What may still be printed and saved.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 }

@@ -1,4 +1,7 @@
 //! The text of every script that a run has read, for errors that point into it.
+//!
+//! A session's functions outlive the input that made them, so that a line number alone must say which input or file a place
+//! is in: each is compiled as a *piece*, below as many empty lines as no other piece or script reaches.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +10,7 @@ use std::rc::Rc;
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 /// One script: its text, and the names that it defines.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Source {
     text: String,
     /// Of each `fn`: its name and its parameters' names.
@@ -19,35 +22,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The line numbered `line`, from 1.
-    pub fn line(&self, line: usize) -> Option<&str> {
-        self.text.lines().nth(line.checked_sub(1)?)
-    }
-}
-
-/// The scripts read so far, by the name that errors call them by.
-#[derive(Clone, Default)]
-pub struct Sources(Rc<RefCell<BTreeMap<String, Rc<Source>>>>);
-
-impl Sources {
-    /// Keeps the text of a script that is about to be compiled.
-    pub fn add(&self, id: &str, text: &str) {
-        let source = Source { text: text.into(), ..Source::default() };
-        self.0.borrow_mut().insert(id.into(), source.into());
-    }
-
-    /// Forgets a script.
-    pub fn remove(&self, id: &str) {
-        self.0.borrow_mut().remove(id);
-    }
-
-    /// Keeps the names that a compiled script defines.
-    pub fn describe(&self, id: &str, ast: &AST) {
-        let Some(text) = self.get(id).map(|source| source.text.clone()) else { return };
+    fn of(text: String, ast: &AST) -> Self {
         let functions: Vec<_> = ast
             .iter_functions()
             .filter(|f| !f.name.starts_with("anon$"))
@@ -73,20 +48,132 @@ impl Sources {
             }
             true
         });
-        self.0.borrow_mut().insert(id.into(), Source { text, functions, variables, calls }.into());
+        Self { text, functions, variables, calls }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The line numbered `line`, from 1.
+    pub fn line(&self, line: usize) -> Option<&str> {
+        self.text.lines().nth(line.checked_sub(1)?)
+    }
+}
+
+/// A script file has fewer lines than this: what is beyond them is a piece of a session.
+const FIRST: usize = 10_000;
+/// Rhai counts no further than 65 535 lines: a session that comes so far starts again, and forgets its oldest pieces.
+const LAST: usize = 65_000;
+
+/// The scripts read so far.
+#[derive(Clone, Default)]
+pub struct Sources(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// By the name that errors call them by.
+    named: RefCell<BTreeMap<String, Rc<Source>>>,
+    pieces: RefCell<Vec<Piece>>,
+    /// The functions that a session has now.
+    functions: RefCell<Vec<(String, Vec<String>)>>,
+}
+
+/// One input of a session, or a file that was run in it.
+#[derive(Clone)]
+struct Piece {
+    /// The line before its first.
+    above: usize,
+    lines: usize,
+    id: String,
+    /// Lines of `id` that came before it.
+    before: usize,
+    source: Rc<Source>,
+}
+
+/// A position, and the script that it is in.
+pub struct At {
+    pub id: String,
+    pub source: Option<Rc<Source>>,
+    /// The line of the source, from 1.
+    pub line: usize,
+    /// Lines of the script that came before the source.
+    pub before: usize,
+}
+
+impl Sources {
+    /// Keeps the text of a script that is about to be compiled.
+    pub fn add(&self, id: &str, text: &str) {
+        let source = Source { text: text.into(), ..Source::default() };
+        self.0.named.borrow_mut().insert(id.into(), source.into());
+    }
+
+    /// Forgets a script.
+    pub fn remove(&self, id: &str) {
+        self.0.named.borrow_mut().remove(id);
+    }
+
+    /// Keeps the names that a compiled script defines.
+    pub fn describe(&self, id: &str, ast: &AST) {
+        let Some(text) = self.get(id).map(|source| source.text.clone()) else { return };
+        self.0.named.borrow_mut().insert(id.into(), Source::of(text, ast).into());
+    }
+
+    /// Keeps a piece of a session, which is called `id` and stands in it below `before` lines. What comes back is the text
+    /// to compile.
+    pub fn add_piece(&self, id: &str, text: &str, before: usize) -> String {
+        let pieces = &mut *self.0.pieces.borrow_mut();
+        let lines = text.lines().count() + 1;
+        let mut above = pieces.last().map_or(FIRST, |last| last.above + last.lines);
+        if above + lines > LAST {
+            above = FIRST;
+        }
+        pieces.retain(|piece| piece.above + piece.lines <= above || piece.above >= above + lines);
+        let source = Source { text: text.into(), ..Source::default() }.into();
+        pieces.push(Piece { above, lines, id: id.into(), before, source });
+        format!("{}{text}", "\n".repeat(above))
+    }
+
+    /// Keeps the names that the newest piece defines, and those that the session has besides.
+    pub fn describe_piece(&self, ast: &AST, variables: impl IntoIterator<Item = String>) {
+        if let Some(piece) = self.0.pieces.borrow_mut().last_mut() {
+            let mut source = Source::of(piece.source.text.clone(), ast);
+            source.variables.extend(variables);
+            piece.source = source.into();
+        }
+    }
+
+    /// The functions that a session has from now on.
+    pub fn set_functions(&self, functions: Vec<(String, Vec<String>)>) {
+        *self.0.functions.borrow_mut() = functions;
     }
 
     pub fn get(&self, id: &str) -> Option<Rc<Source>> {
-        self.0.borrow().get(id).cloned()
+        let named = self.0.named.borrow().get(id).cloned();
+        named.or_else(|| Some(self.0.pieces.borrow().iter().rfind(|piece| piece.id == id)?.source.clone()))
+    }
+
+    /// Where a position of the script `id` is. Nothing where Rhai does not know.
+    pub fn at(&self, id: &str, position: Position) -> Option<At> {
+        let line = position.line()?;
+        let pieces = self.0.pieces.borrow();
+        match pieces.iter().find(|piece| (piece.above..piece.above + piece.lines).contains(&(line - 1))) {
+            Some(Piece { above, id, before, source, .. }) => {
+                Some(At { id: id.clone(), source: Some(source.clone()), line: line - above, before: *before })
+            }
+            None => Some(At { id: id.into(), source: self.get(id), line, before: 0 }),
+        }
     }
 
     /// The names of the scripts read so far.
     pub fn ids(&self) -> Vec<String> {
-        self.0.borrow().keys().cloned().collect()
+        self.0.named.borrow().keys().cloned().collect()
     }
 
     /// Every `fn` of every script read so far.
     pub fn functions(&self) -> Vec<(String, Vec<String>)> {
-        self.0.borrow().values().flat_map(|source| source.functions.clone()).collect()
+        let mut functions = self.0.functions.borrow().clone();
+        functions.extend(self.0.named.borrow().values().flat_map(|source| source.functions.clone()));
+        functions
     }
 }

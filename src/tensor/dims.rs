@@ -1,5 +1,6 @@
 //! Dims and shapes: negative dims, broadcasting, and the sizes that fit.
 
+use super::budget;
 use crate::{Result, bail, error};
 
 /// The dim that `dim` names in a shape: negative ones count from the end.
@@ -140,17 +141,16 @@ pub fn strides(dims: &[usize]) -> Vec<usize> {
 }
 
 /// # Errors
-/// More elements than memory can hold.
+/// More elements than may be held: see [`budget`]. A dim of size 0 makes room for no others: what is reduced
+/// over it is as large as they are.
 pub fn check_size(dims: &[usize]) -> Result<()> {
-    /// Below this many elements nobody asks the allocator first.
-    const SURELY_FITS: usize = 1 << 26;
-    let numel = dims.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    let fits = match numel {
-        Some(n) if n <= SURELY_FITS => true,
-        Some(n) => Vec::<f32>::new().try_reserve_exact(n).is_ok(),
-        None => dims.contains(&0),
+    /// What the smallest common element takes.
+    const BYTES: usize = 4;
+    let bytes = dims.iter().try_fold(BYTES, |n, &size| n.checked_mul(size.max(1)));
+    let Some(bytes) = bytes.filter(|&bytes| isize::try_from(bytes).is_ok()) else {
+        bail!("a tensor {dims:?} does not fit in memory");
     };
-    if fits { Ok(()) } else { Err(error!("a tensor {dims:?} does not fit in memory")) }
+    budget::check(dims, bytes)
 }
 
 #[cfg(test)]
@@ -207,7 +207,8 @@ mod tests {
             message(shape(&[1 << 40, 1 << 40])),
             "a tensor [1099511627776, 1099511627776] does not fit in memory"
         );
-        assert!(shape(&[1 << 40, 0]).is_ok());
+        assert!(shape(&[1 << 20, 0]).is_ok());
+        assert!(shape(&[1 << 40, 0, 1 << 40]).is_err());
         assert_eq!(message(shape(&[2, -1])), "a shape's sizes are 0 or more, and [2, -1] has -1");
     }
 }

@@ -85,7 +85,12 @@ pub fn arange(start: Number, end: Number, step: Number, kind: Option<Kind>, devi
     let count = count as usize;
     let numbers = match (start, step) {
         (Number::Int(from), Number::Int(by)) if matches!(end, Number::Int(_)) => {
-            kernel::place((0..count as i64).map(|i| from + i * by).collect(), &[count], &Device::Cpu)?
+            // A product may leave i64 where the sum comes back into it.
+            kernel::place(
+                (0..count as i64).map(|i| from.wrapping_add(i.wrapping_mul(by))).collect(),
+                &[count],
+                &Device::Cpu,
+            )?
         }
         _ => {
             let floats = kernel::place((0..count).map(|i| from + i as f64 * by).collect(), &[count], &Device::Cpu)?;

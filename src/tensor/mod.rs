@@ -5,6 +5,7 @@
 
 mod accumulator;
 pub mod arithmetic;
+pub mod budget;
 pub mod comparison;
 pub mod complex;
 pub mod device;

@@ -35,6 +35,17 @@ impl Value {
         self.dims().iter().product()
     }
 
+    /// What the elements take where each is stored once.
+    pub fn bytes(&self) -> usize {
+        self.parts().iter().map(|t| self.numel().saturating_mul(t.dtype().size_in_bytes())).sum()
+    }
+
+    /// # Errors
+    /// A result with as many elements is more than may be held.
+    pub fn check_copy(&self) -> Result<()> {
+        super::budget::check(self.dims(), self.bytes())
+    }
+
     pub fn device(&self) -> &Device {
         self.parts()[0].device()
     }

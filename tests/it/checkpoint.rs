@@ -65,6 +65,9 @@ fn the_hubs_configs_are_read_as_they_stand() {
     let mut read = 0;
     for entry in std::fs::read_dir(configs).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "json") {
+            continue;
+        }
         let config: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let family = precompute::model::family::Family::of(&config).unwrap();
@@ -80,6 +83,16 @@ fn the_hubs_configs_are_read_as_they_stand() {
             "gpt2" => (12, 768, 12, 12, 64, 3072, 50257),
             "meta-llama--Llama-3.2-1B" => (16, 2048, 32, 8, 64, 8192, 128256),
             "mistralai--Mistral-7B-v0.1" => (32, 4096, 32, 8, 128, 14336, 32000),
+            "EleutherAI--pythia-6.9b" => (32, 4096, 32, 32, 128, 16384, 50432),
+            "EleutherAI--gpt-j-6b" => (28, 4096, 16, 16, 256, 16384, 50400),
+            "allenai--OLMo-2-0425-1B" => (16, 2048, 16, 16, 128, 8192, 100352),
+            "bigscience--bloom-560m" => (24, 1024, 16, 16, 64, 4096, 250880),
+            "google--gemma-2-2b" => (26, 2304, 8, 4, 256, 9216, 256000),
+            "google--gemma-3-1b-pt" => (26, 1152, 4, 1, 256, 6912, 262144),
+            "microsoft--Phi-3-mini-4k-instruct" => (32, 3072, 32, 32, 96, 8192, 32064),
+            "microsoft--phi-2" => (32, 2560, 32, 32, 80, 10240, 51200),
+            "stabilityai--stablelm-2-1_6b" => (24, 2048, 32, 32, 64, 5632, 100352),
+            "tiiuae--falcon-7b" => (32, 4544, 71, 1, 64, 18176, 65024),
             other => panic!("no expectation for {other}"),
         };
         let sizes =
@@ -87,7 +100,7 @@ fn the_hubs_configs_are_read_as_they_stand() {
         assert_eq!(sizes, expected, "{name}");
         read += 1;
     }
-    assert_eq!(read, 9);
+    assert_eq!(read, 19);
 }
 
 #[test]
@@ -199,7 +212,9 @@ fn a_config_that_can_not_be_honoured_is_refused() {
     };
     for (case, key, value, sentence) in [
         ("opt", "model_type", "optt".into(), "the model family \"optt\" is not supported"),
-        ("opt", "model_type", "optt".into(), "the nearest in name is opt"),
+        ("opt", "model_type", "optt".into(), "the nearest is opt, whose reader takes this config"),
+        ("stablelm", "model_type", "opt2".into(), "the nearest is stablelm"),
+        ("qwen3", "model_type", "llamma".into(), "the nearest is qwen3, whose reader takes this config"),
         ("opt", "quantization_config", serde_json::json!({"bits": 4}), "the field quantization_config"),
         ("gpt-neox", "rope_scaling", serde_json::json!({"type": "yarn", "factor": 2.0}), "the rope scaling \"yarn\""),
         ("gpt-neox", "hidden_act", "mish".into(), "the activation \"mish\""),

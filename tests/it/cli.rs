@@ -36,9 +36,9 @@ fn a_wrong_command_line_is_2() {
     let here = Workplace::new(&[("s.rhai", "param(\"n\", 1)"), ("d/x", "")]);
     here.write("latin.rhai", b"let s = \"\xe9\";");
     for (arguments, said) in [
-        (&["run"] as &[&str], "<FILE>"),
+        (&["run"] as &[&str], "<RECIPE>"),
         (&["run", "nope.rhai"], "error: there is no file nope.rhai"),
-        (&["run", "d"], "error: d is a directory, not a script"),
+        (&["run", "d"], "error: d is a directory without a recipe"),
         (&["run", "latin.rhai"], "error: latin.rhai is not a script: its text is not UTF-8"),
         (&["run", "s.rhai", "--set", "n"], "a parameter is given as NAME=VALUE"),
         (&["run", "s.rhai", "--set", "m=1"], "error: --set m: the script has no parameter m\n  help: it has n"),
@@ -332,9 +332,16 @@ fn models_lists_what_is_here_and_what_is_supported() {
         "  demo:opt ",
         "  facebook/opt-125m  2.5 MB  opt\n",
         "  someone/new        2.5 MB  mamba, which is not supported\n",
-        "  gpt_neox  EleutherAI/pythia-70m-deduped\n",
+        "  gpt_neox     EleutherAI/pythia-70m-deduped\n",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
+    let families = here.run(&["models", "--families"]);
+    assert_eq!((families.code, families.stderr.as_str()), (Some(0), ""));
+    for family in precompute::model::family::FAMILIES {
+        let line = families.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{} ", family.name)));
+        let line = line.unwrap_or_else(|| panic!("{}: {}", family.name, families.stdout));
+        assert!(line.contains(family.example) && line.contains("tests/fixtures/"), "{line}");
     }
 }
 

@@ -2,17 +2,26 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use precompute::hook::{Capture, Hooks, Layers, Observer, Point, Unobserved};
+use precompute::model::family::{FAMILIES, VERIFIED};
 use precompute::model::{Input, Logits, Options, Output};
 
 use crate::fixture::{CASES, Fixture, difference, directory};
 
-/// Maximum absolute difference, float32.
-const TOLERANCE: f32 = 1e-4;
-
+/// As closely as `precompute models --families` says.
 fn close(case: &str, what: &str, got: &Tensor, expected: &Tensor) {
     let difference = difference(got, expected);
     println!("{difference:.3e} {case} {what}");
-    assert!(difference <= TOLERANCE, "{case}: {what} is off by {difference}");
+    let stated = VERIFIED.iter().find(|verified| verified.fixture == case).unwrap().difference;
+    assert!(stated <= 1e-4 && difference <= stated, "{case}: {what} is off by {difference}");
+}
+
+#[test]
+fn every_family_is_verified_on_its_fixtures() {
+    let stated: Vec<&str> = VERIFIED.iter().map(|verified| verified.fixture).collect();
+    assert_eq!(stated, CASES);
+    for family in FAMILIES {
+        assert!(VERIFIED.iter().any(|verified| verified.family == family.name), "{}", family.name);
+    }
 }
 
 fn run(fixture: &Fixture, observer: &mut dyn Observer) -> Output {

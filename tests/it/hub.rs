@@ -281,7 +281,7 @@ fn a_branch_that_moved_is_followed() {
 fn no_such_model() {
     let setting = Setting::new(&["opt"]);
     let expected = "there is no model tiny/nope on the Hub, or it is private\n  \
-                    help: check the name; for a private model set HF_TOKEN to a token that may read it";
+                    help: check the name; for a private one set HF_TOKEN to a token that may read it";
     assert_eq!(setting.refusal("tiny/nope"), expected);
     assert_eq!(refusal(setting.open_with("tiny/nope", TOKEN)), expected);
     assert!(!setting.cache.path().join("models--tiny--nope").exists());

@@ -56,7 +56,9 @@ struct Planned {
 #[derive(Clone, Default)]
 struct Repository {
     /// By commit, then by name.
-    files: BTreeMap<&'static str, BTreeMap<String, Vec<u8>>>,
+    files: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// What branches and tags stand for, by their names as they come in a path.
+    branches: BTreeMap<String, String>,
     /// None may see it without the token.
     private: bool,
     /// All may see it; its files want the token.
@@ -120,6 +122,30 @@ impl HubServer {
         edit(self.state.lock().unwrap().repositories.get_mut(id).unwrap().files.get_mut(MAIN).unwrap());
     }
 
+    /// Puts files into the repository `id`, which is made if it is not there, as the commit that `revision` stands for from
+    /// now on.
+    pub fn put(&self, id: &str, revision: &str, commit: &str, files: &[(&str, &str)]) {
+        let mut state = self.state.lock().unwrap();
+        let repository = state.repositories.entry(id.into()).or_default();
+        repository.branches.insert(revision.into(), commit.into());
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
+        repository.files.insert(commit.into(), files.collect());
+    }
+
+    /// From now on `revision` stands for `commit`.
+    pub fn repoint(&self, id: &str, revision: &str, commit: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.repositories.get_mut(id).unwrap().branches.insert(revision.into(), commit.into());
+    }
+
+    /// The text files that `main` of the repository has.
+    pub fn texts(&self, id: &str) -> BTreeMap<String, String> {
+        let state = self.state.lock().unwrap();
+        let repository = &state.repositories[id];
+        let files = &repository.files[&repository.branches["main"]];
+        files.iter().map(|(name, bytes)| (name.clone(), String::from_utf8(bytes.clone()).unwrap())).collect()
+    }
+
     /// Every request so far, which are then forgotten.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
@@ -152,7 +178,9 @@ impl Repository {
         let mut config: serde_json::Value = serde_json::from_slice(&first["config.json"]).unwrap();
         config["_name_or_path"] = "v1".into();
         first.insert("config.json".into(), config.to_string().into_bytes());
-        Self { files: [(MAIN, files), (V1, first)].into(), ..Self::default() }
+        let branches = [("main", MAIN), ("refs%2Fpr%2F1", MAIN), ("v1", V1)];
+        let branches = branches.map(|(name, commit)| (name.to_owned(), commit.to_owned())).into();
+        Self { files: [(MAIN.into(), files), (V1.into(), first)].into(), branches, ..Self::default() }
     }
 }
 
@@ -200,7 +228,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>, large: &str, cdn: bool) -> std
             planned.times -= 1;
             planned.fault
         });
-        (answer(&request, &state, large), fault)
+        let answer = match request.method.as_str() {
+            "POST" if !request.path.contains("/paths-info/") => accept(&request, &mut state),
+            _ => answer(&request, &state, large),
+        };
+        (answer, fault)
     };
     write(stream, &request, answer, fault)
 }
@@ -230,6 +262,74 @@ fn read(reader: &mut impl BufRead, cdn: bool) -> std::io::Result<Option<Request>
     Ok(Some(request))
 }
 
+/// What writes: a new repository, which files are large, a commit.
+fn accept(request: &Request, state: &mut State) -> Answer {
+    if request.token.as_deref() != Some(TOKEN) {
+        return Answer::error(if request.token.is_some() { 403 } else { 401 }, "");
+    }
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    if request.path == "/api/repos/create" {
+        let asked = json(&request.body);
+        let id = format!("{}/{}", asked["organization"].as_str().unwrap(), asked["name"].as_str().unwrap());
+        if state.repositories.contains_key(&id) {
+            return Answer::error(409, "");
+        }
+        let private = asked["private"].as_bool().unwrap();
+        let repository = Repository {
+            files: [(V1.to_owned(), BTreeMap::new())].into(),
+            branches: [("main".to_owned(), V1.to_owned())].into(),
+            private,
+            ..Repository::default()
+        };
+        state.repositories.insert(id.clone(), repository);
+        return Answer::new(200, serde_json::json!({"url": format!("https://hub/{id}")}).to_string());
+    }
+    let parts: Vec<&str> = request.path.strip_prefix("/api/models/").unwrap().splitn(4, '/').collect();
+    let [owner, name, what, "main"] = parts[..] else { return Answer::new(404, "") };
+    let Some(repository) = state.repositories.get_mut(&format!("{owner}/{name}")) else {
+        return Answer::error(404, "RepoNotFound");
+    };
+    match what {
+        "preupload" => {
+            let asked = json(&request.body);
+            let files = asked["files"].as_array().unwrap().iter().map(|file| {
+                let mode = if is_large(file["path"].as_str().unwrap()) { "lfs" } else { "regular" };
+                serde_json::json!({"path": file["path"], "uploadMode": mode})
+            });
+            Answer::new(200, serde_json::json!({"files": files.collect::<Vec<_>>()}).to_string())
+        }
+        "commit" => {
+            let mut files = repository.files[&repository.branches["main"]].clone();
+            for line in request.body.lines().map(json).filter(|line| line["key"] == "file") {
+                let bytes = decode(line["value"]["content"].as_str().unwrap());
+                files.insert(line["value"]["path"].as_str().unwrap().into(), bytes);
+            }
+            let digest = etag("", format!("{files:?}").as_bytes());
+            repository.files.insert(digest.clone(), files);
+            repository.branches.insert("main".into(), digest.clone());
+            Answer::new(200, serde_json::json!({"commitOid": digest, "commitUrl": "https://hub/"}).to_string())
+        }
+        _ => Answer::new(404, ""),
+    }
+}
+
+/// Base64.
+fn decode(text: &str) -> Vec<u8> {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bits = text.bytes().filter_map(|c| digits.iter().position(|digit| *digit == c)).fold(
+        (Vec::new(), 0_u32, 0),
+        |(mut bytes, mut held, mut count), digit| {
+            (held, count) = ((held << 6 | digit as u32) & 0xffff, count + 6);
+            if count >= 8 {
+                count -= 8;
+                bytes.push((held >> count) as u8);
+            }
+            (bytes, held, count)
+        },
+    );
+    std::mem::take(&mut bits.0)
+}
+
 fn answer(request: &Request, state: &State, large: &str) -> Answer {
     if let Some(path) = request.path.strip_prefix("/lfs/") {
         let parts: Vec<&str> = path.splitn(4, '/').collect();
@@ -254,11 +354,7 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
         return Answer::error(401, "RepoNotFound");
     }
     let revision = parts.get(3).copied().unwrap_or("main");
-    let commit = match revision {
-        "main" | "refs%2Fpr%2F1" => MAIN,
-        "v1" => V1,
-        commit => commit,
-    };
+    let commit = repository.branches.get(revision).map_or(revision, String::as_str);
     let Some((commit, files)) = repository.files.get_key_value(commit) else {
         return Answer::error(404, "RevisionNotFound");
     };
@@ -280,17 +376,17 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
     }
     let name = parts.get(4).copied().unwrap_or_default();
     let Some(bytes) = files.get(name) else {
-        return Answer::error(404, "EntryNotFound").with("X-Repo-Commit", *commit);
+        return Answer::error(404, "EntryNotFound").with("X-Repo-Commit", commit);
     };
     let tag = format!("\"{}\"", etag(name, bytes));
     if is_large(name) {
         return Answer::new(302, "Found")
             .with("Location", format!("{large}/lfs/{id}/{commit}/{name}"))
-            .with("X-Repo-Commit", *commit)
+            .with("X-Repo-Commit", commit)
             .with("X-Linked-Etag", tag)
             .with("X-Linked-Size", bytes.len().to_string());
     }
-    bytes_of(bytes, request.range).with("X-Repo-Commit", *commit).with("ETag", tag)
+    bytes_of(bytes, request.range).with("X-Repo-Commit", commit).with("ETag", tag)
 }
 
 fn bytes_of(bytes: &[u8], range: Option<(usize, usize)>) -> Answer {

@@ -145,3 +145,51 @@ fn padding_on_either_side_and_the_last_token() {
         }
     }
 }
+
+#[test]
+fn lenses_and_weights_work_in_every_family() {
+    for case in CASES {
+        let ran = on(
+            case,
+            r#"
+            let points = ["post-pos-embeddings", "attn-residual", "mlp-residual", "post-mlp", "attn-weighted-values", "attn-head-outputs"];
+            let seen = m.capture(ids, points);
+            let last = m.config.num_hidden_layers - 1;
+
+            // Direct attribution: what was added to the stream, and the stream it adds to.
+            let added = seen["attn-residual"].sum(0) + seen["mlp-residual"].sum(0);
+            let stream = seen["post-mlp"][last];
+            let lens = m.unembed(m.final_norm(stream));
+
+            // A head's output is its values through its own part of the output projection.
+            let heads = m.heads(last);
+            let z = seen["attn-weighted-values"][last];
+            let each = einsum("bhnc,hcd->bhnd", z, heads.w_o);
+
+            // Composition and singular vectors of what heads read and write.
+            let group = m.config.num_attention_heads / m.config.num_key_value_heads;
+            let w_v = heads.w_v.repeat_interleave(group, #{dim: 0});
+            let ov = w_v.matmul(heads.w_o);
+            let qk = heads.w_q.matmul(heads.w_k.repeat_interleave(group, #{dim: 0}).transpose(1, 2));
+            let usv = svd(ov[0]);
+            let again = usv.u.matmul(usv.s.unsqueeze(1) * usv.vh);
+            save("seen", #{
+                added: added + seen["post-pos-embeddings"], stream: stream,
+                lens: lens, logits: m.forward(ids).logits,
+                each: each, outputs: seen["attn-head-outputs"][last],
+                ov: ov[0], again: again,
+            });
+            print([ov.shape, qk.shape] == [[ov.shape[0], m.config.hidden_size, m.config.hidden_size], ov.shape]);
+            "#,
+        );
+        assert_eq!(ran.stdout(), "true\n", "{case}");
+        let seen: std::collections::HashMap<String, Tensor> = ran.tensors("seen.safetensors").into_iter().collect();
+        // Norms on the stream itself (OPT-350m) are no sum.
+        if *case != "opt-post-norm" {
+            close(case, "the sum of what is added", &seen["added"], &seen["stream"]);
+        }
+        for (a, b) in [("lens", "logits"), ("each", "outputs"), ("ov", "again")] {
+            close(case, a, &seen[a], &seen[b]);
+        }
+    }
+}

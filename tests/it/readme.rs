@@ -30,7 +30,15 @@ fn clone() -> tempfile::TempDir {
 
 fn run(directory: &Path, command: &str) -> Output {
     let arguments = command.strip_prefix("cargo run -- ").or_else(|| command.strip_prefix("precompute ")).unwrap();
-    precompute(directory).args(arguments.split_whitespace()).output().unwrap()
+    // Words as a shell has them: what stands in quotation marks is one.
+    let mut words: Vec<String> = Vec::new();
+    for (i, part) in arguments.split('"').enumerate() {
+        match i % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    precompute(directory).args(words).output().unwrap()
 }
 
 #[test]
@@ -80,6 +88,28 @@ fn what_is_shown_is_what_is_printed() {
     std::fs::write(clone.path().join("experiment.rhai"), wrong).unwrap();
     let error = String::from_utf8(run(clone.path(), "precompute run experiment.rhai").stderr).unwrap();
     assert_eq!(shown[1].trim(), error.trim());
+}
+
+#[test]
+fn the_session_that_is_shown_is_had() {
+    let [shown] = blocks("console")[..] else { panic!("one session is shown") };
+    let typed: String =
+        shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| format!("{line}\n")).collect();
+    let clone = clone();
+    std::fs::write(clone.path().join("typed"), typed).unwrap();
+    let output = precompute(clone.path())
+        .args(["repl", "--model", "demo:opt"])
+        .stdin(std::fs::File::open(clone.path().join("typed")).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    // Times differ.
+    let lines = |text: &str| -> Vec<String> {
+        let line = |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.ends_with('s')).collect::<String>();
+        text.lines().filter(|line| !line.starts_with("> ")).map(line).collect()
+    };
+    assert_eq!(lines(&printed), lines(shown), "{printed}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use precompute::script::random::Random;
 use precompute::script::tensor;
+use precompute::script::{Host, Settings};
 
 /// Tables of `| name | what it gives | example | result |`.
 const TABLES: &[(&str, &str)] =
@@ -30,6 +31,30 @@ fn every_name_of_the_contract_has_a_row() {
     };
     let missing: Vec<&str> = CONTRACT.split_whitespace().filter(|name| !has(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The rows of `experiments.md`, which need a model and a place to save.
+#[test]
+fn every_experiment_gives_its_result() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = || Settings { out: Some(here.path().join("out")), ..Settings::default() };
+    let rows = rows(include_str!("../../src/script/experiments.md"));
+    assert!(rows.len() > 30);
+    let mut wrong = Vec::new();
+    for row in rows {
+        let host = Host::new(settings()).unwrap();
+        let text = format!(
+            "let m = model(\"demo:opt\"); let ids = m.encode(\"When Mary and John went to the store\");\n\
+             let value = {{ {} }}; if value == () {{ \"\" }} else {{ value.to_string() }}",
+            row.example
+        );
+        match host.eval(&text) {
+            Ok(shown) if shown.to_string() == row.result => {}
+            Ok(shown) => wrong.push(format!("{}: gives {shown}, says {}", row.example, row.result)),
+            Err(failure) => wrong.push(format!("{}: {failure}", row.example)),
+        }
+    }
+    assert!(wrong.is_empty(), "{} examples are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 struct Row {

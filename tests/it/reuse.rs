@@ -22,7 +22,7 @@ fn host(reuse: Option<u64>) -> Host {
 /// What became of the last pass of a script.
 #[track_caller]
 fn last(host: &Host, script: &str) -> Last {
-    host.eval(script).unwrap_or_else(|failure| panic!("{script}\n{failure}"));
+    let _ = host.eval(script).unwrap_or_else(|failure| panic!("{script}\n{failure}"));
     host.session().reuse().report().last.unwrap()
 }
 
@@ -319,7 +319,7 @@ fn an_imported_function_counts_too() {
     let here = Workplace::new(&[("s.rhai", hooked), ("lib.rhai", "fn f(x) { g(x) } fn g(x) { x * 2.0 }")]);
     let (host, n, file) = (host(None), layers(), here.path().join("s.rhai"));
     let from = || {
-        host.run_file(&file).unwrap();
+        let _ = host.run_file(&file).unwrap();
         host.session().reuse().report().last.unwrap().from
     };
     assert_eq!(from(), 0);

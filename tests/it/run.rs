@@ -15,7 +15,12 @@ pub struct Ran {
 /// `precompute` with nothing of the caller's surroundings that could reach a network or a cache.
 pub fn precompute(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_precompute"));
-    command.current_dir(directory).env("HF_HUB_OFFLINE", "1").env("HF_HOME", directory.join("hf")).env("NO_COLOR", "1");
+    command
+        .current_dir(directory)
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HOME", directory.join("hf"))
+        .env("PRECOMPUTE_HOME", directory.join("home"))
+        .env("NO_COLOR", "1");
     command
 }
 

@@ -10,6 +10,7 @@ pub const FAMILY: Family = Family { name: "falcon", example: "tiiuae/falcon-7b",
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("alibi", false)?;
+    config.only("apply_residual_connection_post_layernorm", false)?;
     let hidden = config.size("hidden_size")?;
     let heads = config.size("num_attention_heads")?;
     let head_dim = head_dim(hidden, heads)?;

@@ -12,8 +12,11 @@ mod opt;
 mod phi;
 mod phi3;
 mod stablelm;
+mod verified;
 
 use serde_json::{Map, Value};
+
+pub use verified::{VERIFIED, Verified};
 
 use super::config::Fields;
 use super::spec::{Activation, NormSpec, Pairs, Positions, RotaryScaling, RotarySpec, Sizes, Spec, Window};
@@ -133,10 +136,23 @@ impl Family {
         };
         FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
             let all: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-            let near = nearest(name, all.iter().copied());
-            let hint = near.first().map(|near| format!("the nearest in name is {near}; ")).unwrap_or_default();
-            error!("the model family {name:?} is not supported")
-                .help(format!("{hint}supported are {}. A family is one file under src/model/family", all.join(", ")))
+            let supported = format!("supported are {}", all.join(", "));
+            let error = error!("the model family {name:?} is not supported");
+            let near = FAMILIES.iter().find(|family| family.read(config).is_ok()).map(|family| family.name);
+            error.help(match (near, nearest(name, all.iter().copied()).first()) {
+                (Some(near), _) => format!(
+                    "the nearest is {near}, whose reader takes this config: try model_type {near:?} in a copy, and compare \
+                     its logits with the original's. A family is one file under src/model/family; {supported}"
+                ),
+                (None, Some(near)) => format!(
+                    "the nearest in name is {near}. A family is one file under src/model/family: how config.json becomes a \
+                     Spec, and what the checkpoint calls each weight; {supported}"
+                ),
+                (None, None) => format!(
+                    "a family is one file under src/model/family: how config.json becomes a Spec, and what the checkpoint \
+                     calls each weight; {supported}"
+                ),
+            })
         })
     }
 

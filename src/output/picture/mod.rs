@@ -17,6 +17,7 @@ pub use attention::Attention;
 pub use heatmap::Heatmap;
 pub use line::{LinePlot, Series};
 pub use number::number;
+pub use terminal::sparkline;
 
 /// Anything that can be drawn.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,16 @@
 //! Tables for a terminal.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 
 use super::label::visible;
+
+/// Rows in columns, without lines between them.
+pub fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).add_rows(rows);
+    table.lines().map(|line| format!(" {}", line.trim_end())).collect()
+}
 
 /// `rows` below `columns`, in thin borders, with numbers to the right. Wrapped to `width` columns where one is given;
 /// a row shorter than the head ends in empty cells.

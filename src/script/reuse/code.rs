@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rhai::{
-    AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, NativeCallContext, RangeCase, ScriptFuncDef,
-    Shared, Stmt, StmtBlock,
+    AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, RangeCase, ScriptFuncDef, Shared, Stmt, StmtBlock,
 };
 
 use super::digest::{Digest, Hasher, value};
 use super::natives::Natives;
+use crate::script::live::Surroundings;
 use crate::script::modules::Modules;
 
 /// Calls of Rhai's own that are no functions.
@@ -43,16 +43,49 @@ const BY_NAME: &[&str] = &[
 /// How deep closures may stand within one another.
 const DEEPEST: usize = 64;
 
+/// Where a hook's functions are found, and when it was bound.
+pub struct Code {
+    natives: Rc<Natives>,
+    modules: Modules,
+    /// The generation of modules at that time: of two that were, and are, of one generation each, the same names mean the same.
+    bound: u64,
+    sight: RefCell<Option<((usize, u64), Rc<Sight>)>>,
+}
+
+impl Code {
+    pub fn new(modules: &Modules, natives: Rc<Natives>) -> Self {
+        Self { natives, modules: modules.clone(), bound: modules.generation(), sight: RefCell::default() }
+    }
+
+    /// The functions that can be called from there, as things stand now.
+    pub fn sight(&self, surroundings: &Surroundings) -> Rc<Sight> {
+        let now = (surroundings.version(), self.modules.generation());
+        let mut sight = self.sight.borrow_mut();
+        match &*sight {
+            Some((then, known)) if *then == now => known.clone(),
+            _ => {
+                let new = Rc::new(Sight::new(surroundings, self));
+                *sight = Some((now, new.clone()));
+                new
+            }
+        }
+    }
+}
+
 /// The functions of scripts that can be called from some place, and what is known of those that are none of a script's.
 pub struct Sight {
     functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>>,
     natives: Rc<Natives>,
+    /// What module each import is, by its name.
+    imports: BTreeMap<String, String>,
+    generations: [u64; 2],
     known: RefCell<BTreeMap<String, Result<Digest, String>>>,
 }
 
 impl Sight {
-    /// What a call made at `context` sees: the functions of its script, and, by their names alone, those of every module.
-    pub fn new(context: &NativeCallContext, modules: &Modules, natives: Rc<Natives>) -> Self {
+    /// The functions of the script, and, by their names alone, those of every module.
+    #[allow(deprecated)] // Rhai's word for "may change in the future".
+    fn new(surroundings: &Surroundings, code: &Code) -> Self {
         let mut functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>> = BTreeMap::new();
         let mut add = |function: &Shared<ScriptFuncDef>| {
             let same = functions.entry(function.name.to_string()).or_default();
@@ -60,11 +93,16 @@ impl Sight {
                 same.push(function.clone());
             }
         };
-        context.iter_namespaces().flat_map(|module| module.iter_script_fn_info()).for_each(|(.., f)| add(f));
-        for ast in modules.compiled_so_far() {
+        let store = surroundings.now();
+        store.global.lib.iter().flat_map(|module| module.iter_script_fn_info()).for_each(|(.., f)| add(f));
+        for ast in code.modules.compiled_so_far() {
             ast.shared_lib().iter_script_fn_info().for_each(|(.., f)| add(f));
         }
-        Self { functions, natives, known: RefCell::default() }
+        let imports = store.global.scan_imports_raw();
+        let imports =
+            imports.map(|(name, module)| (name.to_string(), module.id().unwrap_or_default().to_owned())).collect();
+        let generations = [code.bound, code.modules.generation()];
+        Self { functions, natives: code.natives.clone(), imports, generations, known: RefCell::default() }
     }
 
     /// The digest of a function and all that it may call. What it captured is not in it.
@@ -84,6 +122,7 @@ impl Sight {
     fn reachable(&self, root: &str) -> Result<Digest, String> {
         let (mut waiting, mut done) = (vec![root.to_owned()], BTreeMap::<String, Vec<Digest>>::new());
         let mut out = Hasher::default();
+        self.generations.iter().for_each(|generation| out.number(*generation));
         while let Some(name) = waiting.pop() {
             if done.contains_key(&name) {
                 continue;
@@ -332,7 +371,10 @@ impl Walk<'_> {
 
     fn call(&mut self, call: &FnCallExpr) -> Walked {
         self.out.text("call");
-        self.out.text(&call.namespace.to_string());
+        let namespace = call.namespace.to_string();
+        self.out.text(&namespace);
+        let root = namespace.split("::").next().unwrap_or_default();
+        self.out.text(self.sight.imports.get(root).map_or("", String::as_str));
         self.out.text(&call.name);
         self.out.number(u64::from(call.capture_parent_scope));
         let written_out = |argument: &Expr| {

@@ -12,17 +12,19 @@ mod pass;
 mod snapshot;
 mod store;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use rhai::{Engine, NativeCallContext};
+use rhai::Engine;
 
-pub use code::Sight;
+pub use code::{Code, Sight};
 pub use pass::run;
 
 use super::modules::Modules;
 use natives::Natives;
 use store::Store;
+
+use crate::tensor::budget;
 
 /// What is held at most if nothing else is said, in bytes.
 pub const MEMORY: u64 = 1 << 30;
@@ -36,6 +38,8 @@ struct Inner {
     store: RefCell<Store>,
     natives: OnceCell<Rc<Natives>>,
     report: RefCell<Report>,
+    /// Whether the next pass is the first of a report.
+    anew: Cell<bool>,
 }
 
 /// What became of the passes since [`Reuse::begin`].
@@ -61,7 +65,22 @@ pub struct Last {
 impl Reuse {
     /// Holds `limit` bytes at most; with 0 nothing is reused.
     pub fn new(limit: u64) -> Self {
-        Self(Rc::new(Inner { limit, store: RefCell::default(), natives: OnceCell::new(), report: RefCell::default() }))
+        let inner = Rc::new(Inner {
+            limit,
+            store: RefCell::default(),
+            natives: OnceCell::new(),
+            report: RefCell::default(),
+            anew: Cell::new(false),
+        });
+        let spare = Rc::downgrade(&inner);
+        budget::set_spare(move || {
+            if let Some(inner) = spare.upgrade()
+                && let Ok(mut store) = inner.store.try_borrow_mut()
+            {
+                store.clear();
+            }
+        });
+        Self(inner)
     }
 
     /// Bytes held now.
@@ -69,18 +88,18 @@ impl Reuse {
         self.0.store.borrow().bytes()
     }
 
-    /// Starts the report anew. What is held stays.
+    /// Has the next pass start the report anew. What is held stays.
     pub fn begin(&self) {
-        *self.0.report.borrow_mut() = Report::default();
+        self.0.anew.set(true);
     }
 
     pub fn report(&self) -> Report {
         self.0.report.borrow().clone()
     }
 
-    /// The functions that a hook bound at `context` may call.
-    pub fn sight(&self, context: &NativeCallContext, modules: &Modules) -> Sight {
-        Sight::new(context, modules, self.natives(context.engine()))
+    /// What finds the functions that a hook may call.
+    pub fn code(&self, engine: &Engine, modules: &Modules) -> Code {
+        Code::new(modules, self.natives(engine))
     }
 
     fn natives(&self, engine: &Engine) -> Rc<Natives> {
@@ -93,6 +112,9 @@ impl Reuse {
 
     fn note(&self, last: Last) {
         let mut report = self.0.report.borrow_mut();
+        if self.0.anew.take() {
+            *report = Report::default();
+        }
         report.passes += 1;
         report.layers += last.layers;
         report.reused += last.from;

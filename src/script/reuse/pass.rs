@@ -126,7 +126,7 @@ impl Plan {
         let mut held = Hasher::default();
         if let Some(context) = context.filter(|_| plan.hooked <= plan.reach) {
             let mut handles = Vec::new();
-            let sight = hooks[0].0.sight();
+            let sight = &*hooks[0].0.sight();
             let told = context.own_entries().iter().try_for_each(|(key, entry)| {
                 held.text(key);
                 if entry.is_shared() {
@@ -230,10 +230,10 @@ fn first_block(fires: &SiteSet) -> Option<Option<usize>> {
 /// A hook's code and all that it captured, whose tensors are added to `captured`.
 fn digest(hook: &Hook, captured: &mut Vec<Handle>) -> Result<Digest, String> {
     let mut out = Hasher::default();
-    out.bytes(&hook.sight().function(hook.function())?);
-    for held in hook.function().iter_curry() {
+    out.bytes(&hook.sight().function(hook.pointer())?);
+    for held in hook.pointer().iter_curry() {
         let mut handles = Vec::new();
-        let told = value(&mut out, held, &mut handles, hook.sight());
+        let told = value(&mut out, held, &mut handles, &hook.sight());
         captured.extend(handles);
         told.map_err(|why| format!("captures {why}"))?;
     }

@@ -48,6 +48,11 @@ impl Store {
         self.entries.get(key).map(|(_, entry)| entry)
     }
 
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Says that an entry was of use.
     pub fn touch(&mut self, key: &Digest) {
         self.clock += 1;

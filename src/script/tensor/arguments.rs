@@ -200,6 +200,12 @@ pub fn derive(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result
     Ok(Handle::derived(value, &[input]))
 }
 
+/// As [`derive()`], of an operation whose result has as many elements as the tensor, in storage of its own.
+pub fn derive_anew(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result<Handle> {
+    input.value().check_copy()?;
+    derive(input, f)
+}
+
 /// The handle of what `f` makes of two sides.
 pub fn combine(a: &Side, b: &Side, f: impl FnOnce(Operand, Operand) -> Result<Value>) -> Result<Handle> {
     let value = a.with(|a| b.with(|b| f(a, b)))?;

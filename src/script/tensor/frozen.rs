@@ -109,9 +109,11 @@ impl Frozen {
         if self.writes.is_empty() {
             return Ok((self.base.value.clone(), self.base.lease.clone()));
         }
+        self.base.value.check_copy()?;
         let value = self.base.value.deep_copy()?;
         self.writes.iter().try_for_each(|write| write.apply(&value))?;
-        Ok((value, Rc::default()))
+        let lease = Lease::of(&value);
+        Ok((value, lease))
     }
 
     /// From here on, what is written after it.

@@ -12,6 +12,7 @@ use candle_core::Tensor;
 
 use super::frozen::{Frozen, Journal, Write};
 use crate::Result;
+use crate::tensor::budget::Held;
 use crate::tensor::index::{self, Index};
 use crate::tensor::{Operand, Value};
 
@@ -32,16 +33,24 @@ struct Slot {
 }
 
 /// Held by every value that shares one storage.
-#[derive(Default)]
 pub struct Lease {
     /// The model (or anyone else outside the script) holds the storage too.
     lent: Cell<bool>,
+    /// What the script's memory is charged with for as long as the storage lives.
+    _held: Held,
+}
+
+impl Lease {
+    pub fn of(value: &Value) -> Rc<Self> {
+        Rc::new(Self { lent: Cell::new(false), _held: Held::new(value.bytes()) })
+    }
 }
 
 impl Handle {
     /// A value in storage that nothing else holds.
     pub fn fresh(value: Value) -> Self {
-        Self::leased(value, Rc::default(), None)
+        let lease = Lease::of(&value);
+        Self::leased(value, lease, None)
     }
 
     /// A value whose storage someone outside the script holds: a hook's input, a weight.
@@ -59,7 +68,8 @@ impl Handle {
             let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
             shares.then(|| slot.lease.clone())
         });
-        Self::leased(value, lease.unwrap_or_default(), None)
+        let lease = lease.unwrap_or_else(|| Lease::of(&value));
+        Self::leased(value, lease, None)
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
@@ -177,8 +187,9 @@ impl Slot {
     fn write(&mut self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
         let alone = Rc::strong_count(&self.lease) == 1 && !self.lease.lent.get();
         if !alone || !self.value.parts().iter().all(|t| t.is_contiguous()) {
+            self.value.check_copy()?;
             self.value = self.value.deep_copy()?;
-            self.lease = Rc::default();
+            self.lease = Lease::of(&self.value);
         }
         self.version += 1;
         self.digest = None;

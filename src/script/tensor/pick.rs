@@ -3,7 +3,7 @@
 use rhai::Engine;
 
 use super::Handle;
-use super::arguments::{Side, combine, define, derive};
+use super::arguments::{Side, combine, define, derive, derive_anew};
 use crate::tensor::pick;
 
 pub fn install(engine: &mut Engine) {
@@ -25,11 +25,11 @@ pub fn install(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "scatter", 4..=4, &[], |call| {
         let (dim, ids, source) = (call.int(1, "dim")?, call.tensor(2, "ids")?, call.side(3, "source")?);
-        derive(&call.tensor(0, "a tensor")?, |x| source.with(|source| pick::scatter(x, dim, &ids.value(), source)))
+        derive_anew(&call.tensor(0, "a tensor")?, |x| source.with(|source| pick::scatter(x, dim, &ids.value(), source)))
     });
     define::<Handle, Handle>(engine, "masked_fill", 3..=3, &[], |call| {
         let (mask, fill) = (call.tensor(1, "mask")?, call.side(2, "value")?);
-        derive(&call.tensor(0, "a tensor")?, |x| fill.with(|fill| pick::masked_fill(x, &mask.value(), fill)))
+        derive_anew(&call.tensor(0, "a tensor")?, |x| fill.with(|fill| pick::masked_fill(x, &mask.value(), fill)))
     });
     define::<Handle, Handle>(engine, "where", 3..=3, &[], |call| {
         let condition = call.tensor(0, "a condition")?;
@@ -38,6 +38,6 @@ pub fn install(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "nonzero", 1..=1, &[], |call| derive(&call.tensor(0, "a tensor")?, pick::nonzero));
     define::<Handle, Handle>(engine, "copy", 1..=1, &[], |call| {
-        derive(&call.tensor(0, "a tensor")?, |x| x.deep_copy())
+        derive_anew(&call.tensor(0, "a tensor")?, |x| x.deep_copy())
     });
 }

@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, Engine, Map, Token};
 
 use super::Handle;
-use super::arguments::{Call, define, derive};
+use super::arguments::{Call, define, derive, derive_anew};
 use crate::script::options;
 use crate::tensor::reduce::{self, Over};
 use crate::tensor::{Value, softmax, sorting, statistics};
@@ -86,7 +86,7 @@ fn install_along(engine: &mut Engine) {
     for (name, run) in along {
         define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let dim = call.int(1, "dim")?;
-            derive(&call.tensor(0, "a tensor")?, |x| run(x, dim))
+            derive_anew(&call.tensor(0, "a tensor")?, |x| run(x, dim))
         });
     }
 }
@@ -123,6 +123,7 @@ fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
 
 fn pair(call: &Call, names: [&str; 2], run: impl FnOnce(&Value) -> Result<(Value, Value)>) -> Result<Map> {
     let input = call.tensor(0, "a tensor")?;
+    input.value().check_copy()?;
     let (first, second) = run(&input.value())?;
     let handles = [first, second].map(|value| Dynamic::from(Handle::derived(value, &[&input])));
     Ok(names.into_iter().map(Into::into).zip(handles).collect())

@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, Engine};
 
 use super::Handle;
-use super::arguments::{Call, define, derive};
+use super::arguments::{Call, define, derive, derive_anew};
 use crate::script::options::describe;
 use crate::tensor::{Kind, Value, make, shape};
 use crate::{Result, bail, error};
@@ -90,17 +90,17 @@ fn install_copies(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "flip", 1..=2, &["dim"], |call| {
         let dims = call.ints(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, |x| shape::flip(x, &dims))
+        derive_anew(&call.tensor(0, "a tensor")?, |x| shape::flip(x, &dims))
     });
     define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
         let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
-        derive(&call.tensor(0, "a tensor")?, |x| shape::roll(x, &shifts, dims.as_deref()))
+        derive_anew(&call.tensor(0, "a tensor")?, |x| shape::roll(x, &shifts, dims.as_deref()))
     });
     type Triangle = fn(&Value, i64) -> Result<Value>;
     for (name, triangle) in [("tril", shape::tril as Triangle), ("triu", shape::triu)] {
         define::<Handle, Handle>(engine, name, 1..=2, &["diagonal"], move |call| {
             let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
-            derive(&call.tensor(0, "a tensor")?, |x| triangle(x, diagonal))
+            derive_anew(&call.tensor(0, "a tensor")?, |x| triangle(x, diagonal))
         });
     }
 }

@@ -3,9 +3,11 @@
 mod cells;
 mod plot;
 mod screen;
+mod sparkline;
 
 pub(super) use cells::{attention, heatmap};
 pub(super) use plot::line;
+pub use sparkline::sparkline;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,78 @@
+//! The first run of a stranger's recipe: its source is shown, and the person asked.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use super::text::describe;
+use crate::notice::notice;
+use crate::recipe::lock::{LOCK, here};
+use crate::recipe::{Lock, Origin, Recipe, shipped, trust};
+use crate::script::Failure;
+use crate::{Result, bail, error};
+
+/// Sees that a recipe from the Hub has been let run, with these very files: before, by `trusted`, or now.
+///
+/// # Errors
+/// The person says no, or there is no terminal to ask at.
+pub fn allow(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
+    let Origin::Hub { locked, texts, .. } = &recipe.origin else { return Ok(()) };
+    let content = trust::content(texts);
+    if trust::is_trusted(&content) {
+        return Ok(());
+    }
+    if !trusted {
+        let reference = &locked.reference;
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            let error = error!("{reference} has not been run here before, and there is no terminal to ask at");
+            return Err(Failure::usage(
+                error.help(format!("read it with `precompute recipe show {reference}`, then run it with --trust")),
+            ));
+        }
+        describe(recipe)?.into_iter().for_each(notice);
+        if !confirmed("\nThis is its first run here. Run it?") {
+            return Err(Failure::usage(error!("{reference} was not run")));
+        }
+    }
+    trust::trust(&content, &format!("{}@{}", recipe.id, locked.commit)).map_err(Failure::usage)
+}
+
+/// Takes a recipe from the Hub into the lock file, as `name` or as it calls itself; gives what it is called there.
+///
+/// # Errors
+/// A name that is taken, or a lock file that can't be written.
+pub fn record(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
+    let Origin::Hub { locked, known, .. } = &recipe.origin else { return Ok(None) };
+    if *known && name.is_none_or(|name| name == locked.name) {
+        return Ok(Some(locked.name.clone()));
+    }
+    let mut lock = Lock::read(&here()).map_err(|failure| error!("{}", failure.message()))?;
+    let taken = |name: &str| {
+        shipped::text(name).is_some() || lock.named(name).is_some_and(|other| other.reference != locked.reference)
+    };
+    let name = match name {
+        Some(name) if taken(name) => {
+            bail!("there is a recipe {name} already: --name gives this one another name")
+        }
+        Some(name) => name.to_owned(),
+        None => {
+            let others = (2..).map(|n| format!("{}-{n}", locked.name));
+            let mut free = std::iter::once(locked.name.clone()).chain(others).filter(|name| !taken(name));
+            free.next().unwrap_or_else(|| locked.name.clone())
+        }
+    };
+    lock.recipes.retain(|other| other.reference != locked.reference);
+    let mut own = locked.clone();
+    own.name.clone_from(&name);
+    lock.put(own);
+    lock.write(&here())?;
+    notice(format_args!("{LOCK} has {name}, at {}", locked.commit));
+    Ok(Some(name))
+}
+
+/// Asks a question that is answered with yes or no, at a terminal.
+pub fn confirmed(question: &str) -> bool {
+    let mut to = std::io::stderr();
+    let _ = write!(to, "{question} [y/N] ").and_then(|()| to.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}

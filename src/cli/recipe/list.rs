@@ -1,0 +1,61 @@
+//! `precompute recipe list`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::text::visible;
+use super::{super::columns, print_json};
+use crate::recipe::lock::{LOCK, here};
+use crate::recipe::{Header, Lock, Recipe, shipped};
+use crate::script::Failure;
+use crate::script::console::Console;
+
+/// List the recipes that ship and those that precompute.lock has, with what each is about
+#[derive(Args)]
+pub struct List {
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub fn run(self) -> Result<(), Failure> {
+        let summary = |header: Option<&Header>| {
+            header.and_then(|header| header.summary.as_ref()).map(|text| visible(text.get_ref())).unwrap_or_default()
+        };
+        let mut ours = Vec::new();
+        for (name, text) in shipped::SHIPPED {
+            ours.push((*name, summary(Header::read(name, text)?.as_ref())));
+        }
+        let lock = Lock::read(&here())?;
+        // Of what is not in the cache only the lock file's own words are shown: a list fetches nothing.
+        let theirs: Vec<_> = lock
+            .recipes
+            .iter()
+            .map(|locked| {
+                let recipe = Recipe::locked(locked, true).ok();
+                (locked, recipe.map(|recipe| summary(recipe.header.as_ref())))
+            })
+            .collect();
+        if self.json {
+            let shipped = ours.iter().map(|(name, summary)| json!({"name": name, "summary": summary, "shipped": true}));
+            let added = theirs.iter().map(|(locked, summary)| {
+                json!({
+                    "name": locked.name, "summary": summary, "shipped": false,
+                    "reference": locked.reference, "commit": locked.commit,
+                })
+            });
+            return print_json(&shipped.chain(added).collect::<Vec<_>>().into());
+        }
+        let console = Console::default();
+        console.line("Inside this program:");
+        console.lines(columns(ours.iter().map(|(name, summary)| [(*name).to_owned(), summary.clone()])));
+        if !theirs.is_empty() {
+            console.line(&format!("\nIn {LOCK}:"));
+            console.lines(columns(theirs.into_iter().map(|(locked, summary)| {
+                [locked.name.clone(), summary.unwrap_or_else(|| "(not fetched yet)".into()), locked.reference.clone()]
+            })));
+        }
+        console.check().map_err(Failure::from)
+    }
+}

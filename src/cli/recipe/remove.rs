@@ -1,0 +1,25 @@
+//! `precompute recipe remove NAME…`.
+
+use clap::Args;
+
+use super::update::chosen;
+use crate::recipe::Lock;
+use crate::recipe::lock::here;
+use crate::script::Failure;
+
+/// Take recipes out of precompute.lock
+#[derive(Args)]
+pub struct Remove {
+    /// Which
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+impl Remove {
+    pub fn run(self) -> Result<(), Failure> {
+        let mut lock = Lock::read(&here())?;
+        chosen(&lock, &self.names)?;
+        lock.recipes.retain(|recipe| !self.names.contains(&recipe.name));
+        lock.write(&here()).map_err(Failure::usage)
+    }
+}

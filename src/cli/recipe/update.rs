@@ -1,0 +1,79 @@
+//! `precompute recipe update [NAME…]`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::print_json;
+use super::show::{difference, newer};
+use crate::error;
+use crate::recipe::lock::{LOCK, here};
+use crate::recipe::{Lock, Locked, Origin, Recipe};
+use crate::script::Failure;
+use crate::script::console::Console;
+
+/// Bring recipes in precompute.lock to what their revisions stand for now, and show what changes; the next run asks
+#[derive(Args)]
+pub struct Update {
+    /// Which [default: all]
+    names: Vec<String>,
+
+    /// Print what changed as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Update {
+    pub fn run(self) -> Result<(), Failure> {
+        let (mut lock, console) = (Lock::read(&here())?, Console::default());
+        let mut reports = Vec::new();
+        for locked in chosen(&lock, &self.names)? {
+            // What is locked may be gone from the Hub and the cache; what replaces it can be had all the same.
+            let recipe = Recipe::locked(&locked, false);
+            let new = match &recipe {
+                Ok(recipe) => newer(recipe, false)?,
+                Err(_) => Recipe::fetch(&locked.remote().map_err(Failure::usage)?, false)?,
+            };
+            let Origin::Hub { locked: now, .. } = &new.origin else { continue };
+            let stays = now.commit == locked.commit && now.files == locked.files;
+            let changes = match &recipe {
+                Ok(recipe) if !stays => difference(recipe, &new),
+                Err(failure) if !stays => vec![format!("  what was locked can't be compared: {}", failure.message())],
+                _ => Vec::new(),
+            };
+            if self.json {
+                reports.push(json!({
+                    "name": locked.name, "from": locked.commit, "to": now.commit, "difference": changes,
+                }));
+            } else if stays {
+                console.line(&format!("{}: stays at {}", locked.name, locked.commit));
+            } else {
+                console.line(&format!("{}: {} → {}", locked.name, locked.commit, now.commit));
+                console.lines(changes);
+            }
+            lock.put(Locked { name: locked.name, ..now.clone() });
+        }
+        lock.write(&here()).map_err(Failure::usage)?;
+        if self.json {
+            print_json(&reports.into())?;
+        }
+        console.check().map_err(Failure::from)
+    }
+}
+
+/// The recipes of these names; all where none is named.
+///
+/// # Errors
+/// A name that the lock file does not have.
+pub fn chosen(lock: &Lock, names: &[String]) -> Result<Vec<Locked>, Failure> {
+    if names.is_empty() {
+        return Ok(lock.recipes.clone());
+    }
+    let find = |name: &String| {
+        lock.named(name).cloned().ok_or_else(|| {
+            let error = error!("{LOCK} has no recipe {name}");
+            let known: Vec<&str> = lock.recipes.iter().map(|recipe| recipe.name.as_str()).collect();
+            Failure::usage(if known.is_empty() { error } else { error.help(format!("it has {}", known.join(", "))) })
+        })
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,87 @@
+//! `precompute repl [FILE]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::limits::Limits;
+use super::run::assignment;
+use crate::repl;
+use crate::script::{self, Failure, Host, Settings};
+
+/// Work in a session: models, variables and functions stay from line to line
+///
+/// What is typed is a piece of script or a command; :help lists the commands. From a pipe, lines are run without prompts,
+/// and the first error ends the session with exit code 1.
+#[derive(Args)]
+#[command(after_help = AFTER)]
+pub struct Repl {
+    /// A script to run first, as :run does
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+
+    /// Load this model as m, and use it wherever a script that is run says model(…): demo:NAME, a directory, or a Hub id
+    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath)]
+    model: Option<String>,
+
+    /// Give a parameter of the scripts that are run its value
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+
+    /// Where models compute: cpu, cuda, cuda:1, metal
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// What models compute in, whatever their checkpoint has [default: f32]
+    #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
+    dtype: Option<String>,
+
+    /// Where save(…) writes [default: runs/session-TIME]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    out: Option<PathBuf>,
+
+    /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
+    #[arg(long)]
+    offline: bool,
+
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Let load_tensors(…) read below this directory, besides the working directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    read: Vec<PathBuf>,
+
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const AFTER: &str = "\
+The limits hold for each input, but for memory, output and files, which the session uses up as a whole.
+
+Examples:
+  precompute repl --model demo:opt
+  precompute repl --model gpt2 experiment.rhai
+  echo 'm.config.num_hidden_layers' | precompute repl --model demo:opt";
+
+impl Repl {
+    pub fn run(self) -> Result<(), Failure> {
+        // A session outlives what goes wrong in it.
+        let limits = script::Limits { end_process: false, ..self.limits.apply() };
+        let settings = Settings {
+            model: self.model.clone(),
+            device: self.device,
+            dtype: self.dtype,
+            offline: self.offline,
+            seed: self.seed,
+            out: self.out,
+            read: self.read,
+            params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
+            limits,
+            ..Settings::default()
+        };
+        let host = Host::new(settings).map_err(Failure::usage)?;
+        repl::run(host, self.model.as_deref(), self.file.as_deref())
+    }
+}

@@ -1,0 +1,260 @@
+//! `precompute rerun RUN.json`.
+
+use std::path::{Component, Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use serde_json::{Value as Json, json};
+
+use super::columns;
+use super::limits::{FIXED, Limits};
+use crate::checkpoint::is_hub_id;
+use crate::notice::notice;
+use crate::output::compare::{Difference, compare};
+use crate::output::record::{Record, Source, Versions, sha256};
+use crate::script::console::Console;
+use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings};
+use crate::{Result, bail, error};
+
+/// Repeat a run from its record, and say of each saved value whether it is the same or by how much it differs
+///
+/// The record has the text of the script and of what it imported, the parameters, the models' commits and the seed. The
+/// script may load the models that the record names, except directories of this machine.
+#[derive(Args)]
+#[command(after_help = format!("{FIXED}\n\n{AFTER}"))]
+pub struct Rerun {
+    /// The record, or the directory that it is in
+    #[arg(value_name = "RUN.JSON", value_hint = ValueHint::FilePath)]
+    record: PathBuf,
+
+    /// Where to save [default: runs/SCRIPT-TIME]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    out: Option<PathBuf>,
+
+    /// Fail where a number differs by more than this part of it
+    #[arg(long, value_name = "PART")]
+    within: Option<f64>,
+
+    /// Where models compute, in place of what the record says
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// Let load_tensors(…) read below this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    read: Vec<PathBuf>,
+
+    /// The record is yours: load directories that it names, and read beside its script
+    #[arg(long)]
+    trust: bool,
+
+    /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
+    #[arg(long)]
+    offline: bool,
+
+    /// Print the comparison as JSON, and nothing of what the script prints
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const AFTER: &str = "\
+Examples:
+  precompute rerun runs/lens-20260101-120000/run.json
+  precompute rerun run.json --device cuda --within 1e-3
+
+Exit code 1 says that a value is missing, differs in more than numbers, or by more than --within. Pictures don't count.";
+
+/// What came of one saved file.
+enum Outcome {
+    Identical,
+    Differs(Difference),
+    /// In more than numbers, or not comparable: in words.
+    Otherwise(String),
+    Missing,
+    New,
+}
+
+impl Rerun {
+    pub fn run(self) -> Result<(), Failure> {
+        let path = if self.record.is_dir() { self.record.join("run.json") } else { self.record.clone() };
+        let record = Record::read(&path).map_err(Failure::usage)?;
+        verify(&record).map_err(|e| Failure::usage(e.at(path.display())))?;
+        differing_versions(&record);
+        let host = Host::new(self.settings(&record)?).map_err(Failure::usage)?;
+        let before = path.parent().unwrap_or(Path::new("")).to_owned();
+        let done = host.run(&Program::Bundle(self.bundle(&record)));
+        let after = host.session().run().directory();
+        if record.outcome != "done" {
+            notice(format_args!("note: the recorded run ended with: {}", record.outcome));
+        }
+        let _ = done?;
+        let again = Record::read(&after.join("run.json")).map_err(Failure::from)?;
+        self.report(&record, &again, &before, &after)
+    }
+
+    fn settings(&self, record: &Record) -> Result<Settings, Failure> {
+        let named = record.models.iter().map(|model| model.id.clone()).filter(|id| is_hub_id(id));
+        let policy = if self.trust { Policy::Own } else { Policy::stranger(named) };
+        if let Some(model) = &record.command.model {
+            policy.check_model(model).map_err(|e| {
+                Failure::usage(
+                    error!("the record is of a run with --model {model}: {}", e.message())
+                        .help("--trust allows it, if the record is yours"),
+                )
+            })?;
+        }
+        let pin = |model: &crate::output::record::Model| {
+            let commit = model.revision.clone()?;
+            Some(Pin { id: model.id.clone(), revision: model.asked.clone(), commit })
+        };
+        let command = record.command.clone();
+        Ok(Settings {
+            model: command.model,
+            device: self.device.clone().or(command.device),
+            dtype: command.dtype,
+            offline: self.offline,
+            seed: Some(record.first_seed),
+            out: self.out.clone(),
+            read: self.read.clone(),
+            params: command.set,
+            silent: self.json,
+            limits: self.limits.apply(),
+            policy,
+            pins: record.models.iter().filter_map(pin).collect(),
+            ..Settings::default()
+        })
+    }
+
+    fn bundle(&self, record: &Record) -> Bundle {
+        let path = Path::new(&record.script.path);
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let name: String =
+            stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
+        // Whoever has the very script may read beside it, as running it does.
+        let same_size = |file: std::fs::Metadata| file.is_file() && file.len() == record.script.text.len() as u64;
+        let own = std::fs::metadata(path).is_ok_and(same_size)
+            && std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
+        let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let all = std::iter::once(&record.script).chain(&record.imports);
+        Bundle {
+            name: if name.is_empty() { "rerun".into() } else { name },
+            main: record.script.path.clone(),
+            texts: all.map(|source| (source.path.clone(), source.text.clone())).collect(),
+            beside: parent.filter(|_| own || self.trust).map(Path::to_owned),
+        }
+    }
+
+    fn report(&self, record: &Record, again: &Record, before: &Path, after: &Path) -> Result<(), Failure> {
+        let outcomes: Vec<(&str, Outcome)> = outcomes(record, again, before, after);
+        let parameters = record.parameters == again.parameters;
+        let console = Console::default();
+        if self.json {
+            let files: Vec<Json> = outcomes.iter().map(|(name, outcome)| outcome.json(name)).collect();
+            let report = json!({"directory": after, "same_parameters": parameters, "files": files});
+            console.line(&format!("{report:#}"));
+        } else {
+            console.lines(columns(outcomes.iter().map(|(name, outcome)| [(*name).to_owned(), outcome.words()])));
+        }
+        console.check().map_err(Failure::from)?;
+        if !parameters {
+            notice("warning: the script got other parameters than in the recorded run");
+        }
+        let wrong = outcomes.iter().filter(|(name, outcome)| outcome.is_wrong(name, self.within)).count();
+        match wrong {
+            0 => Ok(()),
+            _ => Err(error!("{wrong} of {} saved values are not as they were", outcomes.len()).into()),
+        }
+    }
+}
+
+/// What the record says of itself must be so.
+fn verify(record: &Record) -> Result<()> {
+    for source in std::iter::once(&record.script).chain(&record.imports) {
+        if Source::new(&source.path, &source.text) != *source {
+            bail!("the text of {} is not the one that ran: its SHA-256 is another", source.path);
+        }
+    }
+    for file in &record.files {
+        let inside = Path::new(&file.name).components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside || file.name.is_empty() {
+            bail!("{:?} is no name of a saved file", file.name);
+        }
+    }
+    Ok(())
+}
+
+fn differing_versions(record: &Record) {
+    let (then, now) = (&record.versions, Versions::CURRENT);
+    let each = [
+        ("precompute", &then.precompute, &now.precompute),
+        ("candle", &then.candle, &now.candle),
+        ("rhai", &then.rhai, &now.rhai),
+    ];
+    for (what, then, now) in each.into_iter().filter(|(_, then, now)| then != now) {
+        notice(format_args!("note: the recorded run was with {what} {then}, and this is {now}"));
+    }
+}
+
+fn outcomes<'a>(record: &'a Record, again: &'a Record, before: &Path, after: &Path) -> Vec<(&'a str, Outcome)> {
+    let mut outcomes: Vec<(&str, Outcome)> = Vec::new();
+    for file in &record.files {
+        let name = file.name.as_str();
+        let outcome = match again.files.iter().find(|other| other.name == name) {
+            None => Outcome::Missing,
+            Some(other) if other.sha256 == file.sha256 => Outcome::Identical,
+            Some(_) if std::fs::read(before.join(name)).is_ok_and(|bytes| sha256(&bytes) == file.sha256) => {
+                match compare(&before.join(name), &after.join(name), name) {
+                    Ok(difference) => Outcome::Differs(difference),
+                    Err(error) => Outcome::Otherwise(error.message().to_owned()),
+                }
+            }
+            Some(_) => Outcome::Otherwise("differs; the value of the recorded run is not beside the record".into()),
+        };
+        outcomes.push((name, outcome));
+    }
+    let new = again.files.iter().filter(|file| !record.files.iter().any(|other| other.name == file.name));
+    outcomes.extend(new.map(|file| (file.name.as_str(), Outcome::New)));
+    outcomes
+}
+
+impl Outcome {
+    fn words(&self) -> String {
+        match self {
+            Outcome::Identical => "identical".into(),
+            Outcome::Differs(Difference { absolute, relative, at }) if *relative > 0.0 => {
+                let place = if at.is_empty() { String::new() } else { format!(", most in {at}") };
+                format!("differs by at most {absolute:.1e}, a part of {relative:.1e}{place}")
+            }
+            Outcome::Differs(_) => "the same values, written otherwise".into(),
+            Outcome::Otherwise(why) => why.clone(),
+            Outcome::Missing => "was not saved this time".into(),
+            Outcome::New => "was not saved in the recorded run".into(),
+        }
+    }
+
+    fn json(&self, name: &str) -> Json {
+        let state = match self {
+            Outcome::Identical => "identical",
+            Outcome::Differs(_) | Outcome::Otherwise(_) => "differs",
+            Outcome::Missing => "missing",
+            Outcome::New => "new",
+        };
+        let mut json = json!({"name": name, "state": state, "words": self.words()});
+        if let Outcome::Differs(Difference { absolute, relative, .. }) = self {
+            json["absolute"] = crate::output::save::json_number(*absolute);
+            json["relative"] = crate::output::save::json_number(*relative);
+        }
+        json
+    }
+
+    fn is_wrong(&self, name: &str, within: Option<f64>) -> bool {
+        let picture = name.ends_with(".svg") || name.ends_with(".png");
+        match self {
+            Outcome::Identical | Outcome::New => false,
+            Outcome::Missing => true,
+            Outcome::Differs(difference) => within.is_some_and(|within| difference.relative > within),
+            Outcome::Otherwise(_) => !picture,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How much memory the process holds, and a ceiling above which it ends: what no check before an operation foresaw.
+//!
+//! The counts are those of [`Counting`], which a program installs as its allocator; without it nothing is counted and
+//! there is no ceiling. Memory that lies outside (a mapped file, a GPU's) is not in them.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::process::exit;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Above this a script ends at its next step.
+static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Above this the process ends at once.
+static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// What is said where the ceiling is met: text made then would need memory itself.
+static SENTENCE: RwLock<String> = RwLock::new(String::new());
+
+/// The system's allocator, with a count.
+pub struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; besides that only numbers change.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        grow(size);
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[inline]
+fn grow(bytes: usize) {
+    let before = LIVE.fetch_add(bytes, Ordering::Relaxed);
+    if before.saturating_add(bytes) > CEILING.load(Ordering::Relaxed) {
+        end();
+    }
+}
+
+/// An allocation can't fail in a way that Rust code survives: the process ends.
+#[cold]
+fn end() -> ! {
+    CEILING.store(usize::MAX, Ordering::Relaxed);
+    if let Ok(sentence) = SENTENCE.try_read() {
+        let _ = std::io::stderr().write_all(sentence.as_bytes());
+    }
+    exit(1);
+}
+
+/// Bytes allocated and not freed.
+fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+/// Allows `bytes` besides what the process holds now. A single operation may pass that by an eighth; beyond, the process
+/// ends with `sentence` and exit code 1.
+pub fn allow(bytes: usize, sentence: String) {
+    *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
+    let limit = live().saturating_add(bytes);
+    LIMIT.store(limit, Ordering::Relaxed);
+    CEILING.store(limit.saturating_add(bytes / 8), Ordering::Relaxed);
+}
+
+/// Whether the process holds more than was allowed.
+pub fn exceeded() -> bool {
+    would_exceed(0)
+}
+
+/// Whether it would hold more with `bytes` more.
+pub fn would_exceed(bytes: usize) -> bool {
+    live().saturating_add(bytes) > LIMIT.load(Ordering::Relaxed)
+}
+
+/// What `f` leaves allocated does not count: a model is not the script's.
+pub fn uncounted<R>(f: impl FnOnce() -> R) -> R {
+    let (ceiling, before) = (CEILING.swap(usize::MAX, Ordering::Relaxed), live());
+    let made = f();
+    let left = live().saturating_sub(before);
+    LIMIT.store(LIMIT.load(Ordering::Relaxed).saturating_add(left), Ordering::Relaxed);
+    CEILING.store(ceiling.saturating_add(left), Ordering::Relaxed);
+    made
+}

@@ -1,0 +1,46 @@
+//! What each family was checked against, and how closely it agrees.
+
+/// A tiny random checkpoint with goldens of every hook point and intervention, themselves checked against Hugging Face
+/// transformers.
+pub struct Verified {
+    pub family: &'static str,
+    /// A directory under tests/fixtures.
+    pub fixture: &'static str,
+    /// No value of any point or intervention is further from its golden, in float32. The tests hold us to it.
+    pub difference: f32,
+    /// candle-transformers' own model of the family gives the same logits.
+    pub second_opinion: bool,
+}
+
+const fn checked(family: &'static str, fixture: &'static str, difference: f32) -> Verified {
+    Verified { family, fixture, difference, second_opinion: false }
+}
+
+const fn twice(family: &'static str, fixture: &'static str, difference: f32) -> Verified {
+    Verified { family, fixture, difference, second_opinion: true }
+}
+
+pub const VERIFIED: &[Verified] = &[
+    checked("opt", "opt", 2e-5),
+    checked("opt", "opt-post-norm", 2e-5),
+    checked("gpt_neox", "gpt-neox", 2e-5),
+    checked("gpt_neox", "gpt-neox-sequential", 2e-5),
+    checked("gpt2", "gpt2", 2e-5),
+    twice("llama", "llama", 2e-5),
+    twice("llama", "llama3-rope", 2e-5),
+    checked("mistral", "mistral", 2e-5),
+    twice("qwen2", "qwen2", 2e-5),
+    twice("qwen3", "qwen3", 2e-5),
+    checked("gemma2", "gemma2", 2e-5),
+    checked("gemma3_text", "gemma3", 2e-5),
+    twice("phi", "phi", 2e-5),
+    checked("phi3", "phi3", 2e-5),
+    checked("phi3", "phi3-longrope", 2e-5),
+    checked("gptj", "gptj", 2e-5),
+    twice("stablelm", "stablelm", 2e-5),
+    checked("stablelm", "stablelm-parallel", 2e-5),
+    twice("olmo2", "olmo2", 2e-5),
+    checked("falcon", "falcon", 2e-5),
+    checked("falcon", "falcon-grouped", 2e-5),
+    checked("bloom", "bloom", 2e-5),
+];

@@ -1,0 +1,119 @@
+//! The names that a script may save under: below the directory, and the same file on every file system.
+
+use crate::{Result, error};
+
+/// The longest name of a file or folder that common file systems take, in bytes.
+const LONGEST_PART: usize = 255;
+
+/// The longest name with its folders, in bytes: what is left of a path for the directory is long enough.
+const LONGEST: usize = 1024;
+
+/// How deep folders may nest.
+const DEEPEST: usize = 16;
+
+/// # Errors
+/// A name that leads elsewhere, that some file system takes for another or not at all, or that looks like another.
+pub fn check(name: &str) -> Result<()> {
+    let wrong = |why: &str| {
+        Err(error!("{:?} is no name to save under: {why}", shortened(name))
+            .help("files are saved in the run's output directory and nowhere else"))
+    };
+    if name.is_empty() {
+        return wrong("it is empty");
+    }
+    if name.chars().any(|c| c.is_control() || "\\:*?\"<>|".contains(c)) {
+        return wrong("it has a character that file names can't have");
+    }
+    if name.chars().any(is_invisible) {
+        return wrong("it has an invisible character, which makes it look like another");
+    }
+    if name.len() > LONGEST {
+        return wrong("it is too long");
+    }
+    if name.split('/').count() > DEEPEST {
+        return wrong("its folders are nested too deeply");
+    }
+    for part in name.split('/') {
+        if part.is_empty() {
+            return wrong("it is an absolute path, or a folder in it has no name");
+        }
+        if part.chars().all(|c| c == '.') || part.ends_with([' ', '.']) {
+            return wrong("a part of it leads elsewhere");
+        }
+        if part.len() > LONGEST_PART {
+            return wrong("it is too long");
+        }
+        if is_device(part) {
+            return wrong("Windows takes it for a device");
+        }
+    }
+    Ok(())
+}
+
+/// A name that is too long to be shown whole.
+fn shortened(name: &str) -> String {
+    const SHOWN: usize = 80;
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Characters that take no room or turn the writing direction.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether Windows takes a name for a device, whatever its extension.
+fn is_device(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or(part).trim_end().to_ascii_lowercase();
+    let one = |n: &str| n.chars().count() == 1 && n.chars().all(|c| c.is_ascii_digit() || "¹²³".contains(c));
+    let numbered = |kind: &str| stem.strip_prefix(kind).is_some_and(one);
+    matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") || numbered("com") || numbered("lpt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let long = "x".repeat(256);
+        let longer = ["x"; 600].join("/");
+        let wrong = [
+            "",
+            "/etc/x",
+            "../x",
+            "a/../../x",
+            "a//b",
+            ".",
+            "..",
+            "a/.",
+            "a\\b",
+            "c:x",
+            "a\0b",
+            "a\nb",
+            "...",
+            "x.",
+            "x ",
+            "con",
+            "Con.csv",
+            "a/NUL.tar.gz",
+            "com1",
+            "lpt¹.txt",
+            "a\u{202e}gpj.exe",
+            "a\u{200b}",
+            "~/..",
+            &long,
+            &longer,
+        ];
+        for name in wrong {
+            assert!(check(name).is_err(), "{name:?}");
+        }
+        for name in ["a", "a/b.c", "~", "-rf", "console", "com", "com10", ".hidden", "日本語/é", "nullable"] {
+            assert!(check(name).is_ok(), "{name:?}");
+        }
+    }
+}

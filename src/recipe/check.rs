@@ -1,0 +1,237 @@
+//! Whether a recipe does what its header says: its parameters and points in the code, its outputs in runs on the demos.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use rhai::Dynamic;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use toml::Spanned;
+
+use super::Recipe;
+use super::header::{Header, Param, glob};
+use crate::checkpoint::{self, DEMOS, Open};
+use crate::hook::Named;
+use crate::output::record::Record;
+use crate::script::describe::Description;
+use crate::script::output::json;
+use crate::script::param::Declared;
+use crate::script::place::Place;
+use crate::script::{Failure, Host, Limits, Settings};
+use crate::{Error, error};
+
+/// The seed of the runs, so that they give the same each time.
+const SEED: u64 = 1;
+
+/// What checking a recipe found.
+pub struct Checked {
+    pub findings: Vec<Failure>,
+    pub trials: Vec<Trial>,
+    /// The texts of the recipe's own files, the script first, by their names.
+    pub sources: Vec<(String, String)>,
+}
+
+/// A run on a demo model.
+pub struct Trial {
+    pub model: String,
+    pub seconds: f64,
+    /// The names of what it saved below `out`.
+    pub files: Vec<String>,
+    pub out: TempDir,
+    pub failure: Option<String>,
+}
+
+/// Compiles a recipe, compares its header with its code, and runs it on each demo that it is made for.
+///
+/// # Errors
+/// It does not compile, or nothing can be run here. What else is wrong is among the findings.
+pub fn check(recipe: &Recipe, limits: Limits) -> Result<Checked, Failure> {
+    let Some(header) = &recipe.header else {
+        let error = error!("{} has no header, so it is a script and no recipe", recipe.id)
+            .help("`precompute recipe new NAME` writes a recipe with a header to begin from");
+        return Err(Failure::at_place(error, at_header(recipe, 0..0)));
+    };
+    let mut findings = Vec::new();
+    let mut found = |error: Error, place: Place| findings.push(Failure::at_place(error, place));
+    let missing = header.missing();
+    if !missing.is_empty() {
+        let error = error!("the header does not say its {}", missing.join(", "));
+        found(error.help("a script needs none of it; a recipe that others run does"), at_header(recipe, 0..0));
+    }
+    if let Err(failure) = recipe.check_requires() {
+        findings.push(failure);
+    }
+    let host = Host::new(Settings { silent: true, ..Settings::default() }).map_err(Failure::usage)?;
+    let described = host.describe(&recipe.program())?;
+    findings.extend(params(recipe, header, &described));
+    findings.extend(points(recipe, header, &described));
+    let trials: Vec<Trial> = demos(header).iter().map(|id| run(recipe, id, limits)).collect::<Result<_, _>>()?;
+    for trial in &trials {
+        if let Some(failure) = &trial.failure {
+            findings.push(Failure::from(error!("it fails on {}: {failure}", trial.model)));
+        }
+    }
+    findings.extend(outputs(recipe, header, &trials));
+    Ok(Checked { findings, trials, sources: described.sources })
+}
+
+fn at_header(recipe: &Recipe, span: std::ops::Range<usize>) -> Place {
+    Header::place(&recipe.id, &recipe.text, span)
+}
+
+/// The header's parameters against those of the code.
+fn params(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Failure> {
+    let mut findings = Vec::new();
+    for declared in &described.params {
+        let Some(name) = &declared.name else { continue };
+        let differs = match header.params.get(name) {
+            None => {
+                let line = toml::Value::String(name.clone());
+                Some((
+                    error!("the header does not have the parameter {name}").help(format!("add //! [params.{line}]")),
+                    None,
+                ))
+            }
+            Some(param) => compare(name, param.get_ref(), declared).map(|error| (error, Some(param.span()))),
+        };
+        if let Some((error, span)) = differs {
+            let place = span.map_or_else(|| place_of(described, declared), |span| Some(at_header(recipe, span)));
+            findings.push(
+                place.map_or_else(|| Failure::from(error.clone()), |place| Failure::at_place(error.clone(), place)),
+            );
+        }
+    }
+    let computed = described.params.iter().any(|declared| declared.name.is_none());
+    let names: BTreeSet<&str> = described.params.iter().filter_map(|declared| declared.name.as_deref()).collect();
+    for (name, param) in header.params.iter().filter(|(name, _)| !computed && !names.contains(name.as_str())) {
+        let error = error!("the script has no parameter {name}").help("param(name, default, help) declares one");
+        findings.push(Failure::at_place(error, at_header(recipe, param.span())));
+    }
+    findings
+}
+
+fn place_of(described: &Description, declared: &Declared) -> Option<Place> {
+    let (_, text) = described.sources.iter().find(|(id, _)| *id == declared.file)?;
+    let line = declared.position.line()?;
+    let text = text.lines().nth(line - 1)?.to_owned();
+    Some(Place { file: declared.file.clone(), line, column: declared.position.position(), text })
+}
+
+fn compare(name: &str, param: &Param, declared: &Declared) -> Option<Error> {
+    let theirs = declared.default.as_ref().map(value);
+    let ours = param.default.as_ref().map(|default| serde_json::to_value(default).unwrap_or_default());
+    match (ours, theirs) {
+        // TOML has no word for nothing.
+        (None, Some(Json::Null)) | (None, None) => {}
+        (Some(ours), Some(theirs)) if ours == theirs => {}
+        (Some(ours), Some(theirs)) => {
+            return Some(error!("the header's default of {name} is {ours}, and the script's is {theirs}"));
+        }
+        (None, Some(theirs)) => {
+            return Some(error!("the header does not have the default of {name}").help(format!("it is {theirs}")));
+        }
+        (Some(_), None) => {
+            return Some(error!("the script works out the default of {name}: the header can't have one"));
+        }
+    }
+    match (&param.help, &declared.help) {
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            Some(error!("the header's help of {name} is not the script's").help(format!("the script says {theirs:?}")))
+        }
+        (None, Some(theirs)) => {
+            Some(error!("the header does not have the help of {name}").help(format!("it is {theirs:?}")))
+        }
+        _ => None,
+    }
+}
+
+fn value(default: &Dynamic) -> Json {
+    json(default).unwrap_or_default()
+}
+
+/// The header's points against those that the code names.
+fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Failure> {
+    let point = |name: &str| Named::parse(name).ok().map(|named| named.point);
+    let said: BTreeSet<_> = header.points.iter().filter_map(|name| point(name.get_ref())).collect();
+    let mut findings: BTreeMap<String, Failure> = BTreeMap::new();
+    for (name, place) in &described.points {
+        if let Some(point) = point(name).filter(|point| !said.contains(point)) {
+            let error = error!("the header's points do not have {point}")
+                .help("it names what hook(…) and capture(…) are given");
+            findings.entry(point.to_string()).or_insert_with(|| Failure::at_place(error, place.clone()));
+        }
+    }
+    let written: BTreeSet<_> = described.texts.iter().filter_map(|text| point(text)).collect();
+    for name in &header.points {
+        if point(name.get_ref()).is_some_and(|point| !written.contains(&point)) {
+            let error = error!("the script does not name the point {}", name.get_ref());
+            findings.insert(name.get_ref().clone(), Failure::at_place(error, at_header(recipe, name.span())));
+        }
+    }
+    findings.into_values().collect()
+}
+
+/// The header's outputs against what the runs saved.
+fn outputs(recipe: &Recipe, header: &Header, trials: &[Trial]) -> Vec<Failure> {
+    let done: Vec<&Trial> = trials.iter().filter(|trial| trial.failure.is_none()).collect();
+    let saved: BTreeSet<&str> = done.iter().flat_map(|trial| &trial.files).map(String::as_str).collect();
+    let matches =
+        |pattern: &Spanned<String>, name: &str| glob(pattern.get_ref()).is_some_and(|glob| glob.is_match(name));
+    let mut findings = Vec::new();
+    for name in &saved {
+        if !header.outputs.iter().any(|pattern| matches(pattern, name)) {
+            let error = error!("a run saves {name}, which is not among the header's outputs");
+            findings.push(Failure::at_place(error, at_header(recipe, 0..0)));
+        }
+    }
+    for pattern in header.outputs.iter().filter(|_| !done.is_empty()) {
+        if !saved.iter().any(|name| matches(pattern, name)) {
+            let error = error!("no run saves {}", pattern.get_ref()).help(format!("they save {}", listed(&saved)));
+            findings.push(Failure::at_place(error, at_header(recipe, pattern.span())));
+        }
+    }
+    findings
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    if names.is_empty() { "nothing".into() } else { names.iter().copied().collect::<Vec<_>>().join(", ") }
+}
+
+/// The demos that the recipe names, by id or family; all of them where it names no model.
+fn demos(header: &Header) -> Vec<String> {
+    let named: BTreeSet<&str> = header.models.iter().map(|model| model.get_ref().as_str()).collect();
+    let ids = DEMOS.iter().map(|demo| format!("demo:{}", demo.name));
+    ids.filter(|id| {
+        let config = checkpoint::config(id, &Open::default()).unwrap_or_default();
+        let family = config.get("model_type").and_then(Json::as_str).unwrap_or_default();
+        named.is_empty() || named.contains(id.as_str()) || named.contains(family)
+    })
+    .collect()
+}
+
+fn run(recipe: &Recipe, model: &str, limits: Limits) -> Result<Trial, Failure> {
+    let out = tempfile::tempdir().map_err(|e| error!("no directory can be made for a run: {e}"))?;
+    let settings = Settings {
+        model: Some(model.into()),
+        offline: true,
+        seed: Some(SEED),
+        out: Some(out.path().to_owned()),
+        streaming: crate::script::Streaming::Nowhere,
+        silent: true,
+        limits,
+        policy: recipe.policy(),
+        ..Settings::default()
+    };
+    let host = Host::new(settings).map_err(Failure::usage)?;
+    let began = Instant::now();
+    let result = host.run(&recipe.program());
+    let seconds = began.elapsed().as_secs_f64();
+    let failure = match result {
+        Ok(_) => None,
+        Err(failure) if failure.is_interrupted() => return Err(failure),
+        Err(failure) => Some(failure.to_string().trim_start_matches("error: ").to_owned()),
+    };
+    let record = Record::read(&out.path().join("run.json")).map_err(Failure::from)?;
+    let files = record.files.into_iter().map(|file| file.name).collect();
+    Ok(Trial { model: model.into(), seconds, files, out, failure })
+}

@@ -1,0 +1,315 @@
+//! The header of a recipe: the TOML in a script's leading `//!` lines.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use semver::{Version, VersionReq};
+use serde::{Deserialize, Serialize};
+use toml::{Spanned, Value};
+
+use crate::checkpoint;
+use crate::hook::Named;
+use crate::model::family::FAMILIES;
+use crate::script::place::Place;
+use crate::script::{Failure, Policy};
+use crate::{Error, Result, bail, did_you_mean, error};
+
+/// What a header's line begins with.
+const MARK: &str = "//!";
+
+/// The version of this program.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Every key that a header may have, in the order in which one is written.
+pub const KEYS: [&str; 10] =
+    ["name", "version", "license", "summary", "authors", "requires", "models", "points", "outputs", "params"];
+
+/// What a recipe says of itself. A key that is absent is `None`, or empty.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Spanned<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Spanned<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<Spanned<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authors: Vec<Spanned<String>>,
+    /// The versions of precompute that it runs with, as Cargo writes them: `0.1`, `>=0.2, <0.4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Spanned<String>>,
+    /// The families and models that it is known to work on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Spanned<String>>,
+    /// The hook points that it binds or captures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<Spanned<String>>,
+    /// The files that a run saves; `*` stands for any part of a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Spanned<Param>>,
+}
+
+/// A parameter, as the header has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// Absent where the script works it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// Where in a header something is wrong, in bytes of its TOML.
+struct Wrong {
+    span: Option<Range<usize>>,
+    error: Error,
+}
+
+impl Header {
+    /// The header of the script `text`, which messages call `id`. Nothing where it has none.
+    ///
+    /// # Errors
+    /// What is no TOML, an unknown key, a value of another type or of no meaning, with its line under a caret.
+    pub fn read(id: &str, text: &str) -> Result<Option<Header>, Failure> {
+        let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let toml = lines.join("\n");
+        let read = toml::from_str::<Header>(&toml).map_err(|e| Wrong { span: e.span(), error: explain(&e) });
+        let header = read.and_then(|header| header.verify().map(|()| header));
+        header.map(Some).map_err(|Wrong { span, error }| {
+            Failure::at_place(hinted(error, &toml), place(id, text, &toml, span.unwrap_or_default()))
+        })
+    }
+
+    /// Where what stands at `span` of the header of the script `text` is.
+    pub fn place(id: &str, text: &str, span: Range<usize>) -> Place {
+        let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
+        place(id, text, &lines.join("\n"), span)
+    }
+
+    /// The header as the lines that a script begins with.
+    pub fn write(&self) -> String {
+        let toml = toml::to_string(self).unwrap_or_default();
+        toml.lines().map(|line| format!("{MARK} {line}").trim_end().to_owned() + "\n").collect()
+    }
+
+    /// The required keys that are absent.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let absent = [
+            ("name", self.name.is_none()),
+            ("version", self.version.is_none()),
+            ("license", self.license.is_none()),
+            ("summary", self.summary.is_none()),
+            ("authors", self.authors.is_empty()),
+            ("requires", self.requires.is_none()),
+            ("models", self.models.is_empty()),
+        ];
+        absent.into_iter().filter(|(_, absent)| *absent).map(|(key, _)| key).collect()
+    }
+
+    /// # Errors
+    /// This version of precompute is none of those that the recipe runs with.
+    pub fn check_requires(&self) -> Result<()> {
+        let Some(requires) = &self.requires else { return Ok(()) };
+        let fits = VersionReq::parse(requires.get_ref())
+            .is_ok_and(|wanted| Version::parse(OURS).is_ok_and(|ours| wanted.matches(&ours)));
+        if fits {
+            return Ok(());
+        }
+        Err(error!("this recipe requires precompute {}, and this is {OURS}", requires.get_ref())
+            .help("install a version that fits, or ask the recipe's author for one that runs with this"))
+    }
+
+    /// The models that a stranger's recipe may load.
+    pub fn policy(header: Option<&Header>) -> Policy {
+        let models = header.into_iter().flat_map(|header| &header.models);
+        Policy::stranger(models.map(|id| id.get_ref().clone()))
+    }
+
+    fn verify(&self) -> Result<(), Wrong> {
+        let each = |values: &[Spanned<String>], rule: fn(&str) -> Result<()>| {
+            values.iter().try_for_each(|value| at(value, rule(value.get_ref())))
+        };
+        let one = |value: &Option<Spanned<String>>, rule: fn(&str) -> Result<()>| {
+            value.as_ref().map_or(Ok(()), |value| at(value, rule(value.get_ref())))
+        };
+        one(&self.name, check_name)?;
+        one(&self.version, |text| {
+            Version::parse(text)
+                .map(drop)
+                .map_err(|e| error!("{text:?} is no version: {e}").help("three numbers, as in \"0.1.0\""))
+        })?;
+        one(&self.license, |text| said("license", text))?;
+        one(&self.summary, |text| said("summary", text))?;
+        one(&self.requires, |text| {
+            VersionReq::parse(text).map(drop).map_err(|e| {
+                error!("{text:?} names no versions of precompute: {e}").help("as in \"0.1\" or \">=0.2, <0.4\"")
+            })
+        })?;
+        each(&self.authors, |text| said("author", text))?;
+        each(&self.models, check_model)?;
+        each(&self.points, |text| Named::parse(text).map(drop))?;
+        each(&self.outputs, check_output)?;
+        for (name, param) in &self.params {
+            let named = if name.trim().is_empty() { Err(error!("a parameter needs a name")) } else { Ok(()) };
+            at(param, named)?;
+            at(param, param.get_ref().default.as_ref().map_or(Ok(()), check_default))?;
+        }
+        Ok(())
+    }
+}
+
+fn at<T>(value: &Spanned<T>, result: Result<()>) -> Result<(), Wrong> {
+    result.map_err(|error| Wrong { span: Some(value.span()), error })
+}
+
+fn said(what: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() || text.contains('\n') {
+        bail!("the {what} is one line of text");
+    }
+    Ok(())
+}
+
+/// A recipe's name is what a person types: it must be no path and no reference.
+///
+/// # Errors
+/// It has a character that names don't have, or is too long.
+pub fn check_name(name: &str) -> Result<()> {
+    let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if fits && (1..=64).contains(&name.len()) && !name.starts_with('-') {
+        return Ok(());
+    }
+    Err(error!("{name:?} is no name of a recipe").help("up to 64 letters, digits, _ and -"))
+}
+
+fn check_model(id: &str) -> Result<()> {
+    let family = FAMILIES.iter().any(|family| family.name == id);
+    if family || id.starts_with("demo:") || checkpoint::is_hub_id(id) {
+        return Ok(());
+    }
+    Err(error!("{id:?} is no model that others have")
+        .help("name a family (`precompute models` lists them), demo:NAME, or owner/name on the Hugging Face Hub"))
+}
+
+fn check_output(name: &str) -> Result<()> {
+    let leads_out = name.starts_with('/') || name.split('/').any(|part| part == ".." || part.is_empty());
+    if leads_out || name.chars().any(char::is_control) || glob(name).is_none() {
+        return Err(
+            error!("{name:?} is no name that save(…) writes under").help("as in \"power.safetensors\" or \"*.svg\"")
+        );
+    }
+    Ok(())
+}
+
+/// A matcher of saved files' names; nothing where the pattern has no meaning.
+pub fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
+    globset::GlobBuilder::new(pattern).literal_separator(true).build().ok().map(|glob| glob.compile_matcher())
+}
+
+fn check_default(value: &Value) -> Result<()> {
+    match value {
+        Value::Datetime(_) => Err(error!("a parameter's default is no date").help("write it as a text, in quotes")),
+        Value::Array(values) => values.iter().try_for_each(check_default),
+        Value::Table(table) => table.values().try_for_each(check_default),
+        _ => Ok(()),
+    }
+}
+
+/// TOML's own sentence, made ours where the key is unknown.
+fn explain(e: &toml::de::Error) -> Error {
+    let message = e.message().trim().lines().next().unwrap_or_default();
+    let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+        return error!("the header is wrong: {message}");
+    };
+    if message.contains("`help`") && !message.contains("`summary`") {
+        return error!("a parameter in the header has no {key}").help("it has default and help");
+    }
+    let error = error!("the header has no key {key}");
+    match did_you_mean(key, KEYS) {
+        Some(near) => error.help(near),
+        None => error.help(format!("there are {}", KEYS.join(", "))),
+    }
+}
+
+/// Where nothing in the header looks like TOML, its author wrote a comment.
+fn hinted(error: Error, toml: &str) -> Error {
+    if toml.contains('=') || error.help_text().is_some() {
+        return error;
+    }
+    error.help("lines that begin with //! hold a recipe's header in TOML; a comment begins with //")
+}
+
+/// A span of the header's TOML, of which each line lost its mark, as a place in the script.
+fn place(id: &str, text: &str, toml: &str, span: Range<usize>) -> Place {
+    let start = (0..=span.start.min(toml.len())).rev().find(|&at| toml.is_char_boundary(at)).unwrap_or(0);
+    let before = &toml[..start];
+    let line = before.matches('\n').count();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let shown = text.lines().nth(line).unwrap_or_default().to_owned();
+    Place { file: id.into(), line: line + 1, column: Some(MARK.len() + column + 1), text: shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(text: &str) -> String {
+        Header::read("s.rhai", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_script_without_a_header_is_a_script() {
+        assert_eq!(Header::read("s.rhai", "// a comment\n//! name = \"x\"\n").unwrap(), None);
+        assert_eq!(Header::read("s.rhai", "").unwrap(), None);
+    }
+
+    #[test]
+    fn a_header_is_read() {
+        let text = "//! name = \"lens\"\n//!models = [\"opt\", \"demo:opt\"]\n//!\n//! [params.k]\n//! default = 5\n\
+                    //! help = \"how many\"\nlet k = param(\"k\", 5);\n";
+        let header = Header::read("s.rhai", text).unwrap().unwrap();
+        assert_eq!(header.name.as_ref().unwrap().get_ref(), "lens");
+        assert_eq!(header.params["k"].get_ref().default, Some(Value::Integer(5)));
+        assert_eq!(header.missing(), ["version", "license", "summary", "authors", "requires"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_under_a_caret() {
+        assert_eq!(
+            failure("//! name = \"x\"\n//! sumary = \"y\"\n"),
+            "error: the header has no key sumary\n   --> s.rhai:2:5\n    |\n  2 | //! sumary = \"y\"\n    |     ^^^^^^\n  \
+             help: did you mean summary?"
+        );
+        let caret = |text: &str, at: &str| {
+            let shown = failure(text);
+            assert!(shown.contains(&format!("--> s.rhai:{at}\n")), "{shown}");
+        };
+        caret("//! name = 3\n", "1:12");
+        caret("//! authors = \"me\"\n", "1:15");
+        caret("//! version = \"1\"\n", "1:15");
+        caret("//! requires = \"new\"\n", "1:16");
+        caret("//! points = [\"post-mlp\",\n//!   \"post-mpl\"]\n", "2:7");
+        caret("//! outputs = [\"../x\"]\n", "1:16");
+        caret("//! models = [\"./mine\"]\n", "1:15");
+        caret("//! name = \"a b\"\n", "1:12");
+        caret("//! [params.k]\n//! defalt = 5\n", "2:5");
+        caret("//! name = \"x\n", "1:14");
+        assert!(failure("//! This script does much.\n").contains("a comment begins with //"));
+    }
+
+    #[test]
+    fn a_version_that_does_not_fit_is_a_sentence() {
+        let header = |requires: &str| Header::read("s", &format!("//! requires = \"{requires}\"\n")).unwrap().unwrap();
+        assert!(header("0.1").check_requires().is_ok());
+        let error = header(">=99").check_requires().unwrap_err();
+        assert_eq!(error.message(), format!("this recipe requires precompute >=99, and this is {OURS}"));
+    }
+}

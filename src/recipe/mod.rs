@@ -1,0 +1,190 @@
+//! Recipes: scripts with a header, by reference; the lock file that pins them; checking and publishing them.
+
+pub mod card;
+pub mod check;
+pub mod header;
+pub mod lock;
+pub mod reference;
+pub mod remote;
+pub mod shipped;
+pub mod trust;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use header::Header;
+pub use lock::{Lock, Locked};
+pub use reference::{Reference, Remote};
+
+use crate::checkpoint::Hub;
+use crate::script::{Bundle, Failure, Policy, Program, read_text};
+use crate::{Error, Result, did_you_mean, error};
+
+/// What stands before the name of a script that ships.
+const SHIPPED: &str = "precompute:";
+
+/// A script, found by a reference.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// What messages call it.
+    pub id: String,
+    pub text: String,
+    pub header: Option<Header>,
+    pub origin: Origin,
+}
+
+/// Where a recipe is.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    File(PathBuf),
+    Shipped(&'static str),
+    /// From the Hub, and whether the lock file has it.
+    Hub {
+        locked: Locked,
+        known: bool,
+        texts: BTreeMap<String, String>,
+    },
+}
+
+impl Recipe {
+    /// Finds a recipe: on the disk, among those that ship, in the lock file, or on the Hub. Nothing of it is run, and the lock
+    /// file stays as it is.
+    ///
+    /// # Errors
+    /// There is no such recipe, it is not what was locked, or its header is wrong.
+    pub fn open(reference: &str, offline: bool) -> Result<Self, Failure> {
+        match Reference::parse(reference).map_err(Failure::usage)? {
+            Reference::Path(path) => Self::file(&path),
+            Reference::Name(name) => match shipped::SHIPPED.iter().find(|(known, _)| *known == name) {
+                Some((name, text)) => Self::new(format!("{SHIPPED}{name}"), (*text).into(), Origin::Shipped(name)),
+                None => {
+                    let lock = Lock::read(&lock::here())?;
+                    let locked = lock.named(&name).ok_or_else(|| Failure::usage(unknown(&name, &lock)))?;
+                    Self::locked(locked, offline)
+                }
+            },
+            Reference::Hub(remote) => match Lock::read(&lock::here())?.referred(&remote) {
+                Some(locked) => Self::locked(locked, offline),
+                None => Self::fetch(&remote, offline),
+            },
+        }
+    }
+
+    /// A recipe in a file, or in a directory with modules of its own.
+    fn file(path: &Path) -> Result<Self, Failure> {
+        let path = if path.is_dir() { in_directory(path).map_err(Failure::usage)? } else { path.to_owned() };
+        let id = path.display().to_string();
+        let text = read_text(&path, &id).map_err(Failure::usage)?;
+        Self::new(id, text, Origin::File(path))
+    }
+
+    /// A recipe that the lock file has, at its commit.
+    ///
+    /// # Errors
+    /// It can't be had, or is another than was locked.
+    pub fn locked(locked: &Locked, offline: bool) -> Result<Self, Failure> {
+        let files = remote::fetch_locked(&Hub::default(), locked, offline).map_err(Failure::usage)?;
+        Self::of_hub(locked.clone(), true, files.texts)
+    }
+
+    /// A recipe of the Hub at what its revision stands for now, whatever the lock file has.
+    ///
+    /// # Errors
+    /// It can't be had, or its header is wrong.
+    pub fn fetch(remote: &Remote, offline: bool) -> Result<Self, Failure> {
+        let files = remote::fetch(&Hub::default(), remote, offline).map_err(Failure::usage)?;
+        let stem = Path::new(&remote.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let (commit, hashes) = (files.commit.clone(), files.hashes());
+        let locked = Locked { name: stem, reference: remote.to_string(), commit, files: hashes };
+        let mut recipe = Self::of_hub(locked, false, files.texts)?;
+        let own = recipe.header.as_ref().and_then(|header| header.name.as_ref()).map(|name| name.get_ref().clone());
+        if let (Some(name), Origin::Hub { locked, .. }) = (own, &mut recipe.origin) {
+            locked.name = name;
+        }
+        Ok(recipe)
+    }
+
+    fn of_hub(locked: Locked, known: bool, texts: BTreeMap<String, String>) -> Result<Self, Failure> {
+        let remote = locked.remote().map_err(Failure::usage)?;
+        let text = texts.get(&remote.path).cloned().unwrap_or_default();
+        Self::new(hub_id(&remote, &remote.path), text, Origin::Hub { locked, known, texts })
+    }
+
+    fn new(id: String, text: String, origin: Origin) -> Result<Self, Failure> {
+        let header = Header::read(&id, &text)?;
+        Ok(Self { id, text, header, origin })
+    }
+
+    /// What the host runs.
+    pub fn program(&self) -> Program {
+        let (name, texts) = match &self.origin {
+            Origin::File(path) => return Program::File(path.clone()),
+            Origin::Shipped(name) => ((*name).to_owned(), [(self.id.clone(), self.text.clone())].into()),
+            Origin::Hub { locked, texts, .. } => {
+                let id = |path: &String| locked.remote().map_or_else(|_| path.clone(), |remote| hub_id(&remote, path));
+                (locked.name.clone(), texts.iter().map(|(path, text)| (id(path), text.clone())).collect())
+            }
+        };
+        Program::Bundle(Bundle { name, main: self.id.clone(), texts, beside: None })
+    }
+
+    /// Whose it is.
+    pub fn policy(&self) -> Policy {
+        match &self.origin {
+            Origin::Hub { .. } => Header::policy(self.header.as_ref()),
+            _ => Policy::Own,
+        }
+    }
+
+    /// Its own name for itself, else that of its file.
+    pub fn name(&self) -> String {
+        match (&self.origin, self.header.as_ref().and_then(|header| header.name.as_ref())) {
+            (Origin::Hub { locked, .. }, _) => locked.name.clone(),
+            (Origin::Shipped(name), _) => (*name).into(),
+            (_, Some(name)) => name.get_ref().clone(),
+            (Origin::File(path), None) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// # Errors
+    /// This version of precompute is none of those that the recipe runs with.
+    pub fn check_requires(&self) -> Result<(), Failure> {
+        let Some(header) = &self.header else { return Ok(()) };
+        header.check_requires().map_err(|error| {
+            let span = header.requires.as_ref().map(toml::Spanned::span).unwrap_or_default();
+            Failure::usage_at(error, Header::place(&self.id, &self.text, span))
+        })
+    }
+}
+
+/// What messages call a file of a repository of the Hub.
+fn hub_id(remote: &Remote, path: &str) -> String {
+    Remote { path: path.into(), revision: None, ..remote.clone() }.to_string()
+}
+
+fn unknown(name: &str, lock: &Lock) -> Error {
+    let error = error!("there is no recipe {name}: it does not ship, and {} does not have it", lock::LOCK);
+    let known = shipped::SHIPPED.iter().map(|(name, _)| *name).chain(lock.recipes.iter().map(|r| r.name.as_str()));
+    match did_you_mean(name, known) {
+        Some(near) if near.starts_with("did") => error.help(near),
+        _ => error.help("`precompute recipe list` lists them; a file is named with its ending, as in ./x.rhai"),
+    }
+}
+
+/// The one script of a directory that has a header.
+fn in_directory(directory: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(directory).map_err(|e| error!("{} can't be read: {e}", directory.display()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rhai"))
+        .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.starts_with("//!")))
+        .collect();
+    found.sort();
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(error!("{} is a directory without a recipe", directory.display())
+            .help("a recipe is a .rhai file that begins with a header; name a script by its file")),
+        [first, ..] => Err(error!("{} has {} recipes", directory.display(), found.len())
+            .help(format!("name one, as in {}", first.display()))),
+    }
+}

@@ -1,0 +1,157 @@
+//! What names a recipe: a path, a bare name, or a file of a repository on the Hub.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::header::check_name;
+use crate::checkpoint::{is_hub_id, is_revision};
+use crate::{Error, Result, bail, error};
+
+const HUB: &str = "hf:";
+
+/// How a reference to the Hub is written.
+const FORM: &str = "as in hf:owner/repo/recipe.rhai, or hf:owner/repo/recipe.rhai@v1";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// A script, or a directory with a recipe.
+    Path(PathBuf),
+    /// A recipe that ships, or that this directory's lock file has.
+    Name(String),
+    Hub(Remote),
+}
+
+/// `hf:owner/repo/path.rhai[@revision]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// `owner/repo`.
+    pub repository: String,
+    /// The script's path in it.
+    pub path: String,
+    /// A branch, a tag or a commit; `main` if absent.
+    pub revision: Option<String>,
+}
+
+impl Reference {
+    /// # Errors
+    /// A reference to the Hub that is none.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text.starts_with(HUB) {
+            return text.parse().map(Reference::Hub);
+        }
+        if text.is_empty() {
+            return Err(error!("a recipe is named by a path, a name, or hf:owner/repo/path.rhai"));
+        }
+        let named = check_name(text).is_ok() && !Path::new(text).exists();
+        Ok(if named { Reference::Name(text.into()) } else { Reference::Path(text.into()) })
+    }
+}
+
+impl FromStr for Remote {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |why: &str| error!("{text:?} is no reference to a recipe: {why}").help(FORM);
+        let rest = text.strip_prefix(HUB).ok_or_else(|| wrong("it does not begin with hf:"))?;
+        let (place, revision) = match rest.split_once('@') {
+            Some((place, revision)) => (place, Some(revision)),
+            None => (rest, None),
+        };
+        if revision.is_some_and(|revision| !is_revision(revision)) {
+            return Err(wrong("what follows @ is no branch, tag or commit"));
+        }
+        let mut parts = place.splitn(3, '/');
+        let (owner, name, path) = (parts.next(), parts.next(), parts.next());
+        let (Some(owner), Some(name), Some(path)) = (owner, name, path) else {
+            return Err(wrong("owner, repository and file are needed"));
+        };
+        let repository = format!("{owner}/{name}");
+        if !is_hub_id(&repository) {
+            return Err(wrong("owner/repository is none that the Hub has"));
+        }
+        check_path(path).map_err(|why| wrong(why.message()))?;
+        if !path.ends_with(".rhai") {
+            return Err(wrong("the file is no script: its name must end in .rhai"));
+        }
+        Ok(Self { repository, path: path.into(), revision: revision.map(str::to_owned) })
+    }
+}
+
+/// A path in a repository that is a path below a directory on every file system.
+///
+/// # Errors
+/// It is none.
+pub fn check_path(path: &str) -> Result<()> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.ends_with(['.', ' '])
+            && part.len() <= 255
+            && !part.chars().any(|c| c.is_control() || "\\:*?\"<>|@#%".contains(c))
+    };
+    if path.len() > 1024 || !path.split('/').all(part) {
+        bail!("the file's path is none that every disk can hold");
+    }
+    Ok(())
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HUB}{}/{}", self.repository, self.path)?;
+        match &self.revision {
+            Some(revision) => write!(f, "@{revision}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reference::Path(path) => write!(f, "{}", path.display()),
+            Reference::Name(name) => f.write_str(name),
+            Reference::Hub(remote) => remote.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reference_means() {
+        assert_eq!(Reference::parse("logit_lens").unwrap(), Reference::Name("logit_lens".into()));
+        assert_eq!(Reference::parse("x.rhai").unwrap(), Reference::Path("x.rhai".into()));
+        assert_eq!(Reference::parse("a/b").unwrap(), Reference::Path("a/b".into()));
+        let remote = Remote {
+            repository: "ann/lenses".into(),
+            path: "deep/lens.rhai".into(),
+            revision: Some("refs/pr/1".into()),
+        };
+        assert_eq!(Reference::parse("hf:ann/lenses/deep/lens.rhai@refs/pr/1").unwrap(), Reference::Hub(remote));
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_no_reference() {
+        for text in [
+            "hf:",
+            "hf:ann",
+            "hf:ann/lenses",
+            "hf:ann/lenses/",
+            "hf:ann/lenses/x",
+            "hf:ann/lenses/../x.rhai",
+            "hf:ann/lenses//x.rhai",
+            "hf:ann/lenses/.git/x.rhai",
+            "hf:../lenses/x.rhai",
+            "hf:ann/lenses/a\\b.rhai",
+            "hf:ann/lenses/x.rhai@",
+            "hf:ann/lenses/x.rhai@../../x",
+            "hf:ann/lenses/x.rhai@a b",
+            "hf:ann/lenses/\u{1b}[2J.rhai",
+        ] {
+            assert!(Reference::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

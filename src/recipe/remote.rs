@@ -1,0 +1,106 @@
+//! A recipe's files from the Hub: the script and what it imports beside itself, of one commit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::lock::Locked;
+use super::reference::{Remote, check_path};
+use crate::checkpoint::{Hub, Snapshot};
+use crate::output::record::sha256;
+use crate::script::{describe, module_parts};
+use crate::{Result, bail, error};
+
+/// The largest script that is taken from a stranger, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// The most files.
+const MOST: usize = 64;
+
+/// A recipe of one commit: its files' texts, by path in the repository.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Files {
+    pub commit: String,
+    pub texts: BTreeMap<String, String>,
+}
+
+impl Files {
+    pub fn hashes(&self) -> BTreeMap<String, String> {
+        self.texts.iter().map(|(path, text)| (path.clone(), sha256(text.as_bytes()))).collect()
+    }
+}
+
+/// Fetches a recipe at what its revision stands for now.
+///
+/// # Errors
+/// There is no such repository, revision or file, the Hub can't be reached, or a file is no script.
+pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
+    let path = remote.path.clone();
+    let revision = remote.revision.as_deref();
+    let snapshot = hub.fetch_named(&remote.repository, revision, offline, &remote.path, move |fetch, listed| {
+        let mut waiting = vec![path];
+        let mut known: Vec<String> = Vec::new();
+        while let Some(path) = waiting.pop() {
+            if known.contains(&path) {
+                continue;
+            }
+            if known.len() == MOST {
+                bail!("the recipe has more than {MOST} files");
+            }
+            let text = text(&fetch(&path)?, &path)?;
+            waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import)));
+            known.push(path);
+        }
+        Ok(())
+    })?;
+    read(snapshot, remote)
+}
+
+/// A locked recipe's files, from the cache where they are there; they are what was locked.
+///
+/// # Errors
+/// As [`fetch`], and a file is another than was locked.
+pub fn fetch_locked(hub: &Hub, locked: &Locked, offline: bool) -> Result<Files> {
+    let pinned = Remote { revision: Some(locked.commit.clone()), ..locked.remote()? };
+    let files = match hub.kept(&pinned.repository, &locked.commit) {
+        Some(snapshot) if locked.files.keys().all(|path| snapshot.directory.join(path).is_file()) => {
+            read(snapshot, &pinned)?
+        }
+        _ => fetch(hub, &pinned, offline)?,
+    };
+    locked.check(&files.texts)?;
+    Ok(files)
+}
+
+fn read(snapshot: Snapshot, remote: &Remote) -> Result<Files> {
+    let mut texts = BTreeMap::new();
+    let mut waiting = vec![remote.path.clone()];
+    while let Some(path) = waiting.pop() {
+        let file = snapshot.directory.join(&path);
+        if texts.contains_key(&path) || (path != remote.path && !file.is_file()) {
+            continue;
+        }
+        let text = text(&file, &path).map_err(|e| e.at(remote))?;
+        waiting.extend(beside(&path, &text));
+        texts.insert(path, text);
+    }
+    Ok(Files { commit: snapshot.commit, texts })
+}
+
+/// Where in the repository the imports of the file `path` may be.
+fn beside(path: &str, text: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+    let join = |import: String| {
+        let parts: Option<Vec<&str>> = module_parts(&import).ok()?.into_iter().map(|part| part.to_str()).collect();
+        let path = format!("{folder}{}.rhai", parts?.join("/"));
+        check_path(&path).is_ok().then_some(path)
+    };
+    describe::imports(text).into_iter().filter_map(join).collect()
+}
+
+fn text(path: &Path, name: &str) -> Result<String> {
+    let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    if length > LARGEST {
+        bail!("{name} has {length} bytes, and no script is larger than {LARGEST}");
+    }
+    let bytes = std::fs::read(path).map_err(|e| error!("{name} can't be read: {e}"))?;
+    String::from_utf8(bytes).map_err(|_| error!("{name} is not a script: its text is not UTF-8"))
+}

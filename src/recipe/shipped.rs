@@ -1,0 +1,42 @@
+//! The recipes that ship, inside the binary.
+
+/// By name.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("ablation", include_str!("../../scripts/ablation.rhai")),
+    ("activation_patching", include_str!("../../scripts/activation_patching.rhai")),
+    ("attention_view", include_str!("../../scripts/attention_view.rhai")),
+    ("bidirectional_attention", include_str!("../../scripts/bidirectional_attention.rhai")),
+    ("causal_tracing", include_str!("../../scripts/causal_tracing.rhai")),
+    ("composition_scores", include_str!("../../scripts/composition_scores.rhai")),
+    ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),
+    ("head_patching", include_str!("../../scripts/head_patching.rhai")),
+    ("high_pass_filter", include_str!("../../scripts/high_pass_filter.rhai")),
+    ("induction_heads", include_str!("../../scripts/induction_heads.rhai")),
+    ("logit_lens", include_str!("../../scripts/logit_lens.rhai")),
+    ("loss_by_position", include_str!("../../scripts/loss_by_position.rhai")),
+    ("neuron_topk", include_str!("../../scripts/neuron_topk.rhai")),
+    ("power_spectrum", include_str!("../../scripts/power_spectrum.rhai")),
+    ("steering", include_str!("../../scripts/steering.rhai")),
+    ("svd_interpret", include_str!("../../scripts/svd_interpret.rhai")),
+];
+
+/// The text of the recipe called `name`.
+pub fn text(name: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_of_the_gallery_ships() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rhai").map(str::to_owned))
+            .collect();
+        files.sort();
+        assert_eq!(files, SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+}

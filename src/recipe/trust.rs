@@ -1,0 +1,45 @@
+//! Which recipes a person has let run: remembered by content, so that a change is asked about anew.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::home::home;
+use crate::output::record::sha256;
+use crate::{Result, error};
+
+fn file() -> Result<PathBuf> {
+    Ok(home()?.join("trusted"))
+}
+
+/// One SHA-256 for all files of a recipe, by path.
+pub fn content(texts: &BTreeMap<String, String>) -> String {
+    let lines: String = texts.iter().map(|(path, text)| format!("{} {path}\n", sha256(text.as_bytes()))).collect();
+    sha256(lines.as_bytes())
+}
+
+/// Whether the recipe of these files has been let run.
+pub fn is_trusted(content: &str) -> bool {
+    let known = file().ok().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    known.lines().any(|line| line.split_whitespace().next() == Some(content))
+}
+
+/// Remembers that the recipe `reference` of these files may run.
+///
+/// # Errors
+/// The home directory can't be written to.
+pub fn trust(content: &str, reference: &str) -> Result<()> {
+    if is_trusted(content) {
+        return Ok(());
+    }
+    let path = file()?;
+    let append = || -> std::io::Result<()> {
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        file.write_all(format!("{content} {reference}\n").as_bytes())
+    };
+    append().map_err(|e| {
+        error!("that the recipe is trusted can't be written to {}: {e}", path.display())
+            .help("PRECOMPUTE_HOME names another directory")
+    })
+}

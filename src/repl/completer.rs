@@ -1,0 +1,232 @@
+//! What may stand at the cursor.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use rhai::{Dynamic, Map};
+
+use super::commands::{self, COMMANDS, Takes};
+use super::lexer::{Kind, Token, tokens};
+use super::{help, names};
+use crate::script::context::Context;
+use crate::script::vocabulary::{Function, is_name, members};
+use crate::script::workspace::Workspace;
+
+pub struct Words {
+    workspace: Rc<RefCell<Workspace>>,
+}
+
+/// What an expression before a dot is known to be.
+enum Receiver {
+    Value(Dynamic),
+    /// A hook's context, which only exists while its pass runs.
+    Context,
+    /// Most likely a tensor.
+    Unknown,
+}
+
+impl Words {
+    pub fn new(workspace: &Rc<RefCell<Workspace>>) -> Self {
+        Self { workspace: workspace.clone() }
+    }
+
+    /// Where the word at the cursor begins, and what it may become.
+    pub fn complete(&self, line: &str, at: usize) -> (usize, Vec<String>) {
+        let head = &line[..at];
+        let workspace = self.workspace.borrow();
+        if commands::is_command(head) {
+            let start = head.len() - head.trim_start().len();
+            let Some(space) = head[start..].find(char::is_whitespace) else {
+                let names = COMMANDS.iter().map(|command| command.name.to_owned());
+                return (start, beginning(&head[start..], names));
+            };
+            let argument = head.len() - head[start + space..].trim_start().len();
+            let Ok((command, _)) = commands::parse(&format!("{} x", &head[start..start + space])) else {
+                return (at, Vec::new());
+            };
+            return match command.takes {
+                Takes::Nothing => (at, Vec::new()),
+                Takes::Name => {
+                    let names = help::names(&workspace.host().functions());
+                    (argument, beginning(&head[argument..], names))
+                }
+                Takes::File => names::paths(&head[argument..], argument),
+                Takes::Input => script(&workspace, &head[argument..], argument),
+            };
+        }
+        script(&workspace, head, 0)
+    }
+}
+
+/// The words among `all` that begin with `typed`, in order.
+fn beginning(typed: &str, all: impl IntoIterator<Item = String>) -> Vec<String> {
+    let fitting: BTreeSet<String> = all.into_iter().filter(|word| word.starts_with(typed)).collect();
+    fitting.into_iter().collect()
+}
+
+/// Completes a piece of script that stands from `offset` on.
+fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<String>) {
+    let tokens = tokens(head);
+    let Some(last) = tokens.last() else { return (offset + head.len(), Vec::new()) };
+    let at_end = last.end == head.len();
+    match last.kind {
+        Kind::Text if !last.closed && head[last.start..].starts_with('"') => {
+            let start = last.start + 1;
+            let (at, words) = text(workspace, head, &tokens, &head[start..]);
+            (offset + start + at, words)
+        }
+        Kind::Text | Kind::Comment if at_end => (offset + head.len(), Vec::new()),
+        Kind::Word | Kind::Keyword if at_end => {
+            let start = last.start;
+            let before = &tokens[..tokens.len() - 1];
+            (offset + start, word(workspace, head, before, &head[start..]))
+        }
+        _ if at_end && is(head, last, ".") => (offset + head.len(), word(workspace, head, &tokens, "")),
+        _ => (offset + head.len(), Vec::new()),
+    }
+}
+
+fn is(text: &str, token: &Token, word: &str) -> bool {
+    &text[token.start..token.end] == word
+}
+
+/// A word after `before`: a member where a dot stands there, else a name.
+fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec<String> {
+    let functions = workspace.host().functions();
+    match before.split_last() {
+        Some((dot, chain)) if is(head, dot, ".") => {
+            beginning(typed, members_of(workspace, &functions, receiver(workspace, head, chain)))
+        }
+        _ => {
+            let variables = workspace.variables().map(|variable| variable.name);
+            let functions = functions.into_iter().map(|function| function.name).filter(|name| is_name(name));
+            beginning(typed, variables.chain(functions).chain(names::keywords()))
+        }
+    }
+}
+
+/// What stands before a dot: a variable, and what hangs on it.
+fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
+    let mut words = Vec::new();
+    let mut rest = chain;
+    loop {
+        let Some((name, before)) = rest.split_last() else { return Receiver::Unknown };
+        if name.kind != Kind::Word {
+            return Receiver::Unknown;
+        }
+        words.push(&head[name.start..name.end]);
+        match before.split_last() {
+            Some((dot, before)) if is(head, dot, ".") => rest = before,
+            _ => break,
+        }
+    }
+    let Some(root) = words.pop() else { return Receiver::Unknown };
+    let mut value = match workspace.variable(root) {
+        Some(value) => value,
+        None if root == "ctx" => match words.pop() {
+            None => return Receiver::Context,
+            Some("config") => names::any_model(workspace).map(|m| m.loaded().config.clone().into()).unwrap_or_default(),
+            Some(_) => return Receiver::Unknown,
+        },
+        None => return Receiver::Unknown,
+    };
+    for name in words.into_iter().rev() {
+        match workspace.host().property(&value, name) {
+            Some(next) => value = next,
+            None => return Receiver::Unknown,
+        }
+    }
+    Receiver::Value(value)
+}
+
+fn members_of(workspace: &Workspace, functions: &BTreeSet<Function>, receiver: Receiver) -> Vec<String> {
+    let named = |of: &str| {
+        let (properties, methods) = members(functions, of);
+        properties.into_iter().chain(methods).collect::<Vec<String>>()
+    };
+    match receiver {
+        Receiver::Unknown => named("tensor"),
+        Receiver::Context => {
+            let mut words = names::keys_of_all_contexts(workspace);
+            words.extend(Context::RESERVED.iter().map(|key| (*key).to_owned()));
+            words.extend(named("context"));
+            words
+        }
+        Receiver::Value(value) => {
+            let mut words = named(workspace.host().type_of(&value));
+            if let Some(map) = value.read_lock::<Map>() {
+                words.extend(map.keys().map(|key| key.to_string()));
+            }
+            if let Some(context) = value.read_lock::<Context>() {
+                words.extend(context.keys());
+            }
+            words
+        }
+    }
+}
+
+/// Inside a text: what belongs there by what stands before it. How far into it the word begins, and what it may become.
+fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (usize, Vec<String>) {
+    let before = &tokens[..tokens.len() - 1];
+    let word = |token: &Token| &head[token.start..token.end];
+    match before {
+        [.., name, bracket] if is(head, bracket, "[") && name.kind == Kind::Word => {
+            let chain = &before[..before.len() - 1];
+            let keys = match receiver(workspace, head, chain) {
+                Receiver::Value(value) => names::keys(&value),
+                Receiver::Context => names::keys_of_all_contexts(workspace),
+                Receiver::Unknown => Vec::new(),
+            };
+            return (0, beginning(typed, keys));
+        }
+        [.., stop, colon] if is(head, colon, ":") && word(stop) == "stop" => {
+            return (0, beginning(typed, names::points(workspace, typed)));
+        }
+        [.., import] if word(import) == "import" => return names::modules(typed),
+        _ => {}
+    }
+    match call(head, before) {
+        Some(("hook" | "capture", _)) => (0, beginning(typed, names::points(workspace, typed))),
+        Some(("get" | "remove" | "contains", chain)) => {
+            let keys = match receiver(workspace, head, chain) {
+                Receiver::Value(value) => names::keys(&value),
+                _ => names::keys_of_all_contexts(workspace),
+            };
+            (0, beginning(typed, keys))
+        }
+        Some(("model", _)) => {
+            let mut models = beginning(typed, names::models());
+            let (at, paths) = names::paths(typed, 0);
+            if at == 0 {
+                models.extend(paths);
+                return (0, models);
+            }
+            if models.is_empty() { (at, paths) } else { (0, models) }
+        }
+        _ => names::paths(typed, 0),
+    }
+}
+
+/// The call that a text is an argument of: its name, and what stands before the dot where it is a method.
+fn call<'t>(head: &'t str, before: &'t [Token]) -> Option<(&'t str, &'t [Token])> {
+    let mut open = 0;
+    for (i, token) in before.iter().enumerate().rev() {
+        match token.kind {
+            Kind::Close => open += 1,
+            Kind::Open if open > 0 => open -= 1,
+            // An array or a map within the arguments.
+            Kind::Open if !is(head, token, "(") => {}
+            Kind::Open => {
+                let name = before[..i].last().filter(|name| name.kind == Kind::Word)?;
+                let chain = match before[..i - 1].split_last() {
+                    Some((dot, chain)) if is(head, dot, ".") => chain,
+                    _ => &[],
+                };
+                return Some((&head[name.start..name.end], chain));
+            }
+            _ => {}
+        }
+    }
+    None
+}

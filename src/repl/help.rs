@@ -1,0 +1,114 @@
+//! `:help`: what a command, a hook point or a function is, with an example.
+
+use std::collections::BTreeSet;
+
+use super::Repl;
+use super::commands::{COMMANDS, Command};
+use crate::hook::{Named, Point};
+use crate::model::points;
+use crate::output::picture::table::columns;
+use crate::script::Failure;
+use crate::script::definitions::signature;
+use crate::script::reference::{Entry, entries};
+use crate::script::vocabulary::{Function, is_name};
+use crate::{did_you_mean, error, nearest};
+
+/// Overloads that are listed.
+const OVERLOADS: usize = 12;
+
+/// Everything that help can be had of.
+pub fn names(repl_functions: &BTreeSet<Function>) -> BTreeSet<String> {
+    let functions = repl_functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
+    let documented = entries().into_iter().map(|entry| entry.name.trim_start_matches('.').to_owned());
+    let points = Point::ALL.iter().map(|point| point.name().to_owned());
+    let commands = COMMANDS.iter().map(|command| command.name.to_owned());
+    functions.chain(documented).chain(points).chain(commands).collect()
+}
+
+/// # Errors
+/// There is nothing of that name.
+pub fn show(repl: &Repl, name: &str) -> Result<(), Failure> {
+    let lines = match name {
+        "" => overview(),
+        name => about(repl, name)?,
+    };
+    lines.iter().for_each(|line| repl.console.line(line));
+    Ok(())
+}
+
+fn overview() -> Vec<String> {
+    let mut lines = columns(COMMANDS.iter().map(|command| [usage(command), command.about.to_owned()]));
+    lines.push(String::new());
+    lines.push("Anything else is a piece of script. Its value is shown, and what it defines stays.".into());
+    lines.push("Tab completes, Ctrl-R searches what was typed before, Ctrl-C stops what runs, Ctrl-D leaves.".into());
+    lines
+}
+
+fn usage(command: &Command) -> String {
+    format!("{} {}", command.name, command.argument).trim_end().to_owned()
+}
+
+fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
+    let name = name.trim_matches(|c| c == '"' || c == '`').trim_end_matches("()");
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name || &command.name[1..] == name)
+        && (name.starts_with(':') || entries().iter().all(|entry| !entry.is(name)))
+    {
+        return Ok(vec![usage(command), format!("  {}", command.about)]);
+    }
+    if let Ok(named) = Named::parse(name) {
+        return Ok(point(named.point));
+    }
+    let workspace = repl.workspace.borrow();
+    let defined = workspace.host().session().live().functions();
+    let functions = workspace.host().functions();
+    let mut lines: Vec<String> = defined
+        .iter()
+        .filter(|(defined, _)| defined == name)
+        .map(|(name, parameters)| format!("fn {name}({}), of this session", parameters.join(", ")))
+        .collect();
+    lines.extend(signature(name));
+    lines.extend(entries().iter().filter(|entry| entry.is(name)).flat_map(entry));
+    if lines.is_empty() {
+        let named = functions.iter().filter(|function| function.name == name && is_name(name));
+        let mut shown: Vec<String> = named.map(|function| format!("  {}", function.show(false))).collect();
+        shown.dedup();
+        let more = shown.len().saturating_sub(OVERLOADS);
+        shown.truncate(OVERLOADS);
+        if more > 0 {
+            shown.push(format!("  and {more} more"));
+        }
+        if !shown.is_empty() {
+            lines.push(format!("{name}, a function of the language Rhai (https://rhai.rs/book):"));
+            lines.extend(shown);
+        }
+    }
+    if lines.is_empty() {
+        let names = names(&functions);
+        let known = names.iter().map(String::as_str);
+        let error = error!("there is no help on {name}: it is no function, hook point or command");
+        let near = did_you_mean(name, known.clone()).filter(|_| !nearest(name, known).is_empty());
+        return Err(error
+            .help(near.unwrap_or_else(|| ":help lists the commands, :points the hook points".into()))
+            .into());
+    }
+    Ok(lines)
+}
+
+fn point(point: Point) -> Vec<String> {
+    let [name, shape, holds, alias] = points::row(point, None);
+    let mut lines = vec![format!("{name}, a hook point: {holds}"), format!("  shape {shape}")];
+    if alias != "—" {
+        lines.push(format!("  in TransformerLens {alias}"));
+    }
+    let layers = if point.in_block() { ", #{layers: -1}" } else { "" };
+    lines.push(format!("  for example  let ctx = context([hook(\"{name}\", |x, ctx| {{ ctx.kept = x; }}{layers})]);"));
+    lines
+}
+
+fn entry(entry: &Entry) -> Vec<String> {
+    let mut lines = vec![format!("{}: {}", entry.title, entry.gives), format!("  for example  {}", entry.example)];
+    if !entry.result.is_empty() {
+        lines.push(format!("  gives        {}", entry.result));
+    }
+    lines
+}

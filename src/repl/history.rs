@@ -1,0 +1,17 @@
+//! What was typed in earlier sessions.
+
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::home::home;
+
+/// Inputs that are kept.
+pub const KEPT: usize = 10_000;
+
+/// Where they are kept.
+///
+/// # Errors
+/// There is no home directory.
+pub fn file() -> Result<PathBuf> {
+    Ok(home()?.join("history"))
+}

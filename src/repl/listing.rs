@@ -1,0 +1,189 @@
+//! What a session has, as lines: its variables, hooks and models.
+
+use std::time::Duration;
+
+use candle_core::{DType, Device};
+use rhai::{Array, Dynamic};
+
+use super::Repl;
+use crate::hook::Layers;
+use crate::model::{Spec, points as point_rows};
+use crate::output::picture::{self, table::columns};
+use crate::script::context::Context;
+use crate::script::hook::Hook;
+use crate::script::model::Model;
+use crate::script::tensor::Handle;
+use crate::script::workspace::Workspace;
+
+/// How much of a value is shown beside its name, in characters.
+const SHOWN: usize = 100;
+/// Bars of a sparkline.
+const BARS: usize = 60;
+
+pub fn points(repl: &Repl) -> Vec<String> {
+    let model = repl.workspace.borrow().variable("m").and_then(Dynamic::try_cast::<Model>);
+    let spec: Option<&Spec> = model.as_ref().map(|model| model.loaded().decoder.spec());
+    let mut lines = columns(point_rows::rows(spec));
+    lines.push(String::new());
+    lines.extend(point_rows::LEGEND.lines().map(str::to_owned));
+    lines
+}
+
+pub fn variables(repl: &Repl) -> Vec<String> {
+    let workspace = repl.workspace.borrow();
+    let rows: Vec<[String; 2]> = workspace
+        .variables()
+        .map(|variable| {
+            let name = if variable.constant { format!("const {}", variable.name) } else { variable.name };
+            [name, summary(&workspace, &variable.value)]
+        })
+        .collect();
+    let mut lines = columns(rows);
+    let functions = workspace.host().session().live().functions();
+    lines.extend(functions.iter().map(|(name, parameters)| format!("  fn {name}({})", parameters.join(", "))));
+    lines.extend(workspace.host().session().live().imports().iter().map(|name| format!("  import … as {name}")));
+    if lines.is_empty() {
+        lines.push("there are no variables and no functions yet".into());
+    }
+    lines
+}
+
+/// A value on one line.
+pub fn summary(workspace: &Workspace, value: &Dynamic) -> String {
+    if let Some(array) = value.read_lock::<Array>().filter(|array| array.len() > BARS) {
+        return format!("an array of {}", array.len());
+    }
+    let shown = match value.is_string() {
+        true => format!("{:?}", value.clone().into_string().unwrap_or_default()),
+        false => workspace.host().text_of(value),
+    };
+    let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+pub fn hooks(repl: &Repl) -> Vec<String> {
+    let workspace = repl.workspace.borrow();
+    let mut found: Vec<(String, Hook)> = Vec::new();
+    for variable in workspace.variables() {
+        let mut hooks = Vec::new();
+        held(&variable.value, &mut hooks);
+        for hook in hooks {
+            match found.iter_mut().find(|(_, known)| known.same(&hook)) {
+                // What holds it with others like it comes with them; what passes run with is the context.
+                Some((name, _)) if variable.value.read_lock::<Context>().is_some() => name.clone_from(&variable.name),
+                Some(_) => {}
+                None => found.push((variable.name.clone(), hook)),
+            }
+        }
+    }
+    if found.is_empty() {
+        return vec!["no variable holds a hook: let ctx = context([hook(\"post-mlp\", |x, ctx| { … })]);".into()];
+    }
+    let head = ["in", "point", "layers", "function", "fired", "took"].map(str::to_owned);
+    let rows = found.into_iter().map(|(name, hook)| {
+        let (point, layers) = hook.place();
+        let function = match hook.function() {
+            Some(function) => function.to_owned(),
+            None => {
+                workspace.host().place_of(&hook).map_or_else(|| "a closure".into(), |at| format!("closure at {at}"))
+            }
+        };
+        let (fired, spent) = hook.tally().last_pass();
+        let layers = if hook.named().point.in_block() { layers_of(layers) } else { "—".into() };
+        let took = if fired == 0 { "—".into() } else { duration(spent) };
+        [name, point.to_owned(), layers, function, fired.to_string(), took]
+    });
+    let mut lines = columns(std::iter::once(head).chain(rows));
+    lines.push("fired and took are those of the last pass that each was in".into());
+    let reused = workspace.host().session().reuse().report();
+    if reused.passes > 0 {
+        lines.push(format!("of what was run last, {reused}"));
+    }
+    lines
+}
+
+/// The hooks that a value holds.
+fn held(value: &Dynamic, into: &mut Vec<Hook>) {
+    if let Some(hook) = value.read_lock::<Hook>() {
+        into.push(hook.clone());
+    } else if let Some(context) = value.read_lock::<Context>() {
+        into.extend(context.hooks().iter().cloned());
+    } else if let Some(array) = value.read_lock::<Array>() {
+        array.iter().for_each(|value| held(value, into));
+    }
+}
+
+fn layers_of(layers: &Layers) -> String {
+    match layers {
+        Layers::All => "all".into(),
+        Layers::Some(list) => list.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+        Layers::Range(start, i64::MAX) => format!("{start}..=-1"),
+        Layers::Range(start, end) => format!("{start}..{end}"),
+    }
+}
+
+pub fn models(repl: &Repl) -> Vec<String> {
+    let workspace = repl.workspace.borrow();
+    let models = workspace.host().session().models().loaded();
+    if models.is_empty() {
+        return vec!["no model is loaded: let m = model(\"demo:opt\");".into()];
+    }
+    let mut lines = Vec::new();
+    for model in models {
+        let holds = |value: &Dynamic| value.read_lock::<Model>().is_some_and(|held| held.same(&model));
+        let names: Vec<String> =
+            workspace.variables().filter(|variable| holds(&variable.value)).map(|variable| variable.name).collect();
+        let (record, spec) = (model.record(), model.loaded().decoder.spec());
+        let names = if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) };
+        let revision = record.revision.map(|commit| format!(" at {commit}")).unwrap_or_default();
+        lines.push(format!("{names}{}{revision}", record.id));
+        let Spec { family, layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = spec;
+        let shared = if heads == kv_heads { String::new() } else { format!(" ({kv_heads} of keys and values)") };
+        lines.push(format!("  {family}, {layers} layers of {hidden}, {heads} heads of {head_dim}{shared}"));
+        let most = spec.max_positions;
+        lines.push(format!("  feed-forward {feed_forward}, vocabulary {vocabulary}, made for {most} positions"));
+        lines.push(format!("  {} on {}", record.dtype, record.device));
+    }
+    lines
+}
+
+/// The course of a real tensor [n] of some numbers.
+pub fn sparkline(value: &Dynamic) -> Option<String> {
+    let handle = value.read_lock::<Handle>()?;
+    let value = handle.value();
+    if value.rank() != 1 || value.numel() < 3 {
+        return None;
+    }
+    let tensor = value.real("a sparkline").ok()?;
+    let numbers = tensor.to_device(&Device::Cpu).and_then(|t| t.to_dtype(DType::F64)?.to_vec1()).ok()?;
+    Some(picture::sparkline(&numbers, BARS))
+}
+
+/// `12.3 ms`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let (number, unit) = match seconds {
+        1.0.. => (seconds, "s"),
+        1e-3.. => (seconds * 1e3, "ms"),
+        _ => (seconds * 1e6, "µs"),
+    };
+    match number {
+        100.0.. => format!("{number:.0} {unit}"),
+        10.0.. => format!("{number:.1} {unit}"),
+        _ => format!("{number:.2} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits() {
+        let shown = [0.000_001_5, 0.0123, 0.9, 1.5, 1234.0].map(|s| duration(Duration::from_secs_f64(s)));
+        assert_eq!(shown, ["1.50 µs", "12.3 ms", "900 ms", "1.50 s", "1234 s"]);
+    }
+}

@@ -1,0 +1,108 @@
+//! `sort` and `order` of arrays. Rhai's own lose what a comparer throws, and panic where it contradicts itself or where a
+//! float is NaN.
+
+use std::cmp::Ordering;
+
+use rhai::{Array, Dynamic, Engine, FnPtr, NativeCallContext};
+
+use super::error::ScriptResult;
+use super::options::describe;
+use crate::{Result, bail, error};
+
+/// The places of `array`'s elements in order; of equal ones the first stays first.
+fn order(
+    array: &Array,
+    mut compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Ordering>,
+) -> ScriptResult<Vec<usize>> {
+    let mut places: Vec<usize> = (0..array.len()).collect();
+    let mut merged = Vec::with_capacity(places.len());
+    let mut width = 1;
+    while width < places.len() {
+        for run in places.chunks(2 * width) {
+            let (mut left, mut right) = run.split_at(width.min(run.len()));
+            while let ([a, left_rest @ ..], [b, right_rest @ ..]) = (left, right) {
+                if compare(&array[*a], &array[*b])?.is_gt() {
+                    merged.push(*b);
+                    right = right_rest;
+                } else {
+                    merged.push(*a);
+                    left = left_rest;
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        std::mem::swap(&mut places, &mut merged);
+        merged.clear();
+        width *= 2;
+    }
+    Ok(places)
+}
+
+/// What a script's comparer says: an integer below, at or above 0, or whether the first comes first.
+fn by(call: &NativeCallContext, comparer: &FnPtr, a: &Dynamic, b: &Dynamic) -> ScriptResult<Ordering> {
+    let said = comparer.call_raw(call, None, [a.clone(), b.clone()])?;
+    match (said.as_int(), said.as_bool()) {
+        (Ok(int), _) => Ok(int.cmp(&0)),
+        (_, Ok(true)) => Ok(Ordering::Less),
+        (_, Ok(false)) => Ok(Ordering::Greater),
+        _ => Err(error!("the comparer must return an integer or a bool, not {}", describe(&said)).into()),
+    }
+}
+
+/// Numbers (NaN last), texts, characters or bools in their own order.
+fn plain(a: &Dynamic, b: &Dynamic) -> Result<Ordering> {
+    if a.type_id() != b.type_id() {
+        bail!("elements of different types can't be sorted: {} and {}", describe(a), describe(b));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Ok(a.cmp(&b));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_float(), b.as_float()) {
+        // Not total_cmp: 0.0 and -0.0 are equal, and every NaN is.
+        return Ok(a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_immutable_string_ref(), b.as_immutable_string_ref()) {
+        return Ok((*a).cmp(&*b));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_char(), b.as_char()) {
+        return Ok(a.cmp(&b));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_bool(), b.as_bool()) {
+        return Ok(a.cmp(&b));
+    }
+    if a.is_unit() {
+        return Ok(Ordering::Equal);
+    }
+    Err(error!("{} can't be sorted without a comparer", describe(a)).help("as in array.sort(|a, b| a.x < b.x)"))
+}
+
+fn ordered(array: &Array, compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Ordering>) -> ScriptResult<Array> {
+    Ok(order(array, compare)?.into_iter().map(|place| array[place].clone()).collect())
+}
+
+pub fn install(engine: &mut Engine) {
+    for (sort, order) in [("sort", "order"), ("sort_by", "order_by")] {
+        engine.register_fn(sort, |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
+            *array = ordered(array, |a, b| by(&call, &comparer, a, b))?;
+            Ok(())
+        });
+        engine.register_fn(
+            order,
+            |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<Array> {
+                ordered(array, |a, b| by(&call, &comparer, a, b))
+            },
+        );
+    }
+    for (sort, order, descending) in [("sort", "order", false), ("sort_desc", "order_desc", true)] {
+        let compare = move |a: &Dynamic, b: &Dynamic| -> ScriptResult<Ordering> {
+            let order = plain(a, b)?;
+            Ok(if descending { order.reverse() } else { order })
+        };
+        engine.register_fn(sort, move |array: &mut Array| -> ScriptResult<()> {
+            *array = ordered(array, compare)?;
+            Ok(())
+        });
+        engine.register_fn(order, move |array: &mut Array| -> ScriptResult<Array> { ordered(array, compare) });
+    }
+}

@@ -63,7 +63,8 @@ pub fn hold(limits: &script::Limits) {
     memory::allow(bytes, format!("error: {}\n", limits.memory_exceeded()));
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// `500MB`, `2GiB`.
+pub fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(bytes)) if bytes > 0 => Ok(bytes),
         _ => Err("a size is given as 500MB, 2GiB, …".into()),

@@ -9,6 +9,7 @@ mod points;
 mod recipe;
 mod repl;
 mod rerun;
+mod reuse;
 mod run;
 mod stack;
 mod watch;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::limits::Limits;
+use super::reuse::Reuse;
 use super::run::assignment;
 use crate::repl;
 use crate::script::{self, Failure, Host, Settings};
@@ -54,6 +55,9 @@ pub struct Repl {
     read: Vec<PathBuf>,
 
     #[command(flatten)]
+    reuse: Reuse,
+
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -77,6 +81,7 @@ impl Repl {
             seed: self.seed,
             out: self.out,
             read: self.read,
+            reuse: self.reuse.memory(),
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
             limits,
             ..Settings::default()

@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::limits::{FIXED, Limits};
 use super::recipe::ask;
+use super::reuse::Reuse;
 use super::watch;
 use crate::recipe::Recipe;
 use crate::script::console::Console;
@@ -65,13 +66,8 @@ pub struct Run {
     #[arg(long, requires = "watch")]
     finish: bool,
 
-    /// Run every layer of every pass, even where an earlier pass was the same so far
-    #[arg(long, conflicts_with = "reuse_memory")]
-    fresh: bool,
-
-    /// How much may be held of passes that may be asked for again: as in 500MB or 4GB [default: 1GB]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    reuse_memory: Option<u64>,
+    #[command(flatten)]
+    reuse: Reuse,
 
     /// Let load_tensors(…) read below this directory, besides the script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -112,7 +108,7 @@ impl Run {
             seed: self.seed,
             out: self.out,
             read: self.read,
-            reuse: if self.fresh { Some(0) } else { self.reuse_memory },
+            reuse: self.reuse.memory(),
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
             policy,
@@ -139,20 +135,6 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.into())),
         _ => Err("a parameter is given as NAME=VALUE".into()),
     }
-}
-
-/// `500MB`, `4GB`, or a number of bytes.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
-    let unit = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "KB" => 1 << 10,
-        "MB" => 1 << 20,
-        "GB" => 1 << 30,
-        _ => return Err("a size is given as in 500MB or 4GB".into()),
-    };
-    let number: f64 = number.parse().map_err(|_| "a size is given as in 500MB or 4GB".to_owned())?;
-    Ok((number * f64::from(unit)) as u64)
 }
 
 /// One line a parameter: its name, what it takes, its default, what it is for.

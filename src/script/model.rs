@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::DType;
 use rhai::{Dynamic, Engine, Map};
@@ -41,8 +42,13 @@ struct Key {
 #[derive(Clone)]
 pub struct Model(Rc<Loaded>);
 
+/// The number of the next model.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 /// A checkpoint and the decoder made of it.
 pub struct Loaded {
+    /// No other model of this process has it, before or after.
+    pub number: u64,
     /// The revision that was asked for, of which the checkpoint has the commit.
     pub asked: Option<String>,
     pub checkpoint: Checkpoint,
@@ -135,7 +141,13 @@ impl Model {
             notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));
         }
         let config = config_map(&checkpoint, &decoder);
-        Ok(Self(Rc::new(Loaded { asked: key.revision.clone(), checkpoint, decoder, config })))
+        Ok(Self(Rc::new(Loaded {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            asked: key.revision.clone(),
+            checkpoint,
+            decoder,
+            config,
+        })))
     }
 
     pub fn loaded(&self) -> &Loaded {

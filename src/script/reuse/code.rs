@@ -1,8 +1,6 @@
 //! What a function is, wherever it stands in a file, and whether calling it does nothing but give a value.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::collections::BTreeSet;
 
 use rhai::{
     AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, RangeCase, ScriptFuncDef, Shared, Stmt, StmtBlock,
@@ -10,8 +8,7 @@ use rhai::{
 
 use super::digest::{Digest, Hasher, value};
 use super::natives::Natives;
-use crate::script::live::Surroundings;
-use crate::script::modules::Modules;
+use super::sight::Sight;
 
 /// Calls of Rhai's own that are no functions.
 const KEYWORDS: &[&str] = &["call", "curry", "type_of"];
@@ -43,116 +40,8 @@ const BY_NAME: &[&str] = &[
 /// How deep closures may stand within one another.
 const DEEPEST: usize = 64;
 
-/// Where a hook's functions are found, and when it was bound.
-pub struct Code {
-    natives: Rc<Natives>,
-    modules: Modules,
-    /// The generation of modules at that time: of two that were, and are, of one generation each, the same names mean the same.
-    bound: u64,
-    sight: RefCell<Option<((usize, u64), Rc<Sight>)>>,
-}
-
-impl Code {
-    pub fn new(modules: &Modules, natives: Rc<Natives>) -> Self {
-        Self { natives, modules: modules.clone(), bound: modules.generation(), sight: RefCell::default() }
-    }
-
-    /// The functions that can be called from there, as things stand now.
-    pub fn sight(&self, surroundings: &Surroundings) -> Rc<Sight> {
-        let now = (surroundings.version(), self.modules.generation());
-        let mut sight = self.sight.borrow_mut();
-        match &*sight {
-            Some((then, known)) if *then == now => known.clone(),
-            _ => {
-                let new = Rc::new(Sight::new(surroundings, self));
-                *sight = Some((now, new.clone()));
-                new
-            }
-        }
-    }
-}
-
-/// The functions of scripts that can be called from some place, and what is known of those that are none of a script's.
-pub struct Sight {
-    functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>>,
-    natives: Rc<Natives>,
-    /// What module each import is, by its name.
-    imports: BTreeMap<String, String>,
-    generations: [u64; 2],
-    known: RefCell<BTreeMap<String, Result<Digest, String>>>,
-}
-
-impl Sight {
-    /// The functions of the script, and, by their names alone, those of every module.
-    #[allow(deprecated)] // Rhai's word for "may change in the future".
-    fn new(surroundings: &Surroundings, code: &Code) -> Self {
-        let mut functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>> = BTreeMap::new();
-        let mut add = |function: &Shared<ScriptFuncDef>| {
-            let same = functions.entry(function.name.to_string()).or_default();
-            if !same.iter().any(|known| Shared::ptr_eq(known, function)) {
-                same.push(function.clone());
-            }
-        };
-        let store = surroundings.now();
-        store.global.lib.iter().flat_map(|module| module.iter_script_fn_info()).for_each(|(.., f)| add(f));
-        for ast in code.modules.compiled_so_far() {
-            ast.shared_lib().iter_script_fn_info().for_each(|(.., f)| add(f));
-        }
-        let imports = store.global.scan_imports_raw();
-        let imports =
-            imports.map(|(name, module)| (name.to_string(), module.id().unwrap_or_default().to_owned())).collect();
-        let generations = [code.bound, code.modules.generation()];
-        Self { functions, natives: code.natives.clone(), imports, generations, known: RefCell::default() }
-    }
-
-    /// The digest of a function and all that it may call. What it captured is not in it.
-    ///
-    /// # Errors
-    /// Why a call of it can't be left out.
-    pub fn function(&self, function: &FnPtr) -> Result<Digest, String> {
-        let name = function.fn_name();
-        if let Some(known) = self.known.borrow().get(name) {
-            return known.clone();
-        }
-        let digest = self.reachable(name);
-        self.known.borrow_mut().insert(name.to_owned(), digest.clone());
-        digest
-    }
-
-    fn reachable(&self, root: &str) -> Result<Digest, String> {
-        let (mut waiting, mut done) = (vec![root.to_owned()], BTreeMap::<String, Vec<Digest>>::new());
-        let mut out = Hasher::default();
-        self.generations.iter().for_each(|generation| out.number(*generation));
-        while let Some(name) = waiting.pop() {
-            if done.contains_key(&name) {
-                continue;
-            }
-            let mut digests = Vec::new();
-            for function in self.functions.get(&name).into_iter().flatten() {
-                let mut walk = Walk { sight: self, out: Hasher::default(), names: BTreeSet::new(), depth: 0 };
-                walk.function(function)?;
-                waiting.extend(walk.names.into_iter().filter(|name| self.functions.contains_key(name)));
-                digests.push(walk.out.finish());
-            }
-            if digests.is_empty() {
-                return Err(format!("it calls {name}, which is no function of a script"));
-            }
-            digests.sort_unstable();
-            if name == root {
-                digests.iter().for_each(|digest| out.bytes(digest));
-            }
-            done.insert(name, digests);
-        }
-        for (name, digests) in done.iter().filter(|(name, _)| *name != root) {
-            out.text(name);
-            digests.iter().for_each(|digest| out.bytes(digest));
-        }
-        Ok(out.finish())
-    }
-}
-
 /// One way through the code of a function. Positions and the names of closures, which are made of them, are left out.
-struct Walk<'a> {
+pub struct Walk<'a> {
     sight: &'a Sight,
     out: Hasher,
     /// Every name and text that may stand for a function.
@@ -162,7 +51,17 @@ struct Walk<'a> {
 
 type Walked = Result<(), String>;
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// The digest of a function's own code, and every name in it that may stand for a function.
+    ///
+    /// # Errors
+    /// Why a call of it can't be left out.
+    pub fn through(function: &Shared<ScriptFuncDef>, sight: &'a Sight) -> Result<(Digest, BTreeSet<String>), String> {
+        let mut walk = Self { sight, out: Hasher::default(), names: BTreeSet::new(), depth: 0 };
+        walk.function(function)?;
+        Ok((walk.out.finish(), walk.names))
+    }
+
     fn function(&mut self, function: &Shared<ScriptFuncDef>) -> Walked {
         self.depth += 1;
         if self.depth > DEEPEST {

@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, FnPtr, Map};
 use sha2::{Digest as _, Sha256};
 
-use super::code::Sight;
+use super::sight::Sight;
 use crate::Result;
 use crate::output::save::little_endian;
 use crate::script::model::Model;
@@ -67,7 +67,7 @@ pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &
         return function.iter_curry().try_for_each(|captured| value(out, captured, handles, sight));
     }
     if let Some(model) = of.read_lock::<Model>() {
-        out.number(model.loaded() as *const _ as u64);
+        out.number(model.loaded().number);
         return Ok(());
     }
     match plain(of) {

@@ -3,12 +3,13 @@
 //! the context by then. Results are the same to the last bit.
 //!
 //! A hook can be left out if its code, all that it may call and all that it captured are known and the same, and calling it does
-//! nothing but give a tensor and write into the context ([`code`]). That it left everything else alone is checked as it runs.
+//! nothing but give a tensor and write into the context. That it left everything else alone is checked as it runs.
 
 mod code;
 mod digest;
 mod natives;
 mod pass;
+mod sight;
 mod snapshot;
 mod store;
 
@@ -17,8 +18,8 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
-pub use code::{Code, Sight};
 pub use pass::run;
+pub use sight::{Code, Sight};
 
 use super::modules::Modules;
 use natives::Natives;

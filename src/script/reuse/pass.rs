@@ -41,11 +41,13 @@ pub fn run(
     context.iter().for_each(Context::forget_description);
 
     let plan = Plan::new(reuse, model, input, options, &hooks, context.as_ref(), &sites, &watch_sites);
-    reuse.note(Last { layers, from: plan.from, limit: plan.limit.clone() });
+    let last = Last { layers, from: plan.from, limit: plan.limit.clone() };
     let options = Options { start: plan.start(reuse), ..options.clone() };
     let mut pass = Pass { reuse, plan, script, context, hooks, sites, script_sites, watch, watch_sites };
     let output = decoder.forward(input, &options, &mut pass);
     pass.plan.frozen.iter().for_each(Handle::forget_writes);
+    // After those that its hooks ran.
+    reuse.note(last);
     output
 }
 
@@ -167,7 +169,7 @@ impl Plan {
         held: &Digest,
     ) {
         let mut out = Hasher::default();
-        out.number(std::ptr::from_ref(model.loaded()) as u64);
+        out.number(model.loaded().number);
         out.number(u64::from(options.beyond));
         for row in 0..input.batch() {
             out.text(&format!("{:?} {:?}", input.row(row), input.real(row)));

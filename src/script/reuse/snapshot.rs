@@ -47,7 +47,7 @@ impl Saved {
     pub fn of(context: &Context, before: &Before, others: &[Handle], frozen: &mut Vec<Handle>) -> Option<Self> {
         let mut handles = before.handles.clone();
         let entries = context.own_entries().into_iter();
-        let entries = entries.map(|(key, value)| Some((key, node(&value, &mut handles, before, others)?)));
+        let entries = entries.map(|(key, value)| Some((key, node(&value, &mut handles, others)?)));
         let entries = entries.collect::<Option<BTreeMap<_, _>>>()?;
         let tensors = handles.iter().enumerate().map(|(at, handle)| match before.versions.get(at) {
             Some(version) if *version == handle.version() => None,
@@ -83,7 +83,7 @@ impl Saved {
     }
 }
 
-fn node(of: &Dynamic, handles: &mut Vec<Handle>, before: &Before, others: &[Handle]) -> Option<Node> {
+fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<Node> {
     if of.is_shared() {
         return None;
     }
@@ -102,10 +102,10 @@ fn node(of: &Dynamic, handles: &mut Vec<Handle>, before: &Before, others: &[Hand
         return Some(Node::Tensor(handles.len() - 1));
     }
     if let Some(array) = of.read_lock::<Array>() {
-        return Some(Node::Array(array.iter().map(|item| node(item, handles, before, others)).collect::<Option<_>>()?));
+        return Some(Node::Array(array.iter().map(|item| node(item, handles, others)).collect::<Option<_>>()?));
     }
     if let Some(map) = of.read_lock::<Map>() {
-        let entries = map.iter().map(|(key, item)| Some((key.to_string(), node(item, handles, before, others)?)));
+        let entries = map.iter().map(|(key, item)| Some((key.to_string(), node(item, handles, others)?)));
         return Some(Node::Map(entries.collect::<Option<_>>()?));
     }
     (plain(of).is_some() || of.read_lock::<Model>().is_some()).then(|| Node::Plain(of.clone()))

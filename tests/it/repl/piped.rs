@@ -188,7 +188,7 @@ fn hooks_are_listed_with_how_often_they_fired_and_what_that_cost() {
         "let ctx = context([hook(\"post-mlp\", log), last, hook(\"logits\", log)]);",
         ":hooks",
         "m.forward(ids, ctx);",
-        "m.forward(ids, ctx);",
+        "m.forward(m.encode(\"John went\"), ctx);",
         ":hooks",
     ];
     let listed = printed(&lines);
@@ -207,12 +207,73 @@ fn hooks_are_listed_with_how_often_they_fired_and_what_that_cost() {
         "let ids = m.encode(\"Mary went\");",
         "fn log(x, ctx) { }",
         "let ctx = context([hook(\"post-mlp\", log, #{layers: [0, 1]})]);",
-        "m.forward(ids, ctx);",
+        "m.forward(m.encode(\"John went\"), ctx);",
         "m.forward(ids, ctx, #{logits: \"none\", stop: \"post-mlp@1\"});",
         ":hooks",
     ];
     let listed = printed(&early);
     assert!(listed.lines().any(|line| line.contains("post-mlp") && line.contains("  2  ")), "{listed}");
+}
+
+#[test]
+fn layers_before_the_first_function_that_is_new_are_not_run_again() {
+    let begun = [
+        "let ids = m.encode(\"Mary went\");",
+        "fn early(x, ctx) { x * factor() }",
+        "fn factor() { 1.5 }",
+        "fn late(x, ctx) { x * 1.5 }",
+        "let ctx = context([hook(\"post-mlp@0\", early), hook(\"post-mlp@3\", late)]);",
+        "m.forward(ids, ctx);",
+    ];
+    let changed = ["fn late(x, ctx) { x * 2.0 }", "let y = m.forward(ids, ctx).logits.sum().item(); y"];
+    let reached = ["fn factor() { 2.0 }", "let y = m.forward(ids, ctx).logits.sum().item(); y"];
+    let shown = |lines: &[&[&str]], arguments: &[&str]| {
+        let arguments = [&["--model", "demo:opt"], arguments].concat();
+        let ran = typed(&Workplace::new(&[]), &arguments, &lines.concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        ran.stdout
+    };
+    let reused = |listed: &str| listed.lines().last().unwrap_or_default().to_owned();
+    let late = shown(&[&begun, &changed, &[":hooks"]], &[]);
+    assert_eq!(reused(&late), "of what was run last, 3 of 4 layers in 1 pass were not run again");
+    let listed = late.lines().find(|line| line.contains("post-mlp@0")).unwrap();
+    assert!(listed.contains("  0  "), "{listed}");
+    let early = shown(&[&begun, &changed, &reached, &[":hooks"]], &[]);
+    assert_eq!(reused(&early), "of what was run last, 0 of 4 layers in 1 pass were not run again");
+    // The numbers are those of sessions in which nothing came before, and of one in which nothing is reused.
+    let values =
+        |text: &str| text.lines().take_while(|line| !line.contains("point")).map(str::to_owned).collect::<Vec<_>>();
+    let fresh = shown(&[&begun, &changed, &reached, &[":hooks"]], &["--fresh"]);
+    assert_eq!(values(&early), values(&fresh));
+    assert_eq!(
+        values(&late),
+        values(&shown(&[&begun[..3], &changed[..1], &begun[4..5], &changed[1..], &[":hooks"]], &[]))
+    );
+    assert_ne!(values(&early)[0], values(&early)[1]);
+}
+
+#[test]
+fn a_module_that_changes_is_no_longer_what_it_was() {
+    let here = Workplace::new(&[
+        ("x.rhai", "fn f(x) { x * 2.0 }"),
+        ("y.rhai", "fn f(x) { x * 3.0 }"),
+        ("hooks.rhai", "import \"x\" as a;\nfn change(x, ctx) { a::f(x) }"),
+    ]);
+    let lines = [
+        "let ids = m.encode(\"Mary went\");",
+        ":run hooks.rhai",
+        "let ctx = context([hook(\"post-mlp@0\", change)]);",
+        "let two = m.forward(ids, ctx).logits.sum().item();",
+        "import \"y\" as a;",
+        "let other = context([hook(\"post-mlp@0\", |x, ctx| a::f(x))]);",
+        "let three = m.forward(ids, other).logits.sum().item();",
+        "import \"x\" as a;",
+        "let other = context([hook(\"post-mlp@0\", |x, ctx| a::f(x))]);",
+        "let two_again = m.forward(ids, other).logits.sum().item();",
+        "[two == two_again, two != three]",
+    ];
+    let ran = session(&here, &lines);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("[true, true]\n", ""));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Tensor};
 
+use super::kernel;
 use super::kv_cache::Past;
 use super::linear::Linear;
 use super::norm::Norm;
@@ -10,6 +11,9 @@ use super::rotary::Rotary;
 use super::spec::QkNorm;
 use crate::hook::Point;
 use crate::{Result, bail};
+
+/// What only a hook would see: where nobody looks, it is not made.
+const SCORES: [Point; 3] = [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs];
 
 #[derive(Debug, Clone)]
 pub struct Attention {
@@ -57,13 +61,30 @@ impl Attention {
         let k = tap.at(Point::KeyStates, k)?;
         let v = tap.at(Point::ValueStates, v)?;
 
-        let scores = tap.at(Point::PreMaskAttnWeights, self.scores(&q, &k, frame)?)?;
-        let scores = masked(&scores, &frame.allowed)?;
-        let scores = tap.at(Point::PostMaskAttnWeights, scores)?;
-        let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
-        let z = tap.at(Point::AttnWeightedValues, self.by_group(&pattern, &v)?)?;
-
+        let seen = SCORES.into_iter().any(|point| tap.wants(point));
+        let z = match (!seen).then(|| kernel::attention::attention(&q, &k, &v, &self.rule(frame))).flatten() {
+            Some(z) => z?,
+            None => self.by_scores(&q, &k, &v, frame, tap)?,
+        };
+        let z = tap.at(Point::AttnWeightedValues, z)?;
         self.join(z, tap)
+    }
+
+    /// The heads' values [b, h, n, c], by way of the scores and the pattern [b, h, n, m].
+    fn by_scores(&self, q: &Tensor, k: &Tensor, v: &Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
+        let scores = tap.at(Point::PostMaskAttnWeights, masked(&scores, &frame.allowed)?)?;
+        let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
+        Ok(self.by_group(&pattern, &v.contiguous()?)?)
+    }
+
+    fn rule<'a>(&self, frame: &'a Frame) -> kernel::attention::Rule<'a> {
+        kernel::attention::Rule {
+            scale: self.score_scale,
+            cap: self.score_cap,
+            allowed: &frame.allowed,
+            bias: frame.bias.as_ref(),
+        }
     }
 
     /// Queries [b, h, n, c], keys and values [b, k, n, c].
@@ -73,7 +94,11 @@ impl Attention {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
         let (mut q, mut k, v) = (split(&q, self.heads)?, split(&k, self.kv_heads)?, split(&v, self.kv_heads)?);
-        if let Some((QkNorm::Shared | QkNorm::PerHead, [q_norm, k_norm])) = &self.qk_norms {
+        if let Some((QkNorm::Shared, [q_norm, k_norm])) = &self.qk_norms {
+            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
+        }
+        let (mut q, mut k, v) = (q.transpose(1, 2)?, k.transpose(1, 2)?, v.transpose(1, 2)?);
+        if let Some((QkNorm::PerHead, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
         if let Some(rotary) = &frame.rotary {
@@ -84,7 +109,7 @@ impl Attention {
 
     /// Scaled scores [b, h, n, m], as they stand before the mask.
     fn scores(&self, q: &Tensor, k: &Tensor, frame: &Frame) -> Result<Tensor> {
-        let mut scores = (self.by_group(q, &k.t()?)? * self.score_scale)?;
+        let mut scores = (self.by_group(q, &k.contiguous()?.t()?)? * self.score_scale)?;
         if let Some(cap) = self.score_cap {
             scores = soft_cap(&scores, cap)?;
         }
@@ -108,7 +133,7 @@ impl Attention {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
             let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?.contiguous()?;
-            let each = tap.at(Point::AttnHeadOutputs, z.matmul(&w_o)?)?;
+            let each = tap.at(Point::AttnHeadOutputs, z.contiguous()?.matmul(&w_o)?)?;
             let sum = each.sum(1)?;
             match &self.out.bias {
                 Some(bias) => sum.broadcast_add(bias)?,
@@ -156,14 +181,17 @@ impl Attention {
     }
 }
 
-/// [b, n, h·c] to [b, h, n, c].
+/// [b, n, h·c] to [b, n, h, c].
 fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (b, n, _) = x.dims3()?;
-    Ok(x.reshape((b, n, heads, ()))?.transpose(1, 2)?.contiguous()?)
+    Ok(x.reshape((b, n, heads, ()))?)
 }
 
 /// Scores where the query may look, the dtype's lowest finite value elsewhere.
 fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
+    if let Some(masked) = kernel::softmax::masked(scores, allowed) {
+        return Ok(masked?);
+    }
     let lowest = match scores.dtype() {
         DType::F16 => f64::from(half::f16::MIN),
         DType::BF16 => f64::from(half::bf16::MIN),
@@ -182,6 +210,9 @@ pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
 
 /// Over the last dimension; half types accumulate in float32.
 fn softmax(scores: &Tensor) -> Result<Tensor> {
+    if let Some(pattern) = kernel::softmax::softmax(scores) {
+        return Ok(pattern?);
+    }
     let dtype = scores.dtype();
     let wide = if matches!(dtype, DType::F16 | DType::BF16) { scores.to_dtype(DType::F32)? } else { scores.clone() };
     Ok(candle_nn::ops::softmax(&wide, D::Minus1)?.to_dtype(dtype)?)

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::attention::{Attention, Frame};
+use super::kernel;
 use super::kv_cache::Past;
 use super::mlp::Mlp;
 use super::norm::Norm;
@@ -30,7 +31,7 @@ impl Block {
         let attn = self.attention.forward(&read, frame, past, tap)?;
         let attn = self.attn_norms.give(attn, tap)?;
         let attn = tap.at(Point::AttnResidual, attn)?;
-        let after = tap.at(Point::PostAttn, (&x + attn)?)?;
+        let after = tap.at(Point::PostAttn, sum(&x, &attn)?)?;
         let after = self.attn_norms.joined(after, tap)?;
 
         // Parallel: x + attention(norm(x)) + mlp(norm(x)); the MLP reads the block's input.
@@ -39,7 +40,7 @@ impl Block {
         let mlp = self.mlp.forward(&read, tap)?;
         let mlp = self.mlp_norms.give(mlp, tap)?;
         let mlp = tap.at(Point::MlpResidual, mlp)?;
-        let x = tap.at(Point::PostMlp, (after + mlp)?)?;
+        let x = tap.at(Point::PostMlp, sum(&after, &mlp)?)?;
         self.mlp_norms.joined(x, tap)
     }
 
@@ -49,6 +50,14 @@ impl Block {
             NormPlace::After => self.mlp_norms.norm.plain(&x),
             _ => Ok(x),
         }
+    }
+}
+
+/// a + b, of one shape.
+fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match kernel::sum(a, b) {
+        Some(sum) => Ok(sum?),
+        None => Ok((a + b)?),
     }
 }
 

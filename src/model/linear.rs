@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::kernel::few_rows;
+use super::kernel::{few_rows, product};
 use crate::Result;
 
 /// Weights [out, in], and a bias [out].
@@ -15,24 +15,27 @@ pub struct Linear {
 impl Linear {
     /// [.., in] to [.., out].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.without_bias(x)?;
-        Ok(match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        })
-    }
-
-    pub fn without_bias(&self, x: &Tensor) -> Result<Tensor> {
         let mut dims = x.dims().to_vec();
         let input = dims.pop().unwrap_or(1);
         let rows = dims.iter().product::<usize>();
         dims.push(self.weight.dim(0)?);
         // One product of two matrices: candle's batched product would repeat the weights for every row of the batch.
         let x = x.reshape((rows, input))?;
+        let bias = self.bias.as_ref();
         let y = match few_rows(&x, &self.weight) {
-            Some(y) => y?,
-            None => x.matmul(&self.weight.t()?)?,
+            Some(y) => with(y?, bias)?,
+            None => match product(&x, &self.weight, bias) {
+                Some(y) => y?,
+                None => with(x.matmul(&self.weight.t()?)?, bias)?,
+            },
         };
         Ok(y.reshape(dims)?)
     }
+}
+
+fn with(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    Ok(match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    })
 }

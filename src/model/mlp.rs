@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::kernel::activation::activation;
 use super::linear::Linear;
 use super::pass::{Halt, Tap};
 use super::spec::Activation;
@@ -22,23 +23,31 @@ impl Mlp {
     /// [b, n, d] to [b, n, d].
     pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let pre = tap.at(Point::PostFc1, self.fc1.forward(x)?)?;
-        let mut post = self.activation.forward(&pre)?;
-        if let Some(up) = &self.up {
-            let up = tap.at(Point::PostUp, up.forward(x)?)?;
-            post = (post * up)?;
-        }
+        let up = match &self.up {
+            Some(up) => Some(tap.at(Point::PostUp, up.forward(x)?)?),
+            None => None,
+        };
+        let post = self.activation.forward(&pre, up.as_ref())?;
         let post = tap.at(Point::PostAct, post)?;
         Ok(self.fc2.forward(&post)?)
     }
 }
 
 impl Activation {
-    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self {
+    /// act(x), or act(x)·up where there is a gated MLP's other branch.
+    pub fn forward(self, x: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(y) = activation(self, x, up) {
+            return Ok(y?);
+        }
+        let y = match self {
             Activation::Relu => x.relu()?,
             Activation::Gelu => x.gelu_erf()?,
             Activation::GeluTanh => x.gelu()?,
             Activation::Silu => x.silu()?,
+        };
+        Ok(match up {
+            Some(up) => (y * up)?,
+            None => y,
         })
     }
 }

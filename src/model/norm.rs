@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Tensor};
 
+use super::kernel;
 use super::pass::{Halt, Tap};
 use super::spec::NormKind;
 use crate::Result;
@@ -19,6 +20,15 @@ pub struct Norm {
 impl Norm {
     /// [.., d] to [.., d], with the scale [.., 1] standing at `point`.
     pub fn forward(&self, x: &Tensor, point: Point, tap: &mut Tap) -> Result<Tensor, Halt> {
+        if !tap.wants(point) {
+            return Ok(self.plain(x)?);
+        }
+        if let Some(scale) = self.rule().scale(x) {
+            let scale = tap.at(point, scale?)?;
+            if let Some(y) = self.rule().normed(x, Some(&scale)) {
+                return Ok(y?);
+            }
+        }
         let (centred, scale) = self.centre(x)?;
         let scale = tap.at(point, scale)?;
         Ok(self.finish(&centred, &scale, x.dtype())?)
@@ -26,8 +36,20 @@ impl Norm {
 
     /// The norm where nobody looks at its scale.
     pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(y) = self.rule().normed(x, None) {
+            return Ok(y?);
+        }
         let (centred, scale) = self.centre(x)?;
         self.finish(&centred, &scale, x.dtype())
+    }
+
+    fn rule(&self) -> kernel::norm::Rule<'_> {
+        kernel::norm::Rule {
+            centred: self.kind == NormKind::Layer,
+            eps: self.eps as f32,
+            weight: self.weight.as_ref(),
+            bias: self.bias.as_ref(),
+        }
     }
 
     /// x less its mean, and √(variance + eps): in two passes, since E[x²] − mean² cancels to nothing where the mean is large.

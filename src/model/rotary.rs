@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Device, Tensor};
 
+use super::kernel;
 use super::spec::{Pairs, RotaryScaling, RotarySpec};
 use crate::Result;
 
@@ -29,6 +30,9 @@ impl Rotary {
         let c = x.dim(D::Minus1)?;
         if self.dims == 0 {
             return Ok(x.clone());
+        }
+        if let Some(turned) = kernel::rotary::turn(x, &self.cos, &self.sin, self.pairs) {
+            return Ok(turned?);
         }
         let turned = match self.pairs {
             Pairs::Halves => {

@@ -15,6 +15,7 @@ mod hub;
 mod hub_server;
 mod identities;
 mod interventions;
+mod kernels;
 mod output;
 mod readme;
 mod recipe;

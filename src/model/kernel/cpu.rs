@@ -1,0 +1,85 @@
+//! Which vector instructions the kernels here use. The loops are written once, in plain Rust, and compiled for each set; nothing
+//! in them depends on the width, so that results are the same on all.
+
+use std::sync::LazyLock;
+
+/// A set of vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cpu {
+    /// What every processor of the architecture has.
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl Cpu {
+    /// The widest that this processor has, or less where `PRECOMPUTE_CPU` says `avx2` or `portable`.
+    pub fn chosen() -> Self {
+        static CHOSEN: LazyLock<Cpu> = LazyLock::new(|| {
+            let most = match std::env::var("PRECOMPUTE_CPU").as_deref() {
+                Ok("portable") => Cpu::Portable,
+                Ok("avx2") => Cpu::Avx2,
+                _ => Cpu::Avx512,
+            };
+            most.min(Cpu::widest())
+        });
+        *CHOSEN
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn widest() -> Self {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+        {
+            Cpu::Avx512
+        } else if is_x86_feature_detected!("avx2") {
+            Cpu::Avx2
+        } else {
+            Cpu::Portable
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn widest() -> Self {
+        Cpu::Portable
+    }
+}
+
+/// Compiles a function for each set of instructions; a call takes the chosen one's.
+macro_rules! vectorized {
+    ($(#[$about:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block) => {
+        $(#[$about])*
+        $visible fn $name($($argument: $type),*) $(-> $gives)? {
+            #[inline(always)]
+            fn body($($argument: $type),*) $(-> $gives)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::model::kernel::cpu::Cpu;
+
+                #[target_feature(enable = "avx2")]
+                fn avx2($($argument: $type),*) $(-> $gives)? {
+                    body($($argument),*)
+                }
+
+                #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($argument: $type),*) $(-> $gives)? {
+                    body($($argument),*)
+                }
+
+                match Cpu::chosen() {
+                    // SAFETY: the processor has these instructions, or they would not have been chosen.
+                    Cpu::Avx512 => return unsafe { avx512($($argument),*) },
+                    // SAFETY: as above.
+                    Cpu::Avx2 => return unsafe { avx2($($argument),*) },
+                    Cpu::Portable => {}
+                }
+            }
+            body($($argument),*)
+        }
+    };
+}
+
+pub(crate) use vectorized;

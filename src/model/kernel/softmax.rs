@@ -1,0 +1,113 @@
+//! Scores to patterns: the mask and the softmax over the keys.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{D, Result, Tensor};
+use rayon::prelude::*;
+
+use super::cpu::vectorized;
+use super::math::exp;
+use super::{Elements, TASK, made, suits};
+
+/// Independent sums and maxima.
+const LANES: usize = 32;
+
+/// Over the last dimension.
+pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
+    (suits(scores) && scores.is_contiguous() && scores.rank() > 0).then(|| {
+        let m = scores.dim(D::Minus1)?;
+        let given = Elements::of(scores);
+        let given = given.whole()?;
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            let rows = out.par_chunks_exact_mut(m.max(1)).zip(given.par_chunks_exact(m.max(1)));
+            rows.with_min_len(TASK.div_ceil(m.max(1))).for_each(|(out, scores)| {
+                let out = out.write_copy_of_slice(scores);
+                let total = exponentials(out);
+                divide(out, total);
+            });
+            Ok(())
+        };
+        // SAFETY: the rows are all of it, and each is written from end to end.
+        unsafe { made(scores.shape().clone(), fill) }
+    })
+}
+
+/// Scores [b, h, n, m] where `allowed` [b or 1, 1, n, m] lets the query look, the lowest number elsewhere.
+pub fn masked(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
+    let fits = suits(scores) && scores.is_contiguous() && allowed.device().is_cpu() && allowed.is_contiguous();
+    let shapes = match (scores.dims(), allowed.dims()) {
+        ([b, _, n, m], [rows, 1, k, l]) => (rows == b || *rows == 1) && (n, m) == (k, l),
+        _ => false,
+    };
+    (fits && shapes && allowed.dtype() == candle_core::DType::U8).then(|| {
+        let (b, h, n, m) = scores.dims4()?;
+        let (given, mask) = (Elements::of(scores), Elements::of(allowed));
+        let (given, mask) = (given.whole()?, mask.u8()?);
+        let masks = allowed.dim(0)?;
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            let rows = out.par_chunks_exact_mut(m.max(1)).zip(given.par_chunks_exact(m.max(1))).enumerate();
+            rows.with_min_len(TASK.div_ceil(m.max(1))).for_each(|(row, (out, scores))| {
+                let of = if masks == b { row / (h * n) } else { 0 };
+                let at = (of * n + row % n) * m;
+                hide(out, scores, &mask[at..at + m]);
+            });
+            Ok(())
+        };
+        // SAFETY: as above.
+        unsafe { made((b, h, n, m), fill) }
+    })
+}
+
+vectorized! {
+    fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8]) {
+        for ((out, score), allowed) in out.iter_mut().zip(scores).zip(allowed) {
+            out.write(if *allowed == 0 { f32::MIN } else { *score });
+        }
+    }
+}
+
+/// Scores to e^(score − the largest), in place: their sum.
+pub fn exponentials(scores: &mut [f32]) -> f32 {
+    let most = largest(scores);
+    raise(scores, most)
+}
+
+vectorized! {
+    fn largest(scores: &[f32]) -> f32 {
+        let mut most = [f32::NEG_INFINITY; LANES];
+        let (whole, rest) = scores.as_chunks::<LANES>();
+        for scores in whole {
+            for lane in 0..LANES {
+                most[lane] = if scores[lane] > most[lane] { scores[lane] } else { most[lane] };
+            }
+        }
+        most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &score| if score > most { score } else { most })
+    }
+}
+
+vectorized! {
+    fn raise(scores: &mut [f32], most: f32) -> f32 {
+        let mut sums = [0f32; LANES];
+        let (whole, rest) = scores.as_chunks_mut::<LANES>();
+        for scores in whole {
+            for lane in 0..LANES {
+                scores[lane] = exp(scores[lane] - most);
+                sums[lane] += scores[lane];
+            }
+        }
+        let mut sum = sums.iter().sum::<f32>();
+        for score in rest {
+            *score = exp(*score - most);
+            sum += *score;
+        }
+        sum
+    }
+}
+
+vectorized! {
+    pub fn divide(numbers: &mut [f32], by: f32) {
+        for number in numbers {
+            *number /= by;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The kernels of the CPU in whole passes: with and without scores that someone sees, and with every set of instructions.
+
+use std::process::Command;
+
+use candle_core::Tensor;
+use precompute::hook::{Capture, Layers, Point, Unobserved};
+use precompute::model::{Input, Options};
+
+use crate::fixture::{CASES, Fixture, difference};
+
+fn padded(left: bool) -> Input {
+    let (ids, mask): ([[u32; 7]; 2], [[u8; 7]; 2]) = match left {
+        true => ([[9, 4, 17, 3, 8, 2, 5], [1, 1, 1, 6, 11, 4, 3]], [[1; 7], [0, 0, 0, 1, 1, 1, 1]]),
+        false => ([[9, 4, 17, 3, 8, 2, 5], [6, 11, 4, 3, 1, 1, 1]], [[1; 7], [1, 1, 1, 1, 0, 0, 0]]),
+    };
+    let device = &candle_core::Device::Cpu;
+    Input::new(&Tensor::new(&ids, device).unwrap(), Some(&Tensor::new(&mask, device).unwrap())).unwrap()
+}
+
+#[test]
+fn attention_is_the_same_whether_its_scores_are_seen_or_not() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        for input in [fixture.input(), padded(true), padded(false)] {
+            let run = |observer: &mut dyn precompute::hook::Observer| {
+                fixture.decoder.forward(&input, &Options::default(), observer).unwrap().logits.unwrap()
+            };
+            let unseen = run(&mut Unobserved);
+            for point in [Point::PreMaskAttnWeights, Point::AttnProbs, Point::AttnHeadOutputs, Point::AttnNormScale] {
+                if fixture.decoder.spec().has(point) {
+                    let off = difference(&unseen, &run(&mut Capture::new([point], Layers::All)));
+                    assert!(off < 1e-5, "{case} with {point}: {off}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_set_of_instructions_gives_the_same_to_the_last_bit() {
+    let logits = |cpu: &str, model: &str| {
+        let here = crate::binary::Workplace::new(&[(
+            "s.rhai",
+            "let m = model(param(\"model\", \"demo:opt\", \"\")); let ids = tensor([[5, 1, 7, 3, 2, 9, 4]]); \
+             let seen = m.capture(ids, [\"attn-probs\", \"post-mlp\", \"attn-norm-scale\"], #{logits: \"all\"}); \
+             save(\"all\", #{logits: m.forward(ids).logits, pattern: seen[\"attn-probs\"], stream: seen[\"post-mlp\"]});",
+        )]);
+        let mut command: Command = here.command(&["run", "s.rhai", "--fresh", "--out", "out", "--set"]);
+        let output = command.arg(format!("model={model}")).env("PRECOMPUTE_CPU", cpu).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read(here.path().join("out/all.safetensors")).unwrap()
+    };
+    for case in ["opt", "gpt-neox", "gemma2", "qwen3"] {
+        let model = crate::fixture::directory(case).display().to_string();
+        let portable = logits("portable", &model);
+        for cpu in ["avx2", "avx512"] {
+            assert!(logits(cpu, &model) == portable, "{case} with {cpu}");
+        }
+    }
+}
+
+/// The goldens again, in a process that may use no more than what every processor has.
+#[test]
+fn the_goldens_hold_with_every_set_of_instructions() {
+    for cpu in ["portable", "avx2"] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["goldens::", "--test-threads", "1"]).env("PRECOMPUTE_CPU", cpu).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("test result: ok.") && !said.contains(" 0 passed"),
+            "{cpu}: {said}"
+        );
+    }
+}

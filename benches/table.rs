@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use gemm::Parallelism;
 use precompute::checkpoint::{Checkpoint, Open};
 use precompute::hook::{Capture, Layers, Point, Unobserved};
+use precompute::memory::{self, Counting};
 use precompute::model::spec::Spec;
 use precompute::model::{Decoder, Input, Options};
 use precompute::script::{Host, Settings};
@@ -18,7 +19,12 @@ use rayon::prelude::*;
 
 const ROUNDS: usize = 7;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 fn main() {
+    memory::keep_freed();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let lengths: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let json = arguments.iter().any(|argument| argument == "--json");

@@ -3,11 +3,13 @@
 //! The counts are those of [`Counting`], which a program installs as its allocator; without it nothing is counted and
 //! there is no ceiling. Memory that lies outside (a mapped file, a GPU's) is not in them.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::io::Write;
 use std::process::exit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
+
+use mimalloc::MiMalloc;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Above this a script ends at its next step.
@@ -17,30 +19,30 @@ static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// What is said where the ceiling is met: text made then would need memory itself.
 static SENTENCE: RwLock<String> = RwLock::new(String::new());
 
-/// The system's allocator, with a count.
+/// mimalloc, with a count.
 pub struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it came; besides that only numbers change.
+// SAFETY: every call goes to mimalloc as it came; besides that only numbers change.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
+        unsafe { MiMalloc.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         grow(size);
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.realloc(at, layout, size) }
+        unsafe { MiMalloc.realloc(at, layout, size) }
     }
 }
 
@@ -60,6 +62,16 @@ fn end() -> ! {
         let _ = std::io::stderr().write_all(sentence.as_bytes());
     }
     exit(1);
+}
+
+/// Keeps what is freed for some seconds before the system has it back: a pass makes tensors of the same sizes again and again, and
+/// memory that is new to the process costs more than what is written to it.
+pub fn keep_freed() {
+    /// `mi_option_purge_delay`, which the crate has no name for.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const MILLISECONDS: std::ffi::c_long = 10_000;
+    // SAFETY: it sets a number, before anything else runs.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
 }
 
 /// Bytes allocated and not freed.

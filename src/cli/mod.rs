@@ -22,7 +22,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::notice::notice;
 use crate::output::picture::table::columns;
 use crate::script::{Failure, Limits, STACK};
-use crate::{Error, interrupt};
+use crate::{Error, interrupt, memory};
 
 /// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
@@ -77,6 +77,7 @@ Exit codes:
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     report_panics();
+    memory::keep_freed();
     let cli = Cli::parse();
     listen_for_ctrl_c();
     limits::hold(&Limits::DEFAULT);

@@ -10,7 +10,7 @@ root = pathlib.Path(__file__).resolve().parent.parent
 checkpoint = os.path.abspath(sys.argv[1])
 n = int(sys.argv[2]) if len(sys.argv) > 2 else 512
 rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
-binary = root / "target/release/precompute"
+binary = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target")) / "release/precompute"
 cargo = ["cargo", "bench", "-q", "--bench", "table"]
 
 

@@ -14,7 +14,7 @@ const SETUP: &str = "
     let x = randn([2048, 768]); let y = randn([2048, 768]); let s = randn([12, 512, 512]);
     let w = randn([768, 768]); let tall = randn([3072, 768]); let row = randn([768]); let column = randn([2048, 1]);
     let ids = (arange(2048) * 37) % 2048; let mask = y > 0.0; let classes = (arange(2048) * 37) % 768;
-    let picks = ((arange(2048 * 768) * 37) % 2048).reshape([2048, 768]); let symmetric = w + w.t();
+    let picks = ((arange(2048 * 768) * 37) % 2048).reshape([2048, 768]); let symmetric = w + w.transpose(0, 1);
 ";
 
 /// As the program has it.

@@ -17,6 +17,7 @@ pub mod output;
 pub mod recipe;
 pub mod repl;
 pub mod script;
+mod simd;
 pub mod tensor;
 pub mod watch;
 

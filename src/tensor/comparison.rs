@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::arithmetic::empty;
 use super::integer::Integer;
+use super::kernel::by_dtype;
 use super::operand::{self, Number, Operand};
 use super::{Kind, Value, dims, kernel};
 use crate::{Result, error};
@@ -62,6 +63,16 @@ impl Comparison {
     }
 
     fn tensors(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        if a.device().is_cpu() {
+            return by_dtype!(a, T => match self {
+                Comparison::Eq => kernel::zip(a, b, |x: T, y: T| u8::from(x == y)),
+                Comparison::Ne => kernel::zip(a, b, |x: T, y: T| u8::from(x != y)),
+                Comparison::Lt => kernel::zip(a, b, |x: T, y: T| u8::from(x < y)),
+                Comparison::Le => kernel::zip(a, b, |x: T, y: T| u8::from(x <= y)),
+                Comparison::Gt => kernel::zip(a, b, |x: T, y: T| u8::from(x > y)),
+                Comparison::Ge => kernel::zip(a, b, |x: T, y: T| u8::from(x >= y)),
+            });
+        }
         Ok(match self {
             Comparison::Eq => a.broadcast_eq(b)?,
             Comparison::Ne => a.broadcast_ne(b)?,

@@ -1,6 +1,6 @@
 //! Complex numbers, which candle lacks: arithmetic on pairs of real tensors.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::arithmetic::Arithmetic;
 use super::operand::Operand;
@@ -150,7 +150,14 @@ pub fn angle(value: &Value) -> Result<Value> {
 
 /// The distance from 0.
 pub(super) fn modulus(c: &Complex) -> Result<Tensor> {
-    kernel::zip_float(&c.re, &c.im, f64::hypot)
+    match c.re.dtype() {
+        // In double precision no square of a float32 is too large.
+        DType::F32 => kernel::zip(&c.re, &c.im, |re: f32, im: f32| {
+            let (re, im) = (f64::from(re), f64::from(im));
+            (re * re + im * im).sqrt() as f32
+        }),
+        _ => kernel::zip_float(&c.re, &c.im, f64::hypot),
+    }
 }
 
 /// The complex conjugate; a real tensor is its own.

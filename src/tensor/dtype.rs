@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use super::{Complex, Value};
+use super::{Complex, Value, half_precision};
 use crate::{Result, did_you_mean, error};
 
 /// What the elements of a [`Value`] are.
@@ -189,6 +189,8 @@ pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
         (Value::Complex(c), Kind::C64 | Kind::C128) => {
             Value::Complex(Complex { re: c.re.to_dtype(dtype)?, im: c.im.to_dtype(dtype)? })
         }
+        (Value::Real(t), _) if t.dtype() == DType::F32 => Value::Real(half_precision::round(t, dtype)?),
+        (Value::Real(t), _) if dtype == DType::F32 => Value::Real(half_precision::widen(t)?.to_dtype(dtype)?),
         (Value::Real(t) | Value::Bool(t), _) => Value::Real(t.to_dtype(dtype)?),
         (Value::Complex(_), _) => {
             return Err(error!("a complex tensor has no {} form", kind.name())

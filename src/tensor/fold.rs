@@ -3,6 +3,7 @@
 use candle_core::{Storage, Tensor, WithDType};
 use rayon::prelude::*;
 
+use crate::simd::widened;
 use crate::{Result, bail};
 
 /// Elements one after the other that are folded at a time: few enough for f32 to sum them accurately.
@@ -110,14 +111,16 @@ fn layer<T: WithDType, F: Fold<T>>(xs: &[T], outer: usize, count: usize, inner: 
         let last = (first + long).min(count);
         let part = &xs[(row * count + first) * inner..(row * count + last) * inner];
         if inner == 1 {
-            out[0] = part.chunks(BLOCK).fold(f.empty(), |acc, block| f.merge(acc, f.block(block)));
+            out[0] = widened(|| part.chunks(BLOCK).fold(f.empty(), |acc, block| f.merge(acc, f.block(block))));
             return;
         }
         let narrow = (PIECE / ((last - first) * COLUMNS)).max(1);
         out.par_chunks_mut(COLUMNS).enumerate().with_min_len(narrow).for_each(|(column, out)| {
-            for rows in part.chunks(ROWS * inner) {
-                f.columns(&rows[column * COLUMNS..], inner, out);
-            }
+            widened(|| {
+                for rows in part.chunks(ROWS * inner) {
+                    f.columns(&rows[column * COLUMNS..], inner, out);
+                }
+            });
         });
     });
     if pieces == 1 { out } else { merge_layer(&out, outer, pieces, inner, f) }

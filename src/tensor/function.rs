@@ -1,13 +1,14 @@
 //! Functions of each element: `exp`, `gelu`, `floor`, ….
 //!
-//! On the CPU they are worked out in double precision and rounded once, in parallel; elsewhere by the device's kernels.
+//! On the CPU most are vectorised for float32; the others are worked out in double precision and rounded once, in parallel. Elsewhere
+//! it is the device's kernels that do it.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
 
 use candle_core::{Tensor, cpu::erf::erf_f64};
 
 use super::integer::Integer;
-use super::{Kind, Value, complex, kernel};
+use super::{Kind, Value, complex, elementwise, kernel};
 use crate::{Result, error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,9 @@ impl Function {
     /// A complex tensor.
     pub fn apply(self, value: &Value) -> Result<Value> {
         let tensor = value.real(self.name())?.to_dtype(Kind::of(value).to_float().storage())?;
+        if let Some(y) = elementwise::apply(self, &tensor) {
+            return Ok(Value::Real(y?));
+        }
         Ok(Value::Real(if tensor.device().is_cpu() {
             kernel::map_float(&tensor, self.of_number())?
         } else {
@@ -140,6 +144,7 @@ impl Shaping {
                 (Shaping::Sign, Kind::U8) => kernel::map(tensor, <u8 as Integer>::sign)?,
                 _ => tensor.clone(),
             }),
+            Kind::F32 if self == Shaping::Relu && tensor.device().is_cpu() => Value::Real(elementwise::relu(tensor)?),
             _ if tensor.device().is_cpu() => Value::Real(kernel::map_float(tensor, self.of_number())?),
             _ => Value::Real(self.on_device(tensor)?),
         })

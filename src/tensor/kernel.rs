@@ -1,11 +1,15 @@
 //! Element-wise loops on the CPU, in parallel, for what candle has no kernel for or a wrong one. A tensor on another
 //! device travels there and back.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::fold::with_slice;
 use super::{device, dims};
+use crate::simd::widened;
 use crate::{Result, bail};
 
 /// Runs `$body` with `$T` standing for the element type of `$tensor`.
@@ -56,8 +60,27 @@ pub fn host<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
 
 /// `f` of each element.
 pub fn map<T: WithDType, U: WithDType>(tensor: &Tensor, f: impl Fn(T) -> U + Sync) -> Result<Tensor> {
-    let elements = host::<T>(tensor)?;
-    let out: Vec<U> = elements.par_iter().with_min_len(CHUNK).map(|&x| f(x)).collect();
+    let here = device::transfer(tensor, &Device::Cpu)?;
+    let out: Vec<U> =
+        with_slice(&here, |elements: &[T]| elements.par_iter().with_min_len(CHUNK).map(|&x| f(x)).collect())?;
+    place(out, tensor.dims(), tensor.device())
+}
+
+/// `f` of each element of a float32 tensor on the CPU, a piece at a time, read where it lies.
+///
+/// # Safety
+/// `f` writes all of the piece that it gets.
+pub unsafe fn map_pieces(tensor: &Tensor, f: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync) -> Result<Tensor> {
+    let out = with_slice(tensor, |elements: &[f32]| {
+        let mut out = Vec::with_capacity(elements.len());
+        let spare = &mut out.spare_capacity_mut()[..elements.len()];
+        spare.par_chunks_mut(CHUNK).zip(elements.par_chunks(CHUNK)).for_each(|(out, x)| {
+            f(x, out);
+        });
+        // SAFETY: `f` gets every piece, and those that are given to this function write theirs whole.
+        unsafe { out.set_len(elements.len()) };
+        out
+    })?;
     place(out, tensor.dims(), tensor.device())
 }
 
@@ -77,20 +100,95 @@ pub fn zip<T: WithDType, U: WithDType>(a: &Tensor, b: &Tensor, f: impl Fn(T, T) 
     let shape = dims::broadcast(a.dims(), b.dims(), "element by element")?;
     let out: Vec<U> = match (a.elem_count(), b.elem_count()) {
         (_, 1) => {
-            let y = host::<T>(b)?[0];
-            host::<T>(a)?.par_iter().with_min_len(CHUNK).map(|&x| f(x, y)).collect()
+            let (y, a) = (host::<T>(b)?[0], device::transfer(a, &Device::Cpu)?);
+            with_slice(&a, |xs: &[T]| xs.par_iter().with_min_len(CHUNK).map(|&x| f(x, y)).collect())?
         }
         (1, _) => {
-            let x = host::<T>(a)?[0];
-            host::<T>(b)?.par_iter().with_min_len(CHUNK).map(|&y| f(x, y)).collect()
+            let (x, b) = (host::<T>(a)?[0], device::transfer(b, &Device::Cpu)?);
+            with_slice(&b, |ys: &[T]| ys.par_iter().with_min_len(CHUNK).map(|&y| f(x, y)).collect())?
         }
         _ => {
-            let xs = host::<T>(&a.broadcast_as(shape.as_slice())?)?;
-            let ys = host::<T>(&b.broadcast_as(shape.as_slice())?)?;
-            xs.par_iter().with_min_len(CHUNK).zip(&ys).map(|(&x, &y)| f(x, y)).collect()
+            let here = |t: &Tensor| device::transfer(&t.broadcast_as(shape.as_slice())?, &Device::Cpu);
+            let (a, b) = (here(a)?, here(b)?);
+            with_slice(&a, |xs: &[T]| with_slice(&b, |ys: &[T]| pairs(xs, ys, &f)))??
         }
     };
     place(out, &shape, a.device())
+}
+
+fn pairs<T: WithDType, U: WithDType>(xs: &[T], ys: &[T], f: &(impl Fn(T, T) -> U + Sync)) -> Vec<U> {
+    let mut out = vec![U::zero(); xs.len()];
+    let pieces = out.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK)));
+    pieces.for_each(|(out, (xs, ys))| {
+        widened(|| out.iter_mut().zip(xs).zip(ys).for_each(|((out, &x), &y)| *out = f(x, y)));
+    });
+    out
+}
+
+/// Contiguous CPU tensors one after the other along `dim`, as a tensor of `dims`.
+pub fn cat(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Result<Tensor> {
+    by_dtype!(tensors[0], T => joined::<T>(tensors, dim, dims))
+}
+
+fn joined<T: WithDType>(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Result<Tensor> {
+    let row: usize = dims[dim..].iter().product();
+    let mut out = vec![T::zero(); dims.iter().product()];
+    let mut at = 0;
+    for tensor in tensors {
+        let part: usize = tensor.dims()[dim..].iter().product();
+        with_slice(tensor, |from: &[T]| {
+            let rows = out.par_chunks_mut(row).zip(from.par_chunks(part.max(1)));
+            rows.with_min_len((CHUNK / row).max(1)).for_each(|(out, from)| {
+                let pieces = out[at..at + part].par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+                pieces.for_each(|(out, from)| out.copy_from_slice(from));
+            });
+        })?;
+        at += part;
+    }
+    place(out, dims, &Device::Cpu)
+}
+
+/// A copy in row-major order; of a matrix that lies column by column, tile by tile.
+pub fn copied(tensor: &Tensor) -> Result<Tensor> {
+    let rank = tensor.rank();
+    let turned = rank >= 2 && tensor.device().is_cpu() && !tensor.is_contiguous();
+    let straight = match turned {
+        true => Some(tensor.transpose(rank - 2, rank - 1)?).filter(|straight| straight.is_contiguous()),
+        false => None,
+    };
+    match straight {
+        Some(straight) => by_dtype!(tensor, T => turn::<T>(&straight, tensor.dims())),
+        None => Ok(tensor.force_contiguous()?),
+    }
+}
+
+/// The matrices of `straight` with rows for columns: a tensor of `dims`.
+fn turn<T: WithDType>(straight: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    /// Rows and columns that are turned together: as many cache lines stay near.
+    const TILE: usize = 32;
+    let (rows, columns) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+    let out = with_slice(straight, |from: &[T]| {
+        let mut out = vec![T::zero(); from.len()];
+        if out.is_empty() {
+            return out;
+        }
+        out.par_chunks_mut(TILE * columns).enumerate().for_each(|(tile, out)| {
+            // Tiles may run over the end of a matrix: each row is found alone.
+            let first = tile * TILE;
+            for start in (0..columns).step_by(TILE) {
+                let end = (start + TILE).min(columns);
+                for (row, out) in out.chunks_mut(columns).enumerate() {
+                    let (matrix, row) = ((first + row) / rows, (first + row) % rows);
+                    let from = &from[matrix * rows * columns + row..];
+                    for (column, out) in (start..end).zip(&mut out[start..end]) {
+                        *out = from[column * rows];
+                    }
+                }
+            }
+        });
+        out
+    })?;
+    place(out, dims, straight.device())
 }
 
 /// `f` of each pair of elements of two float tensors of one dtype, broadcast, worked out in double precision.

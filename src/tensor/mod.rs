@@ -12,6 +12,7 @@ pub mod device;
 pub mod dims;
 pub mod dtype;
 pub mod einsum;
+mod elementwise;
 pub mod fft;
 pub mod fit;
 mod float;

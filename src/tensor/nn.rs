@@ -9,6 +9,7 @@ use super::fold::{Fold, with_slice};
 use super::lines::along;
 use super::reduce::{floats, fold_float, rounded};
 use super::{Kind, Value, device, dims, half_precision, kernel, on_device, operand};
+use crate::simd::rows::{exponentials, largest};
 use crate::{Result, bail, error};
 
 /// Rows of the last dim with mean 0 and variance 1, times `weight`, plus `bias`, both of one row's size.
@@ -164,7 +165,18 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
         let chosen = kernel::place(chosen, &[ids.len(), 1], tensor.device())?;
         let rows = tensor.reshape((ids.len(), classes))?.contiguous()?;
         let chosen = kernel::host::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
-        let all: Vec<f64> = if rows.device().is_cpu() {
+        let all: Vec<f64> = if rows.device().is_cpu() && rows.dtype() == DType::F32 {
+            let mut all = vec![0.0; ids.len()];
+            with_slice(&rows, |rows: &[f32]| {
+                let rows = all.par_iter_mut().zip(rows.par_chunks_exact(classes));
+                rows.for_each_init(Vec::new, |space, (all, row)| {
+                    space.clear();
+                    space.extend_from_slice(row);
+                    *all = f64::from(largest(row)) + f64::from(exponentials(space)).ln();
+                });
+            })?;
+            all
+        } else if rows.device().is_cpu() {
             fold_float(&rows, &[1], &LogSumExp)?.into_iter().map(|(most, sum)| most + sum.ln()).collect()
         } else {
             kernel::host(&on_device::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?

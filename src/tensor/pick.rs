@@ -1,11 +1,17 @@
 //! Elements and slices by number or by mask: `narrow`, `gather`, `scatter`, `masked_fill`, `where`, `nonzero`.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, WithDType};
+use rayon::prelude::*;
 
 use super::arithmetic::empty;
+use super::fold::with_slice;
+use super::kernel::by_dtype;
 use super::operand::{self, Operand};
 use super::{Complex, Kind, Value, dims, dtype, kernel};
 use crate::{Result, bail, error};
+
+/// Fewer elements than this are not worth a second thread.
+const PIECE: usize = 1 << 14;
 
 /// `len` slices along `dim` from `start` on.
 ///
@@ -62,8 +68,17 @@ pub(super) fn places(ids: &Value, dim: usize, sizes: &[usize], call: &str) -> Re
             error!("{call} needs integers for ids, not {}", kind.name()).help("convert them, with .to(\"i64\")")
         );
     }
-    let ids = kernel::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)?;
-    ids.into_iter().map(|id| Ok(dims::index(id, dim, sizes)? as i64)).collect()
+    let mut ids = kernel::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)?;
+    let size = sizes[dim] as i64;
+    let wrong = ids.par_iter_mut().with_min_len(PIECE).find_map_first(|id| {
+        let given = *id;
+        *id = if given < 0 { given + size } else { given };
+        (!(0..size).contains(id)).then_some(given)
+    });
+    match wrong {
+        Some(id) => Err(dims::index(id, dim, sizes).err().unwrap_or_else(|| error!("{call}: no id {id}"))),
+        None => Ok(ids),
+    }
 }
 
 /// `out[i][j][k] = x[i][ids[i][j][k]][k]` for `dim` 1, and likewise for any other.
@@ -75,6 +90,9 @@ pub fn gather(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
     let flat = flat_places(value, at, ids, "gather")?;
     if flat.is_empty() {
         return empty(ids.dims(), Kind::of(value), value.device());
+    }
+    if value.device().is_cpu() {
+        return value.map_parts(|t| by_dtype!(t, T => gathered::<T>(t, &flat, ids.dims())));
     }
     let flat = kernel::place(flat, &[ids.numel()], value.device())?;
     value.map(|t| t.flatten_all()?.index_select(&flat, 0)?.reshape(ids.dims()))
@@ -117,6 +135,13 @@ pub fn scatter(value: &Value, dim: i64, ids: &Value, source: Operand) -> Result<
     Ok(out)
 }
 
+fn gathered<T: WithDType>(from: &Tensor, places: &[i64], dims: &[usize]) -> Result<Tensor> {
+    let out: Vec<T> = with_slice(from, |elements: &[T]| {
+        places.par_iter().with_min_len(PIECE).map(|&place| elements[place as usize]).collect()
+    })?;
+    kernel::place(out, dims, from.device())
+}
+
 /// For each id, where among the elements of `value` it leads.
 fn flat_places(value: &Value, dim: usize, ids: &Value, call: &str) -> Result<Vec<i64>> {
     let (sizes, id_sizes) = (value.dims(), ids.dims());
@@ -126,16 +151,21 @@ fn flat_places(value: &Value, dim: usize, ids: &Value, call: &str) -> Result<Vec
     }
     let strides = dims::strides(sizes);
     let mut flat = places(ids, dim, sizes, call)?;
-    for (element, place) in flat.iter_mut().enumerate() {
-        *place *= strides[dim] as i64;
-        let mut rest = element;
-        for i in (0..sizes.len()).rev() {
+    let Some(last) = sizes.len().checked_sub(1) else { return Ok(flat) };
+    let columns = id_sizes[last].max(1);
+    flat.par_chunks_mut(columns).enumerate().with_min_len(PIECE.div_ceil(columns)).for_each(|(row, places)| {
+        let (mut first, mut rest) = (0, row);
+        for i in (0..last).rev() {
             if i != dim {
-                *place += (rest % id_sizes[i] * strides[i]) as i64;
+                first += rest % id_sizes[i] * strides[i];
             }
             rest /= id_sizes[i];
         }
-    }
+        let step = if last == dim { 0 } else { strides[last] };
+        for (column, place) in places.iter_mut().enumerate() {
+            *place = *place * strides[dim] as i64 + (first + column * step) as i64;
+        }
+    });
     Ok(flat)
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Complex, Kind, Value, device, dims, dtype, pick};
+use super::{Complex, Kind, Value, device, dims, dtype, kernel, pick};
 use crate::{Result, bail, error};
 
 /// The same elements in another shape, in which one size may be -1.
@@ -92,7 +92,11 @@ pub fn cat(values: &[Value], dim: i64) -> Result<Value> {
     shape[dim] = full.iter().map(|v| v.dims()[dim]).sum();
     join(&full, |parts| {
         let parts = parts.iter().map(|t| t.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
-        if shape.contains(&0) { parts[0].reshape(shape.as_slice()) } else { Tensor::cat(&parts, dim) }
+        match parts.first() {
+            Some(first) if shape.contains(&0) => Ok(first.reshape(shape.as_slice())?),
+            Some(first) if first.device().is_cpu() => kernel::cat(&parts, dim, &shape),
+            _ => Ok(Tensor::cat(&parts, dim)?),
+        }
     })
 }
 
@@ -126,7 +130,7 @@ fn nothing_to_join(call: &str) -> crate::Error {
 }
 
 /// `f` of the tensors that values of one kind are made of.
-fn join(values: &[&Value], f: impl Fn(&[&Tensor]) -> candle_core::Result<Tensor>) -> Result<Value> {
+fn join(values: &[&Value], f: impl Fn(&[&Tensor]) -> Result<Tensor>) -> Result<Value> {
     let part = |i: usize| f(&values.iter().map(|v| v.parts()[i]).collect::<Vec<_>>());
     Ok(match values[0] {
         Value::Real(_) => Value::Real(part(0)?),

@@ -9,13 +9,15 @@ use super::lines::{self, along};
 use super::reduce::{floats, on_cpu};
 use super::{Kind, Value, half_precision, on_device};
 use crate::Result;
+use crate::simd::rows::{divide, exponentials, largest};
+use crate::simd::vectorized;
 
 /// e^x / Σ e^x along `dim`.
 ///
 /// # Errors
 /// Integers, bools and complex numbers.
 pub fn softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "softmax", softmax_row, softmax_row, on_device::softmax)
+    normalise(value, dim, "softmax", softmax_line, softmax_row, on_device::softmax)
 }
 
 /// log of [`softmax`], which loses nothing where that is near 0.
@@ -23,7 +25,7 @@ pub fn softmax(value: &Value, dim: i64) -> Result<Value> {
 /// # Errors
 /// Integers, bools and complex numbers.
 pub fn log_softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "log_softmax", log_softmax_row, log_softmax_row, on_device::log_softmax)
+    normalise(value, dim, "log_softmax", log_softmax_line, log_softmax_row, on_device::log_softmax)
 }
 
 fn normalise(
@@ -47,6 +49,26 @@ fn normalise(
         _ => along(&tensor, dim, single)?,
     };
     Ok(Value::Real(half_precision::round(&out, Kind::of(value).storage())?))
+}
+
+fn softmax_line(row: &[f32], out: &mut [f32]) {
+    out.copy_from_slice(row);
+    let total = exponentials(out);
+    divide(out, total);
+}
+
+fn log_softmax_line(row: &[f32], out: &mut [f32]) {
+    out.copy_from_slice(row);
+    let (most, total) = (largest(row), exponentials(out));
+    subtract(out, row, most, total.ln());
+}
+
+vectorized! {
+    fn subtract(out: &mut [f32], row: &[f32], most: f32, log: f32) {
+        for (out, x) in out.iter_mut().zip(row) {
+            *out = x - most - log;
+        }
+    }
 }
 
 fn softmax_row<T: Float>(row: &[T], out: &mut [T]) {

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Storage, Tensor};
 
+use super::kernel;
 use crate::{Result, error};
 
 /// A real, bool or complex tensor.
@@ -69,6 +70,15 @@ impl Value {
     }
 
     /// The same kind of value with `f` applied to each of its tensors: for operations that only move elements.
+    pub fn map_parts(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
+        Ok(match self {
+            Value::Real(t) => Value::Real(f(t)?),
+            Value::Bool(t) => Value::Bool(f(t)?),
+            Value::Complex(c) => Value::Complex(Complex { re: f(&c.re)?, im: f(&c.im)? }),
+        })
+    }
+
+    /// The same, by operations of candle's.
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> candle_core::Result<Tensor>) -> Result<Value> {
         // candle reads an empty view at its offset, which may lie beyond the end of the storage.
         let mut f = |t: &Tensor| match f(t)? {
@@ -106,7 +116,7 @@ impl Value {
 
     /// A contiguous copy in storage of its own.
     pub fn deep_copy(&self) -> Result<Value> {
-        self.map(|t| t.force_contiguous())
+        self.map_parts(kernel::copied)
     }
 }
 

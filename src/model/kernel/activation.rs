@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
-use super::math::{erf, exp, tanh};
 use super::{Elements, TASK, made, suits};
 use crate::model::spec::Activation;
+use crate::simd::math::{erf, sigmoid, tanh};
+use crate::simd::vectorized;
 
 /// act(x), or act(x)·up where there is a gated MLP's other branch.
 pub fn activation(kind: Activation, x: &Tensor, up: Option<&Tensor>) -> Option<Result<Tensor>> {
@@ -70,7 +70,7 @@ vectorized! {
 vectorized! {
     fn silu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            out.write(x / (1.0 + exp(-x)));
+            out.write(x * sigmoid(x));
         }
     }
 }

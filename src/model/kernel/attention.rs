@@ -7,10 +7,10 @@ use candle_core::{DType, Result, Tensor};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
-use super::math::tanh;
-use super::softmax::{divide, exponentials};
 use super::{Elements, made, suits};
+use crate::simd::math::tanh;
+use crate::simd::rows::{divide, exponentials};
+use crate::simd::vectorized;
 
 /// Scores that are held at a time: they stay in a core's own cache.
 const SCORES: usize = 1 << 16;

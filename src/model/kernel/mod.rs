@@ -4,9 +4,7 @@
 
 pub mod activation;
 pub mod attention;
-pub mod cpu;
 mod few_rows;
-mod math;
 pub mod norm;
 mod product;
 pub mod rotary;

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
 use super::{Elements, TASK, made, suits};
+use crate::simd::vectorized;
 
 /// Independent sums, so that additions need not wait for each other.
 const LANES: usize = 32;

@@ -5,9 +5,9 @@ use std::mem::MaybeUninit;
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
 use super::{Elements, TASK, made, suits};
 use crate::model::spec::Pairs;
+use crate::simd::vectorized;
 
 /// Queries or keys [b, h, n, c] turned by the angles whose `cos` and `sin` [b or 1, 1, n, r/2] are given; a head's first r dimensions turn.
 /// What comes back lies as [b, n, h, c].

@@ -5,12 +5,9 @@ use std::mem::MaybeUninit;
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
-use super::math::exp;
 use super::{Elements, TASK, made, suits};
-
-/// Independent sums and maxima.
-const LANES: usize = 32;
+use crate::simd::rows::{divide, exponentials};
+use crate::simd::vectorized;
 
 /// Over the last dimension.
 pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
@@ -62,52 +59,6 @@ vectorized! {
     fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8]) {
         for ((out, score), allowed) in out.iter_mut().zip(scores).zip(allowed) {
             out.write(if *allowed == 0 { f32::MIN } else { *score });
-        }
-    }
-}
-
-/// Scores to e^(score − the largest), in place: their sum.
-pub fn exponentials(scores: &mut [f32]) -> f32 {
-    let most = largest(scores);
-    raise(scores, most)
-}
-
-vectorized! {
-    fn largest(scores: &[f32]) -> f32 {
-        let mut most = [f32::NEG_INFINITY; LANES];
-        let (whole, rest) = scores.as_chunks::<LANES>();
-        for scores in whole {
-            for lane in 0..LANES {
-                most[lane] = if scores[lane] > most[lane] { scores[lane] } else { most[lane] };
-            }
-        }
-        most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &score| if score > most { score } else { most })
-    }
-}
-
-vectorized! {
-    fn raise(scores: &mut [f32], most: f32) -> f32 {
-        let mut sums = [0f32; LANES];
-        let (whole, rest) = scores.as_chunks_mut::<LANES>();
-        for scores in whole {
-            for lane in 0..LANES {
-                scores[lane] = exp(scores[lane] - most);
-                sums[lane] += scores[lane];
-            }
-        }
-        let mut sum = sums.iter().sum::<f32>();
-        for score in rest {
-            *score = exp(*score - most);
-            sum += *score;
-        }
-        sum
-    }
-}
-
-vectorized! {
-    pub fn divide(numbers: &mut [f32], by: f32) {
-        for number in numbers {
-            *number /= by;
         }
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
 use super::{Elements, TASK, made, suits};
+use crate::simd::vectorized;
 
 /// a + b, for tensors of one shape that lie in one piece.
 pub fn sum(a: &Tensor, b: &Tensor) -> Option<Result<Tensor>> {

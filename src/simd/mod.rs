@@ -1,5 +1,8 @@
-//! Which vector instructions the kernels here use. The loops are written once, in plain Rust, and compiled for each set; nothing
+//! Which vector instructions loops use. The loops are written once, in plain Rust, and compiled for each set; nothing
 //! in them depends on the width, so that results are the same on all.
+
+pub mod math;
+pub mod rows;
 
 use std::sync::LazyLock;
 
@@ -57,7 +60,7 @@ macro_rules! vectorized {
 
             #[cfg(target_arch = "x86_64")]
             {
-                use $crate::model::kernel::cpu::Cpu;
+                use $crate::simd::Cpu;
 
                 #[target_feature(enable = "avx2")]
                 fn avx2($($argument: $type),*) $(-> $gives)? {
@@ -83,3 +86,29 @@ macro_rules! vectorized {
 }
 
 pub(crate) use vectorized;
+
+/// `f`, whose loops are compiled for the chosen instructions where they are small enough to be taken in.
+#[inline(always)]
+pub fn widened<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+
+        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+
+        match Cpu::chosen() {
+            // SAFETY: the processor has these instructions, or they would not have been chosen.
+            Cpu::Avx512 => return unsafe { avx512(f) },
+            // SAFETY: as above.
+            Cpu::Avx2 => return unsafe { avx2(f) },
+            Cpu::Portable => {}
+        }
+    }
+    f()
+}

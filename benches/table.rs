@@ -60,7 +60,10 @@ struct Bench {
 }
 
 /// A row's name, its median, and which row it stands beside, under what name.
-type Row = (&'static str, Duration, Option<(&'static str, usize)>);
+type Row = (&'static str, Duration, Beside);
+type Beside = Option<(&'static str, usize)>;
+/// What a row times.
+type Pass<'a> = (&'static str, Beside, Box<dyn FnMut() + 'a>);
 
 impl Bench {
     /// The checkpoint in PRECOMPUTE_BENCH_MODEL, else the embedded demo.
@@ -76,7 +79,7 @@ impl Bench {
         let with_heads: Vec<Point> = points.iter().copied().chain([Point::AttnHeadOutputs]).collect();
         let floor = Floor::new(spec, 1, n, true);
         let mut round = 0;
-        let mut passes: Vec<(&str, Option<(&str, usize)>, Box<dyn FnMut() + '_>)> = vec![
+        let mut passes: Vec<Pass<'_>> = vec![
             ("matrix products alone", None, Box::new(move || floor.run())),
             ("plain", Some(("floor", 0)), Box::new(|| self.plain(n))),
             ("every block's post-mlp captured", Some(("plain", 1)), Box::new(|| self.captured(n, &[Point::PostMlp]))),

@@ -2,6 +2,7 @@
 
 mod completions;
 mod definitions;
+mod doctor;
 mod generate;
 mod limits;
 mod models;
@@ -48,6 +49,7 @@ enum Command {
     Recipe(recipe::Recipe),
     Points(points::Points),
     Models(models::Models),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Definitions(definitions::Definitions),
 }
@@ -60,6 +62,7 @@ Examples:
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
   precompute recipe list
   precompute points demo:opt
+  precompute doctor
 
 Environment:
   HF_HOME         where models from the Hugging Face Hub are kept (default ~/.cache/huggingface)
@@ -112,6 +115,7 @@ impl Command {
             Command::Recipe(recipe) => recipe.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Completions(completions) => completions.run(&mut Cli::command()),
             Command::Definitions(definitions) => definitions.run(),
         }

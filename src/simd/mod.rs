@@ -16,21 +16,28 @@ pub enum Cpu {
 }
 
 impl Cpu {
-    /// The widest that this processor has, or less where `PRECOMPUTE_CPU` says `avx2` or `portable`.
+    /// The widest that this processor has, or less where `PRECOMPUTE_CPU` says so.
     pub fn chosen() -> Self {
         static CHOSEN: LazyLock<Cpu> = LazyLock::new(|| {
-            let most = match std::env::var("PRECOMPUTE_CPU").as_deref() {
-                Ok("portable") => Cpu::Portable,
-                Ok("avx2") => Cpu::Avx2,
-                _ => Cpu::Avx512,
-            };
-            most.min(Cpu::widest())
+            let said = std::env::var("PRECOMPUTE_CPU").ok();
+            said.and_then(|name| Cpu::named(&name)).unwrap_or(Cpu::Avx512).min(Cpu::widest())
         });
         *CHOSEN
     }
 
+    /// By the names that `PRECOMPUTE_CPU` takes.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "portable" => Some(Cpu::Portable),
+            "avx2" => Some(Cpu::Avx2),
+            "avx512" => Some(Cpu::Avx512),
+            _ => None,
+        }
+    }
+
+    /// The widest that this processor has.
     #[cfg(target_arch = "x86_64")]
-    fn widest() -> Self {
+    pub fn widest() -> Self {
         if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
@@ -45,7 +52,7 @@ impl Cpu {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn widest() -> Self {
+    pub fn widest() -> Self {
         Cpu::Portable
     }
 }

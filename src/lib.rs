@@ -1,10 +1,11 @@
 //! Look inside sequence models and change what happens there, by script.
 //!
-//! The layers, each using only those after it: [`cli`], [`repl`], [`recipe`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
+//! The layers, each using only those after it: [`cli`], [`repl`], [`doctor`], [`recipe`], [`script`] (the Rhai host), [`output`], [`checkpoint`] and
 //! [`model`] (the decoder), [`hook`] (what a hook point is), [`tensor`] (what candle lacks).
 
 pub mod checkpoint;
 pub mod cli;
+pub mod doctor;
 mod error;
 mod harmless;
 mod home;

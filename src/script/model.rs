@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::DType;
@@ -92,7 +93,7 @@ impl Models {
             Some(id) => id.clone(),
             None => self.settings.policy.check_model(id).map(|()| id.to_owned())?,
         };
-        let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(|| "cpu".into());
+        let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(by_default);
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
         let known = self.loaded.borrow().iter().position(|(known, _)| *known == key);
@@ -111,6 +112,17 @@ impl Models {
         }
         Ok(self.loaded.borrow()[at].1.clone())
     }
+}
+
+/// The device of models that are given none, which is said once.
+fn by_default() -> String {
+    static SAID: Once = Once::new();
+    let name = device::name(device::default());
+    SAID.call_once(|| match device::why_not_gpu() {
+        Some(cause) => notice(format_args!("models compute on {name}: {cause}")),
+        None => notice(format_args!("models compute on {name}")),
+    });
+    name
 }
 
 /// The dtype that a model computes in.

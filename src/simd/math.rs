@@ -10,7 +10,8 @@ pub fn exp(x: f32) -> f32 {
 /// 1 / (1 + e⁻ˣ), by way of a power that can't be too large.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    let e = exp(-x.abs());
+    let size = x.abs();
+    let e = power(if size > 104.0 { -104.0 } else { -size });
     let s = 1.0 / (1.0 + e);
     if x < 0.0 { e * s } else { s }
 }

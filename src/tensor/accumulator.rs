@@ -14,22 +14,42 @@ impl Fold<f32> for Sum {
     fn empty(&self) -> f64 {
         0.0
     }
+    #[inline(always)]
     fn one(&self, x: f32) -> f64 {
         x.into()
     }
+    #[inline(always)]
     fn merge(&self, a: f64, b: f64) -> f64 {
         a + b
     }
+    #[inline(always)]
     fn block(&self, elements: &[f32]) -> f64 {
+        /// Independent sums, for the compiler to vectorise.
+        const LANES: usize = 64;
         let mut lanes = [0f32; LANES];
-        let chunks = elements.chunks_exact(LANES);
-        let rest: f32 = chunks.remainder().iter().sum();
+        let (chunks, rest) = elements.as_chunks::<LANES>();
         for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane += x;
+            for lane in 0..LANES {
+                lanes[lane] += chunk[lane];
             }
         }
-        lanes.into_iter().map(f64::from).sum::<f64>() + f64::from(rest)
+        for lane in 0..LANES / 2 {
+            lanes[lane] += lanes[lane + LANES / 2];
+        }
+        lanes[..LANES / 2].iter().chain(rest).map(|&x| f64::from(x)).sum()
+    }
+    #[inline(always)]
+    fn columns(&self, rows: &[f32], stride: usize, out: &mut [f64]) {
+        let mut sums = [0f32; COLUMNS];
+        let sums = &mut sums[..out.len()];
+        for row in rows.chunks(stride) {
+            for (sum, &x) in sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+        for (out, &sum) in out.iter_mut().zip(sums.iter()) {
+            *out += f64::from(sum);
+        }
     }
 }
 
@@ -39,9 +59,11 @@ impl Fold<f64> for Sum {
     fn empty(&self) -> f64 {
         0.0
     }
+    #[inline(always)]
     fn one(&self, x: f64) -> f64 {
         x
     }
+    #[inline(always)]
     fn merge(&self, a: f64, b: f64) -> f64 {
         a + b
     }
@@ -58,9 +80,11 @@ macro_rules! integers {
             fn empty(&self) -> i64 {
                 0
             }
+            #[inline(always)]
             fn one(&self, x: $T) -> i64 {
                 x as i64
             }
+            #[inline(always)]
             fn merge(&self, a: i64, b: i64) -> i64 {
                 a.wrapping_add(b)
             }
@@ -72,9 +96,11 @@ macro_rules! integers {
             fn empty(&self) -> i64 {
                 1
             }
+            #[inline(always)]
             fn one(&self, x: $T) -> i64 {
                 x as i64
             }
+            #[inline(always)]
             fn merge(&self, a: i64, b: i64) -> i64 {
                 a.wrapping_mul(b)
             }
@@ -91,9 +117,11 @@ macro_rules! product_of_floats {
             fn empty(&self) -> f64 {
                 1.0
             }
+            #[inline(always)]
             fn one(&self, x: $T) -> f64 {
                 x.into()
             }
+            #[inline(always)]
             fn merge(&self, a: f64, b: f64) -> f64 {
                 a * b
             }
@@ -111,9 +139,11 @@ impl<T: Copy + Into<f64>, F: Fn(f64) -> f64 + Sync> Fold<T> for SumOf<F> {
     fn empty(&self) -> f64 {
         0.0
     }
+    #[inline(always)]
     fn one(&self, x: T) -> f64 {
         self.0(x.into())
     }
+    #[inline(always)]
     fn merge(&self, a: f64, b: f64) -> f64 {
         a + b
     }
@@ -128,9 +158,11 @@ impl<T: WithDType> Fold<T> for Nonzero {
     fn empty(&self) -> i64 {
         0
     }
+    #[inline(always)]
     fn one(&self, x: T) -> i64 {
         (x != T::zero()).into()
     }
+    #[inline(always)]
     fn merge(&self, a: i64, b: i64) -> i64 {
         a + b
     }
@@ -145,9 +177,11 @@ impl<T: WithDType> Fold<T> for Any {
     fn empty(&self) -> bool {
         false
     }
+    #[inline(always)]
     fn one(&self, x: T) -> bool {
         x != T::zero()
     }
+    #[inline(always)]
     fn merge(&self, a: bool, b: bool) -> bool {
         a | b
     }
@@ -162,9 +196,11 @@ impl<T: WithDType> Fold<T> for All {
     fn empty(&self) -> bool {
         true
     }
+    #[inline(always)]
     fn one(&self, x: T) -> bool {
         x != T::zero()
     }
+    #[inline(always)]
     fn merge(&self, a: bool, b: bool) -> bool {
         a & b
     }
@@ -204,9 +240,11 @@ impl<T: Bounded> Fold<T> for Largest {
     fn empty(&self) -> T {
         T::LEAST
     }
+    #[inline(always)]
     fn one(&self, x: T) -> T {
         x
     }
+    #[inline(always)]
     fn merge(&self, a: T, b: T) -> T {
         if a > b || a != a { a } else { b }
     }
@@ -222,9 +260,11 @@ impl<T: Bounded> Fold<T> for Smallest {
     fn empty(&self) -> T {
         T::MOST
     }
+    #[inline(always)]
     fn one(&self, x: T) -> T {
         x
     }
+    #[inline(always)]
     fn merge(&self, a: T, b: T) -> T {
         if a < b || a != a { a } else { b }
     }
@@ -247,9 +287,11 @@ impl<T: Copy + Into<f64>> Fold<T> for Moments {
     fn empty(&self) -> Moment {
         Moment::default()
     }
+    #[inline(always)]
     fn one(&self, x: T) -> Moment {
         Moment { count: 1.0, mean: x.into(), squares: 0.0 }
     }
+    #[inline(always)]
     fn merge(&self, a: Moment, b: Moment) -> Moment {
         if a.count == 0.0 {
             return b;
@@ -261,11 +303,13 @@ impl<T: Copy + Into<f64>> Fold<T> for Moments {
         let mean = a.mean + apart * b.count / count;
         Moment { count, mean, squares: a.squares + b.squares + apart * apart * a.count * b.count / count }
     }
+    #[inline(always)]
     fn block(&self, elements: &[T]) -> Moment {
         let count = elements.len() as f64;
         let mean = SumOf(|x| x).block(elements) / count;
         Moment { count, mean, squares: SumOf(|x: f64| (x - mean) * (x - mean)).block(elements) }
     }
+    #[inline(always)]
     fn columns(&self, rows: &[T], stride: usize, out: &mut [Moment]) {
         let count = rows.chunks(stride).count() as f64;
         let (mut means, mut squares) = ([0.0; COLUMNS], [0.0; COLUMNS]);
@@ -295,14 +339,17 @@ impl<T: Bounded + Into<f64>> Fold<T> for LogSumExp {
     fn empty(&self) -> (f64, f64) {
         (f64::NEG_INFINITY, 0.0)
     }
+    #[inline(always)]
     fn one(&self, x: T) -> (f64, f64) {
         (x.into(), 1.0)
     }
+    #[inline(always)]
     fn merge(&self, a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
         let most = Fold::<f64>::merge(&Largest, a.0, b.0);
         let share = |(top, sum): (f64, f64)| if top == most { sum } else { sum * (top - most).exp() };
         (most, share(a) + share(b))
     }
+    #[inline(always)]
     fn block(&self, elements: &[T]) -> (f64, f64) {
         let most: f64 = Largest.block(elements).into();
         let from = if most.is_infinite() { 0.0 } else { most };

@@ -1,6 +1,6 @@
 //! Devices by name, parsed in this one place: for `--device`, `model(…, #{device})`, `zeros(…, #{device})`, `.to(…)`.
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use candle_core::{Device, DeviceLocation, Tensor, utils};
 
@@ -33,6 +33,30 @@ pub fn parse(name: &str) -> Result<Device> {
     }
     open(name, location)
 }
+
+/// Where models compute unless they are told: the first GPU that this build and this machine have, else the CPU.
+pub fn default() -> &'static Device {
+    &DEFAULT.0
+}
+
+/// Why [`default`] is not the GPU that this build is for; nothing where it is, or the build is for none.
+pub fn why_not_gpu() -> Option<&'static str> {
+    DEFAULT.1.as_deref()
+}
+
+static DEFAULT: LazyLock<(Device, Option<String>)> = LazyLock::new(|| {
+    let family = if utils::cuda_is_available() {
+        "cuda"
+    } else if utils::metal_is_available() {
+        "metal"
+    } else {
+        return (Device::Cpu, None);
+    };
+    match parse(family) {
+        Ok(device) => (device, None),
+        Err(error) => (Device::Cpu, Some(error.message().to_owned())),
+    }
+});
 
 /// Whether `name` has the form of a device's name, there or not.
 pub fn is_device(name: &str) -> bool {

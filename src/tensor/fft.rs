@@ -134,6 +134,9 @@ impl Plan {
     fn transform<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>) -> Parts<T> {
         let n = self.n;
         let (spectrum, width) = match self.transform {
+            Transform::Fft if im.is_none() => {
+                (self.mirrored(lines, re, &*RealFftPlanner::new().plan_fft_forward(n)), n)
+            }
             Transform::Fft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_forward(n)), n),
             Transform::Ifft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_inverse(n)), n),
             Transform::Rfft => (self.of_real(lines, re, &*RealFftPlanner::new().plan_fft_forward(n)), n / 2 + 1),
@@ -172,6 +175,24 @@ impl Plan {
                 // It fails on buffers of a wrong length, and these are of its own.
                 let _ = fft.process_with_scratch(&mut buffers.line, spectrum, &mut buffers.scratch);
                 spectrum.iter_mut().for_each(|x| *x *= scale);
+            }
+        })
+    }
+
+    /// The whole spectrum of real numbers, whose second half is the conjugate of the first, from the end.
+    fn mirrored<T: Float>(&self, lines: Lines, re: &[T], fft: &dyn RealToComplex<T>) -> Vec<Number<T>> {
+        let (scale, half) = (self.scale::<T>(), fft.complex_len());
+        lines.fill(self.n, Number::default(), |tile, buffers: &mut Buffers<T>, out| {
+            buffers.scratch.resize(fft.get_scratch_len(), Number::default());
+            buffers.line.resize(self.n, T::default());
+            let rows = tile.read(re, &mut buffers.re).chunks(lines.size);
+            for (row, spectrum) in rows.zip(out.chunks_mut(self.n)) {
+                fill(&mut buffers.line, row);
+                let (first, second) = spectrum.split_at_mut(half);
+                // It fails on buffers of a wrong length, and these are of its own.
+                let _ = fft.process_with_scratch(&mut buffers.line, first, &mut buffers.scratch);
+                first.iter_mut().for_each(|x| *x *= scale);
+                second.iter_mut().rev().zip(&first[1..]).for_each(|(to, x)| *to = x.conj());
             }
         })
     }

@@ -7,9 +7,9 @@ use crate::simd::widened;
 use crate::{Result, bail};
 
 /// Elements one after the other that are folded at a time: few enough for f32 to sum them accurately.
-pub(super) const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 1024;
 /// Independent accumulators of a block, for the compiler to vectorise.
-pub(super) const LANES: usize = 16;
+pub(super) const LANES: usize = 32;
 /// Columns that are folded side by side.
 pub(super) const COLUMNS: usize = 512;
 /// Rows of columns that are folded at a time.
@@ -27,6 +27,7 @@ pub trait Fold<T: Copy>: Sync {
     fn merge(&self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
 
     /// Of at most [`BLOCK`] elements.
+    #[inline(always)]
     fn block(&self, elements: &[T]) -> Self::Acc {
         let mut lanes = [self.empty(); LANES];
         let chunks = elements.chunks_exact(LANES);
@@ -41,6 +42,7 @@ pub trait Fold<T: Copy>: Sync {
     }
 
     /// Of each column of at most [`ROWS`] rows, which are `stride` apart in `rows`, merged into `out`.
+    #[inline(always)]
     fn columns(&self, rows: &[T], stride: usize, out: &mut [Self::Acc]) {
         for row in rows.chunks(stride) {
             for (acc, &x) in out.iter_mut().zip(row) {

@@ -53,6 +53,27 @@ pub(super) use by_dtype;
 /// Fewer elements than this are not worth a second thread.
 const CHUNK: usize = 1 << 14;
 
+/// A vector that `fill` writes, which need not have been written before.
+///
+/// # Safety
+/// `fill` writes every element.
+pub unsafe fn made<T>(count: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut out = Vec::with_capacity(count);
+    fill(&mut out.spare_capacity_mut()[..count]);
+    // SAFETY: they have been written.
+    unsafe { out.set_len(count) };
+    out
+}
+
+/// `blank` throughout: where a piece is about to be written by the thread that blanks it, that costs next to nothing.
+pub fn blanked<T: Copy>(piece: &mut [MaybeUninit<T>], blank: T) -> &mut [T] {
+    for element in piece.iter_mut() {
+        element.write(blank);
+    }
+    // SAFETY: all of them have been written.
+    unsafe { piece.assume_init_mut() }
+}
+
 /// The elements in row-major order, in host memory.
 pub fn host<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
     Ok(device::transfer(tensor, &Device::Cpu)?.flatten_all()?.to_vec1()?)
@@ -72,14 +93,11 @@ pub fn map<T: WithDType, U: WithDType>(tensor: &Tensor, f: impl Fn(T) -> U + Syn
 /// `f` writes all of the piece that it gets.
 pub unsafe fn map_pieces(tensor: &Tensor, f: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync) -> Result<Tensor> {
     let out = with_slice(tensor, |elements: &[f32]| {
-        let mut out = Vec::with_capacity(elements.len());
-        let spare = &mut out.spare_capacity_mut()[..elements.len()];
-        spare.par_chunks_mut(CHUNK).zip(elements.par_chunks(CHUNK)).for_each(|(out, x)| {
-            f(x, out);
-        });
-        // SAFETY: `f` gets every piece, and those that are given to this function write theirs whole.
-        unsafe { out.set_len(elements.len()) };
-        out
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            out.par_chunks_mut(CHUNK).zip(elements.par_chunks(CHUNK)).for_each(|(out, x)| f(x, out));
+        };
+        // SAFETY: `f` gets every piece, and writes it whole.
+        unsafe { made(elements.len(), fill) }
     })?;
     place(out, tensor.dims(), tensor.device())
 }
@@ -117,12 +135,18 @@ pub fn zip<T: WithDType, U: WithDType>(a: &Tensor, b: &Tensor, f: impl Fn(T, T) 
 }
 
 fn pairs<T: WithDType, U: WithDType>(xs: &[T], ys: &[T], f: &(impl Fn(T, T) -> U + Sync)) -> Vec<U> {
-    let mut out = vec![U::zero(); xs.len()];
-    let pieces = out.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK)));
-    pieces.for_each(|(out, (xs, ys))| {
-        widened(|| out.iter_mut().zip(xs).zip(ys).for_each(|((out, &x), &y)| *out = f(x, y)));
-    });
-    out
+    let fill = |out: &mut [MaybeUninit<U>]| {
+        let pieces = out.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK)));
+        pieces.for_each(|(out, (xs, ys))| {
+            widened(|| {
+                for ((out, &x), &y) in out.iter_mut().zip(xs).zip(ys) {
+                    out.write(f(x, y));
+                }
+            });
+        });
+    };
+    // SAFETY: the pieces are all of it.
+    unsafe { made(xs.len(), fill) }
 }
 
 /// Contiguous CPU tensors one after the other along `dim`, as a tensor of `dims`.
@@ -132,19 +156,35 @@ pub fn cat(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Result<Tensor> {
 
 fn joined<T: WithDType>(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Result<Tensor> {
     let row: usize = dims[dim..].iter().product();
-    let mut out = vec![T::zero(); dims.iter().product()];
-    let mut at = 0;
-    for tensor in tensors {
-        let part: usize = tensor.dims()[dim..].iter().product();
-        with_slice(tensor, |from: &[T]| {
-            let rows = out.par_chunks_mut(row).zip(from.par_chunks(part.max(1)));
-            rows.with_min_len((CHUNK / row).max(1)).for_each(|(out, from)| {
-                let pieces = out[at..at + part].par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
-                pieces.for_each(|(out, from)| out.copy_from_slice(from));
+    let mut failed = Ok(());
+    let fill = |out: &mut [MaybeUninit<T>]| {
+        let mut at = 0;
+        for tensor in tensors {
+            let part: usize = tensor.dims()[dim..].iter().product();
+            let copied = with_slice(tensor, |from: &[T]| {
+                let rows = out.par_chunks_mut(row).zip(from.par_chunks(part.max(1)));
+                rows.with_min_len((CHUNK / row).max(1)).for_each(|(out, from)| {
+                    if part <= CHUNK {
+                        out[at..at + part].write_copy_of_slice(from);
+                        return;
+                    }
+                    let pieces = out[at..at + part].par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+                    pieces.for_each(|(out, from)| {
+                        out.write_copy_of_slice(from);
+                    });
+                });
             });
-        })?;
-        at += part;
-    }
+            if let Err(error) = copied {
+                failed = Err(error);
+                blanked(out, T::zero());
+                return;
+            }
+            at += part;
+        }
+    };
+    // SAFETY: together the tensors are every row from its first element to its last.
+    let out = unsafe { made(dims.iter().product(), fill) };
+    failed?;
     place(out, dims, &Device::Cpu)
 }
 

@@ -1,6 +1,8 @@
 //! The lines of a tensor along one of its dims, on the CPU, in parallel, read where they lie: which dim it is makes
 //! little difference, and no copy brings it to the end.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Device, Tensor, WithDType};
 use rayon::prelude::*;
 
@@ -69,33 +71,37 @@ impl Lines {
 
     /// For each line `width` results, one line after the other, which `f` writes over `blank` a tile at a time; its
     /// buffer serves many tiles.
-    pub fn fill<B: Default, U: Copy + Send>(
+    pub fn fill<B: Default, U: Copy + Send + Sync>(
         &self,
         width: usize,
         blank: U,
         f: impl Fn(&Tile, &mut B, &mut [U]) + Sync,
     ) -> Vec<U> {
-        let mut out = vec![blank; self.outer * self.inner * width];
-        if out.is_empty() || self.size == 0 {
-            return out;
+        let count = self.outer * self.inner * width;
+        if count == 0 || self.size == 0 {
+            return vec![blank; count];
         }
         let (lanes, step) = if self.inner == 1 { (self.outer, self.size) } else { (self.inner, 1) };
         let least = |lines: usize| (PIECE / (lines * self.size)).max(1);
-        out.par_chunks_mut(lanes * width).enumerate().with_min_len(least(lanes)).for_each(|(slab, out)| {
-            let tiles = out.par_chunks_mut(TILE * width).enumerate().with_min_len(least(TILE));
-            tiles.for_each_init(B::default, |buffer, (i, out)| {
-                let start = slab * lanes * self.size + i * TILE * step;
-                f(&Tile { lines: *self, start, count: out.len() / width }, buffer, out);
+        let fill = |out: &mut [MaybeUninit<U>]| {
+            out.par_chunks_mut(lanes * width).enumerate().with_min_len(least(lanes)).for_each(|(slab, out)| {
+                let tiles = out.par_chunks_mut(TILE * width).enumerate().with_min_len(least(TILE));
+                tiles.for_each_init(B::default, |buffer, (i, out)| {
+                    let start = slab * lanes * self.size + i * TILE * step;
+                    let out = kernel::blanked(out, blank);
+                    f(&Tile { lines: *self, start, count: out.len() / width }, buffer, out);
+                });
             });
-        });
-        out
+        };
+        // SAFETY: the tiles of all slabs are all of it.
+        unsafe { kernel::made(count, fill) }
     }
 
     /// For each line of a CPU tensor `width` results, one line after the other, which `f` writes over `blank`.
     ///
     /// # Errors
     /// A tensor that is not on the CPU or not of `T`.
-    pub fn map<T: WithDType, U: Copy + Send>(
+    pub fn map<T: WithDType, U: Copy + Send + Sync>(
         &self,
         tensor: &Tensor,
         width: usize,
@@ -121,16 +127,21 @@ impl Lines {
         if self.inner == 1 {
             return results.par_iter().with_min_len(PIECE).map(|&x| part(x)).collect();
         }
-        let mut out = vec![V::zero(); results.len()];
-        if out.is_empty() {
-            return out;
+        if results.is_empty() {
+            return Vec::new();
         }
         let (slab, least) = (width * self.inner, |rows: usize| (PIECE / (rows * self.inner)).max(1));
-        out.par_chunks_mut(slab).zip(results.par_chunks(slab)).with_min_len(least(width)).for_each(|(out, results)| {
-            let rows = out.par_chunks_mut(TILE * self.inner).enumerate().with_min_len(least(TILE));
-            rows.for_each(|(i, out)| turn(&results[i * TILE..], width, out, self.inner, &part));
-        });
-        out
+        let fill = |out: &mut [MaybeUninit<V>]| {
+            let slabs = out.par_chunks_mut(slab).zip(results.par_chunks(slab));
+            slabs.with_min_len(least(width)).for_each(|(out, results)| {
+                let rows = out.par_chunks_mut(TILE * self.inner).enumerate().with_min_len(least(TILE));
+                rows.for_each(|(i, out)| {
+                    turn(&results[i * TILE..], width, kernel::blanked(out, V::zero()), self.inner, &part);
+                });
+            });
+        };
+        // SAFETY: the rows of all slabs are all of it.
+        unsafe { kernel::made(results.len(), fill) }
     }
 }
 

@@ -3,14 +3,14 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::accumulator::SumOf;
 use super::arithmetic::Arithmetic;
 use super::float::Float;
-use super::fold::{Fold, with_slice};
+use super::fold::with_slice;
 use super::integer::Integer;
 use super::lines::Lines;
 use super::operand::{self, Operand};
 use super::{Complex, Kind, Value, dims, dtype, kernel, on_device};
+use crate::simd::widened;
 use crate::{Result, bail, error};
 
 /// The matrix product over the last two dims, those before them broadcast. A vector counts as a row on the left and as a
@@ -227,6 +227,29 @@ pub fn cosine_similarity(a: &Value, b: &Value, dim: Option<i64>) -> Result<Value
 /// PyTorch's least norm: a zero vector is similar to nothing.
 const LEAST: f64 = 1e-8;
 
+/// a·a, b·b and a·b.
+fn products<T: Float>(a: &[T], b: &[T]) -> [f64; 3] {
+    /// Independent sums, for the compiler to vectorise.
+    const LANES: usize = 16;
+    let mut sums = [[0.0; LANES]; 3];
+    let mut add = |lane: usize, a: T, b: T| {
+        let (a, b) = (a.into(), b.into());
+        for (sum, product) in sums.iter_mut().zip([a * a, b * b, a * b]) {
+            sum[lane] += product;
+        }
+    };
+    let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for lane in 0..LANES {
+            add(lane, a[lane], b[lane]);
+        }
+    }
+    for (lane, (&a, &b)) in rest_a.iter().zip(rest_b).enumerate() {
+        add(lane, a, b);
+    }
+    sums.map(|sums| sums.iter().sum())
+}
+
 /// Of two CPU tensors of one shape.
 fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
     let lines = Lines::along(a.dims(), dim);
@@ -235,9 +258,8 @@ fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
             lines.fill(1, 0.0, |tile, (left, right): &mut (Vec<T>, Vec<T>), out: &mut [f64]| {
                 let pairs = tile.read(a, left).chunks(lines.size).zip(tile.read(b, right).chunks(lines.size));
                 for ((a, b), out) in pairs.zip(out) {
-                    let dot: f64 = a.iter().zip(b).map(|(&a, &b)| a.into() * b.into()).sum();
-                    let norm = |x: &[T]| SumOf(|x: f64| x * x).block(x).sqrt().max(LEAST);
-                    *out = dot / (norm(a) * norm(b));
+                    let [aa, bb, ab] = widened(|| products(a, b));
+                    *out = ab / (aa.sqrt().max(LEAST) * bb.sqrt().max(LEAST));
                 }
             })
         })

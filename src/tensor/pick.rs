@@ -1,5 +1,8 @@
 //! Elements and slices by number or by mask: `narrow`, `gather`, `scatter`, `masked_fill`, `where`, `nonzero`.
 
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use candle_core::{DType, Tensor, WithDType};
 use rayon::prelude::*;
 
@@ -87,13 +90,16 @@ pub(super) fn places(ids: &Value, dim: usize, sizes: &[usize], call: &str) -> Re
 /// `ids` of another rank, larger than `value` but along `dim`, no integers or out of range.
 pub fn gather(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
     let at = dims::dim(dim, value.dims())?;
-    let flat = flat_places(value, at, ids, "gather")?;
-    if flat.is_empty() {
+    let walk = Walk::new(value.dims(), at, ids.dims(), "gather")?;
+    if ids.numel() == 0 {
+        walk.places(ids, "gather")?;
         return empty(ids.dims(), Kind::of(value), value.device());
     }
-    if value.device().is_cpu() {
-        return value.map_parts(|t| by_dtype!(t, T => gathered::<T>(t, &flat, ids.dims())));
+    if value.device().is_cpu() && ids.device().is_cpu() && Kind::of(ids) == Kind::I64 {
+        let ids = ids.real("gather")?;
+        return value.map_parts(|t| by_dtype!(t, T => gathered::<T>(t, ids, &walk)));
     }
+    let flat = walk.places(ids, "gather")?;
     let flat = kernel::place(flat, &[ids.numel()], value.device())?;
     value.map(|t| t.flatten_all()?.index_select(&flat, 0)?.reshape(ids.dims()))
 }
@@ -105,7 +111,7 @@ pub fn gather(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
 /// As [`gather`]'s, and a `source` smaller than `ids` or complex where `value` is not.
 pub fn scatter(value: &Value, dim: i64, ids: &Value, source: Operand) -> Result<Value> {
     let at = dims::dim(dim, value.dims())?;
-    let flat = flat_places(value, at, ids, "scatter")?;
+    let flat = Walk::new(value.dims(), at, ids.dims(), "scatter")?.places(ids, "scatter")?;
     let out = value.deep_copy()?;
     if flat.is_empty() {
         return Ok(out);
@@ -135,38 +141,91 @@ pub fn scatter(value: &Value, dim: i64, ids: &Value, source: Operand) -> Result<
     Ok(out)
 }
 
-fn gathered<T: WithDType>(from: &Tensor, places: &[i64], dims: &[usize]) -> Result<Tensor> {
-    let out: Vec<T> = with_slice(from, |elements: &[T]| {
-        places.par_iter().with_min_len(PIECE).map(|&place| elements[place as usize]).collect()
-    })?;
-    kernel::place(out, dims, from.device())
+/// The elements that the ids (i64) lead to.
+fn gathered<T: WithDType>(from: &Tensor, ids: &Tensor, walk: &Walk) -> Result<Tensor> {
+    let (size, stride) = (walk.sizes[walk.dim] as i64, walk.strides[walk.dim]);
+    let astray = AtomicBool::new(false);
+    let out = with_slice(from, |elements: &[T]| {
+        with_slice(ids, |ids: &[i64]| {
+            let fill = |out: &mut [MaybeUninit<T>]| {
+                let rows = out.par_chunks_mut(walk.columns).zip(ids.par_chunks(walk.columns)).enumerate();
+                rows.with_min_len(PIECE.div_ceil(walk.columns)).for_each(|(row, (out, ids))| {
+                    let first = walk.first(row);
+                    let out = kernel::blanked(out, T::zero());
+                    for (column, (out, &id)) in out.iter_mut().zip(ids).enumerate() {
+                        let place = if id < 0 { id + size } else { id };
+                        if !(0..size).contains(&place) {
+                            return astray.store(true, Ordering::Relaxed);
+                        }
+                        *out = elements[first + column * walk.step + place as usize * stride];
+                    }
+                });
+            };
+            // SAFETY: the rows are all of it.
+            unsafe { kernel::made(ids.len(), fill) }
+        })
+    })??;
+    if astray.into_inner() {
+        walk.places(&Value::Real(ids.clone()), "gather")?;
+    }
+    kernel::place(out, walk.id_sizes, from.device())
 }
 
-/// For each id, where among the elements of `value` it leads.
-fn flat_places(value: &Value, dim: usize, ids: &Value, call: &str) -> Result<Vec<i64>> {
-    let (sizes, id_sizes) = (value.dims(), ids.dims());
-    let fits = sizes.len() == id_sizes.len() && (0..sizes.len()).all(|i| i == dim || id_sizes[i] <= sizes[i]);
-    if !fits {
-        bail!("{call} along dim {dim}: ids {id_sizes:?} do not fit a tensor {sizes:?}");
-    }
-    let strides = dims::strides(sizes);
-    let mut flat = places(ids, dim, sizes, call)?;
-    let Some(last) = sizes.len().checked_sub(1) else { return Ok(flat) };
-    let columns = id_sizes[last].max(1);
-    flat.par_chunks_mut(columns).enumerate().with_min_len(PIECE.div_ceil(columns)).for_each(|(row, places)| {
-        let (mut first, mut rest) = (0, row);
-        for i in (0..last).rev() {
-            if i != dim {
-                first += rest % id_sizes[i] * strides[i];
-            }
-            rest /= id_sizes[i];
+/// From ids to the elements of a tensor that they lead to, all but `dim` being the id's own place.
+struct Walk<'a> {
+    sizes: &'a [usize],
+    strides: Vec<usize>,
+    dim: usize,
+    id_sizes: &'a [usize],
+    /// Ids in a row, and how far apart they lead where they are the same.
+    columns: usize,
+    step: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// # Errors
+    /// Ids that do not fit.
+    fn new(sizes: &'a [usize], dim: usize, id_sizes: &'a [usize], call: &str) -> Result<Self> {
+        let fits = sizes.len() == id_sizes.len() && (0..sizes.len()).all(|i| i == dim || id_sizes[i] <= sizes[i]);
+        if !fits {
+            bail!("{call} along dim {dim}: ids {id_sizes:?} do not fit a tensor {sizes:?}");
         }
+        let strides = dims::strides(sizes);
+        let last = sizes.len().saturating_sub(1);
         let step = if last == dim { 0 } else { strides[last] };
-        for (column, place) in places.iter_mut().enumerate() {
-            *place = *place * strides[dim] as i64 + (first + column * step) as i64;
+        Ok(Self { sizes, strides, dim, id_sizes, columns: id_sizes.last().copied().unwrap_or(1).max(1), step })
+    }
+
+    /// Where the first id of a row leads, if it is 0.
+    fn first(&self, row: usize) -> usize {
+        let (mut first, mut rest) = (0, row);
+        for i in (0..self.sizes.len().saturating_sub(1)).rev() {
+            if i != self.dim {
+                first += rest % self.id_sizes[i] * self.strides[i];
+            }
+            rest /= self.id_sizes[i];
         }
-    });
-    Ok(flat)
+        first
+    }
+
+    /// For each id, where among the elements it leads.
+    ///
+    /// # Errors
+    /// Ids that are no integers, or out of range.
+    fn places(&self, ids: &Value, call: &str) -> Result<Vec<i64>> {
+        let mut flat = places(ids, self.dim, self.sizes, call)?;
+        if self.sizes.is_empty() {
+            return Ok(flat);
+        }
+        let rows = flat.par_chunks_mut(self.columns).enumerate().with_min_len(PIECE.div_ceil(self.columns));
+        rows.for_each(|(row, places)| {
+            let first = self.first(row);
+            for (column, place) in places.iter_mut().enumerate() {
+                *place = *place * self.strides[self.dim] as i64 + (first + column * self.step) as i64;
+            }
+        });
+        Ok(flat)
+    }
 }
 
 /// The tensor with `fill` wherever `mask`, broadcast to its shape, is true.

@@ -88,6 +88,14 @@ pub(super) fn floats(value: &Value, call: &str) -> Result<Tensor> {
 
 /// Numbers worked out in f64 as a CPU tensor of `dtype`.
 pub(super) fn rounded(numbers: Vec<f64>, shape: &[usize], dtype: DType) -> Result<Value> {
+    use rayon::prelude::*;
+
+    /// Fewer are not worth a second thread.
+    const PIECE: usize = 1 << 14;
+    if dtype == DType::F32 {
+        let numbers: Vec<f32> = numbers.par_iter().with_min_len(PIECE).map(|&x| x as f32).collect();
+        return Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?));
+    }
     Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?))
 }
 

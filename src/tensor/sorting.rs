@@ -8,6 +8,7 @@ use super::kernel::by_dtype;
 use super::lines::{self, Lines};
 use super::reduce::on_cpu;
 use super::{Value, kernel, operand};
+use crate::simd::widened;
 use crate::{Result, bail};
 
 /// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the largest; equal elements
@@ -60,6 +61,9 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
         let ascending = order(a.0, b.0);
         (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
     };
+    if out.len() <= FEW && 8 * out.len() <= line.len() {
+        return foremost(line, out, descending, compare);
+    }
     let mut pairs: Vec<(T, i64)> = line.iter().copied().zip(0..).collect();
     if out.len() < pairs.len() {
         pairs.select_nth_unstable_by(out.len(), compare);
@@ -67,6 +71,42 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
     }
     pairs.sort_unstable_by(compare);
     out.copy_from_slice(&pairs);
+}
+
+/// So many are kept in order while the line is read.
+const FEW: usize = 64;
+
+/// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
+#[allow(clippy::eq_op)]
+fn foremost<T: WithDType>(
+    line: &[T],
+    out: &mut [(T, i64)],
+    descending: bool,
+    compare: impl Fn(&(T, i64), &(T, i64)) -> Ordering,
+) {
+    const MANY: usize = 64;
+    let Some(last) = out.len().checked_sub(1) else { return };
+    let mut found = 0;
+    for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
+        if found > last {
+            let least = out[last].0;
+            // Those that may come before it, NaN among them.
+            let near = |x: T| if descending { !(x <= least) } else { !(x >= least) };
+            if !widened(|| many.iter().fold(false, |any, &x| any | near(x))) {
+                continue;
+            }
+        }
+        for (&x, place) in many.iter().zip(first..) {
+            let pair = (x, place);
+            if found > last && compare(&pair, &out[last]).is_gt() {
+                continue;
+            }
+            let at = out[..found].partition_point(|other| compare(other, &pair).is_lt());
+            found = (found + 1).min(last + 1);
+            out[at..found].rotate_right(1);
+            out[at] = pair;
+        }
+    }
 }
 
 #[allow(clippy::eq_op)]

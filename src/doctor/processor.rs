@@ -1,0 +1,74 @@
+//! The processor and its memory.
+
+use std::thread::available_parallelism;
+
+use sysinfo::{MemoryRefreshKind, System};
+
+use super::{Finding, size};
+use crate::simd::Cpu;
+
+const SECTION: &str = "processor";
+
+pub fn findings() -> Vec<Finding> {
+    vec![vectors(), threads(), memory()]
+}
+
+fn vectors() -> Finding {
+    let set = match Cpu::chosen() {
+        Cpu::Avx512 => "AVX-512",
+        Cpu::Avx2 => "AVX2",
+        Cpu::Portable if cfg!(target_arch = "aarch64") => "NEON",
+        Cpu::Portable => "those that every processor of its kind has",
+    };
+    let finding = Finding::new(SECTION, "vector instructions", set);
+    match std::env::var("PRECOMPUTE_CPU").ok().filter(|said| !said.is_empty()) {
+        Some(said) if Cpu::named(&said).is_none() => finding.fault(format!(
+            "PRECOMPUTE_CPU={said} is none of portable, avx2, avx512 and is not heeded: correct it or unset it"
+        )),
+        Some(said) if Cpu::chosen() < Cpu::widest() => {
+            finding.advise(format!("PRECOMPUTE_CPU={said} holds back faster ones: unset it"))
+        }
+        _ if cfg!(target_arch = "x86_64") && Cpu::widest() == Cpu::Portable => finding.advise(
+            "models run several times slower without AVX2: a processor from 2013 or later has it, and a \
+                            virtual machine may hide it",
+        ),
+        _ => finding,
+    }
+}
+
+fn threads() -> Finding {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let finding = Finding::new(SECTION, "threads", format!("{} on {cores} cores", rayon::current_num_threads()));
+    match std::env::var("RAYON_NUM_THREADS").ok().filter(|said| !said.is_empty()) {
+        Some(said) => match said.parse::<usize>() {
+            Err(_) => finding
+                .fault(format!("RAYON_NUM_THREADS={said} is no number and is not heeded: correct it or unset it")),
+            Ok(count) if count > cores => finding.advise(format!(
+                "RAYON_NUM_THREADS={said} is more than there are cores: they will wait for one another"
+            )),
+            Ok(count) if count > 0 && count < cores => {
+                finding.advise(format!("RAYON_NUM_THREADS={said} leaves cores idle: unset it for all of them"))
+            }
+            Ok(_) => finding,
+        },
+        None => finding,
+    }
+}
+
+fn memory() -> Finding {
+    /// What the smallest models of use take, with room to work.
+    const LITTLE: u64 = 1 << 30;
+    let mut system = System::new();
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    // What the process's control group allows counts, where it is less.
+    let group = system.cgroup_limits();
+    let total = group.as_ref().map_or(system.total_memory(), |group| group.total_memory.min(system.total_memory()));
+    let free = group.map_or(system.available_memory(), |group| group.free_memory.min(system.available_memory()));
+    let finding = Finding::new(SECTION, "memory", format!("{} free of {}", size(free), size(total)));
+    if free < LITTLE {
+        return finding.advise(
+            "a model of 125 million parameters takes half a GiB in float32: close other programs, or run small models",
+        );
+    }
+    finding
+}

@@ -1,0 +1,85 @@
+//! Where files are kept: can they be, and is there room?
+
+use std::path::{Path, PathBuf};
+
+use sysinfo::{DiskRefreshKind, Disks};
+
+use super::{Finding, size};
+use crate::checkpoint::{Hub, cache};
+use crate::home;
+
+const SECTION: &str = "files";
+
+pub fn findings() -> Vec<Finding> {
+    let hub = Hub::default();
+    vec![models(&hub), directory("recipes and history", home::home(), "PRECOMPUTE_HOME"), endpoint(&hub)]
+}
+
+fn models(hub: &Hub) -> Finding {
+    let finding = directory("models", Ok(hub.cache()), "HF_HOME");
+    let kept = cache::list(hub);
+    let bytes = kept.iter().map(|model| model.bytes).sum();
+    let finding = Finding { found: format!("{}, {} of {}", finding.found, count(kept.len()), size(bytes)), ..finding };
+    match free(&hub.cache()) {
+        Some(free) if free < 1 << 30 && finding.remedy.is_none() => {
+            Finding { found: format!("{}, {} free on its disk", finding.found, size(free)), ..finding }.advise(
+                "there is room for the smallest models only: free some, or set HF_HOME to a directory on another disk",
+            )
+        }
+        Some(free) => Finding { found: format!("{}, {} free on its disk", finding.found, size(free)), ..finding },
+        None => finding,
+    }
+}
+
+fn count(models: usize) -> String {
+    format!("{models} model{}", if models == 1 { "" } else { "s" })
+}
+
+/// A directory that is there or can be made, to write to.
+fn directory(what: &str, path: crate::Result<PathBuf>, variable: &str) -> Finding {
+    let path = match path {
+        Ok(path) => path,
+        Err(error) => {
+            return Finding::new(SECTION, what, error.message()).fault(format!("set {variable} to a directory"));
+        }
+    };
+    let finding = |found: &str| Finding::new(SECTION, what, format!("{}{found}", path.display()));
+    match writable(&path) {
+        Ok(true) => finding(""),
+        Ok(false) => finding(", not made yet"),
+        Err(cause) => finding(&format!(" can't be written to: {cause}"))
+            .fault(format!("make it writable, or set {variable} to a directory that is")),
+    }
+}
+
+/// Whether it is there; where not, the nearest directory above it must be writable.
+fn writable(path: &Path) -> std::io::Result<bool> {
+    let Some(nearest) = path.ancestors().find(|path| path.exists()) else { return Ok(false) };
+    // Permissions alone do not tell: the disk may be read-only.
+    tempfile::tempfile_in(nearest)?;
+    Ok(nearest == path)
+}
+
+/// Bytes free on the disk that a path is on.
+fn free(path: &Path) -> Option<u64> {
+    let path = path.ancestors().find_map(|path| path.canonicalize().ok())?;
+    let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage());
+    let under = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
+    under.max_by_key(|disk| disk.mount_point().components().count()).map(|disk| disk.available_space())
+}
+
+fn endpoint(hub: &Hub) -> Finding {
+    let said = std::env::var("HF_ENDPOINT").ok().filter(|said| !said.is_empty());
+    let address = hub.endpoint.clone().or(said).unwrap_or_else(|| "https://huggingface.co".into());
+    let token = if std::env::var_os("HF_TOKEN").is_some_and(|token| !token.is_empty()) { ", with a token" } else { "" };
+    let offline = std::env::var("HF_HUB_OFFLINE")
+        .is_ok_and(|said| ["1", "on", "yes", "true"].contains(&said.to_lowercase().as_str()));
+    let finding = Finding::new(SECTION, "Hub", format!("{address}{token}"));
+    match (offline, address.starts_with("https://") || address.starts_with("http://")) {
+        (true, _) => finding.advise("HF_HUB_OFFLINE is set: nothing will be fetched until it is unset"),
+        (false, true) => finding,
+        (false, false) => {
+            finding.fault("HF_ENDPOINT must be an address that begins with https://: correct it or unset it")
+        }
+    }
+}

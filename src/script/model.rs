@@ -114,13 +114,14 @@ impl Models {
     }
 }
 
-/// The device of models that are given none, which is said once.
+/// The device of models that are given none, which is said once where there was a choice.
 fn by_default() -> String {
     static SAID: Once = Once::new();
     let name = device::name(device::default());
     SAID.call_once(|| match device::why_not_gpu() {
         Some(cause) => notice(format_args!("models compute on {name}: {cause}")),
-        None => notice(format_args!("models compute on {name}")),
+        None if device::GPU_BUILD => notice(format_args!("models compute on {name}")),
+        None => {}
     });
     name
 }

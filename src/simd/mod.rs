@@ -57,25 +57,30 @@ impl Cpu {
     }
 }
 
-/// Compiles a function for each set of instructions; a call takes the chosen one's.
+/// Compiles a function for each set of instructions; a call takes the chosen one's. Type parameters stand in square brackets:
+/// `fn sum[T: Number](numbers: &[T]) -> T { … }`.
 macro_rules! vectorized {
-    ($(#[$about:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block) => {
+    ($(#[$about:meta])* $visible:vis fn $name:ident
+        $([$($parameter:ident: $bound:path),*])? ($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block
+    ) => {
         $(#[$about])*
-        $visible fn $name($($argument: $type),*) $(-> $gives)? {
+        $visible fn $name $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
+            // Taken in wherever it is called, and with it what it calls: a function is compiled for its caller's instructions
+            // only there.
             #[inline(always)]
-            fn body($($argument: $type),*) $(-> $gives)? $body
+            fn body $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::simd::Cpu;
 
                 #[target_feature(enable = "avx2")]
-                fn avx2($($argument: $type),*) $(-> $gives)? {
+                fn avx2 $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
                     body($($argument),*)
                 }
 
                 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-                fn avx512($($argument: $type),*) $(-> $gives)? {
+                fn avx512 $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
                     body($($argument),*)
                 }
 
@@ -93,29 +98,3 @@ macro_rules! vectorized {
 }
 
 pub(crate) use vectorized;
-
-/// `f`, whose loops are compiled for the chosen instructions where they are small enough to be taken in.
-#[inline(always)]
-pub fn widened<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2")]
-        fn avx2<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-
-        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn avx512<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-
-        match Cpu::chosen() {
-            // SAFETY: the processor has these instructions, or they would not have been chosen.
-            Cpu::Avx512 => return unsafe { avx512(f) },
-            // SAFETY: as above.
-            Cpu::Avx2 => return unsafe { avx2(f) },
-            Cpu::Portable => {}
-        }
-    }
-    f()
-}

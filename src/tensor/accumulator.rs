@@ -3,7 +3,7 @@
 use candle_core::WithDType;
 use half::{bf16, f16};
 
-use super::fold::{COLUMNS, Fold, LANES};
+use super::fold::{COLUMNS, Fold};
 
 /// Sums: of floats in f64, of integers in i64, wrapping.
 pub struct Sum;
@@ -33,10 +33,15 @@ impl Fold<f32> for Sum {
                 lanes[lane] += chunk[lane];
             }
         }
-        for lane in 0..LANES / 2 {
-            lanes[lane] += lanes[lane + LANES / 2];
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane += x;
         }
-        lanes[..LANES / 2].iter().chain(rest).map(|&x| f64::from(x)).sum()
+        for half in [32, 16, 8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+        lanes[0].into()
     }
     #[inline(always)]
     fn columns(&self, rows: &[f32], stride: usize, out: &mut [f64]) {

@@ -9,6 +9,9 @@ use crate::{Result, bail, error};
 /// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix their tensors.
 static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
+/// Whether this build can compute on a GPU.
+pub const GPU_BUILD: bool = cfg!(any(feature = "cuda", feature = "metal"));
+
 /// The device called `cpu`, `cuda`, `cuda:1`, `metal` or `metal:1`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use candle_core::{Storage, Tensor, WithDType};
 use rayon::prelude::*;
 
-use crate::simd::widened;
+use crate::simd::vectorized;
 use crate::{Result, bail};
 
 /// Elements one after the other that are folded at a time: few enough for f32 to sum them accurately.
@@ -30,15 +30,21 @@ pub trait Fold<T: Copy>: Sync {
     #[inline(always)]
     fn block(&self, elements: &[T]) -> Self::Acc {
         let mut lanes = [self.empty(); LANES];
-        let chunks = elements.chunks_exact(LANES);
-        let rest = chunks.remainder();
+        let (chunks, rest) = elements.as_chunks::<LANES>();
         for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane = self.merge(*lane, self.one(x));
+            for lane in 0..LANES {
+                lanes[lane] = self.merge(lanes[lane], self.one(chunk[lane]));
             }
         }
-        let rest = rest.iter().fold(self.empty(), |acc, &x| self.merge(acc, self.one(x)));
-        lanes.into_iter().fold(rest, |a, b| self.merge(a, b))
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
+            *lane = self.merge(*lane, self.one(x));
+        }
+        for half in [16, 8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] = self.merge(lanes[lane], lanes[lane + half]);
+            }
+        }
+        lanes[0]
     }
 
     /// Of each column of at most [`ROWS`] rows, which are `stride` apart in `rows`, merged into `out`.
@@ -113,19 +119,35 @@ fn layer<T: WithDType, F: Fold<T>>(xs: &[T], outer: usize, count: usize, inner: 
         let last = (first + long).min(count);
         let part = &xs[(row * count + first) * inner..(row * count + last) * inner];
         if inner == 1 {
-            out[0] = widened(|| part.chunks(BLOCK).fold(f.empty(), |acc, block| f.merge(acc, f.block(block))));
+            out[0] = line(part, f);
             return;
         }
         let narrow = (PIECE / ((last - first) * COLUMNS)).max(1);
         out.par_chunks_mut(COLUMNS).enumerate().with_min_len(narrow).for_each(|(column, out)| {
-            widened(|| {
-                for rows in part.chunks(ROWS * inner) {
-                    f.columns(&rows[column * COLUMNS..], inner, out);
-                }
-            });
+            columns(part, column * COLUMNS, inner, out, f);
         });
     });
     if pieces == 1 { out } else { merge_layer(&out, outer, pieces, inner, f) }
+}
+
+vectorized! {
+    /// The accumulator of elements one after the other.
+    fn line[T: Copy, F: Fold<T>](elements: &[T], f: &F) -> F::Acc {
+        let mut acc = f.empty();
+        for block in elements.chunks(BLOCK) {
+            acc = f.merge(acc, f.block(block));
+        }
+        acc
+    }
+}
+
+vectorized! {
+    /// The columns of rows `stride` apart, from the `first` on, merged into `out`.
+    fn columns[T: Copy, F: Fold<T>](rows: &[T], first: usize, stride: usize, out: &mut [F::Acc], f: &F) {
+        for rows in rows.chunks(ROWS * stride) {
+            f.columns(&rows[first..], stride, out);
+        }
+    }
 }
 
 fn merge_layer<T: Copy, F: Fold<T>>(accs: &[F::Acc], outer: usize, count: usize, inner: usize, f: &F) -> Vec<F::Acc> {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::fold::with_slice;
 use super::{device, dims};
-use crate::simd::widened;
+use crate::simd::vectorized;
 use crate::{Result, bail};
 
 /// Runs `$body` with `$T` standing for the element type of `$tensor`.
@@ -137,16 +137,18 @@ pub fn zip<T: WithDType, U: WithDType>(a: &Tensor, b: &Tensor, f: impl Fn(T, T) 
 fn pairs<T: WithDType, U: WithDType>(xs: &[T], ys: &[T], f: &(impl Fn(T, T) -> U + Sync)) -> Vec<U> {
     let fill = |out: &mut [MaybeUninit<U>]| {
         let pieces = out.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK)));
-        pieces.for_each(|(out, (xs, ys))| {
-            widened(|| {
-                for ((out, &x), &y) in out.iter_mut().zip(xs).zip(ys) {
-                    out.write(f(x, y));
-                }
-            });
-        });
+        pieces.for_each(|(out, (xs, ys))| piece(xs, ys, out, f));
     };
     // SAFETY: the pieces are all of it.
     unsafe { made(xs.len(), fill) }
+}
+
+vectorized! {
+    fn piece[T: WithDType, U: WithDType, F: Fn(T, T) -> U](xs: &[T], ys: &[T], out: &mut [MaybeUninit<U>], f: &F) {
+        for ((out, &x), &y) in out.iter_mut().zip(xs).zip(ys) {
+            out.write(f(x, y));
+        }
+    }
 }
 
 /// Contiguous CPU tensors one after the other along `dim`, as a tensor of `dims`.

@@ -10,7 +10,7 @@ use super::integer::Integer;
 use super::lines::Lines;
 use super::operand::{self, Operand};
 use super::{Complex, Kind, Value, dims, dtype, kernel, on_device};
-use crate::simd::widened;
+use crate::simd::vectorized;
 use crate::{Result, bail, error};
 
 /// The matrix product over the last two dims, those before them broadcast. A vector counts as a row on the left and as a
@@ -227,27 +227,29 @@ pub fn cosine_similarity(a: &Value, b: &Value, dim: Option<i64>) -> Result<Value
 /// PyTorch's least norm: a zero vector is similar to nothing.
 const LEAST: f64 = 1e-8;
 
-/// a·a, b·b and a·b.
-fn products<T: Float>(a: &[T], b: &[T]) -> [f64; 3] {
-    /// Independent sums, for the compiler to vectorise.
-    const LANES: usize = 16;
-    let mut sums = [[0.0; LANES]; 3];
-    let mut add = |lane: usize, a: T, b: T| {
-        let (a, b) = (a.into(), b.into());
-        for (sum, product) in sums.iter_mut().zip([a * a, b * b, a * b]) {
-            sum[lane] += product;
+vectorized! {
+    /// a·a, b·b and a·b.
+    fn products[T: Float](a: &[T], b: &[T]) -> [f64; 3] {
+        /// Independent sums, for the compiler to vectorise.
+        const LANES: usize = 16;
+        let (mut aa, mut bb, mut ab) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        for (a, b) in whole_a.iter().zip(whole_b) {
+            for lane in 0..LANES {
+                let (a, b): (f64, f64) = (a[lane].into(), b[lane].into());
+                aa[lane] += a * a;
+                bb[lane] += b * b;
+                ab[lane] += a * b;
+            }
         }
-    };
-    let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in whole_a.iter().zip(whole_b) {
-        for lane in 0..LANES {
-            add(lane, a[lane], b[lane]);
+        for (lane, (&a, &b)) in rest_a.iter().zip(rest_b).enumerate() {
+            let (a, b): (f64, f64) = (a.into(), b.into());
+            aa[lane] += a * a;
+            bb[lane] += b * b;
+            ab[lane] += a * b;
         }
+        [aa, bb, ab].map(|sums| sums.iter().sum())
     }
-    for (lane, (&a, &b)) in rest_a.iter().zip(rest_b).enumerate() {
-        add(lane, a, b);
-    }
-    sums.map(|sums| sums.iter().sum())
 }
 
 /// Of two CPU tensors of one shape.
@@ -258,7 +260,7 @@ fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
             lines.fill(1, 0.0, |tile, (left, right): &mut (Vec<T>, Vec<T>), out: &mut [f64]| {
                 let pairs = tile.read(a, left).chunks(lines.size).zip(tile.read(b, right).chunks(lines.size));
                 for ((a, b), out) in pairs.zip(out) {
-                    let [aa, bb, ab] = widened(|| products(a, b));
+                    let [aa, bb, ab] = products(a, b);
                     *out = ab / (aa.sqrt().max(LEAST) * bb.sqrt().max(LEAST));
                 }
             })

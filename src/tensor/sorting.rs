@@ -8,7 +8,7 @@ use super::kernel::by_dtype;
 use super::lines::{self, Lines};
 use super::reduce::on_cpu;
 use super::{Value, kernel, operand};
-use crate::simd::widened;
+use crate::simd::vectorized;
 use crate::{Result, bail};
 
 /// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the largest; equal elements
@@ -76,8 +76,25 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
 /// So many are kept in order while the line is read.
 const FEW: usize = 64;
 
+vectorized! {
+    /// Whether an element may come before `least`; NaN may.
+    #[allow(clippy::neg_cmp_op_on_partial_ord)]
+    fn any_before[T: WithDType](elements: &[T], least: T, descending: bool) -> bool {
+        let mut any = false;
+        if descending {
+            for &x in elements {
+                any |= !(x <= least);
+            }
+        } else {
+            for &x in elements {
+                any |= !(x >= least);
+            }
+        }
+        any
+    }
+}
+
 /// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
-#[allow(clippy::eq_op)]
 fn foremost<T: WithDType>(
     line: &[T],
     out: &mut [(T, i64)],
@@ -90,9 +107,7 @@ fn foremost<T: WithDType>(
     for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
         if found > last {
             let least = out[last].0;
-            // Those that may come before it, NaN among them.
-            let near = |x: T| if descending { !(x <= least) } else { !(x >= least) };
-            if !widened(|| many.iter().fold(false, |any, &x| any | near(x))) {
+            if !any_before(many, least, descending) {
                 continue;
             }
         }

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Tensor};
 
 use super::kernel;
 use super::kv_cache::Past;
-use super::linear::Linear;
+use super::linear::{Change, Linear};
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
 use super::rotary::Rotary;
@@ -53,6 +53,16 @@ pub struct Heads {
 }
 
 impl Attention {
+    /// With other tensors for the weights.
+    pub fn map(&self, f: &mut Change) -> Result<Self> {
+        let qk_norms = match &self.qk_norms {
+            Some((kind, [q, k])) => Some((*kind, [q.map(f)?, k.map(f)?])),
+            None => None,
+        };
+        let [q, k, v, out] = [self.q.map(f)?, self.k.map(f)?, self.v.map(f)?, self.out.map(f)?];
+        Ok(Self { q, k, v, out, qk_norms, ..*self })
+    }
+
     /// [b, n, d] to [b, n, d].
     pub fn forward(&self, x: &Tensor, frame: &Frame, mut past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (q, k, v) = self.project(x, frame)?;
@@ -211,6 +221,9 @@ pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
 /// Over the last dimension; half types accumulate in float32.
 fn softmax(scores: &Tensor) -> Result<Tensor> {
     if let Some(pattern) = kernel::softmax::softmax(scores) {
+        return Ok(pattern?);
+    }
+    if let Some(pattern) = kernel::fused::softmax(scores) {
         return Ok(pattern?);
     }
     let dtype = scores.dtype();

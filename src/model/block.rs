@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::attention::{Attention, Frame};
 use super::kernel;
 use super::kv_cache::Past;
+use super::linear::Change;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
@@ -22,6 +23,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// With other tensors for the weights.
+    pub fn map(&self, f: &mut Change) -> Result<Self> {
+        Ok(Self {
+            attn_norms: self.attn_norms.map(f)?,
+            attention: self.attention.map(f)?,
+            mlp_norms: self.mlp_norms.map(f)?,
+            mlp: self.mlp.map(f)?,
+            parallel: self.parallel,
+        })
+    }
+
     /// The stream [b, n, d] from `pre-block` to what the next block reads.
     pub fn forward(&self, x: Tensor, frame: &Frame, past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
@@ -73,6 +85,11 @@ pub struct Norms {
 }
 
 impl Norms {
+    fn map(&self, f: &mut Change) -> Result<Self> {
+        let output = self.output.as_ref().map(|output| output.map(f)).transpose()?;
+        Ok(Self { norm: self.norm.map(f)?, output, ..*self })
+    }
+
     /// What the sub-block reads of the stream x.
     fn read(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {

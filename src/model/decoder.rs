@@ -4,11 +4,12 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
 use super::attention::{Heads, soft_cap};
+use super::blocks::Blocks;
 use super::family::Family;
 use super::frame::Frames;
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
-use super::loader::{WeightSource, Weights, load};
+use super::loader::{Placement, WeightSource, Weights, load};
 use super::loss;
 use super::pass::{Halt, Tap};
 use super::spec::{Positions, Spec};
@@ -75,9 +76,38 @@ impl Decoder {
     /// # Errors
     /// A family or field that is not supported, a weight that is missing or of another shape.
     pub fn load(config: &Map<String, Value>, source: &dyn WeightSource, dtype: DType, device: &Device) -> Result<Self> {
+        Self::placed(config, source, dtype, device, Placement::Resident)
+    }
+
+    /// As [`load`](Self::load), with the blocks' weights in host memory: each block's are copied to the device while the one before it
+    /// computes.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn offloaded(
+        config: &Map<String, Value>,
+        source: &dyn WeightSource,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::placed(config, source, dtype, device, Placement::Offloaded)
+    }
+
+    fn placed(
+        config: &Map<String, Value>,
+        source: &dyn WeightSource,
+        dtype: DType,
+        device: &Device,
+        placement: Placement,
+    ) -> Result<Self> {
         let (spec, names) = Family::of(config)?.read(config)?;
-        let weights = load(&spec, &names, source, dtype, device)?;
+        let weights = load(&spec, &names, source, dtype, device, placement)?;
         Ok(Self { spec, weights, dtype, device: device.clone() })
+    }
+
+    /// Whether the blocks' weights are in host memory.
+    pub fn is_offloaded(&self) -> bool {
+        matches!(self.weights.blocks, Blocks::Offloaded(_))
     }
 
     pub fn spec(&self) -> &Spec {
@@ -155,10 +185,11 @@ impl Decoder {
             None => (0, self.embed(input, tap)?),
         };
         let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
-        for (layer, block) in self.weights.blocks.iter().enumerate().skip(first) {
+        for layer in first..self.weights.blocks.len() {
             interrupt::check_run()?;
             tap.boundary(layer, &x)?;
             tap.layer = Some(layer);
+            let block = self.weights.blocks.layer(layer)?;
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             x = block.forward(x, frames.layer(layer), past, tap)?;
         }
@@ -219,9 +250,9 @@ impl Decoder {
     /// Another last dimension.
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "final_norm")?;
-        let x = match self.weights.blocks.last() {
-            Some(block) => block.after_post_mlp(x)?,
-            None => x,
+        let x = match self.weights.blocks.len() {
+            0 => x,
+            layers => self.weights.blocks.layer(layers - 1)?.after_post_mlp(x)?,
         };
         match &self.weights.final_norm {
             Some(norm) => norm.plain(&x),
@@ -250,10 +281,10 @@ impl Decoder {
     /// # Errors
     /// A layer that the model does not have.
     pub fn heads(&self, layer: usize) -> Result<Heads> {
-        match self.weights.blocks.get(layer) {
-            Some(block) => block.attention.heads(),
-            None => bail!("there is no layer {layer}: the model has {}", self.spec.layers),
+        if layer >= self.weights.blocks.len() {
+            bail!("there is no layer {layer}: the model has {}", self.spec.layers);
         }
+        self.weights.blocks.layer(layer)?.attention.heads()
     }
 
     fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {

@@ -5,6 +5,9 @@ use candle_core::Tensor;
 use super::kernel::{few_rows, product};
 use crate::Result;
 
+/// What becomes of each weight.
+pub type Change<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
 /// Weights [out, in], and a bias [out].
 #[derive(Debug, Clone)]
 pub struct Linear {
@@ -13,6 +16,11 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// With other tensors for the weights.
+    pub fn map(&self, f: &mut Change) -> Result<Self> {
+        Ok(Self { weight: f(&self.weight)?, bias: self.bias.as_ref().map(f).transpose()? })
+    }
+
     /// [.., in] to [.., out].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut dims = x.dims().to_vec();

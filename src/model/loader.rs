@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::attention::Attention;
 use super::block::{Block, Norms};
+use super::blocks::Blocks;
 use super::family::{MlpIn, Names, Qkv};
 use super::linear::Linear;
 use super::mlp::Mlp;
@@ -50,13 +51,22 @@ pub struct Weights {
     pub position_embeddings: Option<Tensor>,
     pub project_in: Option<Linear>,
     pub embedding_norm: Option<Norm>,
-    pub blocks: Vec<Block>,
+    pub blocks: Blocks,
     pub final_norm: Option<Norm>,
     pub project_out: Option<Linear>,
     /// [v, e]
     pub unembedding: Linear,
     /// Tensors of the checkpoint that the family has no use for.
     pub unused: Vec<String>,
+}
+
+/// Where the blocks' weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// On the device that computes.
+    Resident,
+    /// In host memory.
+    Offloaded,
 }
 
 struct Loader<'a> {
@@ -71,16 +81,37 @@ struct Loader<'a> {
 
 /// # Errors
 /// A weight that is missing, or has another shape than the config says.
-pub fn load(spec: &Spec, names: &Names, source: &dyn WeightSource, dtype: DType, device: &Device) -> Result<Weights> {
+pub fn load(
+    spec: &Spec,
+    names: &Names,
+    source: &dyn WeightSource,
+    dtype: DType,
+    device: &Device,
+    placement: Placement,
+) -> Result<Weights> {
     let embeddings = |prefix: &str| format!("{prefix}{}.weight", names.token_embeddings);
     let Some(prefix) = names.prefixes.iter().find(|prefix| source.contains(&embeddings(prefix))) else {
         bail!("the checkpoint has no token embeddings: expected {}", embeddings(names.prefixes[0]))
     };
-    Loader { spec, names, source, prefix, dtype, device, used: RefCell::default() }.weights()
+    let used = RefCell::default();
+    let loader = Loader { spec, names, source, prefix, dtype, device, used };
+    let blocks = match placement {
+        Placement::Resident => Blocks::Resident(loader.blocks()?),
+        Placement::Offloaded => {
+            let host = Loader { device: &Device::Cpu, ..loader };
+            let blocks = Blocks::offloaded(host.blocks()?, device)?;
+            return Loader { device, ..host }.weights(blocks);
+        }
+    };
+    loader.weights(blocks)
 }
 
 impl Loader<'_> {
-    fn weights(&self) -> Result<Weights> {
+    fn blocks(&self) -> Result<Vec<Block>> {
+        (0..self.spec.layers).map(|layer| self.block(layer)).collect()
+    }
+
+    fn weights(&self, blocks: Blocks) -> Result<Weights> {
         let Spec { hidden: d, embedding: e, vocabulary: v, max_positions, .. } = *self.spec;
         let token_embeddings = self.outer(self.names.token_embeddings, &[v, e])?;
         let position_embeddings = match (&self.spec.positions, self.names.position_embeddings) {
@@ -95,7 +126,6 @@ impl Loader<'_> {
             Some(name) if self.spec.embedding_norm => Some(self.norm(&format!("{}{name}", self.prefix), &[d])?),
             _ => None,
         };
-        let blocks = (0..self.spec.layers).map(|layer| self.block(layer)).collect::<Result<_>>()?;
         let final_norm = match self.spec.final_norm {
             true => Some(self.norm(&format!("{}{}", self.prefix, self.names.final_norm), &[d])?),
             false => None,

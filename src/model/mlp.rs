@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::kernel::activation::activation;
-use super::linear::Linear;
+use super::linear::{Change, Linear};
 use super::pass::{Halt, Tap};
 use super::spec::Activation;
 use crate::Result;
@@ -20,6 +20,12 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// With other tensors for the weights.
+    pub fn map(&self, f: &mut Change) -> Result<Self> {
+        let up = self.up.as_ref().map(|up| up.map(f)).transpose()?;
+        Ok(Self { fc1: self.fc1.map(f)?, up, fc2: self.fc2.map(f)?, activation: self.activation })
+    }
+
     /// [b, n, d] to [b, n, d].
     pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let pre = tap.at(Point::PostFc1, self.fc1.forward(x)?)?;

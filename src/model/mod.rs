@@ -8,6 +8,7 @@
 
 mod attention;
 mod block;
+mod blocks;
 mod config;
 mod decoder;
 pub mod family;
@@ -22,6 +23,7 @@ mod loss;
 mod mask;
 mod mlp;
 mod norm;
+mod offload;
 mod pass;
 pub mod points;
 mod rotary;

@@ -3,6 +3,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::kernel;
+use super::linear::Change;
 use super::pass::{Halt, Tap};
 use super::spec::NormKind;
 use crate::Result;
@@ -18,6 +19,12 @@ pub struct Norm {
 }
 
 impl Norm {
+    /// With other tensors for the weights.
+    pub fn map(&self, f: &mut Change) -> Result<Self> {
+        let weight = self.weight.as_ref().map(&mut *f).transpose()?;
+        Ok(Self { weight, bias: self.bias.as_ref().map(f).transpose()?, ..*self })
+    }
+
     /// [.., d] to [.., d], with the scale [.., 1] standing at `point`.
     pub fn forward(&self, x: &Tensor, point: Point, tap: &mut Tap) -> Result<Tensor, Halt> {
         if !tap.wants(point) {
@@ -36,11 +43,19 @@ impl Norm {
 
     /// The norm where nobody looks at its scale.
     pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
-        if let Some(y) = self.rule().normed(x, None) {
+        if let Some(y) = self.rule().normed(x, None).or_else(|| self.fused(x)) {
             return Ok(y?);
         }
         let (centred, scale) = self.centre(x)?;
         self.finish(&centred, &scale, x.dtype())
+    }
+
+    fn fused(&self, x: &Tensor) -> Option<candle_core::Result<Tensor>> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        match self.kind {
+            NormKind::Layer => kernel::fused::layer_norm(x, weight, bias, self.eps),
+            NormKind::Rms => kernel::fused::rms_norm(x, weight, self.eps),
+        }
     }
 
     fn rule(&self) -> kernel::norm::Rule<'_> {

@@ -34,6 +34,9 @@ impl Rotary {
         if let Some(turned) = kernel::rotary::turn(x, &self.cos, &self.sin, self.pairs) {
             return Ok(turned?);
         }
+        if let Some(turned) = kernel::fused::turn(x, &self.cos, &self.sin, self.pairs) {
+            return Ok(turned?);
+        }
         let turned = match self.pairs {
             Pairs::Halves => {
                 let half = self.dims / 2;

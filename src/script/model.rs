@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::DType;
+use bytesize::ByteSize;
+use candle_core::{DType, Device};
 use rhai::{Dynamic, Engine, Map};
 
 use super::error::ScriptResult;
 use super::options::Options;
 use super::session::Settings;
 use super::tensor::Handle;
-use crate::checkpoint::{Checkpoint, Open};
+use crate::checkpoint::{Checkpoint, Open, Weights};
 use crate::hook::Layers;
 use crate::model::{Decoder, WeightSource};
 use crate::notice::notice;
@@ -37,6 +38,7 @@ struct Key {
     revision: Option<String>,
     device: String,
     dtype: DType,
+    offload: bool,
 }
 
 /// A loaded model. A clone is the same model.
@@ -87,7 +89,7 @@ impl Models {
     }
 
     fn load(&self, id: &str, options: Map) -> Result<Model> {
-        let options = Options::new("model", options, &["device", "dtype", "revision"])?;
+        let options = Options::new("model", options, &["device", "dtype", "offload", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
         let id = match self.settings.model.as_ref().filter(|_| self.stands_in.get()) {
             Some(id) => id.clone(),
@@ -95,7 +97,13 @@ impl Models {
         };
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(by_default);
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
-        let key = Key { id, revision: written("revision")?, device: wanted_device, dtype: float_dtype(&wanted_dtype)? };
+        let key = Key {
+            id,
+            revision: written("revision")?,
+            device: wanted_device,
+            dtype: float_dtype(&wanted_dtype)?,
+            offload: options.bool("offload")?.unwrap_or(false),
+        };
         let known = self.loaded.borrow().iter().position(|(known, _)| *known == key);
         let at = match known {
             Some(at) => at,
@@ -112,6 +120,26 @@ impl Models {
         }
         Ok(self.loaded.borrow()[at].1.clone())
     }
+}
+
+/// Whether the weights would leave too little of a GPU's memory to compute in, which is said: then the blocks' stay in host memory.
+fn too_large(id: &str, weights: &Weights, dtype: DType, device: &Device) -> Result<bool> {
+    /// What a pass takes besides the weights, at the least.
+    const ROOM: usize = 512 << 20;
+    let Some(free) = device::free_memory(device)? else { return Ok(false) };
+    let elements = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product());
+    let needed = weights.names().iter().map(elements).sum::<usize>() * dtype.size_in_bytes();
+    let fits = needed + ROOM <= free;
+    if !fits {
+        let size = |bytes: usize| ByteSize::b(bytes as u64).display().iec();
+        notice(format_args!(
+            "{id} takes {} and {} has {} free: its blocks stay in host memory, and are copied as they are needed",
+            size(needed),
+            device::name(device),
+            size(free)
+        ));
+    }
+    Ok(!fits)
 }
 
 /// The device of models that are given none, which is said once where there was a choice.
@@ -147,8 +175,12 @@ impl Model {
         let revision = pin.map(|pin| pin.commit.clone()).or_else(|| key.revision.clone());
         let open = Open { revision, offline: settings.offline, ..Open::default() };
         let checkpoint = Checkpoint::open(&key.id, &open)?;
-        let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, key.dtype, &device)
-            .map_err(|error| error.at(&key.id))?;
+        let (config, weights) = (&checkpoint.config, &checkpoint.weights);
+        let decoder = match key.offload && !device.is_cpu() || too_large(&key.id, weights, key.dtype, &device)? {
+            true => Decoder::offloaded(config, weights, key.dtype, &device),
+            false => Decoder::load(config, weights, key.dtype, &device),
+        };
+        let decoder = decoder.map_err(|error| error.at(&key.id))?;
         let unused = decoder.unused_weights();
         if !unused.is_empty() {
             notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));

@@ -6,7 +6,7 @@ use candle_core::{Tensor, WithDType};
 use super::integer::Integer;
 use super::kernel::{self, by_dtype};
 use super::operand::{self, Number, Operand};
-use super::{Kind, Value, complex, dims, dtype};
+use super::{Kind, Value, complex, dims, dtype, on_device};
 use crate::{Result, bail, error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +84,28 @@ impl Arithmetic {
             Arithmetic::Div => a.broadcast_div(b)?,
             Arithmetic::Rem => kernel::zip_float(a, b, modulo)?,
             Arithmetic::Pow => kernel::zip_float(a, b, f64::powf)?,
+            Arithmetic::Minimum | Arithmetic::Maximum if !a.device().is_cpu() => {
+                on_device::pairwise_extreme(a, b, self == Arithmetic::Maximum)?
+            }
             Arithmetic::Minimum => by_dtype!(a, T => kernel::zip(a, b, minimum::<T>))?,
             Arithmetic::Maximum => by_dtype!(a, T => kernel::zip(a, b, maximum::<T>))?,
         })
     }
 
     fn integers<T: Integer>(self, a: &Tensor, b: &Tensor) -> Result<Value> {
+        if !a.device().is_cpu() {
+            let there = match self {
+                Arithmetic::Add => Some(a.broadcast_add(b)?),
+                Arithmetic::Sub => Some(a.broadcast_sub(b)?),
+                Arithmetic::Mul => Some(a.broadcast_mul(b)?),
+                Arithmetic::Minimum => Some(on_device::pairwise_extreme(a, b, false)?),
+                Arithmetic::Maximum => Some(on_device::pairwise_extreme(a, b, true)?),
+                Arithmetic::Rem | Arithmetic::Pow | Arithmetic::Div => None,
+            };
+            if let Some(there) = there {
+                return Ok(Value::Real(there));
+            }
+        }
         // candle's own integer loops panic on overflow in a debug build.
         let f: fn(T, T) -> T = match self {
             Arithmetic::Add => T::plus,
@@ -199,5 +215,24 @@ impl From<f64> for Operand<'_> {
 impl From<i64> for Operand<'_> {
     fn from(number: i64) -> Self {
         Operand::Number(Number::Int(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_larger_of_two_is_the_same_on_every_device() {
+        let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
+        let a = tensor(&[1.0, f32::NAN, 3.0, f32::NEG_INFINITY, 0.5]);
+        let b = tensor(&[2.0, 1.0, f32::NAN, f32::INFINITY, -0.5]);
+        for (largest, operation) in [(true, Arithmetic::Maximum), (false, Arithmetic::Minimum)] {
+            let there = on_device::pairwise_extreme(&a, &b, largest).unwrap().to_vec1::<f32>().unwrap();
+            let here = operation.floats(&a, &b).unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(format!("{there:?}"), format!("{here:?}"));
+        }
     }
 }

@@ -61,6 +61,18 @@ static DEFAULT: LazyLock<(Device, Option<String>)> = LazyLock::new(|| {
     }
 });
 
+/// Bytes of a GPU's memory that nobody has taken; nothing of devices that share the processor's.
+///
+/// # Errors
+/// The driver's own.
+pub fn free_memory(device: &Device) -> Result<Option<usize>> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::free_memory(device).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Whether `name` has the form of a device's name, there or not.
 pub fn is_device(name: &str) -> bool {
     matches!(name.split(':').next(), Some("cpu" | "cuda" | "metal"))
@@ -91,6 +103,9 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
     }
     let device = match location {
         DeviceLocation::Cpu => Ok(Device::Cpu),
+        #[cfg(feature = "cuda")]
+        DeviceLocation::Cuda { gpu_id } => super::cuda::open(gpu_id),
+        #[cfg(not(feature = "cuda"))]
         DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id),
         DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id),
     };

@@ -1,6 +1,6 @@
 //! Discrete Fourier transforms along any dim, of any length.
 //!
-//! Worked out on the CPU; a tensor on another device travels there and back.
+//! Worked out on the CPU; on another device by products (`dft`), beyond their length there and back.
 
 use candle_core::{Device, Tensor, WithDType};
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
@@ -9,7 +9,7 @@ use rustfft::{Fft, FftNum, FftPlanner};
 
 use super::fold::with_slice;
 use super::lines::{self, Lines, Tile};
-use super::{Complex, Kind, Value, device, dims, kernel};
+use super::{Complex, Kind, Value, device, dft, dims, kernel};
 use crate::{Result, bail, error};
 
 /// Which transform.
@@ -115,6 +115,10 @@ impl Plan {
         let lines = Lines::along(value.dims(), dim);
         let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
         let shape = lines::resized(value.dims(), dim, width);
+        let there = matches!(value.device(), Device::Cuda(_) | Device::Metal(_));
+        if there && self.n <= dft::LONGEST && value.numel() > 0 {
+            return self.by_products::<T>(value, dim);
+        }
         let place = |elements: Vec<T>| kernel::place(elements, &shape, value.device());
         let on_cpu = |t: &Tensor| device::transfer(&t.to_dtype(T::DTYPE)?, &Device::Cpu);
         let (re, im) = match value {
@@ -128,6 +132,26 @@ impl Plan {
         Ok(match out {
             Parts::Real(elements) => Value::Real(place(elements)?),
             Parts::Complex(re, im) => Value::Complex(Complex { re: place(re)?, im: place(im)? }),
+        })
+    }
+
+    /// On the device that the value is on.
+    fn by_products<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
+        let size = if self.transform == Transform::Irfft { self.n / 2 + 1 } else { self.n };
+        let line = |t: &Tensor| -> Result<Tensor> {
+            let t = t.to_dtype(T::DTYPE)?.transpose(dim, t.rank() - 1)?;
+            let (last, have) = (t.rank() - 1, t.dim(t.rank() - 1)?);
+            Ok(if have < size { t.pad_with_zeros(last, 0, size - have)? } else { t.narrow(last, 0, size)? })
+        };
+        let (re, im) = match value {
+            Value::Complex(c) => (line(&c.re)?, Some(line(&c.im)?)),
+            Value::Real(t) | Value::Bool(t) => (line(t)?, None),
+        };
+        let (re, im) = dft::transform(self.transform, &re, im.as_ref(), self.n, self.scale)?;
+        let back = |t: Tensor| t.transpose(dim, t.rank() - 1)?.contiguous();
+        Ok(match im {
+            Some(im) => Value::Complex(Complex { re: back(re)?, im: back(im)? }),
+            None => Value::Real(back(re)?),
         })
     }
 

@@ -8,7 +8,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
 use candle_core::{Tensor, cpu::erf::erf_f64};
 
 use super::integer::Integer;
-use super::{Kind, Value, complex, elementwise, kernel};
+use super::{Kind, Value, complex, elementwise, kernel, on_device};
 use crate::{Result, error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Shaping {
             Shaping::Ceil => x.ceil()?,
             Shaping::Sign => x.sign()?,
             // candle's rounds halves away from zero.
-            Shaping::Round => kernel::map_float(x, self.of_number())?,
+            Shaping::Round => on_device::round(x)?,
         })
     }
 
@@ -206,5 +206,13 @@ mod tests {
                 assert!(a == b || (a - b).abs() < 1e-9 || (a.is_nan() && b.is_nan()), "{name}: {a} and {b}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_are_rounded_alike_everywhere() {
+        let x = [-2.5f32, -1.5, -0.5, 0.0, 0.49, 0.5, 1.5, 2.5, 2.51, 1e20, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        let there = crate::tensor::on_device::round(&Tensor::new(&x, &candle_core::Device::Cpu).unwrap()).unwrap();
+        let expected: Vec<f32> = x.iter().map(|x| x.round_ties_even()).collect();
+        assert_eq!(format!("{:?}", there.to_vec1::<f32>().unwrap()), format!("{expected:?}"));
     }
 }

@@ -231,6 +231,59 @@ pub fn set(target: &Value, indexes: &[Index], source: Operand) -> Result<()> {
     Ok(())
 }
 
+/// A write into host memory whose source is on its way there from a GPU.
+pub struct Arrival {
+    selection: Selection,
+    parts: Vec<Box<dyn FnOnce() -> Result<Tensor>>>,
+}
+
+impl Arrival {
+    /// A write of `parts`, which are waited for when it lands.
+    ///
+    /// # Errors
+    /// As [`Selection::new`].
+    pub fn new(target: &Value, indexes: &[Index], parts: Vec<Box<dyn FnOnce() -> Result<Tensor>>>) -> Result<Self> {
+        Ok(Self { selection: Selection::new(indexes, target.dims())?, parts })
+    }
+
+    /// Begins what [`set`] does, where the source is on a GPU and the target in host memory; nothing elsewhere.
+    ///
+    /// # Errors
+    /// As [`set`].
+    #[cfg(feature = "cuda")]
+    pub fn depart(target: &Value, indexes: &[Index], source: Operand) -> Result<Option<Self>> {
+        let Operand::Tensor(value) = source else { return Ok(None) };
+        let selection = Selection::new(indexes, target.dims())?;
+        let shape = selection.dims();
+        if !value.device().is_cuda() || !target.device().is_cpu() || shape.contains(&0) {
+            return Ok(None);
+        }
+        let kind = Kind::of(target);
+        let there = fitted_to(dtype::cast(value, kind)?, source.dims(), &shape)?;
+        let parts = there.parts().into_iter().map(|part| {
+            let departed = super::cuda::Departed::new(part)?;
+            Ok(Box::new(move || departed.land()) as Box<dyn FnOnce() -> Result<Tensor>>)
+        });
+        Ok(Some(Self { parts: parts.collect::<Result<_>>()?, selection }))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    pub fn depart(_: &Value, _: &[Index], _: Operand) -> Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// Waits for the source, and writes it into the target it was meant for.
+    ///
+    /// # Errors
+    /// The driver's own.
+    pub fn land(self, target: &Value) -> Result<()> {
+        for (to, from) in target.parts().into_iter().zip(self.parts) {
+            write(to, &self.selection, &from()?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether that part of `target` is `source` already: the same elements in memory or, where they were picked and so
 /// copied, equal ones to the last bit.
 ///
@@ -269,7 +322,7 @@ pub fn same_elements(a: &Value, b: &Value) -> bool {
 /// The source in the part's shape and the target's dtype, on its device, in storage of its own.
 fn fitted(source: Operand, shape: &[usize], target: &Value) -> Result<Value> {
     let kind = Kind::of(target);
-    let mut value = match source {
+    let value = match source {
         Operand::Number(number) => {
             number.check_holds(kind)?;
             number.value(kind, target.device())?
@@ -281,12 +334,17 @@ fn fitted(source: Operand, shape: &[usize], target: &Value) -> Result<Value> {
             operand::transfer(&dtype::cast(&value, kind)?, target.device())?
         }
     };
+    fitted_to(value, source.dims(), shape)
+}
+
+/// The value in `shape`, in one piece; `given` is how the script gave it.
+fn fitted_to(mut value: Value, given: &[usize], shape: &[usize]) -> Result<Value> {
     while value.rank() > shape.len() && value.dims()[0] == 1 {
         value = value.map(|t| t.squeeze(0))?;
     }
     match dims::broadcast(value.dims(), shape, "assignment") {
         Ok(both) if both == shape => value.map(|t| t.broadcast_as(shape)?.contiguous()),
-        _ => bail!("a tensor {:?} cannot be written into a part of shape {shape:?}", source.dims()),
+        _ => bail!("a tensor {given:?} cannot be written into a part of shape {shape:?}"),
     }
 }
 

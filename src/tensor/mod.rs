@@ -8,7 +8,10 @@ pub mod arithmetic;
 pub mod budget;
 pub mod comparison;
 pub mod complex;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
+mod dft;
 pub mod dims;
 pub mod dtype;
 pub mod einsum;
@@ -23,6 +26,7 @@ mod half_precision;
 pub mod index;
 mod integer;
 pub mod kernel;
+pub mod lane;
 pub mod linalg;
 mod lines;
 pub mod make;

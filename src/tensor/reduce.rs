@@ -71,6 +71,11 @@ pub(super) fn on_cpu(value: &Value, run: impl FnOnce(&Value) -> Result<Value>) -
     operand::transfer(&run(&operand::transfer(value, &Device::Cpu)?)?, value.device())
 }
 
+/// Whether there is something to reduce, and it is on another device than the CPU.
+fn is_elsewhere(value: &Value, plan: &Plan) -> bool {
+    !value.device().is_cpu() && plan.count > 0 && !plan.shape.contains(&0)
+}
+
 /// A real float value's tensor, half precision widened to f32.
 ///
 /// # Errors
@@ -180,7 +185,10 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
 /// A complex tensor.
 pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
     let (call, plan) = ("count_nonzero", over.plan(value.dims())?);
-    value.real(call)?;
+    let tensor = value.real(call)?;
+    if is_elsewhere(value, &plan) {
+        return Ok(Value::Real(on_device::count_nonzero(tensor, &plan.dims)?.reshape(plan.shape.as_slice())?));
+    }
     on_cpu(value, |value| {
         let tensor = value.real(call)?;
         let counts = by_dtype!(tensor, T => fold::<T, _>(tensor, &plan.dims, &Nonzero))?;
@@ -210,8 +218,12 @@ fn truth(
     over: Over,
     fold: impl FnOnce(&Tensor, &[usize]) -> Result<Vec<bool>>,
 ) -> Result<Value> {
-    value.real(call)?;
-    let plan = over.plan(value.dims())?;
+    let (tensor, plan) = (value.real(call)?, over.plan(value.dims())?);
+    if is_elsewhere(value, &plan) {
+        let count = on_device::count_nonzero(tensor, &plan.dims)?.reshape(plan.shape.as_slice())?;
+        let least = if call == "all" { plan.count as i64 } else { 1 };
+        return Ok(Value::Bool(count.ge(least)?));
+    }
     on_cpu(value, |value| {
         let truths = fold(value.real(call)?, &plan.dims)?.into_iter().map(u8::from);
         Ok(Value::Bool(kernel::place(truths.collect(), &plan.shape, &Device::Cpu)?))
@@ -277,6 +289,15 @@ fn arg_extreme(value: &Value, over: Over, call: &str) -> Result<Value> {
     }
     let plan = over.plan(value.dims())?;
     plan.needs_elements(call, value.dims())?;
+    if is_elsewhere(value, &plan) && Kind::of(value).is_float() {
+        let tensor = value.real(call)?;
+        let (tensor, dim) = match plan.dims.as_slice() {
+            [dim] => (tensor.contiguous()?, *dim),
+            _ => (tensor.flatten_all()?, 0),
+        };
+        let places = on_device::first_place(&tensor, dim, call == "argmax")?;
+        return Ok(Value::Real(places.reshape(plan.shape.as_slice())?));
+    }
     on_cpu(value, |value| {
         let (tensor, lines) = plan.lines(value.real(call)?)?;
         let places = by_dtype!(tensor, T => fold::with_slice(&tensor, |xs: &[T]| match call {

@@ -97,6 +97,10 @@ fn log_softmax_row<T: Float>(row: &[T], out: &mut [T]) {
 pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
     value.real("cumsum")?;
     let dim = lines::dim(dim, value.dims())?;
+    if !value.device().is_cpu() && Kind::of(value).is_float() && value.rank() > 0 && value.numel() > 0 {
+        let tensor = floats(value, "cumsum")?;
+        return Ok(Value::Real(half_precision::round(&tensor.cumsum(dim)?, Kind::of(value).storage())?));
+    }
     on_cpu(value, |value| {
         let kind = Kind::of(value);
         if kind.is_exact() {

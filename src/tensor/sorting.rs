@@ -7,7 +7,7 @@ use candle_core::{Device, WithDType};
 use super::kernel::by_dtype;
 use super::lines::{self, Lines};
 use super::reduce::on_cpu;
-use super::{Value, kernel, operand};
+use super::{Kind, Value, kernel, on_device, operand};
 use crate::simd::vectorized;
 use crate::{Result, bail};
 
@@ -32,9 +32,21 @@ pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Va
     let dim = lines::dim(dim, value.dims())?;
     let size = Lines::along(value.dims(), dim).size;
     match usize::try_from(k) {
+        Ok(k) if (1..=size.min(SEARCHED)).contains(&k) && is_searched(value) => {
+            let tensor = value.real("topk")?.contiguous()?;
+            let (values, places) = on_device::topk(&tensor, k, dim, largest)?;
+            Ok((Value::Real(values), Value::Real(places)))
+        }
         Ok(k) if k <= size => ordered(value, dim, k, largest),
         _ => bail!("topk: k must be from 0 to {size}, the size of dim {dim} of a tensor {:?}, not {k}", value.dims()),
     }
+}
+
+/// So many are searched for one after the other on a device that has no sorting of its own.
+const SEARCHED: usize = 32;
+
+fn is_searched(value: &Value) -> bool {
+    !value.device().is_cpu() && Kind::of(value).is_float() && value.rank() > 0 && value.numel() > 0
 }
 
 /// The first `k` along `dim`.
@@ -134,7 +146,6 @@ mod tests {
     use candle_core::Tensor;
 
     use super::*;
-    use crate::tensor::Kind;
 
     fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
         (kernel::host(values.real("test").unwrap()).unwrap(), kernel::host(places.real("test").unwrap()).unwrap())
@@ -172,6 +183,25 @@ mod tests {
             }
         }
         assert_eq!(topk(&x, 0, 1, true).unwrap().0.dims(), [4, 0, 3]);
+    }
+
+    #[test]
+    fn what_is_searched_for_is_what_is_sorted() {
+        let infinity = f32::INFINITY;
+        let rows = [
+            [2f32, 1., 2., 3., 1., -0.5],
+            [f32::NAN, 1., infinity, f32::NAN, -infinity, 0.],
+            [-infinity, -infinity, infinity, -infinity, infinity, infinity],
+        ];
+        let x = Tensor::new(&rows, &Device::Cpu).unwrap();
+        for (x, dim) in [(x.clone(), 1), (x.t().unwrap().contiguous().unwrap(), 0)] {
+            for (k, largest) in (1..=6).flat_map(|k| [(k, true), (k, false)]) {
+                let (values, places) = on_device::topk(&x, k, dim, largest).unwrap();
+                let there = lists((Value::Real(values), Value::Real(places)));
+                let here = lists(topk(&x.clone().into(), k as i64, dim as i64, largest).unwrap());
+                assert_eq!(format!("{there:?}"), format!("{here:?}"), "{k} {largest}");
+            }
+        }
     }
 
     #[test]

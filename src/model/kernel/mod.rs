@@ -1,10 +1,11 @@
-//! Kernels for float32 on the CPU, vectorised and on all cores, where candle's own use one core, read more than they must, or
+//! Kernels for float32 on the CPU (but for [`fused`]), vectorised and on all cores, where candle's own use one core, read more than they must, or
 //! make what nobody looks at. Each gives nothing where another way is better: other devices and dtypes, tensors that remember
 //! how they were made so that gradients can flow back.
 
 pub mod activation;
 pub mod attention;
 mod few_rows;
+pub mod fused;
 pub mod norm;
 mod product;
 pub mod rotary;

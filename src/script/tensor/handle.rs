@@ -6,14 +6,17 @@
 //! that came from the model, or was handed to it, is never written in place.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
+use std::process::exit;
 use std::rc::Rc;
 
 use candle_core::Tensor;
 
 use super::frozen::{Frozen, Journal, Write};
 use crate::Result;
+use crate::notice::notice;
 use crate::tensor::budget::Held;
-use crate::tensor::index::{self, Index};
+use crate::tensor::index::{self, Arrival, Index};
 use crate::tensor::{Operand, Value};
 
 #[derive(Clone)]
@@ -30,6 +33,8 @@ struct Slot {
     journal: Option<Journal>,
     /// Of what it holds now, once someone asked.
     digest: Option<[u8; 32]>,
+    /// What is on its way into it from a GPU, in order. Whoever reads it waits.
+    arriving: VecDeque<Arrival>,
 }
 
 /// Held by every value that shares one storage.
@@ -73,16 +78,42 @@ impl Handle {
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
-        Self(Rc::new(RefCell::new(Slot { value, lease, mask: None, version: 0, journal, digest: None })))
+        Self(Rc::new(RefCell::new(Slot {
+            value,
+            lease,
+            mask: None,
+            version: 0,
+            journal,
+            digest: None,
+            arriving: VecDeque::new(),
+        })))
     }
 
     pub fn value(&self) -> Ref<'_, Value> {
+        self.wait();
         Ref::map(self.0.borrow(), |slot| &slot.value)
+    }
+
+    /// Whether it is on another device than `other`: then what is on its way to either need not be waited for.
+    pub fn is_apart_from(&self, other: &Handle) -> bool {
+        !self.0.borrow().value.device().same_device(other.0.borrow().value.device())
+    }
+
+    /// Lands what is on its way.
+    fn wait(&self) {
+        if !self.0.borrow().arriving.is_empty()
+            && let Err(error) = self.0.borrow_mut().land(0)
+        {
+            // A GPU whose driver failed fails at all that follows, and a script must not go on with what did not arrive.
+            notice(error);
+            exit(1);
+        }
     }
 
     /// Hands the value to someone who keeps it: from now on a write through this handle, or through one that shares its
     /// storage, copies first.
     pub fn lend(&self) -> Value {
+        self.wait();
         let slot = self.0.borrow();
         slot.lease.lent.set(true);
         slot.value.clone()
@@ -91,6 +122,7 @@ impl Handle {
     /// Writes through `write`, which gets contiguous tensors in storage that nothing else holds.
     pub fn write(&self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
         let mut slot = self.0.borrow_mut();
+        slot.land(0)?;
         slot.journal = None;
         slot.write(write)
     }
@@ -98,7 +130,13 @@ impl Handle {
     /// Writes `source` into the part that `indexes` select.
     pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
         let mut slot = self.0.borrow_mut();
-        slot.write(|target| index::set(target, indexes, source))?;
+        match Arrival::depart(&slot.value, indexes, source)? {
+            Some(arrival) => slot.await_arrival(arrival)?,
+            None => {
+                slot.land(0)?;
+                slot.write(|target| index::set(target, indexes, source))?;
+            }
+        }
         if let Some(journal) = &mut slot.journal {
             journal.push(Write::new(indexes, &source)?);
             if journal.is_long() {
@@ -121,6 +159,7 @@ impl Handle {
     /// The value as it is now, kept so that writes to this handle do not show in it. What is kept of a tensor that is
     /// written part by part is the parts.
     pub fn freeze(&self) -> Frozen {
+        self.wait();
         let mut slot = self.0.borrow_mut();
         let slot = &mut *slot;
         slot.journal.get_or_insert_with(|| Journal::new(slot.value.clone(), slot.lease.clone())).freeze()
@@ -150,6 +189,7 @@ impl Handle {
         (slot.value, slot.lease, slot.journal) = (value, lease, Some(frozen.journal()));
         slot.version += 1;
         slot.digest = None;
+        slot.arriving.clear();
         Ok(())
     }
 
@@ -184,9 +224,28 @@ impl Handle {
 }
 
 impl Slot {
+    /// Lands what is on its way, but for the last `but`.
+    fn land(&mut self, but: usize) -> Result<()> {
+        while self.arriving.len() > but
+            && let Some(arrival) = self.arriving.pop_front()
+        {
+            arrival.land(&self.value)?;
+        }
+        Ok(())
+    }
+
+    fn await_arrival(&mut self, arrival: Arrival) -> Result<()> {
+        /// Their pinned memory is held until they land.
+        const MOST: usize = 3;
+        self.write(|_| Ok(()))?;
+        self.arriving.push_back(arrival);
+        self.land(MOST)
+    }
+
     fn write(&mut self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
         let alone = Rc::strong_count(&self.lease) == 1 && !self.lease.lent.get();
         if !alone || !self.value.parts().iter().all(|t| t.is_contiguous()) {
+            self.land(0)?;
             self.value.check_copy()?;
             self.value = self.value.deep_copy()?;
             self.lease = Lease::of(&self.value);
@@ -200,5 +259,66 @@ impl Slot {
 impl From<Tensor> for Handle {
     fn from(tensor: Tensor) -> Self {
         Self::fresh(Value::Real(tensor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    /// A handle of zeros [4, 2], and a count of what has landed in it; each assignment is on its way until someone waits.
+    fn awaiting(rows: &[i64]) -> (Handle, Rc<Cell<usize>>) {
+        let handle = Handle::from(Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap());
+        let landed = Rc::new(Cell::new(0));
+        for &row in rows {
+            let count = landed.clone();
+            let part: Box<dyn FnOnce() -> Result<Tensor>> = Box::new(move || {
+                count.set(count.get() + 1);
+                Ok((Tensor::ones(2, DType::F32, &Device::Cpu)? * row as f64)?)
+            });
+            let mut slot = handle.0.borrow_mut();
+            let arrival = Arrival::new(&slot.value, &[Index::At(row)], vec![part]).unwrap();
+            slot.await_arrival(arrival).unwrap();
+        }
+        (handle, landed)
+    }
+
+    fn sum(value: &Value) -> f32 {
+        value.parts()[0].sum_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_waited_for_by_whoever_reads() {
+        let (handle, landed) = awaiting(&[1, 3]);
+        assert_eq!(landed.get(), 0);
+        assert_eq!((sum(&handle.value()), landed.get()), (8.0, 2));
+        let (handle, landed) = awaiting(&[2]);
+        assert_eq!((sum(&handle.lend()), landed.get()), (4.0, 1));
+        let (handle, landed) = awaiting(&[2]);
+        let frozen = handle.freeze();
+        assert_eq!((sum(&Handle::thawed(&frozen).unwrap().value()), landed.get()), (4.0, 1));
+    }
+
+    #[test]
+    fn writes_land_in_their_order_and_few_are_on_their_way_at_a_time() {
+        let (handle, landed) = awaiting(&[1, 1, 1, 1, 1]);
+        assert_eq!(landed.get(), 2);
+        handle.assign(&[Index::At(1)], Operand::from(7.0)).unwrap();
+        assert_eq!((sum(&handle.value()), landed.get()), (14.0, 5));
+    }
+
+    #[test]
+    fn what_was_read_before_does_not_change() {
+        let (handle, _) = awaiting(&[1]);
+        let before = handle.lend();
+        let arrival = Arrival::new(
+            &handle.0.borrow().value,
+            &[Index::At(0)],
+            vec![Box::new(|| Ok(Tensor::ones(2, DType::F32, &Device::Cpu)?))],
+        );
+        handle.0.borrow_mut().await_arrival(arrival.unwrap()).unwrap();
+        assert_eq!((sum(&handle.value()), sum(&before)), (4.0, 2.0));
     }
 }

@@ -40,10 +40,11 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
     match side {
         Side::Number(number) => t.assign(indexes, Operand::Number(number)),
         Side::Tensor(handle) => {
-            if index::holds(&t.value(), indexes, &handle.value())? {
+            let apart = handle.is_apart_from(t);
+            if !apart && index::holds(&t.value(), indexes, &handle.value())? {
                 return Ok(());
             }
-            let value = unshared(&handle, t)?;
+            let value = if apart { handle.value().clone() } else { unshared(&handle, t)? };
             if t.is_journalled() {
                 handle.lend();
             }

@@ -170,7 +170,10 @@ fn candles_kernels_agree_with_the_folds() {
         Tensor::new(&[[1f32, f32::NAN, 3.], [f32::NEG_INFINITY; 3], [f32::INFINITY, 2., 1.]], &Device::Cpu).unwrap();
     type There = fn(&Tensor, &[usize]) -> candle_core::Result<Tensor>;
     type Here = fn(&Value, Over) -> Result<Value>;
-    let cases: [(&str, There, Here); 7] = [
+    let cases: [(&str, There, Here); 10] = [
+        ("argmax", |x, dims| on_device::first_place(x, dims[0], true), argmax),
+        ("argmin", |x, dims| on_device::first_place(x, dims[0], false), argmin),
+        ("count_nonzero", on_device::count_nonzero, count_nonzero),
         ("max", |x, dims| on_device::extreme(x, dims, true), max),
         ("min", |x, dims| on_device::extreme(x, dims, false), min),
         ("logsumexp", on_device::logsumexp, logsumexp),

@@ -10,7 +10,7 @@ use crate::Result;
 
 pub enum Blocks {
     Resident(Vec<Block>),
-    Offloaded(Offload),
+    Offloaded(Box<Offload>),
 }
 
 impl Blocks {
@@ -19,7 +19,7 @@ impl Blocks {
     /// # Errors
     /// The device's own.
     pub fn offloaded(blocks: Vec<Block>, device: &Device) -> Result<Self> {
-        Ok(Self::Offloaded(Offload::new(blocks, device)?))
+        Ok(Self::Offloaded(Box::new(Offload::new(blocks, device)?)))
     }
 
     pub fn len(&self) -> usize {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, PinnedHostSlice, sys};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaEvent, CudaStream, DeviceRepr, PinnedHostSlice, sys};
 use candle_core::cuda_backend::{
     CudaDType, set_gemm_reduced_precision_bf16, set_gemm_reduced_precision_f16, set_gemm_reduced_precision_f32,
 };
@@ -20,8 +20,14 @@ use crate::{Error, Result, bail};
 /// The GPU of a number. Products are exact to float32 (no TF32) and of half types accumulate in float32.
 ///
 /// # Errors
-/// The driver's own.
-pub fn open(ordinal: usize) -> candle_core::Result<Device> {
+/// There is no such GPU; the driver's own.
+pub fn open(ordinal: usize) -> Result<Device> {
+    match CudaContext::device_count() {
+        Err(cause) => bail!("NVIDIA's driver does not start ({:?})", cause.0),
+        Ok(0) => bail!("NVIDIA's driver shows no GPU"),
+        Ok(count) if ordinal >= count as usize => bail!("the GPUs here are cuda:0 to cuda:{}", count - 1),
+        Ok(_) => {}
+    }
     let device = Device::new_cuda_with_stream(ordinal)?;
     set_gemm_reduced_precision_f32(false);
     set_gemm_reduced_precision_f16(false);

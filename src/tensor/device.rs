@@ -4,7 +4,7 @@ use std::sync::{LazyLock, Mutex};
 
 use candle_core::{Device, DeviceLocation, Tensor, utils};
 
-use crate::{Result, bail, error};
+use crate::{Result, error};
 
 /// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix their tensors.
 static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
@@ -106,15 +106,18 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
         #[cfg(feature = "cuda")]
         DeviceLocation::Cuda { gpu_id } => super::cuda::open(gpu_id),
         #[cfg(not(feature = "cuda"))]
-        DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id),
-        DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id),
+        DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id).map_err(crate::Error::from),
+        DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id).map_err(crate::Error::from),
     };
     match device {
         Ok(device) => {
             open.push(device.clone());
             Ok(device)
         }
-        Err(cause) => bail!("{name} cannot be used: {}", crate::Error::from(cause).message()),
+        Err(cause) => {
+            Err(error!("{name} cannot be used: {}", cause.message())
+                .help("precompute doctor tells what the machine has"))
+        }
     }
 }
 

@@ -15,8 +15,9 @@ pub const LONGEST: usize = 4096;
 /// cos and sin of 2πjk/n, [n, n].
 type Waves = (Tensor, Tensor);
 
-/// The last matrices made.
-static KEPT: LazyLock<Mutex<Vec<((usize, DType, DeviceLocation), Waves)>>> = LazyLock::new(Mutex::default);
+/// The last matrices made: of which length, dtype and device.
+type Made = Vec<((usize, DType, DeviceLocation), Waves)>;
+static KEPT: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
 
 /// Lines [.., n], the last dim transformed: real and imaginary parts. The result of `Irfft` has no imaginary part. `scale` is what the
 /// result is multiplied by.

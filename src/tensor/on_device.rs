@@ -92,7 +92,7 @@ pub fn round(x: &Tensor) -> Result<Tensor> {
     // Numbers too large to have a rest, infinities among them, stay.
     let near = ((floor + more)? + (half * odd)?)?;
     // What becomes 0 keeps its sign.
-    let near = near.eq(0.0)?.where_cond(&(x * 0.0)?, &near)?;
+    let near = near.eq(0.0)?.where_cond(&x.mul(&x.zeros_like()?)?, &near)?;
     rest.ne(&rest)?.where_cond(x, &near)
 }
 

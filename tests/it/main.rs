@@ -11,6 +11,7 @@ mod fixture;
 mod gallery;
 mod generation;
 mod goldens;
+mod gpu;
 mod hooks;
 mod hub;
 mod hub_server;

@@ -159,7 +159,10 @@ impl Handle {
     /// The value as it is now, kept so that writes to this handle do not show in it. What is kept of a tensor that is
     /// written part by part is the parts.
     pub fn freeze(&self) -> Frozen {
-        self.wait();
+        // What is noted of the writes holds what is on its way too.
+        if !self.is_journalled() {
+            self.wait();
+        }
         let mut slot = self.0.borrow_mut();
         let slot = &mut *slot;
         slot.journal.get_or_insert_with(|| Journal::new(slot.value.clone(), slot.lease.clone())).freeze()

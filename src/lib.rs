@@ -18,6 +18,7 @@ pub mod output;
 pub mod recipe;
 pub mod repl;
 pub mod script;
+mod sgemm;
 mod simd;
 pub mod tensor;
 pub mod watch;

@@ -15,6 +15,7 @@ pub fn findings() -> Vec<Finding> {
 
 fn vectors() -> Finding {
     let set = match Cpu::chosen() {
+        Cpu::Amx => "AVX-512 and AMX",
         Cpu::Avx512 => "AVX-512",
         Cpu::Avx2 => "AVX2",
         Cpu::Portable if cfg!(target_arch = "aarch64") => "NEON",
@@ -23,7 +24,7 @@ fn vectors() -> Finding {
     let finding = Finding::new(SECTION, "vector instructions", set);
     match std::env::var("PRECOMPUTE_CPU").ok().filter(|said| !said.is_empty()) {
         Some(said) if Cpu::named(&said).is_none() => finding.fault(format!(
-            "PRECOMPUTE_CPU={said} is none of portable, avx2, avx512 and is not heeded: correct it or unset it"
+            "PRECOMPUTE_CPU={said} is none of portable, avx2, avx512, amx and is not heeded: correct it or unset it"
         )),
         Some(said) if Cpu::chosen() < Cpu::widest() => {
             finding.advise(format!("PRECOMPUTE_CPU={said} holds back faster ones: unset it"))

@@ -10,6 +10,7 @@ use super::pass::{Halt, Tap};
 use super::rotary::Rotary;
 use super::spec::QkNorm;
 use crate::hook::Point;
+use crate::tensor::products::products;
 use crate::{Result, bail};
 
 /// What only a hook would see: where nobody looks, it is not made.
@@ -85,7 +86,7 @@ impl Attention {
         let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
         let scores = tap.at(Point::PostMaskAttnWeights, masked(&scores, &frame.allowed)?)?;
         let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
-        Ok(self.by_group(&pattern, &v.contiguous()?)?)
+        Ok(self.by_group(&pattern, v, 1.0)?)
     }
 
     fn rule<'a>(&self, frame: &'a Frame) -> kernel::attention::Rule<'a> {
@@ -119,7 +120,7 @@ impl Attention {
 
     /// Scaled scores [b, h, n, m], as they stand before the mask.
     fn scores(&self, q: &Tensor, k: &Tensor, frame: &Frame) -> Result<Tensor> {
-        let mut scores = (self.by_group(q, &k.contiguous()?.t()?)? * self.score_scale)?;
+        let mut scores = self.by_group(q, &k.t()?, self.score_scale)?;
         if let Some(cap) = self.score_cap {
             scores = soft_cap(&scores, cap)?;
         }
@@ -129,21 +130,22 @@ impl Attention {
         }
     }
 
-    /// The product of each query head's matrix [b, h, n, i] with that of the key/value head it shares, [b, k, i, j]: the
+    /// `scale` times the product of each query head's matrix [b, h, n, i] with that of the key/value head it shares, [b, k, i, j]: the
     /// heads of a group stand below one another, so that nothing is repeated.
-    fn by_group(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    fn by_group(&self, x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
         let (b, h, n, i) = x.dims4()?;
         let j = y.dim(D::Minus1)?;
-        let x = x.contiguous()?.reshape((b, self.kv_heads, h / self.kv_heads * n, i))?;
-        Ok(x.matmul(y)?.reshape((b, h, n, j))?)
+        let group = h / self.kv_heads;
+        let x = if group == 1 { x.clone() } else { x.reshape((b, self.kv_heads, group * n, i))? };
+        Ok(matmul(&x, y, scale)?.reshape((b, h, n, j))?)
     }
 
     /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only where it is wanted.
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
-            let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?.contiguous()?;
-            let each = tap.at(Point::AttnHeadOutputs, z.contiguous()?.matmul(&w_o)?)?;
+            let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?;
+            let each = tap.at(Point::AttnHeadOutputs, matmul(&z, &w_o, 1.0)?)?;
             let sum = each.sum(1)?;
             match &self.out.bias {
                 Some(bias) => sum.broadcast_add(bias)?,
@@ -158,7 +160,7 @@ impl Attention {
     /// [h, c, d]
     fn w_o(&self) -> Result<Tensor> {
         let d = self.out.weight.dim(0)?;
-        Ok(self.out.weight.t()?.contiguous()?.reshape((self.heads, self.head_dim, d))?)
+        Ok(self.out.weight.reshape((d, self.heads, self.head_dim))?.permute((1, 2, 0))?)
     }
 
     /// The projections head by head.
@@ -182,13 +184,22 @@ impl Attention {
             w_q: weight(&self.q, self.heads)?,
             w_k: weight(&self.k, self.kv_heads)?,
             w_v: weight(&self.v, self.kv_heads)?,
-            w_o: self.w_o()?,
+            w_o: self.w_o()?.contiguous()?,
             b_q: bias(&self.q, self.heads)?,
             b_k: bias(&self.k, self.kv_heads)?,
             b_v: bias(&self.v, self.kv_heads)?,
             b_o,
         })
     }
+}
+
+/// `scale` times the products of the matrices [b, h, n, i] and [b, h, i, j].
+fn matmul(x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
+    if let Some(products) = products(x, y, scale as f32) {
+        return Ok(products?);
+    }
+    let product = x.contiguous()?.matmul(&y.contiguous()?)?;
+    Ok(if scale == 1.0 { product } else { (product * scale)? })
 }
 
 /// [b, n, h·c] to [b, n, h, c].

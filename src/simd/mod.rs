@@ -11,8 +11,11 @@ use std::sync::LazyLock;
 pub enum Cpu {
     /// What every processor of the architecture has.
     Portable,
+    /// With FMA.
     Avx2,
     Avx512,
+    /// AVX-512, and tiles for matrix products.
+    Amx,
 }
 
 impl Cpu {
@@ -20,7 +23,7 @@ impl Cpu {
     pub fn chosen() -> Self {
         static CHOSEN: LazyLock<Cpu> = LazyLock::new(|| {
             let said = std::env::var("PRECOMPUTE_CPU").ok();
-            said.and_then(|name| Cpu::named(&name)).unwrap_or(Cpu::Avx512).min(Cpu::widest())
+            said.and_then(|name| Cpu::named(&name)).unwrap_or(Cpu::Amx).min(Cpu::widest())
         });
         *CHOSEN
     }
@@ -31,6 +34,7 @@ impl Cpu {
             "portable" => Some(Cpu::Portable),
             "avx2" => Some(Cpu::Avx2),
             "avx512" => Some(Cpu::Avx512),
+            "amx" => Some(Cpu::Amx),
             _ => None,
         }
     }
@@ -43,8 +47,8 @@ impl Cpu {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
         {
-            Cpu::Avx512
-        } else if is_x86_feature_detected!("avx2") {
+            if crate::sgemm::has_amx() { Cpu::Amx } else { Cpu::Avx512 }
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             Cpu::Avx2
         } else {
             Cpu::Portable
@@ -86,7 +90,7 @@ macro_rules! vectorized {
 
                 match Cpu::chosen() {
                     // SAFETY: the processor has these instructions, or they would not have been chosen.
-                    Cpu::Avx512 => return unsafe { avx512($($argument),*) },
+                    Cpu::Amx | Cpu::Avx512 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     Cpu::Avx2 => return unsafe { avx2($($argument),*) },
                     Cpu::Portable => {}

@@ -9,6 +9,7 @@ use super::fold::with_slice;
 use super::integer::Integer;
 use super::lines::Lines;
 use super::operand::{self, Operand};
+use super::products::products;
 use super::{Complex, Kind, Value, dims, dtype, kernel, on_device};
 use crate::simd::vectorized;
 use crate::{Result, bail, error};
@@ -112,11 +113,9 @@ impl Plan {
         let &Plan { m, k, n, .. } = self;
         if self.single.1 {
             let rows = if a.rank() == 2 { a.clone() } else { a.reshape((self.count() * m, k))? };
-            return Ok(regular(&rows)?.matmul(&regular(&matrices(b, 1, k, n)?.squeeze(0)?)?)?);
+            return side_by_side(&rows, &matrices(b, 1, k, n)?.squeeze(0)?);
         }
-        let a = self.spread(a, self.single.0, m, k)?;
-        let b = self.spread(b, false, k, n)?;
-        Ok(regular(&a)?.matmul(&regular(&b)?)?)
+        side_by_side(&self.spread(a, self.single.0, m, k)?, &self.spread(b, false, k, n)?)
     }
 
     /// One matrix for each of the batch, `[batch, rows, columns]`; a single one is not copied.
@@ -163,6 +162,14 @@ fn matrices(t: &Tensor, count: usize, rows: usize, columns: usize) -> Result<Ten
         return Ok(turned.reshape((count, columns, rows))?.t()?);
     }
     Ok(t.reshape((count, rows, columns))?)
+}
+
+/// The products of two tensors of two or three dims.
+fn side_by_side(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    Ok(match products(a, b, 1.0) {
+        Some(products) => products?,
+        None => regular(a)?.matmul(&regular(b)?)?,
+    })
 }
 
 /// The tensor of two or three dims, copied unless its matrices are row- or column-major: candle multiplies no others.
@@ -229,7 +236,7 @@ const LEAST: f64 = 1e-8;
 
 vectorized! {
     /// a·a, b·b and a·b.
-    fn products[T: Float](a: &[T], b: &[T]) -> [f64; 3] {
+    fn inner_products[T: Float](a: &[T], b: &[T]) -> [f64; 3] {
         /// Independent sums, for the compiler to vectorise.
         const LANES: usize = 16;
         let (mut aa, mut bb, mut ab) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
@@ -260,7 +267,7 @@ fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
             lines.fill(1, 0.0, |tile, (left, right): &mut (Vec<T>, Vec<T>), out: &mut [f64]| {
                 let pairs = tile.read(a, left).chunks(lines.size).zip(tile.read(b, right).chunks(lines.size));
                 for ((a, b), out) in pairs.zip(out) {
-                    let [aa, bb, ab] = products(a, b);
+                    let [aa, bb, ab] = inner_products(a, b);
                     *out = ab / (aa.sqrt().max(LEAST) * bb.sqrt().max(LEAST));
                 }
             })

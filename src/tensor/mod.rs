@@ -35,6 +35,7 @@ pub mod nn;
 mod on_device;
 pub mod operand;
 pub mod pick;
+pub mod products;
 pub mod reduce;
 pub mod shape;
 pub mod softmax;

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use candle_core::{DType, Result, Tensor};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{Elements, made, suits};
+use crate::sgemm::{Cores, Matrix, product};
 use crate::simd::math::tanh;
 use crate::simd::rows::{divide, exponentials};
 use crate::simd::vectorized;
@@ -145,18 +145,16 @@ impl Block<'_> {
         let end = self.spans.iter().map(|span| span.end).max().unwrap_or(0);
         let (rows, width) = (self.spans.len(), end - first);
         SPACE.with_borrow_mut(|space| {
-            space.resize(space.len().max(rows * width), 0.0);
-            let scores = &mut space[..rows * width];
-            // SAFETY: q has `rows` rows and k `end`, of c numbers each; the scores are [rows, width].
-            unsafe {
-                multiply(
-                    [rows, width, self.c],
-                    (scores.as_mut_ptr(), width),
-                    (self.q.elements.as_ptr(), self.q.step, 1),
-                    (self.k.from(first).as_ptr(), 1, self.k.step),
-                    rule.scale as f32,
-                );
+            space.resize(space.len().max(rows * (width + self.c)), 0.0);
+            let (scores, scaled) = space[..rows * (width + self.c)].split_at_mut(rows * width);
+            for (row, scaled) in scaled.chunks_exact_mut(self.c.max(1)).enumerate() {
+                times(scaled, &self.q.from(row)[..self.c], rule.scale as f32);
             }
+            let queries = Matrix { numbers: scaled, steps: [self.c, 1] };
+            let keys = Matrix { numbers: self.k.from(first), steps: [1, self.k.step] };
+            let out_scores = (scores.as_mut_ptr(), width);
+            // SAFETY: the scores are [rows, width].
+            unsafe { product([rows, width, self.c], out_scores, queries, keys, None, Cores::One) };
             let totals: Vec<f32> = scores
                 .chunks_exact_mut(width)
                 .zip(self.spans)
@@ -182,15 +180,11 @@ impl Block<'_> {
                     exponentials(scores)
                 })
                 .collect();
-            // SAFETY: v has `end` rows of c numbers; `out` has `rows`, which are this block's own.
+            let pattern = Matrix { numbers: scores, steps: [width, 1] };
+            let values = Matrix { numbers: self.v.from(first), steps: [self.v.step, 1] };
+            // SAFETY: `out` has `rows` rows of c numbers, which are this block's own.
             unsafe {
-                multiply(
-                    [rows, self.c, width],
-                    (out, step),
-                    (scores.as_ptr(), width, 1),
-                    (self.v.from(first).as_ptr(), self.v.step, 1),
-                    1.0,
-                );
+                product([rows, self.c, width], (out, step), pattern, values, None, Cores::One);
                 for (row, total) in totals.into_iter().enumerate() {
                     divide(std::slice::from_raw_parts_mut(out.add(row * step), self.c), total);
                 }
@@ -199,42 +193,11 @@ impl Block<'_> {
     }
 }
 
-/// out [m, n] = by · lhs [m, k] · rhs [k, n], each with the steps between its rows and, but for `out`, between its columns.
-///
-/// # Safety
-/// They have as many rows and columns as that, and nobody else uses `out`.
-unsafe fn multiply(
-    [m, n, k]: [usize; 3],
-    (out, out_row): (*mut f32, usize),
-    (lhs, lhs_row, lhs_column): (*const f32, usize, usize),
-    (rhs, rhs_row, rhs_column): (*const f32, usize, usize),
-    by: f32,
-) {
-    let [out_row, lhs_row, lhs_column, rhs_row, rhs_column] =
-        [out_row, lhs_row, lhs_column, rhs_row, rhs_column].map(|step| step as isize);
-    // SAFETY: as the caller says.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_row,
-            false,
-            lhs,
-            lhs_column,
-            lhs_row,
-            rhs,
-            rhs_column,
-            rhs_row,
-            0.0,
-            by,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+vectorized! {
+    fn times(out: &mut [f32], x: &[f32], by: f32) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x * by;
+        }
     }
 }
 

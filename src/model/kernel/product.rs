@@ -1,12 +1,11 @@
-//! The product of a projection: x·Wᵀ + bias, the bias standing where the product is added.
+//! The product of a projection: x·Wᵀ + bias, the bias added where the product is made.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
-use gemm::Parallelism;
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
+use crate::sgemm::{self, Cores, Matrix};
 
 /// x [rows, in] · weight [out, in]ᵀ + bias [out].
 pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Result<Tensor>> {
@@ -22,41 +21,14 @@ fn multiply(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor
     }
     let (x, weight, bias) = (Elements::of(x), Elements::of(weight), bias.map(Elements::of));
     let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
-    let strides = |of: &Elements| (of.layout.stride()[0] as isize, of.layout.stride()[1] as isize);
-    let ((x_row, x_column), (w_row, w_column)) = (strides(&x), strides(&weight));
-    let (x, weight) = (x.f32()?, weight.f32()?);
+    let steps = |of: &Elements| [of.layout.stride()[0], of.layout.stride()[1]];
+    let x = Matrix { numbers: x.f32()?, steps: steps(&x) };
+    // [in, out]
+    let [w_out, w_in] = steps(&weight);
+    let weight = Matrix { numbers: weight.f32()?, steps: [w_in, w_out] };
     let fill = |y: &mut [MaybeUninit<f32>]| {
-        if let Some(bias) = bias {
-            let tasks = y.par_chunks_exact_mut(out.max(1)).with_min_len(TASK.div_ceil(out.max(1)));
-            tasks.for_each(|row| {
-                row.write_copy_of_slice(bias);
-            });
-        }
-        // SAFETY: the shapes and strides are those of the tensors, whose elements are borrowed here; y is written whole, and
-        // is read only where the bias stands.
-        unsafe {
-            gemm::gemm(
-                rows,
-                out,
-                input,
-                y.as_mut_ptr().cast::<f32>(),
-                1,
-                out as isize,
-                bias.is_some(),
-                x.as_ptr(),
-                x_column,
-                x_row,
-                weight.as_ptr(),
-                w_row,
-                w_column,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::Rayon(0),
-            );
-        }
+        // SAFETY: y has a place for every number of the product, which writes all of them.
+        unsafe { sgemm::product([rows, out, input], (y.as_mut_ptr().cast(), out), x, weight, bias, Cores::All) };
         Ok(())
     };
     // SAFETY: the product writes all of it.

@@ -1,0 +1,25 @@
+//! The product of two float32 matrices on a CPU, in instructions chosen at run time: AMX, AVX-512, AVX2; elsewhere the `gemm` crate's.
+//!
+//! The loops are those of BLIS: panels of the left matrix are packed once, of the right one as they are needed, and a tile of the
+//! result stays in registers while the depth of two panels goes by.
+
+mod blocks;
+mod product;
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod engine;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod panel;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+pub use amx::allowed as has_amx;
+pub use product::{Cores, Matrix, product};

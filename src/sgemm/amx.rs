@@ -44,7 +44,7 @@ unsafe impl Engine for Amx {
     const ROWS: usize = 2 * SIDE;
     const COLUMNS: usize = 2 * SIDE;
     const DEPTH: usize = 4 * STEP;
-    const BLOCK: usize = 1024;
+    const BLOCK: usize = 512;
 
     fn words(rows: usize, depth: usize) -> usize {
         rows.div_ceil(Self::ROWS) * depth.div_ceil(STEP) * WORDS

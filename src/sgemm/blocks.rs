@@ -220,9 +220,7 @@ impl Blocks<'_> {
             if let Some(all) = self.bias {
                 bias[..columns].copy_from_slice(&all[first..first + columns]);
             }
-            let panels = rows.len().div_ceil(E::ROWS);
             for (panel, row) in (0..rows.len()).step_by(E::ROWS).enumerate() {
-                source.at(E::COLUMNS, 0).prefetch(E::COLUMNS, depths.len(), panel, panels);
                 let count = E::ROWS.min(rows.len() - row);
                 let left = left.add(panel * E::words(E::ROWS, depths.len()));
                 let own = (sums.add(panel * E::ROWS * E::COLUMNS), E::COLUMNS);

@@ -1,7 +1,5 @@
 //! Panels: some rows of a matrix laid side by side, so that what is read next stands next.
 
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-
 use super::lanes::Lanes;
 
 /// Rows of numbers: `across` steps from row to row, `along` steps within one.
@@ -19,22 +17,6 @@ impl Source {
     /// From this row, and this number of each, on.
     pub fn at(self, row: usize, number: usize) -> Self {
         Self { from: self.from.wrapping_add(row * self.across + number * self.along), ..self }
-    }
-
-    /// Asks for one of `shares` of `rows` rows of `numbers` numbers, which are read soon and need not be there.
-    #[inline(always)]
-    pub fn prefetch(self, rows: usize, numbers: usize, share: usize, shares: usize) {
-        /// Numbers of a cache line.
-        const LINE: usize = 16;
-        let (lines, apart, length) =
-            if self.along == 1 { (rows, self.across, numbers) } else { (numbers, self.along, rows) };
-        for line in lines * share / shares..lines * (share + 1) / shares {
-            for at in (0..length).step_by(LINE) {
-                let at = self.from.wrapping_add(line * apart + at);
-                // SAFETY: it is no access: an address that is not the process's is passed over.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
-            }
-        }
     }
 }
 

@@ -12,10 +12,6 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    pub fn new(numbers: &'a [f32], steps: [usize; 2]) -> Self {
-        Self { numbers, steps }
-    }
-
     /// From this row and this column on.
     pub fn from(self, row: usize, column: usize) -> Self {
         Self { numbers: &self.numbers[row * self.steps[0] + column * self.steps[1]..], ..self }

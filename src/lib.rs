@@ -15,6 +15,7 @@ pub mod memory;
 pub mod model;
 mod notice;
 pub mod output;
+mod parallel;
 pub mod recipe;
 pub mod repl;
 pub mod script;

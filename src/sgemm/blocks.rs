@@ -4,14 +4,14 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::amx::Amx;
 use super::engine::{Engine, Start};
 use super::panel::Source;
 use super::product::{Cores, Matrix};
 use super::vector::{Avx2, Avx512};
+use crate::parallel;
 
 /// Strips of columns for which the left matrix's panels of one depth are read while they are near.
 const STRIPS: usize = 8;
@@ -108,7 +108,7 @@ impl Blocks<'_> {
     unsafe fn run<E: Engine>(&self, cores: Cores, pack: Pack, strips: Strips) {
         let [m, n, k] = self.shape;
         let all = n.div_ceil(E::COLUMNS);
-        let threads = if cores == Cores::All { rayon::current_num_threads() } else { 1 };
+        let threads = if cores == Cores::All { parallel::threads() } else { 1 };
         let each = all.div_ceil(threads * all.div_ceil(threads * STRIPS));
         let mut space = Space::default();
         for rows in parts(m, E::BLOCK) {
@@ -123,10 +123,17 @@ impl Blocks<'_> {
                 })
             };
             let fits = match cores {
-                Cores::All => (0..panels).into_par_iter().map(packed).reduce(|| true, |a, b| a & b),
+                Cores::All => {
+                    let fits = AtomicBool::new(true);
+                    parallel::each(panels, |panel| {
+                        fits.fetch_and(packed(panel), Ordering::Relaxed);
+                    });
+                    fits.into_inner()
+                }
                 Cores::One => (0..panels).fold(true, |fits, panel| packed(panel) && fits),
             };
-            let made = |strip: usize| {
+            let made = |chunk: usize| {
+                let strip = chunk * each;
                 let range = strip..all.min(strip + each);
                 let fits = fits
                     && OWN.with_borrow_mut(|[right, sums]| {
@@ -140,8 +147,8 @@ impl Blocks<'_> {
                 }
             };
             match cores {
-                Cores::All => (0..all).into_par_iter().step_by(each).with_max_len(1).for_each(made),
-                Cores::One => (0..all).step_by(each).for_each(made),
+                Cores::All => parallel::each(all.div_ceil(each), made),
+                Cores::One => (0..all.div_ceil(each)).for_each(made),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Which vector instructions loops use. The loops are written once, in plain Rust, and compiled for each set; nothing
-//! in them depends on the width, so that results are the same on all.
+//! Which vector instructions loops use. The loops are written once, in plain Rust, and compiled for each set: nothing
+//! in them depends on the width, and results differ in the last digits at most, where one set multiplies and adds with one rounding.
 
 pub mod math;
 pub mod rows;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 pub enum Cpu {
     /// What every processor of the architecture has.
     Portable,
-    /// With FMA.
+    /// With FMA and F16C, as every processor with it has them.
     Avx2,
     Avx512,
     /// AVX-512, and tiles for matrix products.
@@ -48,7 +48,10 @@ impl Cpu {
             && is_x86_feature_detected!("avx512vl")
         {
             if crate::sgemm::has_amx() { Cpu::Amx } else { Cpu::Avx512 }
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        } else if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
             Cpu::Avx2
         } else {
             Cpu::Portable
@@ -62,7 +65,7 @@ impl Cpu {
 }
 
 /// Compiles a function for each set of instructions; a call takes the chosen one's. Type parameters stand in square brackets:
-/// `fn sum[T: Number](numbers: &[T]) -> T { … }`.
+/// `fn sum[T: Number](numbers: &[T]) -> T { … }`. Within, `FUSED` says whether the instructions multiply and add with one rounding.
 macro_rules! vectorized {
     ($(#[$about:meta])* $visible:vis fn $name:ident
         $([$($parameter:ident: $bound:path),*])? ($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block
@@ -72,20 +75,20 @@ macro_rules! vectorized {
             // Taken in wherever it is called, and with it what it calls: a function is compiled for its caller's instructions
             // only there.
             #[inline(always)]
-            fn body $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? $body
+            fn body<const FUSED: bool $($(, $parameter: $bound)*)?>($($argument: $type),*) $(-> $gives)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::simd::Cpu;
 
-                #[target_feature(enable = "avx2")]
+                #[target_feature(enable = "avx2,fma")]
                 fn avx2 $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
-                    body($($argument),*)
+                    body::<true $($(, $parameter)*)?>($($argument),*)
                 }
 
                 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
                 fn avx512 $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
-                    body($($argument),*)
+                    body::<true $($(, $parameter)*)?>($($argument),*)
                 }
 
                 match Cpu::chosen() {
@@ -96,7 +99,7 @@ macro_rules! vectorized {
                     Cpu::Portable => {}
                 }
             }
-            body($($argument),*)
+            body::<{ cfg!(target_arch = "aarch64") } $($(, $parameter)*)?>($($argument),*)
         }
     };
 }

@@ -33,13 +33,13 @@ vectorized! {
         let (whole, rest) = scores.as_chunks_mut::<LANES>();
         for scores in whole {
             for lane in 0..LANES {
-                scores[lane] = exp_or_zero(scores[lane] - most);
+                scores[lane] = exp_or_zero::<FUSED>(scores[lane] - most);
                 sums[lane] += scores[lane];
             }
         }
         let mut sum = sums.iter().sum::<f32>();
         for score in rest {
-            *score = exp_or_zero(*score - most);
+            *score = exp_or_zero::<FUSED>(*score - most);
             sum += *score;
         }
         sum

@@ -146,17 +146,17 @@ impl Arithmetic {
 }
 
 /// The smaller, or NaN if either is.
+#[allow(clippy::eq_op)]
+#[inline(always)]
 fn minimum<T: WithDType>(a: T, b: T) -> T {
-    if is_nan(a) || a < b { a } else { b }
+    if a < b || a != a { a } else { b }
 }
 
 /// The larger, or NaN if either is.
+#[allow(clippy::eq_op)]
+#[inline(always)]
 fn maximum<T: WithDType>(a: T, b: T) -> T {
-    if is_nan(a) || a > b { a } else { b }
-}
-
-fn is_nan<T: PartialOrd>(x: T) -> bool {
-    x.partial_cmp(&x).is_none()
+    if a > b || a != a { a } else { b }
 }
 
 /// The remainder with the divisor's sign.

@@ -53,15 +53,15 @@ macro_rules! each {
 }
 
 each! {
-    exps: x => exp(x);
-    logs: x => ln(x);
+    exps: x => exp::<FUSED>(x);
+    logs: x => ln::<FUSED>(x);
     roots: x => x.sqrt();
     inverse_roots: x => 1.0 / x.sqrt();
-    tanhs: x => tanh(x);
-    sigmoids: x => sigmoid(x);
-    gelus: x => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-    gelus_by_tanh: x => 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)));
-    silus: x => x * sigmoid(x);
-    erfs: x => erf(x);
+    tanhs: x => tanh::<FUSED>(x);
+    sigmoids: x => sigmoid::<FUSED>(x);
+    gelus: x => 0.5 * x * (1.0 + erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2));
+    gelus_by_tanh: x => 0.5 * x * (1.0 + tanh::<FUSED>(0.797_884_6 * (x + 0.044_715 * x * x * x)));
+    silus: x => x * sigmoid::<FUSED>(x);
+    erfs: x => erf::<FUSED>(x);
     relus: x => if x < 0.0 { 0.0 } else { x };
 }

@@ -1,8 +1,8 @@
 //! The one loop behind the reductions on the CPU: parallel, over contiguous memory, whichever dims are reduced.
 
 use candle_core::{Storage, Tensor, WithDType};
-use rayon::prelude::*;
 
+use crate::parallel;
 use crate::simd::vectorized;
 use crate::{Result, bail};
 
@@ -114,7 +114,7 @@ fn layer<T: WithDType, F: Fold<T>>(xs: &[T], outer: usize, count: usize, inner: 
     let pieces = count.div_ceil(long);
     let mut out = vec![f.empty(); outer * pieces * inner];
     let least = (PIECE / (long * inner)).max(1);
-    out.par_chunks_mut(inner).enumerate().with_min_len(least).for_each(|(i, out)| {
+    let one = |i: usize, out: &mut [F::Acc]| {
         let (row, first) = (i / pieces, i % pieces * long);
         let last = (first + long).min(count);
         let part = &xs[(row * count + first) * inner..(row * count + last) * inner];
@@ -122,11 +122,19 @@ fn layer<T: WithDType, F: Fold<T>>(xs: &[T], outer: usize, count: usize, inner: 
             out[0] = line(part, f);
             return;
         }
-        let narrow = (PIECE / ((last - first) * COLUMNS)).max(1);
-        out.par_chunks_mut(COLUMNS).enumerate().with_min_len(narrow).for_each(|(column, out)| {
-            columns(part, column * COLUMNS, inner, out, f);
+        let narrow = (PIECE / ((last - first) * COLUMNS)).max(1) * COLUMNS;
+        parallel::pieces(out, narrow, |task, out| {
+            for (column, out) in out.chunks_mut(COLUMNS).enumerate() {
+                columns(part, task * narrow + column * COLUMNS, inner, out, f);
+            }
         });
-    });
+    };
+    match out.len() / inner {
+        1 => one(0, &mut out),
+        _ => parallel::pieces(&mut out, least * inner, |task, out| {
+            out.chunks_mut(inner).enumerate().for_each(|(i, out)| one(task * least + i, out));
+        }),
+    }
     if pieces == 1 { out } else { merge_layer(&out, outer, pieces, inner, f) }
 }
 

@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 
 use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use super::fold::with_slice;
 use super::{device, dims};
+use crate::parallel::{self, TASK};
 use crate::simd::vectorized;
 use crate::{Result, bail};
 
@@ -50,8 +50,22 @@ macro_rules! by_dtype {
 }
 pub(super) use by_dtype;
 
-/// Fewer elements than this are not worth a second thread.
-const CHUNK: usize = 1 << 14;
+/// `f` of each element.
+pub fn mapped<T: Sync, U: Copy + Send>(elements: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let fill = |out: &mut [MaybeUninit<U>]| {
+        parallel::pieces(out, TASK, |piece, out| each(&elements[piece * TASK..][..out.len()], out, &f));
+    };
+    // SAFETY: the pieces are all of it.
+    unsafe { made(elements.len(), fill) }
+}
+
+vectorized! {
+    fn each[T: Sync, U: Copy, F: Fn(&T) -> U](elements: &[T], out: &mut [MaybeUninit<U>], f: &F) {
+        for (out, x) in out.iter_mut().zip(elements) {
+            out.write(f(x));
+        }
+    }
+}
 
 /// A vector that `fill` writes, which need not have been written before.
 ///
@@ -82,8 +96,7 @@ pub fn host<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
 /// `f` of each element.
 pub fn map<T: WithDType, U: WithDType>(tensor: &Tensor, f: impl Fn(T) -> U + Sync) -> Result<Tensor> {
     let here = device::transfer(tensor, &Device::Cpu)?;
-    let out: Vec<U> =
-        with_slice(&here, |elements: &[T]| elements.par_iter().with_min_len(CHUNK).map(|&x| f(x)).collect())?;
+    let out: Vec<U> = with_slice(&here, |elements: &[T]| mapped(elements, |&x| f(x)))?;
     place(out, tensor.dims(), tensor.device())
 }
 
@@ -94,7 +107,7 @@ pub fn map<T: WithDType, U: WithDType>(tensor: &Tensor, f: impl Fn(T) -> U + Syn
 pub unsafe fn map_pieces(tensor: &Tensor, f: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync) -> Result<Tensor> {
     let out = with_slice(tensor, |elements: &[f32]| {
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            out.par_chunks_mut(CHUNK).zip(elements.par_chunks(CHUNK)).for_each(|(out, x)| f(x, out));
+            parallel::pieces(out, TASK, |piece, out| f(&elements[piece * TASK..][..out.len()], out));
         };
         // SAFETY: `f` gets every piece, and writes it whole.
         unsafe { made(elements.len(), fill) }
@@ -119,11 +132,11 @@ pub fn zip<T: WithDType, U: WithDType>(a: &Tensor, b: &Tensor, f: impl Fn(T, T) 
     let out: Vec<U> = match (a.elem_count(), b.elem_count()) {
         (_, 1) => {
             let (y, a) = (host::<T>(b)?[0], device::transfer(a, &Device::Cpu)?);
-            with_slice(&a, |xs: &[T]| xs.par_iter().with_min_len(CHUNK).map(|&x| f(x, y)).collect())?
+            with_slice(&a, |xs: &[T]| mapped(xs, |&x| f(x, y)))?
         }
         (1, _) => {
             let (x, b) = (host::<T>(a)?[0], device::transfer(b, &Device::Cpu)?);
-            with_slice(&b, |ys: &[T]| ys.par_iter().with_min_len(CHUNK).map(|&y| f(x, y)).collect())?
+            with_slice(&b, |ys: &[T]| mapped(ys, |&y| f(x, y)))?
         }
         _ => {
             let here = |t: &Tensor| device::transfer(&t.broadcast_as(shape.as_slice())?, &Device::Cpu);
@@ -136,8 +149,10 @@ pub fn zip<T: WithDType, U: WithDType>(a: &Tensor, b: &Tensor, f: impl Fn(T, T) 
 
 fn pairs<T: WithDType, U: WithDType>(xs: &[T], ys: &[T], f: &(impl Fn(T, T) -> U + Sync)) -> Vec<U> {
     let fill = |out: &mut [MaybeUninit<U>]| {
-        let pieces = out.par_chunks_mut(CHUNK).zip(xs.par_chunks(CHUNK).zip(ys.par_chunks(CHUNK)));
-        pieces.for_each(|(out, (xs, ys))| piece(xs, ys, out, f));
+        parallel::pieces(out, TASK, |task, out| {
+            let at = task * TASK..task * TASK + out.len();
+            piece(&xs[at.clone()], &ys[at], out, f);
+        });
     };
     // SAFETY: the pieces are all of it.
     unsafe { made(xs.len(), fill) }
@@ -164,16 +179,14 @@ fn joined<T: WithDType>(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Resul
         for tensor in tensors {
             let part: usize = tensor.dims()[dim..].iter().product();
             let copied = with_slice(tensor, |from: &[T]| {
-                let rows = out.par_chunks_mut(row).zip(from.par_chunks(part.max(1)));
-                rows.with_min_len((CHUNK / row).max(1)).for_each(|(out, from)| {
-                    if part <= CHUNK {
-                        out[at..at + part].write_copy_of_slice(from);
-                        return;
-                    }
-                    let pieces = out[at..at + part].par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
-                    pieces.for_each(|(out, from)| {
-                        out.write_copy_of_slice(from);
+                if out.len() == row {
+                    parallel::pieces(&mut out[at..at + part], TASK, |piece, out| {
+                        out.write_copy_of_slice(&from[piece * TASK..][..out.len()]);
                     });
+                    return;
+                }
+                parallel::rows(out, row, part, |i, out| {
+                    out[at..at + part].write_copy_of_slice(&from[i * part..][..part]);
                 });
             });
             if let Err(error) = copied {
@@ -214,7 +227,7 @@ fn turn<T: WithDType>(straight: &Tensor, dims: &[usize]) -> Result<Tensor> {
         if out.is_empty() {
             return out;
         }
-        out.par_chunks_mut(TILE * columns).enumerate().for_each(|(tile, out)| {
+        parallel::pieces(&mut out, TILE * columns, |tile, out| {
             // Tiles may run over the end of a matrix: each row is found alone.
             let first = tile * TILE;
             for start in (0..columns).step_by(TILE) {

@@ -4,16 +4,14 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{Device, Tensor, WithDType};
-use rayon::prelude::*;
 
 use super::fold::with_slice;
 use super::{dims, kernel};
 use crate::Result;
+use crate::parallel::{self, TASK};
 
 /// Lines that are read together: neighbouring elements of 16 lines fill whole cache lines.
 const TILE: usize = 16;
-/// Fewer elements than this are not worth a second thread.
-const PIECE: usize = 1 << 14;
 
 /// A tensor in row-major order as `[outer, size, inner]`; its `outer * inner` lines run along `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,16 +80,23 @@ impl Lines {
             return vec![blank; count];
         }
         let (lanes, step) = if self.inner == 1 { (self.outer, self.size) } else { (self.inner, 1) };
-        let least = |lines: usize| (PIECE / (lines * self.size)).max(1);
+        let least = |lines: usize| (TASK / (lines * self.size)).max(1);
         let fill = |out: &mut [MaybeUninit<U>]| {
-            out.par_chunks_mut(lanes * width).enumerate().with_min_len(least(lanes)).for_each(|(slab, out)| {
-                let tiles = out.par_chunks_mut(TILE * width).enumerate().with_min_len(least(TILE));
-                tiles.for_each_init(B::default, |buffer, (i, out)| {
-                    let start = slab * lanes * self.size + i * TILE * step;
-                    let out = kernel::blanked(out, blank);
-                    f(&Tile { lines: *self, start, count: out.len() / width }, buffer, out);
+            let slab = |slab: usize, out: &mut [MaybeUninit<U>]| {
+                let some = least(TILE);
+                parallel::pieces(out, some * TILE * width, |task, out| {
+                    let mut buffer = B::default();
+                    for (i, out) in out.chunks_mut(TILE * width).enumerate() {
+                        let start = slab * lanes * self.size + (task * some + i) * TILE * step;
+                        let out = kernel::blanked(out, blank);
+                        f(&Tile { lines: *self, start, count: out.len() / width }, &mut buffer, out);
+                    }
                 });
-            });
+            };
+            match out.len() / (lanes * width) {
+                1 => slab(0, out),
+                _ => parallel::rows(out, lanes * width, lanes * self.size, slab),
+            }
         };
         // SAFETY: the tiles of all slabs are all of it.
         unsafe { kernel::made(count, fill) }
@@ -125,20 +130,26 @@ impl Lines {
         part: impl Fn(U) -> V + Sync,
     ) -> Vec<V> {
         if self.inner == 1 {
-            return results.par_iter().with_min_len(PIECE).map(|&x| part(x)).collect();
+            return kernel::mapped(results, |&x| part(x));
         }
         if results.is_empty() {
             return Vec::new();
         }
-        let (slab, least) = (width * self.inner, |rows: usize| (PIECE / (rows * self.inner)).max(1));
+        let (slab, least) = (width * self.inner, |rows: usize| (TASK / (rows * self.inner)).max(1));
         let fill = |out: &mut [MaybeUninit<V>]| {
-            let slabs = out.par_chunks_mut(slab).zip(results.par_chunks(slab));
-            slabs.with_min_len(least(width)).for_each(|(out, results)| {
-                let rows = out.par_chunks_mut(TILE * self.inner).enumerate().with_min_len(least(TILE));
-                rows.for_each(|(i, out)| {
-                    turn(&results[i * TILE..], width, kernel::blanked(out, V::zero()), self.inner, &part);
+            let turned = |at: usize, out: &mut [MaybeUninit<V>]| {
+                let results = &results[at * slab..][..slab];
+                parallel::pieces(out, least(TILE) * TILE * self.inner, |task, out| {
+                    for (i, out) in out.chunks_mut(TILE * self.inner).enumerate() {
+                        let first = (task * least(TILE) + i) * TILE;
+                        turn(&results[first..], width, kernel::blanked(out, V::zero()), self.inner, &part);
+                    }
                 });
-            });
+            };
+            match out.len() / slab {
+                1 => turned(0, out),
+                _ => parallel::rows(out, slab, slab, turned),
+            }
         };
         // SAFETY: the rows of all slabs are all of it.
         unsafe { kernel::made(results.len(), fill) }

@@ -9,6 +9,7 @@ use super::fold::{Fold, with_slice};
 use super::lines::along;
 use super::reduce::{floats, fold_float, rounded};
 use super::{Kind, Value, device, dims, half_precision, kernel, on_device, operand};
+use crate::parallel;
 use crate::simd::rows::{exponentials, largest};
 use crate::{Result, bail, error};
 
@@ -168,11 +169,9 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
         let all: Vec<f64> = if rows.device().is_cpu() && rows.dtype() == DType::F32 {
             let mut all = vec![0.0; ids.len()];
             with_slice(&rows, |rows: &[f32]| {
-                let rows = all.par_iter_mut().zip(rows.par_chunks_exact(classes));
-                rows.for_each_init(Vec::new, |space, (all, row)| {
-                    space.clear();
-                    space.extend_from_slice(row);
-                    *all = f64::from(largest(row)) + f64::from(exponentials(space)).ln();
+                parallel::rows(&mut all, 1, classes, |row, all| {
+                    let row = &rows[row * classes..][..classes];
+                    all[0] = f64::from(largest(row)) + f64::from(exponentials(&mut row.to_vec())).ln();
                 });
             })?;
             all

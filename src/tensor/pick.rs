@@ -11,6 +11,7 @@ use super::fold::with_slice;
 use super::kernel::by_dtype;
 use super::operand::{self, Operand};
 use super::{Complex, Kind, Value, dims, dtype, kernel};
+use crate::parallel;
 use crate::{Result, bail, error};
 
 /// Fewer elements than this are not worth a second thread.
@@ -56,8 +57,26 @@ pub(super) fn slices(value: &Value, dim: usize, places: Vec<i64>) -> Result<Valu
     if shape.contains(&0) {
         return empty(&shape, Kind::of(value), value.device());
     }
+    if value.device().is_cpu() {
+        return value.map_parts(|t| by_dtype!(t, T => selected::<T>(t, dim, &places, &shape)));
+    }
     let ids = kernel::place(places, &[shape[dim]], value.device())?;
     value.map(|t| t.contiguous()?.index_select(&ids, dim))
+}
+
+fn selected<T: WithDType>(from: &Tensor, dim: usize, places: &[i64], shape: &[usize]) -> Result<Tensor> {
+    let (size, inner) = (from.dims()[dim], shape[dim + 1..].iter().product::<usize>());
+    let out = with_slice(from, |elements: &[T]| {
+        let fill = |out: &mut [MaybeUninit<T>]| {
+            parallel::rows(out, inner, inner, |row, out| {
+                let first = (row / places.len() * size + places[row % places.len()] as usize) * inner;
+                out.write_copy_of_slice(&elements[first..first + inner]);
+            });
+        };
+        // SAFETY: the rows are all of it.
+        unsafe { kernel::made(shape.iter().product(), fill) }
+    })?;
+    kernel::place(out, shape, from.device())
 }
 
 /// The numbers in `ids`, each resolved to a place along `dim` of a tensor of `sizes`.
@@ -148,9 +167,8 @@ fn gathered<T: WithDType>(from: &Tensor, ids: &Tensor, walk: &Walk) -> Result<Te
     let out = with_slice(from, |elements: &[T]| {
         with_slice(ids, |ids: &[i64]| {
             let fill = |out: &mut [MaybeUninit<T>]| {
-                let rows = out.par_chunks_mut(walk.columns).zip(ids.par_chunks(walk.columns)).enumerate();
-                rows.with_min_len(PIECE.div_ceil(walk.columns)).for_each(|(row, (out, ids))| {
-                    let first = walk.first(row);
+                parallel::rows(out, walk.columns, walk.columns, |row, out| {
+                    let (first, ids) = (walk.first(row), &ids[row * walk.columns..]);
                     let out = kernel::blanked(out, T::zero());
                     for (column, (out, &id)) in out.iter_mut().zip(ids).enumerate() {
                         let place = if id < 0 { id + size } else { id };
@@ -217,8 +235,7 @@ impl<'a> Walk<'a> {
         if self.sizes.is_empty() {
             return Ok(flat);
         }
-        let rows = flat.par_chunks_mut(self.columns).enumerate().with_min_len(PIECE.div_ceil(self.columns));
-        rows.for_each(|(row, places)| {
+        parallel::rows(&mut flat, self.columns, self.columns, |row, places| {
             let first = self.first(row);
             for (column, place) in places.iter_mut().enumerate() {
                 *place = *place * self.strides[self.dim] as i64 + (first + column * self.step) as i64;

@@ -1,8 +1,8 @@
 //! Products of matrices side by side, for float32 on the CPU: on all cores, wherever their numbers stand.
 
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
-use rayon::prelude::*;
 
+use crate::parallel;
 use crate::sgemm::{Cores, Matrix, product};
 
 /// a [.., m, k] · b [.., k, n], times `scale`; the dims before the matrices are the same. Nothing for other dtypes and devices, and for tensors
@@ -43,7 +43,7 @@ fn multiply(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
     match k {
         0 => out.resize(count * m * n, 0.0),
         _ if count == 1 => (0..blocks).for_each(task),
-        _ => (0..count * blocks).into_par_iter().for_each(task),
+        _ => parallel::each(count * blocks, task),
     }
     // SAFETY: the tasks have written all of it.
     unsafe { out.set_len(count * m * n) };

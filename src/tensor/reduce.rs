@@ -4,10 +4,11 @@ use candle_core::{DType, Device, Tensor};
 
 use super::accumulator::{All, Any, Bounded, Largest, LogSumExp, Nonzero, Product, Smallest, Sum, SumOf};
 use super::arithmetic::empty;
-use super::fold::{self, BLOCK, COLUMNS, Fold, fold};
+use super::fold::{self, BLOCK, Fold, fold};
 use super::kernel::{self, by_dtype};
 use super::lines::Lines;
 use super::{Complex, Kind, Value, dims, dtype, half_precision, on_device, operand};
+use crate::parallel;
 use crate::{Result, bail, error};
 
 /// What is reduced: the dims named (all, if none are), which stay as dims of size 1 with `keepdim`.
@@ -93,12 +94,8 @@ pub(super) fn floats(value: &Value, call: &str) -> Result<Tensor> {
 
 /// Numbers worked out in f64 as a CPU tensor of `dtype`.
 pub(super) fn rounded(numbers: Vec<f64>, shape: &[usize], dtype: DType) -> Result<Value> {
-    use rayon::prelude::*;
-
-    /// Fewer are not worth a second thread.
-    const PIECE: usize = 1 << 14;
     if dtype == DType::F32 {
-        let numbers: Vec<f32> = numbers.par_iter().with_min_len(PIECE).map(|&x| x as f32).collect();
+        let numbers = kernel::mapped(&numbers, |&x| x as f32);
         return Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?));
     }
     Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?))
@@ -316,15 +313,13 @@ fn first_places<T: Bounded>(
     extreme: &impl Fold<T, Acc = T>,
     better: impl Fn(T, T) -> bool + Sync,
 ) -> Vec<i64> {
-    use rayon::prelude::*;
-
     let mut places = vec![0i64; outer * inner];
     if places.is_empty() {
         return places;
     }
     let replaces = |x: T, best: T| better(x, best) || (x != x && best == best);
-    let least = ((1 << 15) / (size * inner)).max(1);
-    places.par_chunks_mut(inner).zip(xs.par_chunks(size * inner)).with_min_len(least).for_each(|(places, xs)| {
+    parallel::rows(&mut places, inner, size * inner, |row, places| {
+        let xs = &xs[row * size * inner..][..size * inner];
         if inner == 1 {
             let mut best = xs[0];
             for (block, first) in xs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
@@ -336,17 +331,14 @@ fn first_places<T: Bounded>(
             }
             return;
         }
-        places.par_chunks_mut(COLUMNS).enumerate().for_each(|(column, places)| {
-            let columns = column * COLUMNS..column * COLUMNS + places.len();
-            let mut best = xs[columns.clone()].to_vec();
-            for (place, row) in (1i64..).zip(xs[inner..].chunks(inner)) {
-                for ((at, best), &x) in places.iter_mut().zip(&mut best).zip(&row[columns.clone()]) {
-                    if replaces(x, *best) {
-                        (*at, *best) = (place, x);
-                    }
+        let mut best = xs[..inner].to_vec();
+        for (place, row) in (1i64..).zip(xs[inner..].chunks(inner)) {
+            for ((at, best), &x) in places.iter_mut().zip(&mut best).zip(row) {
+                if replaces(x, *best) {
+                    (*at, *best) = (place, x);
                 }
             }
-        });
+        }
     });
     places
 }

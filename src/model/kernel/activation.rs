@@ -3,10 +3,10 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
 use crate::model::spec::Activation;
+use crate::parallel::{self, TASK};
 use crate::simd::math::{erf, sigmoid, tanh};
 use crate::simd::vectorized;
 
@@ -22,7 +22,7 @@ fn act(kind: Activation, x: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
     let given = given.whole()?;
     let gate = gate.as_ref().map(|gate| gate.whole()).transpose()?;
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_mut(TASK).enumerate().for_each(|(task, out)| {
+        parallel::pieces(out, TASK, |task, out| {
             let at = task * TASK..task * TASK + out.len();
             let of = match kind {
                 Activation::Relu => relu,
@@ -53,7 +53,7 @@ vectorized! {
 vectorized! {
     fn gelu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            out.write(0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)));
+            out.write(0.5 * x * (1.0 + erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2)));
         }
     }
 }
@@ -62,7 +62,7 @@ vectorized! {
     fn gelu_tanh(out: &mut [MaybeUninit<f32>], x: &[f32]) {
         const SQRT_2_OVER_PI: f32 = 0.797_884_6;
         for (out, &x) in out.iter_mut().zip(x) {
-            out.write(0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x))));
+            out.write(0.5 * x * (1.0 + tanh::<FUSED>(SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x))));
         }
     }
 }
@@ -70,7 +70,7 @@ vectorized! {
 vectorized! {
     fn silu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            out.write(x * sigmoid(x));
+            out.write(x * sigmoid::<FUSED>(x));
         }
     }
 }

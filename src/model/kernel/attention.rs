@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use candle_core::{DType, Result, Tensor};
-use rayon::prelude::*;
 
 use super::{Elements, made, suits};
+use crate::parallel;
 use crate::sgemm::{Cores, Matrix, product};
 use crate::simd::math::tanh;
 use crate::simd::rows::{divide, exponentials};
@@ -48,6 +48,8 @@ struct Span {
 }
 
 impl Span {
+    const NOTHING: Self = Self { first: 0, end: 0, holes: false, blind: true };
+
     fn of(allowed: &[u8]) -> Self {
         let Some(first) = allowed.iter().position(|&allowed| allowed != 0) else {
             return Self { first: 0, end: allowed.len(), holes: false, blind: true };
@@ -90,12 +92,13 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
     let (allowed, bias) = (Elements::of(rule.allowed), rule.bias.map(Elements::of));
     let allowed = allowed.u8()?;
     let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
-    let spans: Vec<Span> = allowed[..masks * n * m].par_chunks_exact(m.max(1)).map(Span::of).collect();
+    let mut spans = vec![Span::NOTHING; masks * n];
+    parallel::rows(&mut spans, 1, m, |query, span| span[0] = Span::of(&allowed[query * m..][..m]));
     let queries = (SCORES / m.max(1)).clamp(8, QUERIES).min(n.max(1));
     let blocks = n.div_ceil(queries);
     let fill = |out: &mut [MaybeUninit<f32>]| {
         let out = Out(out.as_mut_ptr().cast());
-        (0..b * h * blocks).into_par_iter().for_each(|task| {
+        parallel::each(b * h * blocks, |task| {
             let out = &out;
             // The last queries see most keys: they begin first.
             let (row, head, block) = (task / (h * blocks), task / blocks % h, blocks - 1 - task % blocks);
@@ -204,7 +207,7 @@ vectorized! {
 vectorized! {
     fn soft_cap(scores: &mut [f32], cap: f32) {
         for score in scores {
-            *score = tanh(*score / cap) * cap;
+            *score = tanh::<FUSED>(*score / cap) * cap;
         }
     }
 }

@@ -2,7 +2,8 @@
 //! packs the matrix first, or runs on one core.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+
+use crate::parallel;
 
 /// More rows than this are a product that is worth its packing.
 const MOST: usize = 6;
@@ -40,7 +41,8 @@ impl CustomOp2 for FewRows {
         // [out, rows]: a task's results lie together.
         let mut by_output = vec![0f32; out * rows];
         let outputs = TASK.div_ceil(input.max(1));
-        by_output.par_chunks_mut(outputs * rows).zip(w.par_chunks(outputs * input)).for_each(|(results, weights)| {
+        parallel::pieces(&mut by_output, outputs * rows, |task, results| {
+            let weights = &w[task * outputs * input..];
             for (results, weight) in results.chunks_exact_mut(rows).zip(weights.chunks_exact(input)) {
                 results.iter_mut().zip(x.chunks_exact(input)).for_each(|(result, x)| *result = dot(x, weight));
             }

@@ -24,9 +24,6 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Elements for one task, so that starting it costs nothing beside them.
-const TASK: usize = 1 << 14;
-
 /// Whether the kernels compute with such a tensor.
 fn suits(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op()

@@ -3,9 +3,9 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{D, Result, Tensor};
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
+use crate::parallel;
 use crate::simd::vectorized;
 
 /// Independent sums, so that additions need not wait for each other.
@@ -37,9 +37,10 @@ impl Rule<'_> {
             shape.pop();
             shape.push(1);
             let fill = |out: &mut [MaybeUninit<f32>]| {
-                out.par_iter_mut().zip(given.par_chunks_exact(d)).with_min_len(rows(d)).for_each(|(out, x)| {
+                parallel::rows(out, 1, d, |row, out| {
+                    let x = &given[row * d..][..d];
                     let mean = if self.centred { mean(x) } else { 0.0 };
-                    out.write(scale(x, mean, self.eps));
+                    out[0].write(scale(x, mean, self.eps));
                 });
                 Ok(())
             };
@@ -62,8 +63,8 @@ impl Rule<'_> {
             let weight = weight.as_ref().map(|weight| weight.whole()).transpose()?;
             let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
             let fill = |out: &mut [MaybeUninit<f32>]| {
-                let rows_of = out.par_chunks_exact_mut(d).zip(given.par_chunks_exact(d)).enumerate();
-                rows_of.with_min_len(rows(d)).for_each(|(row, (out, x))| {
+                parallel::rows(out, d, d, |row, out| {
+                    let x = &given[row * d..][..d];
                     let mean = if self.centred { mean(x) } else { 0.0 };
                     let scale = scales.map_or_else(|| scale(x, mean, self.eps), |scales| scales[row]);
                     norm(out, x, mean, scale, weight, bias);
@@ -74,11 +75,6 @@ impl Rule<'_> {
             unsafe { made(x.shape().clone(), fill) }
         })
     }
-}
-
-/// Rows of one task.
-fn rows(d: usize) -> usize {
-    TASK.div_ceil(d.max(1))
 }
 
 /// The mean in two steps: the second takes in what rounding left out of the first, which a large mean makes large.

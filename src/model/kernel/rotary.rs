@@ -3,10 +3,10 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{D, Result, Tensor};
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
 use crate::model::spec::Pairs;
+use crate::parallel;
 use crate::simd::vectorized;
 
 /// Queries or keys [b, h, n, c] turned by the angles whose `cos` and `sin` [b or 1, 1, n, r/2] are given; a head's first r dimensions turn.
@@ -24,8 +24,7 @@ fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor
     let strides = x.layout.stride();
     let (x, cos, sin) = (x.f32()?, cos.whole()?, sin.whole()?);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        let tokens = out.par_chunks_exact_mut((h * c).max(1)).enumerate();
-        tokens.with_min_len(TASK.div_ceil((h * c).max(1))).for_each(|(token, out)| {
+        parallel::rows(out, h * c, h * c, |token, out| {
             let (row, at) = (token / n, token % n);
             let angles = (if rows == b { token } else { at }) * half;
             let (cos, sin) = (&cos[angles..angles + half], &sin[angles..angles + half]);

@@ -3,9 +3,9 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{D, Result, Tensor};
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
+use crate::parallel;
 use crate::simd::rows::{divide, exponentials};
 use crate::simd::vectorized;
 
@@ -16,9 +16,8 @@ pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
         let given = Elements::of(scores);
         let given = given.whole()?;
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            let rows = out.par_chunks_exact_mut(m.max(1)).zip(given.par_chunks_exact(m.max(1)));
-            rows.with_min_len(TASK.div_ceil(m.max(1))).for_each(|(out, scores)| {
-                let out = out.write_copy_of_slice(scores);
+            parallel::rows(out, m, m, |row, out| {
+                let out = out.write_copy_of_slice(&given[row * m..][..m]);
                 let total = exponentials(out);
                 divide(out, total);
             });
@@ -42,11 +41,10 @@ pub fn masked(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
         let (given, mask) = (given.whole()?, mask.u8()?);
         let masks = allowed.dim(0)?;
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            let rows = out.par_chunks_exact_mut(m.max(1)).zip(given.par_chunks_exact(m.max(1))).enumerate();
-            rows.with_min_len(TASK.div_ceil(m.max(1))).for_each(|(row, (out, scores))| {
+            parallel::rows(out, m, m, |row, out| {
                 let of = if masks == b { row / (h * n) } else { 0 };
                 let at = (of * n + row % n) * m;
-                hide(out, scores, &mask[at..at + m]);
+                hide(out, &given[row * m..][..m], &mask[at..at + m]);
             });
             Ok(())
         };

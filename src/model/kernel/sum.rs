@@ -1,9 +1,9 @@
 //! The sum of two tensors of one shape.
 
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 
-use super::{Elements, TASK, made, suits};
+use super::{Elements, made, suits};
+use crate::parallel::{self, TASK};
 use crate::simd::vectorized;
 
 /// a + b, for tensors of one shape that lie in one piece.
@@ -16,8 +16,10 @@ fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (Elements::of(a), Elements::of(b));
     let (left, right) = (left.whole()?, right.whole()?);
     let fill = |out: &mut [std::mem::MaybeUninit<f32>]| {
-        let parts = out.par_chunks_mut(TASK).zip(left.par_chunks(TASK).zip(right.par_chunks(TASK)));
-        parts.for_each(|(out, (a, b))| add_part(out, a, b));
+        parallel::pieces(out, TASK, |piece, out| {
+            let at = piece * TASK..piece * TASK + out.len();
+            add_part(out, &left[at.clone()], &right[at]);
+        });
         Ok(())
     };
     // SAFETY: the parts are all of it, and each is written from end to end.

@@ -45,6 +45,7 @@ unsafe impl Engine for Amx {
     const COLUMNS: usize = 2 * SIDE;
     const DEPTH: usize = 4 * STEP;
     const BLOCK: usize = 512;
+    const STRIPS: usize = 12;
 
     fn words(rows: usize, depth: usize) -> usize {
         rows.div_ceil(Self::ROWS) * depth.div_ceil(STEP) * WORDS

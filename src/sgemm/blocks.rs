@@ -13,9 +13,6 @@ use super::product::{Cores, Matrix};
 use super::vector::{Avx2, Avx512};
 use crate::parallel;
 
-/// Strips of columns for which the left matrix's panels of one depth are read while they are near.
-const STRIPS: usize = 8;
-
 /// A product that is to be made.
 pub struct Blocks<'a> {
     /// m, n, k
@@ -109,7 +106,7 @@ impl Blocks<'_> {
         let [m, n, k] = self.shape;
         let all = n.div_ceil(E::COLUMNS);
         let threads = if cores == Cores::All { parallel::threads() } else { 1 };
-        let each = all.div_ceil(threads * all.div_ceil(threads * STRIPS));
+        let each = all.div_ceil(threads * all.div_ceil(threads * E::STRIPS));
         let mut space = Space::default();
         for rows in parts(m, E::BLOCK) {
             let panels = rows.len().div_ceil(E::ROWS);
@@ -130,7 +127,7 @@ impl Blocks<'_> {
                     });
                     fits.into_inner()
                 }
-                Cores::One => (0..panels).fold(true, |fits, panel| packed(panel) && fits),
+                Cores::One => (0..panels).all(packed),
             };
             let made = |chunk: usize| {
                 let strip = chunk * each;

@@ -28,6 +28,8 @@ pub unsafe trait Engine {
     const DEPTH: usize;
     /// Rows of the left matrix, a multiple of ROWS, whose panels of one depth stay in a core's own cache.
     const BLOCK: usize;
+    /// Strips of COLUMNS columns for which those panels are read while they are near.
+    const STRIPS: usize;
 
     /// What a panel takes.
     fn words(rows: usize, depth: usize) -> usize;

@@ -28,6 +28,7 @@ unsafe impl Engine for Avx2 {
     const COLUMNS: usize = SIDE * __m256::COUNT;
     const DEPTH: usize = 256;
     const BLOCK: usize = 504;
+    const STRIPS: usize = 8;
 
     fn words(rows: usize, depth: usize) -> usize {
         // The last register of a panel may reach beyond it.
@@ -68,6 +69,7 @@ unsafe impl Engine for Avx512 {
     const COLUMNS: usize = SIDE * __m512::COUNT;
     const DEPTH: usize = 256;
     const BLOCK: usize = 518;
+    const STRIPS: usize = 8;
 
     fn words(rows: usize, depth: usize) -> usize {
         // The last register of a panel may reach beyond it.

@@ -254,9 +254,15 @@ impl Term {
         let (count, width) = (size(&a, &batch), size(&a, &summed));
         let left = a.in_order(&[batch.clone(), a_only.clone(), summed.clone()].concat())?;
         let left = left.map(|t| t.reshape((count, size(&a, &a_only), width)))?;
-        // Column by column where the sum comes last, which spares a copy.
-        let right = b.in_order(&[batch.clone(), b_only.clone(), summed].concat())?;
-        let right = right.map(|t| t.reshape((count, size(&b, &b_only), width))?.transpose(1, 2))?;
+        // Row by row where it lies so, else column by column: either may spare a copy.
+        let right = b.in_order(&[batch.clone(), summed.clone(), b_only.clone()].concat())?;
+        let right = match right.parts().iter().all(|t| t.is_contiguous()) {
+            true => right.map(|t| t.reshape((count, width, size(&b, &b_only))))?,
+            false => {
+                let right = b.in_order(&[batch.clone(), b_only.clone(), summed].concat())?;
+                right.map(|t| t.reshape((count, size(&b, &b_only), width))?.transpose(1, 2))?
+            }
+        };
         let sizes = [a.size(&batch), a.size(&a_only), b.size(&b_only)].concat();
         let value = matmul(&left, &right)?.map(|t| t.reshape(sizes.as_slice()))?;
         Ok(Term { value, labels: [batch, a_only, b_only].concat() })

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::arithmetic::empty;
 use super::operand::{self, Operand};
+use super::overwrite::Overwrite;
 use super::{Kind, Value, dims, dtype, kernel, make, pick};
 use crate::{Result, bail, error};
 
@@ -208,9 +209,8 @@ pub fn get(value: &Value, indexes: &[Index]) -> Result<Value> {
         return empty(&shape, Kind::of(value), value.device());
     }
     let Rows { outer, inner } = selection.rows(value.dims());
-    let count = outer.len();
-    let ids = kernel::place(outer, &[count], value.device())?;
-    value.map(|t| t.contiguous()?.reshape(((), inner))?.index_select(&ids, 0)?.reshape(shape.as_slice()))
+    let flat = value.map(|t| t.reshape(((), inner)))?;
+    pick::slices(&flat, 0, outer)?.map(|t| t.reshape(shape.as_slice()))
 }
 
 /// Writes `source` into the part that `indexes` select of `target`, whose tensors are contiguous and nobody else's. The source is
@@ -374,7 +374,13 @@ fn write(target: &Tensor, selection: &Selection, source: &Tensor) -> Result<()> 
     if let Some((dim, start, len)) = block {
         let mut shape = part.dims().to_vec();
         shape[dim] = len;
-        return Ok(part.slice_set(&source.reshape(shape)?, dim, start)?);
+        let source = source.reshape(shape)?;
+        let block = part.narrow(dim, start, len)?;
+        match block.device().is_cpu() && block.is_contiguous() && source.is_contiguous() {
+            true => block.inplace_op2(&source, &Overwrite)?,
+            false => part.slice_set(&source, dim, start)?,
+        }
+        return Ok(());
     }
     let Rows { outer, inner } = selection.rows(target.dims());
     let count = outer.len();

@@ -34,6 +34,7 @@ pub mod matmul;
 pub mod nn;
 mod on_device;
 pub mod operand;
+mod overwrite;
 pub mod pick;
 pub mod products;
 pub mod reduce;

@@ -74,7 +74,7 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
         (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
     };
     if out.len() <= FEW && 8 * out.len() <= line.len() {
-        return foremost(line, out, descending, compare);
+        return foremost(line, out, descending, &compare);
     }
     let mut pairs: Vec<(T, i64)> = line.iter().copied().zip(0..).collect();
     if out.len() < pairs.len() {
@@ -88,50 +88,48 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
 /// So many are kept in order while the line is read.
 const FEW: usize = 64;
 
-vectorized! {
-    /// Whether an element may come before `least`; NaN may.
-    #[allow(clippy::neg_cmp_op_on_partial_ord)]
-    fn any_before[T: WithDType](elements: &[T], least: T, descending: bool) -> bool {
-        let mut any = false;
-        if descending {
-            for &x in elements {
-                any |= !(x <= least);
-            }
-        } else {
-            for &x in elements {
-                any |= !(x >= least);
-            }
+/// Whether an element may come before `least`; NaN may.
+#[allow(clippy::neg_cmp_op_on_partial_ord)]
+#[inline(always)]
+fn any_before<T: WithDType>(elements: &[T], least: T, descending: bool) -> bool {
+    let mut any = false;
+    if descending {
+        for &x in elements {
+            any |= !(x <= least);
         }
-        any
+    } else {
+        for &x in elements {
+            any |= !(x >= least);
+        }
     }
+    any
 }
 
-/// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
-fn foremost<T: WithDType>(
-    line: &[T],
-    out: &mut [(T, i64)],
-    descending: bool,
-    compare: impl Fn(&(T, i64), &(T, i64)) -> Ordering,
-) {
-    const MANY: usize = 64;
-    let Some(last) = out.len().checked_sub(1) else { return };
-    let mut found = 0;
-    for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
-        if found > last {
-            let least = out[last].0;
-            if !any_before(many, least, descending) {
+vectorized! {
+    /// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
+    fn foremost[T: WithDType, C: Fn(&(T, i64), &(T, i64)) -> Ordering](
+        line: &[T],
+        out: &mut [(T, i64)],
+        descending: bool,
+        compare: &C,
+    ) {
+        const MANY: usize = 16;
+        let Some(last) = out.len().checked_sub(1) else { return };
+        let mut found = 0;
+        for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
+            if found > last && !any_before(many, out[last].0, descending) {
                 continue;
             }
-        }
-        for (&x, place) in many.iter().zip(first..) {
-            let pair = (x, place);
-            if found > last && compare(&pair, &out[last]).is_gt() {
-                continue;
+            for (&x, place) in many.iter().zip(first..) {
+                let pair = (x, place);
+                if found > last && compare(&pair, &out[last]).is_gt() {
+                    continue;
+                }
+                let at = out[..found].partition_point(|other| compare(other, &pair).is_lt());
+                found = (found + 1).min(last + 1);
+                out[at..found].rotate_right(1);
+                out[at] = pair;
             }
-            let at = out[..found].partition_point(|other| compare(other, &pair).is_lt());
-            found = (found + 1).min(last + 1);
-            out[at..found].rotate_right(1);
-            out[at] = pair;
         }
     }
 }

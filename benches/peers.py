@@ -40,7 +40,7 @@ def first_logits():
 
 
 def main():
-    subprocess.run(["cargo", "build", "-q", "--release"], cwd=root, check=True)
+    subprocess.run(["cargo", "build", "-q", "--profile", "bench"], cwd=root, check=True)
     subprocess.run(cargo + ["--no-run"], cwd=root, check=True)
     environment = {**os.environ, "PRECOMPUTE_BENCH_MODEL": checkpoint}
     peers = {"plain": "transformers", "torch": "transformers with torch hooks on every block"}

@@ -39,7 +39,7 @@ fn vectors() -> Finding {
 
 fn threads() -> Finding {
     let cores = available_parallelism().map_or(1, usize::from);
-    let finding = Finding::new(SECTION, "threads", format!("{} on {cores} cores", rayon::current_num_threads()));
+    let finding = Finding::new(SECTION, "threads", format!("{} on {cores} cores", crate::parallel::threads()));
     match std::env::var("RAYON_NUM_THREADS").ok().filter(|said| !said.is_empty()) {
         Some(said) => match said.parse::<usize>() {
             Err(_) => finding

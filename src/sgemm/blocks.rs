@@ -1,5 +1,4 @@
 //! The loops around the tiles.
-#![cfg(target_arch = "x86_64")]
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;

@@ -3,11 +3,12 @@
 //! The loops are those of BLIS: panels of the left matrix are packed once, of the right one as they are needed, and a tile of the
 //! result stays in registers while the depth of two panels goes by.
 
-mod blocks;
 mod product;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod blocks;
 #[cfg(target_arch = "x86_64")]
 mod engine;
 #[cfg(target_arch = "x86_64")]
@@ -17,7 +18,7 @@ mod panel;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
 #[cfg(target_arch = "x86_64")]

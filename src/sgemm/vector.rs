@@ -27,7 +27,7 @@ unsafe impl Engine for Avx2 {
     const ROWS: usize = 6;
     const COLUMNS: usize = SIDE * __m256::COUNT;
     const DEPTH: usize = 256;
-    const BLOCK: usize = 504;
+    const BLOCK: usize = 240;
     const STRIPS: usize = 8;
 
     fn words(rows: usize, depth: usize) -> usize {
@@ -67,9 +67,9 @@ unsafe impl Engine for Avx2 {
 unsafe impl Engine for Avx512 {
     const ROWS: usize = 14;
     const COLUMNS: usize = SIDE * __m512::COUNT;
-    const DEPTH: usize = 256;
+    const DEPTH: usize = 192;
     const BLOCK: usize = 518;
-    const STRIPS: usize = 8;
+    const STRIPS: usize = 4;
 
     fn words(rows: usize, depth: usize) -> usize {
         // The last register of a panel may reach beyond it.

@@ -154,6 +154,67 @@ impl<T: Copy + Into<f64>, F: Fn(f64) -> f64 + Sync> Fold<T> for SumOf<F> {
     }
 }
 
+/// The sum of squares, in f64.
+pub struct Squares;
+
+impl Fold<f64> for Squares {
+    type Acc = f64;
+
+    fn empty(&self) -> f64 {
+        0.0
+    }
+    #[inline(always)]
+    fn one(&self, x: f64) -> f64 {
+        x * x
+    }
+    #[inline(always)]
+    fn merge(&self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+}
+
+impl Fold<f32> for Squares {
+    type Acc = f64;
+
+    fn empty(&self) -> f64 {
+        0.0
+    }
+    #[inline(always)]
+    fn one(&self, x: f32) -> f64 {
+        f64::from(x) * f64::from(x)
+    }
+    #[inline(always)]
+    fn merge(&self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+    #[inline(always)]
+    fn block(&self, elements: &[f32]) -> f64 {
+        /// Independent sums, for the compiler to vectorise.
+        const LANES: usize = 64;
+        /// Squares within lose no digits in f32.
+        const SAFE: std::ops::Range<f32> = 1e-25..1e35;
+        let mut lanes = [0f32; LANES];
+        let (chunks, rest) = elements.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                lanes[lane] += chunk[lane] * chunk[lane];
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane += x * x;
+        }
+        for half in [32, 16, 8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+        match SAFE.contains(&lanes[0]) {
+            true => lanes[0].into(),
+            false => elements.iter().map(|&x| f64::from(x) * f64::from(x)).sum(),
+        }
+    }
+}
+
 /// How many elements are other than 0.
 pub struct Nonzero;
 

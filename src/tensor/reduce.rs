@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::accumulator::{All, Any, Bounded, Largest, LogSumExp, Nonzero, Product, Smallest, Sum, SumOf};
+use super::accumulator::{All, Any, Bounded, Largest, LogSumExp, Nonzero, Product, Smallest, Squares, Sum, SumOf};
 use super::arithmetic::empty;
 use super::fold::{self, BLOCK, Fold, fold};
 use super::kernel::{self, by_dtype};
@@ -359,7 +359,7 @@ pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
         let dims = &plan.dims;
         Ok(match p {
             1.0 => fold_float(t, dims, &SumOf(f64::abs))?,
-            2.0 => fold_float(t, dims, &SumOf(|x| x * x))?.into_iter().map(f64::sqrt).collect(),
+            2.0 => fold_float(t, dims, &Squares)?.into_iter().map(f64::sqrt).collect(),
             0.0 => fold_float(t, dims, &SumOf(|x: f64| f64::from(u8::from(x != 0.0))))?,
             p => {
                 fold_float(t, dims, &SumOf(|x: f64| x.abs().powf(p)))?.into_iter().map(|x| x.powf(p.recip())).collect()

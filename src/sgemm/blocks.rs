@@ -80,11 +80,12 @@ macro_rules! compiled {
                 blocks: &Blocks,
                 left: *const f32,
                 own: [*mut f32; 2],
+                block: &Range<usize>,
                 rows: &Range<usize>,
                 strips: &Range<usize>,
             ) -> bool {
                 // SAFETY: as the caller says.
-                unsafe { blocks.strips::<$Engine>(left, own, rows, strips) }
+                unsafe { blocks.strips::<$Engine>(left, own, block, rows, strips) }
             }
 
             // SAFETY: as the caller says.
@@ -94,7 +95,7 @@ macro_rules! compiled {
 }
 
 type Pack = unsafe fn(&Blocks, *mut f32, Range<usize>, Range<usize>) -> bool;
-type Strips = unsafe fn(&Blocks, *const f32, [*mut f32; 2], &Range<usize>, &Range<usize>) -> bool;
+type Strips = unsafe fn(&Blocks, *const f32, [*mut f32; 2], &Range<usize>, &Range<usize>, &Range<usize>) -> bool;
 
 impl Blocks<'_> {
     compiled!(amx, Amx, "avx512f,avx512bw,avx512dq,avx512vl");
@@ -105,15 +106,19 @@ impl Blocks<'_> {
         let [m, n, k] = self.shape;
         let all = n.div_ceil(E::COLUMNS);
         let threads = if cores == Cores::All { parallel::threads() } else { 1 };
-        let each = all.div_ceil(threads * all.div_ceil(threads * E::STRIPS));
+        // With too few strips for the threads, these share their rows too.
+        let (each, shares) = match threads > 1 && all < 4 * threads {
+            true => (1, (2 * threads).div_ceil(all)),
+            false => (all.div_ceil(threads * all.div_ceil(threads * E::STRIPS)), 1),
+        };
         let mut space = Space::default();
-        for rows in parts(m, E::BLOCK) {
-            let panels = rows.len().div_ceil(E::ROWS);
+        for block in parts(m, E::BLOCK) {
+            let panels = block.len().div_ceil(E::ROWS);
             let left = Shared(space.of(panels * k.div_ceil(E::DEPTH) * E::words(E::ROWS, E::DEPTH)));
             let packed = |panel: usize| {
-                let within = rows.start + panel * E::ROWS..rows.end.min(rows.start + (panel + 1) * E::ROWS);
-                parts(k, E::DEPTH).enumerate().fold(true, |fits, (block, depths)| {
-                    let to = left.at(place::<E>(panels, block, panel, depths.len()));
+                let within = block.start + panel * E::ROWS..block.end.min(block.start + (panel + 1) * E::ROWS);
+                parts(k, E::DEPTH).enumerate().fold(true, |fits, (layer, depths)| {
+                    let to = left.at(place::<E>(panels, layer, panel, depths.len()));
                     // SAFETY: every panel has a place of its own.
                     unsafe { pack(self, to, within.clone(), depths) && fits }
                 })
@@ -128,23 +133,29 @@ impl Blocks<'_> {
                 }
                 Cores::One => (0..panels).all(packed),
             };
-            let made = |chunk: usize| {
-                let strip = chunk * each;
-                let range = strip..all.min(strip + each);
+            let shared = panels.div_ceil(shares);
+            let made = |task: usize| {
+                let (chunk, share) = (task / shares, task % shares);
+                let range = chunk * each..all.min((chunk + 1) * each);
+                let first = block.end.min(block.start + share * shared * E::ROWS);
+                let rows = first..block.end.min(first + shared * E::ROWS);
+                if rows.is_empty() {
+                    return;
+                }
                 let fits = fits
                     && OWN.with_borrow_mut(|[right, sums]| {
                         let right = right.of(E::words(E::COLUMNS, E::DEPTH));
-                        let sums = sums.of(each * panels * E::ROWS * E::COLUMNS);
-                        // SAFETY: every task has columns of its own.
-                        unsafe { strips(self, left.at(0), [right, sums], &rows, &range) }
+                        let sums = sums.of(each * shared * E::ROWS * E::COLUMNS);
+                        // SAFETY: every task has a part of its own.
+                        unsafe { strips(self, left.at(0), [right, sums], &block, &rows, &range) }
                     });
                 if !fits {
                     self.without_amx(&rows, range.start * E::COLUMNS..n.min(range.end * E::COLUMNS));
                 }
             };
             match cores {
-                Cores::All => parallel::each(all.div_ceil(each), made),
-                Cores::One => (0..all.div_ceil(each)).for_each(made),
+                Cores::All => parallel::each(all.div_ceil(each) * shares, made),
+                Cores::One => (0..all.div_ceil(each) * shares).for_each(made),
             }
         }
     }
@@ -171,25 +182,27 @@ impl Blocks<'_> {
         unsafe { E::pack_left(to, source.at(rows.start, depths.start), rows.len(), depths.len()) }
     }
 
-    /// Some strips of columns, for the rows that are packed in `left`: whether the engine could multiply their numbers. `right` is for
-    /// a panel, `sums` for those that wait for the next depth.
+    /// Some strips of columns, for some rows of the block that is packed in `left`: whether the engine could multiply their numbers. `right`
+    /// is for a panel, `sums` for those that wait for the next depth.
     #[inline(always)]
     unsafe fn strips<E: Engine>(
         &self,
         left: *const f32,
         [right, sums]: [*mut f32; 2],
+        block: &Range<usize>,
         rows: &Range<usize>,
         strips: &Range<usize>,
     ) -> bool {
-        let panels = rows.len().div_ceil(E::ROWS);
+        let panels = [block, rows].map(|rows| rows.len().div_ceil(E::ROWS));
+        let first = (rows.start - block.start) / E::ROWS;
         let mut fits = true;
         // SAFETY: as the caller says.
         unsafe {
             E::begin();
-            for (block, depths) in parts(self.shape[2], E::DEPTH).enumerate() {
-                let left = left.wrapping_add(place::<E>(panels, block, 0, depths.len()));
+            for (layer, depths) in parts(self.shape[2], E::DEPTH).enumerate() {
+                let left = left.wrapping_add(place::<E>(panels[0], layer, first, depths.len()));
                 for strip in strips.clone() {
-                    let sums = sums.wrapping_add((strip - strips.start) * panels * E::ROWS * E::COLUMNS);
+                    let sums = sums.wrapping_add((strip - strips.start) * panels[1] * E::ROWS * E::COLUMNS);
                     fits &= self.strip::<E>(left, right, sums, rows, strip, &depths);
                 }
             }
@@ -248,8 +261,8 @@ impl Blocks<'_> {
 }
 
 /// Where a panel of the left matrix stands: those of one depth one after the other, depth by depth.
-fn place<E: Engine>(panels: usize, block: usize, panel: usize, depth: usize) -> usize {
-    block * panels * E::words(E::ROWS, E::DEPTH) + panel * E::words(E::ROWS, depth)
+fn place<E: Engine>(panels: usize, layer: usize, panel: usize, depth: usize) -> usize {
+    layer * panels * E::words(E::ROWS, E::DEPTH) + panel * E::words(E::ROWS, depth)
 }
 
 /// `all` in parts of at most `most`.

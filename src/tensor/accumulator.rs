@@ -24,24 +24,7 @@ impl Fold<f32> for Sum {
     }
     #[inline(always)]
     fn block(&self, elements: &[f32]) -> f64 {
-        /// Independent sums, for the compiler to vectorise.
-        const LANES: usize = 64;
-        let mut lanes = [0f32; LANES];
-        let (chunks, rest) = elements.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                lanes[lane] += chunk[lane];
-            }
-        }
-        for (lane, x) in lanes.iter_mut().zip(rest) {
-            *lane += x;
-        }
-        for half in [32, 16, 8, 4, 2, 1] {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-        }
-        lanes[0].into()
+        summed(elements, |x| x).into()
     }
     #[inline(always)]
     fn columns(&self, rows: &[f32], stride: usize, out: &mut [f64]) {
@@ -56,6 +39,29 @@ impl Fold<f32> for Sum {
             *out += f64::from(sum);
         }
     }
+}
+
+/// The sum of `f` of few elements, in f32.
+#[inline(always)]
+fn summed(elements: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    /// Independent sums, for the compiler to vectorise.
+    const LANES: usize = 64;
+    let mut lanes = [0f32; LANES];
+    let (chunks, rest) = elements.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += f(chunk[lane]);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += f(x);
+    }
+    for half in [32, 16, 8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+    }
+    lanes[0]
 }
 
 impl Fold<f64> for Sum {
@@ -189,27 +195,11 @@ impl Fold<f32> for Squares {
     }
     #[inline(always)]
     fn block(&self, elements: &[f32]) -> f64 {
-        /// Independent sums, for the compiler to vectorise.
-        const LANES: usize = 64;
         /// Squares within lose no digits in f32.
         const SAFE: std::ops::Range<f32> = 1e-25..1e35;
-        let mut lanes = [0f32; LANES];
-        let (chunks, rest) = elements.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                lanes[lane] += chunk[lane] * chunk[lane];
-            }
-        }
-        for (lane, x) in lanes.iter_mut().zip(rest) {
-            *lane += x * x;
-        }
-        for half in [32, 16, 8, 4, 2, 1] {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-        }
-        match SAFE.contains(&lanes[0]) {
-            true => lanes[0].into(),
+        let sum = summed(elements, |x| x * x);
+        match SAFE.contains(&sum) {
+            true => sum.into(),
             false => elements.iter().map(|&x| f64::from(x) * f64::from(x)).sum(),
         }
     }

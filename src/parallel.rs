@@ -2,7 +2,9 @@
 //! computes too. Waking a thread takes longer than many of these loops.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::utils::barrier_pool;
 
@@ -33,18 +35,25 @@ pub fn each(count: usize, f: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     // Some tasks at a time, but so few that threads end together.
     let some = (count / (16 * threads())).max(1);
-    let work = |_: usize| {
+    let run = || loop {
+        let first = next.fetch_add(some, Ordering::Relaxed);
+        if first >= count {
+            break;
+        }
+        (first..count.min(first + some)).for_each(&f);
+    };
+    // A panic that passed through the pool would leave its lock poisoned for good.
+    let panic = Mutex::new(None);
+    barrier_pool().execute(|_| {
         BUSY.set(true);
         let _free = Free;
-        loop {
-            let first = next.fetch_add(some, Ordering::Relaxed);
-            if first >= count {
-                break;
-            }
-            (first..count.min(first + some)).for_each(&f);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+            *panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
         }
-    };
-    barrier_pool().execute(work);
+    });
+    if let Some(payload) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(payload);
+    }
 }
 
 /// `f` of each piece of `size` elements, with its number; the last may be smaller.

@@ -198,7 +198,9 @@ fn matmul(x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
     if let Some(products) = products(x, y, scale as f32) {
         return Ok(products?);
     }
-    let product = x.contiguous()?.matmul(&y.contiguous()?)?;
+    // Copied as it lies: candle multiplies matrices that lie column by column as well.
+    let y = if y.stride().last() == Some(&1) { y.contiguous()? } else { y.t()?.contiguous()?.t()? };
+    let product = x.contiguous()?.matmul(&y)?;
     Ok(if scale == 1.0 { product } else { (product * scale)? })
 }
 

@@ -9,100 +9,59 @@ use super::panel::{Source, pack};
 /// Registers side by side in a tile.
 const SIDE: usize = 2;
 
-/// A tile with as many rows as there are.
-macro_rules! by_rows {
-    ($V:ty, $rows:expr, $arguments:tt, $($count:literal)*) => {
-        match $rows {
-            $($count => unsafe { tile::<$V, $count> $arguments },)*
-            rows => unreachable!("a tile of {rows} rows"),
+/// An engine whose registers are `$V`, and whose tiles have up to so many rows.
+macro_rules! engine {
+    ($Engine:ident, $V:ty, rows: $most:literal of $($count:literal)*, depth: $depth:literal, block: $block:literal, strips: $strips:literal) => {
+        pub struct $Engine;
+
+        // SAFETY: the functions need what the registers need.
+        unsafe impl Engine for $Engine {
+            const ROWS: usize = $most;
+            const COLUMNS: usize = SIDE * <$V>::COUNT;
+            const DEPTH: usize = $depth;
+            const BLOCK: usize = $block;
+            const STRIPS: usize = $strips;
+
+            fn words(rows: usize, depth: usize) -> usize {
+                // The last register of a panel may reach beyond it.
+                rows * depth + <$V>::COUNT
+            }
+
+            #[inline(always)]
+            unsafe fn pack_left(to: *mut f32, source: Source, rows: usize, depth: usize) -> bool {
+                // SAFETY: as the caller says.
+                unsafe { pack::<$V>(to, rows, source, rows, depth) };
+                true
+            }
+
+            #[inline(always)]
+            unsafe fn pack_right(to: *mut f32, source: Source, columns: usize, depth: usize) -> bool {
+                // SAFETY: as the caller says.
+                unsafe { pack::<$V>(to, Self::COLUMNS, source, columns, depth) };
+                true
+            }
+
+            #[inline(always)]
+            unsafe fn tile(
+                rows: usize,
+                depth: usize,
+                left: *const f32,
+                right: *const f32,
+                start: Start,
+                out: (*mut f32, usize),
+            ) {
+                match rows {
+                    // SAFETY: as the caller says.
+                    $($count => unsafe { tile::<$V, $count>(depth, left, right, start, out) },)*
+                    rows => unreachable!("a tile of {rows} rows"),
+                }
+            }
         }
     };
 }
 
-pub struct Avx2;
-pub struct Avx512;
-
-// SAFETY: AVX2 and FMA are what the functions need.
-unsafe impl Engine for Avx2 {
-    const ROWS: usize = 6;
-    const COLUMNS: usize = SIDE * __m256::COUNT;
-    const DEPTH: usize = 256;
-    const BLOCK: usize = 240;
-    const STRIPS: usize = 8;
-
-    fn words(rows: usize, depth: usize) -> usize {
-        // The last register of a panel may reach beyond it.
-        rows * depth + __m256::COUNT
-    }
-
-    #[inline(always)]
-    unsafe fn pack_left(to: *mut f32, source: Source, rows: usize, depth: usize) -> bool {
-        // SAFETY: as the caller says.
-        unsafe { pack::<__m256>(to, rows, source, rows, depth) };
-        true
-    }
-
-    #[inline(always)]
-    unsafe fn pack_right(to: *mut f32, source: Source, columns: usize, depth: usize) -> bool {
-        // SAFETY: as the caller says.
-        unsafe { pack::<__m256>(to, Self::COLUMNS, source, columns, depth) };
-        true
-    }
-
-    #[inline(always)]
-    unsafe fn tile(
-        rows: usize,
-        depth: usize,
-        left: *const f32,
-        right: *const f32,
-        start: Start,
-        out: (*mut f32, usize),
-    ) {
-        // SAFETY: as the caller says.
-        by_rows!(__m256, rows, (depth, left, right, start, out), 1 2 3 4 5 6)
-    }
-}
-
-// SAFETY: AVX-512 is what the functions need.
-unsafe impl Engine for Avx512 {
-    const ROWS: usize = 14;
-    const COLUMNS: usize = SIDE * __m512::COUNT;
-    const DEPTH: usize = 192;
-    const BLOCK: usize = 518;
-    const STRIPS: usize = 4;
-
-    fn words(rows: usize, depth: usize) -> usize {
-        // The last register of a panel may reach beyond it.
-        rows * depth + __m512::COUNT
-    }
-
-    #[inline(always)]
-    unsafe fn pack_left(to: *mut f32, source: Source, rows: usize, depth: usize) -> bool {
-        // SAFETY: as the caller says.
-        unsafe { pack::<__m512>(to, rows, source, rows, depth) };
-        true
-    }
-
-    #[inline(always)]
-    unsafe fn pack_right(to: *mut f32, source: Source, columns: usize, depth: usize) -> bool {
-        // SAFETY: as the caller says.
-        unsafe { pack::<__m512>(to, Self::COLUMNS, source, columns, depth) };
-        true
-    }
-
-    #[inline(always)]
-    unsafe fn tile(
-        rows: usize,
-        depth: usize,
-        left: *const f32,
-        right: *const f32,
-        start: Start,
-        out: (*mut f32, usize),
-    ) {
-        // SAFETY: as the caller says.
-        by_rows!(__m512, rows, (depth, left, right, start, out), 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-    }
-}
+engine!(Avx2, __m256, rows: 6 of 1 2 3 4 5 6, depth: 256, block: 240, strips: 8);
+engine!(Avx512, __m512, rows: 14 of 1 2 3 4 5 6 7 8 9 10 11 12 13 14, depth: 192, block: 518, strips: 4);
 
 /// The innermost loop: the sums stay in registers while the depth goes by.
 #[inline(always)]

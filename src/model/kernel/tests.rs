@@ -67,7 +67,8 @@ fn norms_also_of_large_means() {
     for (shape, mean) in [((1, 1, 1), 0.0), ((2, 3, 33), 5.0), ((1, 65, 100), 1e4)] {
         let d = shape.2;
         let x = (random(shape) + mean).unwrap();
-        let (weight, bias) = (random(d), random(d));
+        // A weight beyond 1 makes the last digit's error larger too.
+        let (weight, bias) = (random(d).clamp(-1f32, 1f32).unwrap(), random(d));
         for centred in [true, false] {
             let rule = norm::Rule { centred, eps: 1e-5, weight: Some(&weight), bias: Some(&bias) };
             let wide = x.to_dtype(DType::F64).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::amx::Amx;
 use super::engine::{Engine, Start};
-use super::panel::Source;
+use super::panel::{LINE, Source};
 use super::product::{Cores, Matrix};
 use super::vector::{Avx2, Avx512};
 use crate::parallel;
@@ -33,7 +33,6 @@ struct Space(Vec<MaybeUninit<f32>>);
 impl Space {
     /// For so many words, with what a last register may write beyond them.
     fn of(&mut self, words: usize) -> *mut f32 {
-        const LINE: usize = 16;
         let words = words + 2 * LINE;
         if self.0.capacity() < words {
             self.0 = Vec::with_capacity(words);
@@ -203,7 +202,11 @@ impl Blocks<'_> {
                 let left = left.wrapping_add(place::<E>(panels[0], layer, first, depths.len()));
                 for strip in strips.clone() {
                     let sums = sums.wrapping_add((strip - strips.start) * panels[1] * E::ROWS * E::COLUMNS);
-                    fits &= self.strip::<E>(left, right, sums, rows, strip, &depths);
+                    let next = match strip + 1 < strips.end {
+                        true => self.columns::<E>(strip + 1, depths.start),
+                        false => self.columns::<E>(strips.start, depths.end),
+                    };
+                    fits &= self.strip::<E>(left, [right, sums], rows, strip, &depths, next);
                 }
             }
             E::end();
@@ -211,25 +214,30 @@ impl Blocks<'_> {
         fits
     }
 
-    /// One strip of columns, at one depth.
+    /// A strip's columns, as the rows that they are packed as, from this depth on.
+    #[inline(always)]
+    fn columns<E: Engine>(&self, strip: usize, depth: usize) -> Source {
+        let Matrix { numbers, steps } = self.right;
+        Source { from: numbers.as_ptr(), across: steps[1], along: steps[0] }.at(strip * E::COLUMNS, depth)
+    }
+
+    /// One strip of columns, at one depth; while it is multiplied the next is fetched.
     #[inline(always)]
     unsafe fn strip<E: Engine>(
         &self,
         left: *const f32,
-        right: *mut f32,
-        sums: *mut f32,
+        [right, sums]: [*mut f32; 2],
         rows: &Range<usize>,
         strip: usize,
         depths: &Range<usize>,
+        next: Source,
     ) -> bool {
         let [_, n, k] = self.shape;
         let first = strip * E::COLUMNS;
         let columns = E::COLUMNS.min(n - first);
-        let Matrix { numbers, steps } = self.right;
-        let source = Source { from: numbers.as_ptr(), across: steps[1], along: steps[0] }.at(first, depths.start);
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller says; what is only fetched may lie anywhere.
         unsafe {
-            if !E::pack_right(right, source, columns, depths.len()) {
+            if !E::pack_right(right, self.columns::<E>(strip, depths.start), columns, depths.len()) {
                 return false;
             }
             let mut bias = [0f32; 64];
@@ -248,7 +256,10 @@ impl Blocks<'_> {
                 let out = self.out.add((rows.start + row) * self.step + first);
                 let whole = columns == E::COLUMNS && count == E::ROWS;
                 let last = depths.end == k;
-                E::tile(count, depths.len(), left, right, start, if last && whole { (out, self.step) } else { own });
+                let out_or_own = if last && whole { (out, self.step) } else { own };
+                // Each tile fetches one column.
+                let ahead = if next.along == 1 && panel < E::COLUMNS { next.at(panel, 0) } else { next }.from;
+                E::tile(count, depths.len(), [left, right], start, out_or_own, ahead);
                 if last && !whole {
                     for i in 0..count {
                         out.add(i * self.step).copy_from_nonoverlapping(own.0.add(i * own.1), columns);

@@ -40,14 +40,15 @@ pub unsafe trait Engine {
     /// Packs `columns` columns of the right matrix, which are the source's rows: whether the engine can multiply their numbers.
     unsafe fn pack_right(to: *mut f32, source: Source, columns: usize, depth: usize) -> bool;
 
-    /// out [ROWS, COLUMNS] = start + left·right, of two panels of this depth. Of the rows the first `rows` need be right.
+    /// out [ROWS, COLUMNS] = start + left·right, of two panels of this depth. Of the rows the first `rows` need be right. Meanwhile DEPTH
+    /// numbers from `ahead` on, if there are any, are fetched for a later panel.
     unsafe fn tile(
         rows: usize,
         depth: usize,
-        left: *const f32,
-        right: *const f32,
+        panels: [*const f32; 2],
         start: Start,
         out: (*mut f32, usize),
+        ahead: *const f32,
     );
 
     /// Before the first tile on a thread, and after the last.

@@ -46,22 +46,22 @@ unsafe impl Lanes for __m256 {
     unsafe fn transpose(r: [Self; 8]) -> [Self; 8] {
         unsafe {
             // Pairs of neighbours, then fours, then the halves.
-            let t: [Self; 8] = std::array::from_fn(|i| match i % 2 {
-                0 => _mm256_unpacklo_ps(r[i], r[i + 1]),
-                _ => _mm256_unpackhi_ps(r[i - 1], r[i]),
-            });
-            let four = |i: usize, j: usize, high: bool| {
-                let (a, b) = (_mm256_castps_pd(t[i]), _mm256_castps_pd(t[j]));
-                _mm256_castpd_ps(if high { _mm256_unpackhi_pd(a, b) } else { _mm256_unpacklo_pd(a, b) })
-            };
-            let f: [Self; 8] = std::array::from_fn(|i| {
-                let (from, column) = (i / 4 * 4, i % 4);
-                four(from + column / 2, from + column / 2 + 2, column % 2 == 1)
-            });
-            std::array::from_fn(|i| match i / 4 {
-                0 => _mm256_permute2f128_ps::<0x20>(f[i], f[i + 4]),
-                _ => _mm256_permute2f128_ps::<0x31>(f[i - 4], f[i]),
-            })
+            let (mut t, mut f, mut out) = (r, r, r);
+            for i in (0..8).step_by(2) {
+                t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+                t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+            }
+            for i in [0, 1, 4, 5] {
+                let (a, b) = (_mm256_castps_pd(t[i]), _mm256_castps_pd(t[i + 2]));
+                let to = i / 4 * 4 + i % 2 * 2;
+                f[to] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                f[to + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+            }
+            for i in 0..4 {
+                out[i] = _mm256_permute2f128_ps::<0x20>(f[i], f[i + 4]);
+                out[i + 4] = _mm256_permute2f128_ps::<0x31>(f[i], f[i + 4]);
+            }
+            out
         }
     }
 }
@@ -91,26 +91,26 @@ unsafe impl Lanes for __m512 {
     unsafe fn transpose(r: [Self; 16]) -> [Self; 16] {
         unsafe {
             // Pairs of neighbours, then fours, eights, and all sixteen.
-            let t: [Self; 16] = std::array::from_fn(|i| match i % 2 {
-                0 => _mm512_unpacklo_ps(r[i], r[i + 1]),
-                _ => _mm512_unpackhi_ps(r[i - 1], r[i]),
-            });
-            let four = |i: usize, j: usize, high: bool| {
-                let (a, b) = (_mm512_castps_pd(t[i]), _mm512_castps_pd(t[j]));
-                _mm512_castpd_ps(if high { _mm512_unpackhi_pd(a, b) } else { _mm512_unpacklo_pd(a, b) })
-            };
-            let f: [Self; 16] = std::array::from_fn(|i| {
-                let (from, column) = (i / 4 * 4, i % 4);
-                four(from + column / 2, from + column / 2 + 2, column % 2 == 1)
-            });
-            let e: [Self; 16] = std::array::from_fn(|i| match i % 8 / 4 {
-                0 => _mm512_shuffle_f32x4::<0x88>(f[i], f[i + 4]),
-                _ => _mm512_shuffle_f32x4::<0xdd>(f[i - 4], f[i]),
-            });
-            std::array::from_fn(|i| match i / 8 {
-                0 => _mm512_shuffle_f32x4::<0x88>(e[i], e[i + 8]),
-                _ => _mm512_shuffle_f32x4::<0xdd>(e[i - 8], e[i]),
-            })
+            let (mut t, mut f, mut e, mut out) = (r, r, r, r);
+            for i in (0..16).step_by(2) {
+                t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+                t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+            }
+            for i in [0, 1, 4, 5, 8, 9, 12, 13] {
+                let (a, b) = (_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2]));
+                let to = i / 4 * 4 + i % 2 * 2;
+                f[to] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                f[to + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+            }
+            for i in [0, 1, 2, 3, 8, 9, 10, 11] {
+                e[i] = _mm512_shuffle_f32x4::<0x88>(f[i], f[i + 4]);
+                e[i + 4] = _mm512_shuffle_f32x4::<0xdd>(f[i], f[i + 4]);
+            }
+            for i in 0..8 {
+                out[i] = _mm512_shuffle_f32x4::<0x88>(e[i], e[i + 8]);
+                out[i + 8] = _mm512_shuffle_f32x4::<0xdd>(e[i], e[i + 8]);
+            }
+            out
         }
     }
 }

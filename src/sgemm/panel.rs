@@ -2,6 +2,9 @@
 
 use super::lanes::Lanes;
 
+/// Numbers in a line of the cache.
+pub const LINE: usize = 16;
+
 /// Rows of numbers: `across` steps from row to row, `along` steps within one.
 #[derive(Clone, Copy)]
 pub struct Source {

@@ -1,10 +1,10 @@
 //! Tiles in vector registers (Goto and van de Geijn 2008; Van Zee and van de Geijn 2015).
 
-use std::arch::x86_64::{__m256, __m512};
+use std::arch::x86_64::{__m256, __m512, _MM_HINT_T1, _mm_prefetch};
 
 use super::engine::{Engine, Start};
 use super::lanes::Lanes;
-use super::panel::{Source, pack};
+use super::panel::{LINE, Source, pack};
 
 /// Registers side by side in a tile.
 const SIDE: usize = 2;
@@ -45,14 +45,14 @@ macro_rules! engine {
             unsafe fn tile(
                 rows: usize,
                 depth: usize,
-                left: *const f32,
-                right: *const f32,
+                panels: [*const f32; 2],
                 start: Start,
                 out: (*mut f32, usize),
+                ahead: *const f32,
             ) {
                 match rows {
                     // SAFETY: as the caller says.
-                    $($count => unsafe { tile::<$V, $count>(depth, left, right, start, out) },)*
+                    $($count => unsafe { tile::<$V, $count>(depth, panels, start, out, ahead) },)*
                     rows => unreachable!("a tile of {rows} rows"),
                 }
             }
@@ -67,10 +67,10 @@ engine!(Avx512, __m512, rows: 14 of 1 2 3 4 5 6 7 8 9 10 11 12 13 14, depth: 192
 #[inline(always)]
 unsafe fn tile<V: Lanes, const ROWS: usize>(
     depth: usize,
-    left: *const f32,
-    right: *const f32,
+    [mut left, mut right]: [*const f32; 2],
     start: Start,
     (out, step): (*mut f32, usize),
+    ahead: *const f32,
 ) {
     // SAFETY: as the caller says.
     unsafe {
@@ -80,7 +80,9 @@ unsafe fn tile<V: Lanes, const ROWS: usize>(
                 *sum = V::load(start.from.add(i * start.step + j * V::COUNT));
             }
         }
-        let (mut left, mut right) = (left, right);
+        for at in (0..depth).step_by(LINE) {
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
+        }
         for _ in 0..depth {
             let numbers: [V; SIDE] = std::array::from_fn(|j| V::load(right.add(j * V::COUNT)));
             for (i, sums) in sums.iter_mut().enumerate() {

@@ -1,0 +1,195 @@
+//! Numbers in fixed point, as Intel's AMX multiplies them: a row is rounded to 24 bits below its largest number, and a number is three signed
+//! digits of eight bits.
+
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+
+use super::lanes::Lanes;
+use super::panel::Source;
+
+/// Rows of a tile.
+pub const SIDE: usize = 16;
+/// Numbers of a row in a tile.
+pub const STEP: usize = 64;
+/// Numbers of a row that are rounded alike.
+pub const DEPTH: usize = 4 * STEP;
+/// Digits of a number, each in a plane of its own.
+pub const DIGITS: usize = 3;
+/// Bytes of a tile.
+pub const TILE: usize = SIDE * STEP;
+
+/// Packs `TILES` times sixteen rows, of which there are so many, of at most [`DEPTH`] numbers: each row's power of two, as float32; then, step by step and
+/// digit by digit from the largest on, the tiles. A tile's line has a row's 64 digits; or, `TURNED`, all rows' digits of the same four places.
+/// A row's numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times 2⁻²² of its power. Whether all are: not where some are infinite, above 2¹⁰¹, or no numbers.
+///
+/// # Safety
+/// The source has so many rows of `depth` numbers; `to`, at the beginning of a line of the cache, has so many places; the processor has AVX-512.
+#[inline(always)]
+pub unsafe fn pack<const TILES: usize, const TURNED: bool>(
+    to: *mut f32,
+    source: Source,
+    rows: usize,
+    depth: usize,
+) -> bool {
+    let mut fits = true;
+    // SAFETY: as the caller says.
+    unsafe {
+        let tiles: *mut u8 = to.add(TILES * SIDE).cast();
+        for tile in 0..TILES {
+            let rows = rows.saturating_sub(tile * SIDE).min(SIDE);
+            let mut own = MaybeUninit::uninit();
+            let source = laid(&mut own, source.at(tile * SIDE, 0), rows, depth);
+            let largest = largest(source, rows, depth);
+            fits &= _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101))) == 0;
+            let powers = powers(largest);
+            _mm512_store_si512(to.add(tile * SIDE).cast(), powers);
+            let mut scales = [0f32; SIDE];
+            let exponents = _mm512_sub_epi32(powers, _mm512_set1_epi32(bits(0)));
+            let scale = _mm512_sub_epi32(_mm512_set1_epi32(bits(22)), exponents);
+            _mm512_storeu_si512(scales.as_mut_ptr().cast(), scale);
+            for (step, at) in (0..depth).step_by(STEP).enumerate() {
+                let to = tiles.add((step * DIGITS * TILES + tile) * TILE);
+                let mut planes: [[__m512i; SIDE]; DIGITS] = std::mem::zeroed();
+                let masks: [__mmask16; 4] = std::array::from_fn(|i| first((depth - at).saturating_sub(i * SIDE)));
+                for (row, scale) in scales.iter().enumerate().take(rows) {
+                    let from = source.at(row, at).from;
+                    let mut numbers = [_mm512_setzero_ps(); 4];
+                    for (i, numbers) in numbers.iter_mut().enumerate() {
+                        *numbers = _mm512_maskz_loadu_ps(masks[i], from.wrapping_add(i * SIDE));
+                    }
+                    let digits = digits(numbers, _mm512_set1_ps(*scale));
+                    for (plane, digits) in planes.iter_mut().zip(digits) {
+                        plane[row] = digits;
+                    }
+                }
+                for (digit, plane) in planes.iter().enumerate() {
+                    let plane = if TURNED { &turned(plane) } else { plane };
+                    for (line, bytes) in plane.iter().enumerate() {
+                        _mm512_store_si512(to.add(digit * TILES * TILE + line * STEP).cast(), *bytes);
+                    }
+                }
+            }
+        }
+    }
+    fits
+}
+
+/// Rows in one piece each.
+type Rows = [[f32; DEPTH]; SIDE];
+
+/// The rows each in one piece: where they stand, or in `own`.
+#[inline(always)]
+unsafe fn laid(own: &mut MaybeUninit<Rows>, source: Source, rows: usize, depth: usize) -> Source {
+    if source.along == 1 {
+        return source;
+    }
+    let own: *mut f32 = own.as_mut_ptr().cast();
+    // SAFETY: as the caller says; registers of zeros are registers.
+    unsafe {
+        for at in (0..depth).step_by(SIDE) {
+            let count = SIDE.min(depth - at);
+            if source.across == 1 {
+                let mut square: [__m512; SIDE] = std::mem::zeroed();
+                for (i, numbers) in square.iter_mut().enumerate().take(count) {
+                    *numbers = _mm512_maskz_loadu_ps(first(rows), source.at(0, at + i).from);
+                }
+                for (row, numbers) in __m512::transpose(square).iter().enumerate() {
+                    _mm512_storeu_ps(own.add(row * DEPTH + at), *numbers);
+                }
+            } else {
+                for row in 0..rows {
+                    for i in at..at + count {
+                        *own.add(row * DEPTH + i) = *source.at(row, i).from;
+                    }
+                }
+            }
+        }
+    }
+    Source { from: own, across: DEPTH, along: 1 }
+}
+
+/// The bits of 2^exponent.
+const fn bits(exponent: i32) -> i32 {
+    (exponent + 127) << 23
+}
+
+/// The bits of each row's largest absolute value; of what is no number they are the largest of all.
+#[inline(always)]
+unsafe fn largest(source: Source, rows: usize, depth: usize) -> __m512i {
+    // SAFETY: as the caller says; registers of zeros are registers.
+    unsafe {
+        let mut all: [__m512i; SIDE] = std::mem::zeroed();
+        for (row, most) in all.iter_mut().enumerate().take(rows) {
+            let from = source.at(row, 0).from;
+            for at in (0..depth).step_by(SIDE) {
+                let numbers = match depth - at {
+                    SIDE.. => _mm512_loadu_ps(from.add(at)),
+                    left => _mm512_maskz_loadu_ps(first(left), from.add(at)),
+                };
+                let absolute = _mm512_and_si512(_mm512_castps_si512(numbers), _mm512_set1_epi32(i32::MAX));
+                *most = _mm512_max_epi32(*most, absolute);
+            }
+        }
+        let mut most = _mm512_setzero_si512();
+        for each in &turned(&all) {
+            most = _mm512_max_epi32(most, *each);
+        }
+        most
+    }
+}
+
+/// The power of two that a row's digits count from, by its largest number: what this has as its exponent, or the next, where the largest is beyond the
+/// first digit's 127. Rows of less than 2⁻¹⁰⁵ count from there.
+#[inline(always)]
+unsafe fn powers(largest: __m512i) -> __m512i {
+    const MANTISSA: i32 = (1 << 23) - 1;
+    /// 127 and what rounds to it: 0x7f_7f7f of 2²².
+    const BEYOND: i32 = 2 * 0x7f_7f7f - (1 << 23);
+    // SAFETY: as the caller says.
+    unsafe {
+        let power = _mm512_and_si512(largest, _mm512_set1_epi32(!MANTISSA));
+        let power = _mm512_max_epi32(power, _mm512_set1_epi32(bits(-105)));
+        let mantissa = _mm512_and_si512(largest, _mm512_set1_epi32(MANTISSA));
+        let beyond = _mm512_cmpgt_epi32_mask(mantissa, _mm512_set1_epi32(BEYOND));
+        _mm512_mask_add_epi32(power, beyond, power, _mm512_set1_epi32(1 << 23))
+    }
+}
+
+/// The digits of 64 numbers, of which the largest come first. The order of the numbers is one that takes few instructions, and the same in all rows.
+#[inline(always)]
+unsafe fn digits([a, b, c, d]: [__m512; 4], scale: __m512) -> [__m512i; DIGITS] {
+    // SAFETY: as the caller says.
+    unsafe {
+        // Added to each digit, this makes it a byte without a sign.
+        let half = _mm512_set1_epi32(0x80_8080);
+        let alike = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        macro_rules! bytes {
+            ($numbers:ident) => {{
+                let whole = _mm512_cvtps_epi32(_mm512_mul_ps($numbers, scale));
+                _mm512_shuffle_epi8(_mm512_add_epi32(whole, half), alike)
+            }};
+        }
+        let (a, b, c, d) = (bytes!(a), bytes!(b), bytes!(c), bytes!(d));
+        let low = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
+        let high = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
+        let sign = _mm512_set1_epi8(i8::MIN);
+        [
+            _mm512_xor_si512(_mm512_unpacklo_epi64(high[0], high[1]), sign),
+            _mm512_xor_si512(_mm512_unpackhi_epi64(low[0], low[1]), sign),
+            _mm512_xor_si512(_mm512_unpacklo_epi64(low[0], low[1]), sign),
+        ]
+    }
+}
+
+/// Sixteen lines of sixteen words, turned.
+#[inline(always)]
+unsafe fn turned(lines: &[__m512i; SIDE]) -> [__m512i; SIDE] {
+    // SAFETY: both are sixteen registers; as the caller says.
+    unsafe { std::mem::transmute(__m512::transpose(std::mem::transmute::<[__m512i; SIDE], [__m512; SIDE]>(*lines))) }
+}
+
+/// The first lanes of a register, or all.
+#[inline(always)]
+fn first(lanes: usize) -> __mmask16 {
+    ((1u32 << lanes.min(SIDE)) - 1) as __mmask16
+}

@@ -2,6 +2,7 @@
 //! computes too. Waking a thread takes longer than many of these loops.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -78,14 +79,25 @@ pub fn rows<T: Send>(all: &mut [T], width: usize, cost: usize, f: impl Fn(usize,
     });
 }
 
-struct Start<T>(*mut T);
+/// Where elements begin that tasks share.
+pub struct Start<T>(pub *mut T);
 
 // SAFETY: each task uses elements of its own, which may go to another thread.
 unsafe impl<T: Send> Sync for Start<T> {}
 
 impl<T> Start<T> {
-    fn at(&self, offset: usize) -> *mut T {
+    pub fn at(&self, offset: usize) -> *mut T {
         self.0.wrapping_add(offset)
+    }
+
+    /// Elements, which may not have been written yet.
+    ///
+    /// # Safety
+    /// There are so many, and nobody else uses them.
+    #[allow(clippy::mut_from_ref, reason = "each task has a piece of its own")]
+    pub unsafe fn piece(&self, first: usize, count: usize) -> &mut [MaybeUninit<T>] {
+        // SAFETY: as the caller says.
+        unsafe { std::slice::from_raw_parts_mut(self.at(first).cast(), count) }
     }
 }
 

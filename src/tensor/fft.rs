@@ -2,13 +2,14 @@
 //!
 //! Worked out on the CPU; on another device by products (`dft`), beyond their length there and back.
 
-use candle_core::{Device, Tensor, WithDType};
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-use rustfft::num_complex::Complex as Number;
-use rustfft::{Fft, FftNum, FftPlanner};
+use std::mem::MaybeUninit;
+
+use candle_core::{Device, Tensor};
+use rustfft::FftDirection;
 
 use super::fold::with_slice;
 use super::lines::{self, Lines, Tile};
+use super::spectra::{Buffers, Float, Out, Spectra};
 use super::{Complex, Kind, Value, device, dft, dims, kernel};
 use crate::{Result, bail, error};
 
@@ -99,11 +100,6 @@ impl Transform {
     }
 }
 
-/// Real numbers that transforms are worked out in.
-trait Float: FftNum + WithDType + Default {}
-impl Float for f32 {}
-impl Float for f64 {}
-
 struct Plan {
     transform: Transform,
     n: usize,
@@ -125,13 +121,13 @@ impl Plan {
             Value::Complex(c) => (on_cpu(&c.re)?, Some(on_cpu(&c.im)?)),
             Value::Real(t) | Value::Bool(t) => (on_cpu(t)?, None),
         };
-        let out = with_slice(&re, |re: &[T]| match &im {
+        let (re, im) = with_slice(&re, |re: &[T]| match &im {
             Some(im) => with_slice(im, |im: &[T]| self.transform(lines, re, Some(im))),
             None => Ok(self.transform(lines, re, None)),
         })??;
-        Ok(match out {
-            Parts::Real(elements) => Value::Real(place(elements)?),
-            Parts::Complex(re, im) => Value::Complex(Complex { re: place(re)?, im: place(im)? }),
+        Ok(match im {
+            Some(im) => Value::Complex(Complex { re: place(re)?, im: place(im)? }),
+            None => Value::Real(place(re)?),
         })
     }
 
@@ -155,147 +151,63 @@ impl Plan {
         })
     }
 
-    fn transform<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>) -> Parts<T> {
-        let n = self.n;
-        let (spectrum, width) = match self.transform {
-            Transform::Fft if im.is_none() => {
-                (self.mirrored(lines, re, &*RealFftPlanner::new().plan_fft_forward(n)), n)
-            }
-            Transform::Fft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_forward(n)), n),
-            Transform::Ifft => (self.complex(lines, re, im, &*FftPlanner::new().plan_fft_inverse(n)), n),
-            Transform::Rfft => (self.of_real(lines, re, &*RealFftPlanner::new().plan_fft_forward(n)), n / 2 + 1),
-            Transform::Irfft => {
-                let numbers = self.to_real(lines, re, im, &*RealFftPlanner::new().plan_fft_inverse(n));
-                return Parts::Real(lines.turned(&numbers, n, |x| x));
+    /// Real and imaginary parts; of `Irfft` there are no imaginary ones.
+    fn transform<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>) -> (Vec<T>, Option<Vec<T>>) {
+        let direction = match self.transform {
+            Transform::Fft | Transform::Rfft => FftDirection::Forward,
+            Transform::Ifft | Transform::Irfft => FftDirection::Inverse,
+        };
+        let real = match self.transform {
+            Transform::Rfft | Transform::Irfft => true,
+            Transform::Fft => im.is_none(),
+            Transform::Ifft => false,
+        };
+        let spectra = Spectra::<T>::new(self.n, direction, real, self.scale);
+        let size = lines.size;
+        if self.transform == Transform::Irfft {
+            let write = |tile: &Tile, buffers: &mut Own<T>, [out]: [&mut [MaybeUninit<T>]; 1]| {
+                let (re, im) = (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
+                for (line, out) in out.chunks_mut(self.n).enumerate() {
+                    spectra.to_real(part(Some(re), line, size), part(im, line, size), &mut buffers.spectra, out);
+                }
+            };
+            // SAFETY: each line is written from end to end.
+            let [numbers] = unsafe { lines.spread(self.n, write) };
+            return (numbers, None);
+        }
+        let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
+        let write = |tile: &Tile, buffers: &mut Own<T>, [out_re, out_im]: Out<T>| {
+            let (re, im) = (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
+            for (line, out) in out_re.chunks_mut(width).zip(out_im.chunks_mut(width)).enumerate() {
+                let (re, im) = (part(Some(re), line, size), part(im, line, size));
+                match real {
+                    true => spectra.of_real(re, &mut buffers.spectra, out.into()),
+                    false => spectra.complex(re, im, &mut buffers.spectra, out.into()),
+                }
             }
         };
-        Parts::Complex(lines.turned(&spectrum, width, |x| x.re), lines.turned(&spectrum, width, |x| x.im))
-    }
-
-    fn scale<T: Float>(&self) -> T {
-        <T as WithDType>::from_f64(self.scale)
-    }
-
-    fn complex<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>, fft: &dyn Fft<T>) -> Vec<Number<T>> {
-        let scale = self.scale::<T>();
-        lines.fill(self.n, Number::default(), |tile, buffers: &mut Buffers<T>, out| {
-            let (pairs, scratch) = buffers.open(tile, re, im, fft.get_inplace_scratch_len());
-            for (i, line) in out.chunks_mut(self.n).enumerate() {
-                pairs.copy(i, lines.size, line);
-                fft.process_with_scratch(line, scratch);
-                line.iter_mut().for_each(|x| *x *= scale);
-            }
-        })
-    }
-
-    fn of_real<T: Float>(&self, lines: Lines, re: &[T], fft: &dyn RealToComplex<T>) -> Vec<Number<T>> {
-        let scale = self.scale::<T>();
-        lines.fill(fft.complex_len(), Number::default(), |tile, buffers: &mut Buffers<T>, out| {
-            buffers.scratch.resize(fft.get_scratch_len(), Number::default());
-            buffers.line.resize(self.n, T::default());
-            let rows = tile.read(re, &mut buffers.re).chunks(lines.size);
-            for (row, spectrum) in rows.zip(out.chunks_mut(fft.complex_len())) {
-                fill(&mut buffers.line, row);
-                // It fails on buffers of a wrong length, and these are of its own.
-                let _ = fft.process_with_scratch(&mut buffers.line, spectrum, &mut buffers.scratch);
-                spectrum.iter_mut().for_each(|x| *x *= scale);
-            }
-        })
-    }
-
-    /// The whole spectrum of real numbers, whose second half is the conjugate of the first, from the end.
-    fn mirrored<T: Float>(&self, lines: Lines, re: &[T], fft: &dyn RealToComplex<T>) -> Vec<Number<T>> {
-        let (scale, half) = (self.scale::<T>(), fft.complex_len());
-        lines.fill(self.n, Number::default(), |tile, buffers: &mut Buffers<T>, out| {
-            buffers.scratch.resize(fft.get_scratch_len(), Number::default());
-            buffers.line.resize(self.n, T::default());
-            let rows = tile.read(re, &mut buffers.re).chunks(lines.size);
-            for (row, spectrum) in rows.zip(out.chunks_mut(self.n)) {
-                fill(&mut buffers.line, row);
-                let (first, second) = spectrum.split_at_mut(half);
-                // It fails on buffers of a wrong length, and these are of its own.
-                let _ = fft.process_with_scratch(&mut buffers.line, first, &mut buffers.scratch);
-                first.iter_mut().for_each(|x| *x *= scale);
-                second.iter_mut().rev().zip(&first[1..]).for_each(|(to, x)| *to = x.conj());
-            }
-        })
-    }
-
-    fn to_real<T: Float>(&self, lines: Lines, re: &[T], im: Option<&[T]>, fft: &dyn ComplexToReal<T>) -> Vec<T> {
-        let scale = self.scale::<T>();
-        lines.fill(self.n, T::default(), |tile, buffers: &mut Buffers<T>, out| {
-            let (pairs, scratch) = buffers.open(tile, re, im, fft.get_scratch_len());
-            let mut spectrum = fft.make_input_vec();
-            for (i, line) in out.chunks_mut(self.n).enumerate() {
-                pairs.copy(i, lines.size, &mut spectrum);
-                // The spectrum of real numbers is real at 0 and at the highest frequency of an even length.
-                spectrum[0].im = T::default();
-                if self.n.is_multiple_of(2) {
-                    spectrum[self.n / 2].im = T::default();
-                }
-                // It fails on buffers of a wrong length, and these are of its own.
-                let _ = fft.process_with_scratch(&mut spectrum, line, scratch);
-                line.iter_mut().for_each(|x| *x *= scale);
-            }
-        })
+        // SAFETY: each line is written from end to end.
+        let [re, im] = unsafe { lines.spread(width, write) };
+        (re, Some(im))
     }
 }
 
-/// A transform's elements.
-enum Parts<T> {
-    Real(Vec<T>),
-    Complex(Vec<T>, Vec<T>),
+/// A line of those that are there.
+fn part<T>(lines: Option<&[T]>, line: usize, size: usize) -> &[T] {
+    lines.map_or(&[], |lines| &lines[line * size..][..size])
 }
 
-/// What one thread needs to transform line after line.
-#[derive(Default)]
-struct Buffers<T> {
+/// What one thread needs.
+struct Own<T> {
     re: Vec<T>,
     im: Vec<T>,
-    line: Vec<T>,
-    scratch: Vec<Number<T>>,
+    spectra: Buffers<T>,
 }
 
-impl<T: Float> Buffers<T> {
-    /// The complex lines of a tile, and scratch of a given length.
-    fn open<'a>(
-        &'a mut self,
-        tile: &Tile,
-        re: &'a [T],
-        im: Option<&'a [T]>,
-        scratch: usize,
-    ) -> (Pairs<'a, T>, &'a mut [Number<T>]) {
-        self.scratch.resize(scratch, Number::default());
-        let im = im.map(|im| tile.read(im, &mut self.im));
-        (Pairs { re: tile.read(re, &mut self.re), im }, &mut self.scratch)
+impl<T> Default for Own<T> {
+    fn default() -> Self {
+        Self { re: Vec::new(), im: Vec::new(), spectra: Buffers::default() }
     }
-}
-
-/// Complex lines, one after the other.
-struct Pairs<'a, T> {
-    re: &'a [T],
-    im: Option<&'a [T]>,
-}
-
-impl<T: Float> Pairs<'_, T> {
-    /// Line `i`, `width` long, cut or padded with zeros to the length of `to`.
-    fn copy(&self, i: usize, width: usize, to: &mut [Number<T>]) {
-        to.fill(Number::default());
-        let line = i * width..(i + 1) * width;
-        for (to, &re) in to.iter_mut().zip(&self.re[line.clone()]) {
-            to.re = re;
-        }
-        for (to, &im) in to.iter_mut().zip(self.im.map_or(&[][..], |im| &im[line])) {
-            to.im = im;
-        }
-    }
-}
-
-/// Copies, cutting or padding with zeros.
-fn fill<T: Float>(to: &mut [T], from: &[T]) {
-    let shared = to.len().min(from.len());
-    to[..shared].copy_from_slice(&from[..shared]);
-    to[shared..].fill(T::default());
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The one loop behind the reductions on the CPU: parallel, over contiguous memory, whichever dims are reduced.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Storage, Tensor, WithDType};
 
+use super::kernel;
 use crate::parallel;
 use crate::simd::vectorized;
 use crate::{Result, bail};
@@ -58,24 +61,30 @@ pub trait Fold<T: Copy>: Sync {
     }
 }
 
-/// The accumulators of `tensor` over `dims` (of a CPU tensor, each named once), in row-major order of the dims left.
-pub fn fold<T: WithDType, F: Fold<T>>(tensor: &Tensor, dims: &[usize], f: &F) -> Result<Vec<F::Acc>> {
+/// The accumulators of `tensor` over `dims` (of a CPU tensor, each named once), in row-major order of the dims left, each as `finish` makes it.
+pub fn fold<T: WithDType, F: Fold<T>, U: Copy + Send>(
+    tensor: &Tensor,
+    dims: &[usize],
+    f: &F,
+    finish: impl Fn(F::Acc) -> U + Sync,
+) -> Result<Vec<U>> {
     let mut groups = groups(tensor.dims(), dims);
-    let last = groups.iter().rposition(|&(_, reduced)| reduced);
     let size = |groups: &[(usize, bool)]| groups.iter().map(|&(size, _)| size).product::<usize>();
-    let mut accs = with_slice(tensor, |elements: &[T]| match last {
-        Some(at) => layer(elements, size(&groups[..at]), groups[at].0, size(&groups[at + 1..]), f),
-        None => elements.iter().map(|&x| f.one(x)).collect(),
-    })?;
-    if let Some(at) = last {
-        groups[at].0 = 1;
+    let Some(at) = groups.iter().rposition(|&(_, reduced)| reduced) else {
+        return with_slice(tensor, |elements: &[T]| kernel::mapped(elements, |&x| finish(f.one(x))));
+    };
+    let (outer, count, inner) = (size(&groups[..at]), groups[at].0, size(&groups[at + 1..]));
+    if groups[..at].iter().all(|&(_, reduced)| !reduced) {
+        return with_slice(tensor, |elements: &[T]| layer(elements, [outer, count, inner], f, finish));
     }
+    let mut accs = with_slice(tensor, |elements: &[T]| layer(elements, [outer, count, inner], f, |acc| acc))?;
+    groups[at].0 = 1;
     while let Some(at) = groups.iter().rposition(|&(size, reduced)| reduced && size != 1) {
         let (outer, count, inner) = (size(&groups[..at]), groups[at].0, size(&groups[at + 1..]));
         accs = merge_layer(&accs, outer, count, inner, f);
         groups[at].0 = 1;
     }
-    Ok(accs)
+    Ok(kernel::mapped(&accs, |&acc| finish(acc)))
 }
 
 /// `run` of the elements in row-major order, copied only where they do not lie so.
@@ -103,39 +112,64 @@ fn groups(shape: &[usize], dims: &[usize]) -> Vec<(usize, bool)> {
     groups
 }
 
-/// Elements [outer, count, inner] to accumulators [outer, inner].
-fn layer<T: WithDType, F: Fold<T>>(xs: &[T], outer: usize, count: usize, inner: usize, f: &F) -> Vec<F::Acc> {
+/// Elements [outer, count, inner] to what `finish` makes of accumulators [outer, inner].
+fn layer<T: WithDType, F: Fold<T>, U: Copy + Send>(
+    xs: &[T],
+    [outer, count, inner]: [usize; 3],
+    f: &F,
+    finish: impl Fn(F::Acc) -> U + Sync,
+) -> Vec<U> {
     if outer * inner == 0 || count == 0 {
-        return vec![f.empty(); outer * inner];
+        return vec![finish(f.empty()); outer * inner];
     }
     let long = (PIECE / inner).max(ROWS);
     let pieces = if outer == 1 || outer * inner < COLUMNS { count.div_ceil(long) } else { 1 };
+    if pieces == 1 {
+        return part(xs, [outer, count, inner], count, f, finish);
+    }
     let long = count.div_ceil(pieces);
     let pieces = count.div_ceil(long);
-    let mut out = vec![f.empty(); outer * pieces * inner];
+    let accs = part(xs, [outer, count, inner], long, f, |acc| acc);
+    kernel::mapped(&merge_layer(&accs, outer, pieces, inner, f), |&acc| finish(acc))
+}
+
+/// Of each `long` elements of the count: [outer, pieces, inner].
+fn part<T: WithDType, F: Fold<T>, U: Copy + Send>(
+    xs: &[T],
+    [outer, count, inner]: [usize; 3],
+    long: usize,
+    f: &F,
+    finish: impl Fn(F::Acc) -> U + Sync,
+) -> Vec<U> {
+    let pieces = count.div_ceil(long);
     let least = (PIECE / (long * inner)).max(1);
-    let one = |i: usize, out: &mut [F::Acc]| {
+    let one = |i: usize, out: &mut [MaybeUninit<U>]| {
         let (row, first) = (i / pieces, i % pieces * long);
         let last = (first + long).min(count);
         let part = &xs[(row * count + first) * inner..(row * count + last) * inner];
         if inner == 1 {
-            out[0] = line(part, f);
+            out[0].write(finish(line(part, f)));
             return;
         }
         let narrow = (PIECE / ((last - first) * COLUMNS)).max(1) * COLUMNS;
         parallel::pieces(out, narrow, |task, out| {
             for (column, out) in out.chunks_mut(COLUMNS).enumerate() {
-                columns(part, task * narrow + column * COLUMNS, inner, out, f);
+                let mut accs = [f.empty(); COLUMNS];
+                columns(part, task * narrow + column * COLUMNS, inner, &mut accs[..out.len()], f);
+                for (out, acc) in out.iter_mut().zip(accs) {
+                    out.write(finish(acc));
+                }
             }
         });
     };
-    match out.len() / inner {
-        1 => one(0, &mut out),
-        _ => parallel::pieces(&mut out, least * inner, |task, out| {
+    let fill = |out: &mut [MaybeUninit<U>]| match out.len() / inner {
+        1 => one(0, out),
+        _ => parallel::pieces(out, least * inner, |task, out| {
             out.chunks_mut(inner).enumerate().for_each(|(i, out)| one(task * least + i, out));
         }),
-    }
-    if pieces == 1 { out } else { merge_layer(&out, outer, pieces, inner, f) }
+    };
+    // SAFETY: the pieces of all rows are all of it.
+    unsafe { kernel::made(outer * pieces * inner, fill) }
 }
 
 vectorized! {

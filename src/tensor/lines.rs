@@ -102,6 +102,62 @@ impl Lines {
         unsafe { kernel::made(count, fill) }
     }
 
+    /// For each line `width` results of each of `N` kinds, in the tensor's order, `[outer, width, inner]`. `f` writes those of a tile's
+    /// lines, one line after the other; its buffer serves many tiles.
+    ///
+    /// # Safety
+    /// `f` writes every result.
+    pub unsafe fn spread<const N: usize, B: Default, U: WithDType>(
+        &self,
+        width: usize,
+        f: impl Fn(&Tile, &mut B, [&mut [MaybeUninit<U>]; N]) + Sync,
+    ) -> [Vec<U>; N] {
+        let count = self.outer * self.inner * width;
+        if count == 0 || self.size == 0 {
+            return std::array::from_fn(|_| vec![U::zero(); count]);
+        }
+        // Whole lines need no neighbours: of a few the results stay in the nearest cache.
+        let (slabs, lanes, step, most) = match self.inner {
+            1 => (1, self.outer, self.size, 4),
+            inner => (self.outer, inner, 1, TILE),
+        };
+        let tiles = slabs * lanes.div_ceil(most);
+        let some = (TASK / (most * self.size)).max(tiles / (8 * parallel::threads())).max(1);
+        let mut results: [Vec<U>; N] = std::array::from_fn(|_| Vec::with_capacity(count));
+        let outs = results.each_mut().map(|out| parallel::Start(out.as_mut_ptr()));
+        parallel::each(tiles.div_ceil(some), |task| {
+            let mut buffer = B::default();
+            let mut own: [Vec<MaybeUninit<U>>; N] = std::array::from_fn(|_| Vec::new());
+            for tile in task * some..tiles.min((task + 1) * some) {
+                let (slab, first) = (tile / lanes.div_ceil(most), tile % lanes.div_ceil(most) * most);
+                let count = most.min(lanes - first);
+                let tile = Tile { lines: *self, start: slab * lanes * self.size + first * step, count };
+                // SAFETY: the results of every line have a place of their own, within `count`, and `f` has written them.
+                unsafe {
+                    if self.inner == 1 {
+                        f(&tile, &mut buffer, outs.each_ref().map(|out| out.piece(first * width, count * width)));
+                        continue;
+                    }
+                    own.iter_mut().for_each(|own| own.resize(count * width, MaybeUninit::uninit()));
+                    f(&tile, &mut buffer, own.each_mut().map(|own| &mut own[..]));
+                    for (out, own) in outs.iter().zip(&own) {
+                        for place in 0..width {
+                            let out = out.at((slab * width + place) * lanes + first);
+                            for line in 0..count {
+                                *out.add(line) = own[line * width + place].assume_init();
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        for results in &mut results {
+            // SAFETY: the tiles are all of it, and `f` has written them.
+            unsafe { results.set_len(count) };
+        }
+        results
+    }
+
     /// For each line of a CPU tensor `width` results, one line after the other, which `f` writes over `blank`.
     ///
     /// # Errors
@@ -178,8 +234,14 @@ pub fn along<T: WithDType, U: WithDType>(
     f: impl Fn(&[T], &mut [U]) + Sync,
 ) -> Result<Tensor> {
     let lines = Lines::along(tensor.dims(), dim);
-    let results = lines.map(tensor, lines.size, U::zero(), f)?;
-    let elements = if lines.inner == 1 { results } else { lines.turned(&results, lines.size, |x| x) };
+    let [elements] = with_slice(tensor, |elements: &[T]| {
+        let write = |tile: &Tile, buffer: &mut Vec<T>, [out]: [&mut [MaybeUninit<U>]; 1]| {
+            let out = kernel::blanked(out, U::zero()).chunks_mut(lines.size);
+            tile.read(elements, buffer).chunks(lines.size).zip(out).for_each(|(line, out)| f(line, out));
+        };
+        // SAFETY: all of it is zeros at least.
+        unsafe { lines.spread(lines.size, write) }
+    })?;
     kernel::place(elements, tensor.dims(), &Device::Cpu)
 }
 

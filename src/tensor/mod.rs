@@ -41,6 +41,7 @@ pub mod reduce;
 pub mod shape;
 pub mod softmax;
 pub mod sorting;
+mod spectra;
 pub mod statistics;
 pub mod summary;
 pub mod value;

@@ -176,7 +176,7 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
             })?;
             all
         } else if rows.device().is_cpu() {
-            fold_float(&rows, &[1], &LogSumExp)?.into_iter().map(|(most, sum)| most + sum.ln()).collect()
+            fold_float(&rows, &[1], &LogSumExp, |(most, sum)| most + sum.ln())?
         } else {
             kernel::host(&on_device::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?
         };

@@ -101,15 +101,38 @@ pub(super) fn rounded(numbers: Vec<f64>, shape: &[usize], dtype: DType) -> Resul
     Ok(Value::Real(kernel::place(numbers, shape, &Device::Cpu)?.to_dtype(dtype)?))
 }
 
-/// `f` over the elements of a CPU tensor of f32 or f64.
-pub(super) fn fold_float<A, F>(tensor: &Tensor, dims: &[usize], f: &F) -> Result<Vec<A>>
+/// `f` over the elements of a CPU tensor of f32 or f64, each accumulator as `finish` makes it.
+pub(super) fn fold_float<A, F, U: Copy + Send>(
+    tensor: &Tensor,
+    dims: &[usize],
+    f: &F,
+    finish: impl Fn(A) -> U + Sync,
+) -> Result<Vec<U>>
 where
     F: fold::Fold<f32, Acc = A> + fold::Fold<f64, Acc = A>,
 {
     match tensor.dtype() {
-        DType::F64 => fold::<f64, F>(tensor, dims, f),
-        _ => fold::<f32, F>(tensor, dims, f),
+        DType::F64 => fold::<f64, F, U>(tensor, dims, f, finish),
+        _ => fold::<f32, F, U>(tensor, dims, f, finish),
     }
+}
+
+/// The same as a tensor of the shape that the plan says, of `dtype`.
+pub(super) fn folded<A, F>(
+    tensor: &Tensor,
+    plan: &Plan,
+    dtype: DType,
+    f: &F,
+    finish: impl Fn(A) -> f64 + Sync,
+) -> Result<Value>
+where
+    F: fold::Fold<f32, Acc = A> + fold::Fold<f64, Acc = A>,
+{
+    if dtype == DType::F32 {
+        let numbers = fold_float(tensor, &plan.dims, f, |acc| finish(acc) as f32)?;
+        return Ok(Value::Real(kernel::place(numbers, &plan.shape, &Device::Cpu)?));
+    }
+    rounded(fold_float(tensor, &plan.dims, f, finish)?, &plan.shape, dtype)
 }
 
 /// A reduction of floats in the dtype of `value`: `here` folds on the CPU, `there` is made of the device's own kernels
@@ -118,17 +141,17 @@ pub(super) fn reduce_float(
     value: &Value,
     call: &str,
     over: Over,
-    here: impl FnOnce(&Tensor, &Plan) -> Result<Vec<f64>>,
+    here: impl FnOnce(&Tensor, &Plan, DType) -> Result<Value>,
     there: impl FnOnce(&Tensor, &Plan) -> candle_core::Result<Tensor>,
 ) -> Result<Value> {
     let (tensor, plan) = (floats(value, call)?, over.plan(value.dims())?);
     let dtype = Kind::of(value).storage();
     if tensor.device().is_cpu() {
-        return rounded(here(&tensor, &plan)?, &plan.shape, dtype);
+        return here(&tensor, &plan, dtype);
     }
     if plan.count == 0 || plan.shape.contains(&0) {
         let cpu = tensor.to_device(&Device::Cpu)?;
-        return operand::transfer(&rounded(here(&cpu, &plan)?, &plan.shape, dtype)?, value.device());
+        return operand::transfer(&here(&cpu, &plan, dtype)?, value.device());
     }
     Ok(Value::Real(there(&tensor, &plan)?.reshape(plan.shape.as_slice())?.to_dtype(dtype)?))
 }
@@ -142,7 +165,7 @@ pub fn sum(value: &Value, over: Over) -> Result<Value> {
             value,
             "sum",
             over,
-            |t, p| fold_float(t, &p.dims, &Sum),
+            |t, p, dtype| folded(t, p, dtype, &Sum, |sum| sum),
             |t, p| t.sum_keepdim(p.dims.as_slice()),
         ),
     }
@@ -156,9 +179,7 @@ pub fn mean(value: &Value, over: Over) -> Result<Value> {
     if let Value::Complex(c) = value {
         return parts(c, |part| mean(part, over));
     }
-    let here = |t: &Tensor, p: &Plan| -> Result<Vec<f64>> {
-        Ok(fold_float(t, &p.dims, &Sum)?.into_iter().map(|sum| sum / p.count as f64).collect())
-    };
+    let here = |t: &Tensor, p: &Plan, dtype: DType| folded(t, p, dtype, &Sum, |sum: f64| sum / p.count as f64);
     reduce_float(value, "mean", over, here, |t, p| t.mean_keepdim(p.dims.as_slice()))
 }
 
@@ -172,7 +193,7 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
     }
     on_cpu(value, |value| {
         let (tensor, plan) = (floats(value, "prod")?, over.plan(value.dims())?);
-        rounded(fold_float(&tensor, &plan.dims, &Product)?, &plan.shape, Kind::of(value).storage())
+        folded(&tensor, &plan, Kind::of(value).storage(), &Product, |product| product)
     })
 }
 
@@ -188,7 +209,7 @@ pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
     }
     on_cpu(value, |value| {
         let tensor = value.real(call)?;
-        let counts = by_dtype!(tensor, T => fold::<T, _>(tensor, &plan.dims, &Nonzero))?;
+        let counts = by_dtype!(tensor, T => fold::<T, _, _>(tensor, &plan.dims, &Nonzero, |count| count))?;
         Ok(Value::Real(kernel::place(counts, &plan.shape, &Device::Cpu)?))
     })
 }
@@ -198,7 +219,7 @@ pub fn count_nonzero(value: &Value, over: Over) -> Result<Value> {
 /// # Errors
 /// A complex tensor.
 pub fn any(value: &Value, over: Over) -> Result<Value> {
-    truth(value, "any", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _>(tensor, dims, &Any)))
+    truth(value, "any", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _, _>(tensor, dims, &Any, |any| any)))
 }
 
 /// Whether every element is other than 0.
@@ -206,7 +227,7 @@ pub fn any(value: &Value, over: Over) -> Result<Value> {
 /// # Errors
 /// A complex tensor.
 pub fn all(value: &Value, over: Over) -> Result<Value> {
-    truth(value, "all", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _>(tensor, dims, &All)))
+    truth(value, "all", over, |tensor, dims| by_dtype!(tensor, T => fold::<T, _, _>(tensor, dims, &All, |all| all)))
 }
 
 fn truth(
@@ -257,7 +278,7 @@ fn extreme(value: &Value, over: Over, largest: bool) -> Result<Value> {
     on_cpu(value, |value| {
         let tensor = value.real(call)?;
         let out = by_dtype!(tensor, T => {
-            let out = if largest { fold::<T, _>(tensor, &plan.dims, &Largest) } else { fold::<T, _>(tensor, &plan.dims, &Smallest) };
+            let out = if largest { fold::<T, _, _>(tensor, &plan.dims, &Largest, |most| most) } else { fold::<T, _, _>(tensor, &plan.dims, &Smallest, |least| least) };
             kernel::place(out?, &plan.shape, &Device::Cpu)
         })?;
         value.map(|_| Ok(out.clone()))
@@ -355,16 +376,11 @@ pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
     if p.is_nan() {
         bail!("norm needs a number for p, not NaN");
     }
-    let here = |t: &Tensor, plan: &Plan| -> Result<Vec<f64>> {
-        let dims = &plan.dims;
-        Ok(match p {
-            1.0 => fold_float(t, dims, &SumOf(f64::abs))?,
-            2.0 => fold_float(t, dims, &Squares)?.into_iter().map(f64::sqrt).collect(),
-            0.0 => fold_float(t, dims, &SumOf(|x: f64| f64::from(u8::from(x != 0.0))))?,
-            p => {
-                fold_float(t, dims, &SumOf(|x: f64| x.abs().powf(p)))?.into_iter().map(|x| x.powf(p.recip())).collect()
-            }
-        })
+    let here = |t: &Tensor, plan: &Plan, dtype: DType| match p {
+        1.0 => folded(t, plan, dtype, &SumOf(f64::abs), |sum| sum),
+        2.0 => folded(t, plan, dtype, &Squares, f64::sqrt),
+        0.0 => folded(t, plan, dtype, &SumOf(|x: f64| f64::from(u8::from(x != 0.0))), |sum| sum),
+        p => folded(t, plan, dtype, &SumOf(|x: f64| x.abs().powf(p)), |sum: f64| sum.powf(p.recip())),
     };
     reduce_float(value, "norm", over, here, |t, plan| on_device::norm(t, &plan.dims, p))
 }
@@ -374,8 +390,8 @@ pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
 /// # Errors
 /// Integers, bools and complex numbers.
 pub fn logsumexp(value: &Value, over: Over) -> Result<Value> {
-    let here = |t: &Tensor, plan: &Plan| -> Result<Vec<f64>> {
-        Ok(fold_float(t, &plan.dims, &LogSumExp)?.into_iter().map(|(most, sum)| most + sum.ln()).collect())
+    let here = |t: &Tensor, plan: &Plan, dtype: DType| {
+        folded(t, plan, dtype, &LogSumExp, |(most, sum): (f64, f64)| most + sum.ln())
     };
     reduce_float(value, "logsumexp", over, here, |t, plan| on_device::logsumexp(t, &plan.dims))
 }
@@ -395,9 +411,9 @@ where
     on_cpu(value, |value| {
         let tensor = value.real(call)?;
         let out = match tensor.dtype() {
-            DType::U8 => fold::<u8, F>(tensor, &plan.dims, f)?,
-            DType::U32 => fold::<u32, F>(tensor, &plan.dims, f)?,
-            _ => fold::<i64, F>(tensor, &plan.dims, f)?,
+            DType::U8 => fold::<u8, F, _>(tensor, &plan.dims, f, |acc| acc)?,
+            DType::U32 => fold::<u32, F, _>(tensor, &plan.dims, f, |acc| acc)?,
+            _ => fold::<i64, F, _>(tensor, &plan.dims, f, |acc| acc)?,
         };
         Ok(Value::Real(kernel::place(out, &plan.shape, &Device::Cpu)?))
     })

@@ -3,10 +3,10 @@
 use candle_core::{DType, Device, Tensor, WithDType};
 use rayon::prelude::*;
 
-use super::accumulator::Moments;
+use super::accumulator::{Moment, Moments};
 use super::kernel::{self, by_dtype};
 use super::lines::Lines;
-use super::reduce::{Over, Plan, floats, fold_float, on_cpu, reduce_float, rounded};
+use super::reduce::{Over, Plan, floats, folded, on_cpu, reduce_float, rounded};
 use super::{Kind, Value, dims, make, on_device};
 use crate::{Result, bail, error};
 
@@ -31,13 +31,12 @@ fn spread(
     call: &str,
     correction: f64,
     over: Over,
-    finish: impl Fn(f64) -> f64,
+    finish: impl Fn(f64) -> f64 + Sync,
     finish_there: impl Fn(Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Value> {
     let divisor = |plan: &Plan| (plan.count as f64 - correction).max(0.0);
-    let here = |t: &Tensor, plan: &Plan| -> Result<Vec<f64>> {
-        let moments = fold_float(t, &plan.dims, &Moments)?;
-        Ok(moments.into_iter().map(|moment| finish(moment.squares / divisor(plan))).collect())
+    let here = |t: &Tensor, plan: &Plan, dtype: DType| {
+        folded(t, plan, dtype, &Moments, |moments: Moment| finish(moments.squares / divisor(plan)))
     };
     reduce_float(value, call, over, here, |t, plan| finish_there(on_device::variance(t, &plan.dims, divisor(plan))?))
 }

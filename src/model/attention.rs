@@ -146,7 +146,10 @@ impl Attention {
         let joined = if tap.wants(Point::AttnHeadOutputs) {
             let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?;
             let each = tap.at(Point::AttnHeadOutputs, matmul(&z, &w_o, 1.0)?)?;
-            let sum = each.sum(1)?;
+            let sum = match kernel::sum_of_heads(&each) {
+                Some(sum) => sum?,
+                None => each.sum(1)?,
+            };
             match &self.out.bias {
                 Some(bias) => sum.broadcast_add(bias)?,
                 None => sum,

@@ -17,7 +17,7 @@ mod tests;
 
 pub use few_rows::few_rows;
 pub use product::product;
-pub use sum::sum;
+pub use sum::{sum, sum_of_heads};
 
 use std::mem::MaybeUninit;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! The sum of two tensors of one shape.
+//! Sums: of two tensors of one shape, and of all heads.
 
 use candle_core::{Result, Tensor};
 
@@ -24,6 +24,43 @@ fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     };
     // SAFETY: the parts are all of it, and each is written from end to end.
     unsafe { made(a.shape().clone(), fill) }
+}
+
+/// [b, h, ..] to [b, ..]: the sum over h, for a tensor that lies in one piece.
+pub fn sum_of_heads(each: &Tensor) -> Option<Result<Tensor>> {
+    (suits(each) && each.is_contiguous() && each.rank() > 2 && each.dim(1).is_ok_and(|heads| heads > 0)).then(|| {
+        let dims = each.dims();
+        let (heads, size) = (dims[1], dims[2..].iter().product::<usize>());
+        let elements = Elements::of(each);
+        let elements = elements.whole()?;
+        let fill = |out: &mut [std::mem::MaybeUninit<f32>]| {
+            let rows = out.chunks_mut(size.max(1)).zip(elements.chunks((heads * size).max(1)));
+            rows.for_each(|(out, heads)| {
+                parallel::pieces(out, TASK, |piece, out| add_heads(out, &heads[piece * TASK..], size));
+            });
+            Ok(())
+        };
+        // SAFETY: the rows are all of it, and each is written from end to end.
+        unsafe { made([&dims[..1], &dims[2..]].concat(), fill) }
+    })
+}
+
+vectorized! {
+    /// Heads begin `size` apart.
+    fn add_heads(out: &mut [std::mem::MaybeUninit<f32>], heads: &[f32], size: usize) {
+        const NEAR: usize = 1024;
+        for (part, out) in out.chunks_mut(NEAR).enumerate() {
+            let mut sums = [0f32; NEAR];
+            for head in heads.chunks(size) {
+                for (sum, x) in sums.iter_mut().zip(&head[part * NEAR..][..out.len()]) {
+                    *sum += x;
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                out.write(sum);
+            }
+        }
+    }
 }
 
 vectorized! {

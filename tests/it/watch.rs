@@ -1,8 +1,8 @@
 //! `run --watch`: the real binary with files changed under it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -25,19 +25,18 @@ impl Watching {
     fn start(here: &Workplace, more: &[&str]) -> Self {
         let mut arguments = vec!["run", "--watch", "s.rhai"];
         arguments.extend(more);
-        let mut child =
-            here.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+        // One pipe, so that lines come in the order in which they were written.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = here.command(&arguments);
+        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().expect("the binary");
+        // It holds the writers.
+        drop(command);
         let (sender, lines) = mpsc::channel();
-        let streams: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for stream in streams {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
+        std::thread::spawn(move || {
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
         Self { child, lines, seen: Vec::new() }
     }
 

@@ -1,7 +1,7 @@
 //! Tiles in Intel's AMX, which multiplies whole numbers of eight bits and adds them up in 32, without rounding: of the nine products of two
 //! [numbers of three digits](super::fixed) the six largest are made (Ozaki, Ogita, Oishi and Rump 2012, «Error-free transformations of matrix
-//! multiplication»; Ootomo, Ozaki and Yokota 2024, «DGEMM on integer matrix multiplication unit»). What rounding to digits and leaving out the
-//! smallest products costs is below what adding in float32 does.
+//! multiplication»; Ootomo, Ozaki and Yokota 2024, «DGEMM on integer matrix multiplication unit»). Rounding to digits and leaving out the smallest
+//! products costs less than adding in float32 does, in sums of 256 and more.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -138,7 +138,7 @@ unsafe fn multiplied(
             )
         };
     }
-    let _: [(); 1024] = [(); TILE];
+    const { assert!(TILE == 1024, "the offsets below") };
     // SAFETY: as the caller says.
     unsafe {
         asm!(
@@ -195,12 +195,12 @@ unsafe fn multiplied(
     }
 }
 
-/// out = start + the sums, as numbers: times the powers of two that stand at the panels' beginnings.
+/// out = start + the sums, as numbers: times the units that stand at the panels' beginnings.
 #[inline(always)]
 unsafe fn added(Sums(sums): &Sums, [left, right]: [*const f32; 2], start: Start, (out, step): (*mut f32, usize)) {
-    /// Of a sum of the last place: both sides count in 2⁻²², and this place begins at 2¹⁶.
-    const UNIT: f32 = 1.0 / (1 << (2 * 22 - 16)) as f32;
-    let radix = 256.0;
+    /// What a product of the last place counts, in the units of both sides.
+    const PLACE: f32 = 65536.0;
+    const RADIX: f32 = 256.0;
     // SAFETY: as the caller says.
     unsafe {
         let load = |place: usize, row: usize, column: usize| {
@@ -208,12 +208,12 @@ unsafe fn added(Sums(sums): &Sums, [left, right]: [*const f32; 2], start: Start,
         };
         for tile in 0..TILES {
             let column = tile * LINE;
-            let columns = _mm512_mul_ps(_mm512_load_ps(right.add(column)), _mm512_set1_ps(UNIT));
+            let columns = _mm512_mul_ps(_mm512_load_ps(right.add(column)), _mm512_set1_ps(PLACE));
             for row in 0..SIDE {
                 // Of at most 256 products each, these are less than 2³¹ together.
                 let large = _mm512_add_epi32(_mm512_slli_epi32::<8>(load(0, row, column)), load(1, row, column));
                 let (large, small) = (_mm512_cvtepi32_ps(large), _mm512_cvtepi32_ps(load(2, row, column)));
-                let sum = _mm512_fmadd_ps(large, _mm512_set1_ps(radix), small);
+                let sum = _mm512_fmadd_ps(large, _mm512_set1_ps(RADIX), small);
                 let by = _mm512_set1_ps(*left.add(row));
                 let start = _mm512_loadu_ps(start.from.add(row * start.step + column));
                 let sum = _mm512_fmadd_ps(_mm512_mul_ps(sum, by), columns, start);

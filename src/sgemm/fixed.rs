@@ -18,9 +18,9 @@ pub const DIGITS: usize = 3;
 /// Bytes of a tile.
 pub const TILE: usize = SIDE * STEP;
 
-/// Packs `TILES` times sixteen rows, of which there are so many, of at most [`DEPTH`] numbers: each row's power of two, as float32; then, step by step and
-/// digit by digit from the largest on, the tiles. A tile's line has a row's 64 digits; or, `TURNED`, all rows' digits of the same four places.
-/// A row's numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times 2⁻²² of its power. Whether all are: not where some are infinite, above 2¹⁰¹, or no numbers.
+/// Packs `TILES` times sixteen rows, of which there are so many, of at most [`DEPTH`] numbers: each row's unit, as float32; then, step by step and digit by
+/// digit from the largest on, the tiles. A tile's line has a row's 64 digits; or, `TURNED`, all rows' digits of the same four places. A row's
+/// numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times its unit, to the nearest. Whether all are: not where some are infinite, above 2¹⁰¹, or no numbers.
 ///
 /// # Safety
 /// The source has so many rows of `depth` numbers; `to`, at the beginning of a line of the cache, has so many places; the processor has AVX-512.
@@ -39,14 +39,12 @@ pub unsafe fn pack<const TILES: usize, const TURNED: bool>(
             let rows = rows.saturating_sub(tile * SIDE).min(SIDE);
             let mut own = MaybeUninit::uninit();
             let source = laid(&mut own, source.at(tile * SIDE, 0), rows, depth);
-            let largest = largest(source, rows, depth);
+            let (largest, any) = surveyed(source, rows, depth);
             fits &= _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101))) == 0;
-            let powers = powers(largest);
-            _mm512_store_si512(to.add(tile * SIDE).cast(), powers);
+            let (unit, inverse) = unit(largest, any);
+            _mm512_store_ps(to.add(tile * SIDE), unit);
             let mut scales = [0f32; SIDE];
-            let exponents = _mm512_sub_epi32(powers, _mm512_set1_epi32(bits(0)));
-            let scale = _mm512_sub_epi32(_mm512_set1_epi32(bits(22)), exponents);
-            _mm512_storeu_si512(scales.as_mut_ptr().cast(), scale);
+            _mm512_storeu_ps(scales.as_mut_ptr(), inverse);
             for (step, at) in (0..depth).step_by(STEP).enumerate() {
                 let to = tiles.add((step * DIGITS * TILES + tile) * TILE);
                 let mut planes: [[__m512i; SIDE]; DIGITS] = std::mem::zeroed();
@@ -113,13 +111,13 @@ const fn bits(exponent: i32) -> i32 {
     (exponent + 127) << 23
 }
 
-/// The bits of each row's largest absolute value; of what is no number they are the largest of all.
+/// The bits of each row's largest absolute value, and those that any of its numbers has; of what is no number the former are the largest of all.
 #[inline(always)]
-unsafe fn largest(source: Source, rows: usize, depth: usize) -> __m512i {
+unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> (__m512i, __m512i) {
     // SAFETY: as the caller says; registers of zeros are registers.
     unsafe {
-        let mut all: [__m512i; SIDE] = std::mem::zeroed();
-        for (row, most) in all.iter_mut().enumerate().take(rows) {
+        let (mut largest, mut any): ([__m512i; SIDE], [__m512i; SIDE]) = std::mem::zeroed();
+        for (row, (most, any)) in largest.iter_mut().zip(&mut any).enumerate().take(rows) {
             let from = source.at(row, 0).from;
             for at in (0..depth).step_by(SIDE) {
                 let numbers = match depth - at {
@@ -128,30 +126,41 @@ unsafe fn largest(source: Source, rows: usize, depth: usize) -> __m512i {
                 };
                 let absolute = _mm512_and_si512(_mm512_castps_si512(numbers), _mm512_set1_epi32(i32::MAX));
                 *most = _mm512_max_epi32(*most, absolute);
+                *any = _mm512_or_si512(*any, absolute);
             }
         }
-        let mut most = _mm512_setzero_si512();
-        for each in &turned(&all) {
-            most = _mm512_max_epi32(most, *each);
+        let (mut most, mut all) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        for (largest, any) in turned(&largest).iter().zip(&turned(&any)) {
+            most = _mm512_max_epi32(most, *largest);
+            all = _mm512_or_si512(all, *any);
         }
-        most
+        (most, all)
     }
 }
 
-/// The power of two that a row's digits count from, by its largest number: what this has as its exponent, or the next, where the largest is beyond the
-/// first digit's 127. Rows of less than 2⁻¹⁰⁵ count from there.
+/// What a row's digits count, by its largest number and the bits of all, and the inverse. The largest number takes almost the largest digits; but numbers of
+/// at most eight bits, such as small whole ones or what a bfloat16 held, are counted in a power of two, and so stay what they are.
 #[inline(always)]
-unsafe fn powers(largest: __m512i) -> __m512i {
-    const MANTISSA: i32 = (1 << 23) - 1;
-    /// 127 and what rounds to it: 0x7f_7f7f of 2²².
-    const BEYOND: i32 = 2 * 0x7f_7f7f - (1 << 23);
+unsafe fn unit(largest: __m512i, any: __m512i) -> (__m512, __m512) {
+    /// Less than three digits of 127 by more than rounding may add.
+    const MOST: f32 = 8_355_700.0;
+    const EXPONENT: i32 = 0xff << 23;
     // SAFETY: as the caller says.
     unsafe {
-        let power = _mm512_and_si512(largest, _mm512_set1_epi32(!MANTISSA));
-        let power = _mm512_max_epi32(power, _mm512_set1_epi32(bits(-105)));
-        let mantissa = _mm512_and_si512(largest, _mm512_set1_epi32(MANTISSA));
-        let beyond = _mm512_cmpgt_epi32_mask(mantissa, _mm512_set1_epi32(BEYOND));
-        _mm512_mask_add_epi32(power, beyond, power, _mm512_set1_epi32(1 << 23))
+        // The unit of less has no inverse.
+        let largest = _mm512_max_epi32(largest, _mm512_set1_epi32(bits(-100)));
+        let numbers = _mm512_castsi512_ps(largest);
+        let unit = _mm512_mul_ps(numbers, _mm512_set1_ps(1.0 / MOST));
+        let inverse = _mm512_div_ps(_mm512_set1_ps(MOST), numbers);
+        let few = _mm512_testn_epi32_mask(any, _mm512_set1_epi32(0xffff));
+        let exponent =
+            _mm512_sub_epi32(_mm512_and_si512(largest, _mm512_set1_epi32(EXPONENT)), _mm512_set1_epi32(bits(0)));
+        let round_unit = _mm512_add_epi32(_mm512_set1_epi32(bits(-21)), exponent);
+        let round_inverse = _mm512_sub_epi32(_mm512_set1_epi32(bits(21)), exponent);
+        (
+            _mm512_mask_mov_ps(unit, few, _mm512_castsi512_ps(round_unit)),
+            _mm512_mask_mov_ps(inverse, few, _mm512_castsi512_ps(round_inverse)),
+        )
     }
 }
 

@@ -58,8 +58,8 @@ pub unsafe fn product(
     if k > 0 {
         let blocks = super::blocks::Blocks { shape, out, step, left, right, bias };
         match Cpu::chosen() {
-            // Few rows are not worth the right matrix's digits; and a short sum in float32 is more exact.
-            Cpu::Amx if m >= 48 && k >= 512 => return unsafe { blocks.amx(cores) },
+            // Few rows are not worth the right matrix's digits; and a shorter sum in float32 may be more exact.
+            Cpu::Amx if m >= 16 && k >= 256 => return unsafe { blocks.amx(cores) },
             Cpu::Amx | Cpu::Avx512 => return unsafe { blocks.avx512(cores) },
             Cpu::Avx2 => return unsafe { blocks.avx2(cores) },
             Cpu::Portable => {}

@@ -99,8 +99,10 @@ fn normal(count: usize, seed: u32) -> Vec<f32> {
 #[test]
 fn fixed_point_is_as_exact_as_float32() {
     // Numbers alike; and of sizes from 1/16 to 16, as where a few features stand out.
-    let kinds = [normal as fn(usize, u32) -> Vec<f32>, numbers];
-    for (k, most) in [(512, 1.25), (768, 1.25), (3072, 0.75)] {
+    // Alike and near to one, where a power of two as the unit would lose most.
+    let alike = |count: usize, seed: u32| -> Vec<f32> { numbers(count, seed).into_iter().map(|x| x % 1.0).collect() };
+    let kinds: [&dyn Fn(usize, u32) -> Vec<f32>; 3] = [&normal, &numbers, &alike];
+    for (k, most) in [(256, 1.0), (512, 0.75), (768, 0.75), (3072, 0.5)] {
         for of in kinds {
             let shape @ [m, n, k] = [64, 64, k];
             let (a, b) = (of(m * k, 5), of(k * n, 6));
@@ -119,6 +121,26 @@ fn fixed_point_is_as_exact_as_float32() {
                 _ => float32.set(worst(run)),
             });
         }
+    }
+}
+
+#[test]
+fn numbers_of_few_bits_are_multiplied_exactly() {
+    let shape @ [m, n, k] = [20, 40, 600];
+    let whole =
+        |count: usize, of: i32| -> Vec<f32> { (0..count).map(|at| (at as i32 * 37 % of - of / 2) as f32).collect() };
+    // A choice of rows; small whole numbers; and those times a power of two.
+    let choice = (0..m * k).map(|at| if at % k == 29 * (at / k) { 1.0 } else { 0.0 }).collect();
+    for (a, b) in
+        [(choice, whole(k * n, 255)), (whole(m * k, 11), whole(k * n, 9)), (vec![1.0; m * k], vec![0.375; k * n])]
+    {
+        let (left, right) = (Matrix { numbers: &a, steps: [k, 1] }, Matrix { numbers: &b, steps: [n, 1] });
+        let defined = defined(shape, left, right, None);
+        engines(|name, run| {
+            let mut out = vec![0f32; m * n];
+            run(Blocks { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None }, Cores::All);
+            assert!(out.iter().zip(&defined).all(|(&got, (sum, ..))| f64::from(got) == *sum), "{name}");
+        });
     }
 }
 

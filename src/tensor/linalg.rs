@@ -5,9 +5,10 @@
 
 use candle_core::{DType, Tensor, WithDType};
 use faer::traits::RealField;
-use faer::{Mat, MatMut, MatRef, Par, Side};
+use faer::{MatRef, Par, Side};
 use rayon::prelude::*;
 
+use super::lines::Lines;
 use super::{Value, kernel};
 use crate::parallel;
 use crate::{Result, error};
@@ -91,8 +92,8 @@ pub(super) fn matrices(value: &Value, call: &str) -> Result<(Tensor, usize, usiz
     Ok((tensor, m, n))
 }
 
-/// What a decomposition makes of one matrix.
-type Decompose<T, const N: usize> = fn(MatRef<T>) -> Option<[Mat<T>; N]>;
+/// What a decomposition makes of one matrix: parts row by row.
+type Decompose<T, const N: usize> = fn(MatRef<T>) -> Option<[Vec<T>; N]>;
 
 /// The parts, of the given shapes, of each matrix of an f32 or f64 tensor.
 fn by_float<const N: usize>(
@@ -121,63 +122,81 @@ fn each<T: WithDType + RealField, const N: usize>(
     faer::set_global_parallelism(if few { Par::Seq } else { Par::rayon(0) });
     let decomposed = elements
         .par_chunks((m * n).max(1))
-        .map(|matrix| decompose(MatRef::from_row_major_slice(matrix, m, n)))
+        .map(|matrix| decompose(MatRef::from_column_major_slice(&turned(matrix, n), m, n)))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| error!("{call} did not converge on a tensor {:?}", a.dims()))?;
     let mut values = Vec::with_capacity(N);
     for (i, shape) in shapes.into_iter().enumerate() {
-        let parts = decomposed.iter().map(|parts| &parts[i]);
-        let elements: Vec<T> = parts.flat_map(|part| part.row_iter().flat_map(|row| row.iter().copied())).collect();
+        let elements = decomposed.iter().map(|parts| parts[i].as_slice()).collect::<Vec<_>>().concat();
         values.push(Value::Real(kernel::place(elements, &[batch, shape].concat(), a.device())?));
     }
     <[Value; N]>::try_from(values).map_err(|_| error!("{call} has {N} parts"))
 }
 
-fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Mat<T>; 3]> {
+fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {
     let svd = a.thin_svd().ok()?;
-    let (mut u, mut v) = (svd.U().to_owned(), svd.V().to_owned());
-    for j in 0..u.ncols() {
-        if !largest_is_positive(u.as_ref(), j) {
-            negate(u.as_mut(), j);
-            negate(v.as_mut(), j);
+    let (mut u, mut v) = (columns(svd.U()), columns(svd.V()));
+    for (u, v) in u.chunks_mut(a.nrows().max(1)).zip(v.chunks_mut(a.ncols().max(1))) {
+        if !largest_is_positive(u) {
+            negate(u);
+            negate(v);
         }
     }
-    Some([u, svd.S().column_vector().as_mat().to_owned(), v.transpose().to_owned()])
+    // The columns of v are the rows of vh.
+    Some([turned(&u, a.nrows()), svd.S().column_vector().iter().copied().collect(), v])
 }
 
-fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Mat<T>; 2]> {
+fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
     let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
-    let mut vectors = eigen.U().to_owned();
-    for j in 0..vectors.ncols() {
-        if !largest_is_positive(vectors.as_ref(), j) {
-            negate(vectors.as_mut(), j);
+    let mut vectors = columns(eigen.U());
+    for vector in vectors.chunks_mut(a.nrows().max(1)) {
+        if !largest_is_positive(vector) {
+            negate(vector);
         }
     }
-    Some([eigen.S().column_vector().as_mat().to_owned(), vectors])
+    Some([eigen.S().column_vector().iter().copied().collect(), turned(&vectors, a.nrows())])
 }
 
-fn qr_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Mat<T>; 2]> {
+fn qr_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
     let qr = a.qr();
-    let (mut q, full) = (qr.compute_thin_Q(), qr.thin_R());
-    let zero = T::from_f64(0.0);
-    let mut r = Mat::from_fn(full.nrows(), full.ncols(), |i, j| if i <= j { full[(i, j)] } else { zero });
-    for j in 0..q.ncols() {
-        if r[(j, j)] < zero {
-            negate(q.as_mut(), j);
-            negate(r.as_mut().transpose_mut(), j);
+    let mut q = columns(qr.compute_thin_Q().as_ref());
+    let mut r = turned(&columns(qr.thin_R()), qr.thin_R().nrows());
+    for (j, (q, r)) in q.chunks_mut(a.nrows().max(1)).zip(r.chunks_mut(a.ncols().max(1))).enumerate() {
+        // Below the diagonal faer keeps what it needs itself.
+        r[..j].fill(T::zero());
+        if r[j] < T::zero() {
+            negate(q);
+            negate(r);
         }
     }
-    Some([q, r])
+    Some([turned(&q, a.nrows()), r])
 }
 
-fn largest_is_positive<T: WithDType + RealField>(m: MatRef<T>, column: usize) -> bool {
-    let column = m.col(column).iter().map(|x| WithDType::to_f64(*x));
+/// A matrix column by column.
+fn columns<T: WithDType + RealField>(m: MatRef<T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(m.nrows() * m.ncols());
+    for column in m.col_iter() {
+        match column.try_as_col_major() {
+            Some(column) => all.extend_from_slice(column.as_slice()),
+            None => all.extend(column.iter().copied()),
+        }
+    }
+    all
+}
+
+/// Lines of this length, turned: rows to columns, or columns to rows.
+fn turned<T: WithDType>(lines: &[T], length: usize) -> Vec<T> {
+    Lines { outer: 1, size: length, inner: lines.len() / length.max(1) }.turned(lines, length, |x| x)
+}
+
+fn largest_is_positive<T: WithDType>(column: &[T]) -> bool {
+    let column = column.iter().map(|x| WithDType::to_f64(*x));
     column.fold(0.0, |largest: f64, x| if x.abs() > largest.abs() { x } else { largest }) >= 0.0
 }
 
-fn negate<T: WithDType + RealField>(mut m: MatMut<T>, column: usize) {
-    for i in 0..m.nrows() {
-        m[(i, column)] = -m[(i, column)];
+fn negate<T: WithDType>(line: &mut [T]) {
+    for x in line {
+        *x = T::zero() - *x;
     }
 }
 

@@ -105,6 +105,29 @@ fn any_before<T: WithDType>(elements: &[T], least: T, descending: bool) -> bool 
     any
 }
 
+/// Elements that are passed over together.
+const MANY: usize = 16;
+
+vectorized! {
+    /// What none of the first `count` of a line comes after: as many parts of the line have an element that does not. Not of a line with NaN, or of fewer parts.
+    fn bound[T: WithDType](line: &[T], count: usize, descending: bool) -> Option<T> {
+        let (parts, _) = line.as_chunks::<MANY>();
+        #[allow(clippy::eq_op)]
+        let nan = line.iter().fold(false, |nan, x| nan | (x != x));
+        if nan || parts.len() < count {
+            return None;
+        }
+        let most = |part: &[T; MANY]| part.iter().fold(part[0], |most, &x| if x > most { x } else { most });
+        let least = |part: &[T; MANY]| part.iter().fold(part[0], |least, &x| if x < least { x } else { least });
+        let mut ends: Vec<T> = match descending {
+            true => parts.iter().map(most).collect(),
+            false => parts.iter().map(least).collect(),
+        };
+        let at = if descending { ends.len() - count } else { count - 1 };
+        Some(*ends.select_nth_unstable_by(at, |a, b| order(*a, *b)).1)
+    }
+}
+
 vectorized! {
     /// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
     fn foremost[T: WithDType, C: Fn(&(T, i64), &(T, i64)) -> Ordering](
@@ -113,16 +136,19 @@ vectorized! {
         descending: bool,
         compare: &C,
     ) {
-        const MANY: usize = 16;
         let Some(last) = out.len().checked_sub(1) else { return };
+        let bound = bound(line, out.len(), descending);
+        let beyond = |x: T| bound.is_some_and(|bound| if descending { x < bound } else { x > bound });
         let mut found = 0;
         for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
-            if found > last && !any_before(many, out[last].0, descending) {
+            if many.iter().fold(true, |all, &x| all & beyond(x))
+                || found > last && !any_before(many, out[last].0, descending)
+            {
                 continue;
             }
             for (&x, place) in many.iter().zip(first..) {
                 let pair = (x, place);
-                if found > last && compare(&pair, &out[last]).is_gt() {
+                if beyond(x) || found > last && compare(&pair, &out[last]).is_gt() {
                     continue;
                 }
                 let at = out[..found].partition_point(|other| compare(other, &pair).is_lt());

@@ -42,6 +42,8 @@ impl<T: Float> Plan<T> {
     fn of(n: usize, direction: FftDirection, halved: bool) -> Arc<Self> {
         /// Few are in use at a time.
         const MOST: usize = 8;
+        /// Beyond this length planning is soon worth it, and what is kept is large.
+        const LONGEST: usize = 1 << 16;
         let mut kept = T::kept().lock().unwrap_or_else(PoisonError::into_inner);
         let same =
             |plan: &Arc<Self>| (plan.n, plan.fft.fft_direction(), plan.waves.is_some()) == (n, direction, halved);
@@ -54,10 +56,12 @@ impl<T: Float> Plan<T> {
             fft: FftPlanner::new().plan_fft(if halved { n / 2 } else { n }, direction),
             waves: halved.then(|| [wave(f64::cos), wave(f64::sin)]),
         });
-        if kept.len() == MOST {
-            kept.remove(0);
+        if n <= LONGEST {
+            if kept.len() == MOST {
+                kept.remove(0);
+            }
+            kept.push(plan.clone());
         }
-        kept.push(plan.clone());
         plan
     }
 }
@@ -119,6 +123,8 @@ impl<T: Float> Spectra<T> {
         separate(line, apart);
         let ([first_re, rest_re], [first_im, rest_im]) = (split(re, half + 1), split(im, half + 1));
         untangle(apart, [cos, sin], self.scale, [&mut *first_re, &mut *first_im]);
+        // The sine of half a turn is not quite 0.
+        first_im[half].write(T::default());
         // The second half of the spectrum is the conjugate of the first, from the end.
         // SAFETY: `untangle` has written the first half.
         let (first_re, first_im) = unsafe { (first_re[1..].assume_init_ref(), first_im[1..].assume_init_ref()) };

@@ -198,7 +198,7 @@ impl Blocks<'_> {
         // SAFETY: as the caller says.
         unsafe {
             E::begin();
-            for (layer, depths) in parts(self.shape[2], E::DEPTH).enumerate() {
+            'all: for (layer, depths) in parts(self.shape[2], E::DEPTH).enumerate() {
                 let left = left.wrapping_add(place::<E>(panels[0], layer, first, depths.len()));
                 for strip in strips.clone() {
                     let sums = sums.wrapping_add((strip - strips.start) * panels[1] * E::ROWS * E::COLUMNS);
@@ -206,7 +206,10 @@ impl Blocks<'_> {
                         true => self.columns::<E>(strip + 1, depths.start),
                         false => self.columns::<E>(strips.start, depths.end),
                     };
-                    fits &= self.strip::<E>(left, [right, sums], rows, strip, &depths, next);
+                    fits = self.strip::<E>(left, [right, sums], rows, strip, &depths, next);
+                    if !fits {
+                        break 'all;
+                    }
                 }
             }
             E::end();

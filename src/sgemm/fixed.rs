@@ -20,7 +20,8 @@ pub const TILE: usize = SIDE * STEP;
 
 /// Packs `TILES` times sixteen rows, of which there are so many, of at most [`DEPTH`] numbers: each row's unit, as float32; then, step by step and digit by
 /// digit from the largest on, the tiles. A tile's line has a row's 64 digits; or, `TURNED`, all rows' digits of the same four places. A row's
-/// numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times its unit, to the nearest. Whether all are: not where some are infinite, above 2¹⁰¹, or no numbers.
+/// numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times its unit, to the nearest. Whether all are: not where some are
+/// infinite, above 2¹⁰¹, or no numbers, nor where all of a row are below 2⁻¹⁰⁰ but not 0. What is below the unit is lost beside the largest number.
 ///
 /// # Safety
 /// The source has so many rows of `depth` numbers; `to`, at the beginning of a line of the cache, has so many places; the processor has AVX-512.
@@ -40,7 +41,9 @@ pub unsafe fn pack<const TILES: usize, const TURNED: bool>(
             let mut own = MaybeUninit::uninit();
             let source = laid(&mut own, source.at(tile * SIDE, 0), rows, depth);
             let (largest, any) = surveyed(source, rows, depth);
-            fits &= _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101))) == 0;
+            let tiny = _mm512_cmplt_epi32_mask(largest, _mm512_set1_epi32(bits(-100)));
+            let huge = _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101)));
+            fits &= (tiny & _mm512_test_epi32_mask(largest, largest)) | huge == 0;
             let (unit, inverse) = unit(largest, any);
             _mm512_store_ps(to.add(tile * SIDE), unit);
             let mut scales = [0f32; SIDE];
@@ -139,7 +142,7 @@ unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> (__m512i, __m51
 }
 
 /// What a row's digits count, by its largest number and the bits of all, and the inverse. The largest number takes almost the largest digits; but numbers of
-/// at most eight bits, such as small whole ones or what a bfloat16 held, are counted in a power of two, and so stay what they are.
+/// at most eight bits, such as small whole ones, are counted in a power of two, and so stay what they are, down to 2⁻¹⁴ of the largest.
 #[inline(always)]
 unsafe fn unit(largest: __m512i, any: __m512i) -> (__m512, __m512) {
     /// Less than three digits of 127 by more than rounding may add.
@@ -147,7 +150,7 @@ unsafe fn unit(largest: __m512i, any: __m512i) -> (__m512, __m512) {
     const EXPONENT: i32 = 0xff << 23;
     // SAFETY: as the caller says.
     unsafe {
-        // The unit of less has no inverse.
+        // Of a row of zeros: their unit would have no inverse.
         let largest = _mm512_max_epi32(largest, _mm512_set1_epi32(bits(-100)));
         let numbers = _mm512_castsi512_ps(largest);
         let unit = _mm512_mul_ps(numbers, _mm512_set1_ps(1.0 / MOST));

@@ -125,6 +125,21 @@ fn fixed_point_is_as_exact_as_float32() {
 }
 
 #[test]
+fn tiny_numbers_are_multiplied_as_well() {
+    let shape @ [m, n, k] = [20, 40, 300];
+    engines(|name, run| {
+        for tiny in [3e-38f32, 1e-31, 1e-45] {
+            let (a, b) = (vec![tiny; m * k], vec![1e30f32; k * n]);
+            let (left, right) = (Matrix { numbers: &a, steps: [k, 1] }, Matrix { numbers: &b, steps: [n, 1] });
+            let mut out = vec![0f32; m * n];
+            run(Blocks { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None }, Cores::All);
+            let expected = k as f64 * f64::from(tiny) * f64::from(1e30f32);
+            assert!(out.iter().all(|&got| (f64::from(got) / expected - 1.0).abs() < 1e-5), "{name} {tiny}: {}", out[0]);
+        }
+    });
+}
+
+#[test]
 fn numbers_of_few_bits_are_multiplied_exactly() {
     let shape @ [m, n, k] = [20, 40, 600];
     let whole =

@@ -313,6 +313,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_near_the_largest_do_not_overflow() {
+        let x = Value::Real(Tensor::new(&[3e38f32, 0.0, 0.0, 0.0], &Device::Cpu).unwrap());
+        for transform in [Transform::Fft, Transform::Rfft] {
+            let (re, im) = parts(&transform.apply(&x, 0, None, Norm::Backward).unwrap());
+            assert!(
+                re.iter().all(|re| (re / 3e38 - 1.0).abs() < 1e-6) && im.iter().all(|im| *im == 0.0),
+                "{re:?} {im:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_length_cuts_or_pads() {
         let x = real(&[2, 5], Kind::F64);
         let Value::Real(t) = &x else { panic!() };

@@ -120,9 +120,10 @@ impl<T: Float> Spectra<T> {
         line.resize(half, Number::default());
         scratch.resize(self.plan.fft.get_immutable_scratch_len(), Number::default());
         self.plan.fft.process_immutable_with_scratch(pairs(x), line, scratch);
-        separate(line, apart);
+        // Halves of sums of two, which might be too large to be halved themselves.
+        separate(line, self.scale * number(0.5), apart);
         let ([first_re, rest_re], [first_im, rest_im]) = (split(re, half + 1), split(im, half + 1));
-        untangle(apart, [cos, sin], self.scale, [&mut *first_re, &mut *first_im]);
+        untangle(apart, [cos, sin], [&mut *first_re, &mut *first_im]);
         // The sine of half a turn is not quite 0.
         first_im[half].write(T::default());
         // The second half of the spectrum is the conjugate of the first, from the end.
@@ -209,35 +210,34 @@ vectorized! {
 }
 
 vectorized! {
-    /// Real and imaginary parts apart; after the last comes the first again.
-    fn separate[T: Float](line: &[Number<T>], apart: &mut [Vec<T>; 2]) {
+    /// Real and imaginary parts apart, times `scale`; after the last comes the first again.
+    fn separate[T: Float](line: &[Number<T>], scale: T, apart: &mut [Vec<T>; 2]) {
         let [re, im] = apart;
         re.resize(line.len() + 1, T::default());
         im.resize(line.len() + 1, T::default());
         let (re, im) = (&mut re[..=line.len()], &mut im[..=line.len()]);
         for ((x, re), im) in line.iter().zip(re.iter_mut()).zip(im.iter_mut()) {
-            (*re, *im) = (x.re, x.im);
+            (*re, *im) = (x.re * scale, x.im * scale);
         }
         (re[line.len()], im[line.len()]) = (re[0], im[0]);
     }
 }
 
 vectorized! {
-    /// From z = e + i·o, the transform of a line's even and odd numbers as the parts of half as many complex numbers, to E + O·e^(−2πik/n), where
-    /// E = (z[k] + z̄[n/2 − k]) / 2 is the even numbers' transform, and O = (z[k] − z̄[n/2 − k]) / 2i that of the odd ones.
-    fn untangle[T: Float](z: &[Vec<T>; 2], waves: [&Vec<T>; 2], scale: T, out: Out<T>) {
+    /// From z = (e + i·o) / 2, the transform of a line's even and odd numbers as the parts of half as many complex numbers, to E + O·e^(−2πik/n), where
+    /// E = z[k] + z̄[n/2 − k] is the even numbers' transform, and O = (z[k] − z̄[n/2 − k]) / i that of the odd ones.
+    fn untangle[T: Float](z: &[Vec<T>; 2], waves: [&Vec<T>; 2], out: Out<T>) {
         let [re, im] = z;
         let [cos, sin] = waves;
         let [out_re, out_im] = out;
         let count = out_re.len();
         let (re, im, cos, sin, out_im) = (&re[..count], &im[..count], &cos[..count], &sin[..count], &mut out_im[..count]);
-        let half = scale * number(0.5);
         for k in 0..count {
             let back = count - 1 - k;
             let (even_re, even_im) = (re[k] + re[back], im[k] - im[back]);
             let (odd_re, odd_im) = (im[k] + im[back], re[back] - re[k]);
-            out_re[k].write((even_re + (cos[k] * odd_re + sin[k] * odd_im)) * half);
-            out_im[k].write((even_im + (cos[k] * odd_im - sin[k] * odd_re)) * half);
+            out_re[k].write(even_re + (cos[k] * odd_re + sin[k] * odd_im));
+            out_im[k].write(even_im + (cos[k] * odd_im - sin[k] * odd_re));
         }
     }
 }

@@ -18,10 +18,13 @@ pub const DIGITS: usize = 3;
 /// Bytes of a tile.
 pub const TILE: usize = SIDE * STEP;
 
+/// The largest number may be so many times the mean of those that are not 0: in a normal distribution it is some 5 times, among 256 at most 256 times.
+const APART: f32 = 128.0;
+
 /// Packs `TILES` times sixteen rows, of which there are so many, of at most [`DEPTH`] numbers: each row's unit, as float32; then, step by step and digit by
 /// digit from the largest on, the tiles. A tile's line has a row's 64 digits; or, `TURNED`, all rows' digits of the same four places. A row's
 /// numbers are its digits, d₀·2¹⁶ + d₁·2⁸ + d₂, times its unit, to the nearest. Whether all are: not where some are
-/// infinite, above 2¹⁰¹, or no numbers, nor where all of a row are below 2⁻¹⁰⁰ but not 0. What is below the unit is lost beside the largest number.
+/// infinite, above 2¹⁰¹, or no numbers, nor where all of a row are below 2⁻¹⁰⁰ but not 0, or one stands apart from the rest.
 ///
 /// # Safety
 /// The source has so many rows of `depth` numbers; `to`, at the beginning of a line of the cache, has so many places; the processor has AVX-512.
@@ -40,10 +43,13 @@ pub unsafe fn pack<const TILES: usize, const TURNED: bool>(
             let rows = rows.saturating_sub(tile * SIDE).min(SIDE);
             let mut own = MaybeUninit::uninit();
             let source = laid(&mut own, source.at(tile * SIDE, 0), rows, depth);
-            let (largest, any) = surveyed(source, rows, depth);
+            let Survey { largest, any, sum, count } = surveyed(source, rows, depth);
             let tiny = _mm512_cmplt_epi32_mask(largest, _mm512_set1_epi32(bits(-100)));
             let huge = _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101)));
-            fits &= (tiny & _mm512_test_epi32_mask(largest, largest)) | huge == 0;
+            // Beside a few so large numbers the others keep too few digits: more than a sum in float32 would lose.
+            let most = _mm512_mul_ps(_mm512_castsi512_ps(largest), _mm512_cvtepi32_ps(count));
+            let apart = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(most, _mm512_mul_ps(sum, _mm512_set1_ps(APART)));
+            fits &= (tiny & _mm512_test_epi32_mask(largest, largest)) | huge | apart == 0;
             let (unit, inverse) = unit(largest, any);
             _mm512_store_ps(to.add(tile * SIDE), unit);
             let mut scales = [0f32; SIDE];
@@ -114,30 +120,49 @@ const fn bits(exponent: i32) -> i32 {
     (exponent + 127) << 23
 }
 
-/// The bits of each row's largest absolute value, and those that any of its numbers has; of what is no number the former are the largest of all.
+/// Of sixteen rows' absolute values.
+struct Survey {
+    /// The bits of the largest; of what is no number they are the largest of all.
+    largest: __m512i,
+    /// The bits that any has.
+    any: __m512i,
+    sum: __m512,
+    /// How many are not 0.
+    count: __m512i,
+}
+
 #[inline(always)]
-unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> (__m512i, __m512i) {
+unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> Survey {
     // SAFETY: as the caller says; registers of zeros are registers.
     unsafe {
-        let (mut largest, mut any): ([__m512i; SIDE], [__m512i; SIDE]) = std::mem::zeroed();
-        for (row, (most, any)) in largest.iter_mut().zip(&mut any).enumerate().take(rows) {
+        let [mut largest, mut any, mut sums, mut counts]: [[__m512i; SIDE]; 4] = std::mem::zeroed();
+        for row in 0..rows {
             let from = source.at(row, 0).from;
+            let (mut most, mut bits, mut sum, mut count) = (largest[row], any[row], _mm512_setzero_ps(), counts[row]);
             for at in (0..depth).step_by(SIDE) {
                 let numbers = match depth - at {
                     SIDE.. => _mm512_loadu_ps(from.add(at)),
                     left => _mm512_maskz_loadu_ps(first(left), from.add(at)),
                 };
                 let absolute = _mm512_and_si512(_mm512_castps_si512(numbers), _mm512_set1_epi32(i32::MAX));
-                *most = _mm512_max_epi32(*most, absolute);
-                *any = _mm512_or_si512(*any, absolute);
+                most = _mm512_max_epi32(most, absolute);
+                bits = _mm512_or_si512(bits, absolute);
+                sum = _mm512_add_ps(sum, _mm512_castsi512_ps(absolute));
+                let there = _mm512_test_epi32_mask(absolute, absolute);
+                count = _mm512_mask_add_epi32(count, there, count, _mm512_set1_epi32(1));
             }
+            (largest[row], any[row], sums[row], counts[row]) = (most, bits, _mm512_castps_si512(sum), count);
         }
-        let (mut most, mut all) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        for (largest, any) in turned(&largest).iter().zip(&turned(&any)) {
-            most = _mm512_max_epi32(most, *largest);
-            all = _mm512_or_si512(all, *any);
+        let zero = _mm512_setzero_si512();
+        let mut all = Survey { largest: zero, any: zero, sum: _mm512_setzero_ps(), count: zero };
+        let (largest, any, sums, counts) = (turned(&largest), turned(&any), turned(&sums), turned(&counts));
+        for i in 0..SIDE {
+            all.largest = _mm512_max_epi32(all.largest, largest[i]);
+            all.any = _mm512_or_si512(all.any, any[i]);
+            all.sum = _mm512_add_ps(all.sum, _mm512_castsi512_ps(sums[i]));
+            all.count = _mm512_add_epi32(all.count, counts[i]);
         }
-        (most, all)
+        all
     }
 }
 

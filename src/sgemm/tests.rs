@@ -140,6 +140,21 @@ fn tiny_numbers_are_multiplied_as_well() {
 }
 
 #[test]
+fn a_number_that_stands_apart_does_not_cost_the_others() {
+    let shape @ [m, n, k] = [20, 40, 256];
+    engines(|name, run| {
+        let (mut a, mut b) = (vec![0.013f32; m * k], vec![1.1f32; k * n]);
+        a.chunks_mut(k).for_each(|row| row[0] = 1e6 / 3.0);
+        b[..n].fill(0.0);
+        let (left, right) = (Matrix { numbers: &a, steps: [k, 1] }, Matrix { numbers: &b, steps: [n, 1] });
+        let mut out = vec![0f32; m * n];
+        run(Blocks { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None }, Cores::All);
+        let expected = 255.0 * f64::from(0.013f32) * f64::from(1.1f32);
+        assert!(out.iter().all(|&got| (f64::from(got) / expected - 1.0).abs() < 1e-5), "{name}: {}", out[0]);
+    });
+}
+
+#[test]
 fn numbers_of_few_bits_are_multiplied_exactly() {
     let shape @ [m, n, k] = [20, 40, 600];
     let whole =

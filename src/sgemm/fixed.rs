@@ -43,13 +43,13 @@ pub unsafe fn pack<const TILES: usize, const TURNED: bool>(
             let rows = rows.saturating_sub(tile * SIDE).min(SIDE);
             let mut own = MaybeUninit::uninit();
             let source = laid(&mut own, source.at(tile * SIDE, 0), rows, depth);
-            let Survey { largest, any, sum, count } = surveyed(source, rows, depth);
+            let Survey { largest, any, sum } = surveyed(source, rows, depth);
             let tiny = _mm512_cmplt_epi32_mask(largest, _mm512_set1_epi32(bits(-100)));
             let huge = _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(bits(101)));
-            // Beside a few so large numbers the others keep too few digits: more than a sum in float32 would lose.
-            let most = _mm512_mul_ps(_mm512_castsi512_ps(largest), _mm512_cvtepi32_ps(count));
-            let apart = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(most, _mm512_mul_ps(sum, _mm512_set1_ps(APART)));
-            fits &= (tiny & _mm512_test_epi32_mask(largest, largest)) | huge | apart == 0;
+            fits &= (tiny & _mm512_test_epi32_mask(largest, largest)) | huge == 0;
+            let mean = _mm512_mul_ps(sum, _mm512_set1_ps(APART / depth as f32));
+            let apart = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(_mm512_castsi512_ps(largest), mean);
+            fits &= apart == 0 || !any_apart(apart, source, depth);
             let (unit, inverse) = unit(largest, any);
             _mm512_store_ps(to.add(tile * SIDE), unit);
             let mut scales = [0f32; SIDE];
@@ -127,18 +127,28 @@ struct Survey {
     /// The bits that any has.
     any: __m512i,
     sum: __m512,
-    /// How many are not 0.
-    count: __m512i,
+}
+
+/// Whether of one of these rows the largest number stands apart from those that are not 0: the others would keep fewer digits than a sum in float32 does.
+#[cold]
+#[inline(never)]
+fn any_apart(rows: __mmask16, source: Source, depth: usize) -> bool {
+    (0..SIDE).filter(|row| rows >> row & 1 == 1).any(|row| {
+        // SAFETY: the source has these rows, and so many numbers of each.
+        let numbers = (0..depth).map(|at| unsafe { *source.at(row, at).from }.abs()).filter(|x| *x != 0.0);
+        let (count, sum, most) = numbers.fold((0.0, 0.0, 0f32), |(n, sum, most), x| (n + 1.0, sum + x, most.max(x)));
+        most * count > APART * sum
+    })
 }
 
 #[inline(always)]
 unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> Survey {
     // SAFETY: as the caller says; registers of zeros are registers.
     unsafe {
-        let [mut largest, mut any, mut sums, mut counts]: [[__m512i; SIDE]; 4] = std::mem::zeroed();
+        let [mut largest, mut any, mut sums]: [[__m512i; SIDE]; 3] = std::mem::zeroed();
         for row in 0..rows {
             let from = source.at(row, 0).from;
-            let (mut most, mut bits, mut sum, mut count) = (largest[row], any[row], _mm512_setzero_ps(), counts[row]);
+            let (mut most, mut bits, mut sum) = (largest[row], any[row], _mm512_setzero_ps());
             for at in (0..depth).step_by(SIDE) {
                 let numbers = match depth - at {
                     SIDE.. => _mm512_loadu_ps(from.add(at)),
@@ -148,19 +158,16 @@ unsafe fn surveyed(source: Source, rows: usize, depth: usize) -> Survey {
                 most = _mm512_max_epi32(most, absolute);
                 bits = _mm512_or_si512(bits, absolute);
                 sum = _mm512_add_ps(sum, _mm512_castsi512_ps(absolute));
-                let there = _mm512_test_epi32_mask(absolute, absolute);
-                count = _mm512_mask_add_epi32(count, there, count, _mm512_set1_epi32(1));
             }
-            (largest[row], any[row], sums[row], counts[row]) = (most, bits, _mm512_castps_si512(sum), count);
+            (largest[row], any[row], sums[row]) = (most, bits, _mm512_castps_si512(sum));
         }
         let zero = _mm512_setzero_si512();
-        let mut all = Survey { largest: zero, any: zero, sum: _mm512_setzero_ps(), count: zero };
-        let (largest, any, sums, counts) = (turned(&largest), turned(&any), turned(&sums), turned(&counts));
+        let mut all = Survey { largest: zero, any: zero, sum: _mm512_setzero_ps() };
+        let (largest, any, sums) = (turned(&largest), turned(&any), turned(&sums));
         for i in 0..SIDE {
             all.largest = _mm512_max_epi32(all.largest, largest[i]);
             all.any = _mm512_or_si512(all.any, any[i]);
             all.sum = _mm512_add_ps(all.sum, _mm512_castsi512_ps(sums[i]));
-            all.count = _mm512_add_epi32(all.count, counts[i]);
         }
         all
     }

@@ -4,18 +4,14 @@
 //! Signs, which the definitions leave open, are fixed, so that a result can be repeated and compared.
 
 use candle_core::{DType, Tensor, WithDType};
-use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::tridiag::tridiag_in_place;
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd_scratch, tridiagonal_self_adjoint_evd};
 use faer::linalg::householder::{
     apply_block_householder_sequence_on_the_left_in_place_scratch,
     apply_block_householder_sequence_on_the_left_in_place_with_conj,
 };
-use faer::linalg::qr::no_pivoting::factor::recommended_block_size;
 use faer::linalg::solvers;
 use faer::traits::RealField;
-use faer::{Conj, Mat, MatMut, MatRef, Par};
+use faer::{Conj, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
 use super::lines::Lines;
@@ -156,44 +152,15 @@ fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {
     Some([turned(&u, a.nrows()), svd.S().column_vector().iter().copied().collect(), v])
 }
 
-/// The steps of faer's `self_adjoint_evd`, so that each runs on as many threads as it is faster on: to three diagonals on one, on from there on all.
 fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
-    /// Below this the threads' hand-overs cost more than they bring.
-    const LARGE: usize = 512;
-    let n = a.nrows();
-    if n == 0 {
-        return Some([vec![], vec![]]);
-    }
-    let par = if n < LARGE { Par::Seq } else { Par::rayon(0) };
-    let scratch = self_adjoint_evd_scratch::<T>(n, ComputeEigenvectors::Yes, par, Default::default());
-    let mut scratch = MemBuffer::new(scratch);
-    let mut reduced = a.to_owned();
-    let mut factor = Mat::zeros(recommended_block_size::<T>(n, n), n - 1);
-    let stack = MemStack::new(&mut scratch);
-    tridiag_in_place(reduced.as_mut(), factor.as_mut(), Par::Seq, stack, Default::default());
-    let (mut diagonal, mut beside) = (Diag::zeros(n), Diag::zeros(n));
-    for i in 0..n {
-        diagonal[i] = reduced[(i, i)];
-        if i + 1 < n {
-            beside[i] = reduced[(i + 1, i)];
+    let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
+    let mut vectors = columns(eigen.U());
+    for vector in vectors.chunks_mut(a.nrows().max(1)) {
+        if !largest_is_positive(vector) {
+            negate(vector);
         }
     }
-    let (mut values, mut vectors) = (Diag::zeros(n), Mat::zeros(n, n));
-    let (values_to, vectors_to) = (values.as_mut(), Some(vectors.as_mut()));
-    let stack = MemStack::new(&mut scratch);
-    let params = Default::default();
-    tridiagonal_self_adjoint_evd(diagonal.as_ref(), beside.as_ref(), values_to, vectors_to, par, stack, params).ok()?;
-    let mut vectors = columns(vectors.as_ref());
-    let basis = reduced.submatrix(1, 0, n - 1, n - 1);
-    parallel::pieces(&mut vectors, n * n.div_ceil(2 * parallel::threads()), |_, vectors| {
-        reflect(vectors, n, basis, factor.as_ref());
-        for vector in vectors.chunks_mut(n) {
-            if !largest_is_positive(vector) {
-                negate(vector);
-            }
-        }
-    });
-    Some([values.column_vector().iter().copied().collect(), turned(&vectors, n)])
+    Some([eigen.S().column_vector().iter().copied().collect(), turned(&vectors, a.nrows())])
 }
 
 fn qr_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
@@ -222,24 +189,18 @@ fn thin_q<T: WithDType + RealField>(qr: &solvers::Qr<T>, count: usize) -> Vec<T>
         for (at, column) in q.chunks_mut(rows).enumerate() {
             column[first + at] = T::from_f64(1.0);
         }
-        let used = first + q.len() / rows;
-        reflect(q, rows, basis.get(.., ..used), factor.get(.., ..used));
+        let (count, used) = (q.len() / rows, first + q.len() / rows);
+        let scratch = apply_block_householder_sequence_on_the_left_in_place_scratch::<T>(rows, block, count);
+        apply_block_householder_sequence_on_the_left_in_place_with_conj(
+            basis.get(.., ..used),
+            factor.get(.., ..used),
+            Conj::No,
+            MatMut::from_column_major_slice_mut(q, rows, count),
+            Par::Seq,
+            MemStack::new(&mut MemBuffer::new(scratch)),
+        );
     });
     q
-}
-
-/// Columns of this height, one after the other, to their reflections, of which the last is the first. Rows above those of the basis stay.
-fn reflect<T: WithDType + RealField>(columns: &mut [T], height: usize, basis: MatRef<T>, factor: MatRef<T>) {
-    let (rows, count) = (basis.nrows(), columns.len() / height);
-    let scratch = apply_block_householder_sequence_on_the_left_in_place_scratch::<T>(rows, factor.nrows(), count);
-    apply_block_householder_sequence_on_the_left_in_place_with_conj(
-        basis,
-        factor,
-        Conj::No,
-        MatMut::from_column_major_slice_mut(columns, height, count).subrows_mut(height - rows, rows),
-        Par::Seq,
-        MemStack::new(&mut MemBuffer::new(scratch)),
-    );
 }
 
 /// A matrix column by column.
@@ -351,7 +312,7 @@ mod tests {
         }
     }
 
-    /// Of which columns are reflected in parts, and eigenvectors merged by many threads.
+    /// Whose columns are reflected in parts.
     #[test]
     fn parts_of_large_matrices_multiply_back() {
         let near = |a: &Value, b: &Value, what: &str| {

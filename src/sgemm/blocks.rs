@@ -47,21 +47,6 @@ thread_local! {
     static OWN: RefCell<[Space; 2]> = RefCell::default();
 }
 
-/// A pointer that tasks share: each uses a part of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: as it says.
-unsafe impl Send for Shared {}
-// SAFETY: as it says.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
-}
-
 /// Compiles the parts of a product that compute for an engine's instructions.
 macro_rules! compiled {
     ($name:ident, $Engine:ty, $features:literal) => {
@@ -113,7 +98,7 @@ impl Blocks<'_> {
         let mut space = Space::default();
         for block in parts(m, E::BLOCK) {
             let panels = block.len().div_ceil(E::ROWS);
-            let left = Shared(space.of(panels * k.div_ceil(E::DEPTH) * E::words(E::ROWS, E::DEPTH)));
+            let left = parallel::Start(space.of(panels * k.div_ceil(E::DEPTH) * E::words(E::ROWS, E::DEPTH)));
             let packed = |panel: usize| {
                 let within = block.start + panel * E::ROWS..block.end.min(block.start + (panel + 1) * E::ROWS);
                 parts(k, E::DEPTH).enumerate().fold(true, |fits, (layer, depths)| {
@@ -159,7 +144,7 @@ impl Blocks<'_> {
         }
     }
 
-    /// A part that has numbers which are not finite: only vector registers multiply those.
+    /// A part that has numbers which the engine can't multiply, such as infinite ones: vector registers take all.
     fn without_amx(&self, rows: &Range<usize>, columns: Range<usize>) {
         let blocks = Blocks {
             shape: [rows.len(), columns.len(), self.shape[2]],

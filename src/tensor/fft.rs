@@ -198,16 +198,11 @@ fn part<T>(lines: Option<&[T]>, line: usize, size: usize) -> &[T] {
 }
 
 /// What one thread needs.
+#[derive(Default)]
 struct Own<T> {
     re: Vec<T>,
     im: Vec<T>,
     spectra: Buffers<T>,
-}
-
-impl<T> Default for Own<T> {
-    fn default() -> Self {
-        Self { re: Vec::new(), im: Vec::new(), spectra: Buffers::default() }
-    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ fn multiply(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
     let each = if count == 1 { m.max(1) } else { ROWS };
     let blocks = m.div_ceil(each);
     let mut out: Vec<f32> = Vec::with_capacity(count * m * n);
-    let place = Place(out.as_mut_ptr());
+    let place = parallel::Start(out.as_mut_ptr());
     let task = |task: usize| {
         let (matrix, first) = (task / blocks, task % blocks * each);
         let rows = each.min(m - first);
@@ -84,18 +84,6 @@ impl<'a> Side<'a> {
             rest /= dim;
         }
         Matrix { numbers: &self.numbers[offset..], steps: [strides[before], strides[before + 1]] }
-    }
-}
-
-/// Where the products go.
-struct Place(*mut f32);
-
-// SAFETY: every task writes rows of its own.
-unsafe impl Sync for Place {}
-
-impl Place {
-    fn at(&self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
     }
 }
 

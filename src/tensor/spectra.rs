@@ -76,16 +76,11 @@ pub struct Spectra<T> {
 pub type Out<'a, T> = [&'a mut [MaybeUninit<T>]; 2];
 
 /// What one thread needs.
+#[derive(Default)]
 pub struct Buffers<T> {
     line: Vec<Number<T>>,
     scratch: Vec<Number<T>>,
     apart: [Vec<T>; 2],
-}
-
-impl<T> Default for Buffers<T> {
-    fn default() -> Self {
-        Self { line: Vec::new(), scratch: Vec::new(), apart: [Vec::new(), Vec::new()] }
-    }
 }
 
 impl<T: Float> Spectra<T> {

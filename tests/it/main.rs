@@ -1,5 +1,6 @@
 //! Drives the real binary and the library, one module a subject.
 
+mod attacks;
 mod binary;
 mod checkpoint;
 mod cli;

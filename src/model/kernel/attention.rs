@@ -77,12 +77,6 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Where the values of one task's queries go.
-struct Out(*mut f32);
-
-// SAFETY: every task writes elements of its own.
-unsafe impl Sync for Out {}
-
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
     let ((b, h, n, c), (_, groups, m, _)) = (q.dims4()?, k.dims4()?);
     let masks = rule.allowed.dim(0)?;
@@ -97,9 +91,8 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
     let queries = (SCORES / m.max(1)).clamp(8, QUERIES).min(n.max(1));
     let blocks = n.div_ceil(queries);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        let out = Out(out.as_mut_ptr().cast());
+        let out = parallel::Start::<f32>(out.as_mut_ptr().cast());
         parallel::each(b * h * blocks, |task| {
-            let out = &out;
             // The last queries see most keys: they begin first.
             let (row, head, block) = (task / (h * blocks), task / blocks % h, blocks - 1 - task % blocks);
             let at = block * queries..n.min((block + 1) * queries);
@@ -115,7 +108,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
                 c,
             };
             // SAFETY: these are this task's rows of [b, n, h, c], of which no other has any.
-            unsafe { here.attend(rule, out.0.add(((row * n + at.start) * h + head) * c), h * c) };
+            unsafe { here.attend(rule, out.at(((row * n + at.start) * h + head) * c), h * c) };
         });
         Ok(())
     };

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod doctor;
 mod error;
+mod file;
 mod harmless;
 mod home;
 pub mod hook;

@@ -13,6 +13,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
+use crate::file::{self, Kind};
+
 /// How long nothing must happen before a save counts as done: editors write in several steps.
 const SETTLED: Duration = Duration::from_millis(40);
 /// The longest wait for that.
@@ -32,7 +34,7 @@ impl Contents {
     }
 
     fn now(path: &Path) -> Self {
-        std::fs::read(path).map_or(Self::MISSING, |bytes| Self::of(&bytes))
+        file::read(path, Kind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
     }
 }
 

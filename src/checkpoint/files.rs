@@ -1,16 +1,13 @@
 //! A checkpoint's files by name, wherever they are.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
+use crate::file::{self, Kind};
 use crate::{Result, bail, error};
-
-/// The most that a config or tokenizer file may take.
-const LARGEST_TEXT: u64 = 256 << 20;
 
 pub enum Files {
     Directory(PathBuf),
@@ -66,15 +63,10 @@ impl Files {
             }
             Files::Directory(directory) => {
                 let path = directory.join(name);
-                match std::fs::metadata(&path) {
+                match file::read(&path, kind(name)) {
+                    Ok(bytes) => Ok(Some(bytes)),
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                    Ok(meta) if meta.len() > LARGEST_TEXT => {
-                        bail!("{name} is {} bytes long, which no such file is", meta.len())
-                    }
-                    _ => match std::fs::read(&path) {
-                        Ok(bytes) => Ok(Some(bytes)),
-                        Err(e) => bail!("{} can't be read: {e}", path.display()),
-                    },
+                    Err(e) => bail!("{} can't be read: {e}", path.display()),
                 }
             }
         }
@@ -101,7 +93,7 @@ impl Files {
             Files::Directory(directory) => {
                 let path = directory.join(name);
                 let cannot = |e: std::io::Error| error!("{} can't be read: {e}", path.display());
-                let file = File::open(&path).map_err(cannot)?;
+                let file = file::open(&path, Kind::Data).map_err(cannot)?;
                 if file.metadata().map_err(cannot)?.len() == 0 {
                     bail!("{name} is empty");
                 }
@@ -125,5 +117,14 @@ impl Files {
             Files::Directory(directory) => Path::display(directory).to_string(),
             Files::Embedded(_) => "the embedded model".into(),
         }
+    }
+}
+
+/// What a checkpoint's small file of that name is.
+fn kind(name: &str) -> Kind {
+    match name {
+        "tokenizer.json" | "vocab.json" | "merges.txt" => Kind::Tokenizer,
+        _ if name.ends_with(".index.json") => Kind::Tokenizer,
+        _ => Kind::Config,
     }
 }

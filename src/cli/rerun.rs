@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::columns;
 use super::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
+use crate::file::{self, Kind};
 use crate::notice::notice;
 use crate::output::compare::{Difference, compare};
 use crate::output::record::{Record, Source, Versions, sha256};
@@ -134,7 +135,7 @@ impl Rerun {
         // Whoever has the very script may read beside it, as running it does.
         let same_size = |file: std::fs::Metadata| file.is_file() && file.len() == record.script.text.len() as u64;
         let own = std::fs::metadata(path).is_ok_and(same_size)
-            && std::fs::read(path).is_ok_and(|text| sha256(&text) == record.script.sha256);
+            && file::read(path, Kind::Script).is_ok_and(|text| sha256(&text) == record.script.sha256);
         let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let all = std::iter::once(&record.script).chain(&record.imports);
         Bundle {
@@ -203,7 +204,7 @@ fn outcomes<'a>(record: &'a Record, again: &'a Record, before: &Path, after: &Pa
         let outcome = match again.files.iter().find(|other| other.name == name) {
             None => Outcome::Missing,
             Some(other) if other.sha256 == file.sha256 => Outcome::Identical,
-            Some(_) if std::fs::read(before.join(name)).is_ok_and(|bytes| sha256(&bytes) == file.sha256) => {
+            Some(_) if file::read(&before.join(name), Kind::Data).is_ok_and(|bytes| sha256(&bytes) == file.sha256) => {
                 match compare(&before.join(name), &after.join(name), name) {
                     Ok(difference) => Outcome::Differs(difference),
                     Err(error) => Outcome::Otherwise(error.message().to_owned()),

@@ -9,6 +9,7 @@ use parquet::record::Field;
 use serde_json::Value as Json;
 
 use super::load::{self, Loaded};
+use crate::file::{self, Kind};
 use crate::tensor::Value;
 use crate::{Result, bail, error};
 
@@ -144,18 +145,20 @@ fn flat(tensor: &Tensor) -> Result<Vec<f64>> {
 }
 
 fn json(path: &Path) -> Result<Json> {
-    let bytes = std::fs::read(path).map_err(|e| unread(path, &e))?;
+    let bytes = file::read(path, Kind::Data).map_err(|e| unread(path, &e))?;
     serde_json::from_slice(&bytes).map_err(|e| unread(path, &e))
 }
 
 fn csv_rows(path: &Path) -> Result<Vec<Vec<String>>> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).map_err(|e| unread(path, &e))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(file::open(path, Kind::Data).map_err(|e| unread(path, &e))?);
     let row = |row: csv::Result<csv::StringRecord>| Ok(row?.iter().map(str::to_owned).collect());
     reader.records().map(row).collect::<csv::Result<_>>().map_err(|e| unread(path, &e))
 }
 
 fn parquet_rows(path: &Path) -> Result<Vec<Vec<String>>> {
-    let file = std::fs::File::open(path).map_err(|e| unread(path, &e))?;
+    let file = file::open(path, Kind::Data).map_err(|e| unread(path, &e))?;
     let reader = SerializedFileReader::new(file).map_err(|e| unread(path, &e))?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let mut rows = vec![schema.columns().iter().map(|column| column.name().to_owned()).collect()];

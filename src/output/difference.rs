@@ -10,6 +10,7 @@ use super::load::{Loaded, load};
 use super::parquet;
 use super::picture::number;
 use super::save::{Table, cell};
+use crate::file::{self, Kind};
 use crate::tensor::Value;
 use crate::{Result, error};
 
@@ -21,7 +22,7 @@ const SHOWN: usize = 3;
 /// # Errors
 /// One of them can't be read.
 pub fn of_files(name: &str, old: &Path, new: &Path) -> Result<Vec<String>> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| error!("{name} can't be read: {e}"));
+    let read = |path: &Path| file::read(path, Kind::Data).map_err(|e| error!("{name} can't be read: {e}"));
     let (before, after) = (read(old)?, read(new)?);
     if before == after {
         return Ok(Vec::new());

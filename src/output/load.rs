@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
 use super::npy;
+use crate::file::{self, Kind};
 use crate::tensor::{Complex, Value, budget, dims};
 use crate::{Result, bail, error};
 
@@ -51,10 +52,11 @@ impl Readable {
 pub fn load(path: &Path, name: &str) -> Result<Loaded> {
     let read = || {
         let cannot = |e: std::io::Error| error!("{name} can't be read: {e}");
-        let size = std::fs::metadata(path).map_err(cannot)?.len();
+        let file = file::open(path, Kind::Data).map_err(cannot)?;
+        let size = file.metadata().map_err(cannot)?.len();
         // It stands in memory beside the tensors that are made of it.
         budget::check_bytes(size).map_err(|error| error.at(name))?;
-        std::fs::read(path).map_err(cannot)
+        file::read_open(&file, Kind::Data).map_err(cannot)
     };
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => Ok(Loaded::Named(safetensors(&read()?).map_err(|e| e.at(name))?)),

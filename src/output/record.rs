@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use crate::file::{self, Kind};
 use crate::{Result, error};
 
 /// One run.
@@ -80,7 +81,7 @@ impl Record {
     /// # Errors
     /// There is no such file, or it is no record of a run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|e| error!("{} can't be read: {e}", path.display()))?;
+        let text = file::read(path, Kind::Record).map_err(|e| error!("{} can't be read: {e}", path.display()))?;
         let record: Record = serde_json::from_slice(&text).map_err(|e| {
             error!("{} is no record of a run: {e}", path.display())
                 .help("`precompute run` leaves one, run.json, in its output directory")

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::header::check_name;
 use super::reference::{Remote, check_path};
 use crate::checkpoint::cache::is_commit;
+use crate::file::{self, Kind};
 use crate::output::record::sha256;
 use crate::script::Failure;
 use crate::script::place::Place;
@@ -57,7 +58,7 @@ impl Lock {
     /// It can't be read, or is broken.
     pub fn read(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(LOCK);
-        let text = match std::fs::read(&path) {
+        let text = match file::read(&path, Kind::Lock) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(Failure::usage(error!("{LOCK} can't be read: {e}"))),

@@ -17,6 +17,7 @@ pub use lock::{Lock, Locked};
 pub use reference::{Reference, Remote};
 
 use crate::checkpoint::Hub;
+use crate::file::{self, Kind};
 use crate::script::{Bundle, Failure, Policy, Program, read_text};
 use crate::{Error, Result, did_you_mean, error};
 
@@ -177,7 +178,7 @@ fn in_directory(directory: &Path) -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "rhai"))
-        .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.starts_with("//!")))
+        .filter(|path| file::read(path, Kind::Script).is_ok_and(|text| text.starts_with(b"//!")))
         .collect();
     found.sort();
     match found.as_slice() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::file::{self as files, Kind};
 use crate::home::home;
 use crate::output::record::sha256;
 use crate::{Result, error};
@@ -20,7 +21,7 @@ pub fn content(texts: &BTreeMap<String, String>) -> String {
 
 /// Whether the recipe of these files has been let run.
 pub fn is_trusted(content: &str) -> bool {
-    let known = file().ok().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let known = file().ok().and_then(|path| files::read_text(&path, Kind::Lock).ok()).unwrap_or_default();
     known.lines().any(|line| line.split_whitespace().next() == Some(content))
 }
 

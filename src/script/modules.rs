@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,6 +13,7 @@ use rhai::{
 
 use super::error::ScriptResult;
 use super::source::Sources;
+use crate::file::{self, Kind};
 use crate::watch::Contents;
 use crate::{Result, bail, error};
 
@@ -28,9 +28,6 @@ const LIBRARY: &[(&str, &str)] = &[
 pub fn shipped() -> impl Iterator<Item = &'static str> {
     LIBRARY.iter().map(|(name, _)| *name)
 }
-
-/// The largest script that is read, in bytes.
-const LARGEST: u64 = 16 << 20;
 
 /// What stands before the name of a script that is part of the program.
 pub const SHIPPED: &str = "precompute:";
@@ -110,12 +107,10 @@ impl Modules {
     /// # Errors
     /// A file that can't be read or is not UTF-8.
     pub fn read(&self, path: &Path, id: &str) -> Result<String> {
-        // What stands there is noted first: a change in between is seen, and read again.
-        let small = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
-        let bytes = small.then(|| fs::read(path).ok()).flatten();
-        let contents = bytes.map_or(Contents::MISSING, |bytes| Contents::of(&bytes));
+        let bytes = file::read(path, Kind::Script);
+        let contents = bytes.as_ref().map_or(Contents::MISSING, |bytes| Contents::of(bytes));
         self.0.sought.borrow_mut().insert(path.to_owned(), contents);
-        read(path, id)
+        text(bytes, id)
     }
 
     /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
@@ -269,10 +264,11 @@ enum Text {
 /// # Errors
 /// A file that can't be read or is not UTF-8.
 pub fn read(path: &Path, id: &str) -> Result<String> {
-    if fs::metadata(path).is_ok_and(|file| file.len() > LARGEST) {
-        bail!("{id} is too large for a script");
-    }
-    let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+    text(file::read(path, Kind::Script), id)
+}
+
+fn text(bytes: std::io::Result<Vec<u8>>, id: &str) -> Result<String> {
+    let bytes = bytes.map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => error!("there is no file {id}"),
         std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
         _ => error!("{id} can't be read: {cause}"),

@@ -6,6 +6,7 @@ use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::console::Console;
 use super::error::ScriptResult;
+use super::limits::Limits;
 use super::modules::Modules;
 use super::session::Session;
 use super::{context, generate, growth, hook, model, output, param, pass, picture, sort, tensor, tokens};
@@ -53,20 +54,33 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 
-    growth::install(&mut engine, limits);
-    sort::install(&mut engine);
+    install_pure(&mut engine, limits);
+    // What follows does more than give a value: `reuse::IMPURE` says what.
     param::install(&mut engine, session.params());
-    tensor::install(&mut engine, session.random());
+    tensor::make::install_random(&mut engine, session.random());
     model::install(&mut engine, session.models());
     let depth = pass::Depth::new(session.live());
     pass::install(&mut engine, &depth, session.reuse());
     generate::install(&mut engine, &depth, session, console);
-    tokens::install(&mut engine);
     hook::install(&mut engine, session, &modules);
-    context::install(&mut engine);
     output::install(&mut engine, session.run(), console);
     picture::install(&mut engine, session.run(), console);
     engine
+}
+
+/// Registers all that gives a value and does nothing else: the value depends on the arguments alone, and nothing changes but the
+/// arguments. Hooks that call nothing but these, and what is pure of Rhai's own, need not run again ([`reuse`](super::reuse)).
+/// What an installer registers that is not called from here is taken to do more.
+pub fn install_pure(engine: &mut Engine, limits: Limits) {
+    growth::install(engine, limits);
+    sort::install(engine);
+    tensor::install_pure(engine);
+    tokens::install(engine);
+    context::install(engine);
+    model::install_members(engine);
+    hook::install_members(engine);
+    pass::install_output(engine);
+    generate::install_output(engine);
 }
 
 fn no_sleep() -> Error {

@@ -261,7 +261,10 @@ pub fn install(engine: &mut Engine, depth: &Depth, session: &Rc<Session>, consol
     generate!(|call, ids, options: Map| call.run(&ids, None, options));
     generate!(|call, ids, ctx: Context| call.run(&ids, Some(&ctx), Map::new()));
     generate!(|call, ids, ctx: Context, options: Map| call.run(&ids, Some(&ctx), options));
+}
 
+/// What `generate` gave.
+pub fn install_output(engine: &mut Engine) {
     engine.register_type_with_name::<Generated>("generated");
     engine.register_get("ids", |g: &mut Generated| g.0.ids.clone());
     engine.register_get("text", |g: &mut Generated| -> ScriptResult<Dynamic> { Ok(g.text()?) });

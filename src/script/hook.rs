@@ -99,10 +99,11 @@ impl Hook {
         self.0.code.sight(&self.0.surroundings)
     }
 
-    /// `the hook at post-mlp (line 12)`.
+    /// `the hook at post-mlp (a.rhai:12:5)`.
     pub fn describe(&self) -> String {
-        match self.0.position.line() {
-            Some(line) => format!("the hook at {} (line {line})", self.0.name),
+        let (source, position) = self.bound_at();
+        match self.sight().place(source, position) {
+            Some(place) => format!("the hook at {} ({place})", self.0.name),
             None => format!("the hook at {}", self.0.name),
         }
     }
@@ -326,8 +327,8 @@ struct Own {
     modules: Modules,
 }
 
+/// `hook(name, fn)`.
 pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
-    engine.register_type_with_name::<Hook>("hook");
     let own = Own { live: session.live().clone(), reuse: session.reuse().clone(), modules: modules.clone() };
     let other = own.clone();
     engine.register_fn("hook", move |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
@@ -339,6 +340,11 @@ pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
             Ok(Hook::bind(&own, &context, name, function, options)?)
         },
     );
+}
+
+/// What a hook says of itself.
+pub fn install_members(engine: &mut Engine) {
+    engine.register_type_with_name::<Hook>("hook");
     let show = |hook: &mut Hook| match hook.0.layers {
         Layers::All => format!("hook({:?})", hook.0.name),
         _ => format!("hook({:?}, {:?})", hook.0.name, hook.0.layers),

@@ -246,12 +246,17 @@ fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
     map
 }
 
+/// `model(id)`.
 pub fn install(engine: &mut Engine, models: &Rc<Models>) {
-    engine.register_type_with_name::<Model>("model");
     let own = models.clone();
     engine.register_fn("model", move |id: &str| -> ScriptResult<Model> { Ok(own.load(id, Map::new())?) });
     let own = models.clone();
     engine.register_fn("model", move |id: &str, options: Map| -> ScriptResult<Model> { Ok(own.load(id, options)?) });
+}
+
+/// What a model says of itself.
+pub fn install_members(engine: &mut Engine) {
+    engine.register_type_with_name::<Model>("model");
     engine.register_get("config", |m: &mut Model| m.loaded().config.clone());
     engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
     engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));

@@ -69,6 +69,11 @@ impl Modules {
         }))
     }
 
+    /// The texts of the scripts that are read.
+    pub fn sources(&self) -> &Sources {
+        &self.0.sources
+    }
+
     /// Forgets what was imported: from now on the files are read and run anew.
     pub fn forget(&self) {
         for id in std::mem::take(&mut *self.0.compiled.borrow_mut()).keys() {

@@ -302,10 +302,10 @@ pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
     pass!("capture", |pass, reuse, ids, points: Dynamic, ctx: Context, options: Map| -> Dynamic {
         pass.capture(reuse, &ids, &points, Some(&ctx), options)
     });
-    install_output(engine);
 }
 
-fn install_output(engine: &mut Engine) {
+/// What a pass gave.
+pub fn install_output(engine: &mut Engine) {
     engine.register_type_with_name::<Output>("output");
     engine.register_get("logits", |o: &mut Output| o.part(&o.0.logits, "logits", "it was asked not to, or stopped"));
     engine.register_get("loss", |o: &mut Output| o.part(&o.0.loss, "loss", "pass #{loss: true} to forward"));

@@ -340,26 +340,29 @@ fn a_hook_that_does_more_than_give_a_value_is_never_left_out() {
         )
     };
     for (before, body, why) in [
-        ("", "{ print(\"seen\"); x }", "it calls print"),
-        ("", "{ debug(1); x }", "it calls debug"),
-        ("", "x + randn_like(x)", "it calls randn_like"),
-        ("", "{ seed(1); x }", "it calls seed"),
-        ("", "{ ctx.t = timestamp().elapsed; x }", "it calls timestamp"),
-        ("", "{ save(\"x\", 1); x }", "it calls save"),
-        ("", "{ table([[1]]); x }", "it calls table"),
-        ("", "{ m.forward(ids, #{logits: \"none\"}); x }", "it calls forward"),
-        ("", "{ m.capture(ids, \"post-mlp@0\"); x }", "it calls capture"),
-        ("", "{ param(\"p\", 1); x }", "it calls param"),
+        ("", "{ print(\"seen\"); x }", "calls print, which prints (input:1:"),
+        ("", "{ debug(1); x }", "calls debug, which prints (input:1:"),
+        ("", "x + randn_like(x)", "calls randn_like, which draws random numbers"),
+        ("", "{ seed(1); x }", "calls seed, which seeds the random numbers"),
+        ("", "{ ctx.t = timestamp().elapsed; x }", "calls timestamp, which reads the clock"),
+        ("", "{ save(\"x\", 1); x }", "calls save, which writes a file"),
+        ("", "{ table([[1]]); x }", "calls table, which prints"),
+        ("", "{ m.forward(ids, #{logits: \"none\"}); x }", "calls forward, which runs a pass"),
+        ("", "{ m.capture(ids, \"post-mlp@0\"); x }", "calls capture, which runs a pass"),
+        ("", "{ param(\"p\", 1); x }", "calls param, which reads a parameter of the script"),
         ("", "{ let f = Fn(\"he\" + \"re\"); x }", "a name that is worked out"),
-        ("let f = |y| { print(y.shape); y };", "f.call(x)", "it calls print"),
-        ("let t = timestamp();", "{ let u = t; x }", "of which nothing is known"),
+        ("let f = |y| { print(y.shape); y };", "f.call(x)", "captures a function that calls print"),
+        ("let f = Fn(\"seed\");", "{ f.call(1); x }", "captures a function that calls seed, which seeds the random"),
+        ("let t = timestamp();", "{ let u = t; x }", "captures a timestamp, which can't be compared"),
+        ("let t = 1; t.tag = 3;", "{ let u = t.tag; x }", "uses .tag, which uses the tag of a value"),
     ] {
         let (host, script) = (host(None), hooked(before, body));
         last(&host, &script);
         let again = last(&host, &script);
         assert_eq!(again.from, 2, "{body}");
         let (layer, said) = again.limit.unwrap();
-        assert!(layer == 2 && said.contains(why) && said.contains("the hook at post-mlp"), "{body}: {said}");
+        let subject = "the hook at post-mlp (input:1:";
+        assert!(layer == 2 && said.contains(why) && said.starts_with(subject), "{body}: {said}");
     }
     // What can't be seen in the code is seen as it runs.
     for body in [
@@ -437,4 +440,56 @@ fn fresh_and_the_memory_are_said_on_the_command_line() {
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("a size is given as 500MB, 2GiB"), "{}", wrong.stderr);
     assert_eq!(here.run(&["run", "s.rhai", "--fresh", "--reuse-memory", "1GB"]).code, Some(2));
+}
+
+#[test]
+fn what_only_computes_can_be_left_out() {
+    let n = layers();
+    for (before, body) in [
+        ("", "{ x[[.., 1]] = 0.0; }"),
+        ("", "{ x[1..] = 0.0; }"),
+        ("", "{ x[..=1] *= 2.0; }"),
+        ("", "{ for i in 0..2 { x[[.., i]] = 0.0; } }"),
+        ("", "{ for i in range(0, 4, 2) { x[[.., i % 2]] = 0.0; } }"),
+        ("", "{ let n = 1; n <<= 2; n **= 2; n |= 1; x * n }"),
+        ("", "{ let all = [3, 1, 2].map(|v| v * 2).filter(|v| v > 2); all.sort(); x * all[0] }"),
+        ("let f = |v| v > 1;", "{ x * [1, 2].filter(f).len() }"),
+        ("let axis = 1;", "{ let a = axis - 2; x * x.sort(a).values.sum(a).sum() }"),
+        ("let where = 2;", "{ x * [1, 2].index_of(where) }"),
+        ("let f = Fn(\"abs\");", "f.call(x)"),
+        ("", "{ let words = \"a b\".split(); words += \"c\".to_upper(); x * words.len }"),
+        ("", "{ let m = #{a: 1}; m += #{b: 2}; if \"b\" in m { x * m.b } else { x } }"),
+        ("", "{ let b = blob(4, 1); x * b.len }"),
+        ("", "{ x * (2.7).floor() * parse_int(\"3\") * PI() }"),
+        ("", "{ let s = `${x.shape} ${1.5}`; x * s.len }"),
+        ("", "{ let heads = ctx.config.num_attention_heads; x * heads }"),
+        ("", "{ let real = fft(x, #{dim: 1}).real; real[0] = 1; real }"),
+        ("", "{ let read = parse_json(\"{\\\"by\\\": 2}\"); x * read.by }"),
+        ("", "{ m.unembed(m.final_norm(x)); x * m.heads(0).w_q.sum() }"),
+    ] {
+        let (host, script) = (host(None), pass(before, &format!("hook(\"post-mlp\", |x, ctx| {body})")));
+        last(&host, &script);
+        assert_eq!(last(&host, &script), Last { layers: n, from: n, limit: None }, "{before} {body}");
+    }
+}
+
+#[test]
+fn the_hooks_of_the_scripts_that_ship_can_be_left_out() {
+    let scripts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let mut hooked = 0;
+    for entry in std::fs::read_dir(scripts).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "rhai") {
+            continue;
+        }
+        let out = tempfile::tempdir().unwrap();
+        let settings =
+            Settings { seed: Some(1), silent: true, out: Some(out.path().join("run")), ..Settings::default() };
+        let host = Host::new(settings).unwrap();
+        let _ = host.run_file(&path).unwrap_or_else(|failure| panic!("{failure}"));
+        let report = host.session().reuse().report();
+        assert_eq!(report.limit, None, "{}", path.display());
+        hooked += usize::from(std::fs::read_to_string(&path).unwrap().contains("hook(\"") && report.passes > 0);
+    }
+    assert!(hooked > 5, "{hooked} scripts have hooks");
 }

@@ -2,41 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{
-    AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, RangeCase, ScriptFuncDef, Shared, Stmt, StmtBlock,
-};
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, Position, RangeCase, Stmt, StmtBlock};
 
 use super::digest::{Digest, Hasher, value};
-use super::natives::Natives;
-use super::sight::Sight;
+use super::sight::{Found, Sight};
 
 /// Calls of Rhai's own that are no functions.
 const KEYWORDS: &[&str] = &["call", "curry", "type_of"];
-/// Functions of arrays that take a function, or the name of one.
-const BY_NAME: &[&str] = &[
-    "all",
-    "any",
-    "dedup",
-    "drain",
-    "extract",
-    "filter",
-    "find",
-    "find_map",
-    "for_each",
-    "index_of",
-    "map",
-    "none",
-    "order",
-    "reduce",
-    "reduce_rev",
-    "retain",
-    "some",
-    "sort",
-    "sort_by",
-    "splice",
-    "zip",
-];
-
 /// How deep closures may stand within one another.
 const DEEPEST: usize = 64;
 
@@ -47,25 +19,34 @@ pub struct Walk<'a> {
     /// Every name and text that may stand for a function.
     names: BTreeSet<String>,
     depth: usize,
+    /// What is looked at.
+    at: Position,
 }
 
+/// Why not, as it is said of a hook: `calls print`.
 type Walked = Result<(), String>;
 
 impl<'a> Walk<'a> {
     /// The digest of a function's own code, and every name in it that may stand for a function.
     ///
     /// # Errors
-    /// Why a call of it can't be left out.
-    pub fn through(function: &Shared<ScriptFuncDef>, sight: &'a Sight) -> Result<(Digest, BTreeSet<String>), String> {
-        let mut walk = Self { sight, out: Hasher::default(), names: BTreeSet::new(), depth: 0 };
-        walk.function(function)?;
-        Ok((walk.out.finish(), walk.names))
+    /// Why a call of it can't be left out, and where that stands.
+    pub fn through(function: &Found, sight: &'a Sight) -> Result<(Digest, BTreeSet<String>), String> {
+        let mut walk = Self { sight, out: Hasher::default(), names: BTreeSet::new(), depth: 0, at: Position::NONE };
+        match walk.function(function) {
+            Ok(()) => Ok((walk.out.finish(), walk.names)),
+            Err(why) => Err(match sight.place(&function.source, walk.at) {
+                Some(place) => format!("{why} ({place})"),
+                None => why,
+            }),
+        }
     }
 
-    fn function(&mut self, function: &Shared<ScriptFuncDef>) -> Walked {
+    fn function(&mut self, function: &Found) -> Walked {
+        let function = &function.function;
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err("its closures are nested too deeply".into());
+            return Err("has closures nested too deeply".into());
         }
         self.out.text(function.this_type.as_deref().unwrap_or_default());
         self.out.number(function.params.len() as u64);
@@ -91,7 +72,14 @@ impl<'a> Walk<'a> {
         block.iter().try_for_each(|statement| self.statement(statement))
     }
 
+    fn look_at(&mut self, position: Position) {
+        if !position.is_none() {
+            self.at = position;
+        }
+    }
+
     fn statement(&mut self, statement: &Stmt) -> Walked {
+        self.look_at(statement.position());
         match statement {
             Stmt::Noop(_) => self.out.text("noop"),
             Stmt::If(parts, _) => {
@@ -176,8 +164,8 @@ impl<'a> Walk<'a> {
                 self.out.text("share");
                 variables.iter().for_each(|(variable, _)| self.out.text(&variable.name));
             }
-            Stmt::Import(..) => return Err("it imports a script".into()),
-            _ => return Err("it has a statement of which nothing is known".into()),
+            Stmt::Import(..) => return Err("imports a script".into()),
+            _ => return Err("has a statement of which nothing is known".into()),
         }
         Ok(())
     }
@@ -189,6 +177,7 @@ impl<'a> Walk<'a> {
     }
 
     fn expression(&mut self, expression: &Expr) -> Walked {
+        self.look_at(expression.position());
         match expression {
             Expr::DynamicConstant(constant, _) => self.constant(constant)?,
             Expr::BoolConstant(value, _) => self.out.text(&format!("{value}")),
@@ -213,7 +202,7 @@ impl<'a> Walk<'a> {
             Expr::Unit(_) => self.out.text("()"),
             Expr::Variable(parts, ..) => {
                 if !parts.2.is_empty() {
-                    return Err(format!("it reads {}::{}, which is a module's", parts.2, parts.1));
+                    return Err(format!("reads {}::{}, a constant of a module", parts.2, parts.1));
                 }
                 self.out.text("variable");
                 self.out.text(&parts.1);
@@ -237,13 +226,16 @@ impl<'a> Walk<'a> {
             Expr::Dot(sides, flags, _) | Expr::Index(sides, flags, _) => {
                 self.out.text(if matches!(expression, Expr::Dot(..)) { "." } else { "[" });
                 self.out.number(u64::from(flags.bits()));
+                if matches!(expression, Expr::Index(..)) {
+                    self.indexing()?;
+                }
                 self.expression(&sides.lhs)?;
                 self.expression(&sides.rhs)?;
             }
             Expr::And(parts, _) => self.expressions("&&", parts.iter())?,
             Expr::Or(parts, _) => self.expressions("||", parts.iter())?,
             Expr::Coalesce(parts, _) => self.expressions("??", parts.iter())?,
-            _ => return Err("it has an expression of which nothing is known".into()),
+            _ => return Err("has an expression of which nothing is known".into()),
         }
         Ok(())
     }
@@ -262,7 +254,7 @@ impl<'a> Walk<'a> {
         }
         let bodies = self.sight.functions.get(function.fn_name()).cloned().unwrap_or_default();
         match bodies.as_slice() {
-            [] => Err("it has a closure whose code can't be found".into()),
+            [] => Err("has a closure whose code can't be found".into()),
             // Several of one name were made of one text at one place.
             [body, ..] => self.function(body),
         }
@@ -276,31 +268,14 @@ impl<'a> Walk<'a> {
         self.out.text(self.sight.imports.get(root).map_or("", String::as_str));
         self.out.text(&call.name);
         self.out.number(u64::from(call.capture_parent_scope));
-        let written_out = |argument: &Expr| {
-            matches!(argument, Expr::StringConstant(..) | Expr::IntegerConstant(..) | Expr::BoolConstant(..))
-                || matches!(argument, Expr::FloatConstant(..) | Expr::Unit(_) | Expr::Map(..) | Expr::Array(..))
-                || matches!(argument, Expr::DynamicConstant(..))
-                || matches!(argument, Expr::FnCall(call, _) if call.name == "curry")
-        };
-        // `sort` and `all` are tensors' too, with a dim; what matters is that no text can name a function.
-        let whole = |argument: &Expr| {
-            written_out(argument)
-                || matches!(argument, Expr::Variable(parts, ..) if parts.2.is_empty() && self.sight.functions.contains_key(parts.1.as_str()))
-        };
         match call.name.as_str() {
             "Fn" => match call.args.first() {
                 Some(Expr::StringConstant(name, _)) if call.args.len() == 1 => {
-                    if self.sight.functions.contains_key(name.as_str()) || self.sight.natives.is_pure(name) {
-                        self.names.insert(name.to_string());
-                    } else {
-                        return Err(format!("it calls {name}"));
-                    }
+                    self.calls(name)?;
+                    self.names.insert(name.to_string());
                 }
-                _ => return Err("it calls a function by a name that is worked out".into()),
+                _ => return Err("calls a function by a name that is worked out".into()),
             },
-            name if BY_NAME.contains(&name) && !call.args.iter().all(whole) => {
-                return Err(format!("it hands {name} a function that is not written out there"));
-            }
             name if KEYWORDS.contains(&name) => {}
             name => {
                 self.calls(name)?;
@@ -316,10 +291,21 @@ impl<'a> Walk<'a> {
         if natives.is_pure(name) || (self.sight.functions.contains_key(name) && !natives.has(name)) {
             return Ok(());
         }
-        Err(format!("it calls {name}"))
+        Err(natives.why_not(name))
     }
 
+    /// Reading a property, or writing one, calls a function where the value is no map.
     fn property(&self, name: &str) -> Walked {
-        if Natives::tells_more(name) { Err(format!("it reads .{name}")) } else { Ok(()) }
+        match ["get$", "set$"].iter().find_map(|kind| self.sight.natives.impure(&format!("{kind}{name}"))) {
+            Some(does) => Err(format!("uses .{name}, which {}", if does.is_empty() { "may do more" } else { does })),
+            None => Ok(()),
+        }
+    }
+
+    fn indexing(&self) -> Walked {
+        match ["index$get$", "index$set$"].iter().find_map(|name| self.sight.natives.impure(name)) {
+            Some(_) => Err("indexes a value, which may do more than read it".into()),
+            None => Ok(()),
+        }
     }
 }

@@ -7,7 +7,9 @@ use super::sight::Sight;
 use crate::Result;
 use crate::output::save::little_endian;
 use crate::script::model::Model;
+use crate::script::options::describe;
 use crate::script::tensor::Handle;
+use crate::script::vocabulary::a;
 use crate::tensor::Value;
 
 pub type Digest = [u8; 32];
@@ -38,7 +40,7 @@ impl Hasher {
 /// Takes in a script's value: what it holds, and which of its tensors are one and the same. Those are added to `handles`.
 ///
 /// # Errors
-/// Why nothing can be said of it: a type that is no data.
+/// What it holds that can't be compared, as in "it holds a timestamp, …".
 pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &Sight) -> Result<(), String> {
     if of.is_shared() {
         // A variable that a closure shares with the script; its value is what counts.
@@ -63,7 +65,7 @@ pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &
         });
     }
     if let Some(function) = of.read_lock::<FnPtr>() {
-        out.bytes(&sight.function(&function)?);
+        out.bytes(&sight.function(&function).map_err(|why| format!("a function that {why}"))?);
         return function.iter_curry().try_for_each(|captured| value(out, captured, handles, sight));
     }
     if let Some(model) = of.read_lock::<Model>() {
@@ -72,7 +74,7 @@ pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &
     }
     match plain(of) {
         Some(text) => out.text(&text),
-        None => return Err(format!("{}, of which nothing is known", of.type_name())),
+        None => return Err(format!("{}, which can't be compared", a(&describe(of)))),
     }
     Ok(())
 }

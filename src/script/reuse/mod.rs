@@ -51,6 +51,8 @@ pub struct Report {
     pub layers: usize,
     pub reused: usize,
     pub last: Option<Last>,
+    /// Of the last pass of which not every block's end could be kept: the first such block, and why.
+    pub limit: Option<(usize, String)>,
 }
 
 /// What became of one pass.
@@ -119,6 +121,7 @@ impl Reuse {
         report.passes += 1;
         report.layers += last.layers;
         report.reused += last.from;
+        report.limit = last.limit.clone().or(report.limit.take());
         report.last = Some(last);
     }
 }
@@ -128,8 +131,9 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let passes = if self.passes == 1 { "pass" } else { "passes" };
         write!(f, "{} of {} layers in {} {passes} were not run again", self.reused, self.layers, self.passes)?;
-        match self.last.as_ref().and_then(|last| last.limit.as_ref()) {
-            Some((layer, why)) => write!(f, "; of the last none from layer {layer} on can be left out, as {why}"),
+        match &self.limit {
+            Some((0, why)) => write!(f, "; every layer runs in every pass, as {why}"),
+            Some((layer, why)) => write!(f, "; layer {layer} and those after it run in every pass, as {why}"),
             None => Ok(()),
         }
     }

@@ -132,7 +132,7 @@ impl Plan {
             let told = context.own_entries().iter().try_for_each(|(key, entry)| {
                 held.text(key);
                 if entry.is_shared() {
-                    return Err("it shares a variable".to_owned());
+                    return Err("a variable that a closure shares".to_owned());
                 }
                 value(&mut held, entry, &mut handles, sight)
             });
@@ -142,7 +142,7 @@ impl Plan {
             match (told, aliased) {
                 (Ok(()), None) => {}
                 (told, _) => {
-                    let why = told.err().unwrap_or_else(|| "a tensor that a hook captured".into());
+                    let why = told.err().unwrap_or_else(|| "a tensor that a hook captured too".into());
                     plan.reach = plan.hooked - 1;
                     plan.limit = Some((plan.reach, format!("the context holds {why}")));
                 }

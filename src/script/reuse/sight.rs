@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rhai::{FnPtr, ScriptFuncDef, Shared};
+use rhai::{FnPtr, Position, ScriptFuncDef, Shared};
 
 use super::code::Walk;
 use super::digest::{Digest, Hasher};
 use super::natives::Natives;
 use crate::script::live::Surroundings;
 use crate::script::modules::Modules;
+use crate::script::place::Place;
+use crate::script::source::Sources;
 
 /// Where a hook's functions are found, and when it was bound.
 pub struct Code {
@@ -44,13 +46,21 @@ impl Code {
     }
 }
 
+/// A function of a script, and the script's name.
+#[derive(Clone)]
+pub struct Found {
+    pub function: Shared<ScriptFuncDef>,
+    pub source: String,
+}
+
 /// The functions of scripts that can be called from some place, and what is known of those that are none of a script's.
 pub struct Sight {
-    pub functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>>,
+    pub functions: BTreeMap<String, Vec<Found>>,
     pub natives: Rc<Natives>,
     /// What module each import is, by its name.
     pub imports: BTreeMap<String, String>,
     generations: [u64; 2],
+    sources: Sources,
     known: RefCell<BTreeMap<String, Result<Digest, String>>>,
 }
 
@@ -58,23 +68,33 @@ impl Sight {
     /// The functions of the script, and, by their names alone, those of every module.
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     fn new(surroundings: &Surroundings, code: &Code) -> Self {
-        let mut functions: BTreeMap<String, Vec<Shared<ScriptFuncDef>>> = BTreeMap::new();
-        let mut add = |function: &Shared<ScriptFuncDef>| {
+        let mut functions: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        let mut add = |function: &Shared<ScriptFuncDef>, source: &str| {
             let same = functions.entry(function.name.to_string()).or_default();
-            if !same.iter().any(|known| Shared::ptr_eq(known, function)) {
-                same.push(function.clone());
+            if !same.iter().any(|known| Shared::ptr_eq(&known.function, function)) {
+                same.push(Found { function: function.clone(), source: source.into() });
             }
         };
         let store = surroundings.now();
-        store.global.lib.iter().flat_map(|module| module.iter_script_fn_info()).for_each(|(.., f)| add(f));
+        for module in &store.global.lib {
+            let source = module.id().unwrap_or(surroundings.source());
+            module.iter_script_fn_info().for_each(|(.., f)| add(f, source));
+        }
         for ast in code.modules.compiled_so_far() {
-            ast.shared_lib().iter_script_fn_info().for_each(|(.., f)| add(f));
+            let source = ast.source().unwrap_or_default();
+            ast.shared_lib().iter_script_fn_info().for_each(|(.., f)| add(f, source));
         }
         let imports = store.global.scan_imports_raw();
         let imports =
             imports.map(|(name, module)| (name.to_string(), module.id().unwrap_or_default().to_owned())).collect();
         let generations = [code.bound, code.modules.generation()];
-        Self { functions, natives: code.natives.clone(), imports, generations, known: RefCell::default() }
+        let (natives, sources) = (code.natives.clone(), code.modules.sources().clone());
+        Self { functions, natives, imports, generations, sources, known: RefCell::default() }
+    }
+
+    /// A place in the script called `source`, as `file:line:column`.
+    pub fn place(&self, source: &str, position: Position) -> Option<String> {
+        Place::of(&self.sources, source, position).map(|place| place.short())
     }
 
     /// The digest of a function and all that it may call. What it captured is not in it.
@@ -86,9 +106,26 @@ impl Sight {
         if let Some(known) = self.known.borrow().get(name) {
             return known.clone();
         }
-        let digest = self.reachable(name);
+        let digest = match self.functions.contains_key(name) {
+            true => self.reachable(name),
+            false => self.native(name),
+        };
         self.known.borrow_mut().insert(name.to_owned(), digest.clone());
         digest
+    }
+
+    /// Of a function that is none of a script's.
+    fn native(&self, name: &str) -> Result<Digest, String> {
+        if name.starts_with("anon$") {
+            return Err("has a closure whose code can't be found".into());
+        }
+        if !self.natives.is_pure(name) {
+            return Err(self.natives.why_not(name));
+        }
+        let mut out = Hasher::default();
+        out.text("native");
+        out.text(name);
+        Ok(out.finish())
     }
 
     fn reachable(&self, root: &str) -> Result<Digest, String> {
@@ -104,9 +141,6 @@ impl Sight {
                 let (digest, names) = Walk::through(function, self)?;
                 waiting.extend(names.into_iter().filter(|name| self.functions.contains_key(name)));
                 digests.push(digest);
-            }
-            if digests.is_empty() {
-                return Err(format!("it calls {name}, which is no function of a script"));
             }
             digests.sort_unstable();
             if name == root {

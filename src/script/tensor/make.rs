@@ -16,11 +16,10 @@ const OPTIONS: &[&str] = &["dtype", "device"];
 /// The most sizes a shape may list without an array around them.
 const MOST_SIZES: usize = 8;
 
-pub fn install(engine: &mut Engine, random: &Random) {
+pub fn install(engine: &mut Engine) {
     install_from_numbers(engine);
     install_filled(engine);
-    install_random(engine, random);
-    install_like(engine, random);
+    install_like(engine);
 }
 
 fn install_from_numbers(engine: &mut Engine) {
@@ -76,13 +75,20 @@ fn install_filled(engine: &mut Engine) {
     });
 }
 
-fn install_random(engine: &mut Engine, random: &Random) {
+/// What draws from `random`, or seeds it.
+pub fn install_random(engine: &mut Engine, random: &Random) {
     for (name, normal) in [("rand", false), ("randn", true)] {
         let random = random.clone();
         define::<Dynamic, Handle>(engine, name, 1..=MOST_SIZES, OPTIONS, move |call| {
             let (kind, device) = placed(call, None, &Device::Cpu)?;
             let shape = dims::shape(&call.listed_ints(0, "shape")?)?;
             draw(&random, normal, &shape, kind.unwrap_or(Kind::F32), &device)
+        });
+    }
+    for (name, normal) in [("rand_like", false), ("randn_like", true)] {
+        let random = random.clone();
+        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| {
+            like(call, |shape, kind, device| draw(&random, normal, shape, kind, device))
         });
     }
     let random = random.clone();
@@ -93,7 +99,7 @@ fn install_random(engine: &mut Engine, random: &Random) {
     });
 }
 
-fn install_like(engine: &mut Engine, random: &Random) {
+fn install_like(engine: &mut Engine) {
     type Fill = fn(&[usize], Kind, &Device) -> Result<Value>;
     for (name, fill) in [("zeros_like", make::zeros as Fill), ("ones_like", make::ones)] {
         define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| {
@@ -104,12 +110,6 @@ fn install_like(engine: &mut Engine, random: &Random) {
         let number = call.number(1, "value")?;
         like(call, |shape, kind, device| Ok(Handle::fresh(make::full(shape, number, kind, device)?)))
     });
-    for (name, normal) in [("rand_like", false), ("randn_like", true)] {
-        let random = random.clone();
-        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| {
-            like(call, |shape, kind, device| draw(&random, normal, shape, kind, device))
-        });
-    }
 }
 
 fn draw(random: &Random, normal: bool, shape: &[usize], kind: Kind, device: &Device) -> Result<Handle> {

@@ -22,12 +22,18 @@ use super::random::Random;
 
 /// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and `randn` draw from.
 pub fn install(engine: &mut rhai::Engine, random: &Random) {
+    install_pure(engine);
+    make::install_random(engine, random);
+}
+
+/// All operations that draw no random numbers.
+pub fn install_pure(engine: &mut rhai::Engine) {
     convert::install(engine);
     functions::install(engine);
     index::install(engine);
     linalg::install(engine);
     look::install(engine);
-    make::install(engine, random);
+    make::install(engine);
     nn::install(engine);
     operators::install(engine);
     pick::install(engine);

@@ -375,3 +375,23 @@ fn a_directory_for_results_is_made_when_something_is_saved() {
     assert!(record["script"]["text"].as_str().unwrap().contains("save(\"b\", 2);"), "{record}");
     assert_eq!(record["models"][0]["id"], "demo:opt");
 }
+
+#[test]
+fn a_hook_that_runs_in_every_pass_is_named_with_the_line_that_makes_it_so() {
+    let here = Workplace::new(&[("log.rhai", "fn shown(x) {\n    print(x.shape);\n    x\n}\n")]);
+    let lines = [
+        "import \"log\" as log;",
+        "let ids = m.encode(\"Mary\");",
+        "let ctx = context([hook(\"post-mlp\", |x, ctx| log::shown(x), #{layers: 1})]);",
+        "m.forward(ids, ctx);",
+        ":hooks",
+    ];
+    let ran = typed(&here, &["--model", "demo:opt"], &lines);
+    assert_eq!(
+        ran.stdout.lines().last(),
+        Some(
+            "of what was run last, 0 of 4 layers in 1 pass were not run again; layer 1 and those after it run in every pass, as \
+             the hook at post-mlp (input:3:20) calls print, which prints (log.rhai:2:5)"
+        )
+    );
+}

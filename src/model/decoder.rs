@@ -64,8 +64,10 @@ pub struct Output {
     pub logits: Option<Tensor>,
     /// A scalar: the mean over real targets.
     pub loss: Option<Tensor>,
-    /// [b, n-1], float32.
+    /// [b, n-1], float32, 0 at targets that are not real.
     pub unreduced_loss: Option<Tensor>,
+    /// How many targets are real: the sum of the unreduced loss over them is the loss.
+    pub targets: Option<usize>,
     /// What stood where the pass was asked to stop.
     pub stopped: Option<Tensor>,
 }
@@ -233,8 +235,11 @@ impl Decoder {
         let mut output = Output::default();
         if options.loss {
             let unreduced = tap.at(Point::UnreducedLoss, loss::unreduced(&logits, input)?)?;
+            // Whatever hooks left where no target is real does not count.
+            let unreduced = loss::of_real_targets(&unreduced, input)?;
             output.loss = Some(loss::mean(&unreduced, input)?);
             output.unreduced_loss = Some(unreduced);
+            output.targets = Some(input.targets());
         }
         output.logits = match options.logits {
             Logits::None => None,

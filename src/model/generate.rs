@@ -88,6 +88,10 @@ impl<'a> Generation<'a> {
     /// A plan that can't be: settings out of range, more tokens than the model has positions for.
     pub fn new(decoder: &'a Decoder, input: Input, plan: Plan) -> Result<Self> {
         input.check(decoder.spec(), plan.beyond)?;
+        if input.sight().is_some() {
+            return Err(error!("a mask of attention says nothing of the tokens that are to be generated")
+                .help("a hook at post-mask-attn-weights or attn-probs acts at every step; a mask [b, n] says which tokens are real"));
+        }
         if plan.max_new_tokens == 0 {
             bail!("max_new_tokens must be at least 1");
         }

@@ -12,6 +12,8 @@ pub struct Input {
     ids: Vec<Vec<u32>>,
     /// False where a position is padding.
     mask: Vec<Vec<bool>>,
+    /// Besides, which keys each query may see, [b or 1, m, m] of 0 and 1.
+    sight: Option<Vec<u8>>,
     /// How many tokens of each row are in a cache.
     past: usize,
 }
@@ -44,17 +46,65 @@ impl Input {
             Some(mask) if mask.dims() != [b, n] => {
                 bail!("the mask is {:?}, and the token ids are [{b}, {n}]: they must be alike", mask.dims())
             }
-            Some(mask) => mask
-                .to_dtype(DType::F32)?
-                .to_vec2::<f32>()?
-                .into_iter()
-                .map(|row| row.into_iter().map(|real| real != 0.0).collect())
-                .collect::<Vec<Vec<bool>>>(),
+            Some(mask) => bits(&mask.flatten_all()?)?.chunks(n).map(<[bool]>::to_vec).collect(),
         };
         if let Some(row) = mask.iter().position(|row| !row.contains(&true)) {
             bail!("row {row} of the mask leaves no token: the prompt is empty");
         }
-        Ok(Self { ids, mask, past: 0 })
+        Ok(Self { ids, mask, sight: None, past: 0 })
+    }
+
+    /// Token ids with the mask that they carry, and one that is given besides: one of their own shape [b, n] stands in for
+    /// the carried one, every other is of attention, as [`seeing`](Self::seeing) takes it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`seeing`](Self::seeing).
+    pub fn masked(ids: &Tensor, carried: Option<&Tensor>, given: Option<&Tensor>) -> Result<Self> {
+        match given {
+            Some(mask) if mask.dims() == ids.dims() => Self::new(ids, Some(mask)),
+            Some(mask) => Self::new(ids, carried)?.seeing(mask),
+            None => Self::new(ids, carried),
+        }
+    }
+
+    /// With a mask of attention, [n, n], [b or 1, n, n] or [b or 1, 1, n, n]: 1 where the query may look at the key, 0
+    /// where it may not. It only takes away: what comes later, padding, and what lies beyond a window stay hidden.
+    ///
+    /// # Errors
+    /// Another shape, a number other than 0 and 1, a real token that is left nothing to look at.
+    pub fn seeing(mut self, mask: &Tensor) -> Result<Self> {
+        let (b, n) = (self.batch(), self.len());
+        match *mask.dims() {
+            [q, k] if (q, k) == (n, n) => {}
+            [rows, q, k] | [rows, 1, q, k] if (rows == 1 || rows == b) && (q, k) == (n, n) => {}
+            [_, _, q, k] if (q, k) == (n, n) => {
+                return Err(error!("the mask is {:?}: one for each head is more than a pass takes", mask.dims())
+                    .help("a hook at post-mask-attn-weights or attn-probs reaches every head by itself"));
+            }
+            _ => {
+                return Err(error!(
+                    "the mask is {:?}, and the token ids are [{b}, {n}]: it must be [{b}, {n}] (1 at real tokens), or \
+                     [{n}, {n}], [{b}, {n}, {n}] or [{b}, 1, {n}, {n}] (1 where a query may look at a key)",
+                    mask.dims()
+                ));
+            }
+        }
+        self.sight = Some(bits(&mask.flatten_all()?)?.into_iter().map(u8::from).collect());
+        for row in 0..b {
+            for query in (0..n).filter(|&query| self.mask[row][query]) {
+                if !(0..=query).any(|key| self.mask[row][key] && self.sees(row, query, key)) {
+                    return Err(self.blind(row, query));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// A query that may look at nothing.
+    pub fn blind(&self, row: usize, query: usize) -> crate::Error {
+        let place = if self.batch() > 1 { format!(" of row {row}") } else { String::new() };
+        error!("the mask leaves token {query}{place} nothing to look at")
+            .help("let it see itself, or zero what its attention adds with a hook at attn-weighted-values")
     }
 
     /// A batch of one without padding.
@@ -65,7 +115,7 @@ impl Input {
         if ids.is_empty() {
             bail!("the prompt is empty");
         }
-        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]], past: 0 })
+        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]], sight: None, past: 0 })
     }
 
     pub fn batch(&self) -> usize {
@@ -105,13 +155,34 @@ impl Input {
         &self.mask[row]
     }
 
+    /// The mask of attention, where there is one: [b or 1, m, m] of 0 and 1.
+    pub fn sight(&self) -> Option<&[u8]> {
+        self.sight.as_deref()
+    }
+
+    /// Whether the mask of attention lets a row's query look at a key.
+    pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
+        let m = self.attended();
+        self.sight.as_ref().is_none_or(|sight| {
+            let first = if sight.len() == m * m { 0 } else { row * m * m };
+            sight[first + query * m + key] != 0
+        })
+    }
+
+    /// How many of the tokens after the first are real, and right after one that is.
+    pub fn targets(&self) -> usize {
+        let real = |row: &Vec<bool>| row[self.past..].windows(2).filter(|pair| pair[0] && pair[1]).count();
+        self.mask.iter().map(real).sum()
+    }
+
     /// How many positions the longest row takes.
     pub fn longest(&self) -> usize {
         self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0)
     }
 
-    /// Appends a token to every row: its id, and whether it is real.
+    /// Appends a token to every row: its id, and whether it is real. A mask of attention knows nothing of it, and is gone.
     pub fn push(&mut self, tokens: impl IntoIterator<Item = (u32, bool)>) {
+        self.sight = None;
         for ((ids, mask), (id, real)) in self.ids.iter_mut().zip(&mut self.mask).zip(tokens) {
             ids.push(id);
             mask.push(real);
@@ -201,4 +272,19 @@ impl Input {
         let last = |row: &Vec<bool>| row[self.past..].iter().rposition(|&real| real).unwrap_or(0) as u32;
         self.mask.iter().map(last).collect()
     }
+}
+
+/// A mask's elements, which are 0 or 1.
+///
+/// # Errors
+/// Another number, as additive masks hold.
+fn bits(mask: &Tensor) -> Result<Vec<bool>> {
+    let numbers = mask.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    let bit = |number: f32| match number {
+        0.0 => Ok(false),
+        1.0 => Ok(true),
+        other => Err(error!("a mask holds true or 1, and false or 0, not {other}")
+            .help("compare first: of a mask that is added to scores, mask == 0.0 is what may be seen")),
+    };
+    numbers.into_iter().map(bit).collect()
 }

@@ -5,12 +5,16 @@ use candle_core::{Device, Tensor};
 use super::input::Input;
 use crate::Result;
 
-/// The causal mask, padded keys left out, and of a sliding window the last `window` positions, the query's own included.
+/// The causal mask, padded keys and those that a mask of attention hides left out, and of a sliding window the last `window`
+/// positions, the query's own included.
 ///
 /// [b or 1, 1, n, m], u8: 1 where the query may look.
+///
+/// # Errors
+/// The mask of attention hides all that is in a query's window.
 pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let (n, m, past) = (input.len(), input.attended(), input.past());
-    if !input.is_padded() {
+    if !input.is_padded() && input.sight().is_none() {
         let window = window.unwrap_or(m);
         let causal: Vec<u8> =
             (past..m).flat_map(|query| (0..m).map(move |key| u8::from(key <= query && query - key < window))).collect();
@@ -21,8 +25,12 @@ pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<
         let (real, positions) = (input.real(row), input.row_positions(row));
         let window = window.unwrap_or(m) as u32;
         for query in past..m {
-            let sees = |key: usize| real[key] && key <= query && positions[query] - positions[key] < window;
-            allowed.extend((0..m).map(|key| u8::from(sees(key))));
+            let near = |key: usize| real[key] && key <= query && positions[query] - positions[key] < window;
+            let first = allowed.len();
+            allowed.extend((0..m).map(|key| u8::from(near(key) && input.sees(row, query, key))));
+            if real[query] && !allowed[first..].contains(&1) {
+                return Err(input.blind(row, query));
+            }
         }
     }
     Ok(Tensor::from_vec(allowed, (input.batch(), 1, n, m), device)?)

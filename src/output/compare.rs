@@ -129,7 +129,7 @@ impl Difference {
 fn tensors(path: &Path, name: &str) -> Result<BTreeMap<String, Value>> {
     Ok(match load::load(path, name)? {
         Loaded::One(value) => [(name.to_owned(), value)].into(),
-        Loaded::Named(values) => values,
+        Loaded::Named(values, _) => values,
     })
 }
 

@@ -31,7 +31,7 @@ pub fn of_files(name: &str, old: &Path, new: &Path) -> Result<Vec<String>> {
     Ok(match new.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors" | "npy") => match (load(old, name)?, load(new, name)?) {
             (Loaded::One(old), Loaded::One(new)) => of_tensors(&old, &new)?.into_iter().map(at).collect(),
-            (Loaded::Named(old), Loaded::Named(new)) => of_named(&old, &new)?.into_iter().map(at).collect(),
+            (Loaded::Named(old, _), Loaded::Named(new, _)) => of_named(&old, &new)?.into_iter().map(at).collect(),
             _ => vec![at("changed".into())],
         },
         Some("csv") => of_tables(&csv(&before)?, &csv(&after)?).into_iter().map(at).collect(),

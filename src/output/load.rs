@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
 use super::npy;
+use super::save::{TOKEN_IDS, mask_name};
 use crate::file::{self, Kind};
 use crate::tensor::{Complex, Value, budget, dims};
 use crate::{Result, bail, error};
@@ -14,7 +15,8 @@ use crate::{Result, bail, error};
 /// What a file held.
 pub enum Loaded {
     One(Value),
-    Named(BTreeMap<String, Value>),
+    /// Tensors by name, and which of them are token ids; the mask of padded ones is a tensor too.
+    Named(BTreeMap<String, Value>, Vec<String>),
 }
 
 /// The directories that a script may read below: its own, and those of `--read`.
@@ -59,10 +61,43 @@ pub fn load(path: &Path, name: &str) -> Result<Loaded> {
         file::read_open(&file, Kind::Data).map_err(cannot)
     };
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("safetensors") => Ok(Loaded::Named(safetensors(&read()?).map_err(|e| e.at(name))?)),
+        Some("safetensors") => {
+            let bytes = read()?;
+            let named = safetensors(&bytes).and_then(|tensors| Ok((token_ids(&bytes, &tensors)?, tensors)));
+            let (ids, tensors) = named.map_err(|e| e.at(name))?;
+            Ok(Loaded::Named(tensors, ids))
+        }
         Some("npy") => Ok(Loaded::One(npy::read(&read()?).map_err(|e| e.at(name))?)),
         _ => Err(error!("{name} is neither .safetensors nor .npy")),
     }
+}
+
+/// The tensors that the file's metadata says are token ids.
+///
+/// # Errors
+/// Metadata that says so of what can't be, or a mask that does not fit.
+fn token_ids(bytes: &[u8], tensors: &BTreeMap<String, Value>) -> Result<Vec<String>> {
+    let broken = |what: String| error!("it is broken: its metadata has {TOKEN_IDS}, {what}");
+    let metadata = safetensors::SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?.1;
+    let Some(names) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(TOKEN_IDS)) else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<String> = serde_json::from_str(names).map_err(|_| broken("which is no array of names".into()))?;
+    for name in &names {
+        let is_integer = |value: &&Value| {
+            value.real(name).is_ok_and(|tensor| tensor.dtype().is_int()) && !matches!(value, Value::Bool(_))
+        };
+        let Some(ids) = tensors.get(name).filter(is_integer) else {
+            return Err(broken(format!("and {name:?} is no tensor of integers")));
+        };
+        match tensors.get(&mask_name(name)) {
+            Some(mask) if !matches!(mask, Value::Bool(_)) || mask.dims() != ids.dims() => {
+                return Err(broken(format!("and the mask of {name:?} is none")));
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
 }
 
 fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Value>> {

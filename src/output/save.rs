@@ -1,6 +1,6 @@
 //! What can be saved, and in which format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use candle_core::{DType, Device};
@@ -10,10 +10,16 @@ use super::{npy, parquet};
 use crate::tensor::Value;
 use crate::{Result, bail, error};
 
+/// A tensor to be saved; of token ids also which are real.
+pub struct Item {
+    pub value: Value,
+    pub mask: Option<Value>,
+}
+
 /// Something to be saved.
 pub enum Data {
-    Tensor(Value),
-    Tensors(BTreeMap<String, Value>),
+    Tensor(Item),
+    Tensors(BTreeMap<String, Item>),
     /// One map a row.
     Rows(Vec<Map<String, Json>>),
     Json(Json),
@@ -48,6 +54,22 @@ impl Format {
     }
 }
 
+impl Item {
+    /// Whether it is token ids of which some are padding.
+    fn is_padded(&self) -> Result<bool> {
+        let Some(mask) = &self.mask else { return Ok(false) };
+        Ok(bytes_of(mask.real("the mask")?)?.contains(&0))
+    }
+}
+
+/// Under which word of a .safetensors file's metadata the tensors that are token ids are named, as an array in JSON.
+pub const TOKEN_IDS: &str = "token_ids";
+
+/// The name of the mask of token ids, which is there where some are padding.
+pub fn mask_name(ids: &str) -> String {
+    format!("{ids}.mask")
+}
+
 impl Data {
     /// The file's name and format: as the name says, else as the data suggests.
     pub fn file(&self, name: &str) -> (String, Format) {
@@ -72,7 +94,11 @@ impl Data {
         match format {
             Format::SafeTensors => self.write_safetensors(name, to),
             Format::Npy => match self {
-                Data::Tensor(value) => npy::write(value, to),
+                Data::Tensor(item) if item.is_padded()? => {
+                    Err(error!(".npy holds one tensor, and these are token ids with padding: their mask would be lost")
+                        .help("save them as .safetensors, or as plain integers: tensor(ids.to_array())"))
+                }
+                Data::Tensor(item) => npy::write(&item.value, to),
                 _ => Err(error!(".npy holds one tensor").help("save a map of tensors as .safetensors")),
             },
             Format::Csv => write_csv(&self.table(name, "csv")?, to),
@@ -82,15 +108,25 @@ impl Data {
     }
 
     fn write_safetensors(&self, name: &str, to: &mut dyn Write) -> Result<()> {
-        let views = match self {
-            Data::Tensor(value) => vec![(stem(name).to_owned(), View::new(value)?)],
-            Data::Tensors(values) => values
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), View::new(value).map_err(|e| e.at(name))?)))
-                .collect::<Result<_>>()?,
+        let items: Vec<(&str, &Item)> = match self {
+            Data::Tensor(item) => vec![(stem(name), item)],
+            Data::Tensors(items) => items.iter().map(|(name, item)| (name.as_str(), item)).collect(),
             _ => return Err(error!(".safetensors holds tensors, and this is none").help("save it as .json or .csv")),
         };
-        let bytes = safetensors::serialize(views, None).map_err(|e| error!("the tensors can't be written: {e}"))?;
+        let (mut views, mut ids) = (Vec::new(), Vec::new());
+        for &(name, item) in &items {
+            views.push((name.to_owned(), View::new(&item.value).map_err(|e| e.at(name))?));
+            ids.extend(item.mask.is_some().then_some(name));
+            if let Some(mask) = item.mask.as_ref().filter(|_| item.is_padded().unwrap_or(true)) {
+                let of = mask_name(name);
+                if items.iter().any(|(name, _)| *name == of) {
+                    bail!("{of} is the name under which the mask of {name} is saved: give that tensor another");
+                }
+                views.push((of, View::new(mask)?));
+            }
+        }
+        let says = (!ids.is_empty()).then(|| HashMap::from([(TOKEN_IDS.to_owned(), Json::from(ids).to_string())]));
+        let bytes = safetensors::serialize(views, says).map_err(|e| error!("the tensors can't be written: {e}"))?;
         to.write_all(&bytes).map_err(|e| error!("{e}"))
     }
 
@@ -98,10 +134,10 @@ impl Data {
     fn table(&self, name: &str, format: &str) -> Result<Table> {
         match self {
             Data::Rows(rows) => Ok(Table::of_rows(rows)),
-            Data::Tensor(value) => Table::of_tensor(stem(name), value),
-            Data::Tensors(values) => {
+            Data::Tensor(item) => Table::of_tensor(stem(name), &item.value),
+            Data::Tensors(items) => {
                 let mut table = Table::default();
-                for (name, value) in values {
+                for (name, Item { value, .. }) in items {
                     if value.rank() != 1 {
                         bail!("as a column of .{format} {name} must be [n], and it is {:?}", value.dims());
                     }
@@ -118,9 +154,9 @@ impl Data {
 
     fn json(&self) -> Result<Json> {
         Ok(match self {
-            Data::Tensor(value) => nested(value)?,
-            Data::Tensors(values) => Json::Object(
-                values.iter().map(|(name, value)| Ok((name.clone(), nested(value)?))).collect::<Result<_>>()?,
+            Data::Tensor(item) => nested(&item.value)?,
+            Data::Tensors(items) => Json::Object(
+                items.iter().map(|(name, item)| Ok((name.clone(), nested(&item.value)?))).collect::<Result<_>>()?,
             ),
             Data::Rows(rows) => Json::Array(rows.iter().cloned().map(Json::Object).collect()),
             Data::Json(json) => json.clone(),

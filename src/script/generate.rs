@@ -15,6 +15,7 @@ use super::options::{Options, describe};
 use super::pass::{Depth, Pass};
 use super::session::{Session, Streaming};
 use super::tensor::Handle;
+use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::Unobserved;
 use crate::model::{Generation, Plan, Sampling};
@@ -192,6 +193,7 @@ impl Call<'_> {
         self.pass.reload();
         let reads = generation.reads();
         let ids = Handle::from(reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?);
+        let ids = ids.with_mask(Handle::fresh(Value::Bool(reads.mask(&Device::Cpu)?)));
         self.pass.show(context, ids, &reads)?;
         context.set_reserved("step", (generation.step() as i64).into());
         let mut script = self.pass.hooks(context);
@@ -234,10 +236,8 @@ impl Call<'_> {
         };
         let rows: Vec<Vec<u32>> = (0..input.batch()).map(real).collect();
         let ids: Vec<&[u32]> = (0..input.batch()).map(|row| input.row(row)).collect();
-        let mut ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
-        if input.is_padded() {
-            ids = ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?)));
-        }
+        let ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
+        let ids = ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?)));
         Ok(Inner { model: self.pass.model.clone(), ids, rows })
     }
 }
@@ -249,7 +249,8 @@ pub fn install(engine: &mut Engine, depth: &Depth, session: &Rc<Session>, consol
             let (depth, session, console) = (depth.clone(), session.clone(), console.clone());
             engine.register_fn(
                 "generate",
-                move |call: NativeCallContext, m: &mut Model, $ids: Handle $(, $arg: $typ)*| -> ScriptResult<Generated> {
+                move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| -> ScriptResult<Generated> {
+                    let $ids = to_read(m, "generate", &$ids)?;
                     let pass = Pass { call: &call, depth: &depth, model: m };
                     let $call = Call { pass, session: &session, console: &console };
                     $body

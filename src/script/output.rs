@@ -15,7 +15,7 @@ use super::picture::names;
 use super::tensor::Handle;
 use crate::output::load::{self, Loaded};
 use crate::output::picture::table;
-use crate::output::save::{Data, Table, cell, json_number, nested};
+use crate::output::save::{Data, Item, Table, cell, json_number, mask_name, nested};
 use crate::output::{Run, picture};
 use crate::tensor::Value;
 use crate::{Result, bail, error, harmless};
@@ -26,13 +26,11 @@ const WIDTH: usize = 80;
 /// A script's value as something to be saved.
 fn data(value: &Dynamic) -> Result<Data> {
     if let Some(handle) = value.read_lock::<Handle>() {
-        return Ok(Data::Tensor(handle.value().clone()));
+        return Ok(Data::Tensor(item(&handle)));
     }
     if let Some(map) = value.read_lock::<Map>() {
-        let tensors: Option<BTreeMap<String, Value>> = map
-            .iter()
-            .map(|(name, value)| Some((name.to_string(), value.read_lock::<Handle>()?.value().clone())))
-            .collect();
+        let tensors: Option<BTreeMap<String, Item>> =
+            map.iter().map(|(name, value)| Some((name.to_string(), item(&*value.read_lock::<Handle>()?)))).collect();
         if let Some(tensors) = tensors.filter(|tensors| !tensors.is_empty()) {
             return Ok(Data::Tensors(tensors));
         }
@@ -45,6 +43,10 @@ fn data(value: &Dynamic) -> Result<Data> {
         }
     }
     Ok(Data::Json(json(value)?))
+}
+
+fn item(handle: &Handle) -> Item {
+    Item { value: handle.value().clone(), mask: handle.mask().map(|mask| mask.value().clone()) }
 }
 
 /// A script's value as JSON.
@@ -94,9 +96,19 @@ fn save(run: &Run, name: &str, value: &Dynamic) -> Result<()> {
 fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
     match load::load(&run.readable().find(path)?, path)? {
         Loaded::One(value) => Ok(Dynamic::from(Handle::fresh(value))),
-        Loaded::Named(values) => {
+        Loaded::Named(mut values, ids) => {
+            let mut map = Map::new();
+            for name in ids {
+                let Some(value) = values.remove(&name) else { continue };
+                let ids = match values.remove(&mask_name(&name)) {
+                    Some(mask) => Handle::fresh(value).with_mask(Handle::fresh(mask)),
+                    None => Handle::fresh(value).all_real()?,
+                };
+                map.insert(name.into(), Dynamic::from(ids));
+            }
             let entry = |(name, value): (String, Value)| (name.into(), Dynamic::from(Handle::fresh(value)));
-            Ok(values.into_iter().map(entry).collect::<Map>().into())
+            map.extend(values.into_iter().map(entry));
+            Ok(map.into())
         }
     }
 }
@@ -106,7 +118,7 @@ fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
     let columns = names(options.get("columns").as_ref(), "columns")?;
     let mut table = match data(value)? {
         Data::Rows(rows) => Table::of_rows(&rows),
-        Data::Tensor(value) => Table::of_tensor("value", &value)?,
+        Data::Tensor(item) => Table::of_tensor("value", &item.value)?,
         Data::Json(Json::Array(rows)) if !rows.is_empty() && rows.iter().all(Json::is_array) => {
             let rows: Vec<Vec<Json>> = rows.into_iter().filter_map(|row| row.as_array().cloned()).collect();
             let widest = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -14,6 +14,7 @@ use super::model::Model;
 use super::options::Options;
 use super::reuse::{self, Reuse};
 use super::tensor::Handle;
+use super::tokens::to_read;
 use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, Unobserved};
 use crate::model::{self, Decoder, Input, Logits};
 use crate::notice::notice;
@@ -122,7 +123,7 @@ impl Pass<'_> {
             return Ok(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?);
         };
         let _serving = self.serve(context)?;
-        self.show(context, ids.clone(), &input)?;
+        self.show(context, seen(ids, pass.mask.as_ref(), &input)?, &input)?;
         let mut script = self.hooks(context);
         let result = reuse::run(reuse, self.model, &input, &pass.options, Some(&mut script), watch);
         result.map_err(|error| script.failure(error, self.call))
@@ -138,13 +139,11 @@ impl Pass<'_> {
         self.depth.1.before_pass(self.call.engine());
     }
 
-    /// What the model is to read: `ids`, and the mask that was given or that they carry.
+    /// What the model is to read: `ids` with the mask that they carry, and the one that was given.
     pub fn input(&self, ids: &Handle, mask: Option<&Handle>, beyond: bool) -> Result<Input> {
-        let mask = mask.cloned().or_else(|| ids.mask());
-        let input = Input::new(
-            ids.value().real("token ids")?,
-            mask.as_ref().map(|mask| mask.value().real("the mask").cloned()).transpose()?.as_ref(),
-        )?;
+        let tensor = |mask: &Handle| mask.value().real("the mask").cloned();
+        let (carried, given) = (ids.mask().as_ref().map(tensor).transpose()?, mask.map(tensor).transpose()?);
+        let input = Input::masked(ids.value().real("token ids")?, carried.as_ref(), given.as_ref())?;
         let spec = self.model.loaded().decoder.spec();
         if beyond && spec.goes_beyond() && input.longest() > spec.max_positions {
             let (longest, most) = (input.longest(), spec.max_positions);
@@ -221,6 +220,14 @@ impl Pass<'_> {
     }
 }
 
+/// What hooks see as `ctx.ids`: the ids themselves, or where a mask was given, ids that carry it.
+fn seen(ids: &Handle, given: Option<&Handle>, input: &Input) -> Result<Handle> {
+    Ok(match given {
+        Some(_) => ids.apart().with_mask(Handle::fresh(Value::Bool(input.mask(ids.value().device())?))),
+        None => ids.clone(),
+    })
+}
+
 /// One point that `capture` keeps.
 struct Wanted {
     point: Point,
@@ -277,7 +284,8 @@ pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
             let (depth, own) = (depth.clone(), reuse.clone());
             engine.register_fn(
                 $name,
-                move |call: NativeCallContext, m: &mut Model, $ids: Handle $(, $arg: $typ)*| -> ScriptResult<$out> {
+                move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| -> ScriptResult<$out> {
+                    let $ids = to_read(m, $name, &$ids)?;
                     let ($pass, $reuse) = (Pass { call: &call, depth: &depth, model: m }, &own);
                     $body
                 },
@@ -311,6 +319,10 @@ pub fn install_output(engine: &mut Engine) {
     engine.register_get("loss", |o: &mut Output| o.part(&o.0.loss, "loss", "pass #{loss: true} to forward"));
     engine.register_get("unreduced_loss", |o: &mut Output| {
         o.part(&o.0.unreduced_loss, "loss", "pass #{loss: true} to forward")
+    });
+    engine.register_get("targets", |o: &mut Output| -> ScriptResult<i64> {
+        let none = || error!("this pass made no loss").help("pass #{loss: true} to forward");
+        Ok(o.0.targets.map(|targets| targets as i64).ok_or_else(none)?)
     });
     engine.register_get("stopped", |o: &mut Output| {
         o.part(&o.0.stopped, "early stop", "pass #{stop: \"post-mlp@0\"} to forward")

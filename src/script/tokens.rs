@@ -9,13 +9,13 @@ use super::options::{Options, describe};
 use super::tensor::Handle;
 use crate::checkpoint::Tokenizer;
 use crate::tensor::Value;
-use crate::{Error, Result, bail, error};
+use crate::{Result, bail, error};
 
 fn tokenizer(m: &Model) -> Result<&Tokenizer> {
     m.loaded().checkpoint.tokenizer()
 }
 
-/// Token ids [1, n] of a text; of an array of texts [b, n], padded, with the mask of real tokens.
+/// Token ids [1, n] of a text; of an array of texts [b, n], padded. Both carry the mask of real tokens.
 fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
     let options = Options::new("encode", options, &["special", "pad"])?;
     let special = options.bool("special")?.unwrap_or(true);
@@ -27,7 +27,7 @@ fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
     let tokenizer = tokenizer(m)?;
     if let Ok(text) = text.clone().into_immutable_string() {
         let ids = checked(tokenizer.encode(&text, special)?, &text)?;
-        return Ok(Handle::from(Tensor::new(vec![ids], &Device::Cpu)?.to_dtype(DType::I64)?));
+        return Handle::from(Tensor::new(vec![ids], &Device::Cpu)?.to_dtype(DType::I64)?).all_real();
     }
     let Some(texts) = text.read_lock::<Array>() else {
         bail!("encode takes a text or an array of texts, not {}", describe(text))
@@ -43,6 +43,27 @@ fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
         })
         .collect::<Result<Vec<_>>>()?;
     pad(rows, tokenizer.pad_id(), left)
+}
+
+/// What `call` is given to read: token ids, or a text or an array of texts, encoded with its special tokens and padded on the
+/// right.
+///
+/// # Errors
+/// Anything else; a text that `encode` can't take.
+pub fn to_read(m: &Model, call: &str, given: &Dynamic) -> Result<Handle> {
+    if let Some(ids) = given.read_lock::<Handle>() {
+        return Ok(ids.clone());
+    }
+    let is_texts = |array: &Array| !array.is_empty() && array.iter().all(Dynamic::is_string);
+    if given.is_string() || given.read_lock::<Array>().is_some_and(|array| is_texts(&array)) {
+        return encode(m, given, Map::new()).map_err(|error| error.at(call));
+    }
+    let help = match given.read_lock::<Array>() {
+        Some(array) if array.iter().any(Dynamic::is::<Handle>) => "stack(rows) makes a batch of rows",
+        Some(_) => "tensor([[…]]) makes a batch of one of token ids",
+        None => "m.encode(text) gives a text's token ids",
+    };
+    Err(error!("{call} reads token ids, a text or an array of texts, not {}", describe(given)).help(help))
 }
 
 fn checked(ids: Vec<u32>, text: &str) -> Result<Vec<u32>> {
@@ -68,8 +89,9 @@ fn pad(rows: Vec<Vec<u32>>, pad: u32, left: bool) -> Result<Handle> {
     Ok(Handle::from(Tensor::from_vec(ids, shape, &Device::Cpu)?).with_mask(mask))
 }
 
-/// Token ids as rows, and whether they came as one row: an integer, an array of them, a tensor [n] or [b, n].
-fn rows(ids: &Dynamic) -> Result<(Vec<Vec<u32>>, bool)> {
+/// Token ids as rows, and whether they came as one row: an integer, an array of them, a tensor [n] or [b, n]. Of padded ids
+/// the real ones, or all.
+fn rows(ids: &Dynamic, real_alone: bool) -> Result<(Vec<Vec<u32>>, bool)> {
     let id = |id: i64| u32::try_from(id).map_err(|_| error!("{id} is no token id"));
     if let Some(handle) = ids.read_lock::<Handle>() {
         let value = handle.value();
@@ -77,13 +99,22 @@ fn rows(ids: &Dynamic) -> Result<(Vec<Vec<u32>>, bool)> {
         if !tensor.dtype().is_int() {
             bail!("token ids must be integers, not {}", value.dtype_name());
         }
-        let wide = tensor.to_dtype(DType::I64)?;
-        let (rows, one) = match tensor.rank() {
-            0 => (vec![vec![wide.to_scalar::<i64>()?]], true),
-            1 => (vec![wide.to_vec1::<i64>()?], true),
-            2 => (wide.to_vec2::<i64>()?, tensor.dims()[0] == 1),
+        let (b, n, one) = match *tensor.dims() {
+            [] => (1, 1, true),
+            [n] => (1, n, true),
+            [b, n] => (b, n, b == 1),
             _ => bail!("token ids must be [n] or [b, n], not {:?}", tensor.dims()),
         };
+        let numbers = |tensor: &Tensor| -> Result<Vec<Vec<i64>>> {
+            Ok(tensor.to_dtype(DType::I64)?.reshape((b, n))?.to_vec2::<i64>()?)
+        };
+        let mut rows = numbers(tensor)?;
+        if let Some(mask) = handle.mask().filter(|_| real_alone) {
+            for (row, real) in rows.iter_mut().zip(numbers(mask.value().real("the mask")?)?) {
+                let mut real = real.into_iter();
+                row.retain(|_| real.next() != Some(0));
+            }
+        }
         let rows = rows.into_iter().map(|row| row.into_iter().map(id).collect()).collect::<Result<_>>()?;
         return Ok((rows, one));
     }
@@ -94,8 +125,8 @@ fn rows(ids: &Dynamic) -> Result<(Vec<Vec<u32>>, bool)> {
 }
 
 /// One value for one row, an array for several.
-fn each(ids: &Dynamic, show: impl Fn(&[u32]) -> Result<Dynamic>) -> Result<Dynamic> {
-    let (rows, one) = rows(ids)?;
+fn each(ids: &Dynamic, real_alone: bool, show: impl Fn(&[u32]) -> Result<Dynamic>) -> Result<Dynamic> {
+    let (rows, one) = rows(ids, real_alone)?;
     let mut shown = rows.iter().map(|row| show(row)).collect::<Result<Array>>()?;
     match (one, shown.pop()) {
         (true, Some(only)) => Ok(only),
@@ -113,14 +144,9 @@ pub fn install(engine: &mut Engine) {
     engine.register_fn("encode", |m: &mut Model, text: Dynamic, options: Map| -> ScriptResult<Handle> {
         Ok(encode(m, &text, options)?)
     });
-    engine.register_get("mask", |ids: &mut Handle| -> ScriptResult<Handle> {
-        Ok(ids.mask().ok_or_else(|| {
-            Error::new("this tensor carries no mask").help("the ids that encode makes of an array of texts do")
-        })?)
-    });
     engine.register_fn("decode", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
         let tokenizer = tokenizer(m)?;
-        Ok(each(&ids, |row| Ok(tokenizer.decode(row)?.into()))?)
+        Ok(each(&ids, true, |row| Ok(tokenizer.decode(row)?.into()))?)
     });
     engine.register_fn("tokens", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
         let tokenizer = tokenizer(m)?;
@@ -129,7 +155,8 @@ pub fn install(engine: &mut Engine) {
         };
         match ids.clone().into_immutable_string() {
             Ok(text) => Ok(strings(&tokenizer.encode(&text, true)?)?),
-            Err(_) => Ok(each(&ids, strings)?),
+            // One string a position, padding too: they stand beside what a pass gives for each.
+            Err(_) => Ok(each(&ids, false, strings)?),
         }
     });
     engine.register_fn("token_id", |m: &mut Model, text: &str| -> ScriptResult<i64> {

@@ -137,7 +137,7 @@ impl Reduction {
 }
 
 /// An id of no class: its position has a loss of 0 and does not count.
-const IGNORED: i64 = -100;
+pub const IGNORED: i64 = -100;
 
 /// -log softmax(logits)`[id]` for logits [.., v] and ids [..]. Ids of -100 do not count.
 ///

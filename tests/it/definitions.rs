@@ -19,8 +19,8 @@ fn every_function_has_its_parameters_names_and_says_what_it_does() {
     assert!(text.starts_with("module static;\n"));
     for declared in [
         "fn narrow(x: tensor, dim: ?, start: ?, len: ?) -> tensor;",
-        "fn forward(model: model, ids: tensor, ctx: context, options: Map) -> output;",
-        "fn forward(model: model, ids: tensor, options: Map) -> output;",
+        "fn forward(model: model, ids: ?, ctx: context, options: Map) -> output;",
+        "fn forward(model: model, ids: ?, options: Map) -> output;",
         "fn hook(point: String, function: Fn) -> hook;",
         "fn get shape(of: tensor) -> Array;",
         "fn param(name: String, otherwise: ?, help: String) -> ?;",

@@ -17,6 +17,7 @@ mod hooks;
 mod hub;
 mod hub_server;
 mod identities;
+mod ids;
 mod interventions;
 mod kernels;
 mod offload;

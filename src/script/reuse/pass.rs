@@ -174,6 +174,7 @@ impl Plan {
         for row in 0..input.batch() {
             out.text(&format!("{:?} {:?}", input.row(row), input.real(row)));
         }
+        input.sight().iter().for_each(|sight| out.bytes(sight));
         for layer in std::iter::once(None).chain((0..self.reach).map(Some)) {
             out.text(&format!("{layer:?}"));
             let here = |site: &Site| site.layer == layer && (layer.is_some() || site.point < Point::PreBlock);

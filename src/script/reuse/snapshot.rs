@@ -18,6 +18,8 @@ pub struct Saved {
     entries: BTreeMap<String, Node>,
     /// Of each tensor its value: first those that were there before the pass, nothing where they are as they were.
     tensors: Vec<Option<Frozen>>,
+    /// Of those that are token ids with a mask: their numbers, and their masks'.
+    masks: Vec<(usize, usize)>,
 }
 
 enum Node {
@@ -49,6 +51,12 @@ impl Saved {
         let entries = context.own_entries().into_iter();
         let entries = entries.map(|(key, value)| Some((key, node(&value, &mut handles, others)?)));
         let entries = entries.collect::<Option<BTreeMap<_, _>>>()?;
+        let mut masks = Vec::new();
+        for at in 0..handles.len() {
+            if let Some(mask) = handles[at].mask() {
+                masks.push((at, number(&mask, &mut handles, others)?));
+            }
+        }
         let tensors = handles.iter().enumerate().map(|(at, handle)| match before.versions.get(at) {
             Some(version) if *version == handle.version() => None,
             _ => {
@@ -56,7 +64,7 @@ impl Saved {
                 Some(handle.freeze())
             }
         });
-        Some(Self { tensors: tensors.collect(), entries })
+        Some(Self { tensors: tensors.collect(), masks, entries })
     }
 
     /// Puts it back into a context that holds what that one held before its pass.
@@ -71,6 +79,9 @@ impl Saved {
                 (None, Some(kept)) => handles.push(Handle::thawed(kept)?),
                 (_, None) => {}
             }
+        }
+        for &(ids, mask) in &self.masks {
+            handles[ids].clone().with_mask(handles[mask].clone());
         }
         frozen.extend(handles.iter().cloned());
         context.set_own_entries(self.entries.iter().map(|(key, node)| (key.clone(), value(node, &handles))).collect());
@@ -88,18 +99,7 @@ fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<No
         return None;
     }
     if let Some(handle) = of.read_lock::<Handle>() {
-        if others.iter().any(|other| other.same(&handle)) {
-            return None;
-        }
-        if let Some(at) = handles.iter().position(|known| known.same(&handle)) {
-            return Some(Node::Tensor(at));
-        }
-        // What a hook made of token ids carries a mask that may be anyone's.
-        if handle.mask().is_some() {
-            return None;
-        }
-        handles.push(handle.clone());
-        return Some(Node::Tensor(handles.len() - 1));
+        return number(&handle, handles, others).map(Node::Tensor);
     }
     if let Some(array) = of.read_lock::<Array>() {
         return Some(Node::Array(array.iter().map(|item| node(item, handles, others)).collect::<Option<_>>()?));
@@ -109,6 +109,18 @@ fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<No
         return Some(Node::Map(entries.collect::<Option<_>>()?));
     }
     (plain(of).is_some() || of.read_lock::<Model>().is_some()).then(|| Node::Plain(of.clone()))
+}
+
+/// The tensor's number among `handles`, to which it is added; nothing where it is one of `others`.
+fn number(of: &Handle, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<usize> {
+    if others.iter().any(|other| other.same(of)) {
+        return None;
+    }
+    if let Some(at) = handles.iter().position(|known| known.same(of)) {
+        return Some(at);
+    }
+    handles.push(of.clone());
+    Some(handles.len() - 1)
 }
 
 fn value(node: &Node, handles: &[Handle]) -> Dynamic {

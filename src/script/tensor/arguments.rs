@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 
 use rhai::{Array, Dynamic, Engine, Map, Variant};
 
-use super::Handle;
+use super::handle::mask;
+use super::{Handle, Masks};
 use crate::script::error::ScriptResult;
 use crate::script::options::{self, Options, describe};
 use crate::tensor::{Number, Operand, Value};
@@ -175,7 +176,7 @@ impl Side {
         }
     }
 
-    fn handle(&self) -> Option<&Handle> {
+    pub fn handle(&self) -> Option<&Handle> {
         match self {
             Side::Tensor(handle) => Some(handle),
             Side::Number(_) => None,
@@ -194,21 +195,27 @@ pub fn number(value: &Dynamic) -> Option<Number> {
     value.as_float().ok().map(Number::Float)
 }
 
-/// The handle of what `f` makes of a tensor.
-pub fn derive(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result<Handle> {
+/// The handle of what `f` makes of a tensor; `masks` says what becomes of the mask that token ids carry.
+pub fn derive(input: &Handle, masks: Masks, f: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
     let value = f(&input.value())?;
-    Ok(Handle::derived(value, &[input]))
+    masks.of(value, input, f)
 }
 
 /// As [`derive()`], of an operation whose result has as many elements as the tensor, in storage of its own.
-pub fn derive_anew(input: &Handle, f: impl FnOnce(&Value) -> Result<Value>) -> Result<Handle> {
+pub fn derive_anew(input: &Handle, masks: Masks, f: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
     input.value().check_copy()?;
-    derive(input, f)
+    derive(input, masks, f)
 }
 
 /// The handle of what `f` makes of two sides.
-pub fn combine(a: &Side, b: &Side, f: impl FnOnce(Operand, Operand) -> Result<Value>) -> Result<Handle> {
+pub fn combine(a: &Side, b: &Side, masks: Masks, f: impl Fn(Operand, Operand) -> Result<Value>) -> Result<Handle> {
     let value = a.with(|a| b.with(|b| f(a, b)))?;
-    let inputs: Vec<&Handle> = [a.handle(), b.handle()].into_iter().flatten().collect();
-    Ok(Handle::derived(value, &inputs))
+    masks.of_two(value, [a.handle(), b.handle()], f)
+}
+
+/// The handle of what `f` makes by putting `source` among the elements of a tensor.
+pub fn put(input: &Handle, source: &Side, f: impl Fn(&Value, Operand) -> Result<Value>) -> Result<Handle> {
+    input.value().check_copy()?;
+    let value = source.with(|source| f(&input.value(), source))?;
+    mask::put(value, input, source.handle(), f)
 }

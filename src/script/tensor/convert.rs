@@ -3,8 +3,8 @@
 use candle_core::Device;
 use rhai::Engine;
 
-use super::Handle;
 use super::arguments::{Call, define, derive_anew};
+use super::{Handle, Masks};
 use crate::tensor::{Kind, device, dtype, operand};
 use crate::{Result, bail};
 
@@ -20,13 +20,13 @@ pub fn install(engine: &mut Engine) {
         if kind.is_none() && to.is_none() {
             bail!("to needs a dtype or a device, as in .to(\"f16\") or .to(\"cuda\")");
         }
-        derive_anew(&call.tensor(0, "a tensor")?, |value| {
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |value| {
             let cast = dtype::cast(value, kind.unwrap_or(Kind::of(value)))?;
             operand::transfer(&cast, to.as_ref().unwrap_or(value.device()))
         })
     });
     define::<Handle, Handle>(engine, "cpu", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, |value| operand::transfer(value, &Device::Cpu))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |value| operand::transfer(value, &Device::Cpu))
     });
 }
 

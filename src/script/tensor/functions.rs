@@ -2,8 +2,8 @@
 
 use rhai::Engine;
 
-use super::Handle;
 use super::arguments::{Side, define, derive_anew};
+use super::{Handle, Masks};
 use crate::bail;
 use crate::tensor::function::{self, Function, Shaping};
 use crate::tensor::{arithmetic, complex};
@@ -11,7 +11,7 @@ use crate::tensor::{arithmetic, complex};
 pub fn install(engine: &mut Engine) {
     for (name, function) in Function::ALL.into_iter().filter(|(_, function)| *function != Function::Gelu) {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
-            derive_anew(&call.tensor(0, "a tensor")?, |x| function.apply(x))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| function.apply(x))
         });
     }
     define::<Handle, Handle>(engine, "gelu", 1..=1, &["approximate"], |call| {
@@ -20,25 +20,25 @@ pub fn install(engine: &mut Engine) {
             Some("tanh") => Function::GeluTanh,
             Some(other) => bail!("gelu: approximate must be \"none\" or \"tanh\", not {other:?}"),
         };
-        derive_anew(&call.tensor(0, "a tensor")?, |x| function.apply(x))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| function.apply(x))
     });
     for (name, shaping) in Shaping::ALL {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
-            derive_anew(&call.tensor(0, "a tensor")?, |x| shaping.apply(x))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| shaping.apply(x))
         });
     }
     define::<Handle, Handle>(engine, "abs", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, function::abs)
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, function::abs)
     });
     define::<Handle, Handle>(engine, "angle", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, complex::angle)
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::angle)
     });
     define::<Handle, Handle>(engine, "conj", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, complex::conj)
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::conj)
     });
     define::<Handle, Handle>(engine, "clamp", 1..=3, &["min", "max"], |call| {
         let (lo, hi) = (call.side_or_absent(1, "min")?, call.side_or_absent(2, "max")?);
-        derive_anew(&call.tensor(0, "a tensor")?, |x| match (&lo, &hi) {
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| match (&lo, &hi) {
             (Some(lo), Some(hi)) => lo.with(|lo| hi.with(|hi| arithmetic::clamp(x, Some(lo), Some(hi)))),
             (Some(lo), None) => lo.with(|lo| arithmetic::clamp(x, Some(lo), None)),
             (None, Some(hi)) => Side::with(hi, |hi| arithmetic::clamp(x, None, Some(hi))),

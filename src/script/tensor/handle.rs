@@ -12,6 +12,8 @@ use std::rc::Rc;
 
 use candle_core::Tensor;
 
+pub mod mask;
+
 use super::frozen::{Frozen, Journal, Write};
 use crate::Result;
 use crate::notice::notice;
@@ -25,7 +27,7 @@ pub struct Handle(Rc<RefCell<Slot>>);
 struct Slot {
     value: Value,
     lease: Rc<Lease>,
-    /// Of a padded batch of token ids: which are real.
+    /// Of token ids: which are real.
     mask: Option<Handle>,
     /// How often it was written to.
     version: u64,
@@ -65,8 +67,8 @@ impl Handle {
         handle
     }
 
-    /// The result of an operation on `inputs`: it shares their lease if it shares their storage.
-    pub fn derived(value: Value, inputs: &[&Handle]) -> Self {
+    /// The result of an operation on `inputs`, without a mask yet: it shares their lease if it shares their storage.
+    fn derived(value: Value, inputs: &[&Handle]) -> Self {
         let addresses = value.addresses();
         let lease = inputs.iter().find_map(|input| {
             let slot = input.0.borrow();
@@ -207,17 +209,6 @@ impl Handle {
         let digest = of(&self.value())?;
         self.0.borrow_mut().digest = Some(digest);
         Ok(digest)
-    }
-
-    /// The same token ids, carrying the mask of those that are real.
-    pub fn with_mask(self, mask: Handle) -> Self {
-        self.0.borrow_mut().mask = Some(mask);
-        self
-    }
-
-    /// The mask that a padded batch of token ids carries.
-    pub fn mask(&self) -> Option<Handle> {
-        self.0.borrow().mask.clone()
     }
 
     /// Whether both are handles of the same tensor.

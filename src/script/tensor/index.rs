@@ -5,7 +5,8 @@ use std::ops::{Range, RangeInclusive};
 use rhai::{Array, Dynamic, Engine, INT, Variant};
 
 use super::arguments::{Side, derive};
-use super::{Handle, make};
+use super::handle::mask;
+use super::{Handle, Masks, make};
 use crate::script::error::ScriptResult;
 use crate::script::options::describe;
 use crate::tensor::index::{self, Index};
@@ -23,8 +24,10 @@ pub fn install(engine: &mut Engine) {
 
 fn indexer<At: Variant + Clone>(engine: &mut Engine) {
     engine.register_indexer_get(|t: &mut Handle, at: At| -> ScriptResult<Handle> {
-        let indexes = read(&Dynamic::from(at))?;
-        Ok(derive(t, |value| index::get(value, &indexes))?)
+        let at = Dynamic::from(at);
+        let indexes = read(&at)?;
+        let part = derive(t, Masks::Follow, |value| index::get(value, &indexes))?;
+        Ok(looked_up(part, &at)?)
     });
     engine.register_indexer_set(|t: &mut Handle, at: At, source: Dynamic| -> ScriptResult<()> {
         let indexes = read(&Dynamic::from(at))?;
@@ -41,8 +44,9 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
         Side::Number(number) => t.assign(indexes, Operand::Number(number)),
         Side::Tensor(handle) => {
             let apart = handle.is_apart_from(t);
+            let mask = handle.mask();
             if !apart && index::holds(&t.value(), indexes, &handle.value())? {
-                return Ok(());
+                return mask::assigned(t, indexes, mask);
             }
             let value = if apart { handle.value().clone() } else { unshared(&handle, t)? };
             if t.is_journalled() {
@@ -50,7 +54,8 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
             }
             // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the write copy all of it.
             drop((handle, source));
-            t.assign(indexes, Operand::Tensor(&value))
+            t.assign(indexes, Operand::Tensor(&value))?;
+            mask::assigned(t, indexes, mask)
         }
     }
 }
@@ -60,6 +65,15 @@ fn unshared(source: &Handle, target: &Handle) -> Result<Value> {
     let value = source.value();
     let own = target.value().addresses();
     if value.addresses().iter().any(|address| own.contains(address)) { value.deep_copy() } else { Ok(value.clone()) }
+}
+
+/// Part of a tensor, which the token ids among the indexes made theirs if it was looked up by them.
+fn looked_up(part: Handle, at: &Dynamic) -> Result<Handle> {
+    if let Some(ids) = at.read_lock::<Handle>() {
+        return mask::looked_up(part, &ids);
+    }
+    let Some(array) = at.read_lock::<Array>() else { return Ok(part) };
+    array.iter().filter_map(|at| at.read_lock::<Handle>()).try_fold(part, |part, ids| mask::looked_up(part, &ids))
 }
 
 /// What stands in the brackets: an index for the first dim, or an array of one for each.

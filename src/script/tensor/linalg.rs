@@ -2,8 +2,8 @@
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
 
-use super::Handle;
 use super::arguments::{Call, define};
+use super::{Handle, Masks};
 use crate::script::options::describe;
 use crate::tensor::einsum::einsum;
 use crate::tensor::fit::{self, Pca};
@@ -21,27 +21,31 @@ pub fn install(engine: &mut Engine) {
 
 fn install_products(engine: &mut Engine) {
     type Product = fn(&Value, &Value) -> Result<Value>;
-    let products =
-        [("matmul", matmul::matmul as Product), ("dot", matmul::dot), ("outer", matmul::outer), ("lstsq", fit::lstsq)];
-    for (name, product) in products {
+    let products = [
+        ("matmul", Masks::Refuse, matmul::matmul as Product),
+        ("dot", Masks::End, matmul::dot),
+        ("outer", Masks::Refuse, matmul::outer),
+        ("lstsq", Masks::End, fit::lstsq),
+    ];
+    for (name, masks, product) in products {
         define::<Handle, Handle>(engine, name, 2..=2, &[], move |call| {
             let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
             let value = product(&a.value(), &b.value())?;
-            Ok(Handle::derived(value, &[&a, &b]))
+            masks.of_all(value, &[&a, &b])
         });
     }
     define::<Handle, Handle>(engine, "cosine_similarity", 2..=3, &["dim"], |call| {
         let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
         let dim = call.int_or_absent(2, "dim")?;
         let value = matmul::cosine_similarity(&a.value(), &b.value(), dim)?;
-        Ok(Handle::derived(value, &[&a, &b]))
+        Masks::End.of_all(value, &[&a, &b])
     });
     define::<ImmutableString, Handle>(engine, "einsum", 2..=MOST + 1, &[], |call| {
         let equation = call.string_or_absent(0, "an equation")?.unwrap_or_default();
         let operands = operands(call)?;
         let values: Vec<_> = operands.iter().map(Handle::value).collect();
         let value = einsum(&equation, &values.iter().map(|value| &**value).collect::<Vec<&Value>>())?;
-        Ok(Handle::derived(value, &operands.iter().collect::<Vec<_>>()))
+        Masks::Refuse.of_all(value, &operands.iter().collect::<Vec<_>>())
     });
 }
 
@@ -63,17 +67,17 @@ fn install_decompositions(engine: &mut Engine) {
     define::<Handle, Map>(engine, "svd", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Svd { u, s, vh } = linalg::svd(&x.value())?;
-        Ok(map(&x, [("u", u), ("s", s), ("vh", vh)]))
+        map(&x, [("u", u), ("s", s), ("vh", vh)])
     });
     define::<Handle, Map>(engine, "eigh", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Eigh { values, vectors } = linalg::eigh(&x.value())?;
-        Ok(map(&x, [("values", values), ("vectors", vectors)]))
+        map(&x, [("values", values), ("vectors", vectors)])
     });
     define::<Handle, Map>(engine, "qr", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Qr { q, r } = linalg::qr(&x.value())?;
-        Ok(map(&x, [("q", q), ("r", r)]))
+        map(&x, [("q", q), ("r", r)])
     });
     define::<Handle, Map>(engine, "pca", 1..=2, &["k"], |call| {
         let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
@@ -84,11 +88,11 @@ fn install_decompositions(engine: &mut Engine) {
             ("mean", mean),
             ("projected", projected),
         ];
-        Ok(map(&x, parts))
+        map(&x, parts)
     });
 }
 
-fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Map {
-    let handle = |value| Dynamic::from(Handle::derived(value, &[input]));
-    parts.into_iter().map(|(name, value)| (name.into(), handle(value))).collect()
+fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Result<Map> {
+    let part = |(name, value): (&str, Value)| Ok((name.into(), Dynamic::from(Masks::End.of_all(value, &[input])?)));
+    parts.into_iter().map(part).collect()
 }

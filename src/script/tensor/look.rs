@@ -2,8 +2,8 @@
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT};
 
-use super::Handle;
 use super::arguments::{Side, derive};
+use super::{Handle, Masks};
 use crate::script::error::ScriptResult;
 use crate::script::options::describe;
 use crate::tensor::index;
@@ -21,9 +21,9 @@ pub fn install(engine: &mut Engine) {
     engine.register_get("len", |t: &mut Handle| -> ScriptResult<INT> { Ok(len(&t.value())? as INT) });
     engine.register_get("numel", |t: &mut Handle| t.value().numel() as INT);
     engine.register_get("real", |t: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(t, |value| Ok(complex::real(value)))?)
+        Ok(derive(t, Masks::Stay, |value| Ok(complex::real(value)))?)
     });
-    engine.register_get("imag", |t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, complex::imag)?) });
+    engine.register_get("imag", |t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::End, complex::imag)?) });
     engine.register_set("real", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
     engine.register_set("imag", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 1)?) });
 
@@ -114,8 +114,7 @@ impl IntoIterator for Handle {
 
     /// Over the tensor as it stands: what the loop writes into it does not show in later rows.
     fn into_iter(self) -> Rows {
-        let tensor = Handle::derived(self.value().clone(), &[&self]);
-        Rows { tensor, next: 0 }
+        Rows { tensor: self.apart(), next: 0 }
     }
 }
 
@@ -134,7 +133,7 @@ impl Iterator for Rows {
         if self.next >= len {
             return None;
         }
-        let row = derive(&self.tensor, |value| pick::select(value, 0, self.next as i64));
+        let row = derive(&self.tensor, Masks::Follow, |value| pick::select(value, 0, self.next as i64));
         self.next += 1;
         Some(row.map_err(Into::into))
     }

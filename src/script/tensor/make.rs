@@ -3,8 +3,8 @@
 use candle_core::Device;
 use rhai::{Array, Dynamic, Engine};
 
-use super::arguments::{Call, Side, define};
-use super::{Handle, convert};
+use super::arguments::{Call, Side, define, derive, derive_anew};
+use super::{Handle, Masks, convert};
 use crate::script::options::describe;
 use crate::script::random::Random;
 use crate::tensor::{Kind, Number, Value, dims, dtype, make, operand};
@@ -27,8 +27,9 @@ fn install_from_numbers(engine: &mut Engine) {
         let (kind, device) = placed(call, None, &Device::Cpu)?;
         let Some(given) = call.get(0, "numbers") else { bail!("tensor needs a number or a nested array") };
         if let Some(handle) = given.read_lock::<Handle>() {
-            let value = dtype::cast(&handle.value(), kind.unwrap_or(Kind::of(&handle.value())))?;
-            return Ok(Handle::fresh(operand::transfer(&value, &device)?.deep_copy()?));
+            return derive_anew(&handle, Masks::Stay, |value| {
+                operand::transfer(&dtype::cast(value, kind.unwrap_or(Kind::of(value)))?, &device)?.deep_copy()
+            });
         }
         let (mut numbers, mut sizes) = (Vec::new(), Vec::new());
         read_nested(&given, 0, &mut sizes, &mut numbers)?;
@@ -82,7 +83,7 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
         define::<Dynamic, Handle>(engine, name, 1..=MOST_SIZES, OPTIONS, move |call| {
             let (kind, device) = placed(call, None, &Device::Cpu)?;
             let shape = dims::shape(&call.listed_ints(0, "shape")?)?;
-            draw(&random, normal, &shape, kind.unwrap_or(Kind::F32), &device)
+            Ok(Handle::fresh(draw(&random, normal, &shape, kind.unwrap_or(Kind::F32), &device)?))
         });
     }
     for (name, normal) in [("rand_like", false), ("randn_like", true)] {
@@ -102,28 +103,25 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
 fn install_like(engine: &mut Engine) {
     type Fill = fn(&[usize], Kind, &Device) -> Result<Value>;
     for (name, fill) in [("zeros_like", make::zeros as Fill), ("ones_like", make::ones)] {
-        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| {
-            like(call, |shape, kind, device| Ok(Handle::fresh(fill(shape, kind, device)?)))
-        });
+        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| like(call, fill));
     }
     define::<Handle, Handle>(engine, "full_like", 2..=2, OPTIONS, |call| {
         let number = call.number(1, "value")?;
-        like(call, |shape, kind, device| Ok(Handle::fresh(make::full(shape, number, kind, device)?)))
+        like(call, |shape, kind, device| make::full(shape, number, kind, device))
     });
 }
 
-fn draw(random: &Random, normal: bool, shape: &[usize], kind: Kind, device: &Device) -> Result<Handle> {
+fn draw(random: &Random, normal: bool, shape: &[usize], kind: Kind, device: &Device) -> Result<Value> {
     let rng = &mut *random.rng();
-    let value = if normal { make::randn(shape, kind, device, rng) } else { make::rand(shape, kind, device, rng) };
-    Ok(Handle::fresh(value?))
+    if normal { make::randn(shape, kind, device, rng) } else { make::rand(shape, kind, device, rng) }
 }
 
-/// A tensor with the shape of argument 0, and its dtype and device unless the options say otherwise.
-fn like(call: &Call, make: impl Fn(&[usize], Kind, &Device) -> Result<Handle>) -> Result<Handle> {
+/// A tensor with the shape of argument 0, and its dtype and device unless the options say otherwise. In the shape of token ids
+/// it is a batch of others, padded alike.
+fn like(call: &Call, make: impl Fn(&[usize], Kind, &Device) -> Result<Value>) -> Result<Handle> {
     let model = call.tensor(0, "a tensor")?;
-    let model = model.value();
-    let (kind, device) = placed(call, None, model.device())?;
-    make(model.dims(), kind.unwrap_or(Kind::of(&model)), &device)
+    let (kind, device) = placed(call, None, model.value().device())?;
+    derive(&model, Masks::Stay, |model| make(model.dims(), kind.unwrap_or(Kind::of(model)), &device))
 }
 
 /// The options `dtype` and `device`.

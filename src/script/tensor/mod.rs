@@ -17,6 +17,7 @@ pub mod shape;
 pub mod spectra;
 
 pub use handle::Handle;
+pub use handle::mask::Masks;
 
 use super::random::Random;
 
@@ -29,6 +30,7 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
 /// All operations that draw no random numbers.
 pub fn install_pure(engine: &mut rhai::Engine) {
     convert::install(engine);
+    handle::mask::install(engine);
     functions::install(engine);
     index::install(engine);
     linalg::install(engine);

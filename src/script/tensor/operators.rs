@@ -2,8 +2,9 @@
 
 use rhai::Engine;
 
-use super::Handle;
 use super::arguments::{Side, combine, derive};
+use super::handle::mask;
+use super::{Handle, Masks};
 use crate::script::error::ScriptResult;
 use crate::tensor::arithmetic::{self, Arithmetic};
 use crate::tensor::comparison::{self, Comparison, Logic};
@@ -13,27 +14,33 @@ use crate::{Result, error};
 pub fn install(engine: &mut Engine) {
     use Arithmetic::{Add, Div, Mul, Pow, Rem, Sub};
     for (op, in_place) in [(Add, "+="), (Sub, "-="), (Mul, "*="), (Div, "/="), (Rem, "%="), (Pow, "**=")] {
-        binary(engine, op.name(), move |a, b| op.apply(a, b));
+        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
         assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
     for op in [Arithmetic::Minimum, Arithmetic::Maximum] {
-        binary(engine, op.name(), move |a, b| op.apply(a, b));
+        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
     }
     for op in [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge] {
-        binary(engine, op.name(), move |a, b| op.apply(a, b));
+        binary(engine, op.name(), Masks::End, move |a, b| op.apply(a, b));
     }
     for (op, in_place) in [(Logic::And, "&="), (Logic::Or, "|="), (Logic::Xor, "^=")] {
-        binary(engine, op.name(), move |a, b| op.apply(a, b));
+        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
         assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
-    engine.register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, arithmetic::negate)?) });
+    engine
+        .register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, Masks::Stay, arithmetic::negate)?) });
     engine.register_fn("+", |x: Handle| x);
-    engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, comparison::not)?) });
+    engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, Masks::Stay, comparison::not)?) });
 }
 
 /// Registers `name` for two tensors, and for a tensor with an integer, a float or a bool on either side.
-fn binary(engine: &mut Engine, name: &'static str, run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static) {
-    let apply = move |a: Side, b: Side| -> ScriptResult<Handle> { Ok(combine(&a, &b, run)?) };
+fn binary(
+    engine: &mut Engine,
+    name: &'static str,
+    masks: Masks,
+    run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,
+) {
+    let apply = move |a: Side, b: Side| -> ScriptResult<Handle> { Ok(combine(&a, &b, masks, run)?) };
     engine.register_fn(name, move |a: Handle, b: Handle| apply(Side::Tensor(a), Side::Tensor(b)));
     macro_rules! with_number {
         ($T:ty, $number:path) => {
@@ -54,8 +61,13 @@ fn assigning(
 ) {
     let apply = move |x: &Handle, y: Side| -> ScriptResult<()> {
         let value = y.with(|y| run(Operand::Tensor(&x.value()), y))?;
+        let mask = match y.handle().and_then(Handle::mask) {
+            Some(_) => mask::agreed([Some(x), y.handle()], value.dims())?,
+            None => None,
+        };
         drop(y);
-        Ok(overwrite(name, x, &value)?)
+        overwrite(name, x, &value)?;
+        Ok(mask.map_or(Ok(()), |mask| x.mark(mask))?)
     };
     engine.register_fn(name, move |x: &mut Handle, y: Handle| apply(x, Side::Tensor(y)));
     engine.register_fn(name, move |x: &mut Handle, y: i64| apply(x, Side::Number(Number::Int(y))));

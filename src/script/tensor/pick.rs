@@ -2,42 +2,47 @@
 
 use rhai::Engine;
 
-use super::Handle;
-use super::arguments::{Side, combine, define, derive, derive_anew};
+use super::arguments::{Side, combine, define, derive, derive_anew, put};
+use super::handle::mask;
+use super::{Handle, Masks};
 use crate::tensor::pick;
 
 pub fn install(engine: &mut Engine) {
     define::<Handle, Handle>(engine, "narrow", 4..=4, &[], |call| {
         let (dim, start, len) = (call.int(1, "dim")?, call.int(2, "start")?, call.int(3, "len")?);
-        derive(&call.tensor(0, "a tensor")?, |x| pick::narrow(x, dim, start, len))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| pick::narrow(x, dim, start, len))
     });
     define::<Handle, Handle>(engine, "select", 3..=3, &[], |call| {
         let (dim, index) = (call.int(1, "dim")?, call.int(2, "index")?);
-        derive(&call.tensor(0, "a tensor")?, |x| pick::select(x, dim, index))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| pick::select(x, dim, index))
     });
     define::<Handle, Handle>(engine, "index_select", 3..=3, &[], |call| {
         let (dim, ids) = (call.int(1, "dim")?, call.tensor(2, "ids")?);
-        derive(&call.tensor(0, "a tensor")?, |x| pick::index_select(x, dim, &ids.value()))
+        let found = derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| pick::index_select(x, dim, &ids.value()))?;
+        mask::looked_up(found, &ids)
     });
     define::<Handle, Handle>(engine, "gather", 3..=3, &[], |call| {
         let (dim, ids) = (call.int(1, "dim")?, call.tensor(2, "ids")?);
-        derive(&call.tensor(0, "a tensor")?, |x| pick::gather(x, dim, &ids.value()))
+        let found = derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| pick::gather(x, dim, &ids.value()))?;
+        mask::looked_up(found, &ids)
     });
     define::<Handle, Handle>(engine, "scatter", 4..=4, &[], |call| {
         let (dim, ids, source) = (call.int(1, "dim")?, call.tensor(2, "ids")?, call.side(3, "source")?);
-        derive_anew(&call.tensor(0, "a tensor")?, |x| source.with(|source| pick::scatter(x, dim, &ids.value(), source)))
+        put(&call.tensor(0, "a tensor")?, &source, |x, source| pick::scatter(x, dim, &ids.value(), source))
     });
     define::<Handle, Handle>(engine, "masked_fill", 3..=3, &[], |call| {
         let (mask, fill) = (call.tensor(1, "mask")?, call.side(2, "value")?);
-        derive_anew(&call.tensor(0, "a tensor")?, |x| fill.with(|fill| pick::masked_fill(x, &mask.value(), fill)))
+        put(&call.tensor(0, "a tensor")?, &fill, |x, fill| pick::masked_fill(x, &mask.value(), fill))
     });
     define::<Handle, Handle>(engine, "where", 3..=3, &[], |call| {
         let condition = call.tensor(0, "a condition")?;
         let (a, b): (Side, Side) = (call.side(1, "a")?, call.side(2, "b")?);
-        combine(&a, &b, |a, b| pick::where_(&condition.value(), a, b))
+        combine(&a, &b, Masks::Follow, |a, b| pick::where_(&condition.value(), a, b))
     });
-    define::<Handle, Handle>(engine, "nonzero", 1..=1, &[], |call| derive(&call.tensor(0, "a tensor")?, pick::nonzero));
+    define::<Handle, Handle>(engine, "nonzero", 1..=1, &[], |call| {
+        derive(&call.tensor(0, "a tensor")?, Masks::End, pick::nonzero)
+    });
     define::<Handle, Handle>(engine, "copy", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, |x| x.deep_copy())
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| x.deep_copy())
     });
 }

@@ -2,11 +2,11 @@
 
 use rhai::{Array, Dynamic, Engine, Map, Token};
 
-use super::Handle;
 use super::arguments::{Call, define, derive, derive_anew};
+use super::{Handle, Masks};
 use crate::script::options;
 use crate::tensor::reduce::{self, Over};
-use crate::tensor::{Value, softmax, sorting, statistics};
+use crate::tensor::{Value, pick, softmax, sorting, statistics};
 use crate::{Result, bail, error};
 
 const OVER: &[&str] = &["dim", "keepdim"];
@@ -86,7 +86,7 @@ fn install_along(engine: &mut Engine) {
     for (name, run) in along {
         define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let dim = call.int(1, "dim")?;
-            derive_anew(&call.tensor(0, "a tensor")?, |x| run(x, dim))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, dim))
         });
     }
 }
@@ -95,20 +95,20 @@ fn install_orders(engine: &mut Engine) {
     define::<Handle, Map>(engine, "sort", 1..=2, &["dim", "descending"], |call| {
         let dim = call.int_or_absent(1, "dim")?.unwrap_or(-1);
         let descending = call.options().bool("descending")?.unwrap_or(false);
-        pair(call, ["values", "indices"], |x| sorting::sort(x, dim, descending))
+        ordered(call, dim, |x| sorting::sort(x, dim, descending))
     });
     define::<Handle, Map>(engine, "topk", 1..=3, &["k", "dim", "largest"], |call| {
         let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
         let largest = call.options().bool("largest")?.unwrap_or(true);
-        pair(call, ["values", "indices"], |x| sorting::topk(x, k, dim, largest))
+        ordered(call, dim, |x| sorting::topk(x, k, dim, largest))
     });
 }
 
 /// `run` over the dims given at `place` or as the option `dim`.
-fn over(call: &Call, place: usize, run: impl FnOnce(&Value, Over) -> Result<Value>) -> Result<Handle> {
+fn over(call: &Call, place: usize, run: impl Fn(&Value, Over) -> Result<Value>) -> Result<Handle> {
     let dims = call.ints_or_absent(place, "dim")?;
     let keepdim = call.options().bool("keepdim")?.unwrap_or(false);
-    derive(&call.tensor(0, "a tensor")?, |x| run(x, Over { dims: dims.as_deref(), keepdim }))
+    derive(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, Over { dims: dims.as_deref(), keepdim }))
 }
 
 /// One share, or several in an array.
@@ -121,10 +121,20 @@ fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
     }
 }
 
-fn pair(call: &Call, names: [&str; 2], run: impl FnOnce(&Value) -> Result<(Value, Value)>) -> Result<Map> {
+/// Counts and edges, of which neither is token ids.
+fn pair(call: &Call, names: [&str; 2], run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Map> {
+    let input = call.tensor(0, "a tensor")?;
+    let (first, second) = run(&input.value())?;
+    let handles = [first, second].map(|value| Masks::End.of_all(value, &[&input]).map(Dynamic::from));
+    names.into_iter().map(Into::into).zip(handles).map(|(name, handle)| Ok((name, handle?))).collect()
+}
+
+/// Elements in some order along `dim`, and where they come from.
+fn ordered(call: &Call, dim: i64, run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Map> {
     let input = call.tensor(0, "a tensor")?;
     input.value().check_copy()?;
-    let (first, second) = run(&input.value())?;
-    let handles = [first, second].map(|value| Dynamic::from(Handle::derived(value, &[&input])));
-    Ok(names.into_iter().map(Into::into).zip(handles).collect())
+    let (values, indices) = run(&input.value())?;
+    let values = Masks::Follow.of(values, &input, |mask| pick::gather(mask, dim, &indices))?;
+    let indices = Masks::End.of_all(indices, &[&input])?;
+    Ok([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))].into())
 }

@@ -2,8 +2,9 @@
 
 use rhai::{Array, Dynamic, Engine};
 
-use super::Handle;
 use super::arguments::{Call, define, derive, derive_anew};
+use super::handle::mask;
+use super::{Handle, Masks};
 use crate::script::options::describe;
 use crate::tensor::{Kind, Value, make, shape};
 use crate::{Result, bail, error};
@@ -28,24 +29,26 @@ fn install_views(engine: &mut Engine) {
     for (name, what, run) in listed {
         define::<Handle, Handle>(engine, name, 2..=MOST, &[], move |call| {
             let ints = call.listed_ints(1, what)?;
-            derive(&call.tensor(0, "a tensor")?, |x| run(x, &ints))
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| run(x, &ints))
         });
     }
     define::<Handle, Handle>(engine, "transpose", 3..=3, &[], |call| {
         let (i, j) = (call.int(1, "a dim")?, call.int(2, "a second dim")?);
-        derive(&call.tensor(0, "a tensor")?, |x| shape::transpose(x, i, j))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::transpose(x, i, j))
     });
     define::<Handle, Handle>(engine, "unsqueeze", 1..=2, &["dim"], |call| {
         let dim = call.int(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, |x| shape::unsqueeze(x, dim))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::unsqueeze(x, dim))
     });
     define::<Handle, Handle>(engine, "squeeze", 1..=2, &["dim"], |call| {
         let dims = call.ints_or_absent(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, |x| shape::squeeze(x, dims.as_deref()))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::squeeze(x, dims.as_deref()))
     });
     define::<Handle, Handle>(engine, "flatten", 1..=3, &["start", "end"], |call| {
         let (start, end) = (call.int_or_absent(1, "start")?, call.int_or_absent(2, "end")?);
-        derive(&call.tensor(0, "a tensor")?, |x| shape::flatten(x, start.unwrap_or(0), end.unwrap_or(-1)))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+            shape::flatten(x, start.unwrap_or(0), end.unwrap_or(-1))
+        })
     });
 }
 
@@ -56,7 +59,8 @@ fn install_joins(engine: &mut Engine) {
             let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
             let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
             let dim = call.int_or_absent(1, "dim")?.unwrap_or(0);
-            Ok(Handle::derived(join(&values, dim)?, &handles.iter().collect::<Vec<_>>()))
+            let value = join(&values, dim).map_err(|error| uneven(error, &values))?;
+            mask::joined(value, &handles, |masks| join(masks, dim))
         });
     }
     define::<Handle, Array>(engine, "split", 1..=3, &["size", "dim"], |call| {
@@ -83,24 +87,24 @@ fn install_copies(engine: &mut Engine) {
     define::<Handle, Handle>(engine, "repeat_interleave", 1..=3, &["counts", "dim"], |call| {
         let counts = counts(call)?;
         let dim = call.int_or_absent(2, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, |x| match dim {
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| match dim {
             Some(dim) => shape::repeat_interleave(x, &counts, dim),
             None => shape::repeat_interleave(&shape::flatten(x, 0, -1)?, &counts, 0),
         })
     });
     define::<Handle, Handle>(engine, "flip", 1..=2, &["dim"], |call| {
         let dims = call.ints(1, "dim")?;
-        derive_anew(&call.tensor(0, "a tensor")?, |x| shape::flip(x, &dims))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::flip(x, &dims))
     });
     define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
         let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
-        derive_anew(&call.tensor(0, "a tensor")?, |x| shape::roll(x, &shifts, dims.as_deref()))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::roll(x, &shifts, dims.as_deref()))
     });
     type Triangle = fn(&Value, i64) -> Result<Value>;
     for (name, triangle) in [("tril", shape::tril as Triangle), ("triu", shape::triu)] {
         define::<Handle, Handle>(engine, name, 1..=2, &["diagonal"], move |call| {
             let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
-            derive_anew(&call.tensor(0, "a tensor")?, |x| triangle(x, diagonal))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| triangle(x, diagonal))
         });
     }
 }
@@ -116,10 +120,23 @@ fn counts(call: &Call) -> Result<Vec<i64>> {
     Ok(make::to_numbers(&value)?.into_iter().map(|number| number.to_f64() as i64).collect())
 }
 
-fn pieces(call: &Call, cut: impl FnOnce(&Value) -> Result<Vec<Value>>) -> Result<Array> {
+fn pieces(call: &Call, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Array> {
     let whole = call.tensor(0, "a tensor")?;
     let pieces = cut(&whole.value())?;
-    Ok(pieces.into_iter().map(|piece| Dynamic::from(Handle::derived(piece, &[&whole]))).collect())
+    // The mask is cut once a piece, which only token ids pay.
+    let piece =
+        |(at, piece)| Ok(Dynamic::from(Masks::Follow.of(piece, &whole, |mask| Ok(cut(mask)?.swap_remove(at)))?));
+    pieces.into_iter().enumerate().map(piece).collect()
+}
+
+/// What to do about texts of different lengths that are to be one batch.
+fn uneven(error: crate::Error, values: &[Value]) -> crate::Error {
+    let length = |value: &Value| value.dims().last().copied();
+    let are_ids = values.iter().all(|value| matches!(Kind::of(value), Kind::U8 | Kind::U32 | Kind::I64));
+    match are_ids && values.windows(2).any(|pair| length(&pair[0]) != length(&pair[1])) {
+        true => error.help("m.encode([first, second]) pads texts of different lengths, and masks what it added"),
+        false => error,
+    }
 }
 
 fn tensors(call: &str, array: &Array) -> Result<Vec<Handle>> {

@@ -3,9 +3,9 @@
 use candle_core::Device;
 use rhai::Engine;
 
-use super::Handle;
 use super::arguments::{define, derive_anew};
 use super::convert;
+use super::{Handle, Masks};
 use crate::Result;
 use crate::tensor::fft::{Norm, Transform};
 use crate::tensor::{Kind, Value, frequency};
@@ -19,7 +19,7 @@ pub fn install(engine: &mut Engine) {
                 Some(norm) => Norm::parse(&norm).map_err(|error| error.at(name))?,
                 None => Norm::default(),
             };
-            derive_anew(&call.tensor(0, "a tensor")?, |x| transform.apply(x, dim, n, norm))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| transform.apply(x, dim, n, norm))
         });
     }
     type Frequencies = fn(i64, f64, Kind, &Device) -> Result<Value>;
@@ -35,7 +35,7 @@ pub fn install(engine: &mut Engine) {
     for (name, shift) in [("fftshift", frequency::fftshift as Shift), ("ifftshift", frequency::ifftshift)] {
         define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let dims = call.ints_or_absent(1, "dim")?;
-            derive_anew(&call.tensor(0, "a tensor")?, |x| shift(x, dims.as_deref()))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shift(x, dims.as_deref()))
         });
     }
 }

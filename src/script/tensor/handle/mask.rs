@@ -1,0 +1,289 @@
+//! The mask that token ids carry: true at real tokens, false at padding. Ids without one are all real.
+//!
+//! No tensor is derived from others but here, so that every operation says what becomes of their masks.
+
+use rhai::{Dynamic, Engine};
+
+use super::Handle;
+use crate::script::error::ScriptResult;
+use crate::script::options::describe;
+use crate::tensor::index::{self, Index};
+use crate::tensor::{Kind, Operand, Value, dtype, make, operand};
+use crate::{Error, Result, bail, error};
+
+/// What an operation does with the mask of token ids. Only integers are token ids: what comes of them as floats or bools
+/// carries no mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Masks {
+    /// Elements are kept, picked, moved, repeated or joined, and none is changed: what is done to the ids is done to their
+    /// mask.
+    Follow,
+    /// Elements are changed where they stand: the mask stays. Where two carry one, these must be alike.
+    Stay,
+    /// What comes of the ids is none (a sum, a count, places): the mask ends.
+    End,
+    /// What comes of the ids could be taken for some, and no mask can be told for it: an error where there is padding.
+    Refuse,
+}
+
+impl Masks {
+    /// The handle of `value`, which an operation made of `input`; `alike` is the operation.
+    pub fn of(self, value: Value, input: &Handle, alike: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
+        let result = Handle::derived(value, &[input]);
+        let Some(mask) = input.mask().filter(|_| result.may_be_ids()) else { return Ok(result) };
+        match self {
+            Masks::Follow => result.carrying(alike(&mask.value())?, &[&mask]),
+            Masks::Stay => result.carrying(mask.value().clone(), &[&mask]),
+            Masks::End => Ok(result),
+            Masks::Refuse => refuse(&mask).map(|()| result),
+        }
+    }
+
+    /// As [`of`](Self::of), of an operation on two sides, either of which may be a number. Where one carries a mask it stays;
+    /// where both do, they follow or must be alike.
+    pub fn of_two(
+        self,
+        value: Value,
+        sides: [Option<&Handle>; 2],
+        alike: impl Fn(Operand, Operand) -> Result<Value>,
+    ) -> Result<Handle> {
+        let inputs: Vec<&Handle> = sides.into_iter().flatten().collect();
+        let result = Handle::derived(value, &inputs);
+        let masked = inputs.iter().any(|input| input.mask().is_some());
+        if !masked || self == Masks::End || !result.may_be_ids() {
+            return Ok(result);
+        }
+        let masks = sides.map(|side| side.and_then(Handle::mask));
+        if self == Masks::Refuse {
+            return masks.iter().flatten().try_for_each(refuse).map(|()| result);
+        }
+        if let (Masks::Follow, [Some(a), Some(b)]) = (self, &masks) {
+            let mask = alike(Operand::Tensor(&a.value()), Operand::Tensor(&b.value()))?;
+            return result.carrying(mask, &[a, b]);
+        }
+        let agreed = agreed(sides, result.value().dims())?;
+        match agreed {
+            Some(mask) => result.carrying(mask, &masks.iter().flatten().collect::<Vec<_>>()),
+            None => Ok(result),
+        }
+    }
+
+    /// As [`of`](Self::of), of an operation on any number of tensors, none of which carries its mask on.
+    pub fn of_all(self, value: Value, inputs: &[&Handle]) -> Result<Handle> {
+        let result = Handle::derived(value, inputs);
+        if self != Masks::End && result.may_be_ids() {
+            inputs.iter().filter_map(|input| input.mask()).try_for_each(|mask| refuse(&mask))?;
+        }
+        Ok(result)
+    }
+}
+
+/// The handle of `value`, which `join` made of several: where one carries a mask, those that carry none are all real.
+pub fn joined(value: Value, inputs: &[Handle], join: impl Fn(&[Value]) -> Result<Value>) -> Result<Handle> {
+    let result = Handle::derived(value, &inputs.iter().collect::<Vec<_>>());
+    if !result.may_be_ids() || inputs.iter().all(|input| input.mask().is_none()) {
+        return Ok(result);
+    }
+    let masks = inputs.iter().map(Handle::mask_or_real).collect::<Result<Vec<_>>>()?;
+    let values: Vec<Value> = masks.iter().map(|mask| mask.value().clone()).collect();
+    result.carrying(join(&values)?, &masks.iter().collect::<Vec<_>>())
+}
+
+/// The handle of `value`, which `put` made by putting `source` among the elements of `input`: ids that carry a mask bring
+/// it along, and what carries none leaves the mask as it is.
+pub fn put(
+    value: Value,
+    input: &Handle,
+    source: Option<&Handle>,
+    put: impl Fn(&Value, Operand) -> Result<Value>,
+) -> Result<Handle> {
+    let Some(theirs) = source.and_then(Handle::mask) else {
+        return Masks::Stay.of(value, input, |mask| Ok(mask.clone()));
+    };
+    let result = Handle::derived(value, &[input]);
+    if !result.may_be_ids() {
+        return Ok(result);
+    }
+    let own = input.mask_or_real()?;
+    let mask = put(&own.value(), Operand::Tensor(&theirs.value()))?;
+    result.carrying(mask, &[&own, &theirs])
+}
+
+/// What was looked up in a table of integers by token ids is as real as they are.
+pub fn looked_up(found: Handle, ids: &Handle) -> Result<Handle> {
+    match ids.mask() {
+        Some(mask) if found.mask().is_none() && found.may_be_ids() && found.value().dims() == ids.value().dims() => {
+            found.carrying(mask.value().clone(), &[&mask])
+        }
+        _ => Ok(found),
+    }
+}
+
+/// `to[indexes] = source` has been done: a source that carries a mask, `theirs`, brings it along.
+pub fn assigned(to: &Handle, indexes: &[Index], theirs: Option<Handle>) -> Result<()> {
+    let Some(theirs) = theirs.filter(|_| to.may_be_ids()) else { return Ok(()) };
+    let own = to.mask_or_real()?;
+    let theirs = theirs.value().clone();
+    if index::holds(&own.value(), indexes, &theirs)? {
+        return Ok(());
+    }
+    own.assign(indexes, Operand::Tensor(&theirs))?;
+    to.set_mask(own);
+    Ok(())
+}
+
+/// The mask, in the shape `dims`, of what an operation makes of two sides where they stand; a side without dims counts as a
+/// number.
+///
+/// # Errors
+/// Both carry one, and these differ.
+pub fn agreed(sides: [Option<&Handle>; 2], dims: &[usize]) -> Result<Option<Value>> {
+    let has_dims = sides.iter().flatten().any(|side| side.value().rank() > 0);
+    let mut masks = Vec::new();
+    for side in sides.into_iter().flatten().filter(|side| !has_dims || side.value().rank() > 0) {
+        if let Some(mask) = side.mask() {
+            masks.push(mask.value().map(|t| t.broadcast_as(dims))?);
+        }
+    }
+    if let [a, b] = masks.as_slice()
+        && make::to_numbers(a)? != make::to_numbers(b)?
+    {
+        return Err(error!(
+            "both sides are token ids, and their masks differ: what is real in the one is padding in the other"
+        )
+        .help("take the mask off one of them, as in tensor(ids.to_array())"));
+    }
+    Ok(masks.into_iter().next())
+}
+
+fn refuse(mask: &Handle) -> Result<()> {
+    if all_real(&mask.value())? {
+        return Ok(());
+    }
+    Err(error!("these are token ids with padding, and their mask can't follow them through this")
+        .help("tensor(ids.to_array()) makes plain integers of them, without the mask"))
+}
+
+/// Whether a mask leaves nothing out.
+pub fn all_real(mask: &Value) -> Result<bool> {
+    Ok(make::to_numbers(mask)?.into_iter().all(|real| real.to_f64() != 0.0))
+}
+
+impl Handle {
+    /// The mask of token ids: which are real. Every integer is, where there is none.
+    pub fn mask(&self) -> Option<Handle> {
+        self.0.borrow().mask.clone()
+    }
+
+    /// The same token ids, carrying a mask of their shape.
+    pub fn with_mask(self, mask: Handle) -> Self {
+        self.0.borrow_mut().mask = Some(mask);
+        self
+    }
+
+    /// The same token ids, which are all real.
+    ///
+    /// # Errors
+    /// There is no memory for the mask.
+    pub fn all_real(self) -> Result<Self> {
+        let mask = self.mask_or_real()?;
+        Ok(self.with_mask(mask))
+    }
+
+    /// Another handle of the value as it is: what is written to either does not show in the other.
+    pub fn apart(&self) -> Handle {
+        let handle = Handle::derived(self.value().clone(), &[self]);
+        match self.mask() {
+            Some(mask) => handle.with_mask(mask.apart()),
+            None => handle,
+        }
+    }
+
+    /// Puts a mask in the place of the one it carries.
+    fn set_mask(&self, mask: Handle) {
+        let mut slot = self.0.borrow_mut();
+        if !slot.mask.as_ref().is_some_and(|known| known.same(&mask)) {
+            slot.mask = Some(mask);
+            slot.version += 1;
+        }
+    }
+
+    /// As [`set_mask`](Self::set_mask), for token ids that were written to: `mask` is that of what was written.
+    ///
+    /// # Errors
+    /// It is on another device, and can't be moved.
+    pub(in crate::script::tensor) fn mark(&self, mask: Value) -> Result<()> {
+        if self.may_be_ids() && self.mask().is_none() {
+            let mask = operand::transfer(&mask, self.value().device())?.deep_copy()?;
+            self.set_mask(Handle::fresh(mask));
+        }
+        Ok(())
+    }
+
+    /// The mask, or one that is true throughout.
+    fn mask_or_real(&self) -> Result<Handle> {
+        match self.mask() {
+            Some(mask) => Ok(mask),
+            None => {
+                let value = self.value();
+                Ok(Handle::fresh(make::ones(value.dims(), Kind::Bool, value.device())?))
+            }
+        }
+    }
+
+    fn carrying(self, mask: Value, inputs: &[&Handle]) -> Result<Handle> {
+        let mask = operand::transfer(&mask, self.value().device())?;
+        Ok(self.with_mask(Handle::derived(mask, inputs)))
+    }
+
+    fn may_be_ids(&self) -> bool {
+        matches!(Kind::of(&self.0.borrow().value), Kind::U8 | Kind::U32 | Kind::I64)
+    }
+}
+
+/// `ids.mask`.
+fn get(ids: &Handle) -> Result<Handle> {
+    if !ids.may_be_ids() {
+        return Err(Error::new("this tensor carries no mask").help("token ids do, such as encode makes of texts"));
+    }
+    ids.mask_or_real()
+}
+
+/// `ids.mask = mask`, and what Rhai writes back after `ids.mask[[0, 1]] = false` or `ids.mask.sum()`.
+fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
+    let Some(mask) = mask.read_lock::<Handle>() else {
+        return Err(error!("a mask is a tensor of bools in the shape of the ids, not {}", describe(mask))
+            .help("tensor(ids.to_array()) makes plain integers of token ids, without the mask"));
+    };
+    if ids.mask().is_some_and(|known| known.same(&mask)) {
+        return Ok(());
+    }
+    let (value, given) = (ids.value(), mask.value());
+    if !ids.may_be_ids() {
+        bail!("only token ids carry a mask, and a tensor {:?} of {} is none", value.dims(), value.dtype_name());
+    }
+    if given.dims() != value.dims() {
+        bail!("the mask is {:?}, and the token ids are {:?}: they must be alike", given.dims(), value.dims());
+    }
+    let bits = dtype::cast(&given, Kind::Bool)?;
+    if make::to_numbers(&bits)?.iter().zip(make::to_numbers(&given)?).any(|(bit, given)| bit.to_f64() != given.to_f64())
+    {
+        return Err(error!(
+            "a mask is true or 1 at real tokens, false or 0 at padding, and this one holds other numbers"
+        )
+        .help("compare first, as in ids.mask = ids != pad"));
+    }
+    // What was only read is written back too: ids that carry no mask are all real already.
+    if ids.mask().is_none() && all_real(&bits)? {
+        return Ok(());
+    }
+    let bits = operand::transfer(&bits, value.device())?.deep_copy()?;
+    drop((value, given));
+    ids.set_mask(Handle::fresh(bits));
+    Ok(())
+}
+
+pub fn install(engine: &mut Engine) {
+    engine.register_get("mask", |ids: &mut Handle| -> ScriptResult<Handle> { Ok(get(ids)?) });
+    engine.register_set("mask", |ids: &mut Handle, mask: Dynamic| -> ScriptResult<()> { Ok(set(ids, &mask)?) });
+}

@@ -29,7 +29,7 @@ fn a_mask_of_attention_is_a_hook_on_the_scores() {
         let (decoder, input) = (&subject.decoder, &subject.input);
         let (b, n) = (input.batch(), input.len());
         // Every third key before the query is hidden, from the second row on another third.
-        let hidden = |row: usize, query: usize, key: usize| key < query && (key + row) % 3 == 0;
+        let hidden = |row: usize, query: usize, key: usize| key < query && (key + row).is_multiple_of(3);
         let bits = |rows: usize| -> Tensor {
             let each =
                 (0..rows).flat_map(|row| (0..n).flat_map(move |q| (0..n).map(move |k| u8::from(!hidden(row, q, k)))));

@@ -9,7 +9,8 @@ use super::error::ScriptResult;
 use super::limits::Limits;
 use super::modules::Modules;
 use super::session::Session;
-use super::{context, generate, growth, hook, model, output, param, pass, picture, sort, tensor, tokens};
+use super::tensor::numbers;
+use super::{context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
 use crate::tensor::budget;
 use crate::{Error, interrupt, memory};
 
@@ -43,7 +44,8 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
         Some(value) if value.is_shared() && value.is_locked() => {
             Err(EvalAltResult::ErrorDataRace(name.into(), Position::NONE).into())
         }
-        _ => Ok(None),
+        Some(_) => Ok(None),
+        None => Ok(numbers::constant(name).map(Into::into)),
     });
     let stdout = console.clone();
     engine.on_print(move |text| stdout.line(text));
@@ -73,7 +75,6 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 /// What an installer registers that is not called from here is taken to do more.
 pub fn install_pure(engine: &mut Engine, limits: Limits) {
     growth::install(engine, limits);
-    sort::install(engine);
     tensor::install_pure(engine);
     tokens::install(engine);
     context::install(engine);

@@ -29,7 +29,6 @@ pub mod reference;
 pub mod reload;
 pub mod reuse;
 pub mod session;
-mod sort;
 mod source;
 mod syntax;
 pub mod tensor;

@@ -160,7 +160,7 @@ fn maximum<T: WithDType>(a: T, b: T) -> T {
 }
 
 /// The remainder with the divisor's sign.
-fn modulo(a: f64, b: f64) -> f64 {
+pub fn modulo(a: f64, b: f64) -> f64 {
     let rest = a % b;
     if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
 }

@@ -24,7 +24,9 @@ pub fn apply(function: Function, x: &Tensor) -> Option<Result<Tensor>> {
         Function::GeluTanh => gelus_by_tanh,
         Function::Silu => silus,
         Function::Erf => erfs,
-        Function::Log2 | Function::Sin | Function::Cos => return None,
+        Function::Expm1 | Function::Log2 | Function::Log10 | Function::Log1p | Function::Sin | Function::Cos => {
+            return None;
+        }
     };
     let suits = x.device().is_cpu() && x.dtype() == DType::F32;
     // SAFETY: each of them writes its piece whole.

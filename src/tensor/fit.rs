@@ -78,21 +78,39 @@ pub fn lstsq(a: &Value, b: &Value) -> Result<Value> {
     let work = if x.dtype() == DType::F64 || y.dtype() == DType::F64 { Kind::F64 } else { Kind::F32 };
     let float = |t: Tensor| dtype::cast(&Value::Real(t), work);
     let Svd { u, s, vh } = svd(&float(x)?)?;
-    let epsilon = if work == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() };
-    let s = s.real("lstsq")?;
-    let inverse = if s.elem_count() == 0 {
-        s.clone()
-    } else {
-        // A singular value below this is a zero that rounding has spoilt.
-        let least = (s.max_keepdim(s.rank() - 1)? * (epsilon * m.max(n) as f64))?;
-        s.broadcast_gt(&least)?.where_cond(&s.recip()?, &s.zeros_like()?)?
-    };
+    let inverse = inverse(s.real("lstsq")?, m.max(n), None)?;
     let turned = matmul(&u.map(|t| t.t())?, &float(y)?)?;
     let scaled = turned.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank())?))?;
     let solution = matmul(&vh.map(|t| t.t())?, &scaled)?;
     let mut shape = [batch, &[n]].concat();
     shape.extend((!vector).then_some(k));
     solution.map(|t| t.reshape(shape.as_slice()))
+}
+
+/// One over each singular value; 0 for those that are zeros which rounding has spoilt: at most `share` of the largest, if
+/// none is given as much as a dtype with `size` rows or columns leaves open.
+fn inverse(s: &Tensor, size: usize, share: Option<f64>) -> Result<Tensor> {
+    if s.elem_count() == 0 {
+        return Ok(s.clone());
+    }
+    let epsilon = if s.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON.into() };
+    let least = (s.max_keepdim(s.rank() - 1)? * share.unwrap_or(epsilon * size as f64))?;
+    Ok(s.broadcast_gt(&least)?.where_cond(&s.recip()?, &s.zeros_like()?)?)
+}
+
+/// The pseudoinverse of `[…, m, n]`, `[…, n, m]`: singular values of at most `rtol` of the largest count as zeros.
+///
+/// # Errors
+/// Fewer than two dims, complex numbers, nan or inf, an `rtol` below 0.
+pub fn pinv(value: &Value, rtol: Option<f64>) -> Result<Value> {
+    let (x, m, n) = matrices(value, "pinv")?;
+    if let Some(rtol) = rtol.filter(|rtol| *rtol < 0.0 || rtol.is_nan()) {
+        bail!("pinv: rtol must be 0 or more, not {rtol}");
+    }
+    let Svd { u, s, vh } = svd(&Value::Real(x))?;
+    let inverse = inverse(s.real("pinv")?, m.max(n), rtol)?;
+    let scaled = u.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank() - 1)?)?.t())?;
+    matmul(&vh.map(|t| t.t())?, &scaled)
 }
 
 #[cfg(test)]

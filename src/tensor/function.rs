@@ -3,7 +3,7 @@
 //! On the CPU most are vectorised for float32; the others are worked out in double precision and rounded once, in parallel. Elsewhere
 //! it is the device's kernels that do it.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10};
 
 use candle_core::{Tensor, cpu::erf::erf_f64};
 
@@ -14,8 +14,13 @@ use crate::{Result, error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     Exp,
+    /// `e^x - 1`, precise near 0.
+    Expm1,
     Log,
     Log2,
+    Log10,
+    /// `log(1 + x)`, precise near 0.
+    Log1p,
     Sqrt,
     Rsqrt,
     Sin,
@@ -29,10 +34,13 @@ pub enum Function {
 }
 
 impl Function {
-    pub const ALL: [(&'static str, Function); 12] = [
+    pub const ALL: [(&'static str, Function); 15] = [
         ("exp", Function::Exp),
+        ("expm1", Function::Expm1),
         ("log", Function::Log),
         ("log2", Function::Log2),
+        ("log10", Function::Log10),
+        ("log1p", Function::Log1p),
         ("sqrt", Function::Sqrt),
         ("rsqrt", Function::Rsqrt),
         ("sin", Function::Sin),
@@ -64,11 +72,15 @@ impl Function {
         Function::ALL.iter().find(|(_, function)| *function == self).map_or("gelu", |(name, _)| name)
     }
 
-    fn of_number(self) -> fn(f64) -> f64 {
+    /// The function of one number.
+    pub fn of_number(self) -> fn(f64) -> f64 {
         match self {
             Function::Exp => f64::exp,
+            Function::Expm1 => f64::exp_m1,
             Function::Log => f64::ln,
             Function::Log2 => f64::log2,
+            Function::Log10 => f64::log10,
+            Function::Log1p => f64::ln_1p,
             Function::Sqrt => f64::sqrt,
             Function::Rsqrt => |x| x.sqrt().recip(),
             Function::Sin => f64::sin,
@@ -84,11 +96,14 @@ impl Function {
         }
     }
 
-    fn on_device(self, x: &Tensor) -> candle_core::Result<Tensor> {
-        match self {
+    fn on_device(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            // No kernel of theirs is precise near 0.
+            Function::Expm1 | Function::Log1p => return kernel::map_float(x, self.of_number()),
             Function::Exp => x.exp(),
             Function::Log => x.log(),
             Function::Log2 => x.log()?.affine(LN_2.recip(), 0.0),
+            Function::Log10 => x.log()?.affine(LN_10.recip(), 0.0),
             Function::Sqrt => x.sqrt(),
             Function::Rsqrt => x.sqrt()?.recip(),
             Function::Sin => x.sin(),
@@ -99,7 +114,7 @@ impl Function {
             Function::GeluTanh => x.gelu(),
             Function::Silu => x.silu(),
             Function::Erf => x.erf(),
-        }
+        }?)
     }
 }
 
@@ -138,8 +153,7 @@ impl Shaping {
             Kind::Bool if self == Shaping::Sign => value.clone(),
             Kind::Bool => return Err(no_bool(name)),
             Kind::U8 | Kind::U32 | Kind::I64 => Value::Real(match (self, kind) {
-                (Shaping::Relu, Kind::I64) => kernel::map(tensor, |x: i64| x.max(0))?,
-                (Shaping::Sign, Kind::I64) => kernel::map(tensor, <i64 as Integer>::sign)?,
+                (Shaping::Relu | Shaping::Sign, Kind::I64) => kernel::map(tensor, |x| self.of_integer(x))?,
                 (Shaping::Sign, Kind::U32) => kernel::map(tensor, <u32 as Integer>::sign)?,
                 (Shaping::Sign, Kind::U8) => kernel::map(tensor, <u8 as Integer>::sign)?,
                 _ => tensor.clone(),
@@ -148,6 +162,15 @@ impl Shaping {
             _ if tensor.device().is_cpu() => Value::Real(kernel::map_float(tensor, self.of_number())?),
             _ => Value::Real(self.on_device(tensor)?),
         })
+    }
+
+    /// The function of one integer.
+    pub fn of_integer(self, x: i64) -> i64 {
+        match self {
+            Shaping::Relu => x.max(0),
+            Shaping::Sign => x.signum(),
+            Shaping::Floor | Shaping::Ceil | Shaping::Round => x,
+        }
     }
 
     fn on_device(self, x: &Tensor) -> Result<Tensor> {
@@ -161,7 +184,8 @@ impl Shaping {
         })
     }
 
-    fn of_number(self) -> fn(f64) -> f64 {
+    /// The function of one number.
+    pub fn of_number(self) -> fn(f64) -> f64 {
         match self {
             Shaping::Relu => |x| if x < 0.0 { 0.0 } else { x },
             Shaping::Floor => f64::floor,

@@ -216,7 +216,7 @@ fn columns<T: WithDType + RealField>(m: MatRef<T>) -> Vec<T> {
 }
 
 /// Lines of this length, turned: rows to columns, or columns to rows.
-fn turned<T: WithDType>(lines: &[T], length: usize) -> Vec<T> {
+pub(super) fn turned<T: WithDType>(lines: &[T], length: usize) -> Vec<T> {
     Lines { outer: 1, size: length, inner: lines.len() / length.max(1) }.turned(lines, length, |x| x)
 }
 

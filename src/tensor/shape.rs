@@ -20,6 +20,19 @@ pub fn transpose(value: &Value, i: i64, j: i64) -> Result<Value> {
     value.map(|t| t.transpose(i, j))
 }
 
+/// A matrix with rows for columns; fewer than two dims as they are.
+///
+/// # Errors
+/// More than two dims.
+pub fn turned(value: &Value) -> Result<Value> {
+    match value.rank() {
+        0 | 1 => Ok(value.clone()),
+        2 => value.map(|t| t.t()),
+        rank => Err(error!("T turns a matrix, and a tensor {:?} has {rank} dims", value.dims())
+            .help("x.transpose(-2, -1) turns each matrix of a batch, x.permute(…) takes any order")),
+    }
+}
+
 /// The dims in the given order.
 ///
 /// # Errors

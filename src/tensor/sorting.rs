@@ -161,7 +161,7 @@ vectorized! {
 }
 
 #[allow(clippy::eq_op)]
-fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
+pub(super) fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
 }
 

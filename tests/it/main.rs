@@ -20,6 +20,8 @@ mod identities;
 mod ids;
 mod interventions;
 mod kernels;
+mod linear_algebra;
+mod numbers;
 mod offload;
 mod output;
 mod readme;

@@ -16,7 +16,7 @@ use crate::Result;
 pub use attention::Attention;
 pub use heatmap::Heatmap;
 pub use line::{LinePlot, Series};
-pub use number::number;
+pub use number::{digits, fixed, number};
 pub use terminal::sparkline;
 
 /// Anything that can be drawn.

@@ -1,5 +1,7 @@
 //! How a number is written for a person.
 
+use crate::{Result, bail};
+
 /// A short text for `x`: four significant digits without trailing zeros, integers whole, scientific where tiny or huge.
 pub fn number(x: f64) -> String {
     if x.is_nan() {
@@ -20,6 +22,22 @@ pub fn number(x: f64) -> String {
     }
     let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
     trimmed(&format!("{x:.decimals$}"))
+}
+
+/// How many digits after the point a script asks for.
+///
+/// # Errors
+/// A number below 0, or more than any float has.
+pub fn digits(asked: i64) -> Result<usize> {
+    match usize::try_from(asked) {
+        Ok(digits @ 0..=100) => Ok(digits),
+        _ => bail!("fixed writes 0 to 100 digits after the point, not {asked}"),
+    }
+}
+
+/// `x` with exactly so many digits after the point.
+pub fn fixed(x: f64, digits: usize) -> String {
+    if x.is_finite() { format!("{x:.digits$}") } else { number(x) }
 }
 
 /// `x` with `digits` digits after the point of its mantissa, less the zeros at its end.

@@ -24,7 +24,7 @@ pub const IMPURE: &[(&str, &[&str])] = &[
     ("loads a model", &["model"]),
     ("runs a pass", &["forward", "capture", "generate"]),
     ("binds a hook", &["hook"]),
-    ("draws random numbers", &["rand", "rand_like", "randn", "randn_like"]),
+    ("draws random numbers", &["multinomial", "rand", "rand_like", "randn", "randn_like", "randperm"]),
     ("seeds the random numbers", &["seed"]),
     ("reads the clock", &["timestamp", "elapsed", "get$elapsed", "sleep"]),
     ("reads a parameter of the script", &["param"]),

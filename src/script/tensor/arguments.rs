@@ -133,6 +133,10 @@ impl Call {
         self.required(name, number)
     }
 
+    pub fn bool_or_absent(&self, place: usize, name: &str) -> Result<Option<bool>> {
+        self.read(place, name, "true or false", |v| v.as_bool().ok())
+    }
+
     pub fn string_or_absent(&self, place: usize, name: &str) -> Result<Option<String>> {
         self.read(place, name, "a string", |v| v.clone().into_string().ok())
     }

@@ -1,10 +1,11 @@
-//! `exp`, `gelu`, `clamp`, `round`, …: functions of each element.
+//! `exp`, `gelu`, `clamp`, `round`, `isnan`, …: functions of each element.
 
 use rhai::Engine;
 
 use super::arguments::{Side, define, derive_anew};
 use super::{Handle, Masks};
 use crate::bail;
+use crate::tensor::finite::Finite;
 use crate::tensor::function::{self, Function, Shaping};
 use crate::tensor::{arithmetic, complex};
 
@@ -25,6 +26,11 @@ pub fn install(engine: &mut Engine) {
     for (name, shaping) in Shaping::ALL {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| shaping.apply(x))
+        });
+    }
+    for (name, finite) in Finite::ALL {
+        define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| finite.apply(x))
         });
     }
     define::<Handle, Handle>(engine, "abs", 1..=1, &[], |call| {

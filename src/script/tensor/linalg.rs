@@ -1,14 +1,15 @@
-//! `matmul`, `einsum`, `svd`, `pca`, …: products and decompositions.
+//! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and what follows from them.
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
 
-use super::arguments::{Call, define};
+use super::arguments::{Call, define, derive};
 use super::{Handle, Masks};
 use crate::script::options::describe;
 use crate::tensor::einsum::einsum;
 use crate::tensor::fit::{self, Pca};
 use crate::tensor::linalg::{self, Eigh, Qr, Svd};
-use crate::tensor::{Value, matmul};
+use crate::tensor::square::{self, Eig};
+use crate::tensor::{Value, diagonal, matmul};
 use crate::{Result, error};
 
 /// The most tensors `einsum` takes without an array around them.
@@ -17,6 +18,7 @@ const MOST: usize = 8;
 pub fn install(engine: &mut Engine) {
     install_products(engine);
     install_decompositions(engine);
+    install_matrices(engine);
 }
 
 fn install_products(engine: &mut Engine) {
@@ -26,6 +28,7 @@ fn install_products(engine: &mut Engine) {
         ("dot", Masks::End, matmul::dot),
         ("outer", Masks::Refuse, matmul::outer),
         ("lstsq", Masks::End, fit::lstsq),
+        ("solve", Masks::End, square::solve),
     ];
     for (name, masks, product) in products {
         define::<Handle, Handle>(engine, name, 2..=2, &[], move |call| {
@@ -74,6 +77,11 @@ fn install_decompositions(engine: &mut Engine) {
         let Eigh { values, vectors } = linalg::eigh(&x.value())?;
         map(&x, [("values", values), ("vectors", vectors)])
     });
+    define::<Handle, Map>(engine, "eig", 1..=1, &[], |call| {
+        let x = call.tensor(0, "a tensor")?;
+        let Eig { values, vectors } = square::eig(&x.value())?;
+        map(&x, [("values", values), ("vectors", vectors)])
+    });
     define::<Handle, Map>(engine, "qr", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Qr { q, r } = linalg::qr(&x.value())?;
@@ -89,6 +97,26 @@ fn install_decompositions(engine: &mut Engine) {
             ("projected", projected),
         ];
         map(&x, parts)
+    });
+}
+
+fn install_matrices(engine: &mut Engine) {
+    type Of = fn(&Value) -> Result<Value>;
+    let functions = [
+        ("det", square::det as Of),
+        ("eigvals", square::eigvals),
+        ("inv", square::inv),
+        ("matrix_exp", square::matrix_exp),
+        ("trace", diagonal::trace),
+    ];
+    for (name, of) in functions {
+        define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
+            derive(&call.tensor(0, "a tensor")?, Masks::End, of)
+        });
+    }
+    define::<Handle, Handle>(engine, "pinv", 1..=1, &["rtol"], |call| {
+        let rtol = call.options().float("rtol")?;
+        derive(&call.tensor(0, "a tensor")?, Masks::End, |x| fit::pinv(x, rtol))
     });
 }
 

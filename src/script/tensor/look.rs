@@ -4,10 +4,11 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT};
 
 use super::arguments::{Side, derive};
 use super::{Handle, Masks};
+use crate::output::picture;
 use crate::script::error::ScriptResult;
 use crate::script::options::describe;
 use crate::tensor::index;
-use crate::tensor::{Number, Operand, Value, complex, device, make, pick, summary};
+use crate::tensor::{Number, Operand, Value, complex, device, make, pick, shape, summary};
 use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
@@ -27,6 +28,12 @@ pub fn install(engine: &mut Engine) {
     engine.register_set("real", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
     engine.register_set("imag", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 1)?) });
 
+    engine.register_get("T", |t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::Follow, shape::turned)?) });
+    engine.register_set("T", |t: &mut Handle, source: Dynamic| -> ScriptResult<()> { Ok(set_turned(t, &source)?) });
+
+    engine.register_fn("fixed", |t: &mut Handle, digits: INT| -> ScriptResult<Dynamic> {
+        Ok(fixed(&t.value(), digits)?)
+    });
     engine.register_fn("item", |t: &mut Handle| -> ScriptResult<Dynamic> { Ok(item(&t.value())?) });
     engine.register_fn("to_array", |t: &mut Handle| -> ScriptResult<Dynamic> { Ok(to_array(&t.value())?) });
     engine.register_fn("to_string", |t: &mut Handle| -> ScriptResult<String> { Ok(summary::summary(&t.value())?) });
@@ -52,6 +59,32 @@ fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
         };
         source.with(|source| index::set(&target, &[], source))
     })
+}
+
+/// `x.T = y`, and what Rhai writes back after `x.T[0] = 1` or `x.T.sum()`: the latter changed nothing.
+fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
+    let turned = match source.read_lock::<Handle>() {
+        Some(source) => Dynamic::from(derive(&source, Masks::Follow, shape::turned)?),
+        None => source.clone(),
+    };
+    super::index::assign(t, &[], turned)
+}
+
+/// The elements as texts with so many digits after the point, in nested arrays; of a tensor without dims one text.
+fn fixed(value: &Value, digits: INT) -> Result<Dynamic> {
+    let digits = picture::digits(digits)?;
+    let text = |x: Number| picture::fixed(x.to_f64(), digits);
+    let texts: Vec<Dynamic> = match value {
+        Value::Complex(_) => {
+            let parts = [complex::real(value), complex::imag(value)?];
+            let [re, im] = [make::to_numbers(&parts[0])?, make::to_numbers(&parts[1])?];
+            let sign = |x: Number| if x.to_f64().is_sign_negative() { "" } else { "+" };
+            re.into_iter().zip(im).map(|(re, im)| format!("{}{}{}i", text(re), sign(im), text(im)).into()).collect()
+        }
+        Value::Bool(_) => return Err(error!("fixed writes numbers, and the tensor is of bool")),
+        Value::Real(_) => make::to_numbers(value)?.into_iter().map(|x| text(x).into()).collect(),
+    };
+    Ok(nested(&mut texts.into_iter(), value.dims()))
 }
 
 /// Whether `source` is that part as it stands.

@@ -7,7 +7,7 @@ use super::arguments::{Call, Side, define, derive, derive_anew};
 use super::{Handle, Masks, convert};
 use crate::script::options::describe;
 use crate::script::random::Random;
-use crate::tensor::{Kind, Number, Value, dims, dtype, make, operand};
+use crate::tensor::{Kind, Number, Value, dims, dtype, make, operand, sample};
 use crate::{Result, bail, error};
 
 /// The options every constructor takes.
@@ -92,6 +92,19 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
             like(call, |shape, kind, device| draw(&random, normal, shape, kind, device))
         });
     }
+    let own = random.clone();
+    define::<i64, Handle>(engine, "randperm", 1..=1, OPTIONS, move |call| {
+        let (kind, device) = placed(call, None, &Device::Cpu)?;
+        let n = dims::shape(&[call.int(0, "n")?])?[0];
+        Ok(Handle::fresh(sample::randperm(n, kind.unwrap_or(Kind::I64), &device, &mut *own.rng())?))
+    });
+    let own = random.clone();
+    define::<Handle, Handle>(engine, "multinomial", 2..=3, &["count", "replacement"], move |call| {
+        let (weights, count) = (call.tensor(0, "weights")?, call.int(1, "count")?);
+        let replacement = call.bool_or_absent(2, "replacement")?.unwrap_or(false);
+        let drawn = sample::multinomial(&weights.value(), count, replacement, &mut *own.rng())?;
+        Ok(Handle::fresh(drawn))
+    });
     let random = random.clone();
     define::<i64, ()>(engine, "seed", 1..=1, &[], move |call| {
         let seed = call.int(0, "a seed")?;

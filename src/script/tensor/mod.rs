@@ -1,6 +1,8 @@
-//! Tensors in scripts: one file a group of the contract's operations, each with one `install`.
+//! Tensors in scripts, and the numbers and arrays beside them: one file a group of the contract's operations, each with one
+//! `install`.
 
 pub mod arguments;
+pub mod arrays;
 pub mod convert;
 pub mod frozen;
 pub mod functions;
@@ -10,10 +12,12 @@ pub mod linalg;
 pub mod look;
 pub mod make;
 pub mod nn;
+pub mod numbers;
 pub mod operators;
 pub mod pick;
 pub mod reduce;
 pub mod shape;
+pub mod sort;
 pub mod spectra;
 
 pub use handle::Handle;
@@ -29,6 +33,7 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
 
 /// All operations that draw no random numbers.
 pub fn install_pure(engine: &mut rhai::Engine) {
+    arrays::install(engine);
     convert::install(engine);
     handle::mask::install(engine);
     functions::install(engine);
@@ -37,9 +42,11 @@ pub fn install_pure(engine: &mut rhai::Engine) {
     look::install(engine);
     make::install(engine);
     nn::install(engine);
+    numbers::install(engine);
     operators::install(engine);
     pick::install(engine);
     reduce::install(engine);
     shape::install(engine);
+    sort::install(engine);
     spectra::install(engine);
 }

@@ -6,6 +6,7 @@ use super::arguments::{Call, define, derive, derive_anew};
 use super::{Handle, Masks};
 use crate::script::options;
 use crate::tensor::reduce::{self, Over};
+use crate::tensor::unique::{Unique, unique};
 use crate::tensor::{Value, pick, softmax, sorting, statistics};
 use crate::{Result, bail, error};
 
@@ -17,6 +18,7 @@ pub fn install(engine: &mut Engine) {
     install_spreads(engine);
     install_along(engine);
     install_orders(engine);
+    install_unique(engine);
 }
 
 /// Rhai reserves the word `var` and does nothing with it; here it names the variance.
@@ -101,6 +103,30 @@ fn install_orders(engine: &mut Engine) {
         let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
         let largest = call.options().bool("largest")?.unwrap_or(true);
         ordered(call, dim, |x| sorting::topk(x, k, dim, largest))
+    });
+}
+
+/// Values alone, or with what the options ask for a map of them.
+fn install_unique(engine: &mut Engine) {
+    define::<Handle, Dynamic>(engine, "unique", 1..=2, &["dim", "return_inverse", "return_counts"], |call| {
+        let input = call.tensor(0, "a tensor")?;
+        input.value().check_copy()?;
+        let Unique { values, inverse, counts } = unique(&input.value(), call.int_or_absent(1, "dim")?)?;
+        let asked = |option: &str| Ok::<_, crate::Error>(call.options().bool(option)?.unwrap_or(false));
+        let values = Dynamic::from(Masks::Refuse.of_all(values, &[&input])?);
+        let mut map = Map::new();
+        for (asked, name, part) in
+            [(asked("return_inverse")?, "inverse", inverse), (asked("return_counts")?, "counts", counts)]
+        {
+            if asked {
+                map.insert(name.into(), Dynamic::from(Masks::End.of_all(part, &[&input])?));
+            }
+        }
+        if map.is_empty() {
+            return Ok(values);
+        }
+        map.insert("values".into(), values);
+        Ok(map.into())
     });
 }
 

@@ -6,7 +6,7 @@ use super::arguments::{Call, define, derive, derive_anew};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::script::options::describe;
-use crate::tensor::{Kind, Value, make, shape};
+use crate::tensor::{Kind, Value, diagonal, make, shape};
 use crate::{Result, bail, error};
 
 /// The most sizes or dims that may be listed without an array around them.
@@ -16,6 +16,7 @@ pub fn install(engine: &mut Engine) {
     install_views(engine);
     install_joins(engine);
     install_copies(engine);
+    install_diagonals(engine);
 }
 
 fn install_views(engine: &mut Engine) {
@@ -107,6 +108,18 @@ fn install_copies(engine: &mut Engine) {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| triangle(x, diagonal))
         });
     }
+}
+
+fn install_diagonals(engine: &mut Engine) {
+    define::<Handle, Handle>(engine, "diag", 1..=2, &["diagonal"], |call| {
+        let offset = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| diagonal::diag(x, offset))
+    });
+    define::<Handle, Handle>(engine, "diagonal", 1..=4, &["offset", "dim1", "dim2"], |call| {
+        let offset = call.int_or_absent(1, "offset")?.unwrap_or(0);
+        let (dim1, dim2) = (call.int_or_absent(2, "dim1")?.unwrap_or(0), call.int_or_absent(3, "dim2")?.unwrap_or(1));
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| diagonal::diagonal(x, offset, dim1, dim2))
+    });
 }
 
 /// How often each slice is repeated: an integer, an array or a tensor of them.

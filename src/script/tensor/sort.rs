@@ -1,12 +1,12 @@
-//! `sort` and `order` of arrays. Rhai's own lose what a comparer throws, and panic where it contradicts itself or where a
+//! `sort` and `order` of arrays: both give the elements in order, and `sort` leaves them so. Rhai's own lose what a comparer throws, and panic where it contradicts itself or where a
 //! float is NaN.
 
 use std::cmp::Ordering;
 
 use rhai::{Array, Dynamic, Engine, FnPtr, NativeCallContext};
 
-use super::error::ScriptResult;
-use super::options::describe;
+use crate::script::error::ScriptResult;
+use crate::script::options::describe;
 use crate::{Result, bail, error};
 
 /// The places of `array`'s elements in order; of equal ones the first stays first.
@@ -83,10 +83,13 @@ fn ordered(array: &Array, compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResul
 
 pub fn install(engine: &mut Engine) {
     for (sort, order) in [("sort", "order"), ("sort_by", "order_by")] {
-        engine.register_fn(sort, |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
-            *array = ordered(array, |a, b| by(&call, &comparer, a, b))?;
-            Ok(())
-        });
+        engine.register_fn(
+            sort,
+            |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<Array> {
+                *array = ordered(array, |a, b| by(&call, &comparer, a, b))?;
+                Ok(array.clone())
+            },
+        );
         engine.register_fn(
             order,
             |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<Array> {
@@ -99,9 +102,9 @@ pub fn install(engine: &mut Engine) {
             let order = plain(a, b)?;
             Ok(if descending { order.reverse() } else { order })
         };
-        engine.register_fn(sort, move |array: &mut Array| -> ScriptResult<()> {
+        engine.register_fn(sort, move |array: &mut Array| -> ScriptResult<Array> {
             *array = ordered(array, compare)?;
-            Ok(())
+            Ok(array.clone())
         });
         engine.register_fn(order, move |array: &mut Array| -> ScriptResult<Array> { ordered(array, compare) });
     }

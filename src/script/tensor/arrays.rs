@@ -1,0 +1,84 @@
+//! `sum`, `mean`, `min` and `max` of arrays of numbers.
+
+use rhai::{Array, Dynamic, Engine, FLOAT};
+
+use super::arguments::number;
+use crate::script::error::ScriptResult;
+use crate::script::options::describe;
+use crate::tensor::Number;
+use crate::{Result, bail, error};
+
+pub fn install(engine: &mut Engine) {
+    type Of = fn(&[Number]) -> Result<Number>;
+    for (name, of) in [("sum", sum as Of), ("mean", mean), ("min", min), ("max", max)] {
+        engine.register_fn(name, move |array: &mut Array| -> ScriptResult<Dynamic> {
+            let found = numbers(name, array).and_then(|numbers| of(&numbers))?;
+            Ok(match found {
+                Number::Int(int) => int.into(),
+                other => other.to_f64().into(),
+            })
+        });
+    }
+}
+
+fn numbers(call: &str, array: &Array) -> Result<Vec<Number>> {
+    let read = |value: &Dynamic| match number(value) {
+        Some(number @ (Number::Int(_) | Number::Float(_))) => Ok(number),
+        _ => Err(error!("{call} of an array takes numbers, and this one holds {}", describe(value))
+            .help(format!("stack(array).{call}(0) takes tensors, tensor(array).{call}() nested arrays"))),
+    };
+    array.iter().map(read).collect()
+}
+
+/// An integer of integers alone; 0 of nothing.
+fn sum(numbers: &[Number]) -> Result<Number> {
+    let mut whole = Some(0i64);
+    for number in numbers {
+        match number {
+            Number::Int(int) => whole = whole.and_then(|sum| sum.checked_add(*int)),
+            _ => return Ok(Number::Float(numbers.iter().map(|number| number.to_f64()).sum())),
+        }
+    }
+    whole.map(Number::Int).ok_or_else(|| error!("sum: the integers of the array add up to more than an integer can be"))
+}
+
+fn mean(numbers: &[Number]) -> Result<Number> {
+    if numbers.is_empty() {
+        bail!("mean of an empty array is undefined");
+    }
+    // Each part is small enough for the sum of them not to overflow where the mean does not.
+    let count = numbers.len() as FLOAT;
+    let sum: FLOAT = numbers.iter().map(|number| number.to_f64()).sum();
+    let parts = || numbers.iter().map(|number| number.to_f64() / count).sum();
+    Ok(Number::Float(if sum.is_finite() { sum / count } else { parts() }))
+}
+
+fn min(numbers: &[Number]) -> Result<Number> {
+    first("min", numbers, |a, b| a < b)
+}
+
+fn max(numbers: &[Number]) -> Result<Number> {
+    first("max", numbers, |a, b| a > b)
+}
+
+/// The number that comes before all others, or NaN where one is.
+fn first(call: &str, numbers: &[Number], before: fn(FLOAT, FLOAT) -> bool) -> Result<Number> {
+    let nan = numbers.iter().find(|number| number.to_f64().is_nan());
+    let chosen = numbers.iter().reduce(|a, b| match (a, b) {
+        (Number::Int(x), Number::Int(y)) => {
+            if before(x.cmp(y) as i8 as FLOAT, 0.0) {
+                a
+            } else {
+                b
+            }
+        }
+        _ => {
+            if before(b.to_f64(), a.to_f64()) {
+                b
+            } else {
+                a
+            }
+        }
+    });
+    nan.or(chosen).copied().ok_or_else(|| error!("{call} of an empty array is undefined"))
+}

@@ -150,6 +150,7 @@ fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
 /// Counts and edges, of which neither is token ids.
 fn pair(call: &Call, names: [&str; 2], run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Map> {
     let input = call.tensor(0, "a tensor")?;
+    input.value().check_copy()?;
     let (first, second) = run(&input.value())?;
     let handles = [first, second].map(|value| Masks::End.of_all(value, &[&input]).map(Dynamic::from));
     names.into_iter().map(Into::into).zip(handles).map(|(name, handle)| Ok((name, handle?))).collect()

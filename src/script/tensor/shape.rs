@@ -60,7 +60,7 @@ fn install_joins(engine: &mut Engine) {
             let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
             let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
             let dim = call.int_or_absent(1, "dim")?.unwrap_or(0);
-            let value = join(&values, dim).map_err(|error| uneven(error, &values))?;
+            let value = join(&values, dim).map_err(|error| uneven(error, name, &values, dim))?;
             mask::joined(value, &handles, |masks| join(masks, dim))
         });
     }
@@ -136,15 +136,16 @@ fn counts(call: &Call) -> Result<Vec<i64>> {
 fn pieces(call: &Call, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Array> {
     let whole = call.tensor(0, "a tensor")?;
     let pieces = cut(&whole.value())?;
-    // The mask is cut once a piece, which only token ids pay.
-    let piece =
-        |(at, piece)| Ok(Dynamic::from(Masks::Follow.of(piece, &whole, |mask| Ok(cut(mask)?.swap_remove(at)))?));
-    pieces.into_iter().enumerate().map(piece).collect()
+    Ok(mask::pieces(pieces, &whole, cut)?.into_iter().map(Dynamic::from).collect())
 }
 
 /// What to do about texts of different lengths that are to be one batch.
-fn uneven(error: crate::Error, values: &[Value]) -> crate::Error {
+fn uneven(error: crate::Error, name: &str, values: &[Value], dim: i64) -> crate::Error {
     let length = |value: &Value| value.dims().last().copied();
+    let along_the_last = |value: &Value| name == "cat" && (dim == -1 || dim + 1 == value.rank() as i64);
+    if values.iter().any(along_the_last) {
+        return error;
+    }
     let are_ids = values.iter().all(|value| matches!(Kind::of(value), Kind::U8 | Kind::U32 | Kind::I64));
     match are_ids && values.windows(2).any(|pair| length(&pair[0]) != length(&pair[1])) {
         true => error.help("m.encode([first, second]) pads texts of different lengths, and masks what it added"),

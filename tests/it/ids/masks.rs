@@ -178,6 +178,22 @@ fn where_a_mask_cannot_follow_it_is_said() {
 }
 
 #[test]
+fn what_to_do_about_texts_of_different_lengths_is_said() {
+    let help = |script: &str| crate::snippet::engine().eval::<rhai::Dynamic>(script).unwrap_err().to_string();
+    let pads = "m.encode([first, second]) pads texts of different lengths";
+    for joined in [
+        "stack([tensor([1, 2]), tensor([3])])",
+        "cat([tensor([[1, 2]]), tensor([[3]])])",
+        "cat([tensor([[1, 2]]), tensor([[3]])], 0)",
+    ] {
+        assert!(help(joined).contains(pads), "{joined}: {}", help(joined));
+    }
+    for joined in ["cat([tensor([[1, 2]]), tensor([[3], [4]])], 1)", "stack([ones(2), ones(3)])"] {
+        assert!(!help(joined).contains(pads), "{joined}: {}", help(joined));
+    }
+}
+
+#[test]
 fn a_loss_of_the_scripts_own_leaves_padded_targets_out() {
     let logits = "let logits = tensor([[[0.0, 3.0], [2.0, 0.0]], [[0.0, 5.0], [9.0, 0.0]]]);";
     let ids = "let ids = tensor([[1, 0], [0, 1]]); ids.mask = tensor([[true, true], [true, false]]);";

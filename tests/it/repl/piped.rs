@@ -133,7 +133,7 @@ fn help_knows_every_function_point_and_command() {
         "attn-probs, a hook point: attention pattern",
         "softmax: exponentials along a dim, scaled to sum 1\n  for example  tensor([0.0, 1.0]).softmax(-1)\n  gives        tensor [2] f32 cpu: [0.26894, 0.73106]",
         ".shape: the sizes of the dims\n  for example  zeros(2, 3).shape\n  gives        [2, 3]",
-        "forward: one pass: (ids, context, ",
+        "forward: one pass: (ids or texts, context, ",
         "hook: a function of x and ctx, bound to a hook point",
         "push, a function of the language Rhai",
         ":time EXPR\n  how long an expression takes",

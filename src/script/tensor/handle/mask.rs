@@ -89,6 +89,14 @@ pub fn joined(value: Value, inputs: &[Handle], join: impl Fn(&[Value]) -> Result
     result.carrying(join(&values)?, &masks.iter().collect::<Vec<_>>())
 }
 
+/// The handles of `values`, the pieces that `cut` made of one tensor.
+pub fn pieces(values: Vec<Value>, whole: &Handle, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Vec<Handle>> {
+    let pieces: Vec<Handle> = values.into_iter().map(|value| Handle::derived(value, &[whole])).collect();
+    let Some(mask) = whole.mask() else { return Ok(pieces) };
+    let masks = cut(&mask.value())?;
+    pieces.into_iter().zip(masks).map(|(piece, part)| piece.carrying(part, &[&mask])).collect()
+}
+
 /// The handle of `value`, which `put` made by putting `source` among the elements of `input`: ids that carry a mask bring
 /// it along, and what carries none leaves the mask as it is.
 pub fn put(

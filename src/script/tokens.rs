@@ -59,6 +59,7 @@ pub fn to_read(m: &Model, call: &str, given: &Dynamic) -> Result<Handle> {
         return encode(m, given, Map::new()).map_err(|error| error.at(call));
     }
     let help = match given.read_lock::<Array>() {
+        Some(array) if array.iter().any(Dynamic::is_string) => "each element of the array must be a text",
         Some(array) if array.iter().any(Dynamic::is::<Handle>) => "stack(rows) makes a batch of rows",
         Some(_) => "tensor([[…]]) makes a batch of one of token ids",
         None => "m.encode(text) gives a text's token ids",

@@ -168,8 +168,9 @@ fn refuse(mask: &Handle) -> Result<()> {
     if all_real(&mask.value())? {
         return Ok(());
     }
-    Err(error!("these are token ids with padding, and their mask can't follow them through this")
-        .help("tensor(ids.to_array()) makes plain integers of them, without the mask"))
+    Err(error!("these are token ids with padding, and their mask can't follow them through this").help(
+        "ids[ids.mask] picks the real ones; tensor(ids.to_array()) makes plain integers of all, without the mask",
+    ))
 }
 
 /// Whether a mask leaves nothing out.

@@ -83,6 +83,25 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// What a reader of JSON or TOML says, in words of those formats: it names types of Rust.
+pub fn in_words_of_data(message: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    let mut all = message.split(' ');
+    while let Some(word) = all.next() {
+        match word.trim_end_matches([',', ';', '.']) {
+            "struct" | "enum" | "tuple" => {
+                all.next();
+                words.push("a map");
+            }
+            "u8" | "u16" | "u32" | "u64" | "usize" => words.push("a whole number that is not negative"),
+            "i8" | "i16" | "i32" | "i64" | "isize" => words.push("a whole number"),
+            "f32" | "f64" => words.push("a number"),
+            _ => words.push(word),
+        }
+    }
+    words.join(" ")
+}
+
 /// `error!("no point called {name}")`: an [`Error`] from a format string.
 #[macro_export]
 macro_rules! error {
@@ -112,5 +131,28 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + C
         }
         [one] => Some(format!("did you mean {one}?")),
         [rest @ .., last] => Some(format!("did you mean {} or {last}?", rest.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_data_is_said_without_types_of_rust() {
+        for (said, words) in [
+            (
+                "invalid type: string \"a\", expected u64 at line 1",
+                "invalid type: string \"a\", expected a whole number that is not negative at line 1",
+            ),
+            (
+                "invalid type: integer `1`, expected struct Record at line 1",
+                "invalid type: integer `1`, expected a map at line 1",
+            ),
+            ("invalid type: null, expected f64", "invalid type: null, expected a number"),
+            ("missing field `f64_count`", "missing field `f64_count`"),
+        ] {
+            assert_eq!(in_words_of_data(said), words);
+        }
     }
 }

@@ -125,6 +125,29 @@ fn what(_found: &Metadata) -> &'static str {
     "a device"
 }
 
+/// What the system says of a file, as a part of a sentence: without its number, and with what to do where a person can do
+/// something.
+pub fn in_words(cause: &Error) -> String {
+    #[cfg(unix)]
+    match cause.raw_os_error() {
+        Some(libc::EMFILE) => return "this process has as many files open as it may (`ulimit -n` allows more)".into(),
+        Some(libc::ENFILE) => return "as many files are open as the system allows".into(),
+        Some(libc::EFBIG) => return "it would be larger than a file may be (`ulimit -f` allows more)".into(),
+        _ => {}
+    }
+    let said = match cause.kind() {
+        ErrorKind::StorageFull => "the disk is full".into(),
+        ErrorKind::QuotaExceeded => "the disk quota is used up".into(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => cause.to_string(),
+    };
+    match (said.rfind(" (os error "), cause.raw_os_error()) {
+        (Some(end), Some(_)) => said[..end].to_owned(),
+        _ => said,
+    }
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
-//! Why work in progress should end: Ctrl-C, the time that a run may take, or a change of the script that runs. Long work
-//! asks at every layer, download block and script step.
+//! Why work in progress should end: Ctrl-C, the time that a run may take, a device that failed, or a change of the script
+//! that runs. Long work asks at every layer, download block and script step.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +17,11 @@ static WARNED: AtomicBool = AtomicBool::new(false);
 static SUPERSEDED: AtomicBool = AtomicBool::new(false);
 /// What is said where the time is over.
 static TIME_OVER: Mutex<String> = Mutex::new(String::new());
+
+thread_local! {
+    /// Why what this thread has read is wrong.
+    static FAILURE: RefCell<Option<Error>> = const { RefCell::new(None) };
+}
 
 /// Asks the work in progress to end. Called from the signal handler.
 pub fn request() {
@@ -38,7 +44,15 @@ pub fn time_over(sentence: &str) {
     REQUESTED.fetch_or(TIME, Ordering::Relaxed);
 }
 
-/// Whether the work in progress should end, because of the person or the time.
+/// Asks the work in progress on this thread to end with `error`: what was read just now is not what it should be, where the
+/// reader could not be told. Whoever prints, saves or gives away what was made of it asks [`check_failed`] first.
+pub fn fail(error: &Error) {
+    FAILURE.with_borrow_mut(|failure| {
+        failure.get_or_insert_with(|| Error::ended(error.to_string()));
+    });
+}
+
+/// Whether the work in progress should end.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed) != 0
 }
@@ -48,9 +62,10 @@ pub fn requested_by_person() -> bool {
     REQUESTED.load(Ordering::Relaxed) & PERSON != 0
 }
 
-/// Forgets a person's request, before new work begins.
+/// Forgets a person's request and a failure, before new work begins.
 pub fn clear() {
     REQUESTED.fetch_and(!PERSON, Ordering::Relaxed);
+    FAILURE.set(None);
     WARNED.store(false, Ordering::Relaxed);
 }
 
@@ -74,10 +89,16 @@ pub fn resume() {
 /// [`Error::interrupted`] or [`Error::ended`] if the work in progress should end.
 pub fn check() -> Result<()> {
     match REQUESTED.load(Ordering::Relaxed) {
-        0 => Ok(()),
+        0 => check_failed(),
         why if why & PERSON != 0 => Err(Error::interrupted()),
         _ => Err(Error::ended(TIME_OVER.lock().unwrap_or_else(PoisonError::into_inner).clone())),
     }
+}
+
+/// # Errors
+/// What [`fail`] was given on this thread since its work began.
+pub fn check_failed() -> Result<()> {
+    FAILURE.with_borrow(|failure| failure.clone().map_or(Ok(()), Err))
 }
 
 /// # Errors

@@ -12,6 +12,7 @@ mod harmless;
 mod home;
 pub mod hook;
 pub mod interrupt;
+pub mod last_resort;
 pub mod memory;
 pub mod model;
 mod notice;
@@ -25,4 +26,5 @@ mod simd;
 pub mod tensor;
 pub mod watch;
 
+pub(crate) use error::in_words_of_data;
 pub use error::{Error, Result, did_you_mean, nearest};

@@ -1,20 +1,21 @@
-//! How much memory the process holds, and a ceiling above which it ends: what no check before an operation foresaw.
+//! How much memory the process holds, and a ceiling above which the [last resort](crate::last_resort) is taken: what no check before an
+//! operation foresaw.
 //!
 //! The counts are those of [`Counting`], which a program installs as its allocator; without it nothing is counted and
 //! there is no ceiling. Memory that lies outside (a mapped file, a GPU's) is not in them.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::io::Write;
-use std::process::exit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use mimalloc::MiMalloc;
 
+use crate::last_resort::{self, Spent};
+
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Above this a script ends at its next step.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// Above this the process ends at once.
+/// Above this the last resort is taken at once.
 static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// What is said where the ceiling is met: text made then would need memory itself.
 static SENTENCE: RwLock<String> = RwLock::new(String::new());
@@ -54,14 +55,14 @@ fn grow(bytes: usize) {
     }
 }
 
-/// An allocation can't fail in a way that Rust code survives: the process ends.
+/// An allocation can't fail in a way that Rust code survives.
 #[cold]
-fn end() -> ! {
+fn end() {
+    // Whatever is done now may allocate.
     CEILING.store(usize::MAX, Ordering::Relaxed);
     if let Ok(sentence) = SENTENCE.try_read() {
-        let _ = std::io::stderr().write_all(sentence.as_bytes());
+        last_resort::take(Spent::Memory, &sentence);
     }
-    exit(1);
 }
 
 /// Keeps what is freed for some seconds before the system has it back: a pass makes tensors of the same sizes again and again, and
@@ -79,8 +80,8 @@ fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Allows `bytes` besides what the process holds now. A single operation may pass that by an eighth; beyond, the process
-/// ends with `sentence` and exit code 1.
+/// Allows `bytes` besides what the process holds now. A single operation may pass that by an eighth; beyond, the last resort
+/// is taken with `sentence`.
 pub fn allow(bytes: usize, sentence: String) {
     *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
     let limit = live().saturating_add(bytes);

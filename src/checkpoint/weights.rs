@@ -1,6 +1,6 @@
 //! A checkpoint's weights, by name, from whichever format it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -52,17 +52,14 @@ impl Shard {
 /// A map that is missing or names anything but a file beside it.
 pub fn shards(index: &serde_json::Map<String, serde_json::Value>, name: &str) -> Result<Vec<String>> {
     let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else { bail!("{name} has no weight_map") };
-    let mut files = Vec::new();
+    let mut files = BTreeSet::new();
     for file in map.values() {
         let Some(file) = file.as_str().filter(|file| !file.contains(['/', '\\']) && !file.starts_with('.')) else {
             bail!("{name} names a shard that is no file beside it: {file}")
         };
-        if !files.iter().any(|known| known == file) {
-            files.push(file.to_owned());
-        }
+        files.insert(file.to_owned());
     }
-    files.sort();
-    Ok(files)
+    Ok(files.into_iter().collect())
 }
 
 /// The names of a checkpoint's weight files, whether they are all there or not.

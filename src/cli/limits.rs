@@ -25,7 +25,7 @@ pub struct Limits {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4GiB")]
     max_output: u64,
 
-    /// The most files that the run may save
+    /// The most files that the run may save, the folders that they are in among them
     #[arg(long, value_name = "N", default_value_t = script::Limits::DEFAULT.files)]
     max_files: usize,
 
@@ -49,7 +49,6 @@ impl Limits {
             output: self.max_output,
             files: self.max_files,
             steps: self.max_steps,
-            end_process: true,
             ..script::Limits::DEFAULT
         };
         hold(&limits);
@@ -60,7 +59,7 @@ impl Limits {
 /// Holds this process to the memory of `limits`.
 pub fn hold(limits: &script::Limits) {
     let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
-    memory::allow(bytes, format!("error: {}\n", limits.memory_exceeded()));
+    memory::allow(bytes, limits.memory_exceeded().to_string());
 }
 
 /// `500MB`, `2GiB`.

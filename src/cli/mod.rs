@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
+mod again;
 mod completions;
 mod definitions;
 mod doctor;
+mod end;
 mod generate;
 mod limits;
 mod models;
@@ -12,21 +14,19 @@ mod repl;
 mod rerun;
 mod reuse;
 mod run;
+mod signals;
 mod stack;
 mod watch;
 
 use std::panic;
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::notice::notice;
 use crate::output::picture::table::columns;
 use crate::script::{Failure, Limits, STACK};
-use crate::{Error, interrupt, memory};
-
-/// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
+use crate::{Error, memory};
 
 /// Look inside language models and change what happens there, by script.
 ///
@@ -82,7 +82,8 @@ pub fn main() -> ExitCode {
     report_panics();
     memory::keep_freed();
     let cli = Cli::parse();
-    listen_for_ctrl_c();
+    signals::listen();
+    end::on_last_resort();
     limits::hold(&Limits::DEFAULT);
     // Scripts nest deeper than the stack of a process's first thread allows.
     let work = move || {
@@ -119,23 +120,6 @@ impl Command {
             Command::Completions(completions) => completions.run(&mut Cli::command()),
             Command::Definitions(definitions) => definitions.run(),
         }
-    }
-}
-
-/// The first Ctrl-C asks the work to end, which it does at its next step; the second ends the process at once, in a
-/// session the third.
-fn listen_for_ctrl_c() {
-    let listening = ctrlc::set_handler(|| {
-        if !interrupt::requested_by_person() {
-            return interrupt::request();
-        }
-        if interrupt::warns() {
-            return notice("this step has yet to end; Ctrl-C once more ends the session, and loses what it holds");
-        }
-        exit(INTERRUPTED.into());
-    });
-    if let Err(cause) = listening {
-        notice(format_args!("warning: Ctrl-C will end the program without ending its work first: {cause}"));
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::end;
 use super::limits::Limits;
 use super::reuse::Reuse;
 use super::run::assignment;
 use crate::repl;
-use crate::script::{self, Failure, Host, Settings};
+use crate::script::{Failure, Host, Settings};
 
 /// Work in a session: models, variables and functions stay from line to line
 ///
@@ -72,7 +73,7 @@ Examples:
 impl Repl {
     pub fn run(self) -> Result<(), Failure> {
         // A session outlives what goes wrong in it.
-        let limits = script::Limits { end_process: false, ..self.limits.apply() };
+        end::be_patient();
         let settings = Settings {
             model: self.model.clone(),
             device: self.device,
@@ -83,7 +84,7 @@ impl Repl {
             read: self.read,
             reuse: self.reuse.memory(),
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
-            limits,
+            limits: self.limits.apply(),
             ..Settings::default()
         };
         let host = Host::new(settings).map_err(Failure::usage)?;

@@ -1,5 +1,5 @@
 //! The end of the stack: values that a script nests without end are copied, shown and freed by recursion, which nothing else
-//! stops. The process then ends with a sentence and exit code 1.
+//! stops. The process then ends with a sentence and exit code 1, or begins again where it can.
 
 /// Watches the end of this thread's stack of `size` bytes, of which little is used so far.
 #[cfg(unix)]
@@ -9,7 +9,7 @@ pub fn watch(size: usize) {
 
     let here = 0_u8;
     END.store((&raw const here).addr().saturating_sub(size), Relaxed);
-    // SAFETY: the handler calls nothing but write, sigaction and _exit, and runs on the stack that std gives each of its
+    // SAFETY: the handler calls nothing but write, sigaction, execve and _exit, and runs on the stack that std gives each of its
     // threads for signals.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -39,6 +39,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _context
         let at = (*info).si_addr().addr();
         if at.abs_diff(END.load(Relaxed)) <= AROUND {
             libc::write(libc::STDERR_FILENO, SENTENCE.as_ptr().cast(), SENTENCE.len());
+            super::again::begin();
             libc::_exit(1);
         }
         // Another fault is a bug: it happens again, and the system ends the process as ever.

@@ -1,9 +1,11 @@
 //! `precompute run --watch FILE`: every save is a new result, from models that stay loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::again;
 use crate::notice::notice;
+use crate::output::record::sha256;
 use crate::script::{Failure, Host, Program};
 use crate::watch::Watcher;
 use crate::{Error, error, interrupt};
@@ -20,7 +22,9 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         return Err(Failure::usage(error!("--watch takes a script in a file of yours: nothing else changes")));
     };
     interrupt::clear();
-    host.session().run().keep_results();
+    let mut last = again::last();
+    let directory = last.as_ref().and_then(|last| last.directory.as_ref()).map(PathBuf::from);
+    host.session().run().keep_results(file, directory).map_err(Failure::usage)?;
     let watcher = Watcher::new(move || {
         if !finish {
             interrupt::supersede();
@@ -41,6 +45,14 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
             return script.map(drop);
         }
         first = false;
+        let running = digest(host);
+        again::arm(&running, &host.session().run().kept_in());
+        if let Some(last) = last.take().filter(|last| last.run == running) {
+            drop(last);
+            notice("that run has ended with its process: what it had loaded is loaded anew when it runs again");
+            wait_for_change(&watcher, file)?;
+            continue;
+        }
 
         let began = Instant::now();
         let outcome = script.and_then(|script| host.run_prepared(program, &script));
@@ -65,18 +77,29 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
                 }
             }
         }
-        notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
-        let changed = loop {
-            let changed = watcher.wait(LOOK);
-            if interrupt::requested_by_person() {
-                return Err(Error::interrupted().into());
-            }
-            if !changed.is_empty() {
-                break changed;
-            }
-        };
-        notice(format_args!("\n{}", have_changed(&changed, file)));
+        wait_for_change(&watcher, file)?;
     }
+}
+
+/// # Errors
+/// The person ends it.
+fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
+    notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
+    loop {
+        let changed = watcher.wait(LOOK);
+        if interrupt::requested_by_person() {
+            return Err(Error::interrupted().into());
+        }
+        if !changed.is_empty() {
+            notice(format_args!("\n{}", have_changed(&changed, file)));
+            return Ok(());
+        }
+    }
+}
+
+/// What would tell this run from one of other texts.
+fn digest(host: &Host) -> String {
+    sha256(format!("{:?}", host.files()).as_bytes())
 }
 
 /// The person's wish to end comes before what a run failed with on its way out.
@@ -84,7 +107,7 @@ fn interrupted(failure: Failure) -> Failure {
     if failure.is_interrupted() { failure } else { Error::interrupted().into() }
 }
 
-fn have_changed(changed: &[std::path::PathBuf], file: &Path) -> String {
+fn have_changed(changed: &[PathBuf], file: &Path) -> String {
     match changed {
         [] => format!("{} changed", file.display()),
         changed => {

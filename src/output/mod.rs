@@ -1,5 +1,6 @@
 //! What a run leaves behind: files, pictures, tables, and the record of the run.
 
+mod claim;
 pub mod compare;
 mod difference;
 pub mod directory;
@@ -13,5 +14,6 @@ pub mod record;
 pub mod run;
 pub mod save;
 mod standing;
+pub mod unfinished;
 
 pub use run::Run;

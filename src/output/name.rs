@@ -1,5 +1,6 @@
 //! The names that a script may save under: below the directory, and the same file on every file system.
 
+use super::unfinished;
 use crate::{Result, error};
 
 /// The longest name of a file or folder that common file systems take, in bytes.
@@ -10,6 +11,35 @@ const LONGEST: usize = 1024;
 
 /// How deep folders may nest.
 const DEEPEST: usize = 16;
+
+/// The record's name, which nothing else may have.
+pub const RECORD: &str = "run.json";
+
+/// # Errors
+/// What the program writes itself into a run's directory.
+pub fn check_own(name: &str) -> Result<()> {
+    let first = name.split('/').next().unwrap_or(name);
+    if is_record(first) {
+        return Err(error!("{RECORD} is the run's own record: save under another name"));
+    }
+    if unfinished::is_reserved(first) {
+        return Err(error!("{:?} is what precompute calls its own folders: save under another name", shortened(first)));
+    }
+    Ok(())
+}
+
+/// Whether some file system takes a name for the record's.
+fn is_record(part: &str) -> bool {
+    let part = folded(part);
+    // Windows has a short name for each long one.
+    let short = part.strip_prefix("run~").and_then(|rest| rest.strip_suffix(".jso"));
+    part == RECORD || short.is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// A name as file systems that tell no large letters from small ones compare it: with the long s too, which they take for an s.
+pub fn folded(name: &str) -> String {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
 
 /// # Errors
 /// A name that leads elsewhere, that some file system takes for another or not at all, or that looks like another.
@@ -111,6 +141,20 @@ mod tests {
         ];
         for name in wrong {
             assert!(check(name).is_err(), "{name:?}");
+        }
+        for name in [
+            "run.json",
+            "RUN.JSON",
+            "run.j\u{17f}on",
+            "Run.Json/x/y",
+            "run~1.jso/x",
+            ".precompute-7/x",
+            ".PreCompute-x",
+        ] {
+            assert!(check_own(name).is_err(), "{name:?}");
+        }
+        for name in ["a/run.json", "run.json.csv", "runs", "run", ".precompute", "run~x.jso", "xrun.json"] {
+            assert!(check_own(name).is_ok(), "{name:?}");
         }
         for name in ["a", "a/b.c", "~", "-rf", "console", "com", "com10", ".hidden", "日本語/é", "nullable"] {
             assert!(check(name).is_ok(), "{name:?}");

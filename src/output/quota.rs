@@ -46,12 +46,12 @@ impl Quota {
     }
 
     /// # Errors
-    /// A run that has saved `files` may save no more.
+    /// A run may not have so many files, folders among them.
     pub fn check_files(&self, files: usize) -> Result<()> {
-        if files < self.0.files {
+        if files <= self.0.files {
             return Ok(());
         }
-        Err(Error::ended(format!("the run saves more than {} files", self.0.files))
+        Err(Error::ended(format!("the run saves more than {} files, their folders among them", self.0.files))
             .help("save several values in one file, as in save(\"all\", #{a: x, b: y}); --max-files allows more"))
     }
 }

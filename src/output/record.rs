@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::file::{self, Kind};
-use crate::{Result, error};
+use crate::{Result, error, in_words_of_data};
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl Record {
     pub fn read(path: &Path) -> Result<Self> {
         let text = file::read(path, Kind::Record).map_err(|e| error!("{} can't be read: {e}", path.display()))?;
         let record: Record = serde_json::from_slice(&text).map_err(|e| {
-            error!("{} is no record of a run: {e}", path.display())
+            error!("{} is no record of a run: {}", path.display(), in_words_of_data(&e.to_string()))
                 .help("`precompute run` leaves one, run.json, in its output directory")
         })?;
         Ok(record)

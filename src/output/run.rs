@@ -1,24 +1,22 @@
 //! One run of a script: where it may write and read, what it has saved, when it began.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::load::Readable;
+use super::name::{self, RECORD};
 use super::quota::{Metered, Quota};
 use super::record::{Record, Saved, hexadecimal};
 use super::save::{Table, write_json};
 use super::standing::{Results, Standing};
 use crate::notice::notice;
-use crate::{Result, bail, error};
-
-/// The record's name, which nothing else may have.
-const RECORD: &str = "run.json";
+use crate::{Result, error, interrupt};
 
 pub struct Run {
     out: Option<PathBuf>,
@@ -26,23 +24,16 @@ pub struct Run {
     silent: bool,
     quota: Quota,
     state: RefCell<State>,
-    keeping: RefCell<Keeping>,
-}
-
-/// Whether the results of the last run that went well stand until another goes well.
-enum Keeping {
-    Not,
-    /// From the next run on.
-    Asked,
-    Standing(Standing),
+    /// Where the results of the last run that went well stand until another goes well.
+    standing: RefCell<Option<Standing>>,
 }
 
 struct State {
     directory: Directory,
-    /// Holds the directory, where it is not known yet whether what is written stays.
-    stage: Option<TempDir>,
     readable: Readable,
     files: Vec<Saved>,
+    /// The folders that these are in.
+    folders: BTreeSet<String>,
     tables: Vec<Table>,
     /// How the results differ from the last ones.
     differences: Option<Vec<String>>,
@@ -52,20 +43,16 @@ struct State {
 
 impl State {
     fn new(out: Option<&Path>, read: &[PathBuf], script: Option<&Path>) -> Self {
-        let stem = script.and_then(|path| path.file_stem()).and_then(|stem| stem.to_str()).unwrap_or("session");
         let beside = script.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
-        Self::of(out, read, stem, Some(beside.unwrap_or(Path::new("."))))
+        Self::of(out, read, stem(script), Some(beside.unwrap_or(Path::new("."))))
     }
 
     fn of(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<&Path>) -> Self {
         Self {
-            directory: match out {
-                Some(out) => Directory::new(out.to_owned()),
-                None => Directory::of_script(name),
-            },
+            directory: directory(out, name),
             readable: Readable(own.map(Path::to_owned).into_iter().chain(read.iter().cloned()).collect()),
-            stage: None,
             files: Vec::new(),
+            folders: BTreeSet::new(),
             tables: Vec::new(),
             differences: None,
             began: Instant::now(),
@@ -74,17 +61,37 @@ impl State {
     }
 }
 
+/// What a run is called that has no other name: the script's.
+fn stem(script: Option<&Path>) -> &str {
+    script.and_then(|path| path.file_stem()).and_then(|stem| stem.to_str()).unwrap_or("session")
+}
+
+/// The one that was asked for, or one that is named after the run.
+fn directory(out: Option<&Path>, name: &str) -> Directory {
+    out.map_or_else(|| Directory::of_script(name), |out| Directory::new(out.to_owned()))
+}
+
 impl Run {
     /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
     /// script and below `read`. Where it is silent, it does not say where the results are.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
         let state = State::new(out.as_deref(), &read, None);
-        Self { out, read, silent, quota, state: RefCell::new(state), keeping: RefCell::new(Keeping::Not) }
+        Self { out, read, silent, quota, state: RefCell::new(state), standing: RefCell::new(None) }
     }
 
-    /// From the next run on, all runs write into one directory, and of a run that fails nothing is kept there.
-    pub fn keep_results(&self) {
-        *self.keeping.borrow_mut() = Keeping::Asked;
+    /// From the next run on, all runs write into one directory, and of a run that fails nothing is kept there: into `last`, where it
+    /// is given, unless another directory was asked for.
+    ///
+    /// # Errors
+    /// The output directory that was asked for can't be written to.
+    pub fn keep_results(&self, script: &Path, last: Option<PathBuf>) -> Result<()> {
+        let out = self.out.clone().or(last);
+        let directory = directory(out.as_deref(), stem(Some(script)));
+        if out.is_some() {
+            directory.prepare()?;
+        }
+        *self.standing.borrow_mut() = Some(Standing::new(directory));
+        Ok(())
     }
 
     /// Starts anew, for the script in `script`.
@@ -104,21 +111,26 @@ impl Run {
     }
 
     fn start(&self, mut state: State) -> Result<()> {
-        if self.out.is_some() {
+        self.state.borrow().directory.release();
+        let mut standing = self.standing.borrow_mut();
+        if let Some(standing) = &mut *standing {
+            if standing.directory().is_gone() {
+                standing.replace_directory(Directory::new(standing.directory().path().to_owned()));
+            }
+            state.directory = standing.directory().stage();
+        } else if self.out.is_some() {
             state.directory.prepare()?;
-        }
-        let mut keeping = self.keeping.borrow_mut();
-        if matches!(*keeping, Keeping::Asked) {
-            *keeping = Keeping::Standing(Standing::new(state.directory.clone()));
-        }
-        if let Keeping::Standing(standing) = &*keeping {
-            let stage = standing.stage()?;
-            state.directory = Directory::new(stage.path().to_owned());
-            state.stage = Some(stage);
         }
         *self.state.borrow_mut() = state;
         self.quota.renew();
         Ok(())
+    }
+
+    /// The directory in which results are kept, where there is one yet.
+    pub fn kept_in(&self) -> PathBuf {
+        let standing = self.standing.borrow();
+        let directory = standing.as_ref().map(Standing::directory).filter(|directory| directory.is_open());
+        directory.map(|directory| directory.path().to_owned()).unwrap_or_default()
     }
 
     pub fn readable(&self) -> Readable {
@@ -130,20 +142,29 @@ impl Run {
     /// # Errors
     /// As [`Directory::write`], and what the quota says.
     pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
-        if name.eq_ignore_ascii_case(RECORD) {
-            bail!("{RECORD} is the run's own record: save under another name");
-        }
-        let directory = self.state.borrow().directory.clone();
-        self.quota.check_files(self.state.borrow().files.len())?;
+        name::check_own(name)?;
+        let (directory, folders) = {
+            let state = self.state.borrow();
+            let mut folders = directory::folders(name);
+            folders.retain(|folder| !state.folders.contains(folder));
+            let new = folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
+            self.quota.check_files(state.files.len() + state.folders.len() + new)?;
+            if state.files.is_empty() {
+                // One of an earlier run, which would speak of files that are others from now on.
+                state.directory.remove(RECORD)?;
+            }
+            (state.directory.clone(), folders)
+        };
         let mut sha256 = String::new();
         let path = directory.write(name, |to| {
             let mut metered = Metered::new(to, &self.quota);
             let mut hashed = Hashed { to: &mut metered, digest: Sha256::new() };
             let written = write(&mut hashed);
             sha256 = hexadecimal(&hashed.digest.finalize());
-            metered.finish().and(written)
+            metered.finish().and(written).and(interrupt::check_failed())
         })?;
-        let files = &mut self.state.borrow_mut().files;
+        let State { files, folders: known, .. } = &mut *self.state.borrow_mut();
+        known.extend(folders);
         match files.iter_mut().find(|known| known.name == name) {
             Some(known) => known.sha256 = sha256,
             None => files.push(Saved { name: name.to_owned(), sha256 }),
@@ -171,7 +192,7 @@ impl Run {
 
     /// Notes a table that was shown.
     pub fn show(&self, table: Table) {
-        if self.state.borrow().stage.is_some() {
+        if self.standing.borrow().is_some() {
             self.state.borrow_mut().tables.push(table);
         }
     }
@@ -197,35 +218,41 @@ impl Run {
     /// # Errors
     /// It can't be written, and the run has written other files or was told where to.
     pub fn finish(&self, record: &Record) -> Result<()> {
-        let staged = self.state.borrow_mut().stage.take();
-        if staged.is_some() && !record.is_done() {
-            return Ok(());
-        }
-        let directory = self.state.borrow().directory.clone();
-        let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
-        let written = directory.write(RECORD, |to| write_json(&json, to));
-        if let Err(error) = written {
-            if !record.files.is_empty() || self.out.is_some() {
-                return Err(error);
-            }
-            notice(format_args!("warning: the run is not recorded: {error}"));
-            return Ok(());
-        }
-        let names: Vec<String> = record.files.iter().map(|file| file.name.clone()).collect();
-        let directory = match (&mut *self.keeping.borrow_mut(), staged) {
-            (Keeping::Standing(standing), Some(stage)) => {
-                let mut state = self.state.borrow_mut();
-                let results = Results { files: names.clone(), tables: std::mem::take(&mut state.tables) };
-                state.differences = standing.replace(stage.path(), results, RECORD)?;
-                standing.directory().clone()
-            }
-            _ => directory,
+        let stage = self.state.borrow().directory.clone();
+        let finished = match &mut *self.standing.borrow_mut() {
+            Some(_) if !record.is_done() => Ok(None),
+            Some(standing) => self.settle(standing, &stage, record).map(|()| Some(standing.directory().clone())),
+            None => self.record(&stage, record).map(|()| Some(stage.clone())),
         };
+        stage.release();
+        let Some(directory) = finished? else { return Ok(()) };
+        let names: Vec<String> = record.files.iter().map(|file| file.name.clone()).collect();
         if !names.is_empty() && !self.silent {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             notice(format_args!("wrote {}: {}", directory.path().display(), list(&names)));
         }
         Ok(())
+    }
+
+    /// Puts the results where the last ones were.
+    fn settle(&self, standing: &mut Standing, stage: &Directory, record: &Record) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        let files = record.files.iter().map(|file| file.name.clone()).collect();
+        let results = Results { files, tables: std::mem::take(&mut state.tables) };
+        state.differences = standing.replace(stage, results)?;
+        self.record(standing.directory(), record)
+    }
+
+    fn record(&self, directory: &Directory, record: &Record) -> Result<()> {
+        let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
+        let written = directory.write(RECORD, |to| write_json(&json, to)).map(drop);
+        match written {
+            Err(error) if record.files.is_empty() && self.out.is_none() => {
+                notice(format_args!("warning: the run is not recorded: {error}"));
+                Ok(())
+            }
+            written => written,
+        }
     }
 }
 

@@ -245,12 +245,20 @@ pub fn cell(json: &Json) -> String {
     }
 }
 
+/// A text as a cell of a .csv: one that a spreadsheet would run as a formula has a `'` before it, as OWASP advises, and so has
+/// one that looks as if it had such a `'` already. A number, in a text too, is no formula.
+fn harmless_cell(text: String) -> String {
+    let formula =
+        text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    if formula && text.parse::<f64>().is_err() { format!("'{text}") } else { text }
+}
+
 fn write_csv(table: &Table, to: &mut dyn Write) -> Result<()> {
     let mut writer = csv::Writer::from_writer(to);
     let failed = |e: csv::Error| error!("{e}");
-    writer.write_record(&table.columns).map_err(failed)?;
+    writer.write_record(table.columns.iter().cloned().map(harmless_cell)).map_err(failed)?;
     for row in &table.rows {
-        writer.write_record(row.iter().map(cell)).map_err(failed)?;
+        writer.write_record(row.iter().map(cell).map(harmless_cell)).map_err(failed)?;
     }
     writer.flush().map_err(|e| error!("{e}"))
 }

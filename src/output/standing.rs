@@ -1,15 +1,13 @@
 //! Results that stand until a run that goes well takes their place, as while a script is watched: a run that fails, or is
 //! broken off, leaves nothing of itself.
 
-use std::fs::File;
 use std::path::Path;
-
-use tempfile::TempDir;
 
 use super::difference::{of_files, of_tables};
 use super::directory::Directory;
+use super::name::RECORD;
 use super::save::Table;
-use crate::{Result, error};
+use crate::Result;
 
 pub struct Standing {
     directory: Directory,
@@ -33,31 +31,24 @@ impl Standing {
         &self.directory
     }
 
-    /// Where a run writes until it is known how it ends: beside the directory.
-    ///
-    /// # Errors
-    /// Nothing can be written there.
-    pub fn stage(&self) -> Result<TempDir> {
-        let path = self.directory.path();
-        let beside = path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(beside)
-            .and_then(|()| tempfile::Builder::new().prefix(".precompute-").tempdir_in(beside))
-            .map_err(|e| error!("{} can't be written to: {e}", beside.display()))
+    /// Goes on in another directory, since the last is gone and with it the results.
+    pub fn replace_directory(&mut self, directory: Directory) {
+        *self = Self::new(directory);
     }
 
-    /// Puts what stands in `stage` in the place of the last results. How it differs from them, a line each; nothing where
-    /// there were none.
+    /// Puts what stands in `stage` in the place of the last results, but for the record, which is to be written last: until then
+    /// none speaks of files that are others. How the results differ from the last, a line each; nothing where there were none.
     ///
     /// # Errors
     /// It can't be moved.
-    pub fn replace(&mut self, stage: &Path, results: Results, record: &str) -> Result<Option<Vec<String>>> {
-        let differences = self.last.as_ref().map(|last| self.differences(last, stage, &results)).transpose()?;
-        for name in results.files.iter().map(String::as_str).chain([record]) {
-            let mut staged = File::open(stage.join(name)).map_err(|e| error!("{name} can't be read: {e}"))?;
-            self.directory.write(name, |to| std::io::copy(&mut staged, to).map(drop).map_err(|e| error!("{e}")))?;
+    pub fn replace(&mut self, stage: &Directory, results: Results) -> Result<Option<Vec<String>>> {
+        let differences = self.last.as_ref().map(|last| self.differences(last, stage.path(), &results)).transpose()?;
+        self.directory.remove(RECORD)?;
+        for name in &results.files {
+            self.directory.settle(stage, name)?;
         }
         for gone in self.last.iter().flat_map(|last| &last.files).filter(|name| !results.files.contains(name)) {
-            let _ = std::fs::remove_file(self.directory.path().join(gone));
+            self.directory.remove(gone)?;
         }
         self.last = Some(results);
         Ok(differences)

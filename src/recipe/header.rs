@@ -12,7 +12,7 @@ use crate::hook::Named;
 use crate::model::family::FAMILIES;
 use crate::script::place::Place;
 use crate::script::{Failure, Policy};
-use crate::{Error, Result, bail, did_you_mean, error};
+use crate::{Error, Result, bail, did_you_mean, error, in_words_of_data};
 
 /// What a header's line begins with.
 const MARK: &str = "//!";
@@ -227,7 +227,7 @@ fn check_default(value: &Value) -> Result<()> {
 fn explain(e: &toml::de::Error) -> Error {
     let message = e.message().trim().lines().next().unwrap_or_default();
     let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
-        return error!("the header is wrong: {message}");
+        return error!("the header is wrong: {}", in_words_of_data(message));
     };
     if message.contains("`help`") && !message.contains("`summary`") {
         return error!("a parameter in the header has no {key}").help("it has default and help");

@@ -13,7 +13,7 @@ use crate::file::{self, Kind};
 use crate::output::record::sha256;
 use crate::script::Failure;
 use crate::script::place::Place;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, in_words_of_data};
 
 /// The file's name.
 pub const LOCK: &str = "precompute.lock";
@@ -70,7 +70,7 @@ impl Lock {
     /// What is no lock file, with its line under a caret.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let lock: Lock = toml::from_str(text).map_err(|e| {
-            let message = e.message().trim().lines().next().unwrap_or_default().to_owned();
+            let message = in_words_of_data(e.message().trim().lines().next().unwrap_or_default());
             let error = error!("{LOCK} is broken: {message}")
                 .help("take the last version of it that worked, or delete it and add the recipes again");
             Failure::usage_at(error, place(text, e.span().unwrap_or_default().start))

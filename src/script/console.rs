@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write};
 use std::rc::Rc;
 
+use crate::file::in_words;
 use crate::output::quota::Quota;
-use crate::{Error, Result, error, harmless};
+use crate::{Error, Result, error, harmless, interrupt};
 
 /// Standard output. A clone is the same one.
 #[derive(Clone, Default)]
@@ -59,12 +60,17 @@ impl Console {
         {
             *state = State::Failed(error);
         }
+        if let (State::Open, Err(error)) = (&*state, interrupt::check_failed()) {
+            *state = State::Failed(error);
+        }
         if matches!(state, State::Open) {
             let mut out = io::stdout().lock();
             match write!(out, "{text}").and_then(|()| out.flush()) {
                 Ok(()) => {}
                 Err(cause) if cause.kind() == ErrorKind::BrokenPipe => *state = State::Closed,
-                Err(cause) => *state = State::Failed(error!("standard output can't be written to: {cause}")),
+                Err(cause) => {
+                    *state = State::Failed(error!("standard output can't be written to: {}", in_words(&cause)))
+                }
             }
         }
     }

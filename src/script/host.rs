@@ -204,7 +204,9 @@ impl Host {
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
-        self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))
+        let value = self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))?;
+        interrupt::check_failed()?;
+        Ok(value)
     }
 
     /// What scripts may call, as the files that Rhai's language server reads, by name.
@@ -321,9 +323,12 @@ impl Host {
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
-        self.engine
+        let value = self
+            .engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
-            .map_err(|error| self.failure(&script.id, &error))
+            .map_err(|error| self.failure(&script.id, &error))?;
+        interrupt::check_failed()?;
+        Ok(value)
     }
 
     /// Prints a value as `print` does. Nothing is printed of a script without a value.

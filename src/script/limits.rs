@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::notice::notice;
+use crate::last_resort::{self, Spent};
 use crate::{Error, Result, error, interrupt};
 
 /// The limits of one run. A run that meets one ends with a sentence that says which.
@@ -20,7 +20,7 @@ pub struct Limits {
     pub memory: u64,
     /// What it may print and save together, in bytes.
     pub output: u64,
-    /// How many files it may save.
+    /// How many files it may save, the folders that it makes for them among them.
     pub files: usize,
     /// How many steps (expressions, statements and calls) its script may take.
     pub steps: u64,
@@ -28,9 +28,6 @@ pub struct Limits {
     pub calls: usize,
     /// How deep expressions and blocks may nest.
     pub depth: usize,
-    /// Whether the process may be ended where nothing less stops an operation. A program that has other things to do says
-    /// no: its script then ends after that operation.
-    pub end_process: bool,
 }
 
 impl Limits {
@@ -42,7 +39,6 @@ impl Limits {
         steps: 100_000_000_000,
         calls: 200,
         depth: 200,
-        end_process: false,
     };
 
     /// What to say where the run holds too much.
@@ -63,7 +59,7 @@ impl Default for Limits {
     }
 }
 
-/// How long an operation may go on after the time is over, before the process is ended.
+/// How long an operation may go on after the time is over, before the last resort is taken.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Watches the clock of one run, until it is dropped.
@@ -84,9 +80,8 @@ impl Deadline {
             }
             let error = limits.time_exceeded();
             interrupt::time_over(&error.to_string());
-            if limits.end_process && ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
-                notice(format_args!("error: {error}"));
-                std::process::exit(1);
+            if ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+                last_resort::take(Spent::Time, &error.to_string());
             }
         };
         let watch = Builder::new().name("deadline".into()).spawn(watch);

@@ -84,6 +84,17 @@ pub fn ints(value: &Dynamic) -> Option<Vec<i64>> {
     value.read_lock::<Array>()?.iter().map(|v| v.as_int().ok()).collect()
 }
 
+/// What scripts call a type that has no word of its own, by its name in Rust.
+fn own_word(type_name: &str) -> String {
+    let bare = type_name.split('<').next().unwrap_or(type_name);
+    match bare.rsplit("::").next().unwrap_or(bare) {
+        range if range.ends_with("Range") || range.ends_with("RangeInclusive") => "a range".into(),
+        "Instant" => "a timestamp".into(),
+        "Vec" => "a blob".into(),
+        own => own.to_lowercase(),
+    }
+}
+
 /// What a value is, for "expected … , not …".
 pub fn describe(value: &Dynamic) -> String {
     if let Some(handle) = value.read_lock::<Handle>() {
@@ -96,6 +107,6 @@ pub fn describe(value: &Dynamic) -> String {
         "i64" | "f64" | "bool" => format!("{value}"),
         "map" => "a map".into(),
         "Fn" => "a function".into(),
-        other => other.rsplit("::").next().unwrap_or(other).to_lowercase(),
+        other => own_word(other),
     }
 }

@@ -153,7 +153,9 @@ impl Workspace {
         let above = padded.len() - text.len();
         let failed = result.as_ref().err().map(|error| offset(&padded, error.position()).saturating_sub(above));
         self.record.push(Entry::Done(Done { text: text.to_owned(), failed, definitions: false }));
-        result.map(Dynamic::flatten).map_err(|error| self.host.failure(id, &error))
+        let value = result.map(Dynamic::flatten).map_err(|error| self.host.failure(id, &error))?;
+        interrupt::check_failed()?;
+        Ok(value)
     }
 
     fn compile(&self, id: &str, padded: &str) -> Result<AST, Failure> {

@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
-use std::process::exit;
 use std::rc::Rc;
 
 use candle_core::Tensor;
@@ -15,11 +14,10 @@ use candle_core::Tensor;
 pub mod mask;
 
 use super::frozen::{Frozen, Journal, Write};
-use crate::Result;
-use crate::notice::notice;
 use crate::tensor::budget::Held;
 use crate::tensor::index::{self, Arrival, Index};
 use crate::tensor::{Operand, Value};
+use crate::{Error, Result, interrupt};
 
 #[derive(Clone)]
 pub struct Handle(Rc<RefCell<Slot>>);
@@ -37,6 +35,8 @@ struct Slot {
     digest: Option<[u8; 32]>,
     /// What is on its way into it from a GPU, in order. Whoever reads it waits.
     arriving: VecDeque<Arrival>,
+    /// Why something never arrived: what is read of it is wrong.
+    lost: Option<Error>,
 }
 
 /// Held by every value that shares one storage.
@@ -88,6 +88,8 @@ impl Handle {
             journal,
             digest: None,
             arriving: VecDeque::new(),
+            // What is made of something that did not arrive is no better.
+            lost: interrupt::check_failed().err(),
         })))
     }
 
@@ -101,14 +103,15 @@ impl Handle {
         !self.0.borrow().value.device().same_device(other.0.borrow().value.device())
     }
 
-    /// Lands what is on its way.
+    /// Lands what is on its way. A script must not go on with what did not arrive: its run ends at its next step, and nothing
+    /// that it would print or save from here on leaves it.
     fn wait(&self) {
-        if !self.0.borrow().arriving.is_empty()
-            && let Err(error) = self.0.borrow_mut().land(0)
-        {
-            // A GPU whose driver failed fails at all that follows, and a script must not go on with what did not arrive.
-            notice(error);
-            exit(1);
+        let waits = {
+            let slot = self.0.borrow();
+            !slot.arriving.is_empty() || slot.lost.is_some()
+        };
+        if waits && let Err(error) = self.0.borrow_mut().land(0) {
+            interrupt::fail(&error);
         }
     }
 
@@ -195,6 +198,7 @@ impl Handle {
         slot.version += 1;
         slot.digest = None;
         slot.arriving.clear();
+        slot.lost = None;
         Ok(())
     }
 
@@ -219,13 +223,17 @@ impl Handle {
 
 impl Slot {
     /// Lands what is on its way, but for the last `but`.
+    ///
+    /// # Errors
+    /// Something did not arrive, now or before.
     fn land(&mut self, but: usize) -> Result<()> {
-        while self.arriving.len() > but
+        while self.lost.is_none()
+            && self.arriving.len() > but
             && let Some(arrival) = self.arriving.pop_front()
         {
-            arrival.land(&self.value)?;
+            self.lost = arrival.land(&self.value).err().map(|e| e.at("a copy on its way from the GPU did not arrive"));
         }
-        Ok(())
+        self.lost.clone().map_or(Ok(()), Err)
     }
 
     fn await_arrival(&mut self, arrival: Arrival) -> Result<()> {
@@ -259,8 +267,11 @@ impl From<Tensor> for Handle {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
+    use rhai::Dynamic;
 
     use super::*;
+    use crate::bail;
+    use crate::script::{Host, Settings};
 
     /// A handle of zeros [4, 2], and a count of what has landed in it; each assignment is on its way until someone waits.
     fn awaiting(rows: &[i64]) -> (Handle, Rc<Cell<usize>>) {
@@ -301,6 +312,41 @@ mod tests {
         assert_eq!(landed.get(), 2);
         handle.assign(&[Index::At(1)], Operand::from(7.0)).unwrap();
         assert_eq!((sum(&handle.value()), landed.get()), (14.0, 5));
+    }
+
+    #[test]
+    fn what_did_not_arrive_ends_the_run_and_nothing_made_of_it_leaves() {
+        let lost = || {
+            let (handle, _) = awaiting(&[1]);
+            let gone: Box<dyn FnOnce() -> Result<Tensor>> = Box::new(|| bail!("the driver is gone"));
+            let arrival = Arrival::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
+            handle.0.borrow_mut().await_arrival(arrival).unwrap();
+            handle
+        };
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        let host = Host::new(Settings { out: Some(out.clone()), ..Settings::default() }).unwrap();
+        for script in [
+            "save(\"t\", t)",
+            "try { save(\"t.json\", t); } catch {} 1",
+            "t.sum().item()",
+            "t.shape",
+            "try { let n = t.sum().item(); print(n); } catch {} 1",
+            "let u = t + 1; t[2] = 0.0; u",
+            "t[2] = 0.0; t",
+            "for row in t {} 1",
+            "plot(#{y: t[0], name: \"p\"})",
+        ] {
+            let failure = host.ask(script, [("t", Dynamic::from(lost()))]).unwrap_err();
+            let said = "a copy on its way from the GPU did not arrive: the driver is gone";
+            assert!(failure.message().ends_with(said), "{script} {failure}");
+        }
+        assert_eq!(std::fs::read_dir(&out).map_or(0, Iterator::count), 0);
+        // What did not arrive is not there in the next piece either; all else goes on.
+        let handle = lost();
+        assert!(host.ask("t + 1", [("t", Dynamic::from(handle.clone()))]).is_err());
+        assert!(host.ask("t.item()", [("t", Dynamic::from(handle))]).is_err());
+        assert_eq!(host.eval("1 + 1").unwrap().as_int(), Ok(2));
     }
 
     #[test]

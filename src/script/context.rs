@@ -8,6 +8,7 @@ use rhai::{Array, Dynamic, Engine, Map};
 
 use super::error::ScriptResult;
 use super::hook::Hook;
+use super::kept;
 use super::options::describe;
 use super::tensor::Handle;
 use crate::{Result, bail, did_you_mean, error};
@@ -129,6 +130,8 @@ impl Context {
                     .help("keep your own values under a key of another name")),
             };
         }
+        let mut value = value;
+        kept::by_value(&mut value);
         let holds_itself = value.read_lock::<Context>().is_some_and(|other| other.same(self));
         if holds_itself {
             bail!("a context can't hold itself");
@@ -158,7 +161,7 @@ impl Drop for Serving {
 }
 
 /// Whether a write-back changes nothing: the same handle, or equal data.
-fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
+pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
     if let (Some(a), Some(b)) = (a.read_lock::<Handle>(), b.read_lock::<Handle>()) {
         return a.same(&b);
     }

@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::modules::Modules;
 use super::session::Session;
 use super::tensor::numbers;
-use super::{context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
+use super::{closures, context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
 use crate::tensor::budget;
 use crate::{Error, interrupt, memory};
 
@@ -74,6 +74,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 /// arguments. Hooks that call nothing but these, and what is pure of Rhai's own, need not run again ([`reuse`](super::reuse)).
 /// What an installer registers that is not called from here is taken to do more.
 pub fn install_pure(engine: &mut Engine, limits: Limits) {
+    closures::install(engine);
     growth::install(engine, limits);
     tensor::install_pure(engine);
     tokens::install(engine);

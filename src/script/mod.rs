@@ -1,6 +1,7 @@
 //! The Rhai host: what a script sees. Every function that a tensor has is in `reference.md` beside this file.
 
 mod bundle;
+mod closures;
 pub mod console;
 pub mod context;
 pub mod definitions;
@@ -11,8 +12,10 @@ pub mod error;
 mod explain;
 mod generate;
 mod growth;
+mod handed;
 pub mod hook;
 pub mod host;
+mod kept;
 pub mod limits;
 pub mod live;
 pub mod model;

@@ -10,6 +10,7 @@ use candle_core::{DType, Device};
 use rhai::{Dynamic, Engine, Map};
 
 use super::error::ScriptResult;
+use super::handed;
 use super::options::Options;
 use super::session::Settings;
 use super::tensor::Handle;
@@ -257,7 +258,9 @@ pub fn install(engine: &mut Engine, models: &Rc<Models>) {
 /// What a model says of itself.
 pub fn install_members(engine: &mut Engine) {
     engine.register_type_with_name::<Model>("model");
-    engine.register_get("config", |m: &mut Model| m.loaded().config.clone());
+    let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
+         is not there yet";
+    handed::property(engine, "config", help, |m: &mut Model| Ok(m.loaded().config.clone()));
     engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
     engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));
     engine.register_get("dtype", |m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());

@@ -187,6 +187,12 @@ impl Progress {
 pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
     let own = run.clone();
     engine.register_fn("save", move |name: &str, value: Dynamic| -> ScriptResult<()> { Ok(save(&own, name, &value)?) });
+    // Rhai's own has no end where a value holds itself, and says nothing of tensors.
+    engine.register_fn("to_json", |map: &mut Map| -> ScriptResult<String> {
+        let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
+        let object = entries.collect::<Result<_>>().map_err(|error| error.at("to_json"))?;
+        Ok(Json::Object(object).to_string())
+    });
     let own = run.clone();
     engine.register_fn("load_tensors", move |path: &str| -> ScriptResult<Dynamic> { Ok(load_tensors(&own, path)?) });
 

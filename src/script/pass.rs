@@ -8,6 +8,7 @@ use rhai::{Dynamic, Engine, Map, NativeCallContext};
 
 use super::context::{Context, Serving};
 use super::error::ScriptResult;
+use super::handed;
 use super::hook::{Script, layers, point_names};
 use super::live::Live;
 use super::model::Model;
@@ -315,16 +316,19 @@ pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
 /// What a pass gave.
 pub fn install_output(engine: &mut Engine) {
     engine.register_type_with_name::<Output>("output");
-    engine.register_get("logits", |o: &mut Output| o.part(&o.0.logits, "logits", "it was asked not to, or stopped"));
-    engine.register_get("loss", |o: &mut Output| o.part(&o.0.loss, "loss", "pass #{loss: true} to forward"));
-    engine.register_get("unreduced_loss", |o: &mut Output| {
+    const OWN: &str = "give it a name first: let y = out.logits; y[0] = 0.0;";
+    handed::property(engine, "logits", OWN, |o: &mut Output| {
+        o.part(&o.0.logits, "logits", "it was asked not to, or stopped")
+    });
+    handed::property(engine, "loss", OWN, |o: &mut Output| o.part(&o.0.loss, "loss", "pass #{loss: true} to forward"));
+    handed::property(engine, "unreduced_loss", OWN, |o: &mut Output| {
         o.part(&o.0.unreduced_loss, "loss", "pass #{loss: true} to forward")
     });
     engine.register_get("targets", |o: &mut Output| -> ScriptResult<i64> {
         let none = || error!("this pass made no loss").help("pass #{loss: true} to forward");
         Ok(o.0.targets.map(|targets| targets as i64).ok_or_else(none)?)
     });
-    engine.register_get("stopped", |o: &mut Output| {
+    handed::property(engine, "stopped", OWN, |o: &mut Output| {
         o.part(&o.0.stopped, "early stop", "pass #{stop: \"post-mlp@0\"} to forward")
     });
     let show = |o: &mut Output| {

@@ -70,6 +70,12 @@ impl Place {
         after.starts_with('=') && !after.starts_with("==")
     }
 
+    /// Whether `(` follows it: it is called.
+    pub fn is_called(&self) -> bool {
+        let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
+        self.text.chars().nth(skipped) == Some('(')
+    }
+
     /// Whether a `.` stands before it: a method or a property.
     pub fn after_dot(&self) -> bool {
         let before: String = self.text.chars().take(self.column.unwrap_or(1) - 1).collect();

@@ -2,6 +2,7 @@
 
 use rhai::{LexError, ParseErrorType};
 
+use super::handed::WEIGHTS;
 use super::place::Place;
 use crate::{Error, error};
 
@@ -18,6 +19,16 @@ pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
         MissingToken(expected, why) if expected == ";" => error!("a ; is missing before this: {why}"),
         MissingToken(expected, why) => error!("{expected} is expected here, {why}"),
         ExprExpected(what) => error!("{what} is expected here"),
+        AssignmentToInvalidLHS(_)
+            if ["embedding", "heads", "mlp", "norms", "unembedding", "weight"].contains(&&*token) =>
+        {
+            error!("{token}(…) gives a copy of a model's weights: what is written into it is lost").help(WEIGHTS)
+        }
+        AssignmentToInvalidLHS(_) if place.is_some_and(Place::is_called) => {
+            error!("what {token}(…) gives has no name, and what is written into it is lost")
+                .help(format!("give it a name first: let y = … {token}(…); y[0] = 1.0;"))
+        }
+        AssignmentToInvalidLHS(_) => error!("a variable, or a part of one, can be assigned to, and this is neither"),
         VariableExpected if token == "[" || token == "#" || token == "(" => {
             error!("a variable's name is expected here")
                 .help("Rhai does not take values apart: let pair = …; let a = pair[0];")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, Position, RangeCase, Stmt, StmtBlock};
 
-use super::digest::{Digest, Hasher, value};
+use super::digest::{Digest, Hasher, Met, value};
 use super::sight::{Found, Sight};
 
 /// Calls of Rhai's own that are no functions.
@@ -244,7 +244,7 @@ impl<'a> Walk<'a> {
     fn constant(&mut self, constant: &Dynamic) -> Walked {
         let Some(function) = constant.read_lock::<FnPtr>() else {
             self.out.text("constant");
-            return value(&mut self.out, constant, &mut Vec::new(), self.sight);
+            return value(&mut self.out, constant, &mut Met::default(), self.sight);
         };
         self.out.text("function");
         if !function.is_anonymous() {

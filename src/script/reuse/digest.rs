@@ -1,5 +1,7 @@
 //! What tells whether two values, two pieces of code or two passes are the same: SHA-256 over all that they hold.
 
+use std::collections::HashMap;
+
 use rhai::{Array, Dynamic, FnPtr, Map};
 use sha2::{Digest as _, Sha256};
 
@@ -37,36 +39,65 @@ impl Hasher {
     }
 }
 
-/// Takes in a script's value: what it holds, and which of its tensors are one and the same. Those are added to `handles`.
+/// How deep values may stand within one another.
+const DEEPEST: usize = 200;
+
+/// What has been met on the way through some values. What is met again is told by its number: a value that a closure captured
+/// may hold that closure, and so itself.
+#[derive(Default)]
+pub struct Met {
+    pub handles: Vec<Handle>,
+    /// The variables that closures share, by where their values are.
+    shared: HashMap<*const Dynamic, u64>,
+    depth: usize,
+}
+
+/// Takes in a script's value: what it holds, and which of its tensors and shared variables are one and the same. Those are
+/// added to `met`.
 ///
 /// # Errors
 /// What it holds that can't be compared, as in "it holds a timestamp, …".
-pub fn value(out: &mut Hasher, of: &Dynamic, handles: &mut Vec<Handle>, sight: &Sight) -> Result<(), String> {
+pub fn value(out: &mut Hasher, of: &Dynamic, met: &mut Met, sight: &Sight) -> Result<(), String> {
+    if met.depth == DEEPEST {
+        return Err("values nested too deeply to compare".into());
+    }
+    met.depth += 1;
+    let told = inner(out, of, met, sight);
+    met.depth -= 1;
+    told
+}
+
+fn inner(out: &mut Hasher, of: &Dynamic, met: &mut Met, sight: &Sight) -> Result<(), String> {
     if of.is_shared() {
         // A variable that a closure shares with the script; its value is what counts.
-        if of.is_locked() {
-            return Err("a variable that is in use".into());
+        let Some(held) = of.read_lock::<Dynamic>() else { return Err("a variable that is in use".into()) };
+        let number = met.shared.len() as u64;
+        if let Some(known) = met.shared.get(&(&raw const *held)) {
+            out.text("shared");
+            out.number(*known);
+            return Ok(());
         }
-        return value(out, &of.flatten_clone(), handles, sight);
+        met.shared.insert(&raw const *held, number);
+        return value(out, &held, met, sight);
     }
     out.text(of.type_name());
     if let Some(handle) = of.read_lock::<Handle>() {
-        return tensor(out, &handle, handles);
+        return tensor(out, &handle, &mut met.handles);
     }
     if let Some(array) = of.read_lock::<Array>() {
         out.number(array.len() as u64);
-        return array.iter().try_for_each(|item| value(out, item, handles, sight));
+        return array.iter().try_for_each(|item| value(out, item, met, sight));
     }
     if let Some(map) = of.read_lock::<Map>() {
         out.number(map.len() as u64);
         return map.iter().try_for_each(|(key, item)| {
             out.text(key);
-            value(out, item, handles, sight)
+            value(out, item, met, sight)
         });
     }
     if let Some(function) = of.read_lock::<FnPtr>() {
         out.bytes(&sight.function(&function).map_err(|why| format!("a function that {why}"))?);
-        return function.iter_curry().try_for_each(|captured| value(out, captured, handles, sight));
+        return function.iter_curry().try_for_each(|captured| value(out, captured, met, sight));
     }
     if let Some(model) = of.read_lock::<Model>() {
         out.number(model.loaded().number);

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
+pub use digest::plain;
 pub use pass::run;
 pub use sight::{Code, Sight};
 

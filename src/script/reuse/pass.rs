@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use candle_core::Tensor;
 
-use super::digest::{Digest, Hasher, value};
+use super::digest::{Digest, Hasher, Met, value};
 use super::snapshot::{Before, Saved};
 use super::store::Entry;
 use super::{Last, Reuse};
@@ -127,18 +127,18 @@ impl Plan {
         }
         let mut held = Hasher::default();
         if let Some(context) = context.filter(|_| plan.hooked <= plan.reach) {
-            let mut handles = Vec::new();
+            let mut own = Met::default();
             let sight = &*hooks[0].0.sight();
             let told = context.own_entries().iter().try_for_each(|(key, entry)| {
                 held.text(key);
                 if entry.is_shared() {
                     return Err("a variable that a closure shares".to_owned());
                 }
-                value(&mut held, entry, &mut handles, sight)
+                value(&mut held, entry, &mut own, sight)
             });
-            let mut given = Vec::new();
+            let mut given = Met::default();
             let told = told.and_then(|()| value(&mut held, &context.reserved("ids"), &mut given, sight));
-            let aliased = handles.iter().find(|handle| captured.iter().any(|other: &Handle| other.same(handle)));
+            let aliased = own.handles.iter().find(|handle| captured.iter().any(|other: &Handle| other.same(handle)));
             match (told, aliased) {
                 (Ok(()), None) => {}
                 (told, _) => {
@@ -147,9 +147,9 @@ impl Plan {
                     plan.limit = Some((plan.reach, format!("the context holds {why}")));
                 }
             }
-            plan.before = Before::new(handles);
+            plan.before = Before::new(own.handles);
             let mut others = captured;
-            others.extend(given);
+            others.extend(given.handles);
             others.extend(["mask", "positions"].iter().filter_map(|key| context.reserved(key).try_cast::<Handle>()));
             plan.others = others.into_iter().map(|handle| (handle.clone(), handle.version())).collect();
         }
@@ -234,12 +234,10 @@ fn first_block(fires: &SiteSet) -> Option<Option<usize>> {
 fn digest(hook: &Hook, captured: &mut Vec<Handle>) -> Result<Digest, String> {
     let mut out = Hasher::default();
     out.bytes(&hook.sight().function(hook.pointer())?);
-    for held in hook.pointer().iter_curry() {
-        let mut handles = Vec::new();
-        let told = value(&mut out, held, &mut handles, &hook.sight());
-        captured.extend(handles);
-        told.map_err(|why| format!("captures {why}"))?;
-    }
+    let mut met = Met::default();
+    let told = hook.pointer().iter_curry().try_for_each(|held| value(&mut out, held, &mut met, &hook.sight()));
+    captured.extend(met.handles);
+    told.map_err(|why| format!("captures {why}"))?;
     Ok(out.finish())
 }
 

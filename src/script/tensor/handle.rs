@@ -37,6 +37,14 @@ struct Slot {
     arriving: VecDeque<Arrival>,
     /// Why something never arrived: what is read of it is wrong.
     lost: Option<Error>,
+    /// While it is the tensor that a hook was given: who parts it from what the hook has kept of it.
+    keeper: Option<Rc<dyn Keeper>>,
+}
+
+/// Holds what a hook keeps beyond its call. Keeping is by value: a later write into the hook's tensor must not show there.
+pub trait Keeper {
+    /// Puts another handle of the same value in the place of `given`, wherever that is kept.
+    fn part(&self, given: &Handle);
 }
 
 /// Held by every value that shares one storage.
@@ -67,6 +75,47 @@ impl Handle {
         handle
     }
 
+    /// The tensor that a hook is given, for as long as it is not [released](Self::release).
+    pub fn given(value: Value, keeper: Rc<dyn Keeper>) -> Self {
+        let handle = Self::lent(value);
+        handle.0.borrow_mut().keeper = Some(keeper);
+        handle
+    }
+
+    /// Whether a hook that runs was given it.
+    pub fn is_given(&self) -> bool {
+        self.0.borrow().keeper.is_some()
+    }
+
+    /// The hook that it was given to has run.
+    pub fn release(&self) {
+        self.0.borrow_mut().keeper = None;
+    }
+
+    /// Another tensor of the same value. Neither is copied before one of them is written to.
+    pub fn twin(&self) -> Self {
+        self.wait();
+        let slot = self.0.borrow();
+        let twin = Self::leased(slot.value.clone(), slot.lease.clone(), None);
+        drop(slot);
+        match self.mask() {
+            Some(mask) => twin.with_mask(mask),
+            None => twin,
+        }
+    }
+
+    /// Before a write: what was kept of a hook's tensor stays as it is.
+    fn part(&self) {
+        /// The pass that gave it, and the hook's own variable.
+        const HOLDERS: usize = 2;
+        if Rc::strong_count(&self.0) > HOLDERS {
+            let keeper = self.0.borrow().keeper.clone();
+            if let Some(keeper) = keeper {
+                keeper.part(self);
+            }
+        }
+    }
+
     /// The result of an operation on `inputs`, without a mask yet: it shares their lease if it shares their storage.
     fn derived(value: Value, inputs: &[&Handle]) -> Self {
         let addresses = value.addresses();
@@ -90,6 +139,7 @@ impl Handle {
             arriving: VecDeque::new(),
             // What is made of something that did not arrive is no better.
             lost: interrupt::check_failed().err(),
+            keeper: None,
         })))
     }
 
@@ -126,6 +176,7 @@ impl Handle {
 
     /// Writes through `write`, which gets contiguous tensors in storage that nothing else holds.
     pub fn write(&self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
+        self.part();
         let mut slot = self.0.borrow_mut();
         slot.land(0)?;
         slot.journal = None;
@@ -134,6 +185,7 @@ impl Handle {
 
     /// Writes `source` into the part that `indexes` select.
     pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
+        self.part();
         let mut slot = self.0.borrow_mut();
         match Arrival::depart(&slot.value, indexes, source)? {
             Some(arrival) => slot.await_arrival(arrival)?,

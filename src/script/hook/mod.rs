@@ -1,6 +1,9 @@
 //! `hook(name, fn, #{layers})`: a script's function bound to a hook point, and what calls it during a pass.
 
-use std::cell::Cell;
+mod effect;
+
+use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +14,15 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext,
 
 use super::context::Context;
 use super::error::ScriptResult;
+use super::kept;
 use super::live::{Live, Surroundings};
 use super::model::Model;
 use super::modules::Modules;
 use super::options::{Options, describe, ints};
 use super::reuse::{Code, Reuse, Sight};
 use super::session::Session;
-use super::tensor::Handle;
+use super::tensor::handle::Keeper;
+use super::tensor::{self, Handle};
 use crate::hook::{Layers, Named, Observer, Site, SiteSet};
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
@@ -69,7 +74,13 @@ impl Tally {
 }
 
 impl Hook {
-    fn bind(own: &Own, context: &NativeCallContext, name: &str, mut function: FnPtr, options: Map) -> Result<Self> {
+    fn bind(
+        own: &Own,
+        context: &NativeCallContext,
+        name: &str,
+        mut function: FnPtr,
+        options: Map,
+    ) -> ScriptResult<Self> {
         let options = Options::new("hook", options, &["layers"])?;
         let named = Named::parse(name)?;
         let asked = match options.get("layers") {
@@ -77,7 +88,7 @@ impl Hook {
             None => Layers::All,
         };
         let layers = named.layers(asked)?;
-        check_arity(context, name, &function)?;
+        check(own, context, name, &function)?;
         unshare_models(&mut function);
         let position = context.call_position();
         let surroundings = Surroundings::of(context, &own.live);
@@ -140,24 +151,39 @@ impl Hook {
     }
 }
 
-/// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a position.
-fn check_arity(context: &NativeCallContext, point: &str, function: &FnPtr) -> Result<()> {
+/// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a position. And it does
+/// something.
+fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) -> ScriptResult<()> {
     let name = function.fn_name();
-    let arities: Vec<usize> = context
+    let found: Vec<_> = context
         .iter_namespaces()
-        .flat_map(|module| module.iter_script_fn_info())
-        .filter(|(_, _, defined, ..)| *defined == name)
-        .map(|(_, _, _, parameters, _)| parameters.saturating_sub(function.curry().len()))
+        .flat_map(|module| module.iter_script_fn_info().map(move |info| (module, info)))
+        .filter(|(_, (_, _, defined, ..))| *defined == name)
+        .map(|(module, (.., parameters, code))| (module, parameters.saturating_sub(function.curry().len()), code))
         .collect();
-    if arities.contains(&2) {
-        return Ok(());
-    }
-    let what = if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
-    let error = match arities.first() {
-        Some(found) => error!("a hook takes two parameters, x and ctx, and {what} at {point} takes {found}"),
-        None => error!("there is no function {name} in this script to bind at {point}"),
+    let Some((module, _, code)) = found.iter().find(|(_, arity, _)| *arity == 2) else {
+        let what = if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
+        let error = match found.first() {
+            Some((_, arity, _)) => {
+                error!("a hook takes two parameters, x and ctx, and {what} at {point} takes {arity}")
+            }
+            None => error!("there is no function {name} in this script to bind at {point}"),
+        };
+        return Err(error.help("as in |x, ctx| x * 2.0").into());
     };
-    Err(error.help("as in |x, ctx| x * 2.0"))
+    let Some((error, position)) = effect::none(code, function.curry().len(), point, own.computes()) else {
+        return Ok(());
+    };
+    let mut error: Box<EvalAltResult> = error.into();
+    error.set_position(position);
+    let here = context.call_source().unwrap_or_default();
+    Err(match module.id().filter(|id| *id != here) {
+        None => error,
+        Some(elsewhere) => {
+            let (name, position) = (context.fn_name().to_owned(), context.call_position());
+            EvalAltResult::ErrorInFunctionCall(name, elsewhere.to_owned(), error, position).into()
+        }
+    })
 }
 
 /// A variable that a closure captures is shared, and Rhai locks a shared value while a method on it runs: a hook that
@@ -289,18 +315,21 @@ impl Observer for Script<'_> {
             Some(layer) => self.context.set_reserved("layer", (layer as i64).into()),
             None => self.context.clear_reserved("layer"),
         }
-        let mut stands = Handle::lent(x.clone());
-        let mut changed = false;
+        let (mut left, mut changed) = (Value::Real(x.clone()), false);
         for (hook, sites) in self.context.hooks().iter().zip(&self.sites) {
             if !sites.contains(site) {
                 continue;
             }
-            match self.run(hook, site, &stands) {
-                Ok(Some(value)) => {
-                    stands = Handle::lent(value);
-                    changed = true;
+            // Each is given a tensor of its own: what one before it kept is another.
+            let given = Handle::given(left, hook.0.clone());
+            let ran = self.run(hook, site, &given);
+            given.release();
+            match ran {
+                Ok(returned) => {
+                    changed |= returned.is_some();
+                    // What a hook wrote into x in place counts, as what it returns does.
+                    left = returned.unwrap_or_else(|| given.lend());
                 }
-                Ok(None) => {}
                 Err(failure) => {
                     let sentence = failure.to_string();
                     self.failure = Some(failure);
@@ -308,10 +337,14 @@ impl Observer for Script<'_> {
                 }
             }
         }
-        // What a hook wrote into x in place counts, as what it returns does.
-        let left = stands.lend();
         let left = left.real("a hook")?;
         Ok((changed || !is_same_storage(left, x)).then(|| left.clone()))
+    }
+}
+
+impl Keeper for Bound {
+    fn part(&self, given: &Handle) {
+        kept::part(&self.function, given);
     }
 }
 
@@ -325,19 +358,37 @@ struct Own {
     live: Live,
     reuse: Reuse,
     modules: Modules,
+    computes: Rc<OnceCell<BTreeSet<String>>>,
+}
+
+impl Own {
+    /// The functions of tensors: each gives a new value and does nothing else. What sorts or splits an array changes it.
+    fn computes(&self) -> &BTreeSet<String> {
+        self.computes.get_or_init(|| {
+            let mut known = Engine::new_raw();
+            tensor::install_pure(&mut known);
+            let names = known.collect_fn_metadata(None, |function| Some(function.metadata.name.to_string()), true);
+            names.into_iter().filter(|name| !name.starts_with("sort") && name != "split").collect()
+        })
+    }
 }
 
 /// `hook(name, fn)`.
 pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
-    let own = Own { live: session.live().clone(), reuse: session.reuse().clone(), modules: modules.clone() };
+    let own = Own {
+        live: session.live().clone(),
+        reuse: session.reuse().clone(),
+        modules: modules.clone(),
+        computes: Rc::default(),
+    };
     let other = own.clone();
     engine.register_fn("hook", move |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
-        Ok(Hook::bind(&other, &context, name, function, Map::new())?)
+        Hook::bind(&other, &context, name, function, Map::new())
     });
     engine.register_fn(
         "hook",
         move |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
-            Ok(Hook::bind(&own, &context, name, function, options)?)
+            Hook::bind(&own, &context, name, function, options)
         },
     );
 }

@@ -1,0 +1,348 @@
+//! The way through a hook's code, from the last statement to the first, with the variables that are still of use: those that
+//! are returned, kept, written into something that outlives the call, or given to a function that may do so. Where the code
+//! leaves a doubt, the hook is taken to do something.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use rhai::{ASTFlags, BinaryExpr, Expr, FnCallExpr, Position, Stmt};
+
+use super::kind::{Binding, Env, Kind, Kinds, with};
+use super::{How, Lost};
+
+/// Methods that write into an array or a map and nothing else.
+const FILLS: &[&str] = &["append", "insert", "push"];
+
+/// The variables of which the value is still of use.
+type Live = BTreeSet<usize>;
+
+/// What becomes of an expression's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Nothing,
+    Value,
+    /// The hook returns it.
+    Result,
+}
+
+impl Want {
+    /// What becomes of what it is made of.
+    fn parts(self) -> Self {
+        if self == Want::Nothing { Want::Nothing } else { Want::Value }
+    }
+
+    fn value_if(of_use: bool) -> Self {
+        if of_use { Want::Value } else { Want::Nothing }
+    }
+}
+
+/// What is of use where a loop is left, and where it begins anew.
+struct Loop {
+    exit: Live,
+    head: Live,
+    want: Want,
+}
+
+pub struct Walk<'a> {
+    kinds: Kinds<'a>,
+    /// What the function calls x.
+    x: &'a str,
+    loops: Vec<Loop>,
+    /// What is of use where an error within a `try` leads.
+    caught: Live,
+    /// While a loop is gone through to find what is of use in it.
+    quiet: bool,
+    /// Whether anything was found that outlives the call.
+    acts: bool,
+    lost: Vec<Lost>,
+}
+
+impl<'a> Walk<'a> {
+    /// Whether the code does anything that outlives the call, and what it loses.
+    pub fn through(body: &[Stmt], kinds: Kinds<'a>, env: Rc<Env>, x: &'a str) -> (bool, Vec<Lost>) {
+        let (loops, caught, lost) = (Vec::new(), Live::new(), Vec::new());
+        let mut walk = Self { kinds, x, loops, caught, quiet: false, acts: false, lost };
+        walk.block(body, &env, &mut Live::new(), Want::Result);
+        (walk.acts, walk.lost)
+    }
+
+    fn block(&mut self, statements: &[Stmt], env: &Rc<Env>, live: &mut Live, want: Want) {
+        let mut before = vec![env.clone()];
+        for (at, statement) in statements.iter().enumerate() {
+            before.push(self.kinds.after(statement, &before[at]));
+        }
+        for (at, statement) in statements.iter().enumerate().rev() {
+            let want = if at + 1 == statements.len() { want } else { Want::Nothing };
+            self.statement(statement, &before[at], &before[at + 1], live, want);
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt, env: &Rc<Env>, after: &Rc<Env>, live: &mut Live, want: Want) {
+        match statement {
+            Stmt::Noop(_) | Stmt::Share(_) => {}
+            Stmt::Expr(expression) => self.expression(expression, env, live, want),
+            Stmt::Block(block) => self.block(block.statements(), env, live, want),
+            Stmt::FnCall(call, _) => self.call(call, env, live, want),
+            Stmt::Var(parts, _, position) => {
+                let Some(own) = after.get(parts.0.name.as_str()).copied() else { return };
+                let of_use = own.kind == Kind::Outside || live.remove(&own.id);
+                if !of_use && parts.0.name == self.x {
+                    self.lose(How::Let, &parts.1, *position);
+                }
+                self.expression(&parts.1, env, live, Want::value_if(of_use));
+            }
+            Stmt::Assignment(parts) => {
+                let (operator, BinaryExpr { lhs, rhs }) = &**parts;
+                match lhs {
+                    Expr::Variable(name, _, position) => {
+                        let how = match operator.get_op_assignment_info() {
+                            None => Some(How::Assigned),
+                            Some((.., "+=", _, _)) if is_text(rhs) => Some(How::Text),
+                            Some(_) => None,
+                        };
+                        self.assign(&name.1, how, (rhs, *position), env, live);
+                    }
+                    Expr::Dot(sides, ..) | Expr::Index(sides, ..) => self.write(sides, rhs, env, live),
+                    _ => self.act(rhs, env, live),
+                }
+            }
+            Stmt::If(parts, _) => {
+                let mut other = live.clone();
+                self.block(parts.branch.statements(), env, &mut other, want);
+                self.block(parts.body.statements(), env, live, want);
+                live.append(&mut other);
+                self.expression(&parts.expr, env, live, Want::Value);
+            }
+            Stmt::Switch(parts, _) => {
+                let (subject, cases) = &**parts;
+                let after = live.clone();
+                for case in &cases.expressions {
+                    let mut here = after.clone();
+                    self.expression(&case.rhs, env, &mut here, want);
+                    self.expression(&case.lhs, env, &mut here, Want::Value);
+                    live.append(&mut here);
+                }
+                self.expression(subject, env, live, Want::Value);
+            }
+            Stmt::While(..) | Stmt::Do(..) | Stmt::For(..) => self.repeat(statement, env, live, want),
+            Stmt::BreakLoop(value, flags, _) => {
+                let Some(around) = self.loops.last() else { return };
+                let want = around.want;
+                *live = if flags.contains(ASTFlags::BREAK) { around.exit.clone() } else { around.head.clone() };
+                value.iter().for_each(|value| self.expression(value, env, live, want));
+            }
+            Stmt::Return(value, flags, _) => {
+                let throws = flags.contains(ASTFlags::BREAK);
+                self.acts |= throws;
+                *live = if throws { self.caught.clone() } else { Live::new() };
+                let want = if throws { Want::Value } else { Want::Result };
+                value.iter().for_each(|value| self.expression(value, env, live, want));
+            }
+            Stmt::TryCatch(parts, _) => {
+                let mut caught = live.clone();
+                let mut inner = self.kinds.joined(parts.body.statements(), env);
+                if let Expr::Variable(name, ..) = &parts.expr {
+                    inner = with(&inner, &name.1, self.kinds.binding(&name.1, (&raw const **name).addr(), Kind::New));
+                }
+                self.block(parts.branch.statements(), &inner, &mut caught, want);
+                let around = self.caught.clone();
+                self.caught.extend(&caught);
+                self.block(parts.body.statements(), env, live, want);
+                self.caught = around;
+                live.append(&mut caught);
+            }
+            _ => self.acts = true,
+        }
+    }
+
+    /// A loop: what is of use where it begins is what is of use after it, and in whatever comes next in it.
+    fn repeat(&mut self, statement: &Stmt, env: &Rc<Env>, live: &mut Live, want: Want) {
+        let after = live.clone();
+        let endless = matches!(statement, Stmt::While(parts, _) if parts.expr.is_unit());
+        let mut head = if endless { Live::new() } else { after.clone() };
+        let was_quiet = std::mem::replace(&mut self.quiet, true);
+        loop {
+            let mut here = self.once(statement, env, &head, &after, want);
+            if here.is_subset(&head) {
+                break;
+            }
+            head.append(&mut here);
+        }
+        self.quiet = was_quiet;
+        if !self.quiet {
+            self.once(statement, env, &head, &after, want);
+        }
+        *live = head;
+        if let Stmt::For(parts, _) = statement {
+            self.expression(&parts.2.expr, env, live, Want::Value);
+        }
+    }
+
+    /// One turn of a loop, of which `head` is of use where the next begins: what is of use where it begins.
+    fn once(&mut self, statement: &Stmt, env: &Rc<Env>, head: &Live, after: &Live, want: Want) -> Live {
+        self.loops.push(Loop { exit: after.clone(), head: head.clone(), want });
+        let mut live = head.clone();
+        match statement {
+            Stmt::While(parts, _) => {
+                let env = self.kinds.joined(parts.body.statements(), env);
+                self.block(parts.body.statements(), &env, &mut live, Want::Nothing);
+                if !parts.expr.is_unit() {
+                    live.extend(after);
+                    self.expression(&parts.expr, &env, &mut live, Want::Value);
+                }
+            }
+            Stmt::Do(parts, ..) => {
+                let env = self.kinds.joined(parts.body.statements(), env);
+                live.extend(after);
+                self.expression(&parts.expr, &env, &mut live, Want::Value);
+                self.block(parts.body.statements(), &env, &mut live, Want::Nothing);
+            }
+            Stmt::For(parts, _) => {
+                let (variable, counter, rest) = &**parts;
+                let mut env = self.kinds.joined(rest.body.statements(), env);
+                // A row of a tensor is a tensor of its own.
+                let alias = self.kinds.kind(&rest.expr, &env) == Kind::Alias;
+                let row = if alias { Kind::Alias } else { Kind::New };
+                let names = std::iter::once((variable, row)).chain(counter.iter().map(|counter| (counter, Kind::New)));
+                for (name, kind) in names {
+                    env = with(&env, &name.name, self.kinds.binding(&name.name, (&raw const *name).addr(), kind));
+                }
+                self.block(rest.body.statements(), &env, &mut live, Want::Nothing);
+                live.extend(after);
+            }
+            _ => {}
+        }
+        self.loops.pop();
+        live
+    }
+
+    /// `name = value`, or what comes to it; with no way to be lost, an operator that writes in place.
+    fn assign(&mut self, name: &str, how: Option<How>, of: (&Expr, Position), env: &Rc<Env>, live: &mut Live) {
+        let (value, position) = of;
+        let Some(own) = env.get(name).copied().filter(|own| own.kind != Kind::Outside) else {
+            return self.act(value, env, live);
+        };
+        let of_use = live.contains(&own.id) || self.caught.contains(&own.id);
+        if how.is_none() && own.kind != Kind::New {
+            live.insert(own.id);
+            return self.act(value, env, live);
+        }
+        if let Some(how) = how.filter(|_| !of_use && name == self.x) {
+            self.lose(how, value, position);
+        }
+        if how == Some(How::Assigned) && !self.caught.contains(&own.id) {
+            live.remove(&own.id);
+        }
+        self.expression(value, env, live, Want::value_if(of_use));
+    }
+
+    /// `root… = value`.
+    fn write(&mut self, target: &BinaryExpr, value: &Expr, env: &Rc<Env>, live: &mut Live) {
+        let own = match &target.lhs {
+            Expr::Variable(name, ..) => env.get(name.1.as_str()).copied(),
+            _ => None,
+        };
+        let want = match own {
+            Some(Binding { id, kind: Kind::New }) => Want::value_if(live.contains(&id)),
+            _ => {
+                self.acts = true;
+                live.extend(own.map(|own| own.id));
+                Want::Value
+            }
+        };
+        self.link(&target.rhs, env, live, want);
+        if own.is_none() {
+            self.expression(&target.lhs, env, live, want);
+        }
+        self.expression(value, env, live, want);
+    }
+
+    /// Something that outlives the call is made of a value.
+    fn act(&mut self, value: &Expr, env: &Rc<Env>, live: &mut Live) {
+        self.acts = true;
+        self.expression(value, env, live, Want::Value);
+    }
+
+    fn expression(&mut self, expression: &Expr, env: &Rc<Env>, live: &mut Live, want: Want) {
+        match expression {
+            Expr::Stmt(block) => return self.block(block.statements(), env, live, want),
+            Expr::FnCall(call, _) => return self.call(call, env, live, want),
+            _ => {}
+        }
+        self.acts |= want == Want::Result && !expression.is_unit();
+        let want = want.parts();
+        match expression {
+            Expr::Variable(name, ..) if want == Want::Value => {
+                live.extend(env.get(name.1.as_str()).map(|own| own.id));
+            }
+            Expr::Array(items, _) | Expr::InterpolatedString(items, _) => {
+                items.iter().rev().for_each(|item| self.expression(item, env, live, want));
+            }
+            Expr::Map(items, _) => items.0.iter().rev().for_each(|(_, item)| self.expression(item, env, live, want)),
+            Expr::And(items, _) | Expr::Or(items, _) | Expr::Coalesce(items, _) => {
+                let Some((first, rest)) = items.split_first() else { return };
+                for item in rest.iter().rev() {
+                    // It may not be reached.
+                    let mut reached = live.clone();
+                    self.expression(item, env, &mut reached, want);
+                    live.append(&mut reached);
+                }
+                self.expression(first, env, live, want);
+            }
+            Expr::Dot(sides, ..) | Expr::Index(sides, ..) => self.chain(sides, env, live, want),
+            Expr::Variable(..) | Expr::Property(..) | Expr::DynamicConstant(..) => {}
+            constant => self.acts |= !constant.is_constant(),
+        }
+    }
+
+    /// `root.method(…)`, `root.property`, `root[…]`, and what follows.
+    fn chain(&mut self, sides: &BinaryExpr, env: &Rc<Env>, live: &mut Live, want: Want) {
+        if let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs)
+            && let Some(Binding { id, kind: Kind::New }) = env.get(name.1.as_str())
+            && FILLS.contains(&call.name.as_str())
+        {
+            let want = Want::value_if(live.contains(id));
+            return call.args.iter().rev().for_each(|argument| self.expression(argument, env, live, want));
+        }
+        let acted = std::mem::replace(&mut self.acts, false);
+        self.link(&sides.rhs, env, live, want);
+        let want = if self.acts { Want::Value } else { want };
+        self.acts |= acted;
+        self.expression(&sides.lhs, env, live, want);
+    }
+
+    /// What follows the root of a chain, places in brackets included.
+    fn link(&mut self, link: &Expr, env: &Rc<Env>, live: &mut Live, want: Want) {
+        match link {
+            Expr::Property(..) => {}
+            Expr::MethodCall(call, _) => self.call(call, env, live, want),
+            Expr::Dot(sides, ..) | Expr::Index(sides, ..) => {
+                self.link(&sides.rhs, env, live, want);
+                self.link(&sides.lhs, env, live, want);
+            }
+            place => self.expression(place, env, live, want),
+        }
+    }
+
+    fn call(&mut self, call: &FnCallExpr, env: &Rc<Env>, live: &mut Live, want: Want) {
+        let computes = self.kinds.computes(call) || call.name == "curry";
+        self.acts |= !computes || want == Want::Result;
+        let want = if computes { want.parts() } else { Want::Value };
+        call.args.iter().rev().for_each(|argument| self.expression(argument, env, live, want));
+    }
+
+    fn lose(&mut self, how: How, value: &Expr, position: Position) {
+        if !self.quiet {
+            self.lost.push(Lost::new(how, self.x, value, position));
+        }
+    }
+}
+
+/// Whether an expression's value is a text for certain.
+fn is_text(expression: &Expr) -> bool {
+    match expression {
+        Expr::StringConstant(..) | Expr::InterpolatedString(..) | Expr::CharConstant(..) => true,
+        Expr::FnCall(call, _) if call.name == "+" => call.args.iter().any(is_text),
+        _ => false,
+    }
+}

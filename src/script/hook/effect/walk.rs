@@ -267,6 +267,12 @@ impl<'a> Walk<'a> {
         match expression {
             Expr::Stmt(block) => return self.block(block.statements(), env, live, want),
             Expr::FnCall(call, _) => return self.call(call, env, live, want),
+            Expr::Dot(sides, ..) => {
+                if let Some((own, call)) = filled(sides, env) {
+                    let want = Want::value_if(live.contains(&own));
+                    return call.args.iter().rev().for_each(|argument| self.expression(argument, env, live, want));
+                }
+            }
             _ => {}
         }
         self.acts |= want == Want::Result && !expression.is_unit();
@@ -297,13 +303,6 @@ impl<'a> Walk<'a> {
 
     /// `root.method(…)`, `root.property`, `root[…]`, and what follows.
     fn chain(&mut self, sides: &BinaryExpr, env: &Rc<Env>, live: &mut Live, want: Want) {
-        if let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs)
-            && let Some(Binding { id, kind: Kind::New }) = env.get(name.1.as_str())
-            && FILLS.contains(&call.name.as_str())
-        {
-            let want = Want::value_if(live.contains(id));
-            return call.args.iter().rev().for_each(|argument| self.expression(argument, env, live, want));
-        }
         let acted = std::mem::replace(&mut self.acts, false);
         self.link(&sides.rhs, env, live, want);
         let want = if self.acts { Want::Value } else { want };
@@ -336,6 +335,13 @@ impl<'a> Walk<'a> {
             self.lost.push(Lost::new(how, self.x, value, position));
         }
     }
+}
+
+/// A variable of the hook's own, and a call that writes into it and gives nothing.
+fn filled<'e>(sides: &'e BinaryExpr, env: &Env) -> Option<(usize, &'e FnCallExpr)> {
+    let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs) else { return None };
+    let own = env.get(name.1.as_str()).filter(|own| own.kind == Kind::New)?;
+    FILLS.contains(&call.name.as_str()).then_some((own.id, call))
 }
 
 /// Whether an expression's value is a text for certain.

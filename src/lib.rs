@@ -5,10 +5,12 @@
 
 pub mod checkpoint;
 pub mod cli;
+mod disk;
 pub mod doctor;
 mod error;
 mod file;
 mod harmless;
+mod holder;
 mod home;
 pub mod hook;
 pub mod interrupt;

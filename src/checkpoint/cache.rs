@@ -1,12 +1,23 @@
 //! The Hub's cache on disk, in the Python client's layout:
-//! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/ETAG}`.
+//! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/HASH}`, and `.locks/models--OWNER--NAME/HASH.lock`.
 
 use std::fs::{File, TryLockError};
+use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 
 use super::files::Files;
-use super::hub::{Hub, Snapshot};
+use super::hub::Hub;
+use super::names::{check_path, is_commit, is_hub_id, is_revision};
 use super::weights::files_of;
+use crate::file::{self, Kind};
+use crate::{Error, Result, bail, error, holder, interrupt};
+
+/// How long another process may hold a file that is wanted.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A Hub model that is on this machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,38 +30,252 @@ pub struct Cached {
     pub family: Option<String>,
 }
 
-/// Where a repository's files are kept.
-pub fn repository(cache: &Path, id: &str) -> PathBuf {
-    cache.join(format!("models--{}", id.replace('/', "--")))
+/// The files of one commit, as a directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub directory: PathBuf,
+    pub commit: String,
 }
 
-/// A commit is 40 hexadecimal digits.
-pub fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit())
+/// The files of one repository, to be written. Its directory is held open: nothing that a server says, and no link that
+/// stands in it, leads what is written or deleted elsewhere.
+pub struct Repository {
+    path: PathBuf,
+    held: Dir,
+    locks: Dir,
+}
+
+/// Keeps other processes, Python's too, from writing the same blob until it is dropped.
+pub struct Lock {
+    _file: File,
+}
+
+impl Repository {
+    /// The repository's place in the cache, which is made if it is not there.
+    ///
+    /// # Errors
+    /// `id` is none, or the cache can't be written to.
+    pub fn open(cache: &Path, id: &str) -> Result<Self> {
+        let path = place(cache, id).ok_or_else(|| error!("{id:?} is no Hub id"))?;
+        let cannot = |e: IoError| unwritten(path.display(), &e);
+        std::fs::create_dir_all(path.join("blobs")).map_err(cannot)?;
+        let held = Dir::open_ambient_dir(&path, ambient_authority()).map_err(cannot)?;
+        let locks = Path::new(".locks").join(path.file_name().unwrap_or_default());
+        let whole = Dir::open_ambient_dir(cache, ambient_authority()).map_err(cannot)?;
+        whole.create_dir_all(&locks).map_err(cannot)?;
+        let locks = whole.open_dir(&locks).map_err(cannot)?;
+        Ok(Self { path, held, locks })
+    }
+
+    /// Where a commit's files are.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.path.join("snapshots").join(commit)
+    }
+
+    /// The path of a file of a commit, where it is here.
+    ///
+    /// # Errors
+    /// Something that is no file stands in its place, or a link that leads out of the repository.
+    pub fn file(&self, commit: &str, name: &str) -> Result<Option<PathBuf>> {
+        let inside = Path::new("snapshots").join(commit).join(name);
+        let path = self.path.join(&inside);
+        let misplaced = |what: &str| {
+            error!("{} {what}, where the cache keeps a file", path.display())
+                .help("nothing that fetches models puts that there: delete it")
+        };
+        match self.held.metadata(&inside) {
+            Ok(found) if found.is_file() => Ok(Some(path)),
+            Ok(_) => Err(misplaced("is a directory, a pipe or a device")),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && self.held.read_link_contents(&inside).is_ok() => {
+                Err(misplaced("is a link that leads out of the cache"))
+            }
+            Err(e) => bail!("{} can't be read: {e}", path.display()),
+        }
+    }
+
+    /// A blob, open for reading; nothing where there is none.
+    ///
+    /// # Errors
+    /// Something that is no file stands in its place.
+    pub fn blob(&self, blob: &str) -> Result<Option<File>> {
+        if !self.is_file(blob)? {
+            return Ok(None);
+        }
+        let file = self.held.open(inside(blob)).map_err(|e| error!("{} can't be read: {e}", self.shown(blob)))?;
+        Ok(Some(file.into_std()))
+    }
+
+    /// What has come of a blob, open to be read and written on.
+    ///
+    /// # Errors
+    /// Something that is no file stands in its place, or it can't be written.
+    pub fn partial(&self, blob: &str) -> Result<File> {
+        let name = partial(blob);
+        self.is_file(&name)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = self.held.open_with(inside(&name), &options);
+        Ok(file.map_err(|e| unwritten(self.shown(&name), &e))?.into_std())
+    }
+
+    /// Gives what has come of a blob its final name, `kept`, as which it is taken for the whole.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn keep(&self, blob: &str, kept: &str) -> Result<()> {
+        let renamed = self.held.rename(inside(&partial(blob)), &self.held, inside(kept));
+        renamed.map_err(|e| unwritten(self.shown(kept), &e))
+    }
+
+    /// Deletes a blob, or with `partial` what has come of it.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn discard(&self, blob: &str, is_partial: bool) -> Result<()> {
+        let name = if is_partial { partial(blob) } else { blob.to_owned() };
+        match self.held.remove_file(inside(&name)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(unwritten(self.shown(&name), &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a blob under its name in a commit. Gives its path.
+    ///
+    /// # Errors
+    /// A name that leads elsewhere, or the disk's own.
+    pub fn link(&self, commit: &str, name: &str, blob: &str) -> Result<PathBuf> {
+        check_path(name).map_err(|e| e.at(format_args!("{name:?}")))?;
+        let folder = Path::new("snapshots").join(commit);
+        let (link, path) = (folder.join(name), self.path.join(&folder).join(name));
+        let cannot = |e: IoError| unwritten(path.display(), &e);
+        if let Some(parent) = link.parent() {
+            self.held.create_dir_all(parent).map_err(cannot)?;
+        }
+        match self.held.remove_file(&link) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(cannot(e)),
+            _ => {}
+        }
+        #[cfg(unix)]
+        {
+            // Up from the file's own folder to the repository's.
+            let up: PathBuf = std::iter::repeat_n("..", link.components().count() - 1).collect();
+            match self.held.symlink(up.join("blobs").join(blob), &link) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(cannot(e)),
+                _ => {}
+            }
+        }
+        #[cfg(not(unix))]
+        self.held.copy(inside(blob), &self.held, &link).map_err(cannot)?;
+        Ok(path)
+    }
+
+    /// Notes which commit a branch or tag stood for.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn remember(&self, revision: &str, commit: &str) -> Result<()> {
+        if is_commit(revision) {
+            return Ok(());
+        }
+        let path = Path::new("refs").join(revision);
+        let written = || {
+            if let Some(parent) = path.parent() {
+                self.held.create_dir_all(parent)?;
+            }
+            let file = cap_tempfile::TempFile::new(&self.held)?;
+            std::io::Write::write_all(&mut file.as_file(), commit.as_bytes())?;
+            file.replace(&path)
+        };
+        written().map_err(|e| unwritten(self.path.join(&path).display(), &e))
+    }
+
+    /// Waits a while for the right to write a blob of the file `name`.
+    ///
+    /// # Errors
+    /// Another process has it and keeps it, the work is to end, or the disk's own.
+    pub fn lock(&self, blob: &str, name: &str) -> Result<Lock> {
+        let lock = format!("{blob}.lock");
+        let path = self.path.with_file_name(".locks").join(self.path.file_name().unwrap_or_default()).join(&lock);
+        let cannot = |e: IoError| unwritten(path.display(), &e);
+        if self.locks.symlink_metadata(&lock).is_ok_and(|found| !found.is_file()) {
+            return Err(no_file(path.display()));
+        }
+        let file = self.locks.open_with(&lock, OpenOptions::new().write(true).create(true)).map_err(cannot)?;
+        let (file, begun) = (file.into_std(), Instant::now());
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::Error(e)) => return Err(cannot(e)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                    interrupt::check()?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let who = holder::of(&file).map(|who| format!(", {who},")).unwrap_or_default();
+                    return Err(
+                        error!("another process{who} is fetching {name}").help("wait until it is done, or end it")
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether a file stands there.
+    fn is_file(&self, name: &str) -> Result<bool> {
+        match self.held.symlink_metadata(inside(name)) {
+            Ok(found) if found.is_file() => Ok(true),
+            Ok(_) => Err(no_file(self.shown(name))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(error!("{} can't be read: {e}", self.shown(name))),
+        }
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.path.join(inside(name)).display().to_string()
+    }
+}
+
+/// A blob's place in its repository.
+fn inside(name: &str) -> PathBuf {
+    Path::new("blobs").join(name)
+}
+
+fn partial(blob: &str) -> String {
+    format!("{blob}.incomplete")
+}
+
+fn no_file(path: impl std::fmt::Display) -> Error {
+    error!("{path} is a link, a directory, a pipe or a device, where the cache keeps a file")
+        .help("nothing that fetches models puts that there: delete it")
+}
+
+/// Why something was not written to the cache.
+pub(super) fn unwritten(what: impl std::fmt::Display, e: &IoError) -> Error {
+    match e.kind() {
+        ErrorKind::StorageFull => error!("{what} can't be kept: the disk is full"),
+        _ => error!("{what} can't be written to the cache: {e}"),
+    }
+}
+
+/// Where a repository's files are kept; nothing where `id` is no id.
+fn place(cache: &Path, id: &str) -> Option<PathBuf> {
+    is_hub_id(id).then(|| cache.join(format!("models--{}", id.replace('/', "--"))))
 }
 
 /// The snapshot of a revision, if any of it is here.
 pub fn find(cache: &Path, id: &str, revision: &str) -> Option<Snapshot> {
-    let repository = repository(cache, id);
+    let repository = place(cache, id).filter(|_| is_revision(revision))?;
     let commit = if is_commit(revision) {
         revision.to_owned()
     } else {
-        std::fs::read_to_string(repository.join("refs").join(revision)).ok()?.trim().to_owned()
+        file::read_text(&repository.join("refs").join(revision), Kind::Lock).ok()?.trim().to_owned()
     };
+    if !is_commit(&commit) {
+        return None;
+    }
     let directory = repository.join("snapshots").join(&commit);
-    (is_commit(&commit) && directory.is_dir()).then_some(Snapshot { directory, commit })
-}
-
-/// Notes which commit a branch or tag stood for.
-pub fn remember(cache: &Path, id: &str, revision: &str, commit: &str) -> std::io::Result<()> {
-    if is_commit(revision) {
-        return Ok(());
-    }
-    let path = repository(cache, id).join("refs").join(revision);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(path, commit)
+    directory.is_dir().then_some(Snapshot { directory, commit })
 }
 
 /// Whether a snapshot has a config and all of its weights.
@@ -58,38 +283,6 @@ pub fn is_whole(snapshot: &Path) -> bool {
     let files = Files::Directory(snapshot.to_owned());
     files.contains("config.json")
         && matches!(files_of(&files), Ok(names) if names.iter().all(|name| files.contains(name)))
-}
-
-/// The one large file of a repository whose download broke off, and how much of it is here. A large file is stored
-/// under its SHA-256.
-pub fn partial(repository: &Path) -> Option<(PathBuf, u64)> {
-    let mut partial = std::fs::read_dir(repository.join("blobs")).ok()?.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let length = path.metadata().ok()?.len();
-        let sha = path.file_name()?.to_str()?.strip_suffix(".incomplete")?;
-        (length > 0 && sha.len() == 64 && sha.chars().all(|c| c.is_ascii_hexdigit())).then_some((path, length))
-    });
-    partial.next().filter(|_| partial.next().is_none())
-}
-
-/// Keeps other processes, Python's too, from writing the same blob until what is returned is dropped; nothing where one
-/// is writing it.
-///
-/// # Errors
-/// The disk's own.
-pub fn lock(repository: &Path, partial: &Path) -> std::io::Result<Option<File>> {
-    let (Some(cache), Some(folder), Some(etag)) = (repository.parent(), repository.file_name(), partial.file_stem())
-    else {
-        return Ok(None);
-    };
-    let locks = cache.join(".locks").join(folder);
-    std::fs::create_dir_all(&locks)?;
-    let file = File::create(locks.join(format!("{}.lock", etag.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(e),
-    }
 }
 
 /// Every model in the cache, by name.
@@ -100,8 +293,8 @@ pub fn list(hub: &Hub) -> Vec<Cached> {
             let id = path.file_name()?.to_str()?.strip_prefix("models--")?.replace("--", "/");
             let snapshots = subdirectories(&path.join("snapshots"));
             let family = snapshots.iter().find_map(|snapshot| {
-                let config: serde_json::Value =
-                    serde_json::from_slice(&std::fs::read(snapshot.join("config.json")).ok()?).ok()?;
+                let config = file::read(&snapshot.join("config.json"), Kind::Config).ok()?;
+                let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
                 Some(config.get("model_type")?.as_str()?.to_owned())
             });
             let bytes = std::fs::read_dir(path.join("blobs"))
@@ -117,7 +310,7 @@ pub fn list(hub: &Hub) -> Vec<Cached> {
     models
 }
 
-fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn subdirectories(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.is_dir()).collect()
 }

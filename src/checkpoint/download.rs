@@ -1,280 +1,352 @@
-//! The files of one commit, into the cache: retried, resumed where they are large, and refused where they come short.
+//! The files of one commit, into the cache: retried, resumed where they are large, and kept only where they are what the Hub
+//! announced.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
-use hf_hub::repository::RepoTreeEntry;
-use hf_hub::{HFError, RepoTypeModel};
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
+use reqwest::{StatusCode, Url};
+use serde_json::json;
 
-use super::cache;
+use super::answers::{self, Announced};
+use super::cache::{Repository, unwritten};
+use super::client::{Client, Failure, Refusal};
+use super::hash::{Found, Hash, Hasher};
+use super::names::check_path;
+use crate::disk::free;
+use crate::output::record::sha256;
 use crate::{Error, Result, error, interrupt};
 
 /// How often a file is asked for without getting further before the download counts as failed.
 const ATTEMPTS: u32 = 4;
 
-/// A download that is resumed comes in pieces of this size.
-const PIECE: u64 = 16 << 20;
+/// How many bytes further is further: so many attempts are the most that a file of some size takes.
+const FURTHER: u64 = 64 << 10;
 
-pub type Repository = hf_hub::HFRepositorySync<RepoTypeModel>;
+/// Below this many bytes nobody asks whether the disk has room.
+const LARGE: u64 = 16 << 20;
 
-/// The files of one commit.
-pub struct Source {
-    pub repository: Repository,
-    /// Where the cache keeps the repository.
-    pub directory: PathBuf,
-    pub commit: String,
-    pub pulse: Arc<Pulse>,
-}
-
-/// When something last came from the Hub, and whether anyone still waits for it.
-pub struct Pulse {
-    last: Mutex<Instant>,
-    abandoned: AtomicBool,
-}
-
-impl Pulse {
-    pub fn new() -> Self {
-        Self { last: Mutex::new(Instant::now()), abandoned: AtomicBool::new(false) }
-    }
-
-    /// Something came. Where nobody waits for it, the thread unwinds: it is how a transfer of hf-hub's is ended from within.
-    fn beat(&self) {
-        if self.abandoned.load(Ordering::Relaxed) {
-            std::panic::resume_unwind(Box::new("abandoned"));
-        }
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    pub fn silence(&self) -> Duration {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    /// Has the transfer end at the next beat.
-    pub fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Source {
-    /// One file's place in the cache, to which it is fetched if it is not there.
-    ///
-    /// # Errors
-    /// There is no such file, it may not be had, it keeps coming short, the disk is full.
-    pub fn fetch(&self, name: &str) -> Result<PathBuf> {
-        let (mut attempt, mut come) = (0, 0);
-        loop {
-            interrupt::check()?;
-            self.pulse.beat();
-            let failure = match self.resume(name).and_then(|()| self.download(name)) {
-                Ok(path) => return Ok(path),
-                Err(Stop::Final(error)) => return Err(error),
-                Err(Stop::Passing(error)) => error,
-            };
-            let partial = cache::partial(&self.directory).map_or(0, |(_, length)| length);
-            attempt = if partial > come { 0 } else { attempt + 1 };
-            come = come.max(partial);
-            if attempt == ATTEMPTS {
-                return Err(failure);
-            }
-            std::thread::sleep(Duration::from_millis(200 << attempt));
-        }
-    }
-
-    fn download(&self, name: &str) -> Result<PathBuf, Stop> {
-        let bar = Arc::new(Bar::new(name, 0, self.pulse.clone()));
-        let sent = self
-            .repository
-            .download_file()
-            .filename(name)
-            .revision(&self.commit)
-            .progress(Progress::from(bar.clone()))
-            .send();
-        bar.line.finish_and_clear();
-        let path = sent.map_err(|e| explain(e, name))?;
-        let expected = bar.expected.load(Ordering::Relaxed);
-        let got = std::fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
-        if expected > 0 && got != expected {
-            discard(&path);
-            return Err(Stop::Passing(
-                error!("{name} came as {got} bytes, and the Hub has it as {expected}")
-                    .help("try again; if it stays so, something between here and the Hub cuts files short"),
-            ));
-        }
-        Ok(path)
-    }
-
-    /// Fetches what is missing of a large file whose download broke off, in this run or an earlier one. It is taken as
-    /// whole only if its SHA-256 is the one that it is stored under, so that a wrong guess costs time and nothing else.
-    fn resume(&self, name: &str) -> Result<(), Stop> {
-        if self.directory.join("snapshots").join(&self.commit).join(name).exists() {
-            return Ok(());
-        }
-        let Some((path, mut come)) = cache::partial(&self.directory) else { return Ok(()) };
-        let Some(size) = self.large(name)?.filter(|size| come <= *size) else { return Ok(()) };
-        let Some(_lock) = cache::lock(&self.directory, &path).map_err(|e| unwritten(name, &e))? else { return Ok(()) };
-        let bar = Arc::new(Bar::new(name, come, self.pulse.clone()));
-        bar.line.set_length(size);
-        let mut file = OpenOptions::new().append(true).open(&path).map_err(|e| unwritten(name, &e))?;
-        while come < size {
-            interrupt::check().map_err(Stop::Final)?;
-            let end = size.min(come + PIECE);
-            let bytes = self
-                .repository
-                .download_file_to_bytes()
-                .filename(name)
-                .revision(&self.commit)
-                .range(come..end)
-                .progress(Progress::from(bar.clone()))
-                .send()
-                .map_err(|e| explain(e, name))?;
-            if bytes.len() as u64 != end - come {
-                return restart(&path, name);
-            }
-            file.write_all(&bytes).map_err(|e| unwritten(name, &e))?;
-            come = end;
-            bar.from.store(come, Ordering::Relaxed);
-        }
-        bar.line.finish_and_clear();
-        match path.file_stem() {
-            Some(sha) if *sha == *self.sha256(&path).map_err(|e| unwritten(name, &e))? => {
-                std::fs::rename(&path, path.with_extension("")).map_err(|e| unwritten(name, &e))
-            }
-            _ => restart(&path, name),
-        }
-    }
-
-    /// The size of a file that is stored under its SHA-256, as only large ones are.
-    fn large(&self, name: &str) -> Result<Option<u64>, Stop> {
-        let paths = vec![name.to_owned()];
-        let entries = self.repository.get_paths_info().paths(paths).revision(&self.commit).send();
-        Ok(entries.map_err(|e| explain(e, name))?.into_iter().find_map(|entry| match entry {
-            RepoTreeEntry::File { path, size, lfs: Some(_), .. } if path == name => Some(size),
-            _ => None,
-        }))
-    }
-
-    fn sha256(&self, path: &Path) -> std::io::Result<String> {
-        let (mut file, mut digest, mut block) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut block)? {
-                0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-                n => digest.update(&block[..n]),
-            }
-            self.pulse.beat();
-        }
-    }
-}
-
-/// What came of a file is no beginning of it.
-fn restart(path: &Path, name: &str) -> Result<(), Stop> {
-    std::fs::remove_file(path).map_err(|e| unwritten(name, &e))
-}
-
-/// A file that came short is neither kept nor taken for the whole.
-fn discard(path: &Path) {
-    if let Ok(blob) = std::fs::canonicalize(path) {
-        let _ = std::fs::remove_file(blob);
-    }
-    let _ = std::fs::remove_file(path);
+/// The files of one commit of a repository.
+pub struct Source<'a> {
+    client: &'a Client,
+    id: &'a str,
+    commit: &'a str,
+    repository: Repository,
+    /// Why a transfer stood still.
+    stalled: RefCell<Option<String>>,
 }
 
 /// Why a file did not come.
 enum Stop {
     /// It may come if it is asked for again.
     Passing(Error),
+    /// It came, and is not what was announced.
+    Wrong(Error),
+    Stalled(String),
     Final(Error),
 }
 
-fn unwritten(name: &str, e: &std::io::Error) -> Stop {
-    Stop::Final(match e.kind() {
-        std::io::ErrorKind::StorageFull => error!("{name} can't be kept: the disk is full"),
-        _ => error!("{name} can't be written to the cache: {e}"),
-    })
-}
-
-fn explain(e: HFError, name: &str) -> Stop {
-    Stop::Final(match e {
-        HFError::Request { source, .. } => {
-            let why = innermost(&source);
-            return Stop::Passing(error!("{name}: the connection dropped ({why})").help("try again"));
-        }
-        HFError::Xet { source, .. } => {
-            let why = innermost(source.as_ref());
-            return Stop::Passing(error!("{name}: the connection dropped ({why})").help("try again"));
-        }
-        HFError::Http { context } if context.status.is_server_error() => {
-            return Stop::Passing(error!("{name}: the Hub answers {}", context.status).help("try later"));
-        }
-        HFError::Io(e) => return unwritten(name, &e),
-        HFError::EntryNotFound { .. } => error!("the repository has no {name}"),
-        HFError::AuthRequired { .. } => error!("{name} may not be fetched without a token, or with this one")
-            .help("accept the model's licence on its page, and set HF_TOKEN to a token of that account"),
-        HFError::Forbidden { .. } => error!("{name} may not be fetched with this token")
-            .help("accept the model's licence on its page, and set HF_TOKEN to a token of that account"),
-        HFError::CacheLockTimeout { .. } => {
-            error!("another process is fetching {name}").help("wait until it is done, or end it")
-        }
-        other => error!("{name} can't be fetched: {other}"),
-    })
-}
-
-/// The cause at the bottom: "connection refused" rather than "error sending request".
-pub fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Final(error)
     }
-    cause.to_string()
+}
+
+impl<'a> Source<'a> {
+    pub fn new(client: &'a Client, id: &'a str, commit: &'a str, repository: Repository) -> Self {
+        Self { client, id, commit, repository, stalled: RefCell::default() }
+    }
+
+    /// Notes what the revision stood for, now that what is wanted of it is here.
+    ///
+    /// # Errors
+    /// The cache can't be written to.
+    pub fn remember(&self, revision: &str) -> Result<()> {
+        self.repository.remember(revision, self.commit)
+    }
+
+    /// Whether the last error was that of a transfer that stood still, and why.
+    pub fn stalled(&self) -> Option<String> {
+        self.stalled.borrow().clone()
+    }
+
+    /// The place in the cache of a file of at most `most` bytes, to which it is fetched if it is not there.
+    ///
+    /// # Errors
+    /// There is no such file, it may not be had, it is not what was announced, it keeps coming short, the disk is full.
+    pub fn fetch(&self, name: &str, most: u64) -> Result<PathBuf> {
+        check_path(name).map_err(|e| e.at(format_args!("{name:?}")))?;
+        if let Some(path) = self.repository.file(self.commit, name)? {
+            return Ok(path);
+        }
+        let (mut attempt, mut was_wrong) = (0, false);
+        // How much is here, now and when an attempt last got further.
+        let (mut kept, mut before) = (0, 0);
+        loop {
+            interrupt::check()?;
+            let why = match self.attempt(name, most, &mut kept) {
+                Ok(path) => return Ok(path),
+                Err(Stop::Final(error)) => return Err(error),
+                Err(Stop::Stalled(why)) => return Err(self.stands_still(name, why, kept)),
+                Err(Stop::Wrong(error)) if was_wrong => return Err(error),
+                Err(Stop::Wrong(_)) => {
+                    was_wrong = true;
+                    continue;
+                }
+                Err(Stop::Passing(error)) => error,
+            };
+            if kept >= before + FURTHER {
+                (attempt, before) = (0, kept);
+            } else {
+                attempt += 1;
+            }
+            if attempt == ATTEMPTS {
+                return Err(why);
+            }
+            std::thread::sleep(Duration::from_millis(200 << attempt));
+        }
+    }
+
+    fn stands_still(&self, name: &str, why: String, kept: u64) -> Error {
+        let why = match kept {
+            0 => why,
+            kept => format!("{why}; {} of {name} have come, and the next run goes on from there", size(kept)),
+        };
+        *self.stalled.borrow_mut() = Some(why.clone());
+        error!("{name}: {why}")
+    }
+
+    fn attempt(&self, name: &str, most: u64, kept: &mut u64) -> Result<PathBuf, Stop> {
+        let refused = |failure| explain(failure, name);
+        let url = self.url("resolve", name);
+        let (headers, redirects) = self.client.head(url.clone()).map_err(refused)?;
+        let announced = answers::announced(&headers, redirects, self.commit).map_err(|e| e.at(name))?;
+        if let Some(announced) = announced.size.filter(|size| *size > most) {
+            let error = error!("{name} has {}, and such a file has at most {}", size(announced), size(most));
+            return Err(error.into());
+        }
+        if let Some(hash) = &announced.hash
+            && self.has(hash, name, announced.size)?
+        {
+            return Ok(self.repository.link(self.commit, name, hash.digits())?);
+        }
+        // A file of no announced hash is kept under its own, which is not known before it has come.
+        let slot = announced
+            .hash
+            .as_ref()
+            .map_or_else(|| sha256(format!("{}/{name}", self.commit).as_bytes()), |hash| hash.digits().to_owned());
+        let _lock = self.repository.lock(&slot, name)?;
+        if let Some(hash) = &announced.hash
+            && self.has(hash, name, announced.size)?
+        {
+            return Ok(self.repository.link(self.commit, name, hash.digits())?);
+        }
+        let hash = self.receive(url, name, most, &slot, &announced, kept)?;
+        self.repository.keep(&slot, hash.digits())?;
+        Ok(self.repository.link(self.commit, name, hash.digits())?)
+    }
+
+    /// Whether the contents of that hash are here. What is here under their name and is something else is deleted.
+    fn has(&self, hash: &Hash, name: &str, announced: Option<u64>) -> Result<bool, Stop> {
+        let Some(mut file) = self.repository.blob(hash.digits())? else { return Ok(false) };
+        let length = length(&file, name)?;
+        if announced.is_none_or(|size| size == length) {
+            let mut hasher = Hasher::new(Some(hash), length);
+            hasher.read(&mut file, |_| {}).map_err(|e| e.at(name))?;
+            match self.identify(hash, &hasher.finish(), name)? {
+                Some(own) if own == *hash => return Ok(true),
+                Some(_) => return Ok(false),
+                None => {}
+            }
+        }
+        self.repository.discard(hash.digits(), false)?;
+        Ok(false)
+    }
+
+    /// Fetches what is missing of a file, of which a download that broke off may have left the beginning. Gives the hash that
+    /// it is kept under. What is not what was announced is not kept.
+    fn receive(
+        &self,
+        url: Url,
+        name: &str,
+        most: u64,
+        slot: &str,
+        announced: &Announced,
+        kept: &mut u64,
+    ) -> Result<Hash, Stop> {
+        let mut file = self.repository.partial(slot)?;
+        let unwritten = |e: std::io::Error| Stop::Final(unwritten(name, &e));
+        // Only what is told by its hash is resumed: a wrong beginning costs time and nothing else.
+        let resumed = matches!(announced.hash, Some(Hash::Sha256(_)));
+        let beginning = announced.size.map(|size| (length(&file, name).unwrap_or(0), size));
+        let mut come = beginning.filter(|(come, size)| resumed && come <= size).map_or(0, |(come, _)| come);
+        let bar = bar(name);
+        let mut hasher = Hasher::new(announced.hash.as_ref(), announced.size.unwrap_or(0));
+        if come > 0 {
+            bar.set_length(announced.size.unwrap_or(0));
+            hasher.read(&mut file, |bytes| bar.inc(bytes)).map_err(|e| e.at(name))?;
+            *kept = come;
+        }
+        if announced.size.is_none_or(|size| come < size || size == 0) {
+            let range = announced.size.filter(|_| come > 0).map(|size| (come, size - 1));
+            let mut response = self.client.get(url, range).map_err(|failure| explain(failure, name))?;
+            let total = match response.status() {
+                StatusCode::PARTIAL_CONTENT if come > 0 => match answers::rest(response.headers(), come) {
+                    Some(total) => Some(total),
+                    None => {
+                        let error = error!("{name}: the Hub answers with another part than was asked for");
+                        return Err(self.restart(slot, Stop::Passing(error.help("try again"))));
+                    }
+                },
+                StatusCode::OK => {
+                    come = 0;
+                    response.content_length()
+                }
+                status => return Err(error!("{name} can't be fetched: the Hub answers {status}").into()),
+            };
+            let Some(size) = announced.size.or(total).filter(|size| *size <= most) else {
+                let why = total
+                    .map_or("and does not say how large it is".into(), |total| format!("of {}", self::size(total)));
+                return Err(error!("{name} can't be fetched: the Hub sends a file {why}").into());
+            };
+            if total.is_some_and(|total| total != size) {
+                return Err(self.restart(slot, short(name, total.unwrap_or(0), size)));
+            }
+            if come == 0 {
+                hasher = Hasher::new(announced.hash.as_ref(), size);
+                file.set_len(0).map_err(unwritten)?;
+            }
+            self.room(name, size - come)?;
+            file.seek(SeekFrom::Start(come)).map_err(unwritten)?;
+            (bar.set_length(size), bar.set_position(come));
+            let mut pace = self.client.pace();
+            while let Some(piece) = self.client.piece(&mut response).map_err(|failure| explain(failure, name))? {
+                let piece = piece.as_ref();
+                if piece.len() as u64 > size - come {
+                    let error = error!("{name} does not end: the Hub announced {size} bytes, and sends more");
+                    return Err(self.restart(slot, Stop::Wrong(error)));
+                }
+                file.write_all(piece).map_err(unwritten)?;
+                hasher.update(piece);
+                come += piece.len() as u64;
+                bar.set_position(come);
+                if resumed {
+                    *kept = come;
+                }
+                if come < size {
+                    pace.come(piece.len()).map_err(|failure| explain(failure, name))?;
+                }
+            }
+            if come != size {
+                return Err(self.restart(slot, short(name, come, size)));
+            }
+        }
+        bar.finish_and_clear();
+        let found = hasher.finish();
+        let Some(hash) = &announced.hash else { return Ok(found.hash) };
+        self.identify(hash, &found, name)?.ok_or_else(|| {
+            let (announced, found) = (hash.digits(), found.hash.digits());
+            let error = error!("{name} is not what the Hub announced: its hash is {found}, and not {announced}")
+                .help("nothing of it was kept; if it stays so, something between here and the Hub changes files");
+            self.restart(slot, Stop::Wrong(error))
+        })
+    }
+
+    /// The hash that contents are to be kept under; nothing where they are not those that the Hub announced. An ETag of 40
+    /// digits is git's hash, unless the Hub's list of files, which is asked where it does not fit, has another or none.
+    fn identify(&self, hash: &Hash, found: &Found, name: &str) -> Result<Option<Hash>, Stop> {
+        if found.is(hash) || matches!(hash, Hash::Sha256(_)) {
+            return Ok(found.is(hash).then(|| hash.clone()));
+        }
+        let body = json!({"paths": [name]}).to_string().into_bytes();
+        let answer = self.client.post(self.url("paths-info", ""), "application/json", body);
+        Ok(match answer.map(|json| answers::git_hash(&json, name)) {
+            Ok(Ok(Some(listed))) => found.is(&listed).then_some(listed),
+            Ok(Ok(None)) => Some(hash.clone()),
+            Ok(Err(_)) | Err(Failure::Refused(_)) => None,
+            Err(failure) => return Err(explain(failure, name)),
+        })
+    }
+
+    /// Where a file is at the Hub, or with `paths-info` what there is said of files.
+    fn url(&self, what: &str, name: &str) -> Url {
+        let id = self.id.split('/');
+        let parts = id.chain([what, self.commit]).chain(name.split('/').filter(|part| !part.is_empty()));
+        if what == "resolve" {
+            self.client.url(parts)
+        } else {
+            self.client.url(["api", "models"].into_iter().chain(parts))
+        }
+    }
+
+    fn room(&self, name: &str, bytes: u64) -> Result<()> {
+        if bytes < LARGE {
+            return Ok(());
+        }
+        match free(&self.repository.snapshot(self.commit)) {
+            Some(free) if free < bytes => {
+                Err(error!("{name} takes {}, and {} are free on its disk", size(bytes), size(free))
+                    .help("free some, or set HF_HOME to a directory on another disk"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What has come is no beginning of the file.
+    fn restart(&self, slot: &str, stop: Stop) -> Stop {
+        self.repository.discard(slot, true).map_or_else(Stop::Final, |()| stop)
+    }
+}
+
+fn length(file: &File, name: &str) -> Result<u64> {
+    Ok(file.metadata().map_err(|e| error!("{name} can't be read: {e}"))?.len())
+}
+
+fn short(name: &str, came: u64, size: u64) -> Stop {
+    Stop::Passing(
+        error!("{name} came as {came} bytes, and the Hub has it as {size}")
+            .help("try again; if it stays so, something between here and the Hub cuts files short"),
+    )
+}
+
+fn explain(failure: Failure, name: &str) -> Stop {
+    let Refusal { status, elsewhere, .. } = match failure {
+        Failure::Broken(why) => {
+            return Stop::Passing(error!("{name}: the connection dropped ({why})").help("try again"));
+        }
+        Failure::Stalled(why) => return Stop::Stalled(why),
+        Failure::Final(error) if error.ends_the_run() => return Stop::Final(error),
+        Failure::Final(error) => return Stop::Final(error.at(name)),
+        Failure::Refused(refusal) => refusal,
+    };
+    let licence = "accept the model's licence on its page, and set HF_TOKEN to a token of that account";
+    match status {
+        StatusCode::NOT_FOUND => error!("the repository has no {name}").into(),
+        // An address there is good for a while, and asked for anew with each attempt.
+        _ if elsewhere => Stop::Passing(error!("{name}: the host of large files answers {status}").help("try later")),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Stop::Passing(error!("{name}: the Hub answers {status}").help("try later"))
+        }
+        _ if status.is_server_error() => Stop::Passing(error!("{name}: the Hub answers {status}").help("try later")),
+        StatusCode::UNAUTHORIZED => {
+            error!("{name} may not be fetched without a token, or with this one").help(licence).into()
+        }
+        StatusCode::FORBIDDEN => error!("{name} may not be fetched with this token").help(licence).into(),
+        _ => error!("{name} can't be fetched: the Hub answers {status}").into(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().si().to_string()
 }
 
 /// A file's progress, on standard error where that is a terminal.
-struct Bar {
-    line: ProgressBar,
-    /// Where what is being fetched begins.
-    from: AtomicU64,
-    /// The size that the server announced.
-    expected: AtomicU64,
-    pulse: Arc<Pulse>,
-}
-
-impl Bar {
-    fn new(name: &str, from: u64, pulse: Arc<Pulse>) -> Self {
-        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        let line = ProgressBar::no_length().with_message(name.to_owned());
-        Self {
-            line: line.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
-            from: from.into(),
-            expected: AtomicU64::new(0),
-            pulse,
-        }
-    }
-
-    fn come(&self, bytes: u64) {
-        self.line.set_position(self.from.load(Ordering::Relaxed) + bytes);
-    }
-}
-
-impl ProgressHandler for Bar {
-    fn on_progress(&self, event: &ProgressEvent) {
-        let ProgressEvent::Download(event) = event else { return };
-        self.pulse.beat();
-        match event {
-            DownloadEvent::Start { total_bytes, .. } => {
-                self.expected.store(*total_bytes, Ordering::Relaxed);
-                if self.line.length().is_none() {
-                    self.line.set_length(*total_bytes);
-                }
-            }
-            DownloadEvent::Progress { files } => files.iter().for_each(|file| self.come(file.bytes_completed)),
-            DownloadEvent::AggregateProgress { bytes_completed, .. } => self.come(*bytes_completed),
-            DownloadEvent::Complete => {}
-        }
-    }
+pub(super) fn bar(name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let line = ProgressBar::no_length().with_message(name.to_owned());
+    line.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -120,9 +120,10 @@ impl Files {
     }
 }
 
-/// What a checkpoint's small file of that name is.
-fn kind(name: &str) -> Kind {
+/// What a checkpoint's file of that name is.
+pub fn kind(name: &str) -> Kind {
     match name {
+        _ if name.ends_with(".safetensors") || name.ends_with(".bin") => Kind::Data,
         "tokenizer.json" | "vocab.json" | "merges.txt" => Kind::Tokenizer,
         _ if name.ends_with(".index.json") => Kind::Tokenizer,
         _ => Kind::Config,

@@ -1,14 +1,20 @@
 //! Where models come from: the ones inside the binary, a local directory, or the Hugging Face Hub.
 
+mod answers;
 pub mod cache;
+mod client;
 mod demo;
 mod download;
+mod fetch;
 mod files;
+mod hash;
 mod hub;
+mod names;
 mod pickle;
 mod safetensors;
 mod tokenizer;
 mod upload;
+pub mod verify;
 mod weights;
 
 use std::cell::OnceCell;
@@ -16,8 +22,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+pub use cache::Snapshot;
 pub use demo::DEMOS;
-pub use hub::{Hub, Snapshot, is_revision};
+pub use hub::{Hub, offline_by_environment};
+pub use names::{check_path, is_commit, is_hub_id, is_revision};
 pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;
 
@@ -141,30 +149,12 @@ fn place(id: &str) -> Result<Place<'_>> {
         .help("a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub"))
 }
 
-/// `name` or `owner/name`, of the characters that the Hub allows.
-pub fn is_hub_id(id: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 96
-            && !part.starts_with(['.', '-'])
-            && !part.contains("..")
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    id.split('/').count() <= 2 && id.split('/').all(part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_an_id_means() {
-        for id in ["gpt2", "facebook/opt-125m", "meta-llama/Llama-3.2-1B"] {
-            assert!(is_hub_id(id), "{id}");
-        }
-        for id in ["./model", "../model", "a/b/c", "/model", "a b", "", "models/", "~/m", "a\0b", "a/..", "-x"] {
-            assert!(!is_hub_id(id), "{id}");
-        }
+    fn what_is_no_model_is_not_opened() {
         assert!(Checkpoint::open("./nowhere", &Open::default()).is_err());
         assert!(Checkpoint::open("demo:nothing", &Open::default()).is_err());
     }

@@ -2,13 +2,16 @@
 
 use clap::Args;
 
+use serde_json::{Value as Json, json};
+
 use super::columns;
+use crate::checkpoint::verify::{self, Checked};
 use crate::checkpoint::{DEMOS, Hub, cache};
 use crate::model::family::{FAMILIES, VERIFIED};
 use crate::script::Failure;
 use crate::script::console::Console;
 
-/// List the models that need no network, and the families that are supported
+/// List the models that need no network or are in the cache, and the families that are supported
 #[derive(Args)]
 #[command(
     after_help = "What model(…) and --model take: demo:NAME, a directory in the Hub's layout, or any Hub id of a \
@@ -18,17 +21,54 @@ pub struct Models {
     /// List what each family was checked against, and how closely it agrees
     #[arg(long)]
     families: bool,
+
+    /// Check every file in the Hub's cache against the hash that it is kept under
+    #[arg(long, conflicts_with = "families")]
+    verify: bool,
+
+    /// Print what --verify finds as JSON
+    #[arg(long, requires = "verify")]
+    json: bool,
 }
 
 impl Models {
     pub fn run(self) -> Result<(), Failure> {
         let console = Console::default();
-        match self.families {
-            true => families(&console),
-            false => models(&console),
+        match () {
+            () if self.verify => return verified(&console, self.json),
+            () if self.families => families(&console),
+            () => models(&console),
         }
         console.check().map_err(Failure::from)
     }
+}
+
+fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
+    let cache = Hub::default().cache();
+    let files = verify::verify(&cache)?;
+    if as_json {
+        let file = |file: &Checked| {
+            json!({"model": file.id, "files": file.names, "path": file.path, "bytes": file.bytes, "state": file.state.word(),
+                   "why": file.state.why()})
+        };
+        console.line(&format!("{:#}", Json::from(files.iter().map(file).collect::<Vec<_>>())));
+    } else {
+        console.line(&format!("In the Hub's cache, {}:", cache.display()));
+        if files.is_empty() {
+            console.line("  nothing yet");
+        }
+        console.lines(columns(files.iter().map(|file| {
+            let unnamed = || file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = if file.names.is_empty() { unnamed() } else { file.names.join(", ") };
+            let state = match file.state.why() {
+                Some(why) => format!("{}: {why}", file.state.word()),
+                None => file.state.word().into(),
+            };
+            [file.id.clone(), name, size(file.bytes), state]
+        })));
+    }
+    console.check().map_err(Failure::from)?;
+    verify::verdict(&files).map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn models(console: &Console) {

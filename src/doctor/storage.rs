@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sysinfo::{DiskRefreshKind, Disks};
-
 use super::{Finding, size};
-use crate::checkpoint::{Hub, cache};
+use crate::checkpoint::{Hub, cache, offline_by_environment};
+use crate::disk::free;
 use crate::home;
 
 const SECTION: &str = "files";
@@ -60,20 +59,9 @@ fn writable(path: &Path) -> std::io::Result<bool> {
     Ok(nearest == path)
 }
 
-/// Bytes free on the disk that a path is on.
-fn free(path: &Path) -> Option<u64> {
-    let path = path.ancestors().find_map(|path| path.canonicalize().ok())?;
-    let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage());
-    let under = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
-    under.max_by_key(|disk| disk.mount_point().components().count()).map(|disk| disk.available_space())
-}
-
 fn endpoint(hub: &Hub) -> Finding {
-    let said = std::env::var("HF_ENDPOINT").ok().filter(|said| !said.is_empty());
-    let address = hub.endpoint.clone().or(said).unwrap_or_else(|| "https://huggingface.co".into());
-    let token = if std::env::var_os("HF_TOKEN").is_some_and(|token| !token.is_empty()) { ", with a token" } else { "" };
-    let offline = std::env::var("HF_HUB_OFFLINE")
-        .is_ok_and(|said| ["1", "on", "yes", "true"].contains(&said.to_lowercase().as_str()));
+    let (address, offline) = (hub.address(), offline_by_environment());
+    let token = if hub.secret().is_some() { ", with a token" } else { "" };
     let finding = Finding::new(SECTION, "Hub", format!("{address}{token}"));
     match (offline, address.starts_with("https://") || address.starts_with("http://")) {
         (true, _) => finding.advise("HF_HUB_OFFLINE is set: nothing will be fetched until it is unset"),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::header::check_name;
-use super::reference::{Remote, check_path};
-use crate::checkpoint::cache::is_commit;
+use super::reference::Remote;
+use crate::checkpoint::{check_path, is_commit};
 use crate::file::{self, Kind};
 use crate::output::record::sha256;
 use crate::script::Failure;

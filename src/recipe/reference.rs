@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::header::check_name;
+pub use crate::checkpoint::check_path;
 use crate::checkpoint::{is_hub_id, is_revision};
-use crate::{Error, Result, bail, error};
+use crate::{Error, Result, error};
 
 const HUB: &str = "hf:";
 
@@ -76,24 +77,6 @@ impl FromStr for Remote {
         }
         Ok(Self { repository, path: path.into(), revision: revision.map(str::to_owned) })
     }
-}
-
-/// A path in a repository that is a path below a directory on every file system.
-///
-/// # Errors
-/// It is none.
-pub fn check_path(path: &str) -> Result<()> {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && !part.ends_with(['.', ' '])
-            && part.len() <= 255
-            && !part.chars().any(|c| c.is_control() || "\\:*?\"<>|@#%".contains(c))
-    };
-    if path.len() > 1024 || !path.split('/').all(part) {
-        bail!("the file's path is none that every disk can hold");
-    }
-    Ok(())
 }
 
 impl fmt::Display for Remote {

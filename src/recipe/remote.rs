@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::lock::Locked;
-use super::reference::{Remote, check_path};
-use crate::checkpoint::{Hub, Snapshot};
+use super::reference::Remote;
+use crate::checkpoint::{Hub, Snapshot, check_path};
+use crate::file::{self, Kind};
 use crate::output::record::sha256;
 use crate::script::{describe, module_parts};
 use crate::{Result, bail, error};
@@ -35,22 +36,23 @@ impl Files {
 pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
     let path = remote.path.clone();
     let revision = remote.revision.as_deref();
-    let snapshot = hub.fetch_named(&remote.repository, revision, offline, &remote.path, move |fetch, listed| {
-        let mut waiting = vec![path];
-        let mut known: Vec<String> = Vec::new();
-        while let Some(path) = waiting.pop() {
-            if known.contains(&path) {
-                continue;
+    let snapshot =
+        hub.fetch_named(&remote.repository, revision, offline, &remote.path, LARGEST, move |fetch, listed| {
+            let mut waiting = vec![path];
+            let mut known: Vec<String> = Vec::new();
+            while let Some(path) = waiting.pop() {
+                if known.contains(&path) {
+                    continue;
+                }
+                if known.len() == MOST {
+                    bail!("the recipe has more than {MOST} files");
+                }
+                let text = text(&fetch(&path)?, &path)?;
+                waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import)));
+                known.push(path);
             }
-            if known.len() == MOST {
-                bail!("the recipe has more than {MOST} files");
-            }
-            let text = text(&fetch(&path)?, &path)?;
-            waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import)));
-            known.push(path);
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
     read(snapshot, remote)
 }
 
@@ -97,10 +99,9 @@ fn beside(path: &str, text: &str) -> Vec<String> {
 }
 
 fn text(path: &Path, name: &str) -> Result<String> {
-    let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
-    if length > LARGEST {
-        bail!("{name} has {length} bytes, and no script is larger than {LARGEST}");
+    let bytes = file::read(path, Kind::Script).map_err(|e| error!("{name} can't be read: {e}"))?;
+    if bytes.len() as u64 > LARGEST {
+        bail!("{name} has {} bytes, and no script is larger than {LARGEST}", bytes.len());
     }
-    let bytes = std::fs::read(path).map_err(|e| error!("{name} can't be read: {e}"))?;
     String::from_utf8(bytes).map_err(|_| error!("{name} is not a script: its text is not UTF-8"))
 }

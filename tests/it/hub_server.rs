@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::fixture::directory;
@@ -184,10 +185,13 @@ impl Repository {
     }
 }
 
-/// What the Hub names a file's contents: SHA-256 of large files, and something shorter of small ones.
+/// What the Hub names a file's contents: SHA-256 of large files, and git's hash of small ones.
 pub fn etag(name: &str, bytes: &[u8]) -> String {
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if is_large(name) { digest } else { digest[..40].to_owned() }
+    let digits = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    if is_large(name) {
+        return digits(&Sha256::digest(bytes));
+    }
+    digits(&Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize())
 }
 
 fn is_large(name: &str) -> bool {
@@ -362,7 +366,8 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
         let entries = files.iter().filter(|(name, _)| request.body.contains(name.as_str()));
         let entries = entries.map(|(name, bytes)| {
             let lfs = is_large(name).then(|| serde_json::json!({"oid": etag(name, bytes), "size": bytes.len()}));
-            serde_json::json!({"type": "file", "oid": "0", "path": name, "size": bytes.len(), "lfs": lfs})
+            let oid = etag(".", bytes);
+            serde_json::json!({"type": "file", "oid": oid, "path": name, "size": bytes.len(), "lfs": lfs})
         });
         return Answer::new(200, serde_json::Value::from(entries.collect::<Vec<_>>()).to_string());
     }

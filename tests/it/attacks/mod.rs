@@ -3,6 +3,10 @@
 
 mod cycles;
 #[cfg(unix)]
+mod hub;
+#[cfg(unix)]
+mod liar;
+#[cfg(unix)]
 mod runs;
 
 /// A .npy of one zero.

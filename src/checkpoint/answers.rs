@@ -126,10 +126,12 @@ pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
 /// What is none.
 pub fn endpoint(address: &str) -> Result<Url> {
     let cannot = |why: &str| error!("the Hub's address or settings can't be used: {why}").help("check HF_ENDPOINT");
-    let url = Url::parse(address).map_err(|e| cannot(&format!("{address:?} is no address: {e}")))?;
+    let mut url = Url::parse(address).map_err(|e| cannot(&format!("{address:?} is no address: {e}")))?;
     if !is_web(&url) {
         return Err(cannot(&format!("{address:?} is no address that begins with https:// or http://")));
     }
+    url.set_query(None);
+    url.set_fragment(None);
     Ok(url)
 }
 

@@ -95,7 +95,6 @@ impl Client {
     /// The address at the Hub below which `path` is, part by part; what is no part of a path in one is escaped.
     pub fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.home.clone();
-        (url.set_query(None), url.set_fragment(None));
         // Only an address without a host has no path.
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(path);

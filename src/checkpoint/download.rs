@@ -222,7 +222,8 @@ impl<'a> Source<'a> {
             }
             self.room(name, size - come)?;
             file.seek(SeekFrom::Start(come)).map_err(unwritten)?;
-            (bar.set_length(size), bar.set_position(come));
+            bar.set_length(size);
+            bar.set_position(come);
             let mut pace = self.client.pace();
             while let Some(piece) = self.client.piece(&mut response).map_err(|failure| explain(failure, name))? {
                 let piece = piece.as_ref();

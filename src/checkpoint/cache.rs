@@ -13,7 +13,7 @@ use super::files::Files;
 use super::hub::Hub;
 use super::names::{check_path, is_commit, is_hub_id, is_revision};
 use super::weights::files_of;
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
 use crate::{Error, Result, bail, error, holder, interrupt};
 
 /// How long another process may hold a file that is wanted.
@@ -90,7 +90,7 @@ impl Repository {
             Err(e) if e.kind() == ErrorKind::PermissionDenied && self.held.read_link_contents(&inside).is_ok() => {
                 Err(misplaced("is a link that leads out of the cache"))
             }
-            Err(e) => bail!("{} can't be read: {e}", path.display()),
+            Err(e) => bail!("{} can't be read: {}", path.display(), in_words(&e)),
         }
     }
 
@@ -102,7 +102,8 @@ impl Repository {
         if !self.is_file(blob)? {
             return Ok(None);
         }
-        let file = self.held.open(inside(blob)).map_err(|e| error!("{} can't be read: {e}", self.shown(blob)))?;
+        let file =
+            self.held.open(inside(blob)).map_err(|e| error!("{} can't be read: {}", self.shown(blob), in_words(&e)))?;
         Ok(Some(file.into_std()))
     }
 
@@ -227,7 +228,7 @@ impl Repository {
             Ok(found) if found.is_file() => Ok(true),
             Ok(_) => Err(no_file(self.shown(name))),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(error!("{} can't be read: {e}", self.shown(name))),
+            Err(e) => Err(error!("{} can't be read: {}", self.shown(name), in_words(&e))),
         }
     }
 
@@ -254,7 +255,7 @@ fn no_file(path: impl std::fmt::Display) -> Error {
 pub(super) fn unwritten(what: impl std::fmt::Display, e: &IoError) -> Error {
     match e.kind() {
         ErrorKind::StorageFull => error!("{what} can't be kept: the disk is full"),
-        _ => error!("{what} can't be written to the cache: {e}"),
+        _ => error!("{what} can't be written to the cache: {}", in_words(e)),
     }
 }
 

@@ -15,7 +15,7 @@ use super::names::is_revision;
 use super::weights::{FORMATS, shards};
 use crate::file::{self, Kind};
 use crate::notice::notice;
-use crate::{Error, Result, bail, error};
+use crate::{Error, Result, bail, error, in_words_of_data};
 
 /// How often the Hub is asked for a revision that it does not answer for.
 const ATTEMPTS: u32 = 3;
@@ -54,7 +54,8 @@ impl Hub {
             if let Some(index) = index.filter(|name| name.ends_with(".index.json")) {
                 let path = source.fetch(index, kind(index).largest())?;
                 let json = file::read(&path, kind(index)).map_err(|e| error!("{index} can't be read: {e}"))?;
-                let json = serde_json::from_slice(&json).map_err(|e| error!("{index} is not a map in JSON: {e}"))?;
+                let json = serde_json::from_slice(&json)
+                    .map_err(|e| error!("{index} is not a map in JSON: {}", in_words_of_data(&e.to_string())))?;
                 for shard in shards(&json, index)? {
                     source.fetch(&shard, Kind::Data.largest())?;
                 }

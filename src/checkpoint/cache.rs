@@ -2,7 +2,7 @@
 //! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/HASH}`, and `.locks/models--OWNER--NAME/HASH.lock`.
 
 use std::fs::{File, TryLockError};
-use std::io::{Error as IoError, ErrorKind};
+use std::io::{Error as IoError, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ impl Repository {
             Err(e) if e.kind() == ErrorKind::PermissionDenied && self.held.read_link_contents(&inside).is_ok() => {
                 Err(misplaced("is a link that leads out of the cache"))
             }
-            Err(e) => bail!("{} can't be read: {}", path.display(), in_words(&e)),
+            Err(e) => bail!("{} can't be read: {}", path.display(), words(&e)),
         }
     }
 
@@ -103,7 +103,7 @@ impl Repository {
             return Ok(None);
         }
         let file =
-            self.held.open(inside(blob)).map_err(|e| error!("{} can't be read: {}", self.shown(blob), in_words(&e)))?;
+            self.held.open(inside(blob)).map_err(|e| error!("{} can't be read: {}", self.shown(blob), words(&e)))?;
         Ok(Some(file.into_std()))
     }
 
@@ -184,9 +184,12 @@ impl Repository {
             if let Some(parent) = path.parent() {
                 self.held.create_dir_all(parent)?;
             }
-            let file = cap_tempfile::TempFile::new(&self.held)?;
-            std::io::Write::write_all(&mut file.as_file(), commit.as_bytes())?;
-            file.replace(&path)
+            // Whole or not at all, and in place of whatever stands there.
+            let new = format!(".ref-{}", std::process::id());
+            let _ = self.held.remove_file(&new);
+            let mut file = self.held.open_with(&new, OpenOptions::new().write(true).create_new(true))?;
+            file.write_all(commit.as_bytes())?;
+            self.held.rename(&new, &self.held, &path)
         };
         written().map_err(|e| unwritten(self.path.join(&path).display(), &e))
     }
@@ -228,7 +231,7 @@ impl Repository {
             Ok(found) if found.is_file() => Ok(true),
             Ok(_) => Err(no_file(self.shown(name))),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(error!("{} can't be read: {}", self.shown(name), in_words(&e))),
+            Err(e) => Err(error!("{} can't be read: {}", self.shown(name), words(&e))),
         }
     }
 
@@ -255,8 +258,14 @@ fn no_file(path: impl std::fmt::Display) -> Error {
 pub(super) fn unwritten(what: impl std::fmt::Display, e: &IoError) -> Error {
     match e.kind() {
         ErrorKind::StorageFull => error!("{what} can't be kept: the disk is full"),
-        _ => error!("{what} can't be written to the cache: {}", in_words(e)),
+        _ => error!("{what} can't be written to the cache: {}", words(e)),
     }
+}
+
+/// What the system says, and what the held directory says of a path that a link leads out of it.
+fn words(e: &IoError) -> String {
+    let leads_out = e.kind() == ErrorKind::PermissionDenied && e.raw_os_error().is_none();
+    if leads_out { "a link on the way leads out of the cache".into() } else { in_words(e) }
 }
 
 /// Where a repository's files are kept; nothing where `id` is no id.

@@ -21,6 +21,8 @@ pub enum Kind {
     Lock,
     /// run.json, and the other texts of a run that was.
     Record,
+    /// The names and shapes in a pickled checkpoint.
+    Pickle,
     /// Tensors, tables and weights: whoever reads them asks whether they fit.
     Data,
 }
@@ -30,6 +32,7 @@ impl Kind {
     pub const fn largest(self) -> u64 {
         match self {
             Kind::Config | Kind::Script | Kind::Lock => 16 << 20,
+            Kind::Pickle => 64 << 20,
             Kind::Tokenizer => 256 << 20,
             Kind::Record => 1 << 30,
             Kind::Data => u64::MAX,

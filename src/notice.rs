@@ -6,6 +6,6 @@ use std::io::{self, Write};
 use crate::harmless;
 
 pub fn notice(text: impl Display) {
-    let text = text.to_string();
-    let _ = writeln!(io::stderr(), "{}", harmless::on_terminal(&text, io::stderr()));
+    // Whoever reads it: what is logged is looked at on a terminal later.
+    let _ = writeln!(io::stderr(), "{}", harmless::shown(&text.to_string()));
 }

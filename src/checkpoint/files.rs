@@ -95,19 +95,11 @@ impl Files {
                 let cannot = |e: std::io::Error| error!("{} can't be read: {e}", path.display());
                 let file = file::open(&path, Kind::Data).map_err(cannot)?;
                 if file.metadata().map_err(cannot)?.len() == 0 {
-                    bail!("{name} is empty");
+                    return Ok(Bytes::Embedded(&[]));
                 }
                 // SAFETY: the file is opened for reading only; one that is cut short while it is mapped is beyond help.
                 Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(cannot)?))
             }
-        }
-    }
-
-    /// Where a file is, for readers that open it themselves.
-    pub fn path(&self, name: &str) -> Option<PathBuf> {
-        match self {
-            Files::Directory(directory) => Some(directory.join(name)),
-            Files::Embedded(_) => None,
         }
     }
 

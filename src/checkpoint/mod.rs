@@ -3,6 +3,7 @@
 mod answers;
 pub mod cache;
 mod client;
+mod decode;
 mod demo;
 mod download;
 mod fetch;
@@ -54,6 +55,7 @@ pub struct Checkpoint {
     /// generation_config.json, where there is one.
     pub generation_config: Option<Map<String, Value>>,
     pub weights: Weights,
+    ends: Vec<u32>,
     files: Files,
     tokenizer: OnceCell<Tokenizer>,
 }
@@ -70,19 +72,15 @@ impl Checkpoint {
             .map_err(|e| e.at(id))?
             .ok_or_else(|| error!("{id} has no config.json").help("a checkpoint is a directory in the Hub's layout"))?;
         let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
+        let ends = ends(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
         let weights = Weights::open(&files).map_err(|e| e.at(id))?;
         let (id, tokenizer) = (id.to_owned(), OnceCell::new());
-        Ok(Self { id, revision, config, generation_config, weights, files, tokenizer })
+        Ok(Self { id, revision, config, generation_config, weights, ends, files, tokenizer })
     }
 
     /// The tokens at which generation ends: `eos_token_id` of generation_config.json, else of config.json.
     pub fn ends(&self) -> Vec<u32> {
-        let named = |config: &Map<String, Value>| config.get("eos_token_id").filter(|id| !id.is_null()).cloned();
-        let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
-        match self.generation_config.as_ref().and_then(named).or_else(|| named(&self.config)) {
-            Some(Value::Array(ids)) => ids.iter().filter_map(id).collect(),
-            one => one.as_ref().and_then(id).into_iter().collect(),
-        }
+        self.ends.clone()
     }
 
     /// Read once, and only where it is needed: a checkpoint may do without one.
@@ -95,6 +93,27 @@ impl Checkpoint {
         }
         let tokenizer = Tokenizer::open(&self.files).map_err(|e| e.at(&self.id))?;
         Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+}
+
+/// The tokens of `eos_token_id`.
+///
+/// # Errors
+/// What is no token id.
+fn ends(generation: Option<&Map<String, Value>>, config: &Map<String, Value>) -> Result<Vec<u32>> {
+    let named = |config: &'_ Map<String, Value>| config.get("eos_token_id").filter(|id| !id.is_null()).cloned();
+    let (file, named) = match (generation.and_then(named), named(config)) {
+        (Some(ids), _) => ("generation_config.json", ids),
+        (None, Some(ids)) => ("config.json", ids),
+        (None, None) => return Ok(Vec::new()),
+    };
+    let id = |id: &Value| {
+        let token = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        token.ok_or_else(|| error!("{file}: eos_token_id must be a token id or an array of them, not {named}"))
+    };
+    match &named {
+        Value::Array(ids) => ids.iter().map(id).collect(),
+        one => Ok(vec![id(one)?]),
     }
 }
 
@@ -122,6 +141,16 @@ fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
         }
         Place::Demo(name) => Ok((demo::files(name)?, None)),
         Place::Directory(directory) => Ok((Files::Directory(directory), None)),
+    }
+}
+
+/// The id itself, and of a directory the one path that all others to it lead to.
+pub fn place_of(id: &str) -> String {
+    match place(id) {
+        Ok(Place::Directory(directory)) => {
+            directory.canonicalize().map_or_else(|_| id.to_owned(), |path| path.display().to_string())
+        }
+        _ => id.to_owned(),
     }
 }
 

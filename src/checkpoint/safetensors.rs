@@ -1,11 +1,11 @@
 //! One .safetensors file, mapped; a header that lies is an error before any tensor is made of it.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
+use super::decode::decode;
 use super::files::Bytes;
-use super::pickle::widen;
 use crate::{Error, Result, bail, error};
 
 pub struct SafeTensors {
@@ -20,6 +20,9 @@ impl SafeTensors {
     /// # Errors
     /// A file that is cut short, or whose header does not fit its data.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
+        if bytes.get().is_empty() {
+            bail!("{name} is empty");
+        }
         if bytes.get().starts_with(b"version https://git-lfs") {
             return Err(error!("{name} is a Git LFS pointer, not the weights").help("fetch them with git lfs pull"));
         }
@@ -60,12 +63,7 @@ fn tensor(data: &[u8], info: &TensorInfo, dtype: DType) -> Result<Tensor> {
         Dtype::F64 => DType::F64,
         other => bail!("the dtype {other:?} is not supported"),
     };
-    if dtype == DType::F32
-        && let Some(wide) = widen(data, stored, &info.shape)?
-    {
-        return Ok(wide);
-    }
-    Ok(Tensor::from_raw_buffer(data, stored, &info.shape, &Device::Cpu)?.to_dtype(dtype)?)
+    decode(data, stored, info.dtype == Dtype::BOOL, &info.shape, dtype)
 }
 
 fn broken(name: &str, length: usize, cause: &SafeTensorError) -> Error {

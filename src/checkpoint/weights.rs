@@ -7,8 +7,10 @@ use candle_core::{DType, Device, Tensor};
 use super::files::Files;
 use super::pickle::Pickle;
 use super::safetensors::SafeTensors;
+use crate::harmless::shown;
 use crate::model::WeightSource;
-use crate::{Result, bail, did_you_mean, error};
+use crate::notice::notice;
+use crate::{Result, bail, did_you_mean, error, interrupt};
 
 /// Weight files in the order in which they are looked for, by name: an index of shards, or one file.
 pub const FORMATS: [&str; 4] =
@@ -32,8 +34,9 @@ impl Shard {
             bail!("the shard {name} is missing");
         }
         if name.ends_with(".bin") {
-            let Some(path) = files.path(name) else { bail!("{name}: a pickle must be a file") };
-            return Ok(Shard::Pickle(Pickle::open(&path, name)?));
+            let pickle = Pickle::open(files.map(name)?, name)?;
+            warn(name, &pickle);
+            return Ok(Shard::Pickle(pickle));
         }
         Ok(Shard::SafeTensors(SafeTensors::open(files.map(name)?, name)?))
     }
@@ -46,6 +49,20 @@ impl Shard {
     }
 }
 
+/// Names the tensors that can't be read: one that the model needs is an error once it is asked for.
+fn warn(file: &str, pickle: &Pickle) {
+    /// As many are named.
+    const NAMED: usize = 8;
+    let unreadable: Vec<_> = pickle.unreadable().map(|(name, why)| format!("{name} ({why})")).collect();
+    if unreadable.is_empty() {
+        return;
+    }
+    let named = shown(&unreadable[..unreadable.len().min(NAMED)].join(", ")).into_owned();
+    let more = unreadable.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    notice(format_args!("warning: {file} has tensors that can't be read: {named}{more}"));
+}
+
 /// The files of an index: every shard that its weight_map names, once.
 ///
 /// # Errors
@@ -54,7 +71,9 @@ pub fn shards(index: &serde_json::Map<String, serde_json::Value>, name: &str) ->
     let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else { bail!("{name} has no weight_map") };
     let mut files = BTreeSet::new();
     for file in map.values() {
-        let Some(file) = file.as_str().filter(|file| !file.contains(['/', '\\']) && !file.starts_with('.')) else {
+        let plain =
+            |file: &&str| !file.contains(['/', '\\']) && !file.contains(char::is_control) && !file.starts_with('.');
+        let Some(file) = file.as_str().filter(plain) else {
             bail!("{name} names a shard that is no file beside it: {file}")
         };
         files.insert(file.to_owned());
@@ -110,6 +129,7 @@ impl WeightSource for Weights {
     }
 
     fn load(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        interrupt::check()?;
         let Some(&at) = self.place.get(name) else {
             let error = error!("the checkpoint has no weight {name}");
             return Err(match did_you_mean(name, self.place.keys().map(String::as_str)) {

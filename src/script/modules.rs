@@ -275,6 +275,7 @@ pub fn read(path: &Path, id: &str) -> Result<String> {
 fn text(bytes: std::io::Result<Vec<u8>>, id: &str) -> Result<String> {
     let bytes = bytes.map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => error!("there is no file {id}"),
+        std::io::ErrorKind::FileTooLarge => error!("{id} is too large for a script: {cause}"),
         std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
         _ => error!("{id} can't be read: {cause}"),
     })?;

@@ -1,11 +1,17 @@
 //! What strangers' files, servers and scripts have tried, and what must come of it: one file a kind of attack, a table
 //! where that serves (the input, what must be said, what must not exist afterwards).
 
+mod checkpoints;
+mod config;
 mod cycles;
+#[cfg(unix)]
+mod files;
+mod forge;
 #[cfg(unix)]
 mod hub;
 #[cfg(unix)]
 mod liar;
+mod panics;
 #[cfg(unix)]
 mod runs;
 

@@ -1,0 +1,425 @@
+//! A pickle's instructions, followed without running anything: classes and calls are named, never looked up.
+//!
+//! An object that a pickle uses again is the same object, as in Python, so that what is made is no larger than the text is
+//! long; nothing here recurses, however deep the objects nest.
+
+use crate::{Result, bail, error};
+
+/// An object, by its place among those that were made.
+pub type Id = u32;
+
+/// What a pickle makes. Texts are those of the pickle itself.
+#[derive(Debug, PartialEq)]
+pub enum Object<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+    /// Bytes, sets, and integers beyond 64 bits: nothing that a tensor is made of.
+    Other,
+    Global {
+        module: &'a str,
+        name: &'a str,
+    },
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// What `callable` would give.
+    Call {
+        callable: Id,
+        arguments: Id,
+    },
+    /// An object with a state that it would take.
+    Built {
+        object: Id,
+        state: Id,
+    },
+    /// What stands outside the pickle under this name.
+    Persistent(Id),
+}
+
+/// Everything that a pickle made, and which of it is its value.
+#[derive(Debug)]
+pub struct Objects<'a> {
+    made: Vec<Object<'a>>,
+    value: Id,
+}
+
+impl<'a> Objects<'a> {
+    /// # Errors
+    /// Bytes that are no pickle, are cut short, or use what no checkpoint does.
+    pub fn read(bytes: &'a [u8]) -> Result<Self> {
+        let mut machine =
+            Machine { bytes, at: 0, made: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: vec![] };
+        loop {
+            let at = machine.at;
+            let ended = machine.step().map_err(|e| e.at(format!("at byte {at}")))?;
+            if let Some(value) = ended {
+                return Ok(Self { made: machine.made, value });
+            }
+        }
+    }
+
+    pub fn value(&self) -> Id {
+        self.value
+    }
+
+    pub fn get(&self, id: Id) -> &Object<'a> {
+        &self.made[id as usize]
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    made: Vec<Object<'a>>,
+    stack: Vec<Id>,
+    /// How tall the stack was at each mark.
+    marks: Vec<usize>,
+    memo: Vec<Option<Id>>,
+}
+
+impl<'a> Machine<'a> {
+    /// Follows one instruction; gives the value at the last.
+    fn step(&mut self) -> Result<Option<Id>> {
+        let [code] = self.array()?;
+        match code {
+            // PROTO, FRAME: nothing to do.
+            0x80 => drop(self.take(1)?),
+            0x95 => drop(self.take(8)?),
+            b'.' => return self.pop().map(Some),
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.to_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Object::None)?,
+            0x88 => self.push(Object::Bool(true))?,
+            0x89 => self.push(Object::Bool(false))?,
+            b'K' => {
+                let [n] = self.array()?;
+                self.push(Object::Int(n.into()))?;
+            }
+            b'M' => {
+                let n = u16::from_le_bytes(self.array()?);
+                self.push(Object::Int(n.into()))?;
+            }
+            b'J' => {
+                let n = i32::from_le_bytes(self.array()?);
+                self.push(Object::Int(n.into()))?;
+            }
+            0x8a => {
+                let [length] = self.array()?;
+                self.long(length.into())?;
+            }
+            0x8b => {
+                let length = self.length4()?;
+                self.long(length)?;
+            }
+            b'G' => {
+                let x = f64::from_be_bytes(self.array()?);
+                self.push(Object::Float(x))?;
+            }
+            b'X' | 0x8c | 0x8d => {
+                let length = self.length(code)?;
+                let text = std::str::from_utf8(self.take(length)?).map_err(|_| error!("a text is not UTF-8"))?;
+                self.push(Object::Text(text))?;
+            }
+            // Bytes: BINBYTES, SHORT_BINBYTES, BINBYTES8, BINSTRING, SHORT_BINSTRING.
+            b'B' | b'C' | 0x8e | b'T' | b'U' => {
+                let length = self.length(code)?;
+                self.take(length)?;
+                self.push(Object::Other)?;
+            }
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Object::Global { module, name })?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                match (&self.made[module as usize], &self.made[name as usize]) {
+                    (&Object::Text(module), &Object::Text(name)) => self.push(Object::Global { module, name })?,
+                    _ => bail!("a class is named by no text"),
+                }
+            }
+            b')' => self.push(Object::Tuple(Vec::new()))?,
+            0x85..=0x87 => {
+                let from = self.below(usize::from(code - 0x84))?;
+                let items = self.stack.split_off(from);
+                self.push(Object::Tuple(items))?;
+            }
+            b't' => {
+                let items = self.to_mark()?;
+                self.push(Object::Tuple(items))?;
+            }
+            b']' => self.push(Object::List(Vec::new()))?,
+            b'l' => {
+                let items = self.to_mark()?;
+                self.push(Object::List(items))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.list()?.push(item);
+            }
+            b'e' => {
+                let items = self.to_mark()?;
+                self.list()?.extend(items);
+            }
+            b'}' => self.push(Object::Dict(Vec::new()))?,
+            b'd' => {
+                let items = pairs(&self.to_mark()?)?;
+                self.push(Object::Dict(items))?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.dict()?.push((key, value));
+            }
+            b'u' => {
+                let items = pairs(&self.to_mark()?)?;
+                self.dict()?.extend(items);
+            }
+            // EMPTY_SET, ADDITEMS, FROZENSET
+            0x8f => self.push(Object::Other)?,
+            0x90 => drop(self.to_mark()?),
+            0x91 => {
+                self.to_mark()?;
+                self.push(Object::Other)?;
+            }
+            b'R' | 0x81 => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.call(callable, arguments)?;
+            }
+            0x92 => {
+                let (_keywords, arguments, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(callable, arguments)?;
+            }
+            b'b' => {
+                let (state, object) = (self.pop()?, self.pop()?);
+                // Attributes of a dict are not in it.
+                match &self.made[object as usize] {
+                    Object::Dict(_) => self.stack.push(object),
+                    _ => self.push(Object::Built { object, state })?,
+                }
+            }
+            b'Q' => {
+                let name = self.pop()?;
+                self.push(Object::Persistent(name))?;
+            }
+            b'q' => {
+                let [place] = self.array()?;
+                self.remember(place.into())?;
+            }
+            b'r' => {
+                let place = self.length4()?;
+                self.remember(place)?;
+            }
+            0x94 => self.remember(self.memo.len())?,
+            b'h' => {
+                let [place] = self.array()?;
+                self.recall(place.into())?;
+            }
+            b'j' => {
+                let place = self.length4()?;
+                self.recall(place)?;
+            }
+            other => bail!("the instruction {other:#04x} is none of a checkpoint's"),
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let Some(taken) = rest.get(..length) else { bail!("it is cut short") };
+        self.at += length;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn length4(&mut self) -> Result<usize> {
+        Ok(u32::from_le_bytes(self.array()?) as usize)
+    }
+
+    /// How long the text or the bytes of an instruction are.
+    fn length(&mut self, code: u8) -> Result<usize> {
+        match code {
+            0x8c | b'C' | b'U' => self.array().map(|[length]| length.into()),
+            0x8d | 0x8e => {
+                let length = u64::from_le_bytes(self.array()?);
+                usize::try_from(length).map_err(|_| error!("it is cut short"))
+            }
+            _ => self.length4(),
+        }
+    }
+
+    fn line(&mut self) -> Result<&'a str> {
+        let rest = &self.bytes[self.at..];
+        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { bail!("it is cut short") };
+        self.at += end + 1;
+        let line = std::str::from_utf8(&rest[..end]).map_err(|_| error!("the name of a class is not UTF-8"))?;
+        Ok(line.strip_suffix('\r').unwrap_or(line))
+    }
+
+    /// An integer of `length` bytes, the lowest first, the highest bit being the sign.
+    fn long(&mut self, length: usize) -> Result<()> {
+        let bytes = self.take(length)?;
+        let filling = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let mut whole = [filling; 8];
+        if length > whole.len() {
+            return self.push(Object::Other);
+        }
+        whole[..length].copy_from_slice(bytes);
+        self.push(Object::Int(i64::from_le_bytes(whole)))
+    }
+
+    fn push(&mut self, object: Object<'a>) -> Result<()> {
+        let id = Id::try_from(self.made.len()).map_err(|_| error!("it has too many objects"))?;
+        self.made.push(object);
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
+        let ordered = matches!(
+            self.made[callable as usize],
+            Object::Global { module: "collections", name: "OrderedDict" | "defaultdict" }
+        );
+        self.push(if ordered { Object::Dict(Vec::new()) } else { Object::Call { callable, arguments } })
+    }
+
+    /// Where the topmost `count` objects begin: they stand above the last mark.
+    fn below(&self, count: usize) -> Result<usize> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.len().checked_sub(count) {
+            Some(from) if from >= floor => Ok(from),
+            _ => bail!("an instruction takes more objects than there are"),
+        }
+    }
+
+    fn top(&self) -> Result<Id> {
+        Ok(self.stack[self.below(1)?])
+    }
+
+    fn pop(&mut self) -> Result<Id> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn to_mark(&mut self) -> Result<Vec<Id>> {
+        let Some(mark) = self.marks.pop() else { bail!("an instruction takes more objects than there are") };
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn list(&mut self) -> Result<&mut Vec<Id>> {
+        let top = self.top()?;
+        match &mut self.made[top as usize] {
+            Object::List(items) => Ok(items),
+            _ => bail!("items are added to what is no list"),
+        }
+    }
+
+    fn dict(&mut self) -> Result<&mut Vec<(Id, Id)>> {
+        let top = self.top()?;
+        match &mut self.made[top as usize] {
+            Object::Dict(items) => Ok(items),
+            _ => bail!("items are set in what is no dict"),
+        }
+    }
+
+    fn remember(&mut self, place: usize) -> Result<()> {
+        // Places are given out one after the other: one far beyond the instructions so far would make the memo large.
+        if place > self.at {
+            bail!("an object is remembered in place {place}, before there are so many");
+        }
+        let top = self.top()?;
+        if place >= self.memo.len() {
+            self.memo.resize(place + 1, None);
+        }
+        self.memo[place] = Some(top);
+        Ok(())
+    }
+
+    fn recall(&mut self, place: usize) -> Result<()> {
+        match self.memo.get(place) {
+            Some(Some(id)) => self.stack.push(*id),
+            _ => bail!("nothing was remembered in place {place}"),
+        }
+        Ok(())
+    }
+}
+
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>> {
+    if !items.len().is_multiple_of(2) {
+        bail!("a dict is given a key without a value");
+    }
+    Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_again_is_not_made_again() {
+        // A list within a list, forty times, each twice.
+        let mut bomb = b"\x80\x02]q\x00".to_vec();
+        for place in 0..40u8 {
+            bomb.extend([b']', b'(', b'h', place, b'h', place, b'e', b'q', place + 1]);
+        }
+        bomb.push(b'.');
+        let objects = Objects::read(&bomb).unwrap();
+        assert_eq!(objects.made.len(), 41);
+        let doubled = b"\x80\x02K\x012222t.";
+        assert!(Objects::read(doubled).is_err(), "there is no mark");
+        assert!(
+            matches!(Objects::read(b"(K\x012222t.").unwrap().made.last(), Some(Object::Tuple(items)) if items.len() == 5)
+        );
+    }
+
+    #[test]
+    fn nesting_is_no_recursion() {
+        let deep = [b"N".to_vec(), vec![0x85; 1 << 20], b".".to_vec()].concat();
+        assert_eq!(Objects::read(&deep).unwrap().made.len(), (1 << 20) + 1);
+    }
+
+    #[test]
+    fn what_is_broken_is_a_sentence() {
+        for (bytes, said) in [
+            (&b""[..], "cut short"),
+            (b"\x80", "cut short"),
+            (b"K", "cut short"),
+            (b"X\xff\xff\xff\xffa", "cut short"),
+            (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffa", "cut short"),
+            (b"X\x01\x00\x00\x00\xff.", "not UTF-8"),
+            (b".", "more objects than there are"),
+            (b"R.", "more objects than there are"),
+            (b"K\x01(.", "more objects than there are"),
+            (b"K\x01\x86.", "more objects than there are"),
+            (b"t.", "more objects than there are"),
+            (b"Na.", "more objects than there are"),
+            (b"NNa.", "no list"),
+            (b"NNNs.", "no dict"),
+            (b"}(Nu.", "without a value"),
+            (b"h\x05.", "nothing was remembered"),
+            (b"Nr\xff\xff\xff\xff.", "before there are so many"),
+            (b"Nb.", "more objects than there are"),
+            (b"\x93.", "more objects than there are"),
+            (b"NN\x93.", "named by no text"),
+            (b"c\xff\nx\n.", "not UTF-8"),
+            (b"cos\nsystem", "cut short"),
+            (b"\xfe", "0xfe"),
+            (b"I1\n.", "0x49"),
+        ] {
+            let error = Objects::read(bytes).unwrap_err();
+            assert!(error.message().contains(said), "{bytes:?}: {error}");
+        }
+    }
+}

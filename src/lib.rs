@@ -19,6 +19,7 @@ pub mod memory;
 pub mod model;
 mod notice;
 pub mod output;
+mod panics;
 mod parallel;
 pub mod recipe;
 pub mod repl;

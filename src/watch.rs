@@ -14,6 +14,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
 use crate::file::{self, Kind};
+use crate::notice::notice;
 
 /// How long nothing must happen before a save counts as done: editors write in several steps.
 const SETTLED: Duration = Duration::from_millis(40);
@@ -73,7 +74,10 @@ impl Watcher {
         let shared = Arc::<Shared>::default();
         let (messages, inbox) = mpsc::channel();
         let (own, events) = (shared.clone(), messages.clone());
-        std::thread::spawn(move || Watch::new(events).follow(&inbox, &own, on_change));
+        let watch = move || Watch::new(events).follow(&inbox, &own, on_change);
+        if let Err(cause) = std::thread::Builder::new().name("watcher".into()).spawn(watch) {
+            notice(format_args!("warning: changes are not seen: no thread can be started: {cause}"));
+        }
         Self { shared, messages }
     }
 

@@ -12,7 +12,7 @@ use tokenizers::{
 };
 
 use super::files::Files;
-use crate::{Error, Result, bail, error};
+use crate::{Error, Result, bail, error, panics};
 
 pub struct Tokenizer {
     inner: Inner,
@@ -26,6 +26,10 @@ impl Tokenizer {
     /// # Errors
     /// There is none, or it is broken.
     pub fn open(files: &Files) -> Result<Self> {
+        panics::foreign(|| Self::read(files), || error!("the tokenizer of {} is broken", files.describe()))?
+    }
+
+    fn read(files: &Files) -> Result<Self> {
         let config = files.json("tokenizer_config.json")?.unwrap_or_default();
         let special = files.json("special_tokens_map.json")?.unwrap_or_default();
         let mut inner = if let Some(json) = files.read("tokenizer.json")? {
@@ -54,7 +58,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's own.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        Ok(self.inner.encode(text, special).map_err(broken)?.get_ids().to_vec())
+        Ok(works(|| self.inner.encode(text, special))?.get_ids().to_vec())
     }
 
     /// The text of token ids, special tokens included.
@@ -65,7 +69,7 @@ impl Tokenizer {
         for &id in ids {
             self.check(id)?;
         }
-        self.inner.decode(ids, false).map_err(broken)
+        works(|| self.inner.decode(ids, false))
     }
 
     /// The text of token ids, without the special tokens: what a person would read.
@@ -73,7 +77,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's own.
     pub fn text(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(broken)
+        works(|| self.inner.decode(ids, true))
     }
 
     /// Text as its tokens come, one by one, without the special ones.
@@ -144,7 +148,7 @@ impl Stream<'_> {
     /// The tokenizer's own.
     pub fn push(&mut self, token: u32) -> Result<&str> {
         let from = self.text.len();
-        self.text.extend(self.decoder.step(token).map_err(broken)?);
+        self.text.extend(works(|| self.decoder.step(token))?);
         Ok(&self.text[from..])
     }
 
@@ -156,6 +160,11 @@ impl Stream<'_> {
 
 fn broken(error: tokenizers::Error) -> Error {
     error!("the tokenizer failed: {error}")
+}
+
+/// What the library gives, which panics here and there where a tokenizer contradicts itself.
+fn works<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
+    panics::foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?.map_err(broken)
 }
 
 /// A token's text in tokenizer_config.json and special_tokens_map.json: a string, or a map with `content`.

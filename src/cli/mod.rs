@@ -18,7 +18,6 @@ mod signals;
 mod stack;
 mod watch;
 
-use std::panic;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -26,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::notice::notice;
 use crate::output::picture::table::columns;
 use crate::script::{Failure, Limits, STACK};
-use crate::{Error, memory};
+use crate::{Error, memory, panics};
 
 /// Look inside language models and change what happens there, by script.
 ///
@@ -79,7 +78,7 @@ Exit codes:
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    report_panics();
+    panics::say_in_a_sentence();
     memory::keep_freed();
     let cli = Cli::parse();
     signals::listen();
@@ -121,18 +120,4 @@ impl Command {
             Command::Definitions(definitions) => definitions.run(),
         }
     }
-}
-
-/// A panic is a bug of ours: it is said in a sentence, not in a backtrace, unless one is asked for.
-fn report_panics() {
-    let default = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        if std::env::var_os("RUST_BACKTRACE").is_some() {
-            default(info);
-        }
-        let what = info.payload_as_str().unwrap_or("something unforeseen happened");
-        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        notice(format_args!("error: this is a bug in precompute{place}: {what}"));
-        notice("  help: please report it with the script that shows it; RUST_BACKTRACE=1 tells more");
-    }));
 }

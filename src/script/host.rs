@@ -26,6 +26,7 @@ use super::vocabulary::{self, Function};
 use crate::Result;
 use crate::interrupt;
 use crate::output::record::{DONE, Record, Source, Versions};
+use crate::panics;
 use crate::tensor::budget;
 use crate::watch::Contents;
 
@@ -204,7 +205,8 @@ impl Host {
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
-        let value = self.engine.eval_with_scope(&mut scope, text).map_err(|error| self.failure("", &error))?;
+        let value = panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?
+            .map_err(|error| self.failure("", &error))?;
         interrupt::check_failed()?;
         Ok(value)
     }
@@ -311,7 +313,7 @@ impl Host {
 
     fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
         self.sources.add(id, text);
-        let mut ast = self.engine.compile(text).map_err(|error| self.failure(id, &error.into()))?;
+        let mut ast = panics::bug(|| self.engine.compile(text))?.map_err(|error| self.failure(id, &error.into()))?;
         ast.set_source(id);
         self.sources.describe(id, &ast);
         let mut params = param::declared(&ast);
@@ -323,9 +325,7 @@ impl Host {
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
-        let value = self
-            .engine
-            .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
+        let value = panics::bug(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast))?
             .map_err(|error| self.failure(&script.id, &error))?;
         interrupt::check_failed()?;
         Ok(value)

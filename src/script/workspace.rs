@@ -11,7 +11,7 @@ use super::host::{Host, INPUT};
 use super::live::Live;
 use super::param;
 use super::reload::Watched;
-use crate::{Result, interrupt};
+use crate::{Result, interrupt, panics};
 
 /// One host, and what a person has made in it so far.
 pub struct Workspace {
@@ -146,8 +146,10 @@ impl Workspace {
         let mut global = self.live().state(&self.host.engine, id);
         let known = global.num_imports();
         #[allow(deprecated)] // Rhai's word for "internal".
-        let result =
-            self.host.engine.eval_statements_raw(&mut global, &mut Caches::new(), &mut self.scope, ast.statements());
+        let result = panics::bug(|| {
+            self.host.engine.eval_statements_raw(&mut global, &mut Caches::new(), &mut self.scope, ast.statements())
+        });
+        let result = result.unwrap_or_else(|error| Err(error.into()));
         self.live().keep(&global, known);
         self.take_constants();
         let above = padded.len() - text.len();
@@ -160,7 +162,7 @@ impl Workspace {
 
     fn compile(&self, id: &str, padded: &str) -> Result<AST, Failure> {
         let Host { engine, sources, modules, session, .. } = &self.host;
-        let mut ast = engine.compile(padded).map_err(|error| self.host.failure(id, &error.into()))?;
+        let mut ast = panics::bug(|| engine.compile(padded))?.map_err(|error| self.host.failure(id, &error.into()))?;
         ast.set_source(id);
         sources.describe_piece(&ast, self.scope.iter_raw().map(|(name, ..)| name.to_owned()));
         modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;

@@ -56,8 +56,8 @@ pub struct Generate {
     repetition_penalty: Option<f64>,
 
     /// Seed of the random numbers
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
 
     /// End after this string; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -114,7 +114,7 @@ impl Generate {
             device: self.device,
             dtype: self.dtype,
             offline: self.offline,
-            seed: self.seed,
+            seed: self.seed.map(i64::cast_unsigned),
             streaming: Streaming::Output,
             params: self.set.into_iter().collect(),
             limits: self.limits.apply(),
@@ -166,7 +166,7 @@ impl Generate {
         set("top_k", self.top_k.map(|k| i64::from(k).into()));
         set("top_p", self.top_p.map(Dynamic::from));
         set("repetition_penalty", self.repetition_penalty.map(Dynamic::from));
-        set("seed", self.seed.map(|seed| (seed as i64).into()));
+        set("seed", self.seed.map(Dynamic::from));
         set("stop", Some(self.stop.iter().map(|stop| Dynamic::from(stop.clone())).collect::<Array>().into()));
         set("ignore_eos", Some(self.ignore_eos.into()));
         set("beyond", Some(self.beyond.into()));

@@ -88,6 +88,33 @@ const IRRELEVANT: &[&str] = &[
     "use_cache",
 ];
 
+/// No model is so large: products of two sizes stay far from the largest number there is.
+const LARGEST_SIZE: usize = 1 << 24;
+
+/// Positions are counted in 32 bits.
+const MOST_POSITIONS: usize = 1 << 31;
+
+/// What a number may be, so that nothing it enters is infinite or no number.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    least: f64,
+    most: f64,
+    words: &'static str,
+}
+
+impl Allowed {
+    /// What a norm adds below its root: more than 0 in float32 too.
+    pub const EPS: Self = Self { least: f32::MIN_POSITIVE as f64, most: 1.0, words: "above 0 and at most 1" };
+    /// The base of rotary frequencies.
+    pub const THETA: Self = Self { least: 1.0, most: f64::MAX, words: "at least 1" };
+    /// How much longer sequences are made.
+    pub const FACTOR: Self = Self { least: 1.0, most: 1e9, words: "from 1 to 1e9" };
+    /// A part of something.
+    pub const PART: Self = Self { least: f64::MIN_POSITIVE, most: 1.0, words: "above 0 and at most 1" };
+    /// What scores, logits or frequencies are multiplied or divided by.
+    pub const SCALE: Self = Self { least: 1e-6, most: 1e9, words: "from 1e-6 to 1e9" };
+}
+
 /// The fields of one config.json, remembering which were read.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
@@ -174,13 +201,68 @@ impl<'a> Fields<'a> {
         self.optional(name)?.ok_or_else(|| error!("{} has no {name}", self.place))
     }
 
-    /// A size: a whole number of at least one.
+    /// A size of a weight, or how many of something there are.
+    ///
+    /// # Errors
+    /// The field is absent, 0 or larger than that of any model.
     pub fn size(&self, name: &'static str) -> Result<usize> {
-        nonzero(self.required(name)?, name)
+        self.count(name, self.required(name)?, LARGEST_SIZE)
     }
 
+    /// # Errors
+    /// As [`size`](Self::size).
     pub fn size_or(&self, name: &'static str, default: usize) -> Result<usize> {
-        nonzero(self.optional(name)?.unwrap_or(default), name)
+        self.count(name, self.optional(name)?.unwrap_or(default), LARGEST_SIZE)
+    }
+
+    /// How many tokens a sequence or a window has.
+    ///
+    /// # Errors
+    /// As [`size`](Self::size).
+    pub fn positions(&self, name: &'static str) -> Result<Option<usize>> {
+        self.optional(name)?.map(|n| self.count(name, n, MOST_POSITIONS)).transpose()
+    }
+
+    /// # Errors
+    /// As [`positions`](Self::positions), and where the field is absent.
+    pub fn max_positions(&self, name: &'static str) -> Result<usize> {
+        self.count(name, self.required(name)?, MOST_POSITIONS)
+    }
+
+    fn count(&self, name: &str, n: usize, most: usize) -> Result<usize> {
+        match n {
+            0 => bail!("{}: {name} must be at least 1, not 0", self.place),
+            n if n > most => bail!("{}: {name} must be at most {most}, not {n}", self.place),
+            n => Ok(n),
+        }
+    }
+
+    /// A number that an equation divides by or takes a root of.
+    ///
+    /// # Errors
+    /// One that is not allowed, or no number.
+    pub fn number(&self, name: &'static str, allowed: Allowed) -> Result<Option<f64>> {
+        self.optional(name)?.map(|x| self.allowed(name, x, allowed)).transpose()
+    }
+
+    /// # Errors
+    /// As [`number`](Self::number), and where the field is absent.
+    pub fn required_number(&self, name: &'static str, allowed: Allowed) -> Result<f64> {
+        self.allowed(name, self.required(name)?, allowed)
+    }
+
+    /// # Errors
+    /// As [`required_number`](Self::required_number), of each.
+    pub fn numbers(&self, name: &'static str, allowed: Allowed) -> Result<Vec<f64>> {
+        self.required::<Vec<f64>>(name)?.into_iter().map(|x| self.allowed(name, x, allowed)).collect()
+    }
+
+    fn allowed(&self, name: &str, x: f64, allowed: Allowed) -> Result<f64> {
+        // NaN is within nothing.
+        match (allowed.least..=allowed.most).contains(&x) {
+            true => Ok(x),
+            false => bail!("{}: {name} must be {}, not {x:?}", self.place, allowed.words),
+        }
     }
 
     /// The fields of a nested map, or nothing where it is absent or null.
@@ -241,8 +323,4 @@ impl<'a> Fields<'a> {
         }
         Ok(())
     }
-}
-
-fn nonzero(size: usize, name: &str) -> Result<usize> {
-    if size == 0 { Err(error!("config.json: {name} must be at least 1")) } else { Ok(size) }
 }

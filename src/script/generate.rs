@@ -13,6 +13,7 @@ use super::error::ScriptResult;
 use super::model::Model;
 use super::options::{Options, describe};
 use super::pass::{Depth, Pass};
+use super::random;
 use super::session::{Session, Streaming};
 use super::tensor::Handle;
 use super::tokens::to_read;
@@ -210,7 +211,7 @@ impl Call<'_> {
         if !options.bool("ignore_eos")?.unwrap_or(false) {
             ends.extend(checkpoint.ends());
         }
-        let seed = options.int("seed")?.map(|seed| seed as u64);
+        let seed = options.int("seed")?.map(random::seed).transpose().map_err(|e| e.at("generate"))?;
         let sampling = Sampling {
             temperature: options.float("temperature")?,
             top_k: whole("top_k")?,

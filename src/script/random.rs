@@ -6,6 +6,16 @@ use std::rc::Rc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::{Result, error};
+
+/// What a script gives as a seed.
+///
+/// # Errors
+/// A negative number.
+pub fn seed(n: i64) -> Result<u64> {
+    u64::try_from(n).map_err(|_| error!("a seed is 0 or more, not {n}"))
+}
+
 #[derive(Clone)]
 pub struct Random(Rc<Inner>);
 

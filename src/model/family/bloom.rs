@@ -3,7 +3,7 @@
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Activation, Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "bloom", example: "bigscience/bloom-560m", read };
@@ -34,9 +34,9 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim: head_dim(hidden, heads)?,
         feed_forward: 4 * hidden,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size_or("seq_length", 2048)?,
+        max_positions: config.positions("seq_length")?.unwrap_or(2048),
     };
-    let norm = NormSpec::layer(config.optional("layer_norm_epsilon")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         embedding_norm: true,
         activation: Activation::GeluTanh,

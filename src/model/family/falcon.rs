@@ -2,9 +2,9 @@
 //! one key/value head (7B) or a few (40B), one norm for both sub-blocks (7B) or two (40B).
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, kv_heads, rotary};
-use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
+use crate::{Result, bail};
 
 pub const FAMILY: Family = Family { name: "falcon", example: "tiiuae/falcon-7b", read };
 
@@ -30,10 +30,10 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim,
         feed_forward: config.size_or("ffn_hidden_size", 4 * hidden)?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size_or("max_position_embeddings", 2048)?,
+        max_positions: config.positions("max_position_embeddings")?.unwrap_or(2048),
     };
     let positions = Positions::Rotary(rotary(config, head_dim, 1.0)?);
-    let norm = NormSpec::layer(config.optional("layer_norm_epsilon")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
     let bias = config.optional("bias")?.unwrap_or(false);
     let spec = Spec {
         parallel,
@@ -43,6 +43,9 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         ..Spec::usual("falcon", sizes, positions, norm)
     };
     let norms_in_parallel: usize = config.optional("num_ln_in_parallel_attn")?.unwrap_or(if new { 2 } else { 1 });
+    if !(1..=2).contains(&norms_in_parallel) {
+        bail!("config.json: num_ln_in_parallel_attn must be 1 or 2, not {norms_in_parallel}");
+    }
     let [attn_norm, mlp_norm] = match (parallel, norms_in_parallel) {
         (false, _) => ["input_layernorm", "post_attention_layernorm"],
         (true, 2) => ["ln_attn", "ln_mlp"],

@@ -3,7 +3,7 @@
 //! logits softly; Gemma 3 norms queries and keys, and its windowed layers turn at other frequencies.
 
 use super::{Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec};
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Activation, Biases, NormPlace, NormSpec, Pairs, Positions, QkNorm, RotarySpec, Spec, Window};
 use crate::{Result, bail};
 
@@ -44,7 +44,7 @@ fn base(family: &'static str, config: &Fields, positions: Positions) -> Result<S
     let bias = config.optional("attention_bias")?.unwrap_or(false);
     let norm = NormSpec { gain_less_one: true, ..rms_norm(config, 1e-6)? };
     let spec = gated_at(family, config, norm, positions)?;
-    let scalar: f64 = config.optional("query_pre_attn_scalar")?.unwrap_or(256.0);
+    let scalar = config.number("query_pre_attn_scalar", Allowed::SCALE)?.unwrap_or(256.0);
     Ok(Spec {
         embedding_scale: Some((spec.hidden as f64).sqrt()),
         norm_place: NormPlace::Both,
@@ -70,12 +70,12 @@ fn names() -> Names {
 
 /// A cap that is null is none, one that is absent the default.
 fn capped(config: &Fields, name: &'static str, default: Option<f64>) -> Result<Option<f64>> {
-    Ok(if config.has(name) { config.optional(name)? } else { default })
+    Ok(if config.has(name) { config.number(name, Allowed::SCALE)? } else { default })
 }
 
 /// Every `pattern`th layer sees everything, unless `layer_types` says otherwise.
 fn window(config: &Fields, pattern: usize, layers: usize) -> Result<Option<Window>> {
-    let size = config.size_or("sliding_window", 4096)?;
+    let size = config.positions("sliding_window")?.unwrap_or(4096);
     let layers = match config.optional::<Vec<String>>("layer_types")? {
         None => (1..=layers).map(|layer| layer % pattern != 0).collect(),
         Some(kinds) if kinds.len() != layers => {
@@ -99,7 +99,7 @@ fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
     if let Some(kinds) = config.nested("rope_parameters")? {
         let one = |name: &'static str, default: f64| -> Result<RotarySpec> {
             let Some(fields) = kinds.nested(name)? else { return plain(head_dim, default) };
-            let theta = fields.optional("rope_theta")?.unwrap_or(default);
+            let theta = fields.number("rope_theta", Allowed::THETA)?.unwrap_or(default);
             let scaling = rotary_scaling(config, &fields)?;
             fields.finish()?;
             rotary_spec(head_dim, head_dim, theta, Pairs::Halves, scaling)
@@ -108,7 +108,7 @@ fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
         kinds.finish()?;
         return Ok(both);
     }
-    let theta = config.optional("rope_theta")?.unwrap_or(1e6);
+    let theta = config.number("rope_theta", Allowed::THETA)?.unwrap_or(1e6);
     let scaling = match config.nested("rope_scaling")? {
         Some(fields) => {
             let scaling = rotary_scaling(config, &fields)?;
@@ -117,7 +117,7 @@ fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
         }
         None => None,
     };
-    let local = config.optional("rope_local_base_freq")?.unwrap_or(1e4);
+    let local = config.number("rope_local_base_freq", Allowed::THETA)?.unwrap_or(1e4);
     Ok([rotary_spec(head_dim, head_dim, theta, Pairs::Halves, scaling)?, plain(head_dim, local)?])
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt2", example: "gpt2", read };
@@ -27,9 +27,9 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim: head_dim(hidden, heads)?,
         feed_forward: config.size_or("n_inner", 4 * hidden)?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size("n_positions")?,
+        max_positions: config.max_positions("n_positions")?,
     };
-    let norm = NormSpec::layer(config.optional("layer_norm_epsilon")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         activation: config.activation("activation_function", "gelu_new")?,
         biases: Biases::INSIDE,

@@ -3,7 +3,7 @@
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt_neox", example: "EleutherAI/pythia-70m-deduped", read };
@@ -21,10 +21,10 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim,
         feed_forward: config.size("intermediate_size")?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size("max_position_embeddings")?,
+        max_positions: config.max_positions("max_position_embeddings")?,
     };
     let positions = Positions::Rotary(rotary(config, head_dim, 0.25)?);
-    let norm = NormSpec::layer(config.optional("layer_norm_eps")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_eps", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         parallel: config.optional("use_parallel_residual")?.unwrap_or(true),
         activation: config.activation("hidden_act", "gelu")?,

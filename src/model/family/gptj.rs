@@ -4,7 +4,7 @@
 use super::gpt2::SUMMARY;
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary_spec};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Pairs, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gptj", example: "EleutherAI/gpt-j-6b", read };
@@ -25,11 +25,11 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim,
         feed_forward: config.size_or("n_inner", 4 * hidden)?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size("n_positions")?,
+        max_positions: config.max_positions("n_positions")?,
     };
     let rotary_dims = config.size_or("rotary_dim", 64)?;
     let positions = Positions::Rotary(rotary_spec(head_dim, rotary_dims, 10_000.0, Pairs::Neighbours, None)?);
-    let norm = NormSpec::layer(config.optional("layer_norm_epsilon")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         parallel: true,
         activation: config.activation("activation_function", "gelu_new")?,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 pub use verified::{VERIFIED, Verified};
 
-use super::config::Fields;
+use super::config::{Allowed, Fields};
 use super::spec::{Activation, NormSpec, Pairs, Positions, RotaryScaling, RotarySpec, Sizes, Spec, Window};
 use crate::{Result, bail, error, nearest};
 
@@ -186,7 +186,7 @@ fn kv_heads(fields: &Fields, name: &'static str, heads: usize) -> Result<usize> 
 }
 
 fn rms_norm(fields: &Fields, default: f64) -> Result<NormSpec> {
-    Ok(NormSpec::rms(fields.optional("rms_norm_eps")?.unwrap_or(default)))
+    Ok(NormSpec::rms(fields.number("rms_norm_eps", Allowed::EPS)?.unwrap_or(default)))
 }
 
 /// Llama's block: a gated MLP, rotary positions (of `part` of each head, where the config does not say), no biases.
@@ -205,7 +205,7 @@ fn gated_at(family: &'static str, fields: &Fields, norm: NormSpec, positions: Po
         head_dim: gated_head_dim(fields)?,
         feed_forward: fields.size("intermediate_size")?,
         vocabulary: fields.size("vocab_size")?,
-        max_positions: fields.size("max_position_embeddings")?,
+        max_positions: fields.max_positions("max_position_embeddings")?,
     };
     Ok(Spec {
         // Gemma says it in a field of its own.
@@ -221,28 +221,30 @@ fn gated_at(family: &'static str, fields: &Fields, norm: NormSpec, positions: Po
 }
 
 fn gated_head_dim(fields: &Fields) -> Result<usize> {
-    match fields.optional("head_dim")? {
-        Some(size) => Ok(size),
+    match fields.optional::<usize>("head_dim")? {
+        Some(_) => fields.size("head_dim"),
         None => head_dim(fields.size("hidden_size")?, fields.size("num_attention_heads")?),
     }
 }
 
 /// The window of a family in which every layer has it, if any does.
 fn windowed_everywhere(fields: &Fields, layers: usize) -> Result<Option<Window>> {
-    let size = fields.optional("sliding_window")?;
+    let size = fields.positions("sliding_window")?;
     Ok(size.map(|size| Window { size, layers: vec![true; layers], rotary: None }))
 }
 
 /// Rotary settings in any of the forms that configs have: `rope_parameters` (since transformers 5), or `rope_theta` with
 /// `rope_scaling`, or GPT-NeoX's `rotary_emb_base` and `rotary_pct`.
 fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotarySpec> {
-    let mut theta = fields.optional("rope_theta")?.or(fields.optional("rotary_emb_base")?);
-    let mut part = fields.optional("partial_rotary_factor")?.or(fields.optional("rotary_pct")?);
+    let theta_of = |fields: &Fields, name| fields.number(name, Allowed::THETA);
+    let part_of = |fields: &Fields, name| fields.number(name, Allowed::PART);
+    let mut theta = theta_of(fields, "rope_theta")?.or(theta_of(fields, "rotary_emb_base")?);
+    let mut part = part_of(fields, "partial_rotary_factor")?.or(part_of(fields, "rotary_pct")?);
     let mut scaling = None;
     for name in ["rope_scaling", "rope_parameters"] {
         let Some(nested) = fields.nested(name)? else { continue };
-        theta = nested.optional("rope_theta")?.or(theta);
-        part = nested.optional("partial_rotary_factor")?.or(part);
+        theta = theta_of(&nested, "rope_theta")?.or(theta);
+        part = part_of(&nested, "partial_rotary_factor")?.or(part);
         scaling = rotary_scaling(fields, &nested)?;
         nested.finish()?;
     }
@@ -257,7 +259,7 @@ fn rotary_spec(
     pairs: Pairs,
     scaling: Option<RotaryScaling>,
 ) -> Result<RotarySpec> {
-    if !dims.is_multiple_of(2) || dims > head_dim {
+    if dims == 0 || !dims.is_multiple_of(2) || dims > head_dim {
         bail!("config.json: {dims} rotary dimensions of a head of {head_dim}: expected an even number of at most that");
     }
     if let Some(RotaryScaling::LongRope { short, long, .. }) = &scaling
@@ -273,24 +275,34 @@ fn rotary_scaling(fields: &Fields, scaling: &Fields) -> Result<Option<RotaryScal
     let kind: Option<String> = scaling.optional("rope_type")?.or(scaling.optional("type")?);
     Ok(match kind.as_deref() {
         None | Some("default") => None,
-        Some("linear") => Some(RotaryScaling::Linear { factor: scaling.required("factor")? }),
-        Some("llama3") => Some(RotaryScaling::Llama3 {
-            factor: scaling.required("factor")?,
-            low_freq_factor: scaling.required("low_freq_factor")?,
-            high_freq_factor: scaling.required("high_freq_factor")?,
-            original_max_positions: scaling.required("original_max_position_embeddings")?,
-        }),
+        Some("linear") => Some(RotaryScaling::Linear { factor: scaling.required_number("factor", Allowed::FACTOR)? }),
+        Some("llama3") => {
+            let low = scaling.required_number("low_freq_factor", Allowed::SCALE)?;
+            let high = scaling.required_number("high_freq_factor", Allowed::SCALE)?;
+            if low >= high {
+                bail!("config.json: high_freq_factor must be above low_freq_factor = {low}, not {high}");
+            }
+            Some(RotaryScaling::Llama3 {
+                factor: scaling.required_number("factor", Allowed::FACTOR)?,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_positions: scaling.max_positions("original_max_position_embeddings")? as f64,
+            })
+        }
         Some("longrope" | "su") => {
-            let longest: usize = fields.required("max_position_embeddings")?;
-            let original: Option<usize> = fields.optional("original_max_position_embeddings")?;
-            let original = scaling.optional("original_max_position_embeddings")?.or(original).unwrap_or(longest);
-            let factor = scaling.optional("factor")?.unwrap_or(longest as f64 / original as f64);
+            let longest = fields.max_positions("max_position_embeddings")?;
+            let original = fields.positions("original_max_position_embeddings")?;
+            let original = scaling.positions("original_max_position_embeddings")?.or(original).unwrap_or(longest);
+            if original < 2 {
+                bail!("config.json: original_max_position_embeddings must be at least 2, not {original}");
+            }
+            let factor = scaling.number("factor", Allowed::FACTOR)?.unwrap_or(longest as f64 / original as f64);
             let computed = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
             Some(RotaryScaling::LongRope {
-                short: scaling.required("short_factor")?,
-                long: scaling.required("long_factor")?,
+                short: scaling.numbers("short_factor", Allowed::SCALE)?,
+                long: scaling.numbers("long_factor", Allowed::SCALE)?,
                 original_max_positions: original,
-                attention_factor: scaling.optional("attention_factor")?.unwrap_or(computed),
+                attention_factor: scaling.number("attention_factor", Allowed::SCALE)?.unwrap_or(computed),
             })
         }
         Some(other) => {

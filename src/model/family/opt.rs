@@ -23,7 +23,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim: head_dim(hidden, heads)?,
         feed_forward: config.size("ffn_dim")?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size("max_position_embeddings")?,
+        max_positions: config.max_positions("max_position_embeddings")?,
     };
     let norm = NormSpec { affine, ..NormSpec::layer(1e-5) };
     let spec = Spec {

@@ -3,7 +3,7 @@
 
 use super::{Family, MlpIn, NAMES, Names, head_dim, kv_heads, rotary};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, QkNorm, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "phi", example: "microsoft/phi-2", read };
@@ -20,10 +20,10 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         head_dim,
         feed_forward: config.size("intermediate_size")?,
         vocabulary: config.size("vocab_size")?,
-        max_positions: config.size("max_position_embeddings")?,
+        max_positions: config.max_positions("max_position_embeddings")?,
     };
     let positions = Positions::Rotary(rotary(config, head_dim, 0.5)?);
-    let norm = NormSpec::layer(config.optional("layer_norm_eps")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_eps", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         parallel: true,
         activation: config.activation("hidden_act", "gelu_new")?,

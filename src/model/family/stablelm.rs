@@ -3,13 +3,13 @@
 
 use super::{Family, NAMES, Names, gated};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, QkNorm, Spec};
 
 pub const FAMILY: Family = Family { name: "stablelm", example: "stabilityai/stablelm-2-1_6b", read };
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
-    let norm = NormSpec::layer(config.optional("layer_norm_eps")?.unwrap_or(1e-5));
+    let norm = NormSpec::layer(config.number("layer_norm_eps", Allowed::EPS)?.unwrap_or(1e-5));
     let parallel = config.optional("use_parallel_residual")?.unwrap_or(false);
     let spec = Spec {
         parallel,

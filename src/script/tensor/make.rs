@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine};
 use super::arguments::{Call, Side, define, derive, derive_anew};
 use super::{Handle, Masks, convert};
 use crate::script::options::describe;
-use crate::script::random::Random;
+use crate::script::random::{Random, seed as seed_of};
 use crate::tensor::{Kind, Number, Value, dims, dtype, make, operand, sample};
 use crate::{Result, bail, error};
 
@@ -108,7 +108,7 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
     let random = random.clone();
     define::<i64, ()>(engine, "seed", 1..=1, &[], move |call| {
         let seed = call.int(0, "a seed")?;
-        random.reseed(u64::try_from(seed).map_err(|_| error!("a seed is 0 or more, not {seed}"))?);
+        random.reseed(seed_of(seed)?);
         Ok(())
     });
 }

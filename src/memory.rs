@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use mimalloc::MiMalloc;
+use sysinfo::{MemoryRefreshKind, System};
 
 use crate::last_resort::{self, Spent};
 
@@ -75,6 +76,26 @@ pub fn keep_freed() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
 }
 
+/// The machine's memory, or the part of it that the process's control group allows, in bytes.
+pub struct Machine {
+    /// What nobody uses.
+    pub free: u64,
+    pub total: u64,
+    pub swap: u64,
+}
+
+impl Machine {
+    pub fn now() -> Self {
+        let mut system = System::new();
+        system.refresh_memory_specifics(MemoryRefreshKind::everything());
+        let (free, total, swap) = (system.available_memory(), system.total_memory(), system.total_swap());
+        match system.cgroup_limits() {
+            Some(group) => Self { free: group.free_memory.min(free), total: group.total_memory.min(total), swap },
+            None => Self { free, total, swap },
+        }
+    }
+}
+
 /// Bytes allocated and not freed.
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
@@ -99,9 +120,11 @@ pub fn would_exceed(bytes: usize) -> bool {
     live().saturating_add(bytes) > LIMIT.load(Ordering::Relaxed)
 }
 
-/// What `f` leaves allocated does not count: a model is not the script's.
-pub fn uncounted<R>(f: impl FnOnce() -> R) -> R {
-    let (ceiling, before) = (CEILING.swap(usize::MAX, Ordering::Relaxed), live());
+/// What `f` leaves allocated does not count: a model is not the script's. While it works it may take `bytes` besides what is
+/// allowed.
+pub fn besides<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
+    let (ceiling, before) = (CEILING.load(Ordering::Relaxed), live());
+    CEILING.store(ceiling.saturating_add(bytes), Ordering::Relaxed);
     let made = f();
     let left = live().saturating_sub(before);
     LIMIT.store(LIMIT.load(Ordering::Relaxed).saturating_add(left), Ordering::Relaxed);

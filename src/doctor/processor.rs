@@ -2,9 +2,8 @@
 
 use std::thread::available_parallelism;
 
-use sysinfo::{MemoryRefreshKind, System};
-
 use super::{Finding, size};
+use crate::memory::Machine;
 use crate::simd::Cpu;
 
 const SECTION: &str = "processor";
@@ -59,12 +58,7 @@ fn threads() -> Finding {
 fn memory() -> Finding {
     /// What the smallest models of use take, with room to work.
     const LITTLE: u64 = 1 << 30;
-    let mut system = System::new();
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    // What the process's control group allows counts, where it is less.
-    let group = system.cgroup_limits();
-    let total = group.as_ref().map_or(system.total_memory(), |group| group.total_memory.min(system.total_memory()));
-    let free = group.map_or(system.available_memory(), |group| group.free_memory.min(system.available_memory()));
+    let Machine { free, total, .. } = Machine::now();
     let finding = Finding::new(SECTION, "memory", format!("{} free of {}", size(free), size(total)));
     if free < LITTLE {
         return finding.advise(

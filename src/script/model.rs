@@ -14,8 +14,9 @@ use super::handed;
 use super::options::Options;
 use super::session::Settings;
 use super::tensor::Handle;
-use crate::checkpoint::{Checkpoint, Open, Weights};
+use crate::checkpoint::{self, Checkpoint, Open};
 use crate::hook::Layers;
+use crate::memory::Machine;
 use crate::model::{Decoder, WeightSource};
 use crate::notice::notice;
 use crate::output::record;
@@ -35,8 +36,15 @@ pub struct Models {
 
 #[derive(Clone, PartialEq)]
 struct Key {
-    id: String,
+    /// Its id, and of a directory the one path that all others lead to.
+    place: String,
     revision: Option<String>,
+    how: How,
+}
+
+/// Where and in what a model computes.
+#[derive(Clone, PartialEq)]
+struct How {
     device: String,
     dtype: DType,
     offload: bool,
@@ -51,12 +59,13 @@ static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// A checkpoint and the decoder made of it.
 pub struct Loaded {
-    /// No other model of this process has it, before or after.
+    /// No model of other weights has it in this process, before or after.
     pub number: u64,
     /// The revision that was asked for, of which the checkpoint has the commit.
     pub asked: Option<String>,
     pub checkpoint: Checkpoint,
-    pub decoder: Decoder,
+    /// Shared by the names of one checkpoint: a branch and its commit.
+    pub decoder: Rc<Decoder>,
     /// What scripts see of config.json.
     pub config: Map,
 }
@@ -98,18 +107,18 @@ impl Models {
         };
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(by_default);
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
-        let key = Key {
-            id,
-            revision: written("revision")?,
-            device: wanted_device,
+        let device = device::parse(&wanted_device)?;
+        let how = How {
             dtype: float_dtype(&wanted_dtype)?,
-            offload: options.bool("offload")?.unwrap_or(false),
+            offload: options.bool("offload")?.unwrap_or(false) && !device.is_cpu(),
+            device: device::name(&device),
         };
+        let key = Key { place: checkpoint::place_of(&id), revision: written("revision")?, how };
         let known = self.loaded.borrow().iter().position(|(known, _)| *known == key);
         let at = match known {
             Some(at) => at,
             None => {
-                let model = memory::uncounted(|| Model::open(&key, &self.settings))?;
+                let model = self.open(&id, &key, &device)?;
                 let mut loaded = self.loaded.borrow_mut();
                 loaded.push((key, model));
                 loaded.len() - 1
@@ -121,16 +130,70 @@ impl Models {
         }
         Ok(self.loaded.borrow()[at].1.clone())
     }
+
+    fn open(&self, id: &str, key: &Key, device: &Device) -> Result<Model> {
+        let Key { revision, how, .. } = key;
+        let pin = self.settings.pins.iter().find(|pin| pin.id == id && pin.revision == *revision);
+        let commit = pin.map(|pin| pin.commit.clone()).or_else(|| revision.clone());
+        let open = Open { revision: commit, offline: self.settings.offline, ..Open::default() };
+        let checkpoint = Checkpoint::open(id, &open)?;
+        // A commit is of one repository, however that is spelled.
+        let is_same = |(known, model): &&(Key, Model)| {
+            known.how == *how
+                && checkpoint.revision.is_some()
+                && model.loaded().checkpoint.revision == checkpoint.revision
+        };
+        let same = self.loaded.borrow().iter().find(is_same).map(|(_, model)| model.clone());
+        let (number, decoder) = match same {
+            Some(same) => (same.loaded().number, same.loaded().decoder.clone()),
+            None => (NUMBERS.fetch_add(1, Ordering::Relaxed), decoder(id, &checkpoint, how, device)?.into()),
+        };
+        let config = config_map(&checkpoint, &decoder);
+        Ok(Model(Rc::new(Loaded { number, asked: revision.clone(), checkpoint, decoder, config })))
+    }
+}
+
+fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Result<Decoder> {
+    /// What loading takes at the most, in what the weights take: as they are stored, as they are used, and laid out anew.
+    const LOADING: usize = 3;
+    let (config, weights) = (&checkpoint.config, &checkpoint.weights);
+    let elements = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product());
+    let elements = weights.names().iter().map(elements).fold(0, usize::saturating_add);
+    let needed = elements.saturating_mul(how.dtype.size_in_bytes());
+    let offload = how.offload || too_large(id, needed, device)?;
+    if offload || device.is_cpu() {
+        fits_machine(id, needed)?;
+    }
+    let decoder = memory::besides(needed.saturating_mul(LOADING), || match offload {
+        true => Decoder::offloaded(config, weights, how.dtype, device),
+        false => Decoder::load(config, weights, how.dtype, device),
+    });
+    let decoder = decoder.map_err(|error| error.at(id))?;
+    let unused = decoder.unused_weights();
+    if !unused.is_empty() {
+        notice(format_args!("warning: {id} has weights that its family does not use: {}", list(unused)));
+    }
+    Ok(decoder)
+}
+
+/// # Errors
+/// The weights take more than there is, swapping included.
+fn fits_machine(id: &str, needed: usize) -> Result<()> {
+    let Machine { total, swap, .. } = Machine::now();
+    if needed as u64 <= total.saturating_add(swap) {
+        return Ok(());
+    }
+    let size = |bytes: u64| ByteSize(bytes).display().iec();
+    Err(error!("the weights of {id} take {}, and this machine has {} of memory", size(needed as u64), size(total))
+        .help("--dtype bf16 takes half of what f32 takes"))
 }
 
 /// Whether the weights would leave too little of a GPU's memory to compute in, which is said: then the blocks' stay in host memory.
-fn too_large(id: &str, weights: &Weights, dtype: DType, device: &Device) -> Result<bool> {
+fn too_large(id: &str, needed: usize, device: &Device) -> Result<bool> {
     /// What a pass takes besides the weights, at the least.
     const ROOM: usize = 512 << 20;
     let Some(free) = device::free_memory(device)? else { return Ok(false) };
-    let elements = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product());
-    let needed = weights.names().iter().map(elements).sum::<usize>() * dtype.size_in_bytes();
-    let fits = needed + ROOM <= free;
+    let fits = needed.saturating_add(ROOM) <= free;
     if !fits {
         let size = |bytes: usize| ByteSize::b(bytes as u64).display().iec();
         notice(format_args!(
@@ -170,32 +233,6 @@ pub fn float_dtype(name: &str) -> Result<DType> {
 }
 
 impl Model {
-    fn open(key: &Key, settings: &Settings) -> Result<Self> {
-        let device = device::parse(&key.device)?;
-        let pin = settings.pins.iter().find(|pin| pin.id == key.id && pin.revision == key.revision);
-        let revision = pin.map(|pin| pin.commit.clone()).or_else(|| key.revision.clone());
-        let open = Open { revision, offline: settings.offline, ..Open::default() };
-        let checkpoint = Checkpoint::open(&key.id, &open)?;
-        let (config, weights) = (&checkpoint.config, &checkpoint.weights);
-        let decoder = match key.offload && !device.is_cpu() || too_large(&key.id, weights, key.dtype, &device)? {
-            true => Decoder::offloaded(config, weights, key.dtype, &device),
-            false => Decoder::load(config, weights, key.dtype, &device),
-        };
-        let decoder = decoder.map_err(|error| error.at(&key.id))?;
-        let unused = decoder.unused_weights();
-        if !unused.is_empty() {
-            notice(format_args!("warning: {} has weights that its family does not use: {}", key.id, list(unused)));
-        }
-        let config = config_map(&checkpoint, &decoder);
-        Ok(Self(Rc::new(Loaded {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            asked: key.revision.clone(),
-            checkpoint,
-            decoder,
-            config,
-        })))
-    }
-
     pub fn loaded(&self) -> &Loaded {
         &self.0
     }

@@ -91,7 +91,7 @@ impl<'a> Machine<'a> {
             b'.' => return self.pop().map(Some),
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.since_mark()?),
             b'2' => {
                 let top = self.top()?;
                 self.stack.push(top);
@@ -152,12 +152,12 @@ impl<'a> Machine<'a> {
                 self.push(Object::Tuple(items))?;
             }
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Object::Tuple(items))?;
             }
             b']' => self.push(Object::List(Vec::new()))?,
             b'l' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Object::List(items))?;
             }
             b'a' => {
@@ -165,12 +165,12 @@ impl<'a> Machine<'a> {
                 self.list()?.push(item);
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.list()?.extend(items);
             }
             b'}' => self.push(Object::Dict(Vec::new()))?,
             b'd' => {
-                let items = pairs(&self.to_mark()?)?;
+                let items = pairs(&self.since_mark()?)?;
                 self.push(Object::Dict(items))?;
             }
             b's' => {
@@ -178,14 +178,14 @@ impl<'a> Machine<'a> {
                 self.dict()?.push((key, value));
             }
             b'u' => {
-                let items = pairs(&self.to_mark()?)?;
+                let items = pairs(&self.since_mark()?)?;
                 self.dict()?.extend(items);
             }
             // EMPTY_SET, ADDITEMS, FROZENSET
             0x8f => self.push(Object::Other)?,
-            0x90 => drop(self.to_mark()?),
+            0x90 => drop(self.since_mark()?),
             0x91 => {
-                self.to_mark()?;
+                self.since_mark()?;
                 self.push(Object::Other)?;
             }
             b'R' | 0x81 => {
@@ -313,7 +313,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn since_mark(&mut self) -> Result<Vec<Id>> {
         let Some(mark) = self.marks.pop() else { bail!("an instruction takes more objects than there are") };
         Ok(self.stack.split_off(mark))
     }

@@ -21,9 +21,12 @@ pub struct Pickle {
     name: String,
     bytes: Bytes,
     state: StateDict,
-    /// Where each storage begins in the file, and how many bytes it has; or why it can't be had.
-    places: Vec<Result<(usize, usize)>>,
+    /// Those of the storages, or why one can't be had.
+    places: Vec<Result<Place>>,
 }
+
+/// Where something begins in the file, and how many bytes it has.
+type Place = (usize, usize);
 
 impl Pickle {
     /// # Errors
@@ -45,7 +48,7 @@ impl Pickle {
         Ok(pickle)
     }
 
-    fn contents(bytes: &[u8]) -> Result<(StateDict, Vec<Result<(usize, usize)>>)> {
+    fn contents(bytes: &[u8]) -> Result<(StateDict, Vec<Result<Place>>)> {
         let broken = |e: zip::result::ZipError| error!("its zip can't be read ({e})");
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         let names = || zip.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
@@ -75,6 +78,7 @@ impl Pickle {
     /// Views may share their numbers, as tied weights do, and repeat them. What they take beyond twice the storages counts as
     /// what a script holds does.
     fn check_size(&self) -> Result<()> {
+        // By where they begin: one may be named twice.
         let storages: BTreeMap<usize, usize> = self.places.iter().flatten().copied().collect();
         let held: u64 = storages.values().map(|length| *length as u64).sum();
         let bytes = |view: &View| view.elements.saturating_mul(self.dtype(view).size_in_bytes()) as u64;
@@ -177,7 +181,7 @@ fn is_contiguous(view: &View) -> bool {
 }
 
 /// Where the contents of an entry begin, and how many bytes they are.
-fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<(usize, usize)> {
+fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Place> {
     let entry = zip.by_name(name).map_err(|e| error!("its zip has no {} that can be read ({e})", shown(name)))?;
     if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
         bail!("its zip has {} compressed or encrypted, which PyTorch does not do", shown(name));

@@ -36,23 +36,20 @@ pub fn ended(mut command: Command, input: &str) -> Ended {
     };
     let stdout = reader(Box::new(child.stdout.take().unwrap()));
     let stderr = reader(Box::new(child.stderr.take().unwrap()));
-    let (began, id) = (Instant::now(), i32::try_from(child.id()).unwrap());
+    let (began, memory) = (Instant::now(), format!("/proc/{}/status", child.id()));
     let mut peak = 0;
     let code = loop {
-        let mut status = 0;
-        // SAFETY: waits for a child that nobody else waits for; both places are ours to be written to.
-        let (waited, usage) = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            (libc::wait4(id, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
-        };
-        if waited == id {
-            peak = u64::try_from(usage.ru_maxrss).unwrap() * 1024;
-            break libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        // The most that it held so far: what it takes within the last few milliseconds is not seen.
+        let held = std::fs::read_to_string(&memory).unwrap_or_default();
+        let held =
+            held.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak = peak.max(held.unwrap_or(0) * 1024);
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
         }
         if began.elapsed() > PATIENCE {
-            let _ = child.kill();
-            // SAFETY: as above.
-            unsafe { libc::waitpid(id, &raw mut status, 0) };
+            child.kill().unwrap();
+            child.wait().unwrap();
             break None;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -205,8 +205,8 @@ impl Host {
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
-        let value = panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?
-            .map_err(|error| self.failure("", &error))?;
+        let value =
+            panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?.map_err(|error| self.failure("", &error))?;
         interrupt::check_failed()?;
         Ok(value)
     }

@@ -116,9 +116,15 @@ macro_rules! bail {
 
 /// The names nearest to `name`, best first, for "did you mean".
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let lower = name.to_lowercase();
+    let near = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
     let mut scored: Vec<(f64, &str)> =
-        known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(score, _)| *score > 0.8).collect();
+        known.into_iter().map(|k| (near(k), k)).filter(|(score, _)| *score > 0.8).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // The same but for capitals is what was meant.
+    if scored.first().is_some_and(|(score, _)| *score == 1.0) {
+        scored.truncate(1);
+    }
     scored.into_iter().take(3).map(|(_, k)| k).collect()
 }
 

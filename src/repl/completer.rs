@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use rhai::{Dynamic, Map};
+use rhai::Dynamic;
 
 use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
 use super::{help, names};
 use crate::script::context::Context;
+use crate::script::record;
 use crate::script::vocabulary::{Function, is_name, members};
 use crate::script::workspace::Workspace;
 
@@ -155,7 +156,7 @@ fn members_of(workspace: &Workspace, functions: &BTreeSet<Function>, receiver: R
         }
         Receiver::Value(value) => {
             let mut words = named(workspace.host().type_of(&value));
-            if let Some(map) = value.read_lock::<Map>() {
+            if let Some(map) = record::read(&value) {
                 words.extend(map.keys().map(|key| key.to_string()));
             }
             if let Some(context) = value.read_lock::<Context>() {

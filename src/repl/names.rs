@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use rhai::{Dynamic, Map};
+use rhai::Dynamic;
 
 use super::lexer::KEYWORDS;
 use crate::checkpoint::{DEMOS, Hub, cache};
 use crate::hook::{Alias, Point};
 use crate::script::context::Context;
 use crate::script::model::Model;
-use crate::script::shipped_modules;
 use crate::script::workspace::Workspace;
+use crate::script::{record, shipped_modules};
 
 pub fn keywords() -> impl Iterator<Item = String> {
     KEYWORDS.iter().map(|word| (*word).to_owned())
@@ -66,7 +66,7 @@ pub fn models() -> Vec<String> {
 
 /// What a map or a context can be indexed with.
 pub fn keys(value: &Dynamic) -> Vec<String> {
-    if let Some(map) = value.read_lock::<Map>() {
+    if let Some(map) = record::read(value) {
         return map.keys().map(|key| key.to_string()).collect();
     }
     value.read_lock::<Context>().map(|context| context.keys()).unwrap_or_default()

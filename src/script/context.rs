@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Engine};
 
 use super::error::ScriptResult;
 use super::hook::Hook;
 use super::kept;
 use super::options::describe;
+use super::record;
 use super::tensor::Handle;
 use crate::{Result, bail, did_you_mean, error};
 
@@ -168,7 +169,7 @@ pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
     if let (Some(a), Some(b)) = (a.read_lock::<Context>(), b.read_lock::<Context>()) {
         return a.same(&b);
     }
-    if let (Some(a), Some(b)) = (a.read_lock::<Map>(), b.read_lock::<Map>()) {
+    if let (Some(a), Some(b)) = (record::read(a), record::read(b)) {
         return a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)));
     }
     if let (Some(a), Some(b)) = (a.read_lock::<Array>(), b.read_lock::<Array>()) {

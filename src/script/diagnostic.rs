@@ -4,6 +4,7 @@ use std::fmt;
 
 use rhai::{Engine, EvalAltResult, Position};
 
+use super::caught::Caught;
 use super::error::INTERRUPTED;
 use super::explain::explain;
 use super::place::Place;
@@ -14,7 +15,7 @@ use crate::Error;
 const TRAIL: usize = 4;
 
 /// Why a run ended early.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     kind: Kind,
     message: String,
@@ -76,6 +77,15 @@ impl Failure {
             if shown != Some(&at) {
                 trail.push((frame.step, at));
             }
+        }
+        if let EvalAltResult::ErrorRuntime(thrown, _) = base
+            && let Some(caught) = thrown.read_lock::<Caught>()
+        {
+            // Thrown again: what led to the handler follows what led to the error.
+            let mut failure = caught.failure().clone();
+            trail.retain(|step| !failure.trail.contains(step));
+            failure.trail.extend(trail);
+            return failure;
         }
         let explained = explain(engine, sources, source.as_deref(), place.as_ref(), function.as_deref(), base);
         let kind = match base {

@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::modules::Modules;
 use super::session::Session;
 use super::tensor::numbers;
-use super::{closures, context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
+use super::{caught, closures, context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
 use crate::tensor::budget;
 use crate::{Error, interrupt, memory};
 
@@ -57,6 +57,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 
     install_pure(&mut engine, limits);
+    caught::install(&mut engine, modules.sources());
     // What follows does more than give a value: `reuse::IMPURE` says what.
     param::install(&mut engine, session.params());
     tensor::make::install_random(&mut engine, session.random());
@@ -75,6 +76,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
 /// What an installer registers that is not called from here is taken to do more.
 pub fn install_pure(engine: &mut Engine, limits: Limits) {
     closures::install(engine);
+    caught::install_members(engine);
     growth::install(engine, limits);
     tensor::install_pure(engine);
     tokens::install(engine);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{Dynamic, Engine, EvalAltResult, Map};
+use rhai::{Dynamic, Engine, EvalAltResult};
 
 use super::error::from_text;
 use super::place::Place;
@@ -109,10 +109,6 @@ fn thrown(value: &Dynamic) -> Error {
     }
     if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
         return from_text(&text);
-    }
-    // An error that Rhai made, caught and thrown again, is a map.
-    if let Some(message) = value.read_lock::<Map>().and_then(|map| map.get("message").map(Dynamic::to_string)) {
-        return error!("{}", syntax::uncapitalised(&message));
     }
     error!("the script threw {value}")
 }

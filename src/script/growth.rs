@@ -1,9 +1,10 @@
 //! Rhai's functions that make much out of little in one call, and would not stop: each asks first whether there is room.
 
-use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, Engine, ImmutableString};
 
 use super::error::ScriptResult;
 use super::limits::Limits;
+use super::record;
 use crate::memory;
 
 /// # Errors
@@ -18,7 +19,7 @@ fn room(limits: Limits, bytes: usize, times: usize) -> ScriptResult<()> {
 
 /// What a copy of a value takes.
 fn weight(value: &Dynamic) -> usize {
-    let inner: usize = match (value.read_lock::<Array>(), value.read_lock::<Map>(), value.read_lock::<Blob>()) {
+    let inner: usize = match (value.read_lock::<Array>(), record::read(value), value.read_lock::<Blob>()) {
         (Some(array), ..) => array.iter().map(weight).sum(),
         (_, Some(map), _) => map.iter().map(|(key, value)| size_of_val(key) + weight(value)).sum(),
         (.., Some(blob)) => blob.len(),

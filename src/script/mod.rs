@@ -1,6 +1,7 @@
 //! The Rhai host: what a script sees. Every function that a tensor has is in `reference.md` beside this file.
 
 mod bundle;
+mod caught;
 mod closures;
 pub mod console;
 pub mod context;
@@ -28,6 +29,7 @@ pub mod picture;
 pub mod place;
 mod policy;
 pub mod random;
+pub mod record;
 pub mod reference;
 pub mod reload;
 pub mod reuse;

@@ -12,6 +12,7 @@ use rhai::{Dynamic, Engine, Map};
 use super::error::ScriptResult;
 use super::handed;
 use super::options::Options;
+use super::record::Record;
 use super::session::Settings;
 use super::tensor::Handle;
 use crate::checkpoint::{self, Checkpoint, Open};
@@ -297,7 +298,7 @@ pub fn install_members(engine: &mut Engine) {
     engine.register_type_with_name::<Model>("model");
     let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
          is not there yet";
-    handed::property(engine, "config", help, |m: &mut Model| Ok(m.loaded().config.clone()));
+    handed::property(engine, "config", help, |m: &mut Model| Ok(Record::deep(m.loaded().config.clone())));
     engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
     engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));
     engine.register_get("dtype", |m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());
@@ -330,7 +331,7 @@ fn install_weights(engine: &mut Engine) {
         let weight = WeightSource::load(&checkpoint.weights, name, decoder.dtype(), decoder.device())?;
         Ok(Handle::lent(weight))
     });
-    engine.register_fn("heads", |m: &mut Model, layer: i64| -> ScriptResult<Map> {
+    engine.register_fn("heads", |m: &mut Model, layer: i64| -> ScriptResult<Record> {
         let decoder = &m.loaded().decoder;
         let layer = Layers::one(layer).resolve(decoder.spec().layers)?[0];
         let heads = decoder.heads(layer)?;
@@ -344,6 +345,6 @@ fn install_weights(engine: &mut Engine) {
             ("b_v", heads.b_v),
             ("b_o", heads.b_o),
         ];
-        Ok(parts.into_iter().map(|(name, tensor)| (name.into(), Dynamic::from(Handle::lent(tensor)))).collect())
+        Ok(parts.into_iter().map(|(name, tensor)| (name, Dynamic::from(Handle::lent(tensor)))).collect())
     });
 }

@@ -2,6 +2,7 @@
 
 use rhai::{Array, Dynamic, ImmutableString, Map};
 
+use super::record;
 use super::tensor::Handle;
 use crate::{Result, did_you_mean, error};
 
@@ -100,12 +101,14 @@ pub fn describe(value: &Dynamic) -> String {
     if let Some(handle) = value.read_lock::<Handle>() {
         return format!("a tensor {:?} of {}", handle.value().dims(), handle.value().dtype_name());
     }
+    if record::read(value).is_some() {
+        return "a map".into();
+    }
     match value.type_name() {
         "()" => "nothing".into(),
         "string" => format!("the string {:?}", value.clone().into_string().unwrap_or_default()),
         "array" => format!("an array of {}", value.read_lock::<Array>().map_or(0, |a| a.len())),
         "i64" | "f64" | "bool" => format!("{value}"),
-        "map" => "a map".into(),
         "Fn" => "a function".into(),
         other => own_word(other),
     }

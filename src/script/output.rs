@@ -8,10 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rhai::{Array, Dynamic, Engine, Map};
 use serde_json::Value as Json;
 
+use super::caught::Caught;
 use super::console::Console;
 use super::error::ScriptResult;
 use super::options::{Options, describe};
 use super::picture::names;
+use super::record::{self, Record};
 use super::tensor::Handle;
 use crate::output::load::{self, Loaded};
 use crate::output::picture::table;
@@ -28,7 +30,7 @@ fn data(value: &Dynamic) -> Result<Data> {
     if let Some(handle) = value.read_lock::<Handle>() {
         return Ok(Data::Tensor(item(&handle)));
     }
-    if let Some(map) = value.read_lock::<Map>() {
+    if let Some(map) = record::read(value) {
         let tensors: Option<BTreeMap<String, Item>> =
             map.iter().map(|(name, value)| Some((name.to_string(), item(&*value.read_lock::<Handle>()?)))).collect();
         if let Some(tensors) = tensors.filter(|tensors| !tensors.is_empty()) {
@@ -36,7 +38,7 @@ fn data(value: &Dynamic) -> Result<Data> {
         }
     }
     if let Some(rows) = value.read_lock::<Array>() {
-        let maps: Option<Vec<_>> = rows.iter().map(|row| row.read_lock::<Map>().map(|map| map.clone())).collect();
+        let maps: Option<Vec<_>> = rows.iter().map(record::read).collect();
         if let Some(maps) = maps.filter(|maps| !maps.is_empty()) {
             let row = |map: &Map| map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?))).collect();
             return Ok(Data::Rows(maps.iter().map(row).collect::<Result<_>>()?));
@@ -72,9 +74,12 @@ pub fn json(value: &Dynamic) -> Result<Json> {
     if let Some(array) = value.read_lock::<Array>() {
         return Ok(Json::Array(array.iter().map(json).collect::<Result<_>>()?));
     }
-    if let Some(map) = value.read_lock::<Map>() {
+    if let Some(map) = record::read(value) {
         let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
         return Ok(Json::Object(entries.collect::<Result<_>>()?));
+    }
+    if let Some(caught) = value.read_lock::<Caught>() {
+        return Ok(Json::String(caught.failure().message().to_owned()));
     }
     match value.clone().into_string() {
         Ok(text) => Ok(Json::String(text)),
@@ -108,7 +113,7 @@ fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
             }
             let entry = |(name, value): (String, Value)| (name.into(), Dynamic::from(Handle::fresh(value)));
             map.extend(values.into_iter().map(entry));
-            Ok(map.into())
+            Ok(Dynamic::from(Record::from(map)))
         }
     }
 }

@@ -13,6 +13,7 @@ use super::hook::{Script, layers, point_names};
 use super::live::Live;
 use super::model::Model;
 use super::options::Options;
+use super::record::Record;
 use super::reuse::{self, Reuse};
 use super::tensor::Handle;
 use super::tokens::to_read;
@@ -164,7 +165,7 @@ impl Pass<'_> {
     /// Takes the context for a pass, or for several in a row.
     pub fn serve(&self, context: &Context) -> Result<Serving> {
         let serving = context.enter()?;
-        context.set_reserved("config", self.model.loaded().config.clone().into());
+        context.set_reserved("config", Dynamic::from(Record::deep(self.model.loaded().config.clone())));
         Ok(serving)
     }
 
@@ -206,17 +207,17 @@ impl Pass<'_> {
         let mut all = All(&mut captures, Vec::new());
         self.run(ids, context, &pass, &mut all, reuse)?;
 
-        let mut kept = Map::new();
+        let mut kept = Vec::new();
         for (name, (wanted, capture)) in names.iter().zip(wanted.iter().zip(&captures)) {
             let mut tensor = capture.stacked(wanted.point, decoder.spec().layers)?;
             if wanted.single {
                 tensor = tensor.squeeze(0).map_err(Error::from)?;
             }
-            kept.insert(name.into(), Dynamic::from(Handle::lent(tensor)));
+            kept.push((name, Dynamic::from(Handle::lent(tensor))));
         }
         match points.is_string() {
-            true => Ok(kept.into_values().next().unwrap_or_default()),
-            false => Ok(kept.into()),
+            true => Ok(kept.pop().map(|(_, only)| only).unwrap_or_default()),
+            false => Ok(Dynamic::from(kept.into_iter().collect::<Record>())),
         }
     }
 }

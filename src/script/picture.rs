@@ -9,6 +9,7 @@ use super::console::Console;
 use super::error::ScriptResult;
 use super::options::{Options, describe, float};
 use super::output::terminal_width;
+use super::record;
 use super::tensor::Handle;
 use crate::output::picture::{Attention, Heatmap, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
@@ -152,7 +153,7 @@ enum Lines {
 
 /// y as one series [n], several [s, n], an array of either, or a map from label to series.
 fn lines(y: &Dynamic) -> Result<Lines> {
-    if let Some(map) = y.read_lock::<Map>() {
+    if let Some(map) = record::read(y) {
         let named = map.iter().map(|(label, y)| Ok((label.to_string(), numbers(y, "plot: y")?)));
         return Ok(Lines::Named(named.collect::<Result<_>>()?));
     }

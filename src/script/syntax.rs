@@ -15,6 +15,7 @@ pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
         BadInput(LexError::UnterminatedString) => {
             error!("this string is not closed").help("a text over several lines stands between backticks, `like this`")
         }
+        MissingToken(expected, why) if expected == "catch" => error!("catch is expected here, {why}"),
         MissingToken(..) if token.is_empty() => explain(&UnexpectedEOF, place),
         MissingToken(expected, why) if expected == ";" => error!("a ; is missing before this: {why}"),
         MissingToken(expected, why) => error!("{expected} is expected here, {why}"),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map};
 
 use super::model::Model;
+use super::record::Record;
 use super::source::Sources;
 use super::tensor::Handle;
 
@@ -59,7 +60,7 @@ impl Function {
 const GETTER: &str = "get$";
 
 /// The types that functions are registered for most, and what errors call them.
-const TYPES: [(TypeId, &str); 10] = [
+const TYPES: [(TypeId, &str); 11] = [
     (TypeId::of::<Handle>(), "tensor"),
     (TypeId::of::<Model>(), "model"),
     (TypeId::of::<i64>(), "int"),
@@ -68,6 +69,7 @@ const TYPES: [(TypeId, &str); 10] = [
     (TypeId::of::<ImmutableString>(), "string"),
     (TypeId::of::<Array>(), "array"),
     (TypeId::of::<Map>(), "map"),
+    (TypeId::of::<Record>(), "map"),
     (TypeId::of::<FnPtr>(), "function"),
     (TypeId::of::<Dynamic>(), "value"),
 ];
@@ -93,6 +95,10 @@ fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<(Function, String)> 
         None,
         |function| {
             let data = function.metadata;
+            // What a record has of a map is Rhai's own.
+            if !with_rhais_own && data.param_types.contains(&TypeId::of::<Record>()) {
+                return None;
+            }
             let types = (0..data.num_params).map(|i| {
                 let id = data.param_types.get(i);
                 if let Some((_, word)) = TYPES.iter().find(|(known, _)| id == Some(known)) {

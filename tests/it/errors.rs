@@ -181,7 +181,7 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     ("throw \"cutoff must be positive\"", "cutoff must be positive", ""),
     ("throw #{code: 1}", "the script threw #{\"code\": 1}", ""),
     ("throw", "the script threw an error without a message", "throw \"what went wrong\";"),
-    ("try { [][1] } catch (e) { throw e }", "array index 1 out of bounds: array is empty", ""),
+    ("try { [][1] } catch (e) { throw e }", "index 1 is outside the array: it is empty", ""),
     (
         "try { hook(\"post-mpl\", |x, ctx| x) } catch (e) { throw e }",
         "there is no hook point \"post-mpl\"",

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod binary;
+mod caught;
 mod checkpoint;
 mod cli;
 mod definitions;
@@ -28,6 +29,7 @@ mod offload;
 mod output;
 mod readme;
 mod recipe;
+mod records;
 mod reference;
 mod repl;
 mod rerun;

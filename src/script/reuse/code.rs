@@ -147,12 +147,6 @@ impl<'a> Walk<'a> {
                 self.out.text("block");
                 self.block(block)?;
             }
-            Stmt::TryCatch(parts, _) => {
-                self.out.text("try");
-                self.expression(&parts.expr)?;
-                self.block(&parts.body)?;
-                self.block(&parts.branch)?;
-            }
             Stmt::Expr(expression) => self.expression(expression)?,
             Stmt::BreakLoop(value, flags, _) | Stmt::Return(value, flags, _) => {
                 self.out.text(if matches!(statement, Stmt::Return(..)) { "return" } else { "break" });
@@ -235,6 +229,12 @@ impl<'a> Walk<'a> {
             Expr::And(parts, _) => self.expressions("&&", parts.iter())?,
             Expr::Or(parts, _) => self.expressions("||", parts.iter())?,
             Expr::Coalesce(parts, _) => self.expressions("??", parts.iter())?,
+            // `try`, which is a syntax of this program's.
+            Expr::Custom(parts, _) => {
+                parts.tokens.iter().for_each(|token| self.out.text(token));
+                self.out.text(&parts.state.to_string());
+                self.expressions("custom", parts.inputs.iter())?;
+            }
             _ => return Err("has an expression of which nothing is known".into()),
         }
         Ok(())

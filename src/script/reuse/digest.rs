@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rhai::{Array, Dynamic, FnPtr, Map};
+use rhai::{Array, Dynamic, FnPtr};
 use sha2::{Digest as _, Sha256};
 
 use super::sight::Sight;
@@ -10,6 +10,7 @@ use crate::Result;
 use crate::output::save::little_endian;
 use crate::script::model::Model;
 use crate::script::options::describe;
+use crate::script::record;
 use crate::script::tensor::Handle;
 use crate::script::vocabulary::a;
 use crate::tensor::Value;
@@ -88,7 +89,7 @@ fn inner(out: &mut Hasher, of: &Dynamic, met: &mut Met, sight: &Sight) -> Result
         out.number(array.len() as u64);
         return array.iter().try_for_each(|item| value(out, item, met, sight));
     }
-    if let Some(map) = of.read_lock::<Map>() {
+    if let Some(map) = record::read(of) {
         out.number(map.len() as u64);
         return map.iter().try_for_each(|(key, item)| {
             out.text(key);

@@ -9,6 +9,7 @@ use super::digest::plain;
 use crate::Result;
 use crate::script::context::Context;
 use crate::script::model::Model;
+use crate::script::record::{self, Record};
 use crate::script::tensor::Handle;
 use crate::script::tensor::frozen::Frozen;
 use crate::tensor::Value;
@@ -28,6 +29,7 @@ enum Node {
     Tensor(usize),
     Array(Vec<Node>),
     Map(BTreeMap<String, Node>),
+    Record(BTreeMap<String, Node>),
 }
 
 /// The tensors that a context held before a pass, and how often each had been written to.
@@ -104,9 +106,10 @@ fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<No
     if let Some(array) = of.read_lock::<Array>() {
         return Some(Node::Array(array.iter().map(|item| node(item, handles, others)).collect::<Option<_>>()?));
     }
-    if let Some(map) = of.read_lock::<Map>() {
+    if let Some(map) = record::read(of) {
         let entries = map.iter().map(|(key, item)| Some((key.to_string(), node(item, handles, others)?)));
-        return Some(Node::Map(entries.collect::<Option<_>>()?));
+        let kind = if of.is::<Record>() { Node::Record } else { Node::Map };
+        return Some(kind(entries.collect::<Option<_>>()?));
     }
     (plain(of).is_some() || of.read_lock::<Model>().is_some()).then(|| Node::Plain(of.clone()))
 }
@@ -128,6 +131,9 @@ fn value(node: &Node, handles: &[Handle]) -> Dynamic {
         Node::Plain(value) => value.clone(),
         Node::Tensor(at) => Dynamic::from(handles[*at].clone()),
         Node::Array(items) => items.iter().map(|item| value(item, handles)).collect::<Array>().into(),
+        Node::Record(entries) => {
+            Dynamic::from(entries.iter().map(|(key, item)| (key, value(item, handles))).collect::<Record>())
+        }
         Node::Map(entries) => {
             entries.iter().map(|(key, item)| (key.into(), value(item, handles))).collect::<Map>().into()
         }

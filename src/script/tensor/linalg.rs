@@ -1,10 +1,11 @@
 //! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and what follows from them.
 
-use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use super::arguments::{Call, define, derive};
 use super::{Handle, Masks};
 use crate::script::options::describe;
+use crate::script::record::Record;
 use crate::tensor::einsum::einsum;
 use crate::tensor::fit::{self, Pca};
 use crate::tensor::linalg::{self, Eigh, Qr, Svd};
@@ -67,27 +68,27 @@ fn operands(call: &Call) -> Result<Vec<Handle>> {
 }
 
 fn install_decompositions(engine: &mut Engine) {
-    define::<Handle, Map>(engine, "svd", 1..=1, &[], |call| {
+    define::<Handle, Record>(engine, "svd", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Svd { u, s, vh } = linalg::svd(&x.value())?;
         map(&x, [("u", u), ("s", s), ("vh", vh)])
     });
-    define::<Handle, Map>(engine, "eigh", 1..=1, &[], |call| {
+    define::<Handle, Record>(engine, "eigh", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Eigh { values, vectors } = linalg::eigh(&x.value())?;
         map(&x, [("values", values), ("vectors", vectors)])
     });
-    define::<Handle, Map>(engine, "eig", 1..=1, &[], |call| {
+    define::<Handle, Record>(engine, "eig", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Eig { values, vectors } = square::eig(&x.value())?;
         map(&x, [("values", values), ("vectors", vectors)])
     });
-    define::<Handle, Map>(engine, "qr", 1..=1, &[], |call| {
+    define::<Handle, Record>(engine, "qr", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
         let Qr { q, r } = linalg::qr(&x.value())?;
         map(&x, [("q", q), ("r", r)])
     });
-    define::<Handle, Map>(engine, "pca", 1..=2, &["k"], |call| {
+    define::<Handle, Record>(engine, "pca", 1..=2, &["k"], |call| {
         let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
         let Pca { components, explained_variance, mean, projected } = fit::pca(&x.value(), k)?;
         let parts = [
@@ -120,7 +121,6 @@ fn install_matrices(engine: &mut Engine) {
     });
 }
 
-fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Result<Map> {
-    let part = |(name, value): (&str, Value)| Ok((name.into(), Dynamic::from(Masks::End.of_all(value, &[input])?)));
-    parts.into_iter().map(part).collect()
+fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Result<Record> {
+    parts.into_iter().map(|(name, value)| Ok((name, Dynamic::from(Masks::End.of_all(value, &[input])?)))).collect()
 }

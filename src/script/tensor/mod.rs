@@ -24,6 +24,7 @@ pub use handle::Handle;
 pub use handle::mask::Masks;
 
 use super::random::Random;
+use super::record;
 
 /// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and `randn` draw from.
 pub fn install(engine: &mut rhai::Engine, random: &Random) {
@@ -34,6 +35,7 @@ pub fn install(engine: &mut rhai::Engine, random: &Random) {
 /// All operations that draw no random numbers.
 pub fn install_pure(engine: &mut rhai::Engine) {
     arrays::install(engine);
+    record::install(engine);
     convert::install(engine);
     handle::mask::install(engine);
     functions::install(engine);

@@ -1,10 +1,11 @@
 //! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: many elements to fewer, over dims.
 
-use rhai::{Array, Dynamic, Engine, Map, Token};
+use rhai::{Array, Dynamic, Engine, Token};
 
 use super::arguments::{Call, define, derive, derive_anew};
 use super::{Handle, Masks};
 use crate::script::options;
+use crate::script::record::Record;
 use crate::tensor::reduce::{self, Over};
 use crate::tensor::unique::{Unique, unique};
 use crate::tensor::{Value, pick, softmax, sorting, statistics};
@@ -21,14 +22,18 @@ pub fn install(engine: &mut Engine) {
     install_unique(engine);
 }
 
-/// Rhai reserves the word `var` and does nothing with it; here it names the variance.
 fn release_var(engine: &mut Engine) {
     // Marked deprecated only to say that Rhai may change it.
     #[allow(deprecated)]
-    engine.on_parse_token(|token, _, _| match token {
+    engine.on_parse_token(|token, _, _| var(token));
+}
+
+/// Rhai reserves the word `var` and does nothing with it; here it names the variance.
+pub fn var(token: Token) -> Token {
+    match token {
         Token::Reserved(word) if *word == "var" => Token::Identifier(word),
         token => token,
-    });
+    }
 }
 
 fn install_reductions(engine: &mut Engine) {
@@ -74,7 +79,7 @@ fn install_spreads(engine: &mut Engine) {
         let (qs, stacked) = shares(&q)?;
         over(call, 2, |x, over| statistics::quantile(x, &qs, stacked, over))
     });
-    define::<Handle, Map>(engine, "histogram", 1..=2, &["bins", "min", "max"], |call| {
+    define::<Handle, Record>(engine, "histogram", 1..=2, &["bins", "min", "max"], |call| {
         let bins = call.int_or_absent(1, "bins")?.unwrap_or(10);
         let (min, max) = (call.options().float("min")?, call.options().float("max")?);
         pair(call, ["counts", "edges"], |x| statistics::histogram(x, bins, min, max))
@@ -94,12 +99,12 @@ fn install_along(engine: &mut Engine) {
 }
 
 fn install_orders(engine: &mut Engine) {
-    define::<Handle, Map>(engine, "sort", 1..=2, &["dim", "descending"], |call| {
+    define::<Handle, Record>(engine, "sort", 1..=2, &["dim", "descending"], |call| {
         let dim = call.int_or_absent(1, "dim")?.unwrap_or(-1);
         let descending = call.options().bool("descending")?.unwrap_or(false);
         ordered(call, dim, |x| sorting::sort(x, dim, descending))
     });
-    define::<Handle, Map>(engine, "topk", 1..=3, &["k", "dim", "largest"], |call| {
+    define::<Handle, Record>(engine, "topk", 1..=3, &["k", "dim", "largest"], |call| {
         let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
         let largest = call.options().bool("largest")?.unwrap_or(true);
         ordered(call, dim, |x| sorting::topk(x, k, dim, largest))
@@ -114,19 +119,19 @@ fn install_unique(engine: &mut Engine) {
         let Unique { values, inverse, counts } = unique(&input.value(), call.int_or_absent(1, "dim")?)?;
         let asked = |option: &str| Ok::<_, crate::Error>(call.options().bool(option)?.unwrap_or(false));
         let values = Dynamic::from(Masks::Refuse.of_all(values, &[&input])?);
-        let mut map = Map::new();
+        let mut parts = Vec::new();
         for (asked, name, part) in
             [(asked("return_inverse")?, "inverse", inverse), (asked("return_counts")?, "counts", counts)]
         {
             if asked {
-                map.insert(name.into(), Dynamic::from(Masks::End.of_all(part, &[&input])?));
+                parts.push((name, Dynamic::from(Masks::End.of_all(part, &[&input])?)));
             }
         }
-        if map.is_empty() {
+        if parts.is_empty() {
             return Ok(values);
         }
-        map.insert("values".into(), values);
-        Ok(map.into())
+        parts.push(("values", values));
+        Ok(Dynamic::from(parts.into_iter().collect::<Record>()))
     });
 }
 
@@ -148,20 +153,20 @@ fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
 }
 
 /// Counts and edges, of which neither is token ids.
-fn pair(call: &Call, names: [&str; 2], run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Map> {
+fn pair(call: &Call, names: [&str; 2], run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Record> {
     let input = call.tensor(0, "a tensor")?;
     input.value().check_copy()?;
     let (first, second) = run(&input.value())?;
     let handles = [first, second].map(|value| Masks::End.of_all(value, &[&input]).map(Dynamic::from));
-    names.into_iter().map(Into::into).zip(handles).map(|(name, handle)| Ok((name, handle?))).collect()
+    names.into_iter().zip(handles).map(|(name, handle)| Ok((name, handle?))).collect()
 }
 
 /// Elements in some order along `dim`, and where they come from.
-fn ordered(call: &Call, dim: i64, run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Map> {
+fn ordered(call: &Call, dim: i64, run: impl Fn(&Value) -> Result<(Value, Value)>) -> Result<Record> {
     let input = call.tensor(0, "a tensor")?;
     input.value().check_copy()?;
     let (values, indices) = run(&input.value())?;
     let values = Masks::Follow.of(values, &input, |mask| pick::gather(mask, dim, &indices))?;
     let indices = Masks::End.of_all(indices, &[&input])?;
-    Ok([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))].into())
+    Ok([("values", Dynamic::from(values)), ("indices", Dynamic::from(indices))].into_iter().collect())
 }

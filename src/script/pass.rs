@@ -225,7 +225,7 @@ impl Pass<'_> {
 /// What hooks see as `ctx.ids`: the ids themselves, or where a mask was given, ids that carry it.
 fn seen(ids: &Handle, given: Option<&Handle>, input: &Input) -> Result<Handle> {
     Ok(match given {
-        Some(_) => ids.apart().with_mask(Handle::fresh(Value::Bool(input.mask(ids.value().device())?))),
+        Some(_) => ids.twin().with_mask(Handle::fresh(Value::Bool(input.mask(ids.value().device())?))),
         None => ids.clone(),
     })
 }

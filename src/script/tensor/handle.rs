@@ -99,7 +99,7 @@ impl Handle {
         let twin = Self::leased(slot.value.clone(), slot.lease.clone(), None);
         drop(slot);
         match self.mask() {
-            Some(mask) => twin.with_mask(mask),
+            Some(mask) => twin.with_mask(mask.twin()),
             None => twin,
         }
     }

@@ -147,7 +147,7 @@ impl IntoIterator for Handle {
 
     /// Over the tensor as it stands: what the loop writes into it does not show in later rows.
     fn into_iter(self) -> Rows {
-        Rows { tensor: self.apart(), next: 0 }
+        Rows { tensor: self.twin(), next: 0 }
     }
 }
 

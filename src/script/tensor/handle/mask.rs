@@ -199,15 +199,6 @@ impl Handle {
         Ok(self.with_mask(mask))
     }
 
-    /// Another handle of the value as it is: what is written to either does not show in the other.
-    pub fn apart(&self) -> Handle {
-        let handle = Handle::derived(self.value().clone(), &[self]);
-        match self.mask() {
-            Some(mask) => handle.with_mask(mask.apart()),
-            None => handle,
-        }
-    }
-
     /// Puts a mask in the place of the one it carries.
     fn set_mask(&self, mask: Handle) {
         let mut slot = self.0.borrow_mut();

@@ -9,6 +9,7 @@ mod disk;
 pub mod doctor;
 mod error;
 mod file;
+mod folder;
 mod harmless;
 mod holder;
 mod home;

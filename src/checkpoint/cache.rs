@@ -290,7 +290,7 @@ pub fn find(cache: &Path, id: &str, revision: &str) -> Option<Snapshot> {
 
 /// Whether a snapshot has a config and all of its weights.
 pub fn is_whole(snapshot: &Path) -> bool {
-    let files = Files::Directory(snapshot.to_owned());
+    let Ok(files) = Files::of(snapshot) else { return false };
     files.contains("config.json")
         && matches!(files_of(&files), Ok(names) if names.iter().all(|name| files.contains(name)))
 }

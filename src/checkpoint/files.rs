@@ -1,16 +1,18 @@
 //! A checkpoint's files by name, wherever they are.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::file::{self, Kind};
-use crate::{Result, bail, error};
+use crate::file::{self, Kind, in_words};
+use crate::folder::Folder;
+use crate::{Error, Result, bail, error};
 
 pub enum Files {
-    Directory(PathBuf),
+    /// Held open: what is read of it is of one directory, even if another comes to stand under its path.
+    Directory(Folder),
     /// Inside the binary: names and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
@@ -45,9 +47,19 @@ impl Bytes {
 }
 
 impl Files {
+    /// Those of a directory.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of(directory: &Path) -> Result<Self> {
+        let opened = Folder::open(directory);
+        let cannot = |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
+        opened.map(Self::Directory).map_err(cannot)
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         match self {
-            Files::Directory(directory) => directory.join(name).is_file(),
+            Files::Directory(directory) => directory.linked(name, Kind::Data).is_ok(),
             Files::Embedded(files) => files.iter().any(|(known, _)| *known == name),
         }
     }
@@ -62,11 +74,11 @@ impl Files {
                 Ok(files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()))
             }
             Files::Directory(directory) => {
-                let path = directory.join(name);
-                match file::read(&path, kind(name)) {
+                let kind = kind(name);
+                match directory.linked(name, kind).and_then(|file| file::read_open(&file, kind)) {
                     Ok(bytes) => Ok(Some(bytes)),
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                    Err(e) => bail!("{} can't be read: {e}", path.display()),
+                    Err(e) => Err(unread(directory, name, &e)),
                 }
             }
         }
@@ -91,9 +103,8 @@ impl Files {
                 None => bail!("there is no file {name}"),
             },
             Files::Directory(directory) => {
-                let path = directory.join(name);
-                let cannot = |e: std::io::Error| error!("{} can't be read: {e}", path.display());
-                let file = file::open(&path, Kind::Data).map_err(cannot)?;
+                let cannot = |e: std::io::Error| unread(directory, name, &e);
+                let file = directory.linked(name, Kind::Data).map_err(cannot)?;
                 if file.metadata().map_err(cannot)?.len() == 0 {
                     return Ok(Bytes::Embedded(&[]));
                 }
@@ -106,10 +117,14 @@ impl Files {
     /// What to call the place in a message.
     pub fn describe(&self) -> String {
         match self {
-            Files::Directory(directory) => Path::display(directory).to_string(),
+            Files::Directory(directory) => directory.path().display().to_string(),
             Files::Embedded(_) => "the embedded model".into(),
         }
     }
+}
+
+fn unread(directory: &Folder, name: &str, cause: &std::io::Error) -> Error {
+    error!("{} can't be read: {}", directory.path().join(name).display(), in_words(cause))
 }
 
 /// What a checkpoint's file of that name is.

@@ -40,6 +40,8 @@ pub struct Open {
     pub revision: Option<String>,
     /// Use only what is embedded, on disk or cached.
     pub offline: bool,
+    /// An id that may be the Hub's is the Hub's, even if a directory comes to stand under that name.
+    pub never_a_directory: bool,
     /// Which Hub, and where its files are kept.
     pub hub: Hub,
 }
@@ -122,31 +124,31 @@ fn ends(generation: Option<&Map<String, Value>>, config: &Map<String, Value>) ->
 /// # Errors
 /// As [`Checkpoint::open`].
 pub fn config(id: &str, open: &Open) -> Result<Map<String, Value>> {
-    let files = match place(id)? {
+    let files = match place(id, open.never_a_directory)? {
         Place::Demo(name) => demo::files(name)?,
-        Place::Directory(directory) => Files::Directory(directory),
-        Place::Hub => Files::Directory(open.hub.fetch_config(id, open.revision.as_deref(), open.offline)?),
+        Place::Directory(directory) => Files::of(&directory)?,
+        Place::Hub => Files::of(&open.hub.fetch_config(id, open.revision.as_deref(), open.offline)?)?,
     };
     files.json("config.json")?.ok_or_else(|| error!("{id} has no config.json"))
 }
 
 fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
-    match place(id)? {
+    match place(id, open.never_a_directory)? {
         Place::Hub => {
             let snapshot = open.hub.fetch(id, open.revision.as_deref(), open.offline)?;
-            Ok((Files::Directory(snapshot.directory), Some(snapshot.commit)))
+            Ok((Files::of(&snapshot.directory)?, Some(snapshot.commit)))
         }
         _ if open.revision.is_some() => {
             bail!("{id} is not on the Hub, so it has no revisions: leave out the revision")
         }
         Place::Demo(name) => Ok((demo::files(name)?, None)),
-        Place::Directory(directory) => Ok((Files::Directory(directory), None)),
+        Place::Directory(directory) => Ok((Files::of(&directory)?, None)),
     }
 }
 
 /// The id itself, and of a directory the one path that all others to it lead to.
 pub fn place_of(id: &str) -> String {
-    match place(id) {
+    match place(id, false) {
         Ok(Place::Directory(directory)) => {
             directory.canonicalize().map_or_else(|_| id.to_owned(), |path| path.display().to_string())
         }
@@ -160,9 +162,12 @@ enum Place<'a> {
     Hub,
 }
 
-fn place(id: &str) -> Result<Place<'_>> {
+fn place(id: &str, never_a_directory: bool) -> Result<Place<'_>> {
     if let Some(name) = id.strip_prefix("demo:") {
         return Ok(Place::Demo(name));
+    }
+    if never_a_directory && is_hub_id(id) {
+        return Ok(Place::Hub);
     }
     let path = Path::new(id);
     if path.is_dir() {

@@ -1,5 +1,6 @@
 //! `precompute rerun RUN.json`.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use clap::{Args, ValueHint};
@@ -9,10 +10,12 @@ use super::columns;
 use super::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
 use crate::file::{self, Kind};
+use crate::folder::Folder;
 use crate::notice::notice;
 use crate::output::compare::{Difference, compare};
 use crate::output::record::{Record, Source, Versions, sha256};
 use crate::script::console::Console;
+use crate::script::identity;
 use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings};
 use crate::{Result, bail, error};
 
@@ -132,18 +135,33 @@ impl Rerun {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let name: String =
             stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
-        // Whoever has the very script may read beside it, as running it does.
-        let same_size = |file: std::fs::Metadata| file.is_file() && file.len() == record.script.text.len() as u64;
-        let own = std::fs::metadata(path).is_ok_and(same_size)
-            && file::read(path, Kind::Script).is_ok_and(|text| sha256(&text) == record.script.sha256);
-        let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let all = std::iter::once(&record.script).chain(&record.imports);
         Bundle {
             name: if name.is_empty() { "rerun".into() } else { name },
             main: record.script.path.clone(),
             texts: all.map(|source| (source.path.clone(), source.text.clone())).collect(),
-            beside: parent.filter(|_| own || self.trust).map(Path::to_owned),
+            beside: self.beside(record),
         }
+    }
+
+    /// The directory that it may read as if it stood there: whoever has these very texts may run them.
+    fn beside(&self, record: &Record) -> Option<Folder> {
+        let path = &record.script.path;
+        // Of such a script nothing is beside it.
+        if path.starts_with("hf:") || path.starts_with("precompute:") {
+            return None;
+        }
+        if self.trust {
+            return Folder::of(Path::new(path)).ok();
+        }
+        identity::folder(record)
+            .map_err(|error| {
+                let why = error.message();
+                notice(format_args!(
+                    "note: {why}: this run reads nothing beside the script (--trust lets it, if the record is yours)"
+                ));
+            })
+            .ok()
     }
 
     fn report(&self, record: &Record, again: &Record, before: &Path, after: &Path) -> Result<(), Failure> {
@@ -171,7 +189,11 @@ impl Rerun {
 
 /// What the record says of itself must be so.
 fn verify(record: &Record) -> Result<()> {
+    let mut names = BTreeSet::new();
     for source in std::iter::once(&record.script).chain(&record.imports) {
+        if !names.insert(&source.path) {
+            bail!("the record has two texts called {}", source.path);
+        }
         if Source::new(&source.path, &source.text) != *source {
             bail!("the text of {} is not the one that ran: its SHA-256 is another", source.path);
         }

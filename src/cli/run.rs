@@ -99,7 +99,8 @@ impl Run {
             ask::record(&recipe, None).map_err(Failure::usage)?;
         }
         // Who gives a model's id as a parameter names it on the command line too.
-        let policy = recipe.policy().and_user(self.set.iter().map(|(_, value)| value.clone()));
+        let named = self.set.iter().map(|(_, value)| value.clone()).chain(self.model.clone());
+        let policy = recipe.policy().and_user(named);
         let settings = Settings {
             model: self.model,
             device: self.device,

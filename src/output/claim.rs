@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
 
+use crate::file::{self, Kind};
 use crate::home::home;
-use crate::{Error, Result, error};
+use crate::{Error, Result, error, holder};
 
 /// A directory that this run alone writes into, until it is dropped.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Claim {
         let note = note(&own);
         match own.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(path, note.as_deref())),
+            Err(TryLockError::WouldBlock) => return Err(taken(path, &own, note.as_deref())),
             // Some network drives have no locks: nobody can be told, and a run must not fail for it.
             Err(TryLockError::Error(_)) => return Ok(Self { lock: None, note: None }),
         }
@@ -70,12 +71,13 @@ fn note(_directory: &File) -> Option<PathBuf> {
     None
 }
 
-fn taken(path: &Path, note: Option<&Path>) -> Error {
-    let text = note.and_then(|note| crate::file::read_text(note, crate::file::Kind::Lock).ok()).unwrap_or_default();
+fn taken(path: &Path, own: &File, note: Option<&Path>) -> Error {
+    let text = note.and_then(|note| file::read_text(note, Kind::Lock).ok()).unwrap_or_default();
     let whose = text.split_once(' ').and_then(|(process, since)| Some((process.parse::<u32>().ok()?, since)));
     let whose = match whose.filter(|(process, _)| is_alive(*process)) {
         Some((process, since)) => format!(": process {process}, since {}", since.trim()),
-        None => String::new(),
+        // One whose notes are kept elsewhere: another person's.
+        None => holder::of(own).map_or_else(String::new, |holder| format!(": {holder}")),
     };
     error!("another run writes into {}{whose}", path.display())
         .help("wait for its end, or choose another directory with --out DIR")

@@ -127,7 +127,8 @@ impl Difference {
 }
 
 fn tensors(path: &Path, name: &str) -> Result<BTreeMap<String, Value>> {
-    Ok(match load::load(path, name)? {
+    let file = file::open(path, Kind::Data).map_err(|e| unread(path, &e))?;
+    Ok(match load::load(&file, name)? {
         Loaded::One(value) => [(name.to_owned(), value)].into(),
         Loaded::Named(values, _) => values,
     })

@@ -6,36 +6,41 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use serde_json::Value as Json;
 
+use super::directory::Directory;
 use super::load::{Loaded, load};
 use super::parquet;
 use super::picture::number;
 use super::save::{Table, cell};
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
 use crate::tensor::Value;
 use crate::{Result, error};
 
 /// Changed cells that are shown one by one.
 const SHOWN: usize = 3;
 
-/// How the file `new`, saved as `name`, differs from `old`: nothing where it does not.
+/// How the file saved as `name` in `new` differs from the one in `old`: nothing where it does not.
 ///
 /// # Errors
 /// One of them can't be read.
-pub fn of_files(name: &str, old: &Path, new: &Path) -> Result<Vec<String>> {
-    let read = |path: &Path| file::read(path, Kind::Data).map_err(|e| error!("{name} can't be read: {e}"));
+pub fn of_files(name: &str, old: &Directory, new: &Directory) -> Result<Vec<String>> {
+    let read = |from: &Directory| {
+        file::read_open(&from.file(name)?, Kind::Data).map_err(|e| error!("{name} can't be read: {}", in_words(&e)))
+    };
+    let loaded = |from: &Directory| load(&from.file(name)?, name);
+    let table = |from: &Directory| parquet::read(from.file(name)?);
     let (before, after) = (read(old)?, read(new)?);
     if before == after {
         return Ok(Vec::new());
     }
     let at = |what: String| format!("{name}: {what}");
-    Ok(match new.extension().and_then(|ending| ending.to_str()) {
-        Some("safetensors" | "npy") => match (load(old, name)?, load(new, name)?) {
+    Ok(match Path::new(name).extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors" | "npy") => match (loaded(old)?, loaded(new)?) {
             (Loaded::One(old), Loaded::One(new)) => of_tensors(&old, &new)?.into_iter().map(at).collect(),
             (Loaded::Named(old, _), Loaded::Named(new, _)) => of_named(&old, &new)?.into_iter().map(at).collect(),
             _ => vec![at("changed".into())],
         },
         Some("csv") => of_tables(&csv(&before)?, &csv(&after)?).into_iter().map(at).collect(),
-        Some("parquet") => of_tables(&parquet::read(old)?, &parquet::read(new)?).into_iter().map(at).collect(),
+        Some("parquet") => of_tables(&table(old)?, &table(new)?).into_iter().map(at).collect(),
         Some("json") => vec![at(of_json(&json(&before)?, &json(&after)?))],
         _ => vec![at("changed".into())],
     })

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,7 +13,8 @@ use cap_std::fs::Dir;
 use super::claim::Claim;
 use super::name;
 use super::unfinished::{self, Unfinished};
-use crate::file::in_words;
+use crate::file::{Kind, in_words};
+use crate::folder::Folder;
 use crate::{Error, Result, bail, error};
 
 /// The directory, made at the first write. From then on it is held open: whatever comes to stand under its path, links
@@ -168,6 +170,16 @@ impl Directory {
         written.map_err(|e| e.at(name))?;
         directory.rename(unfinished.name(), &folder, file_name).map_err(|e| self.failed(name, &e))?;
         Ok(self.path().join(name))
+    }
+
+    /// Opens a file that was written, to read it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn file(&self, name: &str) -> Result<File> {
+        let opened = self.open()?.try_clone().map(|dir| Folder::held(self.path(), dir));
+        let file = opened.and_then(|folder| folder.file(Path::new(name), Kind::Data));
+        file.map_err(|e| error!("{name} can't be read: {}", in_words(&e)))
     }
 
     /// Puts a file of a stage of this directory in its place here, as it is.

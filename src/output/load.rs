@@ -1,6 +1,8 @@
 //! Reading tensors back: from files beside the script, and below the directories that the command line names.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -8,9 +10,10 @@ use safetensors::Dtype;
 
 use super::npy;
 use super::save::{TOKEN_IDS, mask_name};
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
+use crate::folder::{Folder, leads_out};
 use crate::tensor::{Complex, Value, budget, dims};
-use crate::{Result, bail, error};
+use crate::{Error, Result, bail, error};
 
 /// What a file held.
 pub enum Loaded {
@@ -19,29 +22,52 @@ pub enum Loaded {
     Named(BTreeMap<String, Value>, Vec<String>),
 }
 
-/// The directories that a script may read below: its own, and those of `--read`.
+/// The directories that a script may read below: its own, and those of `--read`. They are held open.
 #[derive(Debug, Clone, Default)]
-pub struct Readable(pub Vec<PathBuf>);
+pub struct Readable(Vec<Root>);
+
+#[derive(Debug, Clone)]
+struct Root {
+    folder: Folder,
+    /// Where it was when it was opened, for links and absolute paths that lead there.
+    canonical: PathBuf,
+}
 
 impl Readable {
-    /// A file by a path relative to one of the directories, or an absolute one below them.
+    pub fn new(folders: impl IntoIterator<Item = Folder>) -> Self {
+        let root = |folder: Folder| Some(Root { canonical: std::fs::canonicalize(folder.path()).ok()?, folder });
+        Self(folders.into_iter().filter_map(root).collect())
+    }
+
+    /// Opens a file by a path relative to one of the directories, or an absolute one below them.
     ///
     /// # Errors
     /// There is no such file, or it is elsewhere: links and `..` are followed before it is decided.
-    pub fn find(&self, path: &str) -> Result<PathBuf> {
+    pub fn open(&self, path: &str) -> Result<File> {
         if path.contains('\0') {
             bail!("{path:?} is no path");
         }
-        let roots: Vec<PathBuf> = self.0.iter().filter_map(|root| std::fs::canonicalize(root).ok()).collect();
-        let mut elsewhere = false;
-        for root in &roots {
-            let Ok(found) = std::fs::canonicalize(root.join(path)) else { continue };
-            if roots.iter().any(|root| found.starts_with(root)) {
-                return if found.is_file() { Ok(found) } else { Err(error!("{path:?} is no file")) };
+        let mut elsewhere = Path::new(path).is_absolute();
+        for root in &self.0 {
+            let cause = match root.folder.file(Path::new(path), Kind::Data) {
+                Ok(file) => return Ok(file),
+                Err(cause) => cause,
+            };
+            if leads_out(&cause) {
+                // Into another of them, perhaps.
+                let Ok(found) = std::fs::canonicalize(root.canonical.join(path)) else { continue };
+                let below =
+                    |root: &Root| Some((root.folder.clone(), found.strip_prefix(&root.canonical).ok()?.to_owned()));
+                match self.0.iter().find_map(below).map(|(folder, inside)| folder.file(&inside, Kind::Data)) {
+                    Some(Ok(file)) => return Ok(file),
+                    Some(Err(cause)) if !leads_out(&cause) => return Err(refused(path, &cause)),
+                    _ => elsewhere = true,
+                }
+            } else if !is_missing(&cause) {
+                return Err(refused(path, &cause));
             }
-            elsewhere = true;
         }
-        if elsewhere || Path::new(path).is_absolute() {
+        if elsewhere {
             return Err(error!("{path:?} is outside what this script may read")
                 .help("a script reads beside itself; --read DIR lets it read below DIR too"));
         }
@@ -49,18 +75,33 @@ impl Readable {
     }
 }
 
+/// A link that leads to itself leads nowhere.
+fn is_missing(cause: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    if cause.raw_os_error() == Some(libc::ELOOP) {
+        return true;
+    }
+    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+}
+
+fn refused(path: &str, cause: &std::io::Error) -> Error {
+    match cause.kind() {
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => error!("{path:?} is no file"),
+        _ => error!("{path:?} can't be read: {}", in_words(cause)),
+    }
+}
+
 /// # Errors
 /// A file that is neither .safetensors nor .npy, or is broken.
-pub fn load(path: &Path, name: &str) -> Result<Loaded> {
+pub fn load(file: &File, name: &str) -> Result<Loaded> {
     let read = || {
-        let cannot = |e: std::io::Error| error!("{name} can't be read: {e}");
-        let file = file::open(path, Kind::Data).map_err(cannot)?;
+        let cannot = |e: std::io::Error| error!("{name} can't be read: {}", in_words(&e));
         let size = file.metadata().map_err(cannot)?.len();
         // It stands in memory beside the tensors that are made of it.
         budget::check_bytes(size).map_err(|error| error.at(name))?;
-        file::read_open(&file, Kind::Data).map_err(cannot)
+        file::read_open(file, Kind::Data).map_err(cannot)
     };
-    match path.extension().and_then(|ending| ending.to_str()) {
+    match Path::new(name).extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => {
             let bytes = read()?;
             let named = safetensors(&bytes).and_then(|tensors| Ok((token_ids(&bytes, &tensors)?, tensors)));

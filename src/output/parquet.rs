@@ -1,7 +1,7 @@
 //! Tables as Parquet: integers, floats and booleans as such, anything else as text.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as Physical};
@@ -19,9 +19,9 @@ use crate::{Result, error};
 ///
 /// # Errors
 /// A file that is no Parquet.
-pub fn read(path: &Path) -> Result<Table> {
+pub fn read(file: File) -> Result<Table> {
     let failed = |e: parquet::errors::ParquetError| error!("this is no Parquet: {e}");
-    let file = SerializedFileReader::try_from(path).map_err(failed)?;
+    let file = SerializedFileReader::new(file).map_err(failed)?;
     let mut table = Table::default();
     for row in file.get_row_iter(None).map_err(failed)? {
         let row = row.map_err(failed)?;

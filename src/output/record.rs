@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
 use crate::{Result, error, in_words_of_data};
 
 /// One run.
@@ -18,6 +21,7 @@ pub struct Record {
     /// Every script that it imported.
     pub imports: Vec<Source>,
     /// Each parameter that the script asked for, and the value it got.
+    #[serde(deserialize_with = "distinct")]
     pub parameters: BTreeMap<String, Json>,
     pub command: Command,
     pub models: Vec<Model>,
@@ -45,6 +49,7 @@ pub struct Source {
 /// What the command line said, in its own words.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Command {
+    #[serde(deserialize_with = "distinct")]
     pub set: BTreeMap<String, String>,
     pub model: Option<String>,
     pub device: Option<String>,
@@ -77,11 +82,38 @@ pub struct Saved {
     pub sha256: String,
 }
 
+/// A map of which no key stands twice: what a person reads of it must be what counts.
+fn distinct<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, V>, D::Error> {
+    struct Distinct<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut values = BTreeMap::new();
+            while let Some((key, value)) = map.next_entry::<String, V>()? {
+                if values.contains_key(&key) {
+                    return Err(A::Error::custom(format_args!("{key:?} stands twice in a map")));
+                }
+                values.insert(key, value);
+            }
+            Ok(values)
+        }
+    }
+
+    from.deserialize_map(Distinct(PhantomData))
+}
+
 impl Record {
     /// # Errors
     /// There is no such file, or it is no record of a run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read(path, Kind::Record).map_err(|e| error!("{} can't be read: {e}", path.display()))?;
+        let text =
+            file::read(path, Kind::Record).map_err(|e| error!("{} can't be read: {}", path.display(), in_words(&e)))?;
         let record: Record = serde_json::from_slice(&text).map_err(|e| {
             error!("{} is no record of a run: {}", path.display(), in_words_of_data(&e.to_string()))
                 .help("`precompute run` leaves one, run.json, in its output directory")

@@ -15,8 +15,12 @@ use super::quota::{Metered, Quota};
 use super::record::{Record, Saved, hexadecimal};
 use super::save::{Table, write_json};
 use super::standing::{Results, Standing};
+use crate::folder::Folder;
 use crate::notice::notice;
 use crate::{Result, error, interrupt};
+
+/// What a run is called that has no other name.
+const SESSION: &str = "session";
 
 pub struct Run {
     out: Option<PathBuf>,
@@ -42,15 +46,11 @@ struct State {
 }
 
 impl State {
-    fn new(out: Option<&Path>, read: &[PathBuf], script: Option<&Path>) -> Self {
-        let beside = script.and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
-        Self::of(out, read, stem(script), Some(beside.unwrap_or(Path::new("."))))
-    }
-
-    fn of(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<&Path>) -> Self {
+    fn new(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<Folder>) -> Self {
+        let named = read.iter().filter_map(|path| Folder::open(path).ok());
         Self {
             directory: directory(out, name),
-            readable: Readable(own.map(Path::to_owned).into_iter().chain(read.iter().cloned()).collect()),
+            readable: Readable::new(own.into_iter().chain(named)),
             files: Vec::new(),
             folders: BTreeSet::new(),
             tables: Vec::new(),
@@ -61,9 +61,9 @@ impl State {
     }
 }
 
-/// What a run is called that has no other name: the script's.
-fn stem(script: Option<&Path>) -> &str {
-    script.and_then(|path| path.file_stem()).and_then(|stem| stem.to_str()).unwrap_or("session")
+/// What a run of the script in a file is called.
+fn stem(script: &Path) -> &str {
+    script.file_stem().and_then(|stem| stem.to_str()).unwrap_or(SESSION)
 }
 
 /// The one that was asked for, or one that is named after the run.
@@ -75,7 +75,7 @@ impl Run {
     /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
     /// script and below `read`. Where it is silent, it does not say where the results are.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
-        let state = State::new(out.as_deref(), &read, None);
+        let state = State::new(out.as_deref(), &read, SESSION, Folder::open(Path::new(".")).ok());
         Self { out, read, silent, quota, state: RefCell::new(state), standing: RefCell::new(None) }
     }
 
@@ -86,7 +86,7 @@ impl Run {
     /// The output directory that was asked for can't be written to.
     pub fn keep_results(&self, script: &Path, last: Option<PathBuf>) -> Result<()> {
         let out = self.out.clone().or(last);
-        let directory = directory(out.as_deref(), stem(Some(script)));
+        let directory = directory(out.as_deref(), stem(script));
         if out.is_some() {
             directory.prepare()?;
         }
@@ -94,20 +94,20 @@ impl Run {
         Ok(())
     }
 
-    /// Starts anew, for the script in `script`.
+    /// Starts anew, for the script in the file `script`, which reads below `own`, the directory that it is in.
     ///
     /// # Errors
     /// The output directory that was asked for can't be written to.
-    pub fn begin(&self, script: Option<&Path>) -> Result<()> {
-        self.start(State::new(self.out.as_deref(), &self.read, script))
+    pub fn begin(&self, script: &Path, own: Option<Folder>) -> Result<()> {
+        self.begin_apart(stem(script), own)
     }
 
     /// Starts anew, for a script called `name` that is in no file, and reads below `own` if below any directory of its own.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
-    pub fn begin_apart(&self, name: &str, own: Option<&Path>) -> Result<()> {
-        self.start(State::of(self.out.as_deref(), &self.read, name, own))
+    pub fn begin_apart(&self, name: &str, own: Option<Folder>) -> Result<()> {
+        self.start(State::new(self.out.as_deref(), &self.read, name, own))
     }
 
     fn start(&self, mut state: State) -> Result<()> {

@@ -1,8 +1,6 @@
 //! Results that stand until a run that goes well takes their place, as while a script is watched: a run that fails, or is
 //! broken off, leaves nothing of itself.
 
-use std::path::Path;
-
 use super::difference::{of_files, of_tables};
 use super::directory::Directory;
 use super::name::RECORD;
@@ -42,7 +40,7 @@ impl Standing {
     /// # Errors
     /// It can't be moved.
     pub fn replace(&mut self, stage: &Directory, results: Results) -> Result<Option<Vec<String>>> {
-        let differences = self.last.as_ref().map(|last| self.differences(last, stage.path(), &results)).transpose()?;
+        let differences = self.last.as_ref().map(|last| self.differences(last, stage, &results)).transpose()?;
         self.directory.remove(RECORD)?;
         for name in &results.files {
             self.directory.settle(stage, name)?;
@@ -54,12 +52,11 @@ impl Standing {
         Ok(differences)
     }
 
-    fn differences(&self, last: &Results, stage: &Path, results: &Results) -> Result<Vec<String>> {
+    fn differences(&self, last: &Results, stage: &Directory, results: &Results) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         for name in &results.files {
-            let before = self.directory.path().join(name);
-            match last.files.contains(name) && before.is_file() {
-                true => lines.extend(of_files(name, &before, &stage.join(name))?),
+            match last.files.contains(name) && self.directory.file(name).is_ok() {
+                true => lines.extend(of_files(name, &self.directory, stage)?),
                 false => lines.push(format!("{name} is new")),
             }
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::header::check_name;
 use super::reference::Remote;
 use crate::checkpoint::{check_path, is_commit};
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
 use crate::output::record::sha256;
 use crate::script::Failure;
 use crate::script::place::Place;
@@ -61,7 +61,7 @@ impl Lock {
         let text = match file::read(&path, Kind::Lock) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(e) => return Err(Failure::usage(error!("{LOCK} can't be read: {e}"))),
+            Err(e) => return Err(Failure::usage(error!("{LOCK} can't be read: {}", in_words(&e)))),
         };
         Self::parse(&text)
     }
@@ -126,7 +126,7 @@ impl Lock {
             file.persist(directory.join(LOCK)).map_err(|e| e.error)?;
             Ok(())
         };
-        written().map_err(|e| error!("{LOCK} can't be written: {e}"))
+        written().map_err(|e| error!("{LOCK} can't be written: {}", in_words(&e)))
     }
 
     pub fn named(&self, name: &str) -> Option<&Locked> {

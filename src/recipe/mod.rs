@@ -10,6 +10,7 @@ pub mod shipped;
 pub mod trust;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use header::Header;
@@ -17,7 +18,8 @@ pub use lock::{Lock, Locked};
 pub use reference::{Reference, Remote};
 
 use crate::checkpoint::Hub;
-use crate::file::{self, Kind};
+use crate::file::{Kind, in_words};
+use crate::folder::Folder;
 use crate::script::{Bundle, Failure, Policy, Program, read_text};
 use crate::{Error, Result, did_you_mean, error};
 
@@ -174,11 +176,17 @@ fn unknown(name: &str, lock: &Lock) -> Error {
 
 /// The one script of a directory that has a header.
 fn in_directory(directory: &Path) -> Result<PathBuf> {
-    let entries = std::fs::read_dir(directory).map_err(|e| error!("{} can't be read: {e}", directory.display()))?;
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "rhai"))
-        .filter(|path| file::read(path, Kind::Script).is_ok_and(|text| text.starts_with(b"//!")))
+    let cannot = |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
+    let folder = Folder::open(directory).map_err(cannot)?;
+    let begins = |name: &PathBuf| {
+        let mut start = Vec::new();
+        let read = folder.file(name, Kind::Script).and_then(|file| file.take(3).read_to_end(&mut start));
+        read.is_ok() && start == b"//!"
+    };
+    let names = folder.names().map_err(cannot)?.into_iter();
+    let mut found: Vec<PathBuf> = names
+        .filter(|name| name.extension().is_some_and(|ending| ending == "rhai") && begins(name))
+        .map(|name| directory.join(name))
         .collect();
     found.sort();
     match found.as_slice() {

@@ -40,7 +40,7 @@ pub fn trust(content: &str, reference: &str) -> Result<()> {
         file.write_all(format!("{content} {reference}\n").as_bytes())
     };
     append().map_err(|e| {
-        error!("that the recipe is trusted can't be written to {}: {e}", path.display())
+        error!("that the recipe is trusted can't be written to {}: {}", path.display(), files::in_words(&e))
             .help("PRECOMPUTE_HOME names another directory")
     })
 }

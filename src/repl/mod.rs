@@ -21,6 +21,7 @@ use std::rc::Rc;
 
 use rhai::Dynamic;
 
+use crate::folder::Folder;
 use crate::notice::notice;
 use crate::script::console::Console;
 use crate::script::workspace::Workspace;
@@ -75,7 +76,7 @@ pub fn run(host: Host, model: Option<&str>, file: Option<&Path>) -> Result<(), F
         .host()
         .session()
         .run()
-        .begin_apart("session", Some(Path::new(".")))
+        .begin_apart("session", Folder::open(Path::new(".")).ok())
         .map_err(Failure::usage)?;
     repl.set_model().map_err(Failure::into_usage)?;
     let ended = if interactive { repl.talk(file) } else { repl.read(file) };

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::folder::Folder;
+
 /// Where a script is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Program {
     File(PathBuf),
     Bundle(Bundle),
 }
 
 /// Texts that stand in for files. None of their imports is looked for on the disk.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Bundle {
     /// What the run's directory is named after.
     pub name: String,
@@ -20,5 +22,5 @@ pub struct Bundle {
     /// By the name that messages call each by: a path, or what reads like one.
     pub texts: BTreeMap<String, String>,
     /// The directory that it may read, as if it stood there.
-    pub beside: Option<PathBuf>,
+    pub(crate) beside: Option<Folder>,
 }

@@ -105,8 +105,8 @@ impl Host {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         let run = self.session.run();
         match program {
-            Program::File(path) => run.begin(Some(path)),
-            Program::Bundle(bundle) => run.begin_apart(&bundle.name, bundle.beside.as_deref()),
+            Program::File(path) => run.begin(path, self.modules.folder_of(path).ok()),
+            Program::Bundle(bundle) => run.begin_apart(&bundle.name, bundle.beside.clone()),
         }
         .map_err(Failure::usage)?;
         self.session.random().restart();
@@ -178,7 +178,7 @@ impl Host {
         interrupt::clear();
         let script = self.read(path)?;
         self.session.params().check(&script.params).map_err(Failure::usage)?;
-        self.session.run().begin(Some(path)).map_err(Failure::usage)?;
+        self.session.run().begin(path, self.modules.folder_of(path).ok()).map_err(Failure::usage)?;
         self.evaluate(&script)
     }
 

@@ -16,6 +16,7 @@ mod growth;
 mod handed;
 pub mod hook;
 pub mod host;
+pub mod identity;
 mod kept;
 pub mod limits;
 pub mod live;

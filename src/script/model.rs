@@ -136,7 +136,9 @@ impl Models {
         let Key { revision, how, .. } = key;
         let pin = self.settings.pins.iter().find(|pin| pin.id == id && pin.revision == *revision);
         let commit = pin.map(|pin| pin.commit.clone()).or_else(|| revision.clone());
-        let open = Open { revision: commit, offline: self.settings.offline, ..Open::default() };
+        let Settings { offline, policy, .. } = &self.settings;
+        let never_a_directory = policy.names_for_the_hub(id);
+        let open = Open { revision: commit, offline: *offline, never_a_directory, ..Open::default() };
         let checkpoint = Checkpoint::open(id, &open)?;
         // A commit is of one repository, however that is spelled.
         let is_same = |(known, model): &&(Key, Model)| {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,7 +14,8 @@ use rhai::{
 
 use super::error::ScriptResult;
 use super::source::Sources;
-use crate::file::{self, Kind};
+use crate::file::{self, Kind, in_words};
+use crate::folder::{Folder, leads_out};
 use crate::watch::Contents;
 use crate::{Result, bail, error};
 
@@ -27,6 +29,11 @@ const LIBRARY: &[(&str, &str)] = &[
 /// The names of the scripts that ship to be imported.
 pub fn shipped() -> impl Iterator<Item = &'static str> {
     LIBRARY.iter().map(|(name, _)| *name)
+}
+
+/// The text of one of them.
+pub fn shipped_text(name: &str) -> Option<&'static str> {
+    LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 /// What stands before the name of a script that is part of the program.
@@ -48,6 +55,8 @@ struct Inner {
     generation: Cell<u64>,
     /// Every file that was looked for, and what it held.
     sought: RefCell<BTreeMap<PathBuf, Contents>>,
+    /// The directories of the scripts that a person named, by their paths: what these import is below.
+    folders: RefCell<BTreeMap<PathBuf, Folder>>,
 }
 
 /// Why a module can't be had: it is not there, or its text is wrong.
@@ -66,6 +75,7 @@ impl Modules {
             running: RefCell::default(),
             generation: Cell::new(0),
             sought: RefCell::default(),
+            folders: RefCell::default(),
         }))
     }
 
@@ -81,6 +91,7 @@ impl Modules {
         }
         self.0.evaluated.borrow_mut().clear();
         self.0.sought.borrow_mut().clear();
+        self.0.folders.borrow_mut().clear();
         self.0.generation.set(0);
     }
 
@@ -89,6 +100,7 @@ impl Modules {
         self.0.compiled.borrow_mut().clear();
         self.0.evaluated.borrow_mut().clear();
         self.0.sought.borrow_mut().clear();
+        self.0.folders.borrow_mut().clear();
     }
 
     /// Grows when a module that functions of an earlier text live on of is compiled anew.
@@ -107,15 +119,48 @@ impl Modules {
         self.0.sought.borrow().iter().map(|(path, contents)| (path.clone(), *contents)).collect()
     }
 
-    /// The text of the script in `path`, which messages call `id`.
+    /// The text of the script in `path`, which a person named and messages call `id`. From then on the directory that it is in is
+    /// held open.
     ///
     /// # Errors
     /// A file that can't be read or is not UTF-8.
     pub fn read(&self, path: &Path, id: &str) -> Result<String> {
-        let bytes = file::read(path, Kind::Script);
+        let name = Path::new(path.file_name().unwrap_or_default());
+        let file = Folder::of(path).and_then(|folder| {
+            self.0.folders.borrow_mut().insert(path.parent().unwrap_or(Path::new("")).to_owned(), folder.clone());
+            folder.file(name, Kind::Script)
+        });
+        let file = match file {
+            // A link to a script elsewhere, which the person has named so.
+            Err(cause) if leads_out(&cause) => file::open(path, Kind::Script),
+            file => file,
+        };
+        self.noted(path, id, file)
+    }
+
+    /// The text of a file that was opened, noted as what stands in `path`.
+    fn noted(&self, path: &Path, id: &str, file: std::io::Result<File>) -> Result<String> {
+        let bytes = file.and_then(|file| file::read_open(&file, Kind::Script));
         let contents = bytes.as_ref().map_or(Contents::MISSING, |bytes| Contents::of(bytes));
         self.0.sought.borrow_mut().insert(path.to_owned(), contents);
         text(bytes, id)
+    }
+
+    /// The directory that a script is in: held open since a script in it, or above it, was read.
+    ///
+    /// # Errors
+    /// There is none any more, or a link leads out of the one above.
+    pub fn folder_of(&self, script: &Path) -> std::io::Result<Folder> {
+        let directory = script.parent().unwrap_or(Path::new(""));
+        for above in directory.ancestors() {
+            let known = self.0.folders.borrow().get(above).cloned();
+            if let (Some(folder), Ok(inside)) = (known, directory.strip_prefix(above)) {
+                return folder.within(inside);
+            }
+        }
+        let folder = Folder::open(directory)?;
+        self.0.folders.borrow_mut().insert(directory.to_owned(), folder.clone());
+        Ok(folder)
     }
 
     /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each with its name.
@@ -162,7 +207,7 @@ impl Modules {
         let text = match text {
             Text::Shipped(text) => text.to_owned(),
             Text::Given(text) => text,
-            Text::File(path) => self.read(&path, &id).map_err(Unavailable::Missing)?,
+            Text::File(path, file) => self.noted(&path, &id, Ok(file)).map_err(Unavailable::Missing)?,
         };
         if self.0.sources.get(&id).is_some_and(|known| known.text() != text) {
             self.0.generation.set(self.0.generation.get() + 1);
@@ -186,9 +231,10 @@ impl Modules {
             if let Some(text) = given.get(&id) {
                 return Ok((id, Text::Given(text.clone())));
             }
-            if !given.contains_key(from) && file.is_file() {
-                refuse_escape(Path::new(from).parent().unwrap_or(Path::new("")), &file, path)?;
-                return Ok((id, Text::File(file)));
+            if !given.contains_key(from)
+                && let Some(opened) = self.opened(from, &file, &parts, path)?
+            {
+                return Ok((id, Text::File(file, opened)));
             }
         }
         let name = parts.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
@@ -196,13 +242,36 @@ impl Modules {
         if let Some(text) = given.get(&id) {
             return Ok((id, Text::Given(text.clone())));
         }
-        match LIBRARY.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Ok((id, Text::Shipped(text))),
+        match shipped_text(&name) {
+            Some(text) => Ok((id, Text::Shipped(text))),
             None => {
                 let known: Vec<&str> = LIBRARY.iter().map(|(name, _)| *name).collect();
                 Err(error!("import {path:?}: there is no {name}.rhai beside the script, and the library has none")
                     .help(format!("the library that ships has {}", known.join(", "))))
             }
+        }
+    }
+
+    /// The file of these parts beside the script `from`, which is in `file`; nothing where there is no such file.
+    ///
+    /// # Errors
+    /// A link leads out of the importing script's directory, or the file can't be read.
+    fn opened(&self, from: &str, file: &Path, parts: &[&OsStr], path: &str) -> Result<Option<File>> {
+        let mut inside = parts.iter().collect::<PathBuf>().into_os_string();
+        inside.push(".rhai");
+        let found = self.folder_of(Path::new(from)).and_then(|folder| folder.file(Path::new(&inside), Kind::Script));
+        match found {
+            Ok(file) => Ok(Some(file)),
+            Err(cause) if leads_out(&cause) && file.is_file() => {
+                let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+                let target = target.display();
+                Err(error!("import {path:?} leaves the directory of the script, through a link to {target}")
+                    .help("an import names a file beside the importing one, or below it"))
+            }
+            Err(cause) if file.is_file() && !leads_out(&cause) => {
+                text(Err(cause), &file.display().to_string()).map(|_| None)
+            }
+            Err(_) => Ok(None),
         }
     }
 
@@ -214,7 +283,7 @@ impl Modules {
 }
 
 /// Where the script `from` first looks for the module of these parts.
-fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
+pub fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
     let directory = Path::new(from).parent().unwrap_or(Path::new(""));
     let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
     file.push(".rhai");
@@ -261,7 +330,7 @@ pub fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
 enum Text {
     Shipped(&'static str),
     Given(String),
-    File(PathBuf),
+    File(PathBuf, File),
 }
 
 /// The script called `id` in messages.
@@ -277,22 +346,9 @@ fn text(bytes: std::io::Result<Vec<u8>>, id: &str) -> Result<String> {
         std::io::ErrorKind::NotFound => error!("there is no file {id}"),
         std::io::ErrorKind::FileTooLarge => error!("{id} is too large for a script: {cause}"),
         std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
-        _ => error!("{id} can't be read: {cause}"),
+        _ => error!("{id} can't be read: {}", in_words(&cause)),
     })?;
     String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
-}
-
-/// A link must not lead out of the importing script's directory.
-fn refuse_escape(directory: &Path, file: &Path, path: &str) -> Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    match (directory.canonicalize(), file.canonicalize()) {
-        (Ok(directory), Ok(file)) if file.starts_with(&directory) => Ok(()),
-        (Ok(_), Ok(target)) => {
-            Err(error!("import {path:?} leaves the directory of the script, through a link to {}", target.display())
-                .help("an import names a file beside the importing one, or below it"))
-        }
-        _ => bail!("import {path:?} can't be read"),
-    }
 }
 
 impl ModuleResolver for Modules {

@@ -99,7 +99,7 @@ fn save(run: &Run, name: &str, value: &Dynamic) -> Result<()> {
 }
 
 fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
-    match load::load(&run.readable().find(path)?, path)? {
+    match load::load(&run.readable().open(path)?, path)? {
         Loaded::One(value) => Ok(Dynamic::from(Handle::fresh(value))),
         Loaded::Named(mut values, ids) => {
             let mut map = Map::new();

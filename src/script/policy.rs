@@ -30,6 +30,11 @@ impl Policy {
         self
     }
 
+    /// Whether a model's id is a stranger's word, which may mean a model of the Hub and nothing that stands here.
+    pub fn names_for_the_hub(&self, id: &str) -> bool {
+        matches!(self, Policy::Stranger { named, by_user } if named.contains(id) && !by_user.contains(id))
+    }
+
     /// Whether a script may load a model.
     ///
     /// # Errors
@@ -63,5 +68,7 @@ mod tests {
             assert!(policy.check_model(id).is_err(), "{id}");
         }
         assert!(Policy::Own.check_model("/etc").is_ok());
+        assert!(policy.names_for_the_hub("gpt2") && !policy.names_for_the_hub("./mine"));
+        assert!(!Policy::Own.names_for_the_hub("gpt2"));
     }
 }

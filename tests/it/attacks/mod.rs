@@ -4,6 +4,8 @@
 mod checkpoints;
 mod config;
 mod cycles;
+#[cfg(target_os = "linux")]
+mod directories;
 #[cfg(unix)]
 mod files;
 mod forge;
@@ -12,6 +14,8 @@ mod hub;
 #[cfg(unix)]
 mod liar;
 mod panics;
+#[cfg(unix)]
+mod rerun;
 #[cfg(unix)]
 mod runs;
 

@@ -87,6 +87,7 @@ fn decode(decoder: &Decoder, prompt: &[u32], observer: &mut dyn Observer) -> f64
     let plan = Plan {
         max_new_tokens: TOKENS,
         sampling: Sampling::default(),
+        beams: 1,
         ends: Vec::new(),
         pad: 0,
         cache: true,

@@ -39,7 +39,7 @@ pub struct Generate {
     #[arg(long, value_name = "N", default_value_t = 40)]
     max_new_tokens: u32,
 
-    /// Draw from the logits divided by T; without it, --top-k and --top-p the likeliest token is taken
+    /// Draw from the logits divided by T; without it, --top-k, --top-p and --min-p the likeliest token is taken
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
@@ -50,6 +50,14 @@ pub struct Generate {
     /// Draw from the fewest tokens whose probabilities sum to P
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
+
+    /// Draw from the tokens only that are at least P times as likely as the likeliest
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f64>,
+
+    /// Follow the N likeliest continuations at once, and give the best; nothing is drawn
+    #[arg(long, value_name = "N")]
+    num_beams: Option<u32>,
 
     /// Make tokens less likely that the text has already: 1 changes nothing
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
@@ -165,6 +173,8 @@ impl Generate {
         set("temperature", self.temperature.map(Dynamic::from));
         set("top_k", self.top_k.map(|k| i64::from(k).into()));
         set("top_p", self.top_p.map(Dynamic::from));
+        set("min_p", self.min_p.map(Dynamic::from));
+        set("num_beams", self.num_beams.map(|beams| i64::from(beams).into()));
         set("repetition_penalty", self.repetition_penalty.map(Dynamic::from));
         set("seed", self.seed.map(Dynamic::from));
         set("stop", Some(self.stop.iter().map(|stop| Dynamic::from(stop.clone())).collect::<Array>().into()));

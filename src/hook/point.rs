@@ -261,6 +261,20 @@ impl Point {
         (Point::PreBlock..=Point::PostMlp).contains(&self)
     }
 
+    /// Whether a pass makes it whoever looks: it costs nothing to keep it.
+    pub fn is_made_anyway(self) -> bool {
+        use Point::{AttnHeadOutputs, AttnProbs, PostMaskAttnWeights, PreMaskAttnWeights, UnreducedLoss};
+        let for_hooks = [PreMaskAttnWeights, PostMaskAttnWeights, AttnProbs, AttnHeadOutputs, UnreducedLoss];
+        // A norm that nobody looks into does not make what it divides by.
+        !for_hooks.contains(&self) && self.shape().last() != Some(&Dim::One)
+    }
+
+    /// The dim of its shape that counts tokens, and whether that counts cached ones too; nothing where there is none.
+    pub fn token_dim(self) -> Option<(usize, Dim)> {
+        let of = |wanted: Dim| Some((self.shape().iter().position(|dim| *dim == wanted)?, wanted));
+        of(Dim::Tokens).or_else(|| of(Dim::Attended))
+    }
+
     /// # Errors
     /// A name that is no point's, with the nearest.
     pub fn parse(name: &str) -> Result<Point> {

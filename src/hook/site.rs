@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::places::Places;
 use super::point::{Alias, Point};
 use crate::{Result, bail, error};
 
@@ -23,57 +24,7 @@ impl fmt::Display for Site {
 }
 
 /// The layers a hook asks for; negative numbers count from the last.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Layers {
-    All,
-    Some(Vec<i64>),
-    /// `start..end`
-    Range(i64, i64),
-}
-
-impl Layers {
-    pub fn one(layer: i64) -> Self {
-        Layers::Some(vec![layer])
-    }
-
-    /// The layers of a model with `count` of them, in the order given, each once.
-    ///
-    /// # Errors
-    /// A layer that the model does not have.
-    pub fn resolve(&self, count: usize) -> Result<Vec<usize>> {
-        let resolve = |layer: i64| {
-            let resolved = if layer < 0 { layer + count as i64 } else { layer };
-            if (0..count as i64).contains(&resolved) {
-                Ok(resolved as usize)
-            } else {
-                Err(error!("there is no layer {layer}: the model has {count}, 0 to {}", count as i64 - 1)
-                    .help("-1 is the last layer"))
-            }
-        };
-        let mut layers = match self {
-            Layers::All => (0..count).collect(),
-            Layers::Some(list) => list.iter().map(|&l| resolve(l)).collect::<Result<Vec<_>>>()?,
-            Layers::Range(start, end) => {
-                let start = resolve(*start)?;
-                let end = match *end {
-                    i64::MAX => count,
-                    end => resolve(if end < 0 { end } else { end - 1 })? + usize::from(end >= 0),
-                };
-                (start..end).collect()
-            }
-        };
-        if layers.is_empty() {
-            bail!("the layers asked for are none of the model's {count}");
-        }
-        let mut seen = Vec::new();
-        layers.retain(|layer| {
-            let first = !seen.contains(layer);
-            seen.push(*layer);
-            first
-        });
-        Ok(layers)
-    }
-}
+pub type Layers = Places;
 
 /// A point's name as a person writes it, with what the name says about layer and family.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,18 +160,6 @@ impl SiteSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn layers_count_from_either_end() {
-        assert_eq!(Layers::one(-1).resolve(4).unwrap(), [3]);
-        assert_eq!(Layers::Range(1, 3).resolve(4).unwrap(), [1, 2]);
-        assert_eq!(Layers::Range(-2, i64::MAX).resolve(4).unwrap(), [2, 3]);
-        assert_eq!(Layers::Range(0, -1).resolve(4).unwrap(), [0, 1, 2]);
-        assert_eq!(Layers::Some(vec![2, -2, 0]).resolve(4).unwrap(), [2, 0]);
-        assert!(Layers::one(4).resolve(4).is_err());
-        assert!(Layers::Range(2, 9).resolve(4).is_err());
-        assert!(Layers::Range(2, 2).resolve(4).is_err());
-    }
 
     #[test]
     fn a_transformer_lens_name_is_the_same_site() {

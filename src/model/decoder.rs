@@ -301,29 +301,33 @@ impl Decoder {
 
     /// Whether this model has the sites, and this pass reaches them.
     fn check(&self, wanted: &SiteSet, options: &Options) -> Result<()> {
-        let family = self.spec.family;
-        for site in wanted.iter().chain(options.stop) {
-            let point = site.point;
-            if !self.spec.has(point) {
-                let why = if point == Point::PostUp { "its MLP is not gated" } else { "it has no final norm" };
-                bail!("this {family} model has no {point}: {why}");
-            }
-            if point == Point::UnreducedLoss && !options.loss {
-                return Err(
-                    error!("{point} is reached only where a loss is asked for").help("pass #{loss: true} to forward")
-                );
-            }
-            if point == Point::Logits && options.logits == Logits::None && !options.loss {
-                return Err(error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}"));
-            }
-            if let Some(stop) = options.stop
-                && self.comes_after(site, stop)
-            {
-                bail!("{site} comes after {stop}, where the pass is to stop: its hook would never run");
-            }
-        }
+        wanted.iter().chain(options.stop).try_for_each(|site| self.reach(site, options))?;
         if options.loss && options.stop.is_some_and(|stop| stop.point != Point::UnreducedLoss) {
             bail!("a pass that stops before the logits has no loss");
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// This model does not have the site, or a pass with these options does not come there.
+    pub fn reach(&self, site: Site, options: &Options) -> Result<()> {
+        let (family, point) = (self.spec.family, site.point);
+        if !self.spec.has(point) {
+            let why = if point == Point::PostUp { "its MLP is not gated" } else { "it has no final norm" };
+            bail!("this {family} model has no {point}: {why}");
+        }
+        if point == Point::UnreducedLoss && !options.loss {
+            return Err(
+                error!("{point} is reached only where a loss is asked for").help("pass #{loss: true} to forward")
+            );
+        }
+        if point == Point::Logits && options.logits == Logits::None && !options.loss {
+            return Err(error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}"));
+        }
+        if let Some(stop) = options.stop
+            && self.comes_after(site, stop)
+        {
+            bail!("{site} comes after {stop}, where the pass is to stop: its hook would never run");
         }
         Ok(())
     }

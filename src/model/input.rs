@@ -189,6 +189,18 @@ impl Input {
         }
     }
 
+    /// Other rows of the same batch, in another order or several times.
+    pub fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
+        let rows: Vec<usize> = rows.into_iter().collect();
+        let each = self.attended() * self.attended();
+        let sight = self.sight.as_ref().map(|sight| match sight.len() == each {
+            true => sight.clone(),
+            false => rows.iter().flat_map(|row| &sight[row * each..][..each]).copied().collect(),
+        });
+        let (ids, mask) = rows.iter().map(|&row| (self.ids[row].clone(), self.mask[row].clone())).unzip();
+        Self { ids, mask, sight, past: self.past }
+    }
+
     /// The same tokens, the first `past` of each row being in a cache.
     pub fn after(&self, past: usize) -> Self {
         Self { past, ..self.clone() }

@@ -31,6 +31,25 @@ impl Cache {
         self.layers.iter_mut().for_each(KvCache::reset);
     }
 
+    /// Holds other rows of the batch, in another order or several times: what beams go on with.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn select(&mut self, rows: &[usize]) -> Result<()> {
+        if rows.iter().enumerate().all(|(at, row)| at == *row) {
+            return Ok(());
+        }
+        let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
+        for layer in &mut self.layers {
+            let (Some(k), Some(v)) = (layer.k()?, layer.v()?) else { continue };
+            let rows = Tensor::new(rows.as_slice(), k.device())?;
+            let (k, v) = (k.contiguous()?.index_select(&rows, 0)?, v.contiguous()?.index_select(&rows, 0)?);
+            layer.reset();
+            layer.append(&k, &v)?;
+        }
+        Ok(())
+    }
+
     /// What a pass that reads the rest of `input` is given.
     pub fn rest_of(&self, input: &Input) -> Input {
         input.after(self.len())

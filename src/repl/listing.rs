@@ -92,9 +92,9 @@ pub fn hooks(repl: &Repl) -> Vec<String> {
             }
         };
         let (fired, spent) = hook.tally().last_pass();
-        let layers = if hook.named().point.in_block() { layers_of(layers) } else { "—".into() };
+        let layers = if hook.in_block() { layers_of(layers) } else { "—".into() };
         let took = if fired == 0 { "—".into() } else { duration(spent) };
-        [name, point.to_owned(), layers, function, fired.to_string(), took]
+        [name, point, layers, function, fired.to_string(), took]
     });
     let mut lines = columns(std::iter::once(head).chain(rows));
     lines.push("fired and took are those of the last pass that each was in".into());

@@ -29,10 +29,24 @@ struct Inner {
 
 impl Context {
     /// Keys that the pass sets.
-    pub const RESERVED: &[&str] = &["config", "context", "ids", "layer", "mask", "point", "positions", "step"];
+    pub const RESERVED: &[&str] =
+        &["all_ids", "config", "context", "ids", "layer", "mask", "point", "positions", "prompt_len", "step"];
 
     pub fn new(hooks: Vec<Hook>) -> Self {
         Self(Rc::new(Inner { hooks, entries: RefCell::default(), busy: Cell::new(false), described: Cell::new(false) }))
+    }
+
+    /// Of an array of hooks that `call` was given.
+    ///
+    /// # Errors
+    /// An element that is no hook.
+    pub fn of(call: &str, hooks: Array) -> Result<Self> {
+        let hooks = hooks.into_iter().map(|hook| {
+            let what = describe(&hook);
+            hook.try_cast::<Hook>()
+                .ok_or_else(|| error!("{call} takes an array of hooks, and one of its elements is {what}"))
+        });
+        Ok(Self::new(hooks.collect::<Result<_>>()?))
     }
 
     pub fn hooks(&self) -> &[Hook] {
@@ -103,6 +117,10 @@ impl Context {
         if key == "context" {
             return Ok(Dynamic::from(self.clone()));
         }
+        // Outside generation every pass is a first one.
+        if key == "step" {
+            return Ok(self.0.entries.borrow().get(key).cloned().unwrap_or(Dynamic::ZERO));
+        }
         let entries = self.0.entries.borrow();
         if let Some(value) = entries.get(key) {
             return Ok(value.clone());
@@ -110,7 +128,6 @@ impl Context {
         Err(match key {
             "layer" => error!("there is no layer here: the hook's point is not in a block")
                 .help("ctx.get(\"layer\", ()) gives () there"),
-            "step" => error!("there is no step here: ctx.step is set while text is generated"),
             key if Self::RESERVED.contains(&key) => error!("ctx.{key} is set while a pass runs, and none has run yet"),
             key => {
                 let error = error!("the context has no key {key:?}");
@@ -180,14 +197,7 @@ pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
 
 pub fn install(engine: &mut Engine) {
     engine.register_type_with_name::<Context>("context");
-    engine.register_fn("context", |hooks: Array| -> ScriptResult<Context> {
-        let hooks = hooks.into_iter().map(|hook| {
-            let what = describe(&hook);
-            hook.try_cast::<Hook>()
-                .ok_or_else(|| error!("context takes an array of hooks, and one of its elements is {what}"))
-        });
-        Ok(Context::new(hooks.collect::<Result<_>>()?))
-    });
+    engine.register_fn("context", |hooks: Array| -> ScriptResult<Context> { Ok(Context::of("context", hooks)?) });
     engine.register_fn("context", || Context::new(Vec::new()));
     engine.register_indexer_get(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.get(key)?) });
     engine.register_indexer_set(|ctx: &mut Context, key: &str, value: Dynamic| -> ScriptResult<()> {

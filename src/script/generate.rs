@@ -10,6 +10,7 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::context::Context;
 use super::error::ScriptResult;
+use super::hook::Reads;
 use super::model::Model;
 use super::options::{Options, describe};
 use super::pass::{Depth, Pass};
@@ -19,7 +20,7 @@ use super::tensor::Handle;
 use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::Unobserved;
-use crate::model::{Generation, Plan, Sampling};
+use crate::model::{Generation, Input, Plan, Sampling};
 use crate::notice::notice;
 use crate::tensor::Value;
 use crate::{Result, bail, error, harmless};
@@ -146,6 +147,8 @@ impl Call<'_> {
                 "temperature",
                 "top_k",
                 "top_p",
+                "min_p",
+                "num_beams",
                 "repetition_penalty",
                 "seed",
                 "stop",
@@ -161,7 +164,15 @@ impl Call<'_> {
         let plan = self.plan(&options, &stops)?;
         let input = self.pass.input(ids, options.tensor("mask")?.as_ref(), plan.beyond)?;
         let rows = input.batch();
-        let screen = Screen::new(self.session, self.console, rows);
+        if plan.beams > 1 && !stops.strings.is_empty() {
+            return Err(error!(
+                "num_beams can't look for {:?} in what it finds: only a token ends a beam",
+                stops.strings[0]
+            )
+            .help("stop takes the id of a token, as in #{stop: m.token_id(\".\")}")
+            .into());
+        }
+        let screen = Screen::new(self.session, self.console, rows * plan.beams);
         let tokenizer = match stops.strings.is_empty() && screen.streaming == Streaming::Nowhere {
             true => None,
             false => Some(m.loaded().checkpoint.tokenizer()?),
@@ -195,9 +206,13 @@ impl Call<'_> {
         let reads = generation.reads();
         let ids = Handle::from(reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?);
         let ids = ids.with_mask(Handle::fresh(Value::Bool(reads.mask(&Device::Cpu)?)));
-        self.pass.show(context, ids, &reads)?;
+        let all = generation.input();
+        let prompt = all.attended() - generation.step();
+        self.pass.show(context, [ids, self.ids(all)?], &reads, prompt)?;
         context.set_reserved("step", (generation.step() as i64).into());
-        let mut script = self.pass.hooks(context);
+        let steps = generation.plan().max_new_tokens;
+        let options = generation.options();
+        let mut script = self.pass.hooks(context, Reads { options: &options, input: &reads, prompt, steps });
         generation.advance(&mut script).map_err(|error| script.failure(error, self.pass.call))
     }
 
@@ -216,12 +231,14 @@ impl Call<'_> {
             temperature: options.float("temperature")?,
             top_k: whole("top_k")?,
             top_p: options.float("top_p")?,
+            min_p: options.float("min_p")?,
             repetition_penalty: options.float("repetition_penalty")?,
             seed: seed.unwrap_or_else(|| self.session.random().next()),
         };
         Ok(Plan {
             max_new_tokens: whole("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS as usize),
             sampling,
+            beams: whole("num_beams")?.unwrap_or(1),
             ends,
             pad: checkpoint.tokenizer().map(Tokenizer::pad_id).unwrap_or(0),
             cache: options.bool("cache")?.unwrap_or(true),
@@ -229,16 +246,21 @@ impl Call<'_> {
         })
     }
 
+    /// All tokens of each row, carrying which are real.
+    fn ids(&self, input: &Input) -> Result<Handle> {
+        let ids: Vec<&[u32]> = (0..input.batch()).map(|row| input.row(row)).collect();
+        let ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
+        Ok(ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))))
+    }
+
     fn generated(&self, generation: &Generation) -> Result<Inner> {
-        let input = generation.input();
+        let input = generation.result();
         let real = |row: usize| {
             let real = input.row(row).iter().zip(input.real(row)).filter(|(_, real)| **real);
             real.map(|(id, _)| *id).collect()
         };
         let rows: Vec<Vec<u32>> = (0..input.batch()).map(real).collect();
-        let ids: Vec<&[u32]> = (0..input.batch()).map(|row| input.row(row)).collect();
-        let ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
-        let ids = ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?)));
+        let ids = self.ids(&input)?;
         Ok(Inner { model: self.pass.model.clone(), ids, rows })
     }
 }
@@ -263,6 +285,8 @@ pub fn install(engine: &mut Engine, depth: &Depth, session: &Rc<Session>, consol
     generate!(|call, ids, options: Map| call.run(&ids, None, options));
     generate!(|call, ids, ctx: Context| call.run(&ids, Some(&ctx), Map::new()));
     generate!(|call, ids, ctx: Context, options: Map| call.run(&ids, Some(&ctx), options));
+    generate!(|call, ids, hooks: Array| call.run(&ids, Some(&Context::of("generate", hooks)?), Map::new()));
+    generate!(|call, ids, hooks: Array, options: Map| call.run(&ids, Some(&Context::of("generate", hooks)?), options));
 }
 
 /// What `generate` gave.

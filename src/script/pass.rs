@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
-use rhai::{Dynamic, Engine, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::context::{Context, Serving};
 use super::error::ScriptResult;
 use super::handed;
-use super::hook::{Script, layers, point_names};
+use super::hook::{Hook, Reads, Script, layers, names};
 use super::live::Live;
 use super::model::Model;
 use super::options::Options;
@@ -17,7 +17,7 @@ use super::record::Record;
 use super::reuse::{self, Reuse};
 use super::tensor::Handle;
 use super::tokens::to_read;
-use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, Unobserved};
+use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, Unobserved, is_pattern, named_like};
 use crate::model::{self, Decoder, Input, Logits};
 use crate::notice::notice;
 use crate::tensor::Value;
@@ -125,8 +125,10 @@ impl Pass<'_> {
             return Ok(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?);
         };
         let _serving = self.serve(context)?;
-        self.show(context, seen(ids, pass.mask.as_ref(), &input)?, &input)?;
-        let mut script = self.hooks(context);
+        let ids = seen(ids, pass.mask.as_ref(), &input)?;
+        self.show(context, [ids.clone(), ids], &input, input.len())?;
+        let reads = Reads { options: &pass.options, input: &input, prompt: input.len(), steps: 1 };
+        let mut script = self.hooks(context, reads);
         let result = reuse::run(reuse, self.model, &input, &pass.options, Some(&mut script), watch);
         result.map_err(|error| script.failure(error, self.call))
     }
@@ -157,9 +159,8 @@ impl Pass<'_> {
     }
 
     /// The context's hooks, to be called during a pass.
-    pub fn hooks<'c>(&'c self, context: &'c Context) -> Script<'c> {
-        let spec = self.model.loaded().decoder.spec();
-        Script::new(self.call.engine(), context, spec.family, spec.rotary().is_some())
+    pub fn hooks<'c>(&'c self, context: &'c Context, reads: Reads<'c>) -> Script<'c> {
+        Script::new(self.call.engine(), context, &self.model.loaded().decoder, reads)
     }
 
     /// Takes the context for a pass, or for several in a row.
@@ -169,9 +170,11 @@ impl Pass<'_> {
         Ok(serving)
     }
 
-    /// Sets the keys that say what the pass reads.
-    pub fn show(&self, context: &Context, ids: Handle, input: &Input) -> Result<()> {
+    /// Sets the keys that say what the pass reads: the ids that it reads, all there are, and how many are the prompt's.
+    pub fn show(&self, context: &Context, [ids, all]: [Handle; 2], input: &Input, prompt: usize) -> Result<()> {
         context.set_reserved("ids", Dynamic::from(ids));
+        context.set_reserved("all_ids", Dynamic::from(all));
+        context.set_reserved("prompt_len", (prompt as i64).into());
         context.set_reserved("mask", Dynamic::from(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))));
         let positions = input.positions(&Device::Cpu)?.to_dtype(DType::I64)?;
         context.set_reserved("positions", Dynamic::from(Handle::from(positions)));
@@ -188,7 +191,7 @@ impl Pass<'_> {
         &self,
         reuse: &Reuse,
         ids: &Handle,
-        points: &Dynamic,
+        points: Option<Dynamic>,
         context: Option<&Context>,
         options: Map,
     ) -> ScriptResult<Dynamic> {
@@ -196,10 +199,15 @@ impl Pass<'_> {
         let options = Options::new("capture", options, &["layers", "mask", "stop", "logits", "loss", "beyond"])?;
         let mut pass = PassOptions::read(&options, decoder.spec().layers)?;
         let asked = options.get("layers");
-        let names = point_names(points)?;
-        let wanted =
-            names.iter().map(|name| Wanted::read(name, asked.as_ref(), decoder)).collect::<Result<Vec<_>>>()?;
-        pass.options.loss |= wanted.iter().any(|wanted| wanted.point == Point::UnreducedLoss);
+        let names = points.as_ref().map(|points| names("capture", points)).transpose()?;
+        pass.options.loss |= names.iter().flatten().any(|name| name == Point::UnreducedLoss.name());
+        let wanted = match &names {
+            None => Wanted::made_anyway(asked.as_ref(), decoder, &pass.options)?,
+            Some(names) => {
+                let wanted = names.iter().map(|name| Wanted::read(name, asked.as_ref(), decoder, &pass.options));
+                wanted.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+            }
+        };
         if options.get("logits").is_none() && !wanted.iter().any(|wanted| wanted.point == Point::Logits) {
             pass.options.logits = Logits::None;
         }
@@ -208,16 +216,18 @@ impl Pass<'_> {
         self.run(ids, context, &pass, &mut all, reuse)?;
 
         let mut kept = Vec::new();
-        for (name, (wanted, capture)) in names.iter().zip(wanted.iter().zip(&captures)) {
+        for (wanted, capture) in wanted.iter().zip(&captures) {
             let mut tensor = capture.stacked(wanted.point, decoder.spec().layers)?;
             if wanted.single {
                 tensor = tensor.squeeze(0).map_err(Error::from)?;
             }
-            kept.push((name, Dynamic::from(Handle::lent(tensor))));
+            kept.push((wanted.key.as_str(), Dynamic::from(Handle::lent(tensor))));
         }
-        match points.is_string() {
-            true => Ok(kept.pop().map(|(_, only)| only).unwrap_or_default()),
-            false => Ok(Dynamic::from(kept.into_iter().collect::<Record>())),
+        match names.as_deref() {
+            Some([one]) if !is_pattern(one) && points.is_some_and(|points| points.is_string()) => {
+                Ok(kept.pop().map(|(_, only)| only).unwrap_or_default())
+            }
+            _ => Ok(Dynamic::from(kept.into_iter().collect::<Record>())),
         }
     }
 }
@@ -232,6 +242,8 @@ fn seen(ids: &Handle, given: Option<&Handle>, input: &Input) -> Result<Handle> {
 
 /// One point that `capture` keeps.
 struct Wanted {
+    /// What it is called in the map of several.
+    key: String,
     point: Point,
     layers: Layers,
     /// One layer given as a number: no layer axis.
@@ -239,14 +251,61 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(name: &str, asked: Option<&Dynamic>, decoder: &Decoder) -> Result<Self> {
-        let named = Named::parse(name)?;
+    /// The points that a name stands for. Of a pattern those that the pass comes to.
+    fn read(name: &str, asked: Option<&Dynamic>, decoder: &Decoder, options: &model::Options) -> Result<Vec<Self>> {
+        let named = named_like(name)?;
+        if !is_pattern(name) {
+            return named.into_iter().map(|named| Self::of(name.to_owned(), named, asked, decoder)).collect();
+        }
+        let wanted = Self::reached(named, asked, decoder, options)?;
+        if wanted.is_empty() {
+            bail!("{name:?}: this {} model has no such point, or the pass does not come there", decoder.spec().family);
+        }
+        Ok(wanted)
+    }
+
+    /// Every point that the pass makes whoever looks.
+    fn made_anyway(asked: Option<&Dynamic>, decoder: &Decoder, options: &model::Options) -> Result<Vec<Self>> {
+        let points = Point::ALL.into_iter().filter(|point| point.is_made_anyway());
+        Self::reached(points.map(|point| Named { point, layer: None, rotary: None }), asked, decoder, options)
+    }
+
+    fn reached(
+        named: impl IntoIterator<Item = Named>,
+        asked: Option<&Dynamic>,
+        decoder: &Decoder,
+        options: &model::Options,
+    ) -> Result<Vec<Self>> {
+        let mut reached = Vec::new();
+        for named in named {
+            let (key, spec) = (named.point.name().to_owned(), decoder.spec());
+            if named.check_family(spec.family, spec.rotary().is_some()).is_err() || !spec.has(named.point) {
+                continue;
+            }
+            let mut wanted = Self::of(key, named, asked, decoder)?;
+            let reach = |layer| decoder.reach(Site { point: wanted.point, layer }, options).is_ok();
+            if wanted.point.in_block() {
+                let layers = wanted.layers.resolve(spec.layers)?;
+                let layers: Vec<i64> =
+                    layers.into_iter().filter(|&layer| reach(Some(layer))).map(|layer| layer as i64).collect();
+                if !layers.is_empty() {
+                    wanted.layers = Layers::Some(layers);
+                    reached.push(wanted);
+                }
+            } else if reach(None) {
+                reached.push(wanted);
+            }
+        }
+        Ok(reached)
+    }
+
+    fn of(key: String, named: Named, asked: Option<&Dynamic>, decoder: &Decoder) -> Result<Self> {
         let spec = decoder.spec();
         named.check_family(spec.family, spec.rotary().is_some())?;
         let asked_layers = asked.filter(|_| named.point.in_block()).map(layers).transpose()?.unwrap_or(Layers::All);
         let layers = named.layers(asked_layers)?;
         let single = named.point.in_block() && (named.layer.is_some() || asked.is_some_and(Dynamic::is_int));
-        Ok(Self { point: named.point, layers, single })
+        Ok(Self { key, point: named.point, layers, single })
     }
 
     fn capture(&self) -> Capture {
@@ -300,18 +359,46 @@ pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
     pass!("forward", |pass, reuse, ids, ctx: Context, options: Map| -> Output {
         pass.forward(reuse, &ids, Some(&ctx), options)
     });
+    pass!("forward", |pass, reuse, ids, hooks: Array| -> Output {
+        pass.forward(reuse, &ids, Some(&Context::of("forward", hooks)?), Map::new())
+    });
+    pass!("forward", |pass, reuse, ids, hooks: Array, options: Map| -> Output {
+        pass.forward(reuse, &ids, Some(&Context::of("forward", hooks)?), options)
+    });
+    pass!("capture", |pass, reuse, ids| -> Dynamic { pass.capture(reuse, &ids, None, None, Map::new()) });
     pass!("capture", |pass, reuse, ids, points: Dynamic| -> Dynamic {
-        pass.capture(reuse, &ids, &points, None, Map::new())
+        capture(&pass, reuse, &ids, points, Map::new())
     });
     pass!("capture", |pass, reuse, ids, points: Dynamic, options: Map| -> Dynamic {
-        pass.capture(reuse, &ids, &points, None, options)
+        capture(&pass, reuse, &ids, points, options)
     });
     pass!("capture", |pass, reuse, ids, points: Dynamic, ctx: Context| -> Dynamic {
-        pass.capture(reuse, &ids, &points, Some(&ctx), Map::new())
+        pass.capture(reuse, &ids, Some(points), Some(&ctx), Map::new())
     });
     pass!("capture", |pass, reuse, ids, points: Dynamic, ctx: Context, options: Map| -> Dynamic {
-        pass.capture(reuse, &ids, &points, Some(&ctx), options)
+        pass.capture(reuse, &ids, Some(points), Some(&ctx), options)
     });
+    pass!("capture", |pass, reuse, ids, points: Dynamic, hooks: Array| -> Dynamic {
+        pass.capture(reuse, &ids, Some(points), Some(&Context::of("capture", hooks)?), Map::new())
+    });
+    pass!("capture", |pass, reuse, ids, points: Dynamic, hooks: Array, options: Map| -> Dynamic {
+        pass.capture(reuse, &ids, Some(points), Some(&Context::of("capture", hooks)?), options)
+    });
+}
+
+/// `m.capture` with one argument besides the ids and the options, which need not be the points.
+fn capture(pass: &Pass, reuse: &Reuse, ids: &Handle, given: Dynamic, options: Map) -> ScriptResult<Dynamic> {
+    if given.is_map() && options.is_empty() {
+        return pass.capture(reuse, ids, None, None, given.cast::<Map>());
+    }
+    if let Some(context) = given.read_lock::<Context>() {
+        return pass.capture(reuse, ids, None, Some(&context), options);
+    }
+    let hooks = given.read_lock::<Array>().filter(|array| array.first().is_some_and(|first| first.is::<Hook>()));
+    if let Some(hooks) = hooks {
+        return pass.capture(reuse, ids, None, Some(&Context::of("capture", hooks.clone())?), options);
+    }
+    pass.capture(reuse, ids, Some(given.flatten_clone()), None, options)
 }
 
 /// What a pass gave.

@@ -8,7 +8,7 @@ use crate::binary::{Workplace, script};
 use crate::fixture::{CASES, Fixture, difference, directory, greedy, subjects};
 
 fn plan(max_new_tokens: usize, cache: bool) -> Plan {
-    Plan { max_new_tokens, sampling: Sampling::default(), ends: Vec::new(), pad: 0, cache, beyond: false }
+    Plan { max_new_tokens, sampling: Sampling::default(), beams: 1, ends: Vec::new(), pad: 0, cache, beyond: false }
 }
 
 /// The new tokens of every row.

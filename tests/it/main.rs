@@ -1,6 +1,7 @@
 //! Drives the real binary and the library, one module a subject.
 
 mod attacks;
+mod beams;
 mod binary;
 mod caught;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod linear_algebra;
 mod numbers;
 mod offload;
 mod output;
+mod picked;
 mod readme;
 mod recipe;
 mod records;

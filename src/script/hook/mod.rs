@@ -1,16 +1,18 @@
-//! `hook(name, fn, #{layers})`: a script's function bound to a hook point, and what calls it during a pass.
+//! `hook(points, fn, #{layers, positions, steps})`: a script's function bound to hook points.
 
+mod calls;
 mod effect;
+mod target;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use candle_core::Tensor;
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position, ScriptFuncDef, Shared};
+
+pub use calls::{Reads, Script};
+pub use target::{layers, names};
 
 use super::context::Context;
 use super::error::ScriptResult;
@@ -18,25 +20,26 @@ use super::kept;
 use super::live::{Live, Surroundings};
 use super::model::Model;
 use super::modules::Modules;
-use super::options::{Options, describe, ints};
 use super::reuse::{Code, Reuse, Sight};
 use super::session::Session;
 use super::tensor::handle::Keeper;
 use super::tensor::{self, Handle};
-use crate::hook::{Layers, Named, Observer, Site, SiteSet};
-use crate::tensor::Value;
-use crate::{Error, Result, bail, error};
+use crate::error;
+use crate::hook::{Layers, Tokens};
+use target::{Asked, Target};
 
 /// A function bound to a point. It keeps the code that it was made with, so that it outlives its script.
 #[derive(Clone)]
 pub struct Hook(Rc<Bound>);
 
 struct Bound {
-    /// As the script wrote it.
-    name: String,
-    named: Named,
-    layers: Layers,
+    /// The points, as the script wrote them.
+    names: Vec<String>,
+    targets: Vec<Target>,
+    options: Asked,
     function: FnPtr,
+    /// What stands for the function where the hook is shown: its name, or `|x, ctx| …`.
+    shown: String,
     /// Where `hook()` was called.
     position: Position,
     surroundings: Surroundings,
@@ -77,27 +80,37 @@ impl Hook {
     fn bind(
         own: &Own,
         context: &NativeCallContext,
-        name: &str,
+        names: Vec<String>,
         mut function: FnPtr,
         options: Map,
     ) -> ScriptResult<Self> {
-        let options = Options::new("hook", options, &["layers"])?;
-        let named = Named::parse(name)?;
-        let asked = match options.get("layers") {
-            Some(value) => layers(&value)?,
-            None => Layers::All,
+        let options = Asked::read(options)?;
+        let targets = Target::of(&names, &options)?;
+        let code = check(own, context, &names.join(", "), &function)?;
+        let shown = match function.is_anonymous() {
+            true => format!("|{}| …", code.params[function.curry().len()..].join(", ")),
+            false => function.fn_name().to_owned(),
         };
-        let layers = named.layers(asked)?;
-        check(own, context, name, &function)?;
         unshare_models(&mut function);
         let position = context.call_position();
         let surroundings = Surroundings::of(context, &own.live);
         let (code, tally) = (own.reuse.code(context.engine(), &own.modules), Tally::default());
-        Ok(Self(Rc::new(Bound { name: name.into(), named, layers, function, position, surroundings, code, tally })))
+        Ok(Self(Rc::new(Bound { names, targets, options, function, shown, position, surroundings, code, tally })))
     }
 
-    pub fn named(&self) -> &Named {
-        &self.0.named
+    /// The points, as the script wrote them.
+    pub fn name(&self) -> String {
+        self.0.names.join(", ")
+    }
+
+    /// Whether any of its points is in a block.
+    pub fn in_block(&self) -> bool {
+        self.0.targets.iter().any(|target| target.named.point.in_block())
+    }
+
+    /// Which tokens it acts on.
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.options.tokens
     }
 
     /// What it calls, with all that it captured.
@@ -114,14 +127,17 @@ impl Hook {
     pub fn describe(&self) -> String {
         let (source, position) = self.bound_at();
         match self.sight().place(source, position) {
-            Some(place) => format!("the hook at {} ({place})", self.0.name),
-            None => format!("the hook at {}", self.0.name),
+            Some(place) => format!("the hook at {} ({place})", self.name()),
+            None => format!("the hook at {}", self.name()),
         }
     }
 
-    /// The point as the script wrote it, and the layers where it did not say them there.
-    pub fn place(&self) -> (&str, &Layers) {
-        (&self.0.name, &self.0.layers)
+    /// The points as the script wrote them, and the layers.
+    pub fn place(&self) -> (String, &Layers) {
+        match self.0.targets.as_slice() {
+            [only] => (self.name(), &only.layers),
+            _ => (self.name(), &self.0.options.layers),
+        }
     }
 
     /// The function's name; nothing of a closure.
@@ -153,7 +169,7 @@ impl Hook {
 
 /// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a position. And it does
 /// something.
-fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) -> ScriptResult<()> {
+fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) -> ScriptResult<Shared<ScriptFuncDef>> {
     let name = function.fn_name();
     let found: Vec<_> = context
         .iter_namespaces()
@@ -172,7 +188,7 @@ fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) 
         return Err(error.help("as in |x, ctx| x * 2.0").into());
     };
     let Some((error, position)) = effect::none(code, function.curry().len(), point, own.computes()) else {
-        return Ok(());
+        return Ok(Shared::clone(code));
     };
     let mut error: Box<EvalAltResult> = error.into();
     error.set_position(position);
@@ -196,160 +212,10 @@ fn unshare_models(function: &mut FnPtr) {
     }
 }
 
-/// The layers option: `3`, `[0, 2]`, `4..8` or `-1`.
-pub fn layers(value: &Dynamic) -> Result<Layers> {
-    if let Some(list) = ints(value) {
-        if list.is_empty() {
-            bail!("layers is an empty array: the hook would never run");
-        }
-        return Ok(Layers::Some(list));
-    }
-    if let Some(range) = value.read_lock::<Range<i64>>() {
-        return Ok(Layers::Range(range.start, range.end));
-    }
-    if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
-        let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
-        return Ok(Layers::Range(*range.start(), end));
-    }
-    Err(error!("layers must be a layer, an array of them or a range, not {}", describe(value))
-        .help("as in #{layers: 3}, #{layers: [0, 2]}, #{layers: 4..8} or #{layers: -1}"))
-}
-
-/// How many passes with hooks have begun.
-static PASSES: AtomicU64 = AtomicU64::new(0);
-
-/// Calls a context's hooks during one pass.
-pub struct Script<'a> {
-    engine: &'a Engine,
-    context: &'a Context,
-    /// The pass's number.
-    pass: u64,
-    /// Where each hook fires.
-    sites: Vec<SiteSet>,
-    family: &'static str,
-    rotary: bool,
-    /// The script's own error, with its position: the pass between can't carry it.
-    failure: Option<Box<EvalAltResult>>,
-}
-
-impl<'a> Script<'a> {
-    pub fn new(engine: &'a Engine, context: &'a Context, family: &'static str, rotary: bool) -> Self {
-        let pass = PASSES.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { engine, context, pass, sites: Vec::new(), family, rotary, failure: None }
-    }
-
-    pub fn context(&self) -> &Context {
-        self.context
-    }
-
-    /// Each hook, and where it fires in the pass whose sites were asked for last.
-    pub fn bound(&self) -> Vec<(Hook, SiteSet)> {
-        self.context.hooks().iter().cloned().zip(self.sites.iter().cloned()).collect()
-    }
-
-    /// What to report for a pass that failed with `error`; a hook's own failure was reached through `call`.
-    pub fn failure(self, error: Error, call: &NativeCallContext) -> Box<EvalAltResult> {
-        match self.failure {
-            None => error.into(),
-            // The caret belongs to the place in the hook, and the way there leads through the call that ran the pass.
-            Some(inner) if inner.is_catchable() => {
-                let source = call.call_source().unwrap_or_default().to_owned();
-                EvalAltResult::ErrorInFunctionCall(call.fn_name().into(), source, inner, call.call_position()).into()
-            }
-            Some(inner) => inner,
-        }
-    }
-
-    fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
-        let began = Instant::now();
-        let returned = hook.call(self.engine, x, self.context);
-        hook.0.tally.count(self.pass, began.elapsed());
-        let returned = returned?;
-        if returned.is_unit() {
-            return Ok(None);
-        }
-        let shape = x.value().dims().to_vec();
-        let wrong = |came: String| {
-            let place = match site.layer {
-                Some(layer) => format!("{}, layer {layer},", hook.0.name),
-                None => hook.0.name.clone(),
-            };
-            let error = error!("the hook at {place} must return a tensor {shape:?} or nothing, and returned {came}");
-            let error: Box<EvalAltResult> = error.into();
-            let mut error = *error;
-            error.set_position(hook.0.position);
-            Box::new(error)
-        };
-        let what = describe(&returned);
-        let Some(handle) = returned.try_cast::<Handle>() else { return Err(wrong(what)) };
-        let value = handle.lend();
-        match &value {
-            Value::Complex(_) => Err(wrong(format!("{what}: take .real first"))),
-            Value::Real(t) | Value::Bool(t) if t.dims() != shape => Err(wrong(what)),
-            _ => Ok(Some(value)),
-        }
-    }
-}
-
-impl Observer for Script<'_> {
-    fn sites(&mut self, layers: usize) -> Result<SiteSet> {
-        let mut all = SiteSet::new(layers);
-        self.sites.clear();
-        for hook in self.context.hooks() {
-            hook.0.tally.begin(self.pass);
-            let bound = hook.named().check_family(self.family, self.rotary);
-            match bound.and_then(|()| hook.named().sites(&hook.0.layers, layers)) {
-                Ok(sites) => {
-                    all.union(&sites);
-                    self.sites.push(sites);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(all)
-    }
-
-    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
-        self.context.set_reserved("point", site.point.name().into());
-        match site.layer {
-            Some(layer) => self.context.set_reserved("layer", (layer as i64).into()),
-            None => self.context.clear_reserved("layer"),
-        }
-        let (mut left, mut changed) = (Value::Real(x.clone()), false);
-        for (hook, sites) in self.context.hooks().iter().zip(&self.sites) {
-            if !sites.contains(site) {
-                continue;
-            }
-            // Each is given a tensor of its own: what one before it kept is another.
-            let given = Handle::given(left, hook.0.clone());
-            let ran = self.run(hook, site, &given);
-            given.release();
-            match ran {
-                Ok(returned) => {
-                    changed |= returned.is_some();
-                    // What a hook wrote into x in place counts, as what it returns does.
-                    left = returned.unwrap_or_else(|| given.lend());
-                }
-                Err(failure) => {
-                    let sentence = failure.to_string();
-                    self.failure = Some(failure);
-                    bail!("{sentence}");
-                }
-            }
-        }
-        let left = left.real("a hook")?;
-        Ok((changed || !is_same_storage(left, x)).then(|| left.clone()))
-    }
-}
-
 impl Keeper for Bound {
     fn part(&self, given: &Handle) {
         kept::part(&self.function, given);
     }
-}
-
-fn is_same_storage(a: &Tensor, b: &Tensor) -> bool {
-    Value::Real(a.clone()).addresses() == Value::Real(b.clone()).addresses()
 }
 
 /// What a hook holds of the session that it is bound in.
@@ -381,38 +247,35 @@ pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
         modules: modules.clone(),
         computes: Rc::default(),
     };
-    let other = own.clone();
-    engine.register_fn("hook", move |context: NativeCallContext, name: &str, function: FnPtr| -> ScriptResult<Hook> {
-        Hook::bind(&other, &context, name, function, Map::new())
-    });
-    engine.register_fn(
-        "hook",
-        move |context: NativeCallContext, name: &str, function: FnPtr, options: Map| -> ScriptResult<Hook> {
-            Hook::bind(&own, &context, name, function, options)
-        },
-    );
+    macro_rules! hook {
+        (|$points:ident: $typ:ty| $names:expr) => {{
+            let own_ = own.clone();
+            engine.register_fn("hook", move |context: NativeCallContext, $points: $typ, function: FnPtr| {
+                Hook::bind(&own_, &context, $names, function, Map::new())
+            });
+            let own_ = own.clone();
+            engine.register_fn(
+                "hook",
+                move |context: NativeCallContext, $points: $typ, function: FnPtr, options: Map| {
+                    Hook::bind(&own_, &context, $names, function, options)
+                },
+            );
+        }};
+    }
+    hook!(|point: &str| vec![point.to_owned()]);
+    hook!(|points: Array| names("hook", &points.into())?);
 }
 
 /// What a hook says of itself.
 pub fn install_members(engine: &mut Engine) {
     engine.register_type_with_name::<Hook>("hook");
-    let show = |hook: &mut Hook| match hook.0.layers {
-        Layers::All => format!("hook({:?})", hook.0.name),
-        _ => format!("hook({:?}, {:?})", hook.0.name, hook.0.layers),
+    let show = |hook: &mut Hook| {
+        let names: Vec<String> = hook.0.names.iter().map(|name| format!("{name:?}")).collect();
+        let points = if let [one] = names.as_slice() { one.clone() } else { format!("[{}]", names.join(", ")) };
+        let options = hook.0.options.to_string();
+        let options = if options.is_empty() { options } else { format!(", #{{{options}}}") };
+        format!("hook({points}, {}{options})", hook.0.shown)
     };
     engine.register_fn("to_string", show);
     engine.register_fn("to_debug", show);
-}
-
-/// The points of `capture`: one name, or an array of them.
-pub fn point_names(value: &Dynamic) -> Result<Vec<String>> {
-    let name = |value: &Dynamic| value.clone().into_string().ok();
-    if let Some(one) = name(value) {
-        return Ok(vec![one]);
-    }
-    let list = value.read_lock::<Array>().and_then(|list| list.iter().map(name).collect::<Option<Vec<_>>>());
-    match list {
-        Some(list) if !list.is_empty() => Ok(list),
-        _ => bail!("capture takes a point's name or an array of them, not {}", describe(value)),
-    }
 }

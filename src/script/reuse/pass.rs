@@ -233,6 +233,9 @@ fn first_block(fires: &SiteSet) -> Option<Option<usize>> {
 /// A hook's code and all that it captured, whose tensors are added to `captured`.
 fn digest(hook: &Hook, captured: &mut Vec<Handle>) -> Result<Digest, String> {
     let mut out = Hasher::default();
+    if !hook.tokens().is_all() {
+        out.text(&format!("{:?}", hook.tokens()));
+    }
     out.bytes(&hook.sight().function(hook.pointer())?);
     let mut met = Met::default();
     let told = hook.pointer().iter_curry().try_for_each(|held| value(&mut out, held, &mut met, &hook.sight()));

@@ -1,0 +1,284 @@
+//! Which tokens a hook acts on: by their position in the text, and by the step of generation that reads them first. So it
+//! is the same tokens whether a step reads the new one alone, from a cache, or the whole text anew.
+
+use candle_core::{Device, Tensor};
+
+use super::places::Places;
+use super::point::{Dim, Point};
+use crate::{Result, error};
+
+/// What a hook's options say of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tokens {
+    /// Of a row's real tokens, as far as they are known in the step that reads a token first: -1 is the last token of the
+    /// prompt, and each that is generated.
+    pub positions: Places,
+    /// 0 reads the prompt, and each later step what the one before it drew.
+    pub steps: Places,
+}
+
+/// What a pass reads.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Of each row, which of its m tokens are real.
+    pub real: Vec<Vec<bool>>,
+    /// How many of a row's tokens are in a cache.
+    pub past: usize,
+    /// How many of them are the prompt's.
+    pub prompt: usize,
+    /// How many steps there will be, this one and those before it included.
+    pub steps: usize,
+}
+
+impl Tokens {
+    pub const ALL: Self = Self { positions: Places::All, steps: Places::All };
+
+    pub fn is_all(&self) -> bool {
+        *self == Self::ALL
+    }
+
+    /// # Errors
+    /// A position or a step that there will not be.
+    pub fn check(&self, reading: &Reading) -> Result<()> {
+        let prompts: Vec<usize> =
+            reading.real.iter().map(|real| real[..reading.prompt].iter().filter(|real| **real).count()).collect();
+        let (longest, steps) = (prompts.iter().copied().max().unwrap_or(0), reading.steps);
+        // What the last step draws is not read any more.
+        let most = longest + steps.saturating_sub(1);
+        if let Places::Some(list) = &self.positions
+            && let Some(beyond) = list.iter().find(|&&at| !Places::one(at).within(most))
+        {
+            let texts = if prompts.len() == 1 { "the text has" } else { "the longest text has" };
+            let generated =
+                if steps > 1 { format!(", and at most {} are generated and read", steps - 1) } else { String::new() };
+            return Err(error!("there is no position {beyond}: {texts} {longest} tokens{generated}")
+                .help(format!("positions count a row's real tokens: 0 to {}, or -1 for the last", most.max(1) - 1)));
+        }
+        if let Places::Some(list) = &self.steps
+            && let Some(beyond) = list.iter().find(|&&at| !(0..steps as i64).contains(&at))
+        {
+            return Err(no_step(&format!("no step {beyond}"), steps));
+        }
+        if !(0..steps).any(|step| self.steps.contains(step, steps)) {
+            return Err(no_step("none of the steps asked for", steps));
+        }
+        let any = prompts.iter().any(|&prompt| {
+            let first = (0..prompt).any(|at| self.steps.contains(0, steps) && self.positions.contains(at, prompt));
+            let later = |step: usize| {
+                self.steps.contains(step, steps) && self.positions.contains(prompt + step - 1, prompt + step)
+            };
+            first || (1..steps).any(later)
+        });
+        match any {
+            true => Ok(()),
+            false => Err(error!("none of the positions asked for is among the tokens that those steps read")
+                .help(format!("positions count a row's real tokens, of which there are {longest} in the prompt"))),
+        }
+    }
+
+    /// Of each row, the tokens that are meant, among all m.
+    pub fn of(&self, reading: &Reading) -> Picked {
+        let row = |real: &Vec<bool>| {
+            let prompt = real[..reading.prompt].iter().filter(|real| **real).count();
+            let places = (0..real.len()).filter(|&column| real[column]).enumerate();
+            let meant = places.filter(|&(place, column)| {
+                let step = (column + 1).saturating_sub(reading.prompt);
+                let known = if step == 0 { prompt } else { place + 1 };
+                self.positions.contains(place, known) && self.steps.contains(step, usize::MAX >> 1)
+            });
+            meant.map(|(_, column)| column).collect()
+        };
+        let last = |real: &Vec<bool>| real.iter().rposition(|real| *real).unwrap_or(0);
+        Picked {
+            rows: reading.real.iter().map(row).collect(),
+            last: reading.real.iter().map(last).collect(),
+            past: reading.past,
+            all: reading.real.first().map_or(0, Vec::len),
+        }
+    }
+}
+
+fn no_step(which: &str, steps: usize) -> crate::Error {
+    let there_are = match steps {
+        1 => "a pass of its own is step 0".to_owned(),
+        _ => format!("there are {steps}, 0 to {}", steps - 1),
+    };
+    error!("there is {which}: {there_are}").help("steps count the passes of generate from 0, which reads the prompt")
+}
+
+/// The tokens of a pass that a hook acts on.
+#[derive(Debug, Clone)]
+pub struct Picked {
+    /// Of each row, among all m.
+    rows: Vec<Vec<usize>>,
+    /// Of each row, its last real token.
+    last: Vec<usize>,
+    past: usize,
+    all: usize,
+}
+
+/// Where they lie in a tensor that stands at some point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slots {
+    /// The dim that counts tokens.
+    dim: usize,
+    /// Of each row, the places along it.
+    places: Vec<Vec<usize>>,
+    /// Of each row, the tokens among all m.
+    pub tokens: Vec<Vec<usize>>,
+    /// How many slots a row has: as many as the row with the most tokens. The others' are filled up with what is theirs already.
+    pub width: usize,
+}
+
+impl Picked {
+    /// Where they lie at `point`, where `len` tokens stand; nothing where none of them does.
+    pub fn at(&self, point: Point, len: usize) -> Option<Slots> {
+        let (dim, counts) = point.token_dim()?;
+        let new = self.all - self.past;
+        let place = |row: usize, token: usize| match counts {
+            Dim::Attended => Some(token),
+            // Only each row's last token stands there.
+            _ if len != new => (token == self.last[row]).then_some(0),
+            _ => token.checked_sub(self.past),
+        };
+        let row = |(row, tokens): (usize, &Vec<usize>)| -> (Vec<usize>, Vec<usize>) {
+            tokens.iter().filter_map(|&token| Some((place(row, token)?, token))).unzip()
+        };
+        let (places, tokens): (Vec<_>, Vec<_>) = self.rows.iter().enumerate().map(row).unzip();
+        let width = places.iter().map(Vec::len).max().unwrap_or(0);
+        (width > 0).then_some(Slots { dim, places, tokens, width })
+    }
+
+    /// Whether a hook at `point` has anything to do.
+    pub fn reach(&self, point: Point) -> bool {
+        self.at(point, self.all - self.past).is_some()
+    }
+}
+
+impl Slots {
+    /// Their part of `x`: the tokens' dim has `width` entries.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn take(&self, x: &Tensor) -> Result<Tensor> {
+        let fill = |places: &Vec<usize>| -> Vec<u32> {
+            let mut row: Vec<u32> = places.iter().map(|&place| place as u32).collect();
+            row.resize(self.width, row.last().copied().unwrap_or(0));
+            row
+        };
+        self.select(x, &self.places.iter().map(fill).collect::<Vec<_>>())
+    }
+
+    /// `x` with `part` in their places.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn put(&self, x: &Tensor, part: &Tensor) -> Result<Tensor> {
+        let len = x.dim(self.dim)?;
+        let both = Tensor::cat(&[x, &part.to_device(x.device())?.to_dtype(x.dtype())?], self.dim)?;
+        let row = |places: &Vec<usize>| -> Vec<u32> {
+            let mut row: Vec<u32> = (0..len as u32).collect();
+            places.iter().enumerate().for_each(|(slot, &place)| row[place] = (len + slot) as u32);
+            row
+        };
+        self.select(&both, &self.places.iter().map(row).collect::<Vec<_>>())
+    }
+
+    /// Of each row of `x` the entries of the tokens' dim that its indices say.
+    fn select(&self, x: &Tensor, rows: &[Vec<u32>]) -> Result<Tensor> {
+        let indices = |row: &[u32]| Tensor::new(row, &Device::Cpu)?.to_device(x.device());
+        if let Some((first, rest)) = rows.split_first()
+            && rest.iter().all(|row| row == first)
+        {
+            return Ok(x.contiguous()?.index_select(&indices(first)?, self.dim)?);
+        }
+        let rows = rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| x.narrow(0, at, 1)?.contiguous()?.index_select(&indices(row)?, self.dim));
+        Ok(Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(positions: Places, steps: Places) -> Tokens {
+        Tokens { positions, steps }
+    }
+
+    /// Prompts of 3 and 2 tokens, padded on a side, and two more that were generated.
+    fn reading(left: bool, past: usize) -> Reading {
+        let short = if left { vec![false, true, true, true, true] } else { vec![true, true, false, true, true] };
+        Reading { real: vec![vec![true; 5], short], past, prompt: 3, steps: 4 }
+    }
+
+    #[test]
+    fn positions_count_real_tokens_and_the_last_is_that_of_its_step() {
+        let picked = |positions, steps, left| tokens(positions, steps).of(&reading(left, 0)).rows;
+        assert_eq!(picked(Places::one(-1), Places::All, true), [vec![2, 3, 4], vec![2, 3, 4]]);
+        assert_eq!(picked(Places::one(-1), Places::All, false), [vec![2, 3, 4], vec![1, 3, 4]]);
+        assert_eq!(picked(Places::one(2), Places::All, false), [vec![2], vec![3]]);
+        assert_eq!(picked(Places::Range(1, i64::MAX), Places::one(0), true), [vec![1, 2], vec![2]]);
+        assert_eq!(picked(Places::All, Places::Range(1, i64::MAX), false), [vec![3, 4], vec![3, 4]]);
+        assert_eq!(picked(Places::All, Places::one(2), false), [vec![4], vec![4]]);
+        assert_eq!(picked(Places::one(0), Places::one(1), false), [vec![], vec![0; 0]]);
+    }
+
+    #[test]
+    fn a_part_is_taken_and_put_back() {
+        let x = Tensor::arange(0f32, 20.0, &Device::Cpu).unwrap().reshape((2, 5, 2)).unwrap();
+        for (positions, steps) in [
+            (Places::one(-1), Places::All),
+            (Places::Range(1, i64::MAX), Places::All),
+            (Places::one(2), Places::All),
+            (Places::All, Places::one(0)),
+        ] {
+            let picked = tokens(positions, steps).of(&reading(false, 0));
+            let slots = picked.at(Point::PostMlp, 5).unwrap();
+            let part = slots.take(&x).unwrap();
+            assert_eq!(part.dims(), [2, slots.width, 2]);
+            let same = slots.put(&x, &part).unwrap();
+            assert_eq!(same.to_vec3::<f32>().unwrap(), x.to_vec3::<f32>().unwrap());
+            let changed = slots.put(&x, &(part * 0.0).unwrap()).unwrap().to_vec3::<f32>().unwrap();
+            for (row, meant) in picked.rows.iter().enumerate() {
+                for column in 0..5 {
+                    let zero = changed[row][column] == [0.0, 0.0];
+                    assert_eq!(zero, meant.contains(&column), "row {row}, column {column}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cached_step_has_the_new_token_and_all_keys() {
+        let picked = Tokens::ALL.of(&reading(true, 4));
+        assert_eq!(picked.at(Point::PostMlp, 1).unwrap().places, [[0], [0]]);
+        assert_eq!(picked.at(Point::AttnProbs, 1).unwrap().dim, 2);
+        assert_eq!(picked.at(Point::KeyStates, 5).unwrap().places, [vec![0, 1, 2, 3, 4], vec![1, 2, 3, 4]]);
+        assert!(!tokens(Places::one(0), Places::All).of(&reading(true, 4)).reach(Point::PostMlp));
+        assert!(tokens(Places::one(0), Places::All).of(&reading(true, 4)).reach(Point::KeyStates));
+        // Logits of each row's last token alone.
+        let last = tokens(Places::one(-1), Places::All).of(&reading(false, 0));
+        assert_eq!(last.at(Point::Logits, 1).unwrap().places, [[0], [0]]);
+    }
+
+    #[test]
+    fn what_there_will_not_be_is_an_error() {
+        let check = |positions, steps| tokens(positions, steps).check(&reading(true, 0));
+        assert!(check(Places::one(5), Places::All).is_ok(), "it is generated and read");
+        for (positions, steps, said) in [
+            (Places::one(6), Places::All, "there is no position 6"),
+            (Places::one(-7), Places::All, "there is no position -7"),
+            (Places::All, Places::one(4), "there is no step 4"),
+            (Places::All, Places::one(-1), "there is no step -1"),
+            (Places::All, Places::Range(4, i64::MAX), "none of the steps asked for"),
+            (Places::Range(9, i64::MAX), Places::All, "none of the positions"),
+            (Places::one(4), Places::one(0), "none of the positions"),
+        ] {
+            let error = check(positions, steps).unwrap_err().to_string();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Beam search as transformers has it (`num_beams`, nothing drawn, length penalty 1, no early stopping): of all continuations of the
+//! beams that a text has, the likeliest go on; one that ends is a candidate, by its log-probability a token.
+
+use candle_core::{D, Tensor};
+
+use super::super::input::Input;
+use crate::Result;
+
+/// What stands in for the log-probability of beams that do not count yet: all start alike.
+const UNLIKELY: f32 = -1e9;
+
+/// A text that has ended.
+#[derive(Debug, Clone)]
+struct Ended {
+    /// Its log-probability a token.
+    score: f64,
+    tokens: Vec<u32>,
+}
+
+/// The beams of one text.
+struct Text {
+    /// The log-probability of each beam, the likeliest first.
+    scores: Vec<f32>,
+    /// What each beam has added.
+    tokens: Vec<Vec<u32>>,
+    /// The best that have ended, at most as many as there are beams.
+    ended: Vec<Ended>,
+    done: bool,
+}
+
+/// The beams of a batch: row `t * beams + i` of what the model reads is beam i of text t.
+pub struct Beams {
+    beams: usize,
+    texts: Vec<Text>,
+    ends: Vec<u32>,
+    pad: u32,
+}
+
+/// What a step of the search comes to, of every row: the row that it continues, its token, and whether that is one of a text.
+pub type Continued = Vec<(usize, u32, bool)>;
+
+impl Beams {
+    pub fn new(texts: usize, beams: usize, ends: &[u32], pad: u32) -> Self {
+        let text = || {
+            let mut scores = vec![UNLIKELY; beams];
+            scores[0] = 0.0;
+            Text { scores, tokens: vec![Vec::new(); beams], ended: Vec::new(), done: false }
+        };
+        Self { beams, texts: (0..texts).map(|_| text()).collect(), ends: ends.to_vec(), pad }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.texts.iter().all(|text| text.done)
+    }
+
+    /// Takes the best continuations of log-probabilities [b·beams, v].
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn advance(&mut self, logarithms: &Tensor) -> Result<Continued> {
+        let vocabulary = logarithms.dim(D::Minus1)?;
+        let rows = logarithms.to_vec2::<f32>()?;
+        let mut continued = Vec::with_capacity(rows.len());
+        for (at, text) in self.texts.iter_mut().enumerate() {
+            let first = at * self.beams;
+            if text.done {
+                continued.extend((0..self.beams).map(|beam| (first + beam, self.pad, false)));
+                continue;
+            }
+            // So many that, whichever of them end a text, as many as there are beams go on.
+            let kept = (2.max(1 + self.ends.len()) * self.beams).min(self.beams * vocabulary);
+            let score =
+                |place: usize| text.scores[place / vocabulary] + rows[first + place / vocabulary][place % vocabulary];
+            let best = best(self.beams * vocabulary, kept, score);
+            let steps = text.tokens[0].len() + 1;
+            let (mut scores, mut tokens, mut going) = (Vec::new(), Vec::new(), Vec::new());
+            for (rank, &(place, score)) in best.iter().enumerate() {
+                let (beam, token) = (place / vocabulary, (place % vocabulary) as u32);
+                let mut longer = text.tokens[beam].clone();
+                longer.push(token);
+                if self.ends.contains(&token) {
+                    // One that is not among the best of this step would not have gone on either.
+                    if rank < self.beams {
+                        add(
+                            &mut text.ended,
+                            self.beams,
+                            Ended { score: f64::from(score) / steps as f64, tokens: longer },
+                        );
+                    }
+                    continue;
+                }
+                if scores.len() < self.beams {
+                    scores.push(score);
+                    tokens.push(longer);
+                    going.push((first + beam, token, true));
+                }
+            }
+            // Where every token ends a text, none goes on.
+            while scores.len() < self.beams {
+                scores.push(UNLIKELY);
+                tokens.push(vec![self.pad; steps]);
+                going.push((first, self.pad, true));
+            }
+            let attainable = best.first().map_or(f64::NEG_INFINITY, |(_, score)| f64::from(*score) / steps as f64);
+            let worst = text.ended.iter().map(|ended| ended.score).fold(f64::INFINITY, f64::min);
+            text.done = text.ended.len() == self.beams && worst >= attainable;
+            (text.scores, text.tokens) = (scores, tokens);
+            continued.append(&mut going);
+        }
+        Ok(continued)
+    }
+
+    /// Of each text the best that was found.
+    pub fn best(&self) -> Vec<Vec<u32>> {
+        let best = |text: &Text| {
+            let mut ended = text.ended.clone();
+            if !text.done {
+                for (score, tokens) in text.scores.iter().zip(&text.tokens) {
+                    let score = f64::from(*score) / tokens.len().max(1) as f64;
+                    add(&mut ended, self.beams, Ended { score, tokens: tokens.clone() });
+                }
+            }
+            let first = ended.into_iter().reduce(|best, other| if other.score > best.score { other } else { best });
+            first.map(|best| best.tokens).unwrap_or_default()
+        };
+        self.texts.iter().map(best).collect()
+    }
+
+    /// The prompts, each with the best that was found of it; padding after one that ended early.
+    pub fn finished(&self, prompts: &Input) -> Input {
+        let mut input = prompts.clone();
+        let best = self.best();
+        let longest = best.iter().map(Vec::len).max().unwrap_or(0);
+        for at in 0..longest {
+            input.push(best.iter().map(|tokens| (tokens.get(at).copied().unwrap_or(self.pad), at < tokens.len())));
+        }
+        input
+    }
+}
+
+/// Keeps the best of those that have ended.
+fn add(ended: &mut Vec<Ended>, most: usize, new: Ended) {
+    let worst = ended.iter().map(|ended| ended.score).fold(f64::INFINITY, f64::min);
+    if ended.len() < most || new.score > worst {
+        ended.push(new);
+        if ended.len() > most
+            && let Some(at) = ended.iter().position(|ended| ended.score == worst)
+        {
+            ended.remove(at);
+        }
+    }
+}
+
+/// The `count` places of the highest scores among `all`, the highest first; of equal ones the earlier.
+fn best(all: usize, count: usize, score: impl Fn(usize) -> f32) -> Vec<(usize, f32)> {
+    let mut places: Vec<(usize, f32)> = (0..all).map(|place| (place, score(place))).collect();
+    let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if count < places.len() {
+        places.select_nth_unstable_by(count, order);
+        places.truncate(count);
+    }
+    places.sort_unstable_by(order);
+    places
+}

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
+use super::record::Record;
 use super::tensor::Handle;
 
 /// Puts a twin in the place of each hook's tensor in `value`, which is about to be kept.
@@ -41,6 +42,8 @@ fn replace(value: &mut Dynamic, is: &dyn Fn(&Handle) -> bool, shared: &mut dyn F
     } else if let Some(mut array) = value.write_lock::<Array>() {
         array.iter_mut().for_each(|item| replace(item, is, shared));
     } else if let Some(mut map) = value.write_lock::<Map>() {
+        map.values_mut().for_each(|item| replace(item, is, shared));
+    } else if let Some(mut map) = value.write_lock::<Record>() {
         map.values_mut().for_each(|item| replace(item, is, shared));
     } else if let Some(mut function) = value.write_lock::<FnPtr>() {
         function.iter_curry_mut().for_each(|captured| replace(captured, is, shared));

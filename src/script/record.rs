@@ -22,6 +22,10 @@ impl Record {
         &self.0
     }
 
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Dynamic> {
+        self.0.values_mut()
+    }
+
     fn get(&self, key: &str) -> Result<Dynamic, Error> {
         self.0.get(key).cloned().ok_or_else(|| {
             let error = error!("this map has no key {key:?}");

@@ -10,7 +10,7 @@ use crate::binary::script;
 use crate::fixture::{Fixture, greedy};
 
 /// Families with learned, rotary and ALiBi positions, grouped heads, windows, and norms elsewhere.
-const FEW: &[&str] = &["gpt2", "opt", "gpt-neox", "bloom", "gemma2", "olmo2", "phi3-longrope"];
+const FEW: &[&str] = &["gpt2", "gpt-neox", "bloom", "gemma2", "phi3-longrope"];
 
 fn plan(max_new_tokens: usize, beams: usize, cache: bool, ends: &[u32]) -> Plan {
     Plan { max_new_tokens, sampling: Sampling::default(), beams, ends: ends.to_vec(), pad: 0, cache, beyond: false }
@@ -81,10 +81,10 @@ fn beams_find_what_the_algorithm_finds_with_a_cache_and_without() {
         let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
         order.sort_by(|&a, &b| candidates[b as usize].total_cmp(&candidates[a as usize]));
         for (beams, ends) in [(2, vec![]), (4, vec![]), (3, vec![order[1], order[5]]), (2, vec![likeliest[2]])] {
-            let expected = told(&fixture.decoder, &prompt, 5, beams, &ends);
+            let expected = told(&fixture.decoder, &prompt, 4, beams, &ends);
             for cache in [true, false] {
                 let input = Input::tokens(&prompt).unwrap();
-                let got = found(&fixture.decoder, input, plan(5, beams, cache, &ends), &mut Unobserved);
+                let got = found(&fixture.decoder, input, plan(4, beams, cache, &ends), &mut Unobserved);
                 assert_eq!(got, [expected.as_slice()], "{case}: {beams} beams, ends {ends:?}, cache: {cache}");
             }
             other += usize::from(expected != likeliest[..expected.len()]);

@@ -27,6 +27,7 @@ const WAYS: &[(&str, &str, &str, &str)] = &[
     ("what a fn put into ctx", "", "keep(x, ctx);", "ctx.kept"),
     ("what another closure put away", "let kept = []; let away = |t| { kept.push(t); };", "away.call(x);", "kept[0]"),
     ("in a map that holds the hook", "let kept = #{}; kept.f = || kept;", "kept.x = x;", "kept.x"),
+    ("a map that a function gave", "let kept = m.heads(0);", "kept.x = x;", "kept.x"),
     ("a name of its own", "let kept = ();", "let y = x; kept = y;", "kept"),
     ("a part of it", "let kept = ();", "kept = x[[.., ..]];", "kept"),
     ("another shape of it", "", "ctx.kept = x.reshape(x.shape);", "ctx.kept"),

@@ -138,21 +138,19 @@ impl<'a> Walk<'a> {
                 let want = if throws { Want::Value } else { Want::Result };
                 value.iter().for_each(|value| self.expression(value, env, live, want));
             }
-            Stmt::TryCatch(parts, _) => {
-                let mut caught = live.clone();
-                let mut inner = self.kinds.joined(parts.body.statements(), env);
-                if let Expr::Variable(name, ..) = &parts.expr {
-                    inner = with(&inner, &name.1, self.kinds.binding(&name.1, (&raw const **name).addr(), Kind::New));
-                }
-                self.block(parts.branch.statements(), &inner, &mut caught, want);
-                let around = self.caught.clone();
-                self.caught.extend(&caught);
-                self.block(parts.body.statements(), env, live, want);
-                self.caught = around;
-                live.append(&mut caught);
-            }
             _ => self.acts = true,
         }
+    }
+
+    /// Statements that an error may leave anywhere, and what follows then.
+    fn attempt(&mut self, [body, handler]: [&[Stmt]; 2], env: &Rc<Env>, live: &mut Live, want: Want) {
+        let mut caught = live.clone();
+        self.block(handler, &self.kinds.joined(body, env), &mut caught, want);
+        let around = self.caught.clone();
+        self.caught.extend(&caught);
+        self.block(body, env, live, want);
+        self.caught = around;
+        live.append(&mut caught);
     }
 
     /// A loop: what is of use where it begins is what is of use after it, and in whatever comes next in it.
@@ -267,6 +265,15 @@ impl<'a> Walk<'a> {
         match expression {
             Expr::Stmt(block) => return self.block(block.statements(), env, live, want),
             Expr::FnCall(call, _) => return self.call(call, env, live, want),
+            // `try`, which is a syntax of this program's, made of two blocks.
+            Expr::Custom(tried, _) => {
+                return match tried.inputs.as_slice() {
+                    [Expr::Stmt(body), Expr::Stmt(handler)] => {
+                        self.attempt([body.statements(), handler.statements()], env, live, want);
+                    }
+                    _ => self.acts = true,
+                };
+            }
             Expr::Dot(sides, ..) => {
                 if let Some((own, call)) = filled(sides, env) {
                     let want = Want::value_if(live.contains(&own));

@@ -243,8 +243,8 @@ mod tests {
             assert_eq!(same.to_vec3::<f32>().unwrap(), x.to_vec3::<f32>().unwrap());
             let changed = slots.put(&x, &(part * 0.0).unwrap()).unwrap().to_vec3::<f32>().unwrap();
             for (row, meant) in picked.rows.iter().enumerate() {
-                for column in 0..5 {
-                    let zero = changed[row][column] == [0.0, 0.0];
+                for (column, token) in changed[row].iter().enumerate() {
+                    let zero = *token == [0.0, 0.0];
                     assert_eq!(zero, meant.contains(&column), "row {row}, column {column}");
                 }
             }

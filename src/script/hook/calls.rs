@@ -139,8 +139,8 @@ impl<'a> Script<'a> {
         let began = Instant::now();
         let returned = hook.call(self.engine, x, self.context);
         hook.0.tally.count(self.pass, began.elapsed());
-        let returned =
-            returned.map_err(|error| if self.reads.input.past() > 0 { of_cached_step(error) } else { error })?;
+        let returned = returned
+            .map_err(|error| if self.reads.input.past() > 0 { of_cached_step(*error).into() } else { error })?;
         if returned.is_unit() {
             return Ok(None);
         }
@@ -247,17 +247,17 @@ impl Observer for Script<'_> {
 }
 
 /// Says of an index that is out of range that the step sees the new token alone.
-fn of_cached_step(error: Box<EvalAltResult>) -> Box<EvalAltResult> {
-    match *error {
+fn of_cached_step(error: EvalAltResult) -> EvalAltResult {
+    match error {
         EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-            EvalAltResult::ErrorInFunctionCall(name, source, of_cached_step(inner), position).into()
+            EvalAltResult::ErrorInFunctionCall(name, source, of_cached_step(*inner).into(), position)
         }
         EvalAltResult::ErrorRuntime(value, position) if value.to_string().contains("is out of range") => {
             let error = from_text(&value.to_string());
             let error = error!("{}: this step of generate sees one position, as those before it are cached", error.message())
                 .help("the option positions picks them by their place in the text, as in #{positions: 3}; #{cache: false} reads all anew");
-            EvalAltResult::ErrorRuntime(error.to_string().into(), position).into()
+            EvalAltResult::ErrorRuntime(error.to_string().into(), position)
         }
-        other => other.into(),
+        other => other,
     }
 }

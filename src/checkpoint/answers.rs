@@ -105,14 +105,14 @@ pub fn rest(headers: &HeaderMap, first: u64) -> Option<u64> {
 /// # Errors
 /// To what is no address of the web, or from one that is encrypted to one that is not.
 pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
-    let no_address = || error!("it sends on to {}, which is no address", shown(location.as_bytes()));
+    let no_address = || error!("the Hub sends on to {}, which is no address", shown(location.as_bytes()));
     let said = std::str::from_utf8(location.as_bytes()).map_err(|_| no_address())?;
     let mut to = from.join(said).map_err(|_| no_address())?;
     if !is_web(&to) {
         return Err(no_address());
     }
     if from.scheme() == "https" && to.scheme() == "http" {
-        bail!("it sends on from an encrypted address to {}, which is not", shown(location.as_bytes()));
+        bail!("the Hub sends on from an encrypted address to {}, which is not", shown(location.as_bytes()));
     }
     // A server gives nobody a name and a password.
     let (name, password) = if to.origin() == from.origin() { (from.username(), from.password()) } else { ("", None) };

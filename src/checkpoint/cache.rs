@@ -42,7 +42,6 @@ pub struct Snapshot {
 pub struct Repository {
     path: PathBuf,
     held: Dir,
-    locks: Dir,
 }
 
 /// Keeps other processes, Python's too, from writing the same blob until it is dropped.
@@ -60,11 +59,7 @@ impl Repository {
         let cannot = |e: IoError| unwritten(path.display(), &e);
         std::fs::create_dir_all(path.join("blobs")).map_err(cannot)?;
         let held = Dir::open_ambient_dir(&path, ambient_authority()).map_err(cannot)?;
-        let locks = Path::new(".locks").join(path.file_name().unwrap_or_default());
-        let whole = Dir::open_ambient_dir(cache, ambient_authority()).map_err(cannot)?;
-        whole.create_dir_all(&locks).map_err(cannot)?;
-        let locks = whole.open_dir(&locks).map_err(cannot)?;
-        Ok(Self { path, held, locks })
+        Ok(Self { path, held })
     }
 
     /// Where a commit's files are.
@@ -180,6 +175,10 @@ impl Repository {
             return Ok(());
         }
         let path = Path::new("refs").join(revision);
+        // A cache that is there to be read only is left alone.
+        if file::read_text(&self.path.join(&path), Kind::Lock).is_ok_and(|known| known.trim() == commit) {
+            return Ok(());
+        }
         let written = || {
             if let Some(parent) = path.parent() {
                 self.held.create_dir_all(parent)?;
@@ -199,13 +198,16 @@ impl Repository {
     /// # Errors
     /// Another process has it and keeps it, the work is to end, or the disk's own.
     pub fn lock(&self, blob: &str, name: &str) -> Result<Lock> {
-        let lock = format!("{blob}.lock");
-        let path = self.path.with_file_name(".locks").join(self.path.file_name().unwrap_or_default()).join(&lock);
+        let folder = Path::new(".locks").join(self.path.file_name().unwrap_or_default());
+        let lock = folder.join(format!("{blob}.lock"));
+        let (cache, path) = (self.path.parent().unwrap_or(Path::new(".")), self.path.with_file_name(&lock));
         let cannot = |e: IoError| unwritten(path.display(), &e);
-        if self.locks.symlink_metadata(&lock).is_ok_and(|found| !found.is_file()) {
+        let cache = Dir::open_ambient_dir(cache, ambient_authority()).map_err(cannot)?;
+        cache.create_dir_all(&folder).map_err(cannot)?;
+        if cache.symlink_metadata(&lock).is_ok_and(|found| !found.is_file()) {
             return Err(no_file(path.display()));
         }
-        let file = self.locks.open_with(&lock, OpenOptions::new().write(true).create(true)).map_err(cannot)?;
+        let file = cache.open_with(&lock, OpenOptions::new().write(true).create(true)).map_err(cannot)?;
         let (file, begun) = (file.into_std(), Instant::now());
         loop {
             match file.try_lock() {

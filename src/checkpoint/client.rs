@@ -186,7 +186,7 @@ impl Client {
                 url = answers::redirect(&url, location)?;
                 let kept = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
                 if ask.body.is_some() && !(kept && url.origin() == self.home.origin()) {
-                    return Err(error!("it sends on to {url}, where nothing is sent").into());
+                    return Err(error!("the Hub sends on to {url}, where nothing is sent").into());
                 }
                 continue;
             }
@@ -196,7 +196,7 @@ impl Client {
             let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
             return Err(Failure::Refused(Refusal { status, code: code.into(), elsewhere: !home }));
         }
-        Err(error!("it sends on without end").help("check HF_ENDPOINT").into())
+        Err(error!("the Hub sends on without end").help("check HF_ENDPOINT").into())
     }
 
     fn exchange(&self, ask: &Ask, url: &Url, home: bool) -> Result<Response, Failure> {

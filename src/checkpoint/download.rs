@@ -145,7 +145,12 @@ impl<'a> Source<'a> {
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
-        let hash = self.receive(url, name, most, &slot, &announced, kept)?;
+        let hash = match self.receive(url, name, most, &slot, &announced, kept) {
+            Ok(hash) => hash,
+            // What can't be resumed is not left lying about.
+            Err(stop) if *kept == 0 => return Err(self.restart(&slot, stop)),
+            Err(stop) => return Err(stop),
+        };
         self.repository.keep(&slot, hash.digits())?;
         Ok(self.repository.link(self.commit, name, hash.digits())?)
     }

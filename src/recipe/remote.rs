@@ -1,6 +1,6 @@
 //! A recipe's files from the Hub: the script and what it imports beside itself, of one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::lock::Locked;
@@ -38,6 +38,7 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
     let revision = remote.revision.as_deref();
     let snapshot =
         hub.fetch_named(&remote.repository, revision, offline, &remote.path, LARGEST, move |fetch, listed| {
+            let listed: HashSet<&str> = listed.iter().map(String::as_str).collect();
             let mut waiting = vec![path];
             let mut known: Vec<String> = Vec::new();
             while let Some(path) = waiting.pop() {
@@ -48,7 +49,7 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
                     bail!("the recipe has more than {MOST} files");
                 }
                 let text = text(&fetch(&path)?, &path)?;
-                waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import)));
+                waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import.as_str())));
                 known.push(path);
             }
             Ok(())

@@ -122,8 +122,7 @@ impl<'a> Source<'a> {
 
     fn attempt(&self, name: &str, most: u64, kept: &mut u64) -> Result<PathBuf, Stop> {
         let refused = |failure| explain(failure, name);
-        let url = self.url("resolve", name);
-        let (headers, redirects) = self.client.head(url.clone()).map_err(refused)?;
+        let (headers, redirects) = self.client.head(self.url("resolve", name)).map_err(refused)?;
         let announced = answers::announced(&headers, redirects, self.commit).map_err(|e| e.at(name))?;
         if let Some(announced) = announced.size.filter(|size| *size > most) {
             let error = error!("{name} has {}, and such a file has at most {}", size(announced), size(most));
@@ -145,7 +144,8 @@ impl<'a> Source<'a> {
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
-        let hash = match self.receive(url, name, most, &slot, &announced, kept) {
+        let partial = self.repository.partial(&slot)?;
+        let hash = match self.receive(partial, name, most, &slot, &announced, kept) {
             Ok(hash) => hash,
             // What can't be resumed is not left lying about.
             Err(stop) if *kept == 0 => return Err(self.restart(&slot, stop)),
@@ -161,7 +161,7 @@ impl<'a> Source<'a> {
         let length = length(&file, name)?;
         if announced.is_none_or(|size| size == length) {
             let mut hasher = Hasher::new(Some(hash), length);
-            hasher.read(&mut file, |_| {}).map_err(|e| e.at(name))?;
+            hasher.read(&mut file, |_| {}).map_err(|e| if e.ends_the_run() { e } else { e.at(name) })?;
             match self.identify(hash, &hasher.finish(), name)? {
                 Some(own) if own == *hash => return Ok(true),
                 Some(_) => return Ok(false),
@@ -176,14 +176,13 @@ impl<'a> Source<'a> {
     /// it is kept under. What is not what was announced is not kept.
     fn receive(
         &self,
-        url: Url,
+        mut file: File,
         name: &str,
         most: u64,
         slot: &str,
         announced: &Announced,
         kept: &mut u64,
     ) -> Result<Hash, Stop> {
-        let mut file = self.repository.partial(slot)?;
         let unwritten = |e: std::io::Error| Stop::Final(unwritten(name, &e));
         // Only what is told by its hash is resumed: a wrong beginning costs time and nothing else.
         let resumed = matches!(announced.hash, Some(Hash::Sha256(_)));
@@ -193,12 +192,15 @@ impl<'a> Source<'a> {
         let mut hasher = Hasher::new(announced.hash.as_ref(), announced.size.unwrap_or(0));
         if come > 0 {
             bar.set_length(announced.size.unwrap_or(0));
-            hasher.read(&mut file, |bytes| bar.inc(bytes)).map_err(|e| e.at(name))?;
             *kept = come;
+            hasher
+                .read(&mut file, |bytes| bar.inc(bytes))
+                .map_err(|e| if e.ends_the_run() { e } else { e.at(name) })?;
         }
         if announced.size.is_none_or(|size| come < size || size == 0) {
             let range = announced.size.filter(|_| come > 0).map(|size| (come, size - 1));
-            let mut response = self.client.get(url, range).map_err(|failure| explain(failure, name))?;
+            let mut response =
+                self.client.get(self.url("resolve", name), range).map_err(|failure| explain(failure, name))?;
             let total = match response.status() {
                 StatusCode::PARTIAL_CONTENT if come > 0 => match answers::rest(response.headers(), come) {
                     Some(total) => Some(total),

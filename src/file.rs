@@ -135,7 +135,7 @@ pub fn in_words(cause: &Error) -> String {
     match cause.raw_os_error() {
         Some(libc::EMFILE) => return "this process has as many files open as it may (`ulimit -n` allows more)".into(),
         Some(libc::ENFILE) => return "as many files are open as the system allows".into(),
-        Some(libc::EFBIG) => return "it would be larger than a file may be (`ulimit -f` allows more)".into(),
+        Some(libc::EFBIG) => return "File too large (`ulimit -f` allows larger ones)".into(),
         _ => {}
     }
     let said = match cause.kind() {

@@ -115,7 +115,11 @@ impl Models {
             device: device::name(&device),
         };
         let key = Key { place: checkpoint::place_of(&id), revision: written("revision")?, how };
-        let known = self.loaded.borrow().iter().position(|(known, _)| *known == key);
+        let known = self.loaded.borrow().iter().position(|(known, model)| {
+            // A directory that is gone since has no path that its others lead to.
+            let gone = key.place == id && model.loaded().checkpoint.id == id;
+            *known == key || (gone && known.revision == key.revision && known.how == key.how)
+        });
         let at = match known {
             Some(at) => at,
             None => {

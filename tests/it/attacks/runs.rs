@@ -297,22 +297,22 @@ fn after(here: &Workplace, first: &str, arguments: &str) -> Ran {
 fn what_the_system_refuses_is_a_sentence() {
     let many = "save(\"x\", zeros([100000]));";
     for (first, script, arguments, code, said) in [
-        (
-            "ulimit -f 8",
-            many,
-            "--out out",
-            1,
-            "x.safetensors does not fit into out: it would be larger than a file may be",
-        ),
+        ("ulimit -f 8", many, "--out out", 1, "x.safetensors does not fit into out: File too large"),
         (
             "ulimit -f 8",
             "save(\"x.csv\", zeros([100000]));",
             "--out out",
             1,
-            "x.csv does not fit into out: it would be",
+            "x.csv does not fit into out: File too large",
         ),
-        ("ulimit -f 8", "save(\"x.parquet\", rand([100000]));", "--out out", 1, "x.parquet does not fit into out: it"),
-        ("ulimit -f 0", "1", "--out out", 1, "run.json does not fit into out: it would be larger than a file may be"),
+        (
+            "ulimit -f 8",
+            "save(\"x.parquet\", rand([100000]));",
+            "--out out",
+            1,
+            "x.parquet does not fit into out: File too large",
+        ),
+        ("ulimit -f 0", "1", "--out out", 1, "run.json does not fit into out: File too large"),
         ("true", "1", "--out /dev/full", 2, "something that is no directory stands there"),
         ("true", "1", "--out s.rhai", 2, "something that is no directory stands there"),
         ("true", "print(1)", ">/dev/full", 1, "standard output can't be written to: the disk is full"),

@@ -13,6 +13,7 @@ mod hub;
 mod names;
 mod pickle;
 mod safetensors;
+mod save;
 mod tokenizer;
 mod upload;
 pub mod verify;
@@ -27,10 +28,11 @@ pub use cache::Snapshot;
 pub use demo::DEMOS;
 pub use hub::{Hub, offline_by_environment};
 pub use names::{check_path, is_commit, is_hub_id, is_revision};
+pub use save::{SHARD, WriteFile};
 pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;
 
-use crate::{Result, bail, error};
+use crate::{Error, Result, bail, error};
 use files::Files;
 
 /// How a checkpoint is to be opened.
@@ -69,10 +71,7 @@ impl Checkpoint {
     /// There is no such model, it can't be fetched, or a file of it is broken.
     pub fn open(id: &str, open: &Open) -> Result<Self> {
         let (files, revision) = locate(id, open)?;
-        let config = files
-            .json("config.json")
-            .map_err(|e| e.at(id))?
-            .ok_or_else(|| error!("{id} has no config.json").help("a checkpoint is a directory in the Hub's layout"))?;
+        let config = files.json("config.json").map_err(|e| e.at(id))?.ok_or_else(|| no_config(id))?;
         let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
         let ends = ends(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
         let weights = Weights::open(&files).map_err(|e| e.at(id))?;
@@ -127,15 +126,23 @@ pub fn config(id: &str, open: &Open) -> Result<Map<String, Value>> {
     let files = match place(id, open.never_a_directory)? {
         Place::Demo(name) => demo::files(name)?,
         Place::Directory(directory) => Files::of(&directory)?,
-        Place::Hub => Files::of(&open.hub.fetch_config(id, open.revision.as_deref(), open.offline)?)?,
+        Place::Hub => {
+            let fetched = open.hub.fetch_config(id, open.revision.as_deref(), open.offline);
+            Files::of(&fetched.map_err(|e| as_a_path(id, e))?)?
+        }
     };
-    files.json("config.json")?.ok_or_else(|| error!("{id} has no config.json"))
+    files.json("config.json")?.ok_or_else(|| no_config(id))
+}
+
+fn no_config(id: &str) -> Error {
+    error!("{id} has no config.json, so it is no model")
+        .help("a model is a directory in the Hub's layout: config.json, weights, and the tokenizer's files")
 }
 
 fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
     match place(id, open.never_a_directory)? {
         Place::Hub => {
-            let snapshot = open.hub.fetch(id, open.revision.as_deref(), open.offline)?;
+            let snapshot = open.hub.fetch(id, open.revision.as_deref(), open.offline).map_err(|e| as_a_path(id, e))?;
             Ok((Files::of(&snapshot.directory)?, Some(snapshot.commit)))
         }
         _ if open.revision.is_some() => {
@@ -173,14 +180,39 @@ fn place(id: &str, never_a_directory: bool) -> Result<Place<'_>> {
     if path.is_dir() {
         return Ok(Place::Directory(path.to_owned()));
     }
-    if path.is_file() {
+    if path.exists() {
         return Err(error!("{id} is a file: a model is a directory with config.json, weights and tokenizer"));
     }
     if is_hub_id(id) {
         return Ok(Place::Hub);
     }
-    Err(error!("there is no directory {id:?}, and it is no Hub id")
-        .help("a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub"))
+    let error = error!("there is no directory {id:?}{}, and it is no Hub id", as_far_as(path));
+    Err(error.help(match id.starts_with('~') {
+        true => "a shell puts your home directory in the place of ~: write it out",
+        false => "a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub",
+    }))
+}
+
+/// Of a path that is not there, the part that is, and what is missing in it.
+fn as_far_as(path: &Path) -> String {
+    let there = path.ancestors().skip(1).find(|part| !part.as_os_str().is_empty() && part.is_dir());
+    match there.and_then(|there| Some((there, path.strip_prefix(there).ok()?.components().next()?))) {
+        Some((there, missing)) => format!(" ({} has no {})", there.display(), missing.as_os_str().display()),
+        None => String::new(),
+    }
+}
+
+/// What the Hub says of an id that may well be meant for a path: that there is none comes first.
+fn as_a_path(id: &str, error: Error) -> Error {
+    let missing = as_far_as(Path::new(id));
+    if missing.is_empty() || error.is_interrupted() {
+        return error;
+    }
+    let said = error!("there is no directory {id:?}{missing}, and as a model of the Hub: {}", error.message());
+    match error.help_text() {
+        Some(help) => said.help(help),
+        None => said,
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! One .safetensors file, mapped; a header that lies is an error before any tensor is made of it.
 
+use std::io::Write;
+
 use candle_core::{DType, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
 use super::decode::decode;
 use super::files::Bytes;
+use super::save::all;
 use crate::{Error, Result, bail, error};
 
 pub struct SafeTensors {
@@ -39,14 +42,28 @@ impl SafeTensors {
         self.metadata.info(name).map(|info| info.shape.clone())
     }
 
+    /// The dtype that a tensor is stored in.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.metadata.info(name).map(|info| info.dtype)
+    }
+
     /// A tensor in `dtype`, on the CPU.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        self.read(name, |data, info| tensor(data, info, dtype).map_err(|e| e.at(format!("{}: {name}", self.name))))
+    }
+
+    /// Writes a tensor's bytes as they stand in the file.
+    pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
+        self.read(name, |data, _| all(to, data))
+    }
+
+    fn read<T>(&self, name: &str, f: impl FnOnce(&[u8], &TensorInfo) -> Result<T>) -> Result<T> {
         let Some(info) = self.metadata.info(name) else { bail!("{} has no tensor {name}", self.name) };
         let (from, to) = (self.start + info.data_offsets.0, self.start + info.data_offsets.1);
         let data = self.bytes.get().get(from..to).ok_or_else(|| error!("{} is cut short at {name}", self.name))?;
-        let tensor = tensor(data, info, dtype).map_err(|e| e.at(format!("{}: {name}", self.name)))?;
+        let read = f(data, info)?;
         self.bytes.release(from, to - from);
-        Ok(tensor)
+        Ok(read)
     }
 }
 

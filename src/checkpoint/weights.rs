@@ -1,15 +1,20 @@
 //! A checkpoint's weights, by name, from whichever format it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
 use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
 
 use super::files::Files;
 use super::pickle::Pickle;
 use super::safetensors::SafeTensors;
+use super::save::all;
 use crate::harmless::shown;
 use crate::model::WeightSource;
 use crate::notice::notice;
+use crate::output::save::little_endian;
+use crate::tensor::Value;
 use crate::{Result, bail, did_you_mean, error, interrupt};
 
 /// Weight files in the order in which they are looked for, by name: an index of shards, or one file.
@@ -117,6 +122,44 @@ impl Weights {
             Shard::Pickle(file) => file.shape(name),
         }
     }
+
+    /// The dtype that a tensor is stored in, and its shape. Nothing of one that .safetensors can't hold.
+    pub fn stored(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
+        let dtype = match &self.shards[*self.place.get(name)?] {
+            Shard::SafeTensors(file) => file.dtype(name)?,
+            Shard::Pickle(file) => storable(file.stored(name)?)?,
+        };
+        Some((dtype, self.shape(name)?))
+    }
+
+    /// Writes a tensor's elements in the dtype that they are stored in, little-endian.
+    ///
+    /// # Errors
+    /// It can't be read, or those of the writer.
+    pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
+        let Some(&at) = self.place.get(name) else { bail!("the checkpoint has no weight {name}") };
+        match &self.shards[at] {
+            Shard::SafeTensors(file) => file.write(name, to),
+            Shard::Pickle(file) => {
+                let Some(dtype) = file.stored(name) else { bail!("the weight {name} can't be read") };
+                all(to, &little_endian(&Value::Real(file.load(name, dtype)?))?)
+            }
+        }
+    }
+}
+
+/// A pickle's dtype in .safetensors.
+fn storable(dtype: DType) -> Option<Dtype> {
+    Some(match dtype {
+        DType::U8 => Dtype::U8,
+        DType::U32 => Dtype::U32,
+        DType::I64 => Dtype::I64,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        _ => return None,
+    })
 }
 
 impl WeightSource for Weights {

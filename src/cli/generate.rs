@@ -7,10 +7,11 @@ use clap::{Args, ValueHint};
 use rhai::{Array, Dynamic, Map};
 
 use super::limits::Limits;
+use super::model::Models;
 use super::run::assignment;
 use crate::error;
 use crate::script::console::Console;
-use crate::script::{Failure, Host, Settings, Streaming};
+use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
 
 /// Continue a text, with a script's hooks at work if any
 ///
@@ -19,9 +20,12 @@ use crate::script::{Failure, Host, Settings, Streaming};
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Generate {
-    /// The model: demo:NAME, a directory, or a Hub id
-    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath, default_value = "demo:opt")]
-    model: String,
+    #[command(flatten)]
+    model: Models,
+
+    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    #[arg(long)]
+    check_finite: bool,
 
     /// The text to continue, - for what stands on standard input; given several times, a batch
     #[arg(long, value_name = "TEXT", required = true)]
@@ -117,8 +121,11 @@ impl Generate {
     pub fn run(self) -> Result<(), Failure> {
         let (prompts, options) = (self.prompts()?, self.options());
         let alone = prompts.len() == 1;
+        let models = self.model.read()?;
+        let model = models.one.clone().unwrap_or_else(|| "demo:opt".into());
         let host = Host::new(Settings {
-            model: Some(self.model.clone()),
+            models: Substitutes { one: Some(model.clone()), ..models },
+            check_finite: self.check_finite,
             device: self.device,
             dtype: self.dtype,
             offline: self.offline,
@@ -139,8 +146,9 @@ impl Generate {
             return Err(Failure::usage(error.help("end it with [ hook(\"post-mlp\", |x, ctx| x) ]")));
         }
         let prompts = if alone { prompts[0].clone() } else { prompts.into() };
-        let variables =
-            [("id", self.model.into()), ("prompts", prompts), ("hooks", hooks), ("options", options.into())];
+        // What the hooks' script named is no other model than the one that is to continue.
+        host.session().models().begin();
+        let variables = [("id", model.into()), ("prompts", prompts), ("hooks", hooks), ("options", options.into())];
         let texts = host.ask(SCRIPT, variables)?;
         let console = Console::default();
         for text in texts.read_lock::<Array>().iter().flat_map(|texts| texts.iter()) {

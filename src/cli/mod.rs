@@ -7,6 +7,7 @@ mod doctor;
 mod end;
 mod generate;
 mod limits;
+mod model;
 mod models;
 mod points;
 mod recipe;

@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::end;
 use super::limits::Limits;
+use super::model::Models;
 use super::reuse::Reuse;
 use super::run::assignment;
 use crate::repl;
@@ -23,9 +24,8 @@ pub struct Repl {
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 
-    /// Load this model as m, and use it wherever a script that is run says model(…): demo:NAME, a directory, or a Hub id
-    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath)]
-    model: Option<String>,
+    #[command(flatten)]
+    model: Models,
 
     /// Give a parameter of the scripts that are run its value
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
@@ -55,6 +55,10 @@ pub struct Repl {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
+    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    #[arg(long)]
+    check_finite: bool,
+
     #[command(flatten)]
     reuse: Reuse,
 
@@ -63,6 +67,7 @@ pub struct Repl {
 }
 
 const AFTER: &str = "\
+--model ID loads the model as m; in scripts that are run it stands where they say model(…).
 The limits hold for each input, but for memory, output and files, which the session uses up as a whole.
 
 Examples:
@@ -74,8 +79,11 @@ impl Repl {
     pub fn run(self) -> Result<(), Failure> {
         // A session outlives what goes wrong in it.
         end::be_patient();
+        let models = self.model.read()?;
+        let model = models.one.clone();
         let settings = Settings {
-            model: self.model.clone(),
+            models,
+            check_finite: self.check_finite,
             device: self.device,
             dtype: self.dtype,
             offline: self.offline,
@@ -88,6 +96,6 @@ impl Repl {
             ..Settings::default()
         };
         let host = Host::new(settings).map_err(Failure::usage)?;
-        repl::run(host, self.model.as_deref(), self.file.as_deref())
+        repl::run(host, model.as_deref(), self.file.as_deref())
     }
 }

@@ -16,7 +16,7 @@ use crate::output::compare::{Difference, compare};
 use crate::output::record::{Record, Source, Versions, sha256};
 use crate::script::console::Console;
 use crate::script::identity;
-use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings};
+use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings, Substitutes};
 use crate::{Result, bail, error};
 
 /// Repeat a run from its record, and say of each saved value whether it is the same or by how much it differs
@@ -49,6 +49,10 @@ pub struct Rerun {
     /// The record is yours: load directories that it names, and read beside its script
     #[arg(long)]
     trust: bool,
+
+    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    #[arg(long)]
+    check_finite: bool,
 
     /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
     #[arg(long)]
@@ -100,7 +104,9 @@ impl Rerun {
     fn settings(&self, record: &Record) -> Result<Settings, Failure> {
         let named = record.models.iter().map(|model| model.id.clone()).filter(|id| is_hub_id(id));
         let policy = if self.trust { Policy::Own } else { Policy::stranger(named) };
-        if let Some(model) = &record.command.model {
+        let models = Substitutes::read(record.command.model.iter().flat_map(|model| model.lines()));
+        let models = models.map_err(Failure::usage)?;
+        for model in models.ids() {
             policy.check_model(model).map_err(|e| {
                 Failure::usage(
                     error!("the record is of a run with --model {model}: {}", e.message())
@@ -114,7 +120,8 @@ impl Rerun {
         };
         let command = record.command.clone();
         Ok(Settings {
-            model: command.model,
+            models,
+            check_finite: self.check_finite,
             device: self.device.clone().or(command.device),
             dtype: command.dtype,
             offline: self.offline,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::limits::{FIXED, Limits};
+use super::model::Models;
 use super::recipe::ask;
 use super::reuse::Reuse;
 use super::watch;
@@ -34,9 +35,8 @@ pub struct Run {
     #[arg(long)]
     help_params: bool,
 
-    /// Use this model wherever the script says model(…): demo:NAME, a directory, or a Hub id
-    #[arg(long, value_name = "ID", value_hint = ValueHint::AnyPath)]
-    model: Option<String>,
+    #[command(flatten)]
+    model: Models,
 
     /// Where models compute: cpu, cuda, cuda:1, metal
     #[arg(long, value_name = "DEVICE")]
@@ -66,6 +66,10 @@ pub struct Run {
     #[arg(long, requires = "watch")]
     finish: bool,
 
+    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    #[arg(long)]
+    check_finite: bool,
+
     #[command(flatten)]
     reuse: Reuse,
 
@@ -87,6 +91,7 @@ Examples:
   precompute run logit_lens --model gpt2
   precompute run hf:owner/lenses/lens.rhai@v1
   precompute run experiment.rhai --set prompt='Hello there' --set cutoff=0.2
+  precompute run compare.rhai --model small=gpt2 --model large=gpt2-xl
   precompute run --watch experiment.rhai
   precompute run experiment.rhai --model ./my-model --dtype bf16 --out results --seed 1";
 
@@ -99,10 +104,11 @@ impl Run {
             ask::record(&recipe, None).map_err(Failure::usage)?;
         }
         // Who gives a model's id as a parameter names it on the command line too.
-        let named = self.set.iter().map(|(_, value)| value.clone()).chain(self.model.clone());
-        let policy = recipe.policy().and_user(named);
+        let models = self.model.read()?;
+        let given = self.set.iter().map(|(_, value)| value).chain(models.ids());
+        let policy = recipe.policy().and_user(given.cloned());
         let settings = Settings {
-            model: self.model,
+            models,
             device: self.device,
             dtype: self.dtype,
             offline: self.offline,
@@ -112,6 +118,7 @@ impl Run {
             reuse: self.reuse.memory(),
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),
+            check_finite: self.check_finite,
             policy,
             limits: self.limits.apply(),
             ..Settings::default()

@@ -19,6 +19,7 @@ pub enum Point {
     AttnProbs,
     AttnWeightedValues,
     AttnHeadOutputs,
+    PostAttnNormScale,
     AttnResidual,
     PostAttn,
     MlpNormScale,
@@ -26,6 +27,7 @@ pub enum Point {
     PostFc1,
     PostUp,
     PostAct,
+    PostMlpNormScale,
     MlpResidual,
     PostMlp,
     FinalNormScale,
@@ -100,7 +102,7 @@ struct Description {
 }
 
 impl Point {
-    pub const ALL: [Point; 26] = {
+    pub const ALL: [Point; 28] = {
         use Point::*;
         [
             PostTokEmbeddings,
@@ -116,6 +118,7 @@ impl Point {
             AttnProbs,
             AttnWeightedValues,
             AttnHeadOutputs,
+            PostAttnNormScale,
             AttnResidual,
             PostAttn,
             MlpNormScale,
@@ -123,6 +126,7 @@ impl Point {
             PostFc1,
             PostUp,
             PostAct,
+            PostMlpNormScale,
             MlpResidual,
             PostMlp,
             FinalNormScale,
@@ -185,8 +189,14 @@ impl Point {
             Point::AttnHeadOutputs => (
                 "attn-head-outputs",
                 &[Batch, Heads, Tokens, Hidden] as &[Dim],
-                "each head's part of attn-residual, without bias",
+                "each head's part of attn-residual, without bias; where a norm follows attention, of what that norm reads",
                 Some(Always("attn.hook_result")),
+            ),
+            Point::PostAttnNormScale => (
+                "post-attn-norm-scale",
+                scale,
+                "what the norm of attention's output divides by, where there is one",
+                Some(Always("ln1_post.hook_scale")),
             ),
             Point::AttnResidual => {
                 ("attn-residual", stream, "what attention adds to the stream", Some(Always("hook_attn_out")))
@@ -206,6 +216,12 @@ impl Point {
                 ("post-up", inner, "gated MLPs only: the other branch", Some(Always("mlp.hook_pre_linear")))
             }
             Point::PostAct => ("post-act", inner, "what the down projection reads", Some(Always("mlp.hook_post"))),
+            Point::PostMlpNormScale => (
+                "post-mlp-norm-scale",
+                scale,
+                "what the norm of the MLP's output divides by, where there is one",
+                Some(Always("ln2_post.hook_scale")),
+            ),
             Point::MlpResidual => {
                 ("mlp-residual", stream, "what the MLP adds to the stream", Some(Always("hook_mlp_out")))
             }

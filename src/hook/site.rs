@@ -108,8 +108,14 @@ fn parse_alias(name: &str) -> Result<Option<Named>> {
 /// The sites of a pass that someone wants, as bits: asking is one branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SiteSet {
-    outside: u32,
-    blocks: Vec<u32>,
+    outside: u64,
+    blocks: Vec<u64>,
+}
+
+#[inline]
+fn bit(point: Point) -> u64 {
+    const { assert!(Point::ALL.len() <= u64::BITS as usize) }
+    1 << point as u32
 }
 
 impl SiteSet {
@@ -119,7 +125,7 @@ impl SiteSet {
     }
 
     pub fn insert(&mut self, site: Site) {
-        let bit = 1 << site.point as u32;
+        let bit = bit(site.point);
         match site.layer {
             Some(layer) => self.blocks[layer] |= bit,
             None => self.outside |= bit,
@@ -146,7 +152,7 @@ impl SiteSet {
             Some(layer) => self.blocks[layer],
             None => self.outside,
         };
-        bits & (1 << site.point as u32) != 0
+        bits & bit(site.point) != 0
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Site> + '_ {

@@ -16,6 +16,10 @@ use crate::{Result, bail};
 /// What only a hook would see: where nobody looks, it is not made.
 const SCORES: [Point; 3] = [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs];
 
+/// Where a hook decides what the scores are.
+const BEFORE_SOFTMAX: [Point; 4] =
+    [Point::QueryStates, Point::KeyStates, Point::PreMaskAttnWeights, Point::PostMaskAttnWeights];
+
 #[derive(Debug, Clone)]
 pub struct Attention {
     pub q: Linear,
@@ -85,7 +89,8 @@ impl Attention {
     fn by_scores(&self, q: &Tensor, k: &Tensor, v: &Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
         let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
         let scores = tap.at(Point::PostMaskAttnWeights, masked(&scores, &frame.allowed)?)?;
-        let pattern = tap.at(Point::AttnProbs, softmax(&scores)?)?;
+        let hooked = BEFORE_SOFTMAX.into_iter().any(|point| tap.wants(point));
+        let pattern = tap.at(Point::AttnProbs, softmax(&scores, hooked)?)?;
         Ok(self.by_group(&pattern, v, 1.0)?)
     }
 
@@ -218,15 +223,21 @@ fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
     if let Some(masked) = kernel::softmax::masked(scores, allowed) {
         return Ok(masked?);
     }
-    let lowest = match scores.dtype() {
+    let lowest = Tensor::new(lowest(scores.dtype())?, scores.device())?
+        .to_dtype(scores.dtype())?
+        .broadcast_as(scores.shape())?;
+    Ok(allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)?)
+}
+
+/// The lowest finite value.
+fn lowest(dtype: DType) -> Result<f64> {
+    Ok(match dtype {
         DType::F16 => f64::from(half::f16::MIN),
         DType::BF16 => f64::from(half::bf16::MIN),
         DType::F32 => f64::from(f32::MIN),
         DType::F64 => f64::MIN,
         other => bail!("scores can't be {}", other.as_str()),
-    };
-    let lowest = Tensor::new(lowest, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())?;
-    Ok(allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)?)
+    })
 }
 
 /// cap · tanh(x / cap), which never leaves ±cap.
@@ -234,11 +245,37 @@ pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
     Ok(((x / cap)?.tanh()? * cap)?)
 }
 
-/// Over the last dimension; half types accumulate in float32.
-fn softmax(scores: &Tensor) -> Result<Tensor> {
+/// Over the last dimension. A query that has nothing left to attend to (see [`kernel::softmax::shares`]) attends to nothing. `hooked`
+/// says whether a hook may have made such a query.
+fn softmax(scores: &Tensor, hooked: bool) -> Result<Tensor> {
     if let Some(pattern) = kernel::softmax::softmax(scores) {
         return Ok(pattern?);
     }
+    // A GPU would have more to do than the softmax is.
+    let nothing_left = if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
+    match nothing_left {
+        None => plain_softmax(scores),
+        Some(rows) => {
+            let zeros = scores.zeros_like()?;
+            let pattern = plain_softmax(&rows.where_cond(&zeros, scores)?)?;
+            Ok(rows.where_cond(&zeros, &pattern)?)
+        }
+    }
+}
+
+/// u8 of the scores' shape: 1 in the rows that hold nothing but −∞ and what stands where the mask hides, and −∞ at least once.
+fn nothing_left(scores: &Tensor) -> Result<Option<Tensor>> {
+    let infinite = scores.eq(f64::NEG_INFINITY)?;
+    if scores.device().is_cpu() && infinite.flatten_all()?.max(0)?.to_scalar::<u8>()? == 0 {
+        return Ok(None);
+    }
+    let low = scores.le(lowest(scores.dtype())?)?;
+    let rows = (low.min_keepdim(D::Minus1)? * infinite.max_keepdim(D::Minus1)?)?;
+    Ok(Some(rows.broadcast_as(scores.shape())?.contiguous()?))
+}
+
+/// Half types accumulate in float32.
+fn plain_softmax(scores: &Tensor) -> Result<Tensor> {
     if let Some(pattern) = kernel::fused::softmax(scores) {
         return Ok(pattern?);
     }

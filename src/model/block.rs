@@ -80,8 +80,20 @@ pub struct Norms {
     /// The second, of what the sub-block gives, where norms stand at both ends.
     pub output: Option<Norm>,
     pub place: NormPlace,
-    /// The point that shows what the first divides by.
-    pub scale: Point,
+    pub points: Scales,
+}
+
+/// The points that show what a sub-block's norms divide by.
+#[derive(Debug, Clone, Copy)]
+pub struct Scales {
+    pub norm: Point,
+    /// Of the norm of what the sub-block gives.
+    pub output: Point,
+}
+
+impl Scales {
+    pub const ATTN: Self = Self { norm: Point::AttnNormScale, output: Point::PostAttnNormScale };
+    pub const MLP: Self = Self { norm: Point::MlpNormScale, output: Point::PostMlpNormScale };
 }
 
 impl Norms {
@@ -93,7 +105,7 @@ impl Norms {
     /// What the sub-block reads of the stream x.
     fn read(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {
-            NormPlace::Before | NormPlace::Both => self.norm.forward(x, self.scale, tap),
+            NormPlace::Before | NormPlace::Both => self.norm.forward(x, &[self.points.norm], tap),
             NormPlace::After | NormPlace::Outputs => Ok(x.clone()),
         }
     }
@@ -101,8 +113,9 @@ impl Norms {
     /// What joins the stream of what the sub-block gave.
     fn give(&self, y: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match (&self.output, self.place) {
-            (Some(output), _) => Ok(output.plain(&y)?),
-            (None, NormPlace::Outputs) => self.norm.forward(&y, self.scale, tap),
+            (Some(output), _) => output.forward(&y, &[self.points.output], tap),
+            // The only norm of the sub-block is known by both names.
+            (None, NormPlace::Outputs) => self.norm.forward(&y, &[self.points.norm, self.points.output], tap),
             _ => Ok(y),
         }
     }
@@ -110,7 +123,7 @@ impl Norms {
     /// What goes on of the stream that it joined.
     fn joined(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {
-            NormPlace::After => self.norm.forward(&x, self.scale, tap),
+            NormPlace::After => self.norm.forward(&x, &[self.points.norm], tap),
             _ => Ok(x),
         }
     }

@@ -311,9 +311,25 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// A field that was not read and could change the result.
     pub fn finish(&self) -> Result<()> {
+        self.finish_with(&[])
+    }
+
+    /// As [`finish`](Self::finish), but that a field which was not read may say again what is known already: configs that scripts save
+    /// have the sizes under the names of every family besides the family's own.
+    ///
+    /// # Errors
+    /// As there; a size that is another.
+    pub fn finish_with(&self, sizes: &[(&str, usize)]) -> Result<()> {
         let read = self.read.borrow();
         for (name, value) in self.map {
             if !value.is_null() && !read.contains(name.as_str()) && !IRRELEVANT.contains(&name.as_str()) {
+                match sizes.iter().find(|(known, _)| known == name) {
+                    Some((_, size)) if value.as_u64() == Some(*size as u64) => continue,
+                    Some((_, size)) => {
+                        bail!("{}: {name} is {value}, and the fields that this family reads make it {size}", self.place)
+                    }
+                    None => {}
+                }
                 return Err(error!(
                     "{}: the field {name} = {value} is not known for this family and could change the result",
                     self.place

@@ -3,14 +3,15 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
-use super::attention::{Heads, soft_cap};
 use super::blocks::Blocks;
 use super::family::Family;
+use super::finite::{NotFinite, Place};
 use super::frame::Frames;
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
 use super::loader::{Placement, WeightSource, Weights, load};
 use super::loss;
+use super::parts;
 use super::pass::{Halt, Tap};
 use super::spec::{Positions, Spec};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
@@ -19,7 +20,7 @@ use crate::{Result, bail, error, interrupt};
 /// A language model of any family.
 pub struct Decoder {
     spec: Spec,
-    weights: Weights,
+    pub(super) weights: Weights,
     dtype: DType,
     device: Device,
 }
@@ -45,8 +46,12 @@ pub struct Options {
     pub stop: Option<Site>,
     /// Read more tokens than the model has positions for, where it can.
     pub beyond: bool,
-    /// Begin at a block, with what entered it in an earlier pass.
+    /// Begin at a block, with this stream. Nothing may look at what comes before.
     pub start: Option<Start>,
+    /// Begin at a block, with what entered it in an earlier pass like this one: the observer knows what it would have seen before.
+    pub resume: Option<Start>,
+    /// Look for what is no finite number at every point, and not just where blocks meet.
+    pub check_finite: bool,
 }
 
 /// The residual stream as it enters a block; after the last one, where `layer` is their count.
@@ -70,6 +75,8 @@ pub struct Output {
     pub targets: Option<usize>,
     /// What stood where the pass was asked to stop.
     pub stopped: Option<Tensor>,
+    /// Where the pass first had what is no finite number, of finite ones.
+    pub not_finite: Option<NotFinite>,
 }
 
 impl Decoder {
@@ -166,13 +173,14 @@ impl Decoder {
     ) -> Result<Output> {
         input.check(&self.spec, options.beyond)?;
         let wanted = observer.sites(self.spec.layers)?;
-        self.check(&wanted, options)?;
-        let mut tap = Tap::new(observer, wanted, options.stop);
-        match self.pass(input, cache, options, &mut tap) {
-            Ok(output) => Ok(output),
-            Err(Halt::Stopped(x)) => Ok(Output { stopped: Some(x), ..Output::default() }),
-            Err(Halt::Failed(error)) => Err(error),
-        }
+        self.check(&wanted, input, options)?;
+        let mut tap = Tap::new(observer, wanted, options);
+        let output = match self.pass(input, cache, options, &mut tap) {
+            Ok(output) => output,
+            Err(Halt::Stopped(x)) => Output { stopped: Some(x), ..Output::default() },
+            Err(Halt::Failed(error)) => return Err(error),
+        };
+        Ok(Output { not_finite: tap.watch.found(), ..output })
     }
 
     fn pass(
@@ -182,8 +190,12 @@ impl Decoder {
         options: &Options,
         tap: &mut Tap,
     ) -> Result<Output, Halt> {
-        let (first, mut x) = match &options.start {
-            Some(start) => (start.layer, start.stream.clone()),
+        let (first, mut x) = match options.resume.as_ref().or(options.start.as_ref()) {
+            Some(start) => {
+                let stream = self.on_stream(&start.stream, "a block")?;
+                tap.watch.begin(&stream)?;
+                (start.layer, stream)
+            }
             None => (0, self.embed(input, tap)?),
         };
         let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
@@ -192,13 +204,25 @@ impl Decoder {
             tap.boundary(layer, &x)?;
             tap.layer = Some(layer);
             let block = self.weights.blocks.layer(layer)?;
+            let frame = frames.layer(layer);
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
-            x = block.forward(x, frames.layer(layer), past, tap)?;
+            let entered = tap.watch.enter(&x);
+            x = block.forward(x, frame, past, tap)?;
+            if let Some(entered) = entered
+                && let Some(kind) = tap.watch.leave(&x)?
+            {
+                let hooked = tap.watch.changed();
+                // A cache has grown by the block's keys, and a hook is not to be called twice.
+                let again = !hooked && cache.is_none();
+                let found = again.then(|| parts::find_in(&block, layer, entered, frame)).transpose()?.flatten();
+                let within = NotFinite { kind, place: Place::Within { layer, hooked } };
+                tap.watch.say(found.unwrap_or(within));
+            }
         }
         tap.layer = None;
         tap.boundary(self.weights.blocks.len(), &x)?;
         if let Some(norm) = &self.weights.final_norm {
-            x = norm.forward(&x, Point::FinalNormScale, tap)?;
+            x = norm.forward(&x, &[Point::FinalNormScale], tap)?;
         }
         let x = tap.at(Point::PostFinalLayerNorm, x)?;
         self.read_out(x, input, options, tap)
@@ -249,58 +273,11 @@ impl Decoder {
         Ok(output)
     }
 
-    /// Everything between the last `post-mlp` and `post-final-layer-norm`: [.., d] to [.., d].
-    ///
-    /// # Errors
-    /// Another last dimension.
-    pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "final_norm")?;
-        let x = match self.weights.blocks.len() {
-            0 => x,
-            layers => self.weights.blocks.layer(layers - 1)?.after_post_mlp(x)?,
-        };
-        match &self.weights.final_norm {
-            Some(norm) => norm.plain(&x),
-            None => Ok(x),
-        }
-    }
-
-    /// From `post-final-layer-norm` to logits: [.., d] to [.., v].
-    ///
-    /// # Errors
-    /// Another last dimension.
-    pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "unembed")?;
-        let logits = match &self.weights.project_out {
-            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(&x)?)?,
-            None => self.weights.unembedding.forward(&x)?,
-        };
-        match self.spec.logit_cap {
-            Some(cap) => soft_cap(&logits, cap),
-            None => Ok(logits),
-        }
-    }
-
-    /// One layer's attention projections, head by head.
-    ///
-    /// # Errors
-    /// A layer that the model does not have.
-    pub fn heads(&self, layer: usize) -> Result<Heads> {
-        if layer >= self.weights.blocks.len() {
-            bail!("there is no layer {layer}: the model has {}", self.spec.layers);
-        }
-        self.weights.blocks.layer(layer)?.attention.heads()
-    }
-
-    fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {
-        if x.dims().last() != Some(&self.spec.hidden) {
-            bail!("{what} reads the residual stream [.., {}], not {:?}", self.spec.hidden, x.dims());
-        }
-        Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
-    }
-
     /// Whether this model has the sites, and this pass reaches them.
-    fn check(&self, wanted: &SiteSet, options: &Options) -> Result<()> {
+    fn check(&self, wanted: &SiteSet, input: &Input, options: &Options) -> Result<()> {
+        if let Some(start) = &options.start {
+            self.check_stream(&start.stream, input)?;
+        }
         wanted.iter().chain(options.stop).try_for_each(|site| self.reach(site, options))?;
         if options.loss && options.stop.is_some_and(|stop| stop.point != Point::UnreducedLoss) {
             bail!("a pass that stops before the logits has no loss");
@@ -313,8 +290,14 @@ impl Decoder {
     pub fn reach(&self, site: Site, options: &Options) -> Result<()> {
         let (family, point) = (self.spec.family, site.point);
         if !self.spec.has(point) {
-            let why = if point == Point::PostUp { "its MLP is not gated" } else { "it has no final norm" };
-            bail!("this {family} model has no {point}: {why}");
+            bail!("this {family} model has no {point}: {}", self.spec.why_not(point));
+        }
+        if let Some(start) = &options.start {
+            let start = Site { point: Point::PreBlock, layer: Some(start.layer) };
+            if self.comes_after(start, site) {
+                let what = if options.stop == Some(site) { "it would never stop" } else { "its hook would never run" };
+                bail!("{site} comes before {start}, where the pass is to begin: {what}");
+            }
         }
         if point == Point::UnreducedLoss && !options.loss {
             return Err(

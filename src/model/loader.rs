@@ -6,14 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use candle_core::{DType, Device, Tensor};
 
 use super::attention::Attention;
-use super::block::{Block, Norms};
+use super::block::{Block, Norms, Scales};
 use super::blocks::Blocks;
 use super::family::{MlpIn, Names, Qkv};
 use super::linear::Linear;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::spec::{NormPlace, Positions, QkNorm, Spec};
-use crate::hook::Point;
 use crate::{Result, bail};
 
 /// Where weights come from.
@@ -164,15 +163,15 @@ impl Loader<'_> {
         let Spec { hidden: d, heads, kv_heads, head_dim, .. } = *self.spec;
         let name = |part: &str| format!("{}{}.{layer}.{part}", self.prefix, self.names.block);
         let [q, k, v] = self.qkv(layer)?;
-        let norms = |first: &str, output: Option<&'static str>, scale: Point| -> Result<Norms> {
+        let norms = |first: &str, output: Option<&'static str>, points: Scales| -> Result<Norms> {
             let output = match output {
                 Some(output) if self.spec.norm_place == NormPlace::Both => Some(self.norm(&name(output), &[d])?),
                 _ => None,
             };
-            Ok(Norms { norm: self.norm(&name(first), &[d])?, output, place: self.spec.norm_place, scale })
+            Ok(Norms { norm: self.norm(&name(first), &[d])?, output, place: self.spec.norm_place, points })
         };
         Ok(Block {
-            attn_norms: norms(self.names.attn_norm, self.names.attn_out_norm, Point::AttnNormScale)?,
+            attn_norms: norms(self.names.attn_norm, self.names.attn_out_norm, Scales::ATTN)?,
             attention: Attention {
                 q,
                 k,
@@ -185,7 +184,7 @@ impl Loader<'_> {
                 score_scale: self.spec.score_scale,
                 score_cap: self.spec.score_cap,
             },
-            mlp_norms: norms(self.names.mlp_norm, self.names.mlp_out_norm, Point::MlpNormScale)?,
+            mlp_norms: norms(self.names.mlp_norm, self.names.mlp_out_norm, Scales::MLP)?,
             mlp: self.mlp(layer)?,
             parallel: self.spec.parallel,
         })

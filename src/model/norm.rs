@@ -25,19 +25,26 @@ impl Norm {
         Ok(Self { weight, bias: self.bias.as_ref().map(f).transpose()?, ..*self })
     }
 
-    /// [.., d] to [.., d], with the scale [.., 1] standing at `point`.
-    pub fn forward(&self, x: &Tensor, point: Point, tap: &mut Tap) -> Result<Tensor, Halt> {
-        if !tap.wants(point) {
+    /// [.., d] to [.., d], with the scale [.., 1] standing at `points`, one after the other.
+    pub fn forward(&self, x: &Tensor, points: &[Point], tap: &mut Tap) -> Result<Tensor, Halt> {
+        if !points.iter().any(|point| tap.wants(*point)) {
             return Ok(self.plain(x)?);
         }
-        if let Some(scale) = self.rule().scale(x) {
-            let scale = tap.at(point, scale?)?;
-            if let Some(y) = self.rule().normed(x, Some(&scale)) {
-                return Ok(y?);
+        let (centred, scale) = match self.rule().scale(x) {
+            Some(scale) => (None, scale?),
+            None => {
+                let (centred, scale) = self.centre(x)?;
+                (Some(centred), scale)
             }
-        }
-        let (centred, scale) = self.centre(x)?;
-        let scale = tap.at(point, scale)?;
+        };
+        let scale = points.iter().try_fold(scale, |scale, point| tap.at(*point, scale))?;
+        let centred = match centred {
+            Some(centred) => centred,
+            None => match self.rule().normed(x, Some(&scale)) {
+                Some(y) => return Ok(y?),
+                None => self.centre(x)?.0,
+            },
+        };
         Ok(self.finish(&centred, &scale, x.dtype())?)
     }
 

@@ -2,6 +2,8 @@
 
 use candle_core::Tensor;
 
+use super::decoder::Options;
+use super::finite::Watch;
 use crate::hook::{Observer, Point, Site, SiteSet};
 use crate::{Error, error};
 
@@ -31,21 +33,25 @@ pub struct Tap<'a> {
     stop: Option<Site>,
     /// The block the pass is in.
     pub layer: Option<usize>,
+    pub watch: Watch,
 }
 
 impl<'a> Tap<'a> {
-    pub fn new(observer: &'a mut dyn Observer, wanted: SiteSet, stop: Option<Site>) -> Self {
-        Self { observer, wanted, stop, layer: None }
+    pub fn new(observer: &'a mut dyn Observer, wanted: SiteSet, options: &Options) -> Self {
+        Self { observer, wanted, stop: options.stop, layer: None, watch: Watch::new(options.check_finite) }
     }
 
-    fn site(&self, point: Point) -> Site {
+    pub fn site(&self, point: Point) -> Site {
         Site { point, layer: self.layer.filter(|_| point.in_block()) }
     }
 
     /// Whether someone looks at `point`, here: a value that only a hook would see is made only then.
     pub fn wants(&self, point: Point) -> bool {
         let site = self.site(point);
-        self.wanted.contains(site) || self.stop == Some(site)
+        self.wanted.contains(site)
+            || self.stop == Some(site)
+            // Not the sum head by head, which is another order of the same additions.
+            || (self.watch.every() && point != Point::AttnHeadOutputs)
     }
 
     /// `x` is about to enter block `layer`, or has left the last.
@@ -53,7 +59,11 @@ impl<'a> Tap<'a> {
     /// # Errors
     /// The observer's.
     pub fn boundary(&mut self, layer: usize, x: &Tensor) -> Result<(), Halt> {
-        Ok(self.observer.boundary(layer, x)?)
+        // What is no finite number is not to be kept for a later pass, which would say nothing of it.
+        match self.watch.found() {
+            None => Ok(self.observer.boundary(layer, x)?),
+            Some(_) => Ok(()),
+        }
     }
 
     /// `x` stands at `point`: what goes on from there.
@@ -63,10 +73,13 @@ impl<'a> Tap<'a> {
     pub fn at(&mut self, point: Point, x: Tensor) -> Result<Tensor, Halt> {
         let site = self.site(point);
         let mut x = x;
+        self.watch.before_hooks(site, &x)?;
         if self.wanted.contains(site)
             && let Some(left) = self.observer.observe(site, &x)?
         {
-            x = replacement(site, &x, left)?;
+            let left = replacement(site, &x, left)?;
+            self.watch.after_hooks(site, &x, &left)?;
+            x = left;
         }
         if self.stop == Some(site) { Err(Halt::Stopped(x)) } else { Ok(x) }
     }

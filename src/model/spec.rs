@@ -226,12 +226,42 @@ impl Spec {
         }
     }
 
+    /// The sizes that every family has, by the names that scripts see them under.
+    pub fn sizes(&self) -> [(&'static str, usize); 8] {
+        [
+            ("num_hidden_layers", self.layers),
+            ("hidden_size", self.hidden),
+            ("num_attention_heads", self.heads),
+            ("num_key_value_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("intermediate_size", self.feed_forward),
+            ("vocab_size", self.vocabulary),
+            ("max_position_embeddings", self.max_positions),
+        ]
+    }
+
     /// Whether the family has the point.
     pub fn has(&self, point: Point) -> bool {
         match point {
             Point::PostUp => self.gated,
             Point::FinalNormScale => self.final_norm,
+            Point::PostAttnNormScale | Point::PostMlpNormScale => {
+                matches!(self.norm_place, NormPlace::Outputs | NormPlace::Both)
+            }
             _ => true,
+        }
+    }
+
+    /// Why it does not have a point that others have.
+    pub fn why_not(&self, point: Point) -> &'static str {
+        match (point, self.norm_place) {
+            (Point::PostUp, _) => "its MLP is not gated",
+            (Point::FinalNormScale, _) => "it has no final norm",
+            (_, NormPlace::After) => {
+                "its norms stand on the stream, after each sub-block has joined it: attn-norm-scale and mlp-norm-scale are \
+                 what they divide by"
+            }
+            _ => "what its sub-blocks give joins the stream as it is, with no norm in between",
         }
     }
 
@@ -257,8 +287,8 @@ impl Spec {
         match (self.norm_place, point) {
             (NormPlace::After, Point::AttnNormScale) => Point::PostAttn as u8 as f32 + 0.5,
             (NormPlace::After, Point::MlpNormScale) => Point::PostMlp as u8 as f32 + 0.5,
-            (NormPlace::Outputs, Point::AttnNormScale) => Point::AttnResidual as u8 as f32 - 0.5,
-            (NormPlace::Outputs, Point::MlpNormScale) => Point::MlpResidual as u8 as f32 - 0.5,
+            (NormPlace::Outputs, Point::AttnNormScale) => Point::PostAttnNormScale as u8 as f32 - 0.5,
+            (NormPlace::Outputs, Point::MlpNormScale) => Point::PostMlpNormScale as u8 as f32 - 0.5,
             _ => point as u8 as f32,
         }
     }

@@ -5,7 +5,7 @@ pub mod compare;
 mod difference;
 pub mod directory;
 pub mod load;
-mod name;
+pub mod name;
 mod npy;
 mod parquet;
 pub mod picture;

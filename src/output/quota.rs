@@ -40,6 +40,12 @@ impl Quota {
         Ok(())
     }
 
+    /// # Errors
+    /// So many bytes are not left.
+    pub fn check(&self, bytes: usize) -> Result<()> {
+        if bytes as u64 <= self.0.left.get() { Ok(()) } else { Err(self.spent()) }
+    }
+
     fn spent(&self) -> Error {
         let bytes = ByteSize(self.0.bytes).display().iec();
         Error::ended(format!("the run prints and saves more than {bytes}")).help("--max-output allows more")

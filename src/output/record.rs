@@ -51,6 +51,7 @@ pub struct Source {
 pub struct Command {
     #[serde(deserialize_with = "distinct")]
     pub set: BTreeMap<String, String>,
+    /// What each `--model` said, a line each.
     pub model: Option<String>,
     pub device: Option<String>,
     pub dtype: Option<String>,

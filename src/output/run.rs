@@ -172,6 +172,12 @@ impl Run {
         Ok(path)
     }
 
+    /// # Errors
+    /// So many bytes are more than the run may still print and save.
+    pub fn check_room(&self, bytes: usize) -> Result<()> {
+        self.quota.check(bytes)
+    }
+
     /// `name.extension`, or `name-2.extension` where that is taken.
     pub fn unused(&self, name: &str, extension: &str) -> String {
         let files = &self.state.borrow().files;

@@ -14,10 +14,11 @@ use crate::checkpoint::{self, DEMOS, Open};
 use crate::hook::Named;
 use crate::output::record::Record;
 use crate::script::describe::Description;
+use crate::script::named::NamedModel;
 use crate::script::output::json;
 use crate::script::param::Declared;
 use crate::script::place::Place;
-use crate::script::{Failure, Host, Limits, Settings};
+use crate::script::{Failure, Host, Limits, Settings, Substitutes};
 use crate::{Error, error};
 
 /// The seed of the runs, so that they give the same each time.
@@ -41,11 +42,12 @@ pub struct Trial {
     pub failure: Option<String>,
 }
 
-/// Compiles a recipe, compares its header with its code, and runs it on each demo that it is made for.
+/// Compiles a recipe, compares its header with its code, and runs it: on `models`, or else on each demo that it is made for. One that
+/// names several models has its own, if those are demos.
 ///
 /// # Errors
 /// It does not compile, or nothing can be run here. What else is wrong is among the findings.
-pub fn check(recipe: &Recipe, limits: Limits) -> Result<Checked, Failure> {
+pub fn check(recipe: &Recipe, models: &Substitutes, limits: Limits) -> Result<Checked, Failure> {
     let Some(header) = &recipe.header else {
         let error = error!("{} has no header, so it is a script and no recipe", recipe.id)
             .help("`precompute recipe new NAME` writes a recipe with a header to begin from");
@@ -65,7 +67,8 @@ pub fn check(recipe: &Recipe, limits: Limits) -> Result<Checked, Failure> {
     let described = host.describe(&recipe.program())?;
     findings.extend(params(recipe, header, &described));
     findings.extend(points(recipe, header, &described));
-    let trials: Vec<Trial> = demos(header).iter().map(|id| run(recipe, id, limits)).collect::<Result<_, _>>()?;
+    let trials = runs(header, models, &described.models);
+    let trials: Vec<Trial> = trials.into_iter().map(|models| run(recipe, models, limits)).collect::<Result<_, _>>()?;
     for trial in &trials {
         if let Some(failure) = &trial.failure {
             findings.push(Failure::from(error!("it fails on {}: {failure}", trial.model)));
@@ -209,17 +212,35 @@ fn demos(header: &Header) -> Vec<String> {
     .collect()
 }
 
-fn run(recipe: &Recipe, model: &str, limits: Limits) -> Result<Trial, Failure> {
+/// The models of each run.
+fn runs(header: &Header, models: &Substitutes, named: &[NamedModel]) -> Vec<Substitutes> {
+    if !models.is_empty() {
+        return vec![models.clone()];
+    }
+    let one = |id: String| Substitutes { one: Some(id), ..Substitutes::default() };
+    let each: Vec<Substitutes> = demos(header).into_iter().map(one).collect();
+    if each.iter().all(|one| one.check(named, &BTreeMap::new()).is_ok()) {
+        return each;
+    }
+    let own = named.iter().filter_map(NamedModel::id).all(|id| id.starts_with("demo:"));
+    if own { vec![Substitutes::default()] } else { Vec::new() }
+}
+
+fn run(recipe: &Recipe, models: Substitutes, limits: Limits) -> Result<Trial, Failure> {
     let out = tempfile::tempdir().map_err(|e| error!("no directory can be made for a run: {e}"))?;
+    let model = match models.is_empty() {
+        true => "the models that it names".to_owned(),
+        false => models.to_string().replace('\n', ", "),
+    };
     let settings = Settings {
-        model: Some(model.into()),
+        policy: recipe.policy().and_user(models.named.values().cloned()),
+        models,
         offline: true,
         seed: Some(SEED),
         out: Some(out.path().to_owned()),
         streaming: crate::script::Streaming::Nowhere,
         silent: true,
         limits,
-        policy: recipe.policy(),
         ..Settings::default()
     };
     let host = Host::new(settings).map_err(Failure::usage)?;
@@ -233,5 +254,5 @@ fn run(recipe: &Recipe, model: &str, limits: Limits) -> Result<Trial, Failure> {
     };
     let record = Record::read(&out.path().join("run.json")).map_err(Failure::from)?;
     let files = record.files.into_iter().map(|file| file.name).collect();
-    Ok(Trial { model: model.into(), seconds, files, out, failure })
+    Ok(Trial { model, seconds, files, out, failure })
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use rhai::{AST, ASTNode, Engine, Expr, OptimizationLevel, Position, Stmt};
 
+use super::named::NamedModel;
 use super::param::Declared;
 use super::place::Place;
 
 /// A script and what it imports.
 pub struct Description {
     pub params: Vec<Declared>,
+    /// Every `model(…)`.
+    pub models: Vec<NamedModel>,
     /// The hook points that are written out in `hook(…)` and `capture(…)`, and where.
     pub points: Vec<(String, Place)>,
     /// Every text that is written out anywhere.

@@ -10,7 +10,10 @@ use super::limits::Limits;
 use super::modules::Modules;
 use super::session::Session;
 use super::tensor::numbers;
-use super::{caught, closures, context, generate, growth, hook, model, output, param, pass, picture, tensor, tokens};
+use super::{
+    caught, closures, context, generate, growth, hook, model, output, param, pass, picture, save_model, tensor, tokens,
+    weights,
+};
 use crate::tensor::budget;
 use crate::{Error, interrupt, memory};
 
@@ -68,6 +71,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     hook::install(&mut engine, session, &modules);
     output::install(&mut engine, session.run(), console);
     picture::install(&mut engine, session.run(), console);
+    save_model::install(&mut engine, session.run());
     engine
 }
 
@@ -82,6 +86,7 @@ pub fn install_pure(engine: &mut Engine, limits: Limits) {
     tokens::install(engine);
     context::install(engine);
     model::install_members(engine);
+    weights::install(engine);
     hook::install_members(engine);
     pass::install_output(engine);
     generate::install_output(engine);

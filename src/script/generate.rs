@@ -10,7 +10,8 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::context::Context;
 use super::error::ScriptResult;
-use super::hook::Reads;
+use super::finite;
+use super::hook::{Hook, Reads};
 use super::model::Model;
 use super::options::{Options, describe};
 use super::pass::{Depth, Pass};
@@ -19,7 +20,7 @@ use super::session::{Session, Streaming};
 use super::tensor::Handle;
 use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
-use crate::hook::Unobserved;
+use crate::hook::{SiteSet, Unobserved};
 use crate::model::{Generation, Input, Plan, Sampling};
 use crate::notice::notice;
 use crate::tensor::Value;
@@ -156,6 +157,7 @@ impl Call<'_> {
                 "ignore_eos",
                 "mask",
                 "beyond",
+                "check_finite",
             ],
         )?;
         let _nested = self.pass.enter()?;
@@ -181,10 +183,14 @@ impl Call<'_> {
             screen.text(&tokenizer.text(input.row(0))?);
         }
         let mut texts: Vec<Stream> = tokenizer.map(|t| (0..rows).map(|_| t.stream()).collect()).unwrap_or_default();
+        let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
         let mut generation = Generation::new(&m.loaded().decoder, input, plan)?;
+        if every {
+            generation = generation.check_finite();
+        }
         let _serving = context.map(|context| self.pass.serve(context)).transpose()?;
         while !generation.is_done() {
-            let drawn = self.step(&mut generation, context)?;
+            let drawn = self.step(&mut generation, context, every)?;
             for (row, text) in texts.iter_mut().enumerate() {
                 let Some(token) = drawn[row] else { continue };
                 let added = text.push(token)?;
@@ -200,8 +206,23 @@ impl Call<'_> {
     }
 
     /// One pass, the context showing what it reads.
-    fn step(&self, generation: &mut Generation, context: Option<&Context>) -> ScriptResult<Vec<Option<u32>>> {
-        let Some(context) = context else { return Ok(generation.advance(&mut Unobserved)?) };
+    fn step(
+        &self,
+        generation: &mut Generation,
+        context: Option<&Context>,
+        every: bool,
+    ) -> ScriptResult<Vec<Option<u32>>> {
+        let known = generation.not_finite().is_some();
+        let said = |generation: &Generation, hooks: &[(Hook, SiteSet)]| {
+            if let Some(found) = generation.not_finite().filter(|_| !known) {
+                finite::warn(&found, hooks, every);
+            }
+        };
+        let Some(context) = context else {
+            let drawn = generation.advance(&mut Unobserved);
+            said(generation, &[]);
+            return Ok(drawn?);
+        };
         self.pass.reload();
         let reads = generation.reads();
         let ids = Handle::from(reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?);
@@ -213,7 +234,9 @@ impl Call<'_> {
         let steps = generation.plan().max_new_tokens;
         let options = generation.options();
         let mut script = self.pass.hooks(context, Reads { options: &options, input: &reads, prompt, steps });
-        generation.advance(&mut script).map_err(|error| script.failure(error, self.pass.call))
+        let drawn = generation.advance(&mut script);
+        said(generation, &script.bound());
+        drawn.map_err(|error| script.failure(error, self.pass.call))
     }
 
     fn plan(&self, options: &Options, stops: &Stops) -> Result<Plan> {

@@ -16,6 +16,7 @@ use super::hook::Hook;
 use super::limits::Deadline;
 use super::model::Model;
 use super::modules::Modules;
+use super::named::{NamedModel, named};
 use super::options::describe as describe_value;
 use super::output::json;
 use super::param::{self, Declared};
@@ -47,6 +48,7 @@ pub struct Script {
     id: String,
     ast: AST,
     params: Vec<Declared>,
+    models: Vec<NamedModel>,
 }
 
 impl Host {
@@ -102,7 +104,7 @@ impl Host {
     /// # Errors
     /// As there.
     pub fn run_prepared(&self, program: &Program, script: &Script) -> Result<Dynamic, Failure> {
-        self.session.params().check(&script.params).map_err(Failure::usage)?;
+        self.check_command(script)?;
         let run = self.session.run();
         match program {
             Program::File(path) => run.begin(path, self.modules.folder_of(path).ok()),
@@ -117,12 +119,19 @@ impl Host {
         let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
+            self.session.models().check_used(&self.session.params().values()).map_err(Failure::usage)?;
             Ok(value)
         });
         let record = self.record(self.source(&script.id), value.as_ref().err());
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
+    }
+
+    /// Checks what the command line says against what a script declares and names, before anything loads.
+    fn check_command(&self, script: &Script) -> Result<(), Failure> {
+        self.session.params().check(&script.params).map_err(Failure::usage)?;
+        self.session.models().check(&script.models).map_err(Failure::usage)
     }
 
     fn source(&self, id: &str) -> Source {
@@ -177,7 +186,7 @@ impl Host {
     pub fn value_of(&self, path: &Path) -> Result<Dynamic, Failure> {
         interrupt::clear();
         let script = self.read(path)?;
-        self.session.params().check(&script.params).map_err(Failure::usage)?;
+        self.check_command(&script)?;
         self.session.run().begin(path, self.modules.folder_of(path).ok()).map_err(Failure::usage)?;
         self.evaluate(&script)
     }
@@ -280,7 +289,7 @@ impl Host {
             let text = self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
             sources.push((id, text));
         }
-        Ok(Description { params: script.params, points, texts, sources })
+        Ok(Description { params: script.params, models: script.models, points, texts, sources })
     }
 
     fn compiled(&self, program: &Program) -> Result<Script, Failure> {
@@ -316,17 +325,19 @@ impl Host {
         let mut ast = panics::bug(|| self.engine.compile(text))?.map_err(|error| self.failure(id, &error.into()))?;
         ast.set_source(id);
         self.sources.describe(id, &ast);
-        let mut params = param::declared(&ast);
+        let (mut params, mut models) = (param::declared(&ast), named(&ast));
         let imported = self.modules.imported(&self.engine, id, &ast).map_err(|error| self.failure(id, &error))?;
         params.extend(imported.iter().flat_map(|(_, ast)| param::declared(ast)));
-        Ok(Script { id: id.into(), ast, params })
+        models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));
+        Ok(Script { id: id.into(), ast, params, models })
     }
 
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
         let value = panics::bug(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast))?
-            .map_err(|error| self.failure(&script.id, &error))?;
+            .map_err(|error| self.failure(&script.id, &error))
+            .map_err(|failure| if self.session.models().refused() { failure.into_usage() } else { failure })?;
         interrupt::check_failed()?;
         Ok(value)
     }

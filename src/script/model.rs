@@ -1,6 +1,7 @@
 //! `model(id)`: models by name, their config and their weights.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +12,11 @@ use rhai::{Dynamic, Engine, Map};
 
 use super::error::ScriptResult;
 use super::handed;
-use super::options::Options;
+use super::named::{GIVEN, NamedModel};
+use super::options::{Options, describe};
 use super::record::Record;
 use super::session::Settings;
-use super::tensor::Handle;
 use crate::checkpoint::{self, Checkpoint, Open};
-use crate::hook::Layers;
 use crate::memory::Machine;
 use crate::model::{Decoder, WeightSource};
 use crate::notice::notice;
@@ -33,6 +33,12 @@ pub struct Models {
     loaded: RefCell<Vec<(Key, Model)>>,
     /// Those that the run in progress asked for, by their place among the loaded.
     asked: RefCell<Vec<usize>>,
+    /// What the script called models so far.
+    names: RefCell<BTreeSet<String>>,
+    /// The first model that the script named whose place the command line's one took.
+    replaced: RefCell<Option<String>>,
+    /// Whether the command line's one was to take the place of a second.
+    refused: Cell<bool>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -69,17 +75,53 @@ pub struct Loaded {
     pub decoder: Rc<Decoder>,
     /// What scripts see of config.json.
     pub config: Map,
+    /// Whether its passes look for what is no finite number at every point.
+    pub check_finite: bool,
 }
 
 impl Models {
     /// What the command line says about models wins over what the script says.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, stands_in: Cell::new(true), loaded: RefCell::default(), asked: RefCell::default() }
+        Self {
+            settings,
+            stands_in: Cell::new(true),
+            loaded: RefCell::default(),
+            asked: RefCell::default(),
+            names: RefCell::default(),
+            replaced: RefCell::default(),
+            refused: Cell::new(false),
+        }
+    }
+
+    /// Checks what the command line says against the models that a script names, before it runs.
+    ///
+    /// # Errors
+    /// As [`Substitutes::check`](super::Substitutes::check).
+    pub fn check(&self, named: &[NamedModel]) -> Result<()> {
+        self.settings.models.check(named, &self.settings.params)
+    }
+
+    /// Checks what the command line says against the models that a script named, and the parameters it asked for, after it ran.
+    ///
+    /// # Errors
+    /// A NAME that it never gave a model.
+    pub fn check_used(&self, params: &BTreeMap<String, Dynamic>) -> Result<()> {
+        let names = self.names.borrow();
+        let unused = |name: &&String| !names.contains(*name) && !params.contains_key(*name);
+        let Some(name) = self.settings.models.named.keys().find(unused) else { return Ok(()) };
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        Err(error!("--model {name}=…: the script names no model {name}").help(format!("it names {}", all.join(", "))))
+    }
+
+    /// Whether a script failed because the command line's one model can't stand for several.
+    pub fn refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// Whether the command line's model stands in for those that are named from now on: in a session not for those that a
     /// person names. Gives what was so before.
     pub fn stand_in(&self, stands_in: bool) -> bool {
+        self.replaced.take();
         self.stands_in.replace(stands_in)
     }
 
@@ -97,15 +139,35 @@ impl Models {
     /// Forgets what was asked for, before another run. What is loaded stays.
     pub fn begin(&self) {
         self.asked.borrow_mut().clear();
+        self.names.borrow_mut().clear();
+        self.replaced.take();
+        self.refused.set(false);
     }
 
-    fn load(&self, id: &str, options: Map) -> Result<Model> {
+    /// What a script gets that names `id`.
+    fn substitute(&self, named: &Dynamic) -> Result<String> {
+        let id = &*named.clone().into_immutable_string().map_err(|_| {
+            error!("model takes the id of a model or a directory, not {}", describe(named))
+                .help("as in model(\"demo:opt\")")
+        })?;
+        if named.tag() == GIVEN {
+            return Ok(id.to_owned());
+        }
+        self.names.borrow_mut().insert(id.to_owned());
+        if self.stands_in.get() {
+            let given = self.settings.models.of(id, &mut self.replaced.borrow_mut());
+            if let Some(given) = given.inspect_err(|_| self.refused.set(true))? {
+                return Ok(given);
+            }
+        }
+        self.settings.policy.check_model(id)?;
+        Ok(id.to_owned())
+    }
+
+    fn load(&self, id: &Dynamic, options: Map) -> Result<Model> {
         let options = Options::new("model", options, &["device", "dtype", "offload", "revision"])?;
         let written = |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
-        let id = match self.settings.model.as_ref().filter(|_| self.stands_in.get()) {
-            Some(id) => id.clone(),
-            None => self.settings.policy.check_model(id).map(|()| id.to_owned())?,
-        };
+        let id = self.substitute(id)?;
         let wanted_device = self.settings.device.clone().or(written("device")?).unwrap_or_else(by_default);
         let wanted_dtype = self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
         let device = device::parse(&wanted_device)?;
@@ -156,7 +218,8 @@ impl Models {
             None => (NUMBERS.fetch_add(1, Ordering::Relaxed), decoder(id, &checkpoint, how, device)?.into()),
         };
         let config = config_map(&checkpoint, &decoder);
-        Ok(Model(Rc::new(Loaded { number, asked: revision.clone(), checkpoint, decoder, config })))
+        let check_finite = self.settings.check_finite;
+        Ok(Model(Rc::new(Loaded { number, asked: revision.clone(), checkpoint, decoder, config, check_finite })))
     }
 }
 
@@ -274,17 +337,7 @@ fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
     let spec = decoder.spec();
     let json = serde_json::Value::Object(checkpoint.config.clone());
     let mut map: Map = rhai::serde::to_dynamic(json).ok().and_then(Dynamic::try_cast).unwrap_or_default();
-    let sizes = [
-        ("num_hidden_layers", spec.layers),
-        ("hidden_size", spec.hidden),
-        ("num_attention_heads", spec.heads),
-        ("num_key_value_heads", spec.kv_heads),
-        ("head_dim", spec.head_dim),
-        ("intermediate_size", spec.feed_forward),
-        ("vocab_size", spec.vocabulary),
-        ("max_position_embeddings", spec.max_positions),
-    ];
-    for (name, size) in sizes {
+    for (name, size) in spec.sizes() {
         map.insert(name.into(), (size as i64).into());
     }
     map.insert("model_type".into(), spec.family.into());
@@ -294,9 +347,10 @@ fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
 /// `model(id)`.
 pub fn install(engine: &mut Engine, models: &Rc<Models>) {
     let own = models.clone();
-    engine.register_fn("model", move |id: &str| -> ScriptResult<Model> { Ok(own.load(id, Map::new())?) });
+    engine.register_fn("model", move |id: Dynamic| -> ScriptResult<Model> { Ok(own.load(&id, Map::new())?) });
     let own = models.clone();
-    engine.register_fn("model", move |id: &str, options: Map| -> ScriptResult<Model> { Ok(own.load(id, options)?) });
+    engine
+        .register_fn("model", move |id: Dynamic, options: Map| -> ScriptResult<Model> { Ok(own.load(&id, options)?) });
 }
 
 /// What a model says of itself.
@@ -310,7 +364,6 @@ pub fn install_members(engine: &mut Engine) {
     engine.register_get("dtype", |m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());
     engine.register_fn("to_string", show);
     engine.register_fn("to_debug", show);
-    install_weights(engine);
 }
 
 fn show(m: &mut Model) -> String {
@@ -321,36 +374,4 @@ fn show(m: &mut Model) -> String {
         "model {} ({}, {} layers of {}, {dtype} on {device})",
         loaded.checkpoint.id, spec.family, spec.layers, spec.hidden
     )
-}
-
-fn install_weights(engine: &mut Engine) {
-    engine.register_fn("final_norm", |m: &mut Model, x: Handle| -> ScriptResult<Handle> {
-        let x = x.value().real("final_norm")?.clone();
-        Ok(Handle::lent(m.loaded().decoder.final_norm(&x)?))
-    });
-    engine.register_fn("unembed", |m: &mut Model, x: Handle| -> ScriptResult<Handle> {
-        let x = x.value().real("unembed")?.clone();
-        Ok(Handle::lent(m.loaded().decoder.unembed(&x)?))
-    });
-    engine.register_fn("weight", |m: &mut Model, name: &str| -> ScriptResult<Handle> {
-        let Loaded { checkpoint, decoder, .. } = m.loaded();
-        let weight = WeightSource::load(&checkpoint.weights, name, decoder.dtype(), decoder.device())?;
-        Ok(Handle::lent(weight))
-    });
-    engine.register_fn("heads", |m: &mut Model, layer: i64| -> ScriptResult<Record> {
-        let decoder = &m.loaded().decoder;
-        let layer = Layers::one(layer).resolve(decoder.spec().layers)?[0];
-        let heads = decoder.heads(layer)?;
-        let parts = [
-            ("w_q", heads.w_q),
-            ("w_k", heads.w_k),
-            ("w_v", heads.w_v),
-            ("w_o", heads.w_o),
-            ("b_q", heads.b_q),
-            ("b_k", heads.b_k),
-            ("b_v", heads.b_v),
-            ("b_o", heads.b_o),
-        ];
-        Ok(parts.into_iter().map(|(name, tensor)| (name, Dynamic::from(Handle::lent(tensor)))).collect())
-    });
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rhai::{AST, ASTNode, Array, Dynamic, Engine, Expr, FnCallExpr, ImmutableString, Position, Stmt};
 
 use super::error::ScriptResult;
+use super::named::GIVEN;
 use super::options::describe;
 use crate::{Error, Result, bail, did_you_mean, error};
 
@@ -48,13 +49,16 @@ pub fn declared(ast: &AST) -> Vec<Declared> {
 /// What the command line gives, and what the script asked for.
 pub struct Params {
     given: BTreeMap<String, String>,
+    /// The models that `--model NAME=ID` gives.
+    models: BTreeMap<String, String>,
     /// The values that the script got so far.
     values: RefCell<BTreeMap<String, Dynamic>>,
 }
 
 impl Params {
-    pub fn new(given: BTreeMap<String, String>) -> Self {
-        Self { given, values: RefCell::default() }
+    /// As `--set` and `--model NAME=ID` have it.
+    pub fn new(given: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
+        Self { given, models, values: RefCell::default() }
     }
 
     /// The values in force, by name: those that the script asked for so far.
@@ -112,9 +116,14 @@ impl Params {
     }
 
     fn get(&self, name: &str, default: Dynamic) -> Result<Dynamic> {
-        let value = match self.given.get(name) {
-            Some(text) => convert(name, text, &default)?,
-            None => default,
+        let value = match (self.given.get(name), self.models.get(name)) {
+            (Some(text), _) => convert(name, text, &default)?,
+            (None, Some(id)) if default.is_string() || default.is_unit() => {
+                let mut given = Dynamic::from(id.clone());
+                given.set_tag(GIVEN);
+                given
+            }
+            _ => default,
         };
         self.values.borrow_mut().insert(name.into(), value.clone());
         Ok(value)

@@ -8,17 +8,18 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::context::{Context, Serving};
 use super::error::ScriptResult;
+use super::finite;
 use super::handed;
 use super::hook::{Hook, Reads, Script, layers, names};
 use super::live::Live;
-use super::model::Model;
+use super::model::{Loaded, Model};
 use super::options::Options;
 use super::record::Record;
 use super::reuse::{self, Reuse};
 use super::tensor::Handle;
 use super::tokens::to_read;
 use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, Unobserved, is_pattern, named_like};
-use crate::model::{self, Decoder, Input, Logits};
+use crate::model::{self, Decoder, Input, Logits, Start};
 use crate::notice::notice;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
@@ -67,6 +68,9 @@ impl Output {
     }
 }
 
+/// The names of the options that `forward` takes.
+const FORWARD: &[&str] = &["loss", "logits", "stop", "mask", "beyond", "start", "from", "check_finite"];
+
 /// The options of a pass, as `forward` and `capture` take them.
 struct PassOptions {
     options: model::Options,
@@ -74,27 +78,51 @@ struct PassOptions {
 }
 
 impl PassOptions {
-    fn read(options: &Options, layers: usize) -> Result<Self> {
+    fn read(options: &Options, model: &Loaded) -> Result<Self> {
+        let layers = model.decoder.spec().layers;
         let logits = match options.string("logits")?.as_deref() {
             None | Some("all") => Logits::All,
             Some("last") => Logits::Last,
             Some("none") => Logits::None,
             Some(other) => bail!("logits must be \"all\", \"last\" or \"none\", not {other:?}"),
         };
-        let stop = options.string("stop")?.map(|name| site(&name, layers)).transpose()?;
+        let stop = options.string("stop")?.map(|name| site("stop", &name, layers)).transpose()?;
         let loss = options.bool("loss")?.unwrap_or(false);
         let beyond = options.bool("beyond")?.unwrap_or(false);
-        Ok(Self { options: model::Options { logits, loss, stop, beyond, start: None }, mask: options.tensor("mask")? })
+        let start = start(options, layers)?;
+        let check_finite = options.bool("check_finite")?.unwrap_or(model.check_finite);
+        let options_of_pass = model::Options { logits, loss, stop, start, resume: None, beyond, check_finite };
+        Ok(Self { options: options_of_pass, mask: options.tensor("mask")? })
     }
 }
 
-/// `post-mlp@3`, or the name of a point outside the blocks.
-fn site(name: &str, layers: usize) -> Result<Site> {
+/// Where a pass begins, `start`, and with what, `from`.
+fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
+    let written = "as in #{start: \"pre-block@2\", from: x}";
+    match (options.string("start")?, options.tensor("from")?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(error!("start says where the pass begins, and from, what stands there, is missing").help(written))
+        }
+        (None, Some(_)) => {
+            Err(error!("from is what a pass begins with, and start, where it begins, is missing").help(written))
+        }
+        (Some(name), Some(from)) => match site("start", &name, layers)? {
+            Site { point: Point::PreBlock, layer: Some(layer) } => {
+                Ok(Some(Start { layer, stream: from.value().real("from")?.clone() }))
+            }
+            other => Err(error!("a pass begins where a block does, at pre-block, and not at {other}").help(written)),
+        },
+    }
+}
+
+/// The site that an option names: `post-mlp@3`, or the name of a point outside the blocks.
+fn site(option: &str, name: &str, layers: usize) -> Result<Site> {
     let named = Named::parse(name)?;
     let layer = match named.layer {
         Some(layer) => Some(Layers::one(layer).resolve(layers)?[0]),
         None if named.point.in_block() => {
-            return Err(error!("stop: every block has {0}; which one?", named.point)
+            return Err(error!("{option}: every block has {0}; which one?", named.point)
                 .help(format!("write the layer after an @, as in {}@0", named.point)));
         }
         None => None,
@@ -121,8 +149,14 @@ impl Pass<'_> {
         let _nested = self.enter()?;
         self.reload();
         let input = self.input(ids, pass.mask.as_ref(), pass.options.beyond)?;
+        let said = |output: model::Output, hooks: &[(Hook, SiteSet)]| {
+            if let Some(found) = &output.not_finite {
+                finite::warn(found, hooks, pass.options.check_finite);
+            }
+            output
+        };
         let Some(context) = context else {
-            return Ok(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?);
+            return Ok(said(reuse::run(reuse, self.model, &input, &pass.options, None, watch)?, &[]));
         };
         let _serving = self.serve(context)?;
         let ids = seen(ids, pass.mask.as_ref(), &input)?;
@@ -130,7 +164,10 @@ impl Pass<'_> {
         let reads = Reads { options: &pass.options, input: &input, prompt: input.len(), steps: 1 };
         let mut script = self.hooks(context, reads);
         let result = reuse::run(reuse, self.model, &input, &pass.options, Some(&mut script), watch);
-        result.map_err(|error| script.failure(error, self.call))
+        match result {
+            Ok(output) => Ok(said(output, &script.bound())),
+            Err(error) => Err(script.failure(error, self.call)),
+        }
     }
 
     /// Counts the passes that are within one another.
@@ -182,8 +219,8 @@ impl Pass<'_> {
     }
 
     fn forward(&self, reuse: &Reuse, ids: &Handle, context: Option<&Context>, options: Map) -> ScriptResult<Output> {
-        let options = Options::new("forward", options, &["loss", "logits", "stop", "mask", "beyond"])?;
-        let pass = PassOptions::read(&options, self.model.loaded().decoder.spec().layers)?;
+        let options = Options::new("forward", options, FORWARD)?;
+        let pass = PassOptions::read(&options, self.model.loaded())?;
         Ok(Output(Rc::new(self.run(ids, context, &pass, &mut Unobserved, reuse)?)))
     }
 
@@ -196,8 +233,8 @@ impl Pass<'_> {
         options: Map,
     ) -> ScriptResult<Dynamic> {
         let decoder = &self.model.loaded().decoder;
-        let options = Options::new("capture", options, &["layers", "mask", "stop", "logits", "loss", "beyond"])?;
-        let mut pass = PassOptions::read(&options, decoder.spec().layers)?;
+        let options = Options::new("capture", options, &[FORWARD, &["layers"]].concat())?;
+        let mut pass = PassOptions::read(&options, self.model.loaded())?;
         let asked = options.get("layers");
         let names = points.as_ref().map(|points| names("capture", points)).transpose()?;
         pass.options.loss |= names.iter().flatten().any(|name| name == Point::UnreducedLoss.name());

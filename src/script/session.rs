@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::limits::Limits;
 use super::live::Live;
 use super::model::Models;
+use super::named::Substitutes;
 use super::param::Params;
 use super::policy::Policy;
 use super::random::Random;
@@ -19,8 +20,8 @@ use crate::{Result, bail};
 /// What the command line says. It wins over what a script says.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Stands in for every id that the script gives to `model()`.
-    pub model: Option<String>,
+    /// What scripts get for the models that they name.
+    pub models: Substitutes,
     /// As `.to()` takes it: `cpu`, `cuda`, `cuda:1`, `metal`.
     pub device: Option<String>,
     /// `f32`, `f16`, `bf16` or `f64`.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub reuse: Option<u64>,
     /// What `param(name, …)` gives in place of its default, as `--set` has it.
     pub params: BTreeMap<String, String>,
+    /// Passes look for a NaN or an infinity at every point.
+    pub check_finite: bool,
     /// Nothing is printed or noted: only what the run saves counts.
     pub silent: bool,
     /// Whose script it is.
@@ -70,8 +73,8 @@ pub enum Streaming {
 
 impl From<&Settings> for record::Command {
     fn from(settings: &Settings) -> Self {
-        let Settings { params, model, device, dtype, .. } = settings.clone();
-        Self { set: params, model, device, dtype }
+        let Settings { params, models, device, dtype, .. } = settings.clone();
+        Self { set: params, model: (!models.is_empty()).then(|| models.to_string()), device, dtype }
     }
 }
 
@@ -100,7 +103,7 @@ impl Session {
         let quota = Quota::new(settings.limits.output, settings.limits.files);
         Ok(Self {
             random: Random::new(settings.seed),
-            params: Params::new(settings.params.clone()).into(),
+            params: Params::new(settings.params.clone(), settings.models.named.clone()).into(),
             models: Models::new(settings.clone()).into(),
             run: Run::new(settings.out.clone(), settings.read.clone(), settings.silent, quota.clone()).into(),
             quota,

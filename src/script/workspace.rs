@@ -9,6 +9,7 @@ use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 use super::diagnostic::Failure;
 use super::host::{Host, INPUT};
 use super::live::Live;
+use super::named::named;
 use super::param;
 use super::reload::Watched;
 use crate::{Result, interrupt, panics};
@@ -165,9 +166,12 @@ impl Workspace {
         let mut ast = panics::bug(|| engine.compile(padded))?.map_err(|error| self.host.failure(id, &error.into()))?;
         ast.set_source(id);
         sources.describe_piece(&ast, self.scope.iter_raw().map(|(name, ..)| name.to_owned()));
-        modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;
+        let imported = modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;
         if id != INPUT {
             session.params().check(&param::declared(&ast)).map_err(Failure::usage)?;
+            let mut models = named(&ast);
+            models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));
+            session.models().check(&models).map_err(Failure::usage)?;
         }
         Ok(ast)
     }

@@ -8,9 +8,14 @@ const LANES: usize = 32;
 
 /// Scores to e^(score − the largest), in place: their sum.
 pub fn exponentials(scores: &mut [f32]) -> f32 {
+    let most = largest(scores);
+    exponentials_from(scores, most)
+}
+
+/// As [`exponentials`], where the largest is known.
+pub fn exponentials_from(scores: &mut [f32], most: f32) -> f32 {
     /// So many float32 add up to the last digits; more are added in double precision.
     const PIECE: usize = 2048;
-    let most = largest(scores);
     scores.chunks_mut(PIECE).map(|scores| f64::from(raise(scores, most))).sum::<f64>() as f32
 }
 

@@ -66,6 +66,12 @@ impl Fixture {
         Input::new(self.golden("ids"), None).unwrap()
     }
 
+    /// A tensor of the checkpoint, in float32.
+    pub fn weight(&self, name: &str) -> Tensor {
+        let checkpoint = Checkpoint::open(directory(self.case).to_str().unwrap(), &Open::default()).unwrap();
+        checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap()
+    }
+
     pub fn layers(&self) -> usize {
         self.decoder.spec().layers
     }

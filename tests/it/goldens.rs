@@ -32,6 +32,22 @@ fn points(fixture: &Fixture) -> Vec<Point> {
     Point::ALL.into_iter().filter(|point| fixture.decoder.spec().has(*point)).collect()
 }
 
+/// What the norm of a sub-block's output divides by, from the goldens of what the sub-block is made of: √(mean square + eps).
+fn output_scale(fixture: &Fixture, point: Point, layer: usize) -> Tensor {
+    let golden = |point: &str| fixture.golden(&format!("plain/{layer}/{point}")).clone();
+    let output = match point {
+        Point::PostAttnNormScale => golden("attn-head-outputs").sum(1).unwrap(),
+        _ => {
+            let act = golden("post-act");
+            let (b, n, f) = act.dims3().unwrap();
+            let w_out = fixture.weight(&format!("model.layers.{layer}.mlp.down_proj.weight")).t().unwrap();
+            act.reshape((b * n, f)).unwrap().matmul(&w_out).unwrap().reshape((b, n, ())).unwrap()
+        }
+    };
+    let squares = output.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
+    (squares + fixture.decoder.spec().norm.eps).unwrap().sqrt().unwrap()
+}
+
 /// Reverses the last dimension.
 fn flip(x: &Tensor) -> Tensor {
     let last = x.dim(D::Minus1).unwrap() as u32;
@@ -53,7 +69,10 @@ fn every_point_of_a_plain_pass() {
                     None => format!("plain/{point}"),
                 };
                 let mut got = capture.get(point, layer).unwrap().clone();
-                let mut expected = fixture.golden(&key).clone();
+                let mut expected = match point {
+                    Point::PostAttnNormScale | Point::PostMlpNormScale => output_scale(&fixture, point, layer.unwrap()),
+                    _ => fixture.golden(&key).clone(),
+                };
                 if point == Point::PostMaskAttnWeights {
                     let masked = expected.le(-1e30).unwrap();
                     assert_eq!(difference(&got.le(-1e30).unwrap(), &masked), 0.0, "{case}: {key} masks other places");
@@ -71,7 +90,7 @@ fn every_point_of_a_plain_pass() {
 fn a_hook_at_every_point_reaches_the_logits() {
     for case in CASES {
         let fixture = Fixture::load(case);
-        for point in points(&fixture).into_iter().filter(|point| *point != Point::UnreducedLoss) {
+        for point in points(&fixture).into_iter().filter(|point| !UNSTATED.contains(point)) {
             let mut hooks = Hooks::new();
             hooks
                 .bind(point.name(), Layers::All, |site, x| {
@@ -89,6 +108,55 @@ fn a_hook_at_every_point_reaches_the_logits() {
             close(case, &key, &last, fixture.golden(&key));
         }
     }
+}
+
+/// Points of which the goldens have no change: a loss has no logits, and the others are held to what follows from those that have one.
+const UNSTATED: [Point; 3] = [Point::UnreducedLoss, Point::PostAttnNormScale, Point::PostMlpNormScale];
+
+#[test]
+fn what_norms_of_outputs_divide_by_reaches_the_logits() {
+    let mut tried = 0;
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        for (point, output) in
+            [(Point::PostAttnNormScale, Point::AttnResidual), (Point::PostMlpNormScale, Point::MlpResidual)]
+        {
+            if !fixture.decoder.spec().has(point) {
+                let mut hooks = Hooks::new();
+                hooks.bind(point.name(), Layers::All, |_, _| Ok(None)).unwrap();
+                let refused = fixture.decoder.forward(&fixture.input(), &Options::default(), &mut hooks);
+                let error = refused.err().unwrap().to_string();
+                assert!(error.contains(&format!("model has no {point}: ")), "{case}: {error}");
+                continue;
+            }
+            // The norm has no bias: dividing by more is to give less.
+            let factor = ((Tensor::arange(0u32, 12u32, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap() / 8.0)
+                .unwrap()
+                + 1.0)
+                .unwrap()
+                .reshape((1, 12, 1))
+                .unwrap();
+            let logits = |point: Point, times: bool| {
+                let change = |x: &Tensor| if times { x.broadcast_mul(&factor) } else { x.broadcast_div(&factor) };
+                let mut hooks = Hooks::new();
+                hooks.bind(point.name(), Layers::All, |_, x| Ok(Some(change(x)?))).unwrap();
+                run(&fixture, &mut hooks).logits.unwrap()
+            };
+            let (by_scale, by_output) = (logits(point, true), logits(output, false));
+            close(case, point.name(), &by_scale, &by_output);
+            let plain = run(&fixture, &mut Unobserved).logits.unwrap();
+            assert!(difference(&by_scale, &plain) > 0.01, "{case}: {point} changes nothing");
+            if *case == "olmo2" {
+                let known = match point {
+                    Point::PostAttnNormScale => "changed/attn-norm-scale",
+                    _ => "changed/mlp-norm-scale",
+                };
+                close(case, known, &by_scale.narrow(1, 11, 1).unwrap().squeeze(1).unwrap(), fixture.golden(known));
+            }
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 6);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Drives the real binary and the library, one module a subject.
 
 mod attacks;
+mod attribution;
 mod beams;
 mod binary;
 mod caught;
@@ -10,6 +11,7 @@ mod definitions;
 mod doctor;
 mod elements;
 mod errors;
+mod finite;
 mod fixture;
 mod gallery;
 mod generation;
@@ -25,6 +27,7 @@ mod interventions;
 mod keeping;
 mod kernels;
 mod linear_algebra;
+mod models;
 mod numbers;
 mod offload;
 mod output;
@@ -38,8 +41,10 @@ mod rerun;
 mod reuse;
 mod run;
 mod sandbox;
+mod save_model;
 mod second_opinion;
 mod snippet;
 mod tensor_writes;
 mod terminal;
 mod watch;
+mod weights;

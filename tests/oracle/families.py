@@ -4,7 +4,8 @@ Choices where the families differ from those there, the same in `src/model`:
 - Where a sub-block's output is normed before it joins the stream (Gemma 2 and 3, OLMo 2), attn-residual and mlp-residual are
   what joins it, and attn-head-outputs sum to what that norm reads.
 - OLMo 2 norms nothing before a sub-block: pre-attn and pre-mlp are the stream, and the scales are what the norms of the
-  outputs divide by. Gemma's scales are those of the norms before.
+  outputs divide by, by two names each: post-attn-norm-scale and post-mlp-norm-scale are the same again. Gemma's attn-norm-scale and
+  mlp-norm-scale are those of the norms before.
 - pre-mask-attn-weights are the scores after the soft cap, with ALiBi's part. post-tok-embeddings are scaled (Gemma).
 - Where attention and MLP read one norm (GPT-J, Phi, Falcon 7B, StableLM in parallel), each scale is its own reader's.
 """
@@ -50,6 +51,11 @@ def plain_rms(x, weight, eps):
     return rms(None, None, x, weight, eps)
 
 
+def twice(tap, second):
+    """What stands at a point stands at a second one as well."""
+    return lambda name, x: tap(second, tap(name, x))
+
+
 def gated(tap, x, w, l, activation):
     gate = tap("post-fc1", lin(x, w, l + "mlp.gate_proj"))
     up = tap("post-up", lin(x, w, l + "mlp.up_proj"))
@@ -84,10 +90,12 @@ def gemma(c, w, ids, tap, mask):
         q, k = rope(q, positions, None, size, inv), rope(k, positions, None, size, inv)
         window = c["sliding_window"] if kind == "sliding_attention" else None
         z = attend(tap, q, k, v, mask, c["query_pre_attn_scalar"] ** -0.5, window, c.get("attn_logit_softcapping"))
-        y = plain_rms(sum_of_heads(tap, z, w, l + "self_attn.o_proj"), gain(l + "post_attention_layernorm"), eps)
+        y = sum_of_heads(tap, z, w, l + "self_attn.o_proj")
+        y = rms(tap, "post-attn-norm-scale", y, gain(l + "post_attention_layernorm"), eps)
         x = tap("post-attn", x + tap("attn-residual", y))
         y = tap("pre-mlp", rms(tap, "mlp-norm-scale", x, gain(l + "pre_feedforward_layernorm"), eps))
-        y = plain_rms(gated(tap, y, w, l, c["hidden_activation"]), gain(l + "post_feedforward_layernorm"), eps)
+        y = gated(tap, y, w, l, c["hidden_activation"])
+        y = rms(tap, "post-mlp-norm-scale", y, gain(l + "post_feedforward_layernorm"), eps)
         x = tap("post-mlp", x + tap("mlp-residual", y))
     tap.layer = None
     x = rms(tap, "final-norm-scale", x, gain(p + "norm"), eps)
@@ -110,10 +118,10 @@ def olmo2(c, w, ids, tap, mask):
         q, k, v = heads(q, h), heads(k, kv), heads(v, kv)
         q, k = rope(q, positions, theta, size), rope(k, positions, theta, size)
         y = sum_of_heads(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attn.o_proj")
-        y = rms(tap, "attn-norm-scale", y, w[l + "post_attention_layernorm.weight"], eps)
+        y = rms(twice(tap, "post-attn-norm-scale"), "attn-norm-scale", y, w[l + "post_attention_layernorm.weight"], eps)
         x = tap("post-attn", x + tap("attn-residual", y))
         y = gated(tap, tap("pre-mlp", x), w, l, c["hidden_act"])
-        y = rms(tap, "mlp-norm-scale", y, w[l + "post_feedforward_layernorm.weight"], eps)
+        y = rms(twice(tap, "post-mlp-norm-scale"), "mlp-norm-scale", y, w[l + "post_feedforward_layernorm.weight"], eps)
         x = tap("post-mlp", x + tap("mlp-residual", y))
     tap.layer = None
     x = rms(tap, "final-norm-scale", x, w[p + "norm.weight"], eps)

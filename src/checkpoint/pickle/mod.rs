@@ -113,6 +113,11 @@ impl Pickle {
         self.state.tensors.get(name).map(|view| view.shape.clone())
     }
 
+    /// The dtype that a tensor is stored in.
+    pub fn stored(&self, name: &str) -> Option<DType> {
+        self.state.tensors.get(name).map(|view| self.dtype(view))
+    }
+
     /// The tensors that can't be read, and why.
     pub fn unreadable(&self) -> impl Iterator<Item = (&str, String)> {
         let state = self.state.unreadable.iter().map(|(name, why)| (name.as_str(), why.clone()));

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{ask, print_json};
 use crate::cli::limits::Limits;
+use crate::cli::model::Models;
 use crate::error;
 use crate::recipe::Recipe;
 use crate::recipe::check::{Checked, check};
@@ -20,6 +21,9 @@ pub struct Check {
     /// The recipes
     #[arg(value_name = "RECIPE", required = true, value_hint = ValueHint::FilePath)]
     recipes: Vec<String>,
+
+    #[command(flatten)]
+    model: Models,
 
     /// Print what was found as JSON
     #[arg(long)]
@@ -39,13 +43,13 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<(), Failure> {
-        let limits = self.limits.apply();
+        let (limits, models) = (self.limits.apply(), self.model.read()?);
         let (mut wrong, mut reports, console) = (0, Vec::new(), Console::default());
         for reference in &self.recipes {
             // One that can't be checked at all does not keep the others from it.
             let checked = Recipe::open(reference, self.offline).and_then(|recipe| {
                 ask::allow(&recipe, self.trust)?;
-                check(&recipe, limits)
+                check(&recipe, &models, limits)
             });
             let checked = match checked {
                 Err(failure) if failure.is_interrupted() => return Err(failure),

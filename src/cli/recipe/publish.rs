@@ -12,8 +12,8 @@ use crate::checkpoint::Hub;
 use crate::cli::limits::Limits;
 use crate::recipe::check::{Checked, check};
 use crate::recipe::{Header, Origin, Recipe, Remote, card};
-use crate::script::Failure;
 use crate::script::console::Console;
+use crate::script::{Failure, Substitutes};
 use crate::{Result, error};
 
 /// Put a recipe on the Hub, with a page made of its header and a picture from a real run
@@ -60,7 +60,7 @@ impl Publish {
         };
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let remote: Remote = format!("hf:{}/{file}", self.to.trim_end_matches('/')).parse().map_err(Failure::usage)?;
-        let checked = check(&recipe, self.limits.apply())?;
+        let checked = check(&recipe, &Substitutes::default(), self.limits.apply())?;
         if !checked.findings.is_empty() {
             console.lines(checked.findings.iter().map(ToString::to_string));
             return Err(error!("{} is not as its header says: nothing was uploaded", self.recipe).into());

@@ -162,9 +162,9 @@ impl Family {
     /// A field that is missing, of the wrong type, or can't be honoured.
     pub fn read(&self, config: &Map<String, Value>) -> Result<(Spec, Names)> {
         let fields = Fields::new(config);
-        let read = (self.read)(&fields)?;
-        fields.finish()?;
-        Ok(read)
+        let (spec, names) = (self.read)(&fields)?;
+        fields.finish_with(&spec.sizes())?;
+        Ok((spec, names))
     }
 }
 

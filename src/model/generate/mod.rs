@@ -9,6 +9,7 @@ use candle_transformers::utils::apply_repeat_penalty;
 pub use sampling::Sampling;
 
 use super::decoder::{Decoder, Logits, Options};
+use super::finite::NotFinite;
 use super::input::Input;
 use super::kv_cache::Cache;
 use crate::hook::Observer;
@@ -46,6 +47,8 @@ pub struct Generation<'a> {
     cache: Option<Cache>,
     search: Search,
     step: usize,
+    check_finite: bool,
+    not_finite: Option<NotFinite>,
 }
 
 /// How tokens are chosen.
@@ -94,7 +97,17 @@ impl<'a> Generation<'a> {
         let input = prompts.select((0..rows * beams).map(|row| row / beams));
         let growth = (input.attended() + plan.max_new_tokens).min(GROWTH.max(input.attended()));
         let cache = plan.cache.then(|| Cache::new(spec.layers, growth));
-        Ok(Self { decoder, cache, search, step: 0, prompts, input, plan })
+        Ok(Self { decoder, cache, search, step: 0, check_finite: false, not_finite: None, prompts, input, plan })
+    }
+
+    /// The same, its passes looking for what is no finite number at every point.
+    pub fn check_finite(self) -> Self {
+        Self { check_finite: true, ..self }
+    }
+
+    /// Where a pass first had what is no finite number, of finite ones.
+    pub fn not_finite(&self) -> Option<NotFinite> {
+        self.not_finite
     }
 
     /// How many passes have run.
@@ -108,7 +121,8 @@ impl<'a> Generation<'a> {
 
     /// What each pass is asked for.
     pub fn options(&self) -> Options {
-        Options { logits: Logits::Last, beyond: self.plan.beyond, ..Options::default() }
+        let (beyond, check_finite) = (self.plan.beyond, self.check_finite);
+        Options { logits: Logits::Last, beyond, check_finite, ..Options::default() }
     }
 
     /// What the next pass reads.
@@ -188,6 +202,7 @@ impl<'a> Generation<'a> {
                 self.decoder.extend(&self.input, cache, &options, observer)?
             }
         };
+        self.not_finite = self.not_finite.or(output.not_finite);
         let Some(logits) = output.logits else { bail!("the pass made no logits") };
         Ok(logits.squeeze(1)?.to_dtype(DType::F32)?)
     }

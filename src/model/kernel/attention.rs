@@ -5,11 +5,12 @@ use std::mem::MaybeUninit;
 
 use candle_core::{DType, Result, Tensor};
 
+use super::softmax::shares;
 use super::{Elements, made, suits};
 use crate::parallel;
 use crate::sgemm::{Cores, Matrix, product};
 use crate::simd::math::tanh;
-use crate::simd::rows::{divide, exponentials};
+use crate::simd::rows::divide;
 use crate::simd::vectorized;
 
 /// Scores that are held at a time: they stay in a core's own cache.
@@ -173,7 +174,7 @@ impl Block<'_> {
                     if span.holes {
                         hide(scores, &self.allowed[row * self.keys..][span.first..span.end]);
                     }
-                    exponentials(scores)
+                    shares(scores)
                 })
                 .collect();
             let pattern = Matrix { numbers: scores, steps: [width, 1] };

@@ -6,8 +6,21 @@ use candle_core::{D, Result, Tensor};
 
 use super::{Elements, made, suits};
 use crate::parallel;
-use crate::simd::rows::{divide, exponentials};
+use crate::simd::rows::{divide, exponentials_from, largest};
 use crate::simd::vectorized;
+
+/// Scores of one query to what its keys get before they are divided by the number that comes back.
+///
+/// Where every key that the mask lets through has −∞, nothing is left to attend to, and all get 0: not NaN, and not a share of what
+/// the mask hides.
+pub fn shares(scores: &mut [f32]) -> f32 {
+    let most = largest(scores);
+    if most <= f32::MIN && scores.contains(&f32::NEG_INFINITY) && !scores.iter().any(|score| score.is_nan()) {
+        scores.fill(0.0);
+        return 1.0;
+    }
+    exponentials_from(scores, most)
+}
 
 /// Over the last dimension.
 pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
@@ -18,7 +31,7 @@ pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
         let fill = |out: &mut [MaybeUninit<f32>]| {
             parallel::rows(out, m, m, |row, out| {
                 let out = out.write_copy_of_slice(&given[row * m..][..m]);
-                let total = exponentials(out);
+                let total = shares(out);
                 divide(out, total);
             });
             Ok(())
@@ -51,6 +64,30 @@ pub fn masked(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
         // SAFETY: as above.
         unsafe { made((b, h, n, m), fill) }
     })
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn what_has_nothing_left_to_attend_to_attends_to_nothing() {
+        const NOT: f32 = f32::NEG_INFINITY;
+        let pattern = |scores: &[f32]| {
+            let mut scores = scores.to_vec();
+            let total = shares(&mut scores);
+            divide(&mut scores, total);
+            scores
+        };
+        assert_eq!(pattern(&[NOT, NOT, NOT]), [0.0, 0.0, 0.0]);
+        // What the mask hides has the lowest number, which is more than −∞.
+        assert_eq!(pattern(&[NOT, f32::MIN, f32::MIN]), [0.0, 0.0, 0.0]);
+        assert_eq!(pattern(&[f32::MIN, f32::MIN]), [0.5, 0.5]);
+        assert_eq!(pattern(&[NOT, 1.0, f32::MIN]), [0.0, 1.0, 0.0]);
+        assert!(pattern(&[NOT, f32::NAN]).iter().all(|share| share.is_nan()));
+        assert!(pattern(&[f32::NAN, f32::NAN]).iter().all(|share| share.is_nan()));
+        assert!(pattern(&[f32::INFINITY, 1.0])[0].is_nan());
+    }
 }
 
 vectorized! {

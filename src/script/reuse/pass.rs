@@ -42,7 +42,7 @@ pub fn run(
 
     let plan = Plan::new(reuse, model, input, options, &hooks, context.as_ref(), &sites, &watch_sites);
     let last = Last { layers, from: plan.from, limit: plan.limit.clone() };
-    let options = Options { start: plan.start(reuse), ..options.clone() };
+    let options = Options { resume: plan.resume(reuse), ..options.clone() };
     let mut pass = Pass { reuse, plan, script, context, hooks, sites, script_sites, watch, watch_sites };
     let output = decoder.forward(input, &options, &mut pass);
     pass.plan.frozen.iter().for_each(Handle::forget_writes);
@@ -98,7 +98,8 @@ impl Plan {
             seen: BTreeMap::new(),
             frozen: Vec::new(),
         };
-        if reuse.is_off() {
+        // A pass that begins with a stream of the script's own is cheaper than it is to tell it from others.
+        if reuse.is_off() || options.start.is_some() {
             return plan;
         }
         plan.reach = match options.stop {
@@ -171,6 +172,7 @@ impl Plan {
         let mut out = Hasher::default();
         out.number(model.loaded().number);
         out.number(u64::from(options.beyond));
+        out.number(u64::from(options.check_finite));
         for row in 0..input.batch() {
             out.text(&format!("{:?} {:?}", input.row(row), input.real(row)));
         }
@@ -210,7 +212,7 @@ impl Plan {
         }
     }
 
-    fn start(&self, reuse: &Reuse) -> Option<Start> {
+    fn resume(&self, reuse: &Reuse) -> Option<Start> {
         let store = reuse.0.store.borrow();
         let entry = store.get(self.keys.get(self.from).filter(|_| self.from > 0)?)?;
         Some(Start { layer: self.from, stream: entry.stream.clone() })

@@ -1,0 +1,270 @@
+//! Whether a pass makes a NaN or an infinity of finite numbers: looked for where blocks meet, or at every point.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{CpuStorage, DType, Storage, Tensor};
+
+use crate::Result;
+use crate::hook::{Point, Site};
+use crate::parallel;
+use crate::simd::vectorized;
+
+/// What is no finite number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Nan,
+    Infinity,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Nan => "NaN",
+            Kind::Infinity => "an infinity",
+        })
+    }
+}
+
+/// Where a pass first had what is no finite number, of finite ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite {
+    pub kind: Kind,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The pass made it there.
+    Made(Site),
+    /// The hooks there left it.
+    Left(Site),
+    /// Somewhere in a block; whether its hooks changed something there.
+    Within { layer: usize, hooked: bool },
+}
+
+/// The points at which a hook may well put infinities: of scores and logits they say "not this one".
+const TELLING: [Point; 4] =
+    [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::Logits, Point::UnreducedLoss];
+
+/// Points that may be far larger than the stream: at them it is looked only where it is looked at every point.
+const LARGE: [Point; 4] =
+    [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs, Point::AttnHeadOutputs];
+
+/// Points that stand alone between the blocks and the ends of a pass.
+const OUTSIDE: [Point; 4] =
+    [Point::PostTokEmbeddings, Point::PostPosEmbeddings, Point::PostFinalLayerNorm, Point::Logits];
+
+/// Looks on at one pass.
+///
+/// On a GPU the program would have to wait for every look: there it looks only where it is to look at every point.
+#[derive(Default)]
+pub struct Watch {
+    every: bool,
+    off: bool,
+    found: Option<NotFinite>,
+    /// Whether a hook has put infinities where they tell something.
+    told: bool,
+    /// Whether a hook has changed something in the block that the pass is in.
+    changed: bool,
+}
+
+impl Watch {
+    /// At every point, or where blocks meet.
+    pub fn new(every: bool) -> Self {
+        Self { every, ..Self::default() }
+    }
+
+    pub fn every(&self) -> bool {
+        self.every
+    }
+
+    pub fn found(&self) -> Option<NotFinite> {
+        self.found
+    }
+
+    fn looks_at(&self, x: &Tensor) -> bool {
+        !self.off && self.found.is_none() && (self.every || x.device().is_cpu())
+    }
+
+    /// What a pass is given to begin with: of what is no finite number, none can be made.
+    pub fn begin(&mut self, x: &Tensor) -> Result<()> {
+        self.off = self.looks_at(x) && kind(x)?.is_some();
+        Ok(())
+    }
+
+    /// `x` stands at a site, before its hooks.
+    pub fn before_hooks(&mut self, site: Site, x: &Tensor) -> Result<()> {
+        if (self.every || OUTSIDE.contains(&site.point))
+            && self.looks_at(x)
+            && let Some(kind) = kind(&self.telling_part(site, x)?)?
+            && !(self.told && kind == Kind::Infinity && TELLING.contains(&site.point))
+        {
+            self.found = Some(NotFinite { kind, place: Place::Made(site) });
+        }
+        Ok(())
+    }
+
+    /// What of `x` tells whether it is finite. Logits are large; what they are made of has just been looked at, so unless float16 can't
+    /// hold one, or a hook has changed something since, it is a weight that is wrong, which every token's show.
+    fn telling_part(&self, site: Site, x: &Tensor) -> Result<Tensor> {
+        let all = self.every || self.changed || x.dtype() == DType::F16 || site.point != Point::Logits;
+        Ok(if all { x.clone() } else { x.narrow(1, x.dim(1)? - 1, 1)? })
+    }
+
+    /// The hooks at a site have put `left` in the place of `x`.
+    pub fn after_hooks(&mut self, site: Site, x: &Tensor, left: &Tensor) -> Result<()> {
+        if left.id() == x.id() {
+            return Ok(());
+        }
+        self.changed = true;
+        if (!self.every && LARGE.contains(&site.point)) || !self.looks_at(left) {
+            return Ok(());
+        }
+        match kind(left)? {
+            Some(Kind::Infinity) if TELLING.contains(&site.point) => self.told = true,
+            // What the pass made before is found where it is looked for next.
+            Some(kind) if self.every || self::kind(x)?.is_none() => {
+                self.found = Some(NotFinite { kind, place: Place::Left(site) });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The pass enters a block. Gives what enters it, where it is kept to find the point at which the block goes wrong.
+    pub fn enter(&mut self, x: &Tensor) -> Option<Tensor> {
+        self.changed = false;
+        self.looks_at(x).then(|| x.clone())
+    }
+
+    /// What is no finite number in what a block gives. Whoever asks looks for its place, and says it.
+    pub fn leave(&self, x: &Tensor) -> Result<Option<Kind>> {
+        if self.looks_at(x) { kind(x) } else { Ok(None) }
+    }
+
+    /// Whether a hook has changed something in the block, so that running it again without hooks is another thing.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What whoever asked has found.
+    pub fn say(&mut self, found: NotFinite) {
+        self.found = Some(found);
+    }
+}
+
+/// What of a tensor is no finite number: NaN where there are both.
+fn kind(x: &Tensor) -> Result<Option<Kind>> {
+    if !x.dtype().is_float() {
+        return Ok(None);
+    }
+    if !x.device().is_cpu() {
+        // On the device itself: 0 times x is 0 of finite numbers and NaN of all others.
+        let wide = x.detach().to_dtype(DType::F32)?;
+        if !(&wide * 0.0)?.sum_all()?.to_scalar::<f32>()?.is_nan() {
+            return Ok(None);
+        }
+        let nan = wide.ne(&wide)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? > 0.0;
+        return Ok(Some(if nan { Kind::Nan } else { Kind::Infinity }));
+    }
+    let x = if x.is_contiguous() { x.clone() } else { x.contiguous()? };
+    let (storage, layout) = x.storage_and_layout();
+    let (from, to) = (layout.start_offset(), layout.start_offset() + layout.shape().elem_count());
+    Ok(match &*storage {
+        Storage::Cpu(CpuStorage::F32(all)) => of(&all[from..to], f32s, |x| x.is_nan()),
+        Storage::Cpu(CpuStorage::F64(all)) => of(&all[from..to], f64s, |x| x.is_nan()),
+        Storage::Cpu(CpuStorage::F16(all)) => of(&all[from..to], f16s, |x| x.is_nan()),
+        Storage::Cpu(CpuStorage::BF16(all)) => of(&all[from..to], bf16s, |x| x.is_nan()),
+        _ => None,
+    })
+}
+
+fn of<T: Sync>(all: &[T], finite: fn(&[T]) -> bool, is_nan: fn(&T) -> bool) -> Option<Kind> {
+    let every = AtomicBool::new(true);
+    parallel::each(all.len().div_ceil(parallel::TASK), |piece| {
+        let piece = &all[piece * parallel::TASK..all.len().min((piece + 1) * parallel::TASK)];
+        if !finite(piece) {
+            every.store(false, Ordering::Relaxed);
+        }
+    });
+    match every.into_inner() {
+        true => None,
+        false if all.iter().any(is_nan) => Some(Kind::Nan),
+        false => Some(Kind::Infinity),
+    }
+}
+
+/// Independent sums.
+const LANES: usize = 32;
+
+macro_rules! by_product {
+    ($name:ident, $number:ty) => {
+        vectorized! {
+            /// Whether all are: 0 times any other number is NaN, and so is every sum with it.
+            fn $name(all: &[$number]) -> bool {
+                let mut sums = [0.0; LANES];
+                let (whole, rest) = all.as_chunks::<LANES>();
+                for x in whole {
+                    for lane in 0..LANES {
+                        sums[lane] += x[lane] * 0.0;
+                    }
+                }
+                sums.iter().sum::<$number>() == 0.0 && rest.iter().all(|x| x.is_finite())
+            }
+        }
+    };
+}
+
+by_product!(f32s, f32);
+by_product!(f64s, f64);
+
+macro_rules! by_exponent {
+    ($name:ident, $number:ty, $exponent:literal) => {
+        vectorized! {
+            /// Whether all are: of all others every bit of the exponent is set.
+            fn $name(all: &[$number]) -> bool {
+                !all.iter().fold(false, |found, x| found | (x.to_bits() & $exponent == $exponent))
+            }
+        }
+    };
+}
+
+by_exponent!(f16s, half::f16, 0x7c00);
+by_exponent!(bf16s, half::bf16, 0x7f80);
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{D, Device};
+
+    use super::*;
+
+    #[test]
+    fn one_number_among_many_is_found_wherever_it_stands() {
+        for count in [1, 31, 32, 33, 3 * parallel::TASK + 5] {
+            let plain = Tensor::arange(0f32, count as f32, &Device::Cpu).unwrap();
+            for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+                let x = (plain.to_dtype(dtype).unwrap() / (count as f64)).unwrap();
+                assert_eq!(kind(&x).unwrap(), None, "{count} {dtype:?}");
+                for at in [0, count / 2, count - 1] {
+                    for (number, expected) in
+                        [(f64::NAN, Kind::Nan), (f64::INFINITY, Kind::Infinity), (f64::NEG_INFINITY, Kind::Infinity)]
+                    {
+                        let one = Tensor::new(&[number], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                        let x = x.slice_assign(std::slice::from_ref(&(at..at + 1)), &one).unwrap();
+                        assert_eq!(kind(&x).unwrap(), Some(expected), "{count} {dtype:?} {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_elements_of_a_view_count() {
+        let x = Tensor::new(&[[1f32, f32::NAN], [2.0, f32::INFINITY]], &Device::Cpu).unwrap();
+        assert_eq!(kind(&x).unwrap(), Some(Kind::Nan));
+        assert_eq!(kind(&x.narrow(D::Minus1, 0, 1).unwrap()).unwrap(), None);
+        assert_eq!(kind(&x.narrow(0, 1, 1).unwrap()).unwrap(), Some(Kind::Infinity));
+        assert_eq!(kind(&x.ge(0f32).unwrap()).unwrap(), None);
+    }
+}

@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::model::Models;
 use super::run::assignment;
 use crate::error;
+use crate::file::Kind;
 use crate::script::console::Console;
 use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
 
@@ -163,8 +164,13 @@ impl Generate {
                 return Ok(prompt.clone().into());
             }
             let mut text = String::new();
-            let cause = std::io::stdin().read_to_string(&mut text).err();
+            let largest = Kind::Script.largest();
+            let cause = std::io::stdin().take(largest + 1).read_to_string(&mut text).err();
             match cause {
+                None if text.len() as u64 > largest => Err(Failure::usage(error!(
+                    "standard input has more than {} MiB, which no prompt has",
+                    largest >> 20
+                ))),
                 None => Ok(text.trim_end_matches('\n').to_owned().into()),
                 Some(cause) => Err(Failure::usage(error!("standard input can't be read as text: {cause}"))),
             }

@@ -50,7 +50,11 @@ impl Editor {
             .tab_stop(4)
             .build();
         let mut editor = rustyline::Editor::with_config(config).map_err(cannot)?;
-        editor.set_helper(Some(Help { words: Words::new(workspace), colours: Colours::default(), balance: Balance }));
+        editor.set_helper(Some(Help {
+            words: Words::new(workspace),
+            colours: Colours::default(),
+            balance: Balance::default(),
+        }));
         let history = match history::file().and_then(|file| prepare(&mut editor, file)) {
             Ok(file) => Some(file),
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use rustyline::highlight::{CmdKind, Highlighter};
 
@@ -19,6 +20,9 @@ const BRACKET: &str = "1;33";
 /// A bracket that closes nothing.
 const WRONG: &str = "31";
 
+/// What is longer stays without colours: all of it is looked at whenever a key is pressed.
+const LONGEST: usize = 1 << 14;
+
 /// Where colours are not wanted (`NO_COLOR`, or no terminal), rustyline asks for none.
 #[derive(Default)]
 pub struct Colours {
@@ -28,6 +32,9 @@ pub struct Colours {
 
 impl Highlighter for Colours {
     fn highlight<'l>(&self, line: &'l str, at: usize) -> Cow<'l, str> {
+        if line.len() > LONGEST {
+            return line.into();
+        }
         let at = (!self.done.get()).then_some(at);
         coloured(line, at).into()
     }
@@ -50,16 +57,16 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
     let rest = &line[command..];
     let tokens = tokens(rest);
     let pairs = partners(rest, &tokens);
+    let closing: BTreeSet<usize> = pairs.iter().map(|&(_, close)| close).collect();
     let cursor = cursor.and_then(|cursor| cursor.checked_sub(command));
     let shown = cursor.and_then(|cursor| pair_at(&tokens, &pairs, cursor));
     let mut at = 0;
     for (i, token) in tokens.iter().enumerate() {
         out.push_str(&rest[at..token.start]);
         let text = &rest[token.start..token.end];
-        let partnered = || pairs.iter().any(|&(_, close)| close == i);
         let colour = match token.kind {
             Kind::Open | Kind::Close if shown.is_some_and(|(a, b)| a == i || b == i) => Some(BRACKET),
-            Kind::Close if !partnered() => Some(WRONG),
+            Kind::Close if !closing.contains(&i) => Some(WRONG),
             Kind::Keyword => Some(KEYWORD),
             Kind::Text => Some(TEXT),
             Kind::Number => Some(NUMBER),

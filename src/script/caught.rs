@@ -13,7 +13,9 @@ use rhai::{
 };
 
 use super::diagnostic::Failure;
+use super::engine::end_of_compiling;
 use super::error::ScriptResult;
+use super::limits::Limits;
 use super::source::Sources;
 use super::tensor::reduce::var;
 use crate::{did_you_mean, error};
@@ -100,12 +102,18 @@ impl Tokens {
 }
 
 /// Makes `try` what is said above, in an engine that has tensors: an engine maps tokens in one way alone; `sources` are the texts that errors point into.
-pub fn install(engine: &mut Engine, sources: &Sources) {
+pub fn install(engine: &mut Engine, sources: &Sources, limits: Limits) {
     let tokens = Rc::new(RefCell::new(Tokens::default()));
     let seen = tokens.clone();
     engine.disable_symbol("try");
     #[allow(deprecated)] // Rhai's word for "may change in the future".
-    engine.on_parse_token(move |token, position, _| seen.borrow_mut().map(var(token), position));
+    engine.on_parse_token(move |token, position, _| {
+        if let Some(end) = end_of_compiling(limits) {
+            *seen.borrow_mut() = Tokens::default();
+            return end;
+        }
+        seen.borrow_mut().map(var(token), position)
+    });
     let parse = move |parsed: &[ImmutableString], next: &str, named: &mut Dynamic| match parsed.len() {
         1 => Ok(Some("$block$".into())),
         3 => {

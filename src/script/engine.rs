@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
+use rhai::{AST, Engine, EvalAltResult, LexError, OptimizationLevel, ParseErrorType, Position, Token};
 
 use super::console::Console;
 use super::error::ScriptResult;
@@ -15,7 +15,7 @@ use super::{
     weights,
 };
 use crate::tensor::budget;
-use crate::{Error, interrupt, memory};
+use crate::{Error, interrupt, memory, panics};
 
 /// The stack on which a script of the default depths runs, in bytes. It is reserved, not used: only what a script needs becomes
 /// memory.
@@ -60,7 +60,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 
     install_pure(&mut engine, limits);
-    caught::install(&mut engine, modules.sources());
+    caught::install(&mut engine, modules.sources(), limits);
     // What follows does more than give a value: `reuse::IMPURE` says what.
     param::install(&mut engine, session.params());
     tensor::make::install_random(&mut engine, session.random());
@@ -73,6 +73,32 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     picture::install(&mut engine, session.run(), console);
     save_model::install(&mut engine, session.run());
     engine
+}
+
+/// The token that ends compiling, where what ends a run has come: the clock, the person, the memory.
+pub fn end_of_compiling(limits: Limits) -> Option<Token> {
+    let ended = interrupt::check().and_then(|()| match memory::exceeded() {
+        true => Err(limits.memory_exceeded()),
+        false => Ok(()),
+    });
+    ended.err().map(|error| Token::LexError(LexError::Runtime(format!("{ENDED}{error}")).into()))
+}
+
+/// What stands before such an end, so that no other error is taken for one.
+const ENDED: &str = "\u{0}ended: ";
+
+/// Compiles a script. What ends a run ends that too: the clock, the person, the memory.
+///
+/// # Errors
+/// What is wrong with the text, or that end.
+pub fn compile(engine: &Engine, text: &str) -> ScriptResult<AST> {
+    panics::bug(|| engine.compile(text))?.map_err(|error| match error.err_type() {
+        ParseErrorType::BadInput(LexError::Runtime(said)) => match said.strip_prefix(ENDED) {
+            Some(ended) => EvalAltResult::ErrorTerminated(ended.to_owned().into(), Position::NONE).into(),
+            None => error.into(),
+        },
+        _ => error.into(),
+    })
 }
 
 /// Registers all that gives a value and does nothing else: the value depends on the arguments alone, and nothing changes but the

@@ -230,7 +230,8 @@ impl Host {
     /// # Errors
     /// It does not compile.
     pub fn check(&self, text: &str) -> Result<(), Failure> {
-        self.engine.compile(text).map(drop).map_err(|error| self.failure("", &error.into()))
+        let _deadline = self.deadline()?;
+        engine::compile(&self.engine, text).map(drop).map_err(|error| self.failure("", &error))
     }
 
     /// What `print` shows of a value.
@@ -293,6 +294,7 @@ impl Host {
     }
 
     fn compiled(&self, program: &Program) -> Result<Script, Failure> {
+        let _deadline = self.deadline()?;
         match program {
             Program::File(path) => self.read(path),
             Program::Bundle(bundle) => {
@@ -322,7 +324,7 @@ impl Host {
 
     fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
         self.sources.add(id, text);
-        let mut ast = panics::bug(|| self.engine.compile(text))?.map_err(|error| self.failure(id, &error.into()))?;
+        let mut ast = engine::compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
         ast.set_source(id);
         self.sources.describe(id, &ast);
         let (mut params, mut models) = (param::declared(&ast), named(&ast));

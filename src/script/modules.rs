@@ -12,6 +12,7 @@ use rhai::{
     Stmt,
 };
 
+use super::engine;
 use super::error::ScriptResult;
 use super::source::Sources;
 use crate::file::{self, Kind, in_words};
@@ -180,6 +181,7 @@ impl Modules {
                     found.push((id, ast));
                 }
                 Err(Unavailable::Missing(_)) => {}
+                Err(Unavailable::Wrong(error)) if is_about_the_run(&error) => return Err(error),
                 Err(Unavailable::Wrong(error)) if from == id => {
                     return Err(self.locate(&from, &path, error, position));
                 }
@@ -213,7 +215,7 @@ impl Modules {
             self.0.generation.set(self.0.generation.get() + 1);
         }
         self.0.sources.add(&id, &text);
-        let mut ast = engine.compile(&text).map_err(|error| Unavailable::Wrong(error.into()))?;
+        let mut ast = engine::compile(engine, &text).map_err(Unavailable::Wrong)?;
         ast.set_source(&id);
         self.0.sources.describe(&id, &ast);
         let ast = Rc::new(ast);
@@ -277,6 +279,9 @@ impl Modules {
 
     /// An error of a module's text, carried in one that says which module.
     fn locate(&self, from: &str, path: &str, error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+        if is_about_the_run(&error) {
+            return error;
+        }
         let id = self.find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
         EvalAltResult::ErrorInModule(id, error, position).into()
     }

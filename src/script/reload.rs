@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, ImmutableString, Scope, Stmt};
 
 use super::diagnostic::Failure;
+use super::engine;
 use super::host::Host;
 use super::live::Live;
 use super::modules::Modules;
@@ -111,9 +112,9 @@ impl Watched {
         let failure = |error: &rhai::EvalAltResult| Failure::of_script(engine, &self.sources, &id, error);
         let text = self.modules.read(&self.path, &id).map_err(Failure::usage)?;
         let padded = self.sources.add_piece(&id, &text, 0);
-        let mut ast = engine.compile(padded).map_err(|error| failure(&error.into()))?;
+        let mut ast = engine::compile(engine, &padded).map_err(|error| failure(&error))?;
         ast.set_source(&id);
-        self.sources.describe_piece(&ast, []);
+        self.sources.describe_piece(&ast);
         self.modules.imported(engine, &id, &ast).map_err(|error| failure(&error))?;
 
         let live = self.session.live();

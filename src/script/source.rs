@@ -77,6 +77,8 @@ struct Inner {
     pieces: RefCell<Vec<Piece>>,
     /// The functions that a session has now.
     functions: RefCell<Vec<(String, Vec<String>)>>,
+    /// The variables that it had where something went wrong last.
+    variables: RefCell<BTreeSet<String>>,
 }
 
 /// One input of a session, or a file that was run in it.
@@ -134,13 +136,16 @@ impl Sources {
         format!("{}{text}", "\n".repeat(above))
     }
 
-    /// Keeps the names that the newest piece defines, and those that the session has besides.
-    pub fn describe_piece(&self, ast: &AST, variables: impl IntoIterator<Item = String>) {
+    /// Keeps the names that the newest piece defines.
+    pub fn describe_piece(&self, ast: &AST) {
         if let Some(piece) = self.0.pieces.borrow_mut().last_mut() {
-            let mut source = Source::of(piece.source.text.clone(), ast);
-            source.variables.extend(variables);
-            piece.source = source.into();
+            piece.source = Source::of(piece.source.text.clone(), ast).into();
         }
+    }
+
+    /// The variables that a session has where something went wrong in it.
+    pub fn set_variables(&self, variables: impl IntoIterator<Item = String>) {
+        *self.0.variables.borrow_mut() = variables.into_iter().collect();
     }
 
     /// The functions that a session has from now on.
@@ -159,7 +164,9 @@ impl Sources {
         let pieces = self.0.pieces.borrow();
         match pieces.iter().find(|piece| (piece.above..piece.above + piece.lines).contains(&(line - 1))) {
             Some(Piece { above, id, before, source, .. }) => {
-                Some(At { id: id.clone(), source: Some(source.clone()), line: line - above, before: *before })
+                let mut source = Source::clone(source);
+                source.variables.extend(self.0.variables.borrow().iter().cloned());
+                Some(At { id: id.clone(), source: Some(source.into()), line: line - above, before: *before })
             }
             None => Some(At { id: id.into(), source: self.get(id), line, before: 0 }),
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 
 use super::diagnostic::Failure;
+use super::engine;
 use super::host::{Host, INPUT};
 use super::live::Live;
 use super::named::named;
@@ -23,6 +24,9 @@ pub struct Workspace {
     /// What has been evaluated, in order.
     record: Vec<Entry>,
     watched: Vec<Rc<Watched>>,
+    /// The names of the first so many variables.
+    names: BTreeSet<String>,
+    named: usize,
 }
 
 enum Entry {
@@ -51,7 +55,15 @@ impl Workspace {
     pub fn new(host: Host) -> Self {
         host.session().live().clear();
         host.session().models().stand_in(false);
-        Self { host, scope: Scope::new(), lines: 0, record: Vec::new(), watched: Vec::new() }
+        Self {
+            host,
+            scope: Scope::new(),
+            lines: 0,
+            record: Vec::new(),
+            watched: Vec::new(),
+            names: BTreeSet::new(),
+            named: 0,
+        }
     }
 
     pub fn host(&self) -> &Host {
@@ -156,16 +168,19 @@ impl Workspace {
         let above = padded.len() - text.len();
         let failed = result.as_ref().err().map(|error| offset(&padded, error.position()).saturating_sub(above));
         self.record.push(Entry::Done(Done { text: text.to_owned(), failed, definitions: false }));
-        let value = result.map(Dynamic::flatten).map_err(|error| self.host.failure(id, &error))?;
+        let value = result.map(Dynamic::flatten).map_err(|error| {
+            self.host.sources.set_variables(self.scope.iter_raw().map(|(name, ..)| name.to_owned()));
+            self.host.failure(id, &error)
+        })?;
         interrupt::check_failed()?;
         Ok(value)
     }
 
     fn compile(&self, id: &str, padded: &str) -> Result<AST, Failure> {
         let Host { engine, sources, modules, session, .. } = &self.host;
-        let mut ast = panics::bug(|| engine.compile(padded))?.map_err(|error| self.host.failure(id, &error.into()))?;
+        let mut ast = engine::compile(engine, padded).map_err(|error| self.host.failure(id, &error))?;
         ast.set_source(id);
-        sources.describe_piece(&ast, self.scope.iter_raw().map(|(name, ..)| name.to_owned()));
+        sources.describe_piece(&ast);
         let imported = modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;
         if id != INPUT {
             session.params().check(&param::declared(&ast)).map_err(Failure::usage)?;
@@ -178,12 +193,17 @@ impl Workspace {
 
     /// Drops the variables that a later one of their name hides.
     fn forget_hidden(&mut self) {
-        let names: BTreeSet<&str> = self.scope.iter_raw().map(|(name, ..)| name).collect();
-        if names.len() == self.scope.len() {
+        // The latest comes first: only those that are new are looked at.
+        let new = self.scope.len().saturating_sub(self.named);
+        let hides = self.scope.iter_raw().take(new).fold(false, |hides, (name, ..)| {
+            let known = !self.names.insert(name.to_owned());
+            hides || known
+        });
+        self.named = self.scope.len();
+        if !hides {
             return;
         }
         let mut seen = BTreeSet::new();
-        // The latest comes first.
         let kept: Vec<_> = self.scope.iter_raw().filter(|(name, ..)| seen.insert(*name)).collect();
         let mut scope = Scope::new();
         for (name, constant, value) in kept.into_iter().rev() {
@@ -193,6 +213,7 @@ impl Workspace {
             };
         }
         self.scope = scope;
+        self.named = self.scope.len();
     }
 
     /// Shows a value as `print` does; nothing of `()`.
@@ -224,6 +245,8 @@ impl Workspace {
     /// Forgets everything but the models, which stay loaded.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
+        self.names.clear();
+        self.named = 0;
         self.record.clear();
         self.watched.clear();
         self.live().set_reload(None);

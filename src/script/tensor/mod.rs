@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod arrays;
 pub mod convert;
+mod dedup;
 pub mod frozen;
 pub mod functions;
 pub mod handle;
@@ -37,6 +38,7 @@ pub fn install_pure(engine: &mut rhai::Engine) {
     arrays::install(engine);
     record::install(engine);
     convert::install(engine);
+    dedup::install(engine);
     handle::mask::install(engine);
     functions::install(engine);
     index::install(engine);

@@ -10,11 +10,13 @@ mod cycles;
 mod directories;
 #[cfg(unix)]
 mod files;
-mod forge;
+pub mod forge;
 #[cfg(unix)]
 mod hub;
+mod invariants;
 #[cfg(unix)]
 mod liar;
+mod limits;
 mod panics;
 #[cfg(unix)]
 mod rerun;

@@ -1,6 +1,6 @@
 //! Where models come from: the ones inside the binary, a local directory, or the Hugging Face Hub.
 
-mod answers;
+pub mod answers;
 pub mod cache;
 mod client;
 mod decode;

@@ -13,6 +13,7 @@ mod elements;
 mod errors;
 mod finite;
 mod fixture;
+mod fuzz;
 mod gallery;
 mod generation;
 mod goldens;

@@ -9,6 +9,7 @@ mod download;
 mod fetch;
 mod files;
 mod hash;
+pub mod header;
 mod hub;
 mod names;
 mod pickle;

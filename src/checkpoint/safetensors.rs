@@ -3,20 +3,18 @@
 use std::io::Write;
 
 use candle_core::{DType, Tensor};
-use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 
 use super::decode::decode;
 use super::files::Bytes;
+use super::header::Header;
 use super::save::all;
 use crate::{Error, Result, bail, error};
 
 pub struct SafeTensors {
     name: String,
     bytes: Bytes,
-    metadata: Metadata,
-    /// Where the data begins.
-    start: usize,
+    header: Header,
 }
 
 impl SafeTensors {
@@ -29,46 +27,53 @@ impl SafeTensors {
         if bytes.get().starts_with(b"version https://git-lfs") {
             return Err(error!("{name} is a Git LFS pointer, not the weights").help("fetch them with git lfs pull"));
         }
-        let (header, metadata) =
-            safetensors::SafeTensors::read_metadata(bytes.get()).map_err(|e| broken(name, bytes.get().len(), &e))?;
-        Ok(Self { name: name.into(), bytes, metadata, start: header + 8 })
+        let header = Header::read(bytes.get()).map_err(|e| broken(name, bytes.get().len(), &e))?;
+        Ok(Self { name: name.into(), bytes, header })
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.metadata.tensors().into_keys().collect()
+        self.header.names()
     }
 
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.metadata.info(name).map(|info| info.shape.clone())
+        self.header.shape(name)
     }
 
     /// The dtype that a tensor is stored in.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.metadata.info(name).map(|info| info.dtype)
+        Some(self.header.find(name)?.ok()?.0)
     }
 
     /// A tensor in `dtype`, on the CPU.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        self.read(name, |data, info| tensor(data, info, dtype).map_err(|e| e.at(format!("{}: {name}", self.name))))
+        self.read(name, |data, stored, shape| {
+            tensor(data, stored, shape, dtype).map_err(|e| e.at(format!("{}: {name}", self.name)))
+        })
     }
 
     /// Writes a tensor's bytes as they stand in the file.
     pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
-        self.read(name, |data, _| all(to, data))
+        self.read(name, |data, _, _| all(to, data))
     }
 
-    fn read<T>(&self, name: &str, f: impl FnOnce(&[u8], &TensorInfo) -> Result<T>) -> Result<T> {
-        let Some(info) = self.metadata.info(name) else { bail!("{} has no tensor {name}", self.name) };
-        let (from, to) = (self.start + info.data_offsets.0, self.start + info.data_offsets.1);
-        let data = self.bytes.get().get(from..to).ok_or_else(|| error!("{} is cut short at {name}", self.name))?;
-        let read = f(data, info)?;
-        self.bytes.release(from, to - from);
+    fn read<T>(&self, name: &str, f: impl FnOnce(&[u8], Dtype, &[usize]) -> Result<T>) -> Result<T> {
+        let (stored, place) = match self.header.find(name) {
+            Some(Ok(found)) => found,
+            Some(Err(unknown)) => bail!("{}: {name}: the dtype {unknown} is not supported", self.name),
+            None => bail!("{} has no tensor {name}", self.name),
+        };
+        let shape = self.header.shape(name).unwrap_or_default();
+        let cut = || error!("{} is cut short at {name}", self.name);
+        let data = self.bytes.get().get(place.clone()).ok_or_else(cut)?;
+        let read = f(data, stored, &shape)?;
+        self.bytes.release(place.start, place.len());
         Ok(read)
     }
 }
 
-fn tensor(data: &[u8], info: &TensorInfo, dtype: DType) -> Result<Tensor> {
-    let stored = match info.dtype {
+fn tensor(data: &[u8], stored: Dtype, shape: &[usize], dtype: DType) -> Result<Tensor> {
+    let is_bool = stored == Dtype::BOOL;
+    let stored = match stored {
         Dtype::BOOL | Dtype::U8 => DType::U8,
         Dtype::U32 => DType::U32,
         Dtype::I16 => DType::I16,
@@ -80,7 +85,7 @@ fn tensor(data: &[u8], info: &TensorInfo, dtype: DType) -> Result<Tensor> {
         Dtype::F64 => DType::F64,
         other => bail!("the dtype {other:?} is not supported"),
     };
-    decode(data, stored, info.dtype == Dtype::BOOL, &info.shape, dtype)
+    decode(data, stored, is_bool, shape, dtype)
 }
 
 fn broken(name: &str, length: usize, cause: &SafeTensorError) -> Error {

@@ -10,10 +10,11 @@ use safetensors::Dtype;
 
 use super::npy;
 use super::save::{TOKEN_IDS, mask_name};
-use crate::file::{self, Kind, in_words};
+use crate::checkpoint::header::Header;
+use crate::file::{self, in_words};
 use crate::folder::{Folder, leads_out};
-use crate::tensor::{Complex, Value, budget, dims};
-use crate::{Error, Result, bail, error};
+use crate::tensor::{Complex, Kind, Value, budget, dims, dtype};
+use crate::{Error, Result, bail, error, notice};
 
 /// What a file held.
 pub enum Loaded {
@@ -49,7 +50,7 @@ impl Readable {
         }
         let mut elsewhere = Path::new(path).is_absolute();
         for root in &self.0 {
-            let cause = match root.folder.file(Path::new(path), Kind::Data) {
+            let cause = match root.folder.file(Path::new(path), file::Kind::Data) {
                 Ok(file) => return Ok(file),
                 Err(cause) => cause,
             };
@@ -58,7 +59,7 @@ impl Readable {
                 let Ok(found) = std::fs::canonicalize(root.canonical.join(path)) else { continue };
                 let below =
                     |root: &Root| Some((root.folder.clone(), found.strip_prefix(&root.canonical).ok()?.to_owned()));
-                match self.0.iter().find_map(below).map(|(folder, inside)| folder.file(&inside, Kind::Data)) {
+                match self.0.iter().find_map(below).map(|(folder, inside)| folder.file(&inside, file::Kind::Data)) {
                     Some(Ok(file)) => return Ok(file),
                     Some(Err(cause)) if !leads_out(&cause) => return Err(refused(path, &cause)),
                     _ => elsewhere = true,
@@ -99,13 +100,11 @@ pub fn load(file: &File, name: &str) -> Result<Loaded> {
         let size = file.metadata().map_err(cannot)?.len();
         // It stands in memory beside the tensors that are made of it.
         budget::check_bytes(size).map_err(|error| error.at(name))?;
-        file::read_open(file, Kind::Data).map_err(cannot)
+        file::read_open(file, file::Kind::Data).map_err(cannot)
     };
     match Path::new(name).extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => {
-            let bytes = read()?;
-            let named = safetensors(&bytes).and_then(|tensors| Ok((token_ids(&bytes, &tensors)?, tensors)));
-            let (ids, tensors) = named.map_err(|e| e.at(name))?;
+            let (tensors, ids) = safetensors(&read()?, name).map_err(|e| e.at(name))?;
             Ok(Loaded::Named(tensors, ids))
         }
         Some("npy") => Ok(Loaded::One(npy::read(&read()?).map_err(|e| e.at(name))?)),
@@ -113,16 +112,78 @@ pub fn load(file: &File, name: &str) -> Result<Loaded> {
     }
 }
 
+/// The tensors, and which of them are token ids. Those of a dtype that tensors don't have are left out, with a warning.
+///
+/// # Errors
+/// A broken file, or one of such tensors alone.
+fn safetensors(bytes: &[u8], file: &str) -> Result<(BTreeMap<String, Value>, Vec<String>)> {
+    let header = Header::read(bytes).map_err(|e| error!("it is broken, or no .safetensors file ({e})"))?;
+    let (mut tensors, mut strange) = (BTreeMap::new(), Vec::new());
+    for name in header.names() {
+        let shape = header.shape(&name).unwrap_or_default();
+        let (dtype, data) = match header.find(&name) {
+            Some(Ok((dtype, place))) => (dtype, bytes.get(place).unwrap_or_default()),
+            Some(Err(unknown)) => {
+                strange.push(format!("{name} ({unknown})"));
+                continue;
+            }
+            None => continue,
+        };
+        match value(dtype, &shape, data).map_err(|e| e.at(&name))? {
+            Some(value) => drop(tensors.insert(name, value)),
+            None => strange.push(format!("{name} ({dtype:?})")),
+        }
+    }
+    let strange = match strange.as_slice() {
+        [] => return token_ids(&header, &tensors).map(|ids| (tensors, ids)),
+        [one] => format!("{one} is of a dtype that tensors don't have"),
+        some => format!("{} are of dtypes that tensors don't have", some.join(", ")),
+    };
+    if tensors.is_empty() {
+        bail!("{strange}");
+    }
+    notice::once(format_args!("warning: {file}: {strange}; the other tensors are loaded"));
+    token_ids(&header, &tensors).map(|ids| (tensors, ids))
+}
+
+/// A tensor of its bytes, little-endian; nothing where no tensor is of such a dtype.
+fn value(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Option<Value>> {
+    dims::check_size(shape)?;
+    let raw = |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu);
+    let real = |dtype: DType| Ok(Some(Value::Real(raw(dtype, shape)?)));
+    let whole = |numbers: Vec<i64>| Ok(Some(Value::Real(Tensor::from_vec(numbers, shape, &Device::Cpu)?)));
+    match dtype {
+        // Whatever is not 0 is true.
+        Dtype::BOOL => Ok(Some(dtype::cast(&Value::Real(raw(DType::U8, shape)?), Kind::Bool)?)),
+        Dtype::I8 => whole(data.iter().map(|byte| i64::from(byte.cast_signed())).collect()),
+        Dtype::U16 => {
+            whole(data.chunks_exact(2).map(|pair| i64::from(u16::from_le_bytes([pair[0], pair[1]]))).collect())
+        }
+        Dtype::I16 => Ok(Some(Value::Real(raw(DType::I16, shape)?.to_dtype(DType::I64)?))),
+        Dtype::I32 => Ok(Some(Value::Real(raw(DType::I32, shape)?.to_dtype(DType::I64)?))),
+        Dtype::U8 => real(DType::U8),
+        Dtype::U32 => real(DType::U32),
+        Dtype::I64 => real(DType::I64),
+        Dtype::F16 => real(DType::F16),
+        Dtype::BF16 => real(DType::BF16),
+        Dtype::F32 => real(DType::F32),
+        Dtype::F64 => real(DType::F64),
+        Dtype::C64 => {
+            let pairs = raw(DType::F32, &[shape, &[2]].concat())?;
+            let part = |at: usize| pairs.narrow(shape.len(), at, 1)?.squeeze(shape.len())?.contiguous();
+            Ok(Some(Value::Complex(Complex { re: part(0)?, im: part(1)? })))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The tensors that the file's metadata says are token ids.
 ///
 /// # Errors
 /// Metadata that says so of what can't be, or a mask that does not fit.
-fn token_ids(bytes: &[u8], tensors: &BTreeMap<String, Value>) -> Result<Vec<String>> {
+fn token_ids(header: &Header, tensors: &BTreeMap<String, Value>) -> Result<Vec<String>> {
     let broken = |what: String| error!("it is broken: its metadata has {TOKEN_IDS}, {what}");
-    let metadata = safetensors::SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?.1;
-    let Some(names) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(TOKEN_IDS)) else {
-        return Ok(Vec::new());
-    };
+    let Some(names) = header.metadata(TOKEN_IDS) else { return Ok(Vec::new()) };
     let names: Vec<String> = serde_json::from_str(names).map_err(|_| broken("which is no array of names".into()))?;
     for name in &names {
         let is_integer = |value: &&Value| {
@@ -139,35 +200,4 @@ fn token_ids(bytes: &[u8], tensors: &BTreeMap<String, Value>) -> Result<Vec<Stri
         }
     }
     Ok(names)
-}
-
-fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Value>> {
-    let file = safetensors::SafeTensors::deserialize(bytes)
-        .map_err(|e| error!("it is broken, or no .safetensors file ({e})"))?;
-    file.iter()
-        .map(|(name, view)| {
-            let raw = |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(view.data(), dtype, shape, &Device::Cpu);
-            let shape = view.shape();
-            dims::check_size(shape).map_err(|e| e.at(name))?;
-            let value = match view.dtype() {
-                Dtype::BOOL => Value::Bool(raw(DType::U8, shape)?),
-                Dtype::U8 => Value::Real(raw(DType::U8, shape)?),
-                Dtype::U32 => Value::Real(raw(DType::U32, shape)?),
-                Dtype::I16 => Value::Real(raw(DType::I16, shape)?.to_dtype(DType::I64)?),
-                Dtype::I32 => Value::Real(raw(DType::I32, shape)?.to_dtype(DType::I64)?),
-                Dtype::I64 => Value::Real(raw(DType::I64, shape)?),
-                Dtype::F16 => Value::Real(raw(DType::F16, shape)?),
-                Dtype::BF16 => Value::Real(raw(DType::BF16, shape)?),
-                Dtype::F32 => Value::Real(raw(DType::F32, shape)?),
-                Dtype::F64 => Value::Real(raw(DType::F64, shape)?),
-                Dtype::C64 => {
-                    let pairs = raw(DType::F32, &[shape, &[2]].concat())?;
-                    let part = |at: usize| pairs.narrow(shape.len(), at, 1)?.squeeze(shape.len())?.contiguous();
-                    Value::Complex(Complex { re: part(0)?, im: part(1)? })
-                }
-                other => bail!("{name} is {other:?}, which tensors can't be"),
-            };
-            Ok((name.to_owned(), value))
-        })
-        .collect()
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use candle_core::{DType, Device, Tensor};
 
 use super::save::little_endian;
-use crate::tensor::{Complex, Value, dims};
+use crate::tensor::{Complex, Kind, Value, dims, dtype};
 use crate::{Result, bail, error};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -105,7 +105,8 @@ fn decode(descr: &str, shape: &[usize], data: &[u8]) -> Result<Value> {
     };
     let real = |dtype: DType| raw(dtype, shape).map(Value::Real);
     match descr {
-        "|b1" => Ok(Value::Bool(raw(DType::U8, shape)?)),
+        // Whatever is not 0 is true.
+        "|b1" => dtype::cast(&Value::Real(raw(DType::U8, shape)?), Kind::Bool),
         "|u1" | "<u1" => real(DType::U8),
         "<u4" => real(DType::U32),
         "<i2" => Ok(Value::Real(raw(DType::I16, shape)?.to_dtype(DType::I64)?)),

@@ -1,6 +1,6 @@
 //! What can be saved, and in which format.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 
 use candle_core::{DType, Device};
@@ -19,7 +19,7 @@ pub struct Item {
 /// Something to be saved.
 pub enum Data {
     Tensor(Item),
-    Tensors(BTreeMap<String, Item>),
+    Tensors(Vec<(String, Item)>),
     /// One map a row.
     Rows(Vec<Map<String, Json>>),
     Json(Json),
@@ -32,10 +32,14 @@ pub enum Format {
     Csv,
     Parquet,
     Json,
+    /// One value a line.
+    JsonLines,
+    Text,
 }
 
 impl Format {
-    const ALL: [Format; 5] = [Format::SafeTensors, Format::Npy, Format::Csv, Format::Parquet, Format::Json];
+    const ALL: [Format; 7] =
+        [Format::SafeTensors, Format::Npy, Format::Csv, Format::Parquet, Format::Json, Format::JsonLines, Format::Text];
 
     pub fn extension(self) -> &'static str {
         match self {
@@ -44,14 +48,97 @@ impl Format {
             Format::Csv => "csv",
             Format::Parquet => "parquet",
             Format::Json => "json",
+            Format::JsonLines => "jsonl",
+            Format::Text => "txt",
         }
     }
 
     /// The format that a name's extension chooses; an ending that is none of these is part of the name.
     fn of(name: &str) -> Option<Format> {
         let (stem, ending) = name.rsplit_once('.')?;
-        Format::ALL.into_iter().find(|format| !stem.is_empty() && format.extension() == ending)
+        let chosen = |format: &Format| format.extension().eq_ignore_ascii_case(ending);
+        Format::ALL.into_iter().find(|format| !stem.is_empty() && chosen(format))
     }
+}
+
+/// Endings that people know as formats, and in which nothing is saved.
+const FOREIGN: &[&str] = &[
+    "7z",
+    "arrow",
+    "avi",
+    "bin",
+    "bz2",
+    "cfg",
+    "ckpt",
+    "conf",
+    "dat",
+    "db",
+    "doc",
+    "docx",
+    "eps",
+    "feather",
+    "gguf",
+    "ggml",
+    "gz",
+    "h5",
+    "hdf5",
+    "htm",
+    "html",
+    "ini",
+    "ipynb",
+    "jsonlines",
+    "lock",
+    "log",
+    "mat",
+    "md",
+    "msgpack",
+    "ndjson",
+    "npz",
+    "onnx",
+    "orc",
+    "pickle",
+    "pkl",
+    "proto",
+    "pt",
+    "pth",
+    "py",
+    "rds",
+    "rhai",
+    "rtf",
+    "sql",
+    "sqlite",
+    "tar",
+    "tex",
+    "tgz",
+    "toml",
+    "tsv",
+    "xls",
+    "xlsx",
+    "xml",
+    "yaml",
+    "yml",
+    "zarr",
+    "zip",
+    "zst",
+];
+
+/// Endings of pictures.
+const PICTURES: &[&str] = &["bmp", "gif", "jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp"];
+
+/// The ending of a name that looks like a format and is none of ours.
+pub fn foreign_ending(name: &str) -> Option<&str> {
+    let (stem, ending) = name.rsplit('/').next()?.rsplit_once('.')?;
+    let known = |list: &[&str]| list.iter().any(|known| known.eq_ignore_ascii_case(ending));
+    (!stem.is_empty() && (known(FOREIGN) || known(PICTURES))).then_some(ending)
+}
+
+pub fn is_picture(ending: &str) -> bool {
+    PICTURES.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+/// The formats, as a person reads them.
+pub fn formats() -> String {
+    Format::ALL.map(|format| format!(".{}", format.extension())).join(" ")
 }
 
 impl Item {
@@ -104,7 +191,32 @@ impl Data {
             Format::Csv => write_csv(&self.table(name, "csv")?, to),
             Format::Parquet => parquet::write(&self.table(name, "parquet")?, to),
             Format::Json => write_json(&self.json()?, to),
+            Format::JsonLines => write_lines(self.lines()?.iter().map(Json::to_string), to),
+            Format::Text => self.write_text(to),
         }
+    }
+
+    /// One value a line: the elements of an array, the slices of a tensor, the rows; else all in one.
+    fn lines(&self) -> Result<Vec<Json>> {
+        Ok(match self.json()? {
+            Json::Array(items) => items,
+            one => vec![one],
+        })
+    }
+
+    /// A text as it is; of an array a line for each text, number or bool.
+    fn write_text(&self, to: &mut dyn Write) -> Result<()> {
+        let refused =
+            || error!(".txt holds a text, or a line for each of an array").help("save it as .json, .jsonl or .csv");
+        let Data::Json(json) = self else { return Err(refused()) };
+        let items = match json {
+            Json::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        if items.iter().any(|item| item.is_array() || item.is_object()) {
+            return Err(refused());
+        }
+        write_lines(items.iter().map(cell), to)
     }
 
     fn write_safetensors(&self, name: &str, to: &mut dyn Write) -> Result<()> {
@@ -261,6 +373,17 @@ fn write_csv(table: &Table, to: &mut dyn Write) -> Result<()> {
         writer.write_record(row.iter().map(cell).map(harmless_cell)).map_err(failed)?;
     }
     writer.flush().map_err(|e| error!("{e}"))
+}
+
+/// Each text with an end of line, where it has none.
+fn write_lines(lines: impl Iterator<Item = String>, to: &mut dyn Write) -> Result<()> {
+    for mut line in lines {
+        if !line.ends_with('\n') {
+            line.push('\n');
+        }
+        to.write_all(line.as_bytes()).map_err(|e| error!("{e}"))?;
+    }
+    Ok(())
 }
 
 pub fn write_json(json: &Json, to: &mut dyn Write) -> Result<()> {

@@ -69,7 +69,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     pass::install(&mut engine, &depth, session.reuse());
     generate::install(&mut engine, &depth, session, console);
     hook::install(&mut engine, session, &modules);
-    output::install(&mut engine, session.run(), console);
+    output::install(&mut engine, session.run(), console, modules.sources());
     picture::install(&mut engine, session.run(), console);
     save_model::install(&mut engine, session.run());
     engine

@@ -25,6 +25,7 @@ pub mod model;
 mod modules;
 pub mod named;
 pub mod options;
+mod order;
 pub mod output;
 pub mod param;
 pub mod pass;

@@ -1,50 +1,56 @@
 //! `save`, `load_tensors`, `table`, `progress`: a script's values on their way out.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use serde_json::Value as Json;
 
 use super::caught::Caught;
 use super::console::Console;
 use super::error::ScriptResult;
 use super::options::{Options, describe};
+use super::order::Order;
 use super::picture::names;
 use super::record::{self, Record};
+use super::source::Sources;
 use super::tensor::Handle;
 use crate::output::load::{self, Loaded};
 use crate::output::picture::table;
-use crate::output::save::{Data, Item, Table, cell, json_number, mask_name, nested};
+use crate::output::save::{self, Data, Item, Table, cell, json_number, mask_name, nested};
 use crate::output::{Run, picture};
 use crate::tensor::Value;
-use crate::{Result, bail, error, harmless};
+use crate::{Result, bail, did_you_mean, error, harmless, notice};
 
 /// The width of pictures where the terminal does not say its own.
 const WIDTH: usize = 80;
 
 /// A script's value as something to be saved.
-fn data(value: &Dynamic) -> Result<Data> {
+fn data(value: &Dynamic, order: &mut Order) -> Result<Data> {
     if let Some(handle) = value.read_lock::<Handle>() {
         return Ok(Data::Tensor(item(&handle)));
     }
     if let Some(map) = record::read(value) {
-        let tensors: Option<BTreeMap<String, Item>> =
-            map.iter().map(|(name, value)| Some((name.to_string(), item(&*value.read_lock::<Handle>()?)))).collect();
+        let tensor = |name: String| Some((item(&*map.get(name.as_str())?.read_lock::<Handle>()?), name));
+        let names = order.keys(map.keys().map(ToString::to_string).collect());
+        let tensors: Option<Vec<_>> = names.into_iter().map(tensor).collect();
         if let Some(tensors) = tensors.filter(|tensors| !tensors.is_empty()) {
-            return Ok(Data::Tensors(tensors));
+            return Ok(Data::Tensors(tensors.into_iter().map(|(item, name)| (name, item)).collect()));
         }
     }
     if let Some(rows) = value.read_lock::<Array>() {
         let maps: Option<Vec<_>> = rows.iter().map(record::read).collect();
         if let Some(maps) = maps.filter(|maps| !maps.is_empty()) {
             let row = |map: &Map| map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?))).collect();
-            return Ok(Data::Rows(maps.iter().map(row).collect::<Result<_>>()?));
+            let mut rows: Vec<_> = maps.iter().map(row).collect::<Result<_>>()?;
+            rows.iter_mut().for_each(|row| order.map(row));
+            return Ok(Data::Rows(rows));
         }
     }
-    Ok(Data::Json(json(value)?))
+    let mut json = json(value)?;
+    order.apply(&mut json);
+    Ok(Data::Json(json))
 }
 
 fn item(handle: &Handle) -> Item {
@@ -88,12 +94,20 @@ pub fn json(value: &Dynamic) -> Result<Json> {
     }
 }
 
-fn save(run: &Run, name: &str, value: &Dynamic) -> Result<()> {
+fn save(run: &Run, name: &str, value: &Dynamic, order: &mut Order) -> Result<()> {
     if name.is_empty() || name.ends_with('/') {
         bail!("save needs a name for the file, and {name:?} has none");
     }
-    let data = data(value).map_err(|e| e.at(format!("save {name:?}")))?;
+    let data = data(value, order).map_err(|e| e.at(format!("save {name:?}")))?;
     let (file, format) = data.file(name);
+    if let Some(ending) = save::foreign_ending(name) {
+        let picture =
+            if save::is_picture(ending) { "; plot and heatmap take a name, as in #{name: \"a.png\"}" } else { "" };
+        notice::once(format_args!(
+            "warning: save {name:?}: .{ending} is no format for data, and the file is {file}; formats are {}{picture}",
+            save::formats()
+        ));
+    }
     run.write(&file, |to| data.write(name, format, to))?;
     Ok(())
 }
@@ -119,9 +133,10 @@ fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
 }
 
 /// Rows as they are shown: numbers short.
-fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
+fn rows(value: &Dynamic, options: &Options, order: &mut Order) -> Result<Table> {
     let columns = names(options.get("columns").as_ref(), "columns")?;
-    let mut table = match data(value)? {
+    let of_maps = value.read_lock::<Array>().is_some_and(|rows| rows.iter().all(|row| row.is::<Map>()));
+    let mut table = match data(value, order)? {
         Data::Rows(rows) => Table::of_rows(&rows),
         Data::Tensor(item) => Table::of_tensor("value", &item.value)?,
         Data::Json(Json::Array(rows)) if !rows.is_empty() && rows.iter().all(Json::is_array) => {
@@ -139,6 +154,14 @@ fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
     };
     if let Some(columns) = columns {
         let named = !table.rows.is_empty() && columns.iter().all(|name| table.columns.contains(name));
+        if of_maps && !named && columns.iter().any(|name| table.columns.contains(name)) {
+            let unknown = columns.iter().find(|name| !table.columns.contains(name)).map_or("", String::as_str);
+            let error = error!("table: no row has a column {unknown:?}");
+            return Err(match did_you_mean(unknown, table.columns.iter().map(String::as_str)) {
+                Some(help) => error.help(help),
+                None => error,
+            });
+        }
         if named {
             let order: Vec<usize> =
                 columns.iter().filter_map(|name| table.columns.iter().position(|known| known == name)).collect();
@@ -151,9 +174,9 @@ fn rows(value: &Dynamic, options: &Options) -> Result<Table> {
     Ok(table)
 }
 
-fn draw_table(run: &Run, value: &Dynamic, options: Map) -> Result<String> {
+fn draw_table(run: &Run, value: &Dynamic, options: Map, order: &mut Order) -> Result<String> {
     let options = Options::new("table", options, &["columns"])?;
-    let shown = rows(value, &options)?;
+    let shown = rows(value, &options, order)?;
     let short = |json: &Json| match json.as_f64().filter(|_| json.is_f64()) {
         Some(number) => picture::number(number),
         None => cell(json),
@@ -189,9 +212,11 @@ impl Progress {
     }
 }
 
-pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
-    let own = run.clone();
-    engine.register_fn("save", move |name: &str, value: Dynamic| -> ScriptResult<()> { Ok(save(&own, name, &value)?) });
+pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console, sources: &Sources) {
+    let (own, scripts) = (run.clone(), sources.clone());
+    engine.register_fn("save", move |call: NativeCallContext, name: &str, value: Dynamic| -> ScriptResult<()> {
+        Ok(save(&own, name, &value, &mut Order::of(&call, &scripts))?)
+    });
     // Rhai's own has no end where a value holds itself, and says nothing of tensors.
     engine.register_fn("to_json", |map: &mut Map| -> ScriptResult<String> {
         let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
@@ -201,14 +226,14 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
     let own = run.clone();
     engine.register_fn("load_tensors", move |path: &str| -> ScriptResult<Dynamic> { Ok(load_tensors(&own, path)?) });
 
-    let (own, out) = (run.clone(), console.clone());
-    engine.register_fn("table", move |rows: Dynamic| -> ScriptResult<()> {
-        out.line(&draw_table(&own, &rows, Map::new())?);
+    let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
+    engine.register_fn("table", move |call: NativeCallContext, rows: Dynamic| -> ScriptResult<()> {
+        out.line(&draw_table(&own, &rows, Map::new(), &mut Order::of(&call, &scripts))?);
         Ok(())
     });
-    let (own, out) = (run.clone(), console.clone());
-    engine.register_fn("table", move |rows: Dynamic, options: Map| -> ScriptResult<()> {
-        out.line(&draw_table(&own, &rows, options)?);
+    let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
+    engine.register_fn("table", move |call: NativeCallContext, rows: Dynamic, options: Map| -> ScriptResult<()> {
+        out.line(&draw_table(&own, &rows, options, &mut Order::of(&call, &scripts))?);
         Ok(())
     });
 

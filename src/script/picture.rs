@@ -11,10 +11,10 @@ use super::options::{Options, describe, float};
 use super::output::terminal_width;
 use super::record;
 use super::tensor::Handle;
-use crate::output::picture::{Attention, Heatmap, LinePlot, Picture, Series};
+use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
 use crate::tensor::Value;
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, notice};
 
 /// Draws in the terminal where there is one, and saves the picture.
 fn show(run: &Run, console: &Console, picture: &Picture, name: Option<String>) -> Result<()> {
@@ -134,6 +134,14 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
     if !["", "x", "y", "xy", "yx"].contains(&log.as_str()) {
         bail!("plot: log must be \"x\", \"y\" or \"xy\", not {log:?}");
     }
+    let lost = |y: &Series| x.iter().zip(&y.y).filter(|(x, y)| !x.is_finite() || !y.is_finite()).count();
+    let lost: usize = series.iter().map(lost).sum();
+    if lost > 0 {
+        notice::once(format_args!(
+            "warning: plot: {lost} of {} points are nan or infinite, and are left out",
+            x.len() * series.len()
+        ));
+    }
     let plot = LinePlot {
         title: text(&options, "title")?,
         xlabel: text(&options, "xlabel")?,
@@ -168,7 +176,8 @@ fn lines(y: &Dynamic) -> Result<Lines> {
 }
 
 fn heatmap(values: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> {
-    let options = Options::new("heatmap", options, &["title", "x", "y", "xlabel", "ylabel", "name"])?;
+    let options =
+        Options::new("heatmap", options, &["title", "x", "y", "xlabel", "ylabel", "name", "text", "min", "max"])?;
     let values = matrix(values, "heatmap")?;
     let (rows, columns) = (values.len(), values.first().map_or(0, Vec::len));
     let axis = |name: &str, count: usize| -> Result<Vec<String>> {
@@ -189,8 +198,23 @@ fn heatmap(values: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> 
         x: axis("x", columns)?,
         y: axis("y", rows)?,
         values,
+        text: texts(options.get("text").as_ref())?,
+        bounds: Bounds { min: options.float("min")?, max: options.float("max")? },
     };
     Ok((Picture::Heatmap(heatmap), options.string("name")?.map(|name| name.to_string())))
+}
+
+/// Rows of texts, from an array of arrays or a tensor [n, m] of numbers.
+fn texts(value: Option<&Dynamic>) -> Result<Vec<Vec<String>>> {
+    let Some(value) = value else { return Ok(vec![]) };
+    if value.is::<Handle>() {
+        let rows = matrix(value, "heatmap: text")?;
+        return Ok(rows.into_iter().map(|row| row.into_iter().map(picture::number).collect()).collect());
+    }
+    let Some(rows) = value.read_lock::<Array>() else {
+        bail!("heatmap: text must be an array of rows of strings, not {}", describe(value))
+    };
+    rows.iter().map(|row| Ok(names(Some(row), "heatmap: a row of text")?.unwrap_or_default())).collect()
 }
 
 fn attention(tokens: &Dynamic, pattern: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> {

@@ -9,6 +9,8 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
+use super::order::Written;
+
 /// One script: its text, and the names that it defines.
 #[derive(Debug, Default, Clone)]
 pub struct Source {
@@ -19,6 +21,8 @@ pub struct Source {
     pub variables: BTreeSet<String>,
     /// Where each function is called, by its name.
     pub calls: BTreeMap<String, Vec<Position>>,
+    /// The keys of its maps.
+    pub written: Written,
 }
 
 impl Source {
@@ -48,7 +52,7 @@ impl Source {
             }
             true
         });
-        Self { text, functions, variables, calls }
+        Self { text, functions, variables, calls, written: Written::of(ast) }
     }
 
     pub fn text(&self) -> &str {
@@ -170,6 +174,17 @@ impl Sources {
             }
             None => Some(At { id: id.into(), source: self.get(id), line, before: 0 }),
         }
+    }
+
+    /// Every script read so far, the one that a position is in first, and of a session's pieces the newest.
+    pub fn from(&self, id: Option<&str>, position: Position) -> Vec<Rc<Source>> {
+        let first = id.and_then(|id| self.at(id, position)?.source);
+        let (named, pieces) = (self.0.named.borrow(), self.0.pieces.borrow());
+        let others = pieces.iter().rev().map(|piece| &piece.source).chain(named.values());
+        let others = others.filter(|other| first.as_ref().is_none_or(|first| !Rc::ptr_eq(first, other)));
+        let mut all: Vec<Rc<Source>> = others.cloned().collect();
+        all.splice(0..0, first);
+        all
     }
 
     /// The names of the scripts read so far.

@@ -1,7 +1,11 @@
 //! Dtypes: their names, which one an operation on two of them gives, and casting. The rules are PyTorch's.
 
-use candle_core::DType;
+use candle_core::{DType, WithDType};
 
+use half::{bf16, f16};
+
+use super::fold::with_slice;
+use super::kernel::by_dtype;
 use super::{Complex, Value, half_precision};
 use crate::{Result, did_you_mean, error};
 
@@ -122,6 +126,21 @@ impl Kind {
         self.category() == Category::Float
     }
 
+    /// Whether a float can become an element: a finite one as finite, and as an integer only a number within its range.
+    pub fn takes(self, x: f64) -> bool {
+        let reaches = |low: f64, beyond: f64| x.trunc() >= low && x < beyond;
+        match self {
+            Kind::Bool => true,
+            Kind::U8 => reaches(0.0, 256.0),
+            Kind::U32 => reaches(0.0, 4294967296.0),
+            Kind::I64 => reaches(-9223372036854775808.0, 9223372036854775808.0),
+            Kind::F16 => !x.is_finite() || f16::from_f64(x).is_finite(),
+            Kind::BF16 => !x.is_finite() || bf16::from_f64(x).is_finite(),
+            Kind::F32 | Kind::C64 => !x.is_finite() || (x as f32).is_finite(),
+            Kind::F64 | Kind::C128 => true,
+        }
+    }
+
     /// Bool or integer.
     pub fn is_exact(self) -> bool {
         self.category() <= Category::Int
@@ -173,9 +192,13 @@ impl Kind {
 /// The value with elements of `kind`. Storage is shared where nothing changes.
 ///
 /// # Errors
-/// Complex to anything but complex or bool: that would drop the imaginary part unasked.
+/// Complex to anything but complex or bool: that would drop the imaginary part unasked. A float that no integer of `kind` is,
+/// nan among them; looked for on the CPU alone.
 pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
     let dtype = kind.storage();
+    if kind.category() == Category::Int && Kind::of(value).is_float() && value.device().is_cpu() {
+        check_whole(value, kind)?;
+    }
     Ok(match (value, kind) {
         (Value::Bool(_), Kind::Bool) => value.clone(),
         (Value::Real(t), Kind::Bool) => Value::Bool(t.ne(&t.zeros_like()?)?),
@@ -197,6 +220,23 @@ pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
                 .help("take .real, .imag, .abs() or .angle() first"));
         }
     })
+}
+
+/// A float as a script may write it.
+pub fn written(x: f64) -> String {
+    format!("{x:?}").to_lowercase()
+}
+
+fn check_whole(value: &Value, kind: Kind) -> Result<()> {
+    let tensor = value.real("this")?;
+    let strange = by_dtype!(tensor, T => with_slice(tensor, |elements: &[T]| {
+        elements.iter().map(|x| x.to_f64()).find(|x| !kind.takes(*x))
+    }))?;
+    match strange {
+        Some(x) => Err(error!("{} does not fit into {}", written(x), kind.name())
+            .help("x.isfinite() tells where numbers are, x.clamp(min, max) keeps them within bounds")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

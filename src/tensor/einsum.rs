@@ -1,6 +1,10 @@
 //! Einstein summation: any product of tensors over named dims, by permuting, reshaping and batched matrix products.
 
+mod equation;
+
 use candle_core::Device;
+
+use equation::{Label, parse};
 
 use super::arithmetic::Arithmetic;
 use super::matmul::{self, matmul};
@@ -9,22 +13,16 @@ use super::reduce::{self, Over};
 use super::{Kind, Value, dims, dtype, pick, shape};
 use crate::{Result, error};
 
-/// A dim's name: a letter, or its place from the last among the dims an ellipsis stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Label {
-    Unnamed(std::cmp::Reverse<usize>),
-    Letter(char),
-}
-
 /// A tensor and the names of its dims, each once.
 #[derive(Clone)]
-struct Term {
+struct Term<'e> {
     value: Value,
-    labels: Vec<Label>,
+    labels: Vec<Label<'e>>,
 }
 
-/// The product of `operands` as `equation` (`"bhnm,bhmc->bhnc"`) says: dims of one letter are lined up, and those that
-/// the right side leaves out are summed. A letter twice in one term is its diagonal, `...` stands for any dims (broadcast),
+/// The product of `operands` as `equation` (`"bhnm,bhmc->bhnc"`, or `"batch query, batch key -> query key"`) says: dims of one
+/// name are lined up, and those that
+/// the right side leaves out are summed. A name twice in one term is its diagonal, `...` stands for any dims (broadcast),
 /// and without `->` the result has the letters that occur once, in alphabetical order.
 ///
 /// # Errors
@@ -64,82 +62,14 @@ pub fn einsum(equation: &str, operands: &[&Value]) -> Result<Value> {
     dtype::cast(&out.map(|t| t.broadcast_as(result.as_slice())?.contiguous())?, kind)
 }
 
-/// The labels of each operand and of the result.
-fn parse(equation: &str, operands: &[&Value]) -> Result<(Vec<Vec<Label>>, Vec<Label>), String> {
-    let bare: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
-    let (left, right) = match bare.split_once("->") {
-        Some((left, right)) => (left, Some(right)),
-        None => (bare.as_str(), None),
-    };
-    let names: Vec<&str> = left.split(',').collect();
-    if names.len() != operands.len() {
-        return Err(format!("it names {} tensors, and {} came", names.len(), operands.len()));
-    }
-    let mut inputs = Vec::new();
-    for (name, value) in names.iter().zip(operands) {
-        let letters = name.replace("...", "").chars().count();
-        let (rank, sizes) = (value.rank(), value.dims());
-        let unnamed = match rank.checked_sub(letters) {
-            Some(0) => 0,
-            Some(unnamed) if name.contains("...") => unnamed,
-            _ => return Err(format!("{name:?} names {letters} dims, and its tensor {sizes:?} has {rank}")),
-        };
-        inputs.push(labels(name, unnamed)?);
-    }
-    let unnamed = inputs.iter().map(|input| input.iter().filter(|l| matches!(l, Label::Unnamed(_))).count()).max();
-    let all: Vec<Label> = inputs.concat();
-    let output = match right {
-        Some(right) => labels(right, unnamed.unwrap_or(0))?,
-        None => {
-            let once = |label: &Label| matches!(label, Label::Unnamed(_)) || count(&all, *label) == 1;
-            let mut output: Vec<Label> = all.iter().copied().filter(once).collect();
-            output.sort_unstable();
-            output.dedup();
-            output
-        }
-    };
-    for &label in &output {
-        let Label::Letter(letter) = label else { continue };
-        if !all.contains(&label) {
-            return Err(format!("{letter} is in the result and in no tensor"));
-        }
-        if count(&output, label) > 1 {
-            return Err(format!("{letter} is in the result twice"));
-        }
-    }
-    Ok((inputs, output))
-}
-
-fn count(labels: &[Label], label: Label) -> usize {
-    labels.iter().filter(|l| **l == label).count()
-}
-
-/// The labels of one term, whose ellipsis stands for `unnamed` dims.
-fn labels(term: &str, unnamed: usize) -> Result<Vec<Label>, String> {
-    let (before, after) = term.split_once("...").unwrap_or((term, ""));
-    let letters = |part: &str| {
-        let letter = |c: char| match c {
-            'a'..='z' | 'A'..='Z' => Ok(Label::Letter(c)),
-            other => Err(format!("{other:?} is no letter; write terms as \"ij,jk->ik\", with ... for any dims")),
-        };
-        part.chars().map(letter).collect::<Result<Vec<_>, _>>()
-    };
-    let mut labels = letters(before)?;
-    if term.contains("...") {
-        labels.extend((0..unnamed).rev().map(|place| Label::Unnamed(std::cmp::Reverse(place))));
-    }
-    labels.extend(letters(after)?);
-    Ok(labels)
-}
-
 /// The size of each label.
-struct Sizes(Vec<(Label, usize)>);
+struct Sizes<'e>(Vec<(Label<'e>, usize)>);
 
-impl Sizes {
+impl<'e> Sizes<'e> {
     /// # Errors
     /// A label of two sizes, neither of them 1.
-    fn of(terms: &[Term]) -> Result<Sizes, String> {
-        let mut sizes: Vec<(Label, usize)> = Vec::new();
+    fn of(terms: &[Term<'e>]) -> Result<Self, String> {
+        let mut sizes: Vec<(Label<'e>, usize)> = Vec::new();
         for term in terms {
             for (&label, &size) in term.labels.iter().zip(term.value.dims()) {
                 match sizes.iter_mut().find(|(known, _)| *known == label) {
@@ -148,7 +78,7 @@ impl Sizes {
                     Some((_, known)) if size == 1 || *known == size => {}
                     Some((_, known)) => {
                         return Err(match label {
-                            Label::Letter(letter) => format!("{letter} is both {known} and {size}"),
+                            Label::Named(name) => format!("{name} is both {known} and {size}"),
                             Label::Unnamed(_) => format!("the dims of ... do not broadcast: {known} against {size}"),
                         });
                     }
@@ -174,9 +104,9 @@ fn cheapest(terms: &[Term], sizes: &Sizes) -> (usize, usize) {
     pairs.min_by_key(cost).unwrap_or((0, 1))
 }
 
-impl Term {
+impl<'e> Term<'e> {
     /// The value with each label once: where one is named twice, the diagonal.
-    fn new(mut value: Value, mut labels: Vec<Label>) -> Result<Term> {
+    fn new(mut value: Value, mut labels: Vec<Label<'e>>) -> Result<Self> {
         while let Some((i, j)) = repeated(&labels) {
             let (rows, columns) = (value.dims()[i], value.dims()[j]);
             if rows != columns {
@@ -214,7 +144,7 @@ impl Term {
     }
 
     /// Summed over the labels that `keep` does not keep.
-    fn keeping(self, keep: impl Fn(Label) -> bool) -> Result<Term> {
+    fn keeping(self, keep: impl Fn(Label) -> bool) -> Result<Self> {
         let (kept, summed): (Vec<Label>, Vec<Label>) = self.labels.iter().partition(|label| keep(**label));
         if summed.is_empty() {
             return Ok(self);
@@ -225,7 +155,7 @@ impl Term {
     }
 
     /// Without the dims of size 1 that `other` has wider.
-    fn yielding_to(self, other: &Term) -> Result<Term> {
+    fn yielding_to(self, other: &Term) -> Result<Self> {
         let yields = |(i, label): (usize, &Label)| {
             self.value.dims()[i] == 1 && other.place(*label).is_some_and(|j| other.value.dims()[j] != 1)
         };
@@ -236,7 +166,7 @@ impl Term {
     }
 
     /// The product with `other`, summed over the labels that are not `needed`.
-    fn times(self, other: Term, needed: impl Fn(Label) -> bool) -> Result<Term> {
+    fn times(self, other: Term<'e>, needed: impl Fn(Label) -> bool) -> Result<Self> {
         let a = self.yielding_to(&other)?;
         let b = other.yielding_to(&a)?;
         let a_labels = a.labels.clone();

@@ -48,7 +48,8 @@ pub struct Qr {
 pub fn svd(value: &Value) -> Result<Svd> {
     let (a, m, n) = matrices(value, "svd")?;
     let k = m.min(n);
-    let [u, s, vh] = by_float(&a, [&[m, k], &[k], &[k, n]], "svd", (svd_of::<f32>, svd_of::<f64>))?;
+    let [u, s, vh] =
+        by_float(&a, [&[m, k], &[k], &[k, n]], "svd", [false, true, false], (svd_of::<f32>, svd_of::<f64>))?;
     Ok(Svd { u, s, vh })
 }
 
@@ -62,7 +63,7 @@ pub fn eigh(value: &Value) -> Result<Eigh> {
     if m != n {
         return Err(error!("eigh needs square matrices, not {:?}", value.dims()).help("svd takes any"));
     }
-    let [values, vectors] = by_float(&a, [&[n], &[n, n]], "eigh", (eigh_of::<f32>, eigh_of::<f64>))?;
+    let [values, vectors] = by_float(&a, [&[n], &[n, n]], "eigh", [true, false], (eigh_of::<f32>, eigh_of::<f64>))?;
     Ok(Eigh { values, vectors })
 }
 
@@ -73,7 +74,7 @@ pub fn eigh(value: &Value) -> Result<Eigh> {
 pub fn qr(value: &Value) -> Result<Qr> {
     let (a, m, n) = matrices(value, "qr")?;
     let k = m.min(n);
-    let [q, r] = by_float(&a, [&[m, k], &[k, n]], "qr", (qr_of::<f32>, qr_of::<f64>))?;
+    let [q, r] = by_float(&a, [&[m, k], &[k, n]], "qr", [false, true], (qr_of::<f32>, qr_of::<f64>))?;
     Ok(Qr { q, r })
 }
 
@@ -101,16 +102,17 @@ pub(super) fn matrices(value: &Value, call: &str) -> Result<(Tensor, usize, usiz
 /// What a decomposition makes of one matrix: parts row by row.
 type Decompose<T, const N: usize> = fn(MatRef<T>) -> Option<[Vec<T>; N]>;
 
-/// The parts, of the given shapes, of each matrix of an f32 or f64 tensor.
+/// The parts, of the given shapes, of each matrix of an f32 or f64 tensor; those that grow with the matrix are `scaled`.
 fn by_float<const N: usize>(
     a: &Tensor,
     shapes: [&[usize]; N],
     call: &str,
+    scaled: [bool; N],
     (single, double): (Decompose<f32, N>, Decompose<f64, N>),
 ) -> Result<[Value; N]> {
     match a.dtype() {
-        DType::F64 => each(a, shapes, call, double),
-        _ => each(a, shapes, call, single),
+        DType::F64 => each(a, shapes, call, scaled, double),
+        _ => each(a, shapes, call, scaled, single),
     }
 }
 
@@ -118,6 +120,7 @@ fn each<T: WithDType + RealField, const N: usize>(
     a: &Tensor,
     shapes: [&[usize]; N],
     call: &str,
+    scaled: [bool; N],
     decompose: Decompose<T, N>,
 ) -> Result<[Value; N]> {
     let (batch, size) = a.dims().split_at(a.rank() - 2);
@@ -128,7 +131,14 @@ fn each<T: WithDType + RealField, const N: usize>(
     faer::set_global_parallelism(if few { Par::Seq } else { Par::rayon(0) });
     let decomposed = elements
         .par_chunks((m * n).max(1))
-        .map(|matrix| decompose(MatRef::from_column_major_slice(&turned(matrix, n), m, n)))
+        .map(|matrix| {
+            let mut columns = turned(matrix, n);
+            let power = unusual(&columns);
+            scale(&mut columns, -power);
+            let mut parts = decompose(MatRef::from_column_major_slice(&columns, m, n))?;
+            parts.iter_mut().zip(scaled).filter(|(_, scaled)| *scaled).for_each(|(part, _)| scale(part, power));
+            Some(parts)
+        })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| error!("{call} did not converge on a tensor {:?}", a.dims()))?;
     let mut values = Vec::with_capacity(N);
@@ -137,6 +147,21 @@ fn each<T: WithDType + RealField, const N: usize>(
         values.push(Value::Real(kernel::place(elements, &[batch, shape].concat(), a.device())?));
     }
     <[Value; N]>::try_from(values).map_err(|_| error!("{call} has {N} parts"))
+}
+
+/// The power of two near the largest element where the square of that would leave the floats, or nearly, else 0.
+fn unusual<T: WithDType>(elements: &[T]) -> i32 {
+    const USUAL: i32 = 40;
+    let most = elements.iter().fold(0.0, |most: f64, x| most.max(x.to_f64().abs()));
+    let power = most.log2().clamp(-1000.0, 1000.0).floor() as i32;
+    if most == 0.0 || power.abs() <= USUAL { 0 } else { power }
+}
+
+/// Each element times a power of two.
+fn scale<T: WithDType>(elements: &mut [T], power: i32) {
+    if power != 0 {
+        elements.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * 2f64.powi(power)));
+    }
 }
 
 fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {

@@ -16,8 +16,8 @@ use crate::{Result, bail, error};
 pub fn from_numbers(numbers: &[Number], dims: &[usize], kind: Option<Kind>, device: &Device) -> Result<Value> {
     let given = numbers.iter().map(|n| n.kind()).max().unwrap_or(Kind::F32);
     let kind = kind.unwrap_or(given);
-    for number in numbers {
-        number.check_holds(kind)?;
+    if kind.is_exact() {
+        numbers.iter().try_for_each(|number| number.check_holds(kind))?;
     }
     let tensor = if given.is_exact() {
         let whole = numbers.iter().map(|n| match n {
@@ -66,7 +66,7 @@ pub fn ones(dims: &[usize], kind: Kind, device: &Device) -> Result<Value> {
 /// `start`, `start + step`, … up to but without `end`. All integers give i64, else f32.
 ///
 /// # Errors
-/// A step of 0, or one that leads away from `end`.
+/// A step of 0, or one that leads away from `end`; numbers that the kind cannot hold.
 pub fn arange(start: Number, end: Number, step: Number, kind: Option<Kind>, device: &Device) -> Result<Value> {
     let (from, to, by) = (start.to_f64(), end.to_f64(), step.to_f64());
     if !(from.is_finite() && to.is_finite() && by.is_finite()) {
@@ -79,6 +79,8 @@ pub fn arange(start: Number, end: Number, step: Number, kind: Option<Kind>, devi
         (Number::Int(from), Number::Int(to), Number::Int(by)) => {
             (i128::from(to) - i128::from(from)).unsigned_abs().div_ceil(i128::from(by).unsigned_abs()) as f64
         }
+        // The distance may be larger than any float.
+        _ if (to - from).is_infinite() => (to / by - from / by).ceil(),
         _ => ((to - from) / by).ceil(),
     };
     dims::check_size(&[count as usize])?;
@@ -99,16 +101,29 @@ pub fn arange(start: Number, end: Number, step: Number, kind: Option<Kind>, devi
     };
     let value = Value::Real(numbers);
     let kind = kind.unwrap_or(Kind::of(&value));
+    Number::Float(from).check_holds(kind)?;
+    Number::Float(from + count.saturating_sub(1) as f64 * by).check_holds(kind)?;
     dtype::cast(&value, kind)?.map(|t| t.to_device(device))
 }
 
 /// `steps` numbers from `start` to `end`, both included, equally far apart.
+///
+/// # Errors
+/// Ends that the kind cannot hold.
 pub fn linspace(start: f64, end: f64, steps: usize, kind: Kind, device: &Device) -> Result<Value> {
     dims::check_size(&[steps])?;
-    let step = (end - start) / (steps.max(2) - 1) as f64;
-    // The second half counts from the end, so that the end is met exactly.
-    let at =
-        |i: usize| if i < steps.div_ceil(2) { start + step * i as f64 } else { end - step * (steps - 1 - i) as f64 };
+    for end in [start, end] {
+        Number::Float(end).check_holds(kind)?;
+    }
+    let last = (steps.max(2) - 1) as f64;
+    let step = (end - start) / last;
+    let at = |i: usize| match i {
+        // The distance may be larger than any float.
+        i if step.is_infinite() => start * (1.0 - i as f64 / last) + end * (i as f64 / last),
+        // The second half counts from the end, so that the end is met exactly.
+        i if i < steps.div_ceil(2) => start + step * i as f64,
+        i => end - step * (steps - 1 - i) as f64,
+    };
     let numbers: Vec<f64> = (0..steps).map(at).collect();
     dtype::cast(&Value::Real(kernel::place(numbers, &[steps], &Device::Cpu)?), kind)?.map(|t| t.to_device(device))
 }

@@ -18,6 +18,7 @@ use crate::{Result, bail, error};
 /// # Errors
 /// Integers, bools and complex numbers; a weight or bias of another size.
 pub fn layer_norm(x: &Value, weight: Option<&Value>, bias: Option<&Value>, eps: f64) -> Result<Value> {
+    check_eps("layer_norm", eps)?;
     normalise(x, weight, bias, "layer_norm", |t, w, b| {
         Ok(match t.dtype() {
             _ if !t.device().is_cpu() => on_device::layer_norm(t, eps)?,
@@ -34,6 +35,7 @@ pub fn layer_norm(x: &Value, weight: Option<&Value>, bias: Option<&Value>, eps: 
 /// Integers, bools and complex numbers; a weight of another size.
 pub fn rms_norm(x: &Value, weight: Option<&Value>, eps: Option<f64>) -> Result<Value> {
     let eps = eps.unwrap_or(if Kind::of(x) == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() });
+    check_eps("rms_norm", eps)?;
     normalise(x, weight, None, "rms_norm", |t, w, b| {
         Ok(match t.dtype() {
             _ if !t.device().is_cpu() => on_device::rms_norm(t, eps)?,
@@ -83,6 +85,15 @@ fn normalise(
         out
     };
     Ok(Value::Real(half_precision::round(&out, Kind::of(x).storage())?))
+}
+
+/// # Errors
+/// What could make the number under the root negative, or none.
+fn check_eps(call: &str, eps: f64) -> Result<()> {
+    if !(0.0..=f64::MAX).contains(&eps) {
+        bail!("{call}: eps must be 0 or more, not {eps}");
+    }
+    Ok(())
 }
 
 fn centre<T: Float>(row: &[T], out: &mut [T], weight: Option<&[f64]>, bias: Option<&[f64]>, eps: f64) {

@@ -73,9 +73,13 @@ impl Number {
     }
 
     /// # Errors
-    /// An integer that a tensor of `kind` cannot hold.
+    /// A number that a tensor of `kind` cannot hold: an integer or a float beyond its range, or nan as an integer.
     pub fn check_holds(self, kind: Kind) -> Result<()> {
         match self {
+            Number::Float(x) if !kind.takes(x) => {
+                let error = error!("{} does not fit into {}", dtype::written(x), kind.name());
+                Err(if kind.is_exact() { error } else { error.help("use a wider dtype, or inf") })
+            }
             Number::Int(i) if i < 0 && matches!(kind, Kind::U8 | Kind::U32) => {
                 Err(error!("{i} does not fit into {}", kind.name()).help("use dtype \"i64\" for negative integers"))
             }

@@ -8,7 +8,7 @@ use super::kernel::{self, by_dtype};
 use super::lines::Lines;
 use super::reduce::{Over, Plan, floats, folded, on_cpu, reduce_float, rounded};
 use super::{Kind, Value, dims, make, on_device};
-use crate::{Result, bail, error};
+use crate::{Result, bail, error, notice};
 
 /// The variance: Σ (x - mean)² / (count - correction), NaN where that divides by 0.
 ///
@@ -35,6 +35,13 @@ fn spread(
     finish_there: impl Fn(Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Value> {
     let divisor = |plan: &Plan| (plan.count as f64 - correction).max(0.0);
+    let count = over.plan(value.dims())?.count;
+    if count as f64 <= correction && count > 0 {
+        notice::once(format_args!(
+            "warning: {call} of {count} with a correction of {correction} divides by 0, which gives nan or inf; \
+             #{{correction: 0}} divides by the count"
+        ));
+    }
     let here = |t: &Tensor, plan: &Plan, dtype: DType| {
         folded(t, plan, dtype, &Moments, |moments: Moment| finish(moments.squares / divisor(plan)))
     };
@@ -125,7 +132,8 @@ fn middle<T: WithDType>(row: &[T]) -> T {
 /// which contains its end, and the ends of the intervals. Elements beyond are not counted.
 ///
 /// # Errors
-/// No bins; ends that are not finite, or the wrong way round; a complex tensor.
+/// No bins; ends that are not finite, that the dtype can't hold, or the wrong way round; NaN where no end is given; a complex
+/// tensor.
 pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -> Result<(Value, Value)> {
     let tensor = value.real("histogram")?;
     let bins = match usize::try_from(bins) {
@@ -134,6 +142,11 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
     };
     dims::check_size(&[bins])?;
     let elements = kernel::host::<f64>(&tensor.to_dtype(DType::F64)?)?;
+    let kind = Kind::of(value).to_float();
+    if min.is_none() && max.is_none() && elements.iter().any(|x| x.is_nan()) {
+        return Err(error!("histogram: the tensor {:?} has elements that are nan", value.dims())
+            .help("give the ends, with #{min, max}, to count the others, or take x[x.isfinite()]"));
+    }
     let end = |first: f64, nearer: fn(f64, f64) -> f64| elements.par_iter().copied().reduce(|| first, nearer);
     let (mut lo, mut hi) = if elements.is_empty() {
         (min.unwrap_or(0.0), max.unwrap_or(1.0))
@@ -147,15 +160,21 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
         bail!("histogram: min {lo} is above max {hi}");
     }
     if lo == hi {
-        (lo, hi) = (lo - 0.5, hi + 0.5);
+        // Of a large number a half is less than a rounding error.
+        let around = (lo.abs() * bins as f64 * epsilon(kind)).clamp(0.5, f64::MAX / 4.0);
+        let within = |x: f64| x.clamp(-f64::MAX, f64::MAX);
+        (lo, hi) = (within(lo - around), within(hi + around));
     }
-    let edges = make::linspace(lo, hi, bins + 1, Kind::of(value).to_float(), value.device())?;
+    let edges = make::linspace(lo, hi, bins + 1, kind, value.device()).map_err(|error| error.at("histogram"))?;
     let ends = kernel::host::<f64>(&edges.real("histogram")?.to_dtype(DType::F64)?)?;
+    // Where the distance between the ends is larger than any float, so is that of an element.
+    let unit = if (hi - lo).is_finite() { 1.0 } else { 0.25 };
     let count = |elements: &[f64]| {
         let mut counts = vec![0i64; bins];
         for x in elements.iter().filter(|x| (ends[0]..=ends[bins]).contains(x)) {
             // The division may round to a neighbour: the ends decide.
-            let near = (((x - lo) / (hi - lo) * bins as f64) as usize).min(bins - 1);
+            let share = (x * unit - lo * unit) / (hi * unit - lo * unit);
+            let near = ((share * bins as f64) as usize).min(bins - 1);
             let near = near - usize::from(*x < ends[near]);
             let near = near + usize::from(near + 1 < bins && *x >= ends[near + 1]);
             counts[near] += 1;
@@ -169,6 +188,16 @@ pub fn histogram(value: &Value, bins: i64, min: Option<f64>, max: Option<f64>) -
     };
     let counts = elements.par_chunks(piece).map(count).reduce(|| vec![0; bins], add);
     Ok((Value::Real(kernel::place(counts, &[bins], value.device())?), edges))
+}
+
+/// The distance from 1 to the next number.
+fn epsilon(kind: Kind) -> f64 {
+    match kind {
+        Kind::F64 => f64::EPSILON,
+        Kind::F16 => half::f16::EPSILON.to_f64(),
+        Kind::BF16 => half::bf16::EPSILON.to_f64(),
+        _ => f32::EPSILON.into(),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod binary;
 mod caught;
 mod checkpoint;
 mod cli;
+mod data;
 mod definitions;
 mod doctor;
 mod elements;

@@ -1,6 +1,5 @@
 //! An axis: which range it covers, where its ticks stand, and where a value lies on it.
 
-use super::colour::drawable;
 use super::number::{number, scientific};
 
 /// A range of values, straight or logarithmic, with ticks.
@@ -10,6 +9,8 @@ pub(super) struct Axis {
     pub lo: f64,
     pub hi: f64,
     log: bool,
+    /// The ends are in powers of ten of this: 0, but for numbers whose differences no float could be.
+    power: i32,
     /// Where from 0 to 1, and what stands there.
     pub ticks: Vec<(f64, String)>,
     /// Where finer lines stand, from 0 to 1.
@@ -30,10 +31,12 @@ pub(super) enum Reach {
 impl Axis {
     /// The axis of `values` with at most about `count` ticks; nothing where no value can be placed on it.
     pub fn new(values: impl Iterator<Item = f64>, log: bool, reach: Reach, count: usize) -> Option<Self> {
+        let values: Vec<f64> = values.filter(|value| coordinate(*value, log).is_some()).collect();
         let mut whole = true;
         let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
+        let power = if !log && values.iter().any(|value| value.abs() > LARGEST) { POWER } else { 0 };
         for value in values {
-            let Some(at) = coordinate(value, log) else { continue };
+            let Some(at) = coordinate(value, log).map(|at| at * 10f64.powi(-power)) else { continue };
             whole &= value.fract() == 0.0 && value.abs() < 1e9;
             (lo, hi) = (lo.min(at), hi.max(at));
         }
@@ -54,7 +57,7 @@ impl Axis {
             let little = 0.025 * (hi - lo);
             (lo, hi) = (lo - little, hi + little);
         }
-        let mut axis = Self { lo, hi, log, ticks: vec![], minor: vec![] };
+        let mut axis = Self { lo, hi, log, power, ticks: vec![], minor: vec![] };
         match log {
             true => axis.tick_powers(count),
             false => axis.tick_evenly(count, whole, reach),
@@ -64,19 +67,27 @@ impl Axis {
 
     /// Where `value` lies from 0 to 1; nothing where it cannot be placed.
     pub fn place(&self, value: f64) -> Option<f64> {
-        coordinate(value, self.log).map(|at| self.fraction(at))
+        coordinate(value, self.log).map(|at| self.fraction(at * 10f64.powi(-self.power)))
     }
 
     /// The value at a `fraction` of the way along, as text.
     pub fn label_at(&self, fraction: f64) -> String {
         let at = self.lo + (self.hi - self.lo) * fraction;
-        number(if self.log {
+        self.raised(number(if self.log {
             10f64.powf(at)
         } else if at.abs() < 1e-9 * (self.hi - self.lo) {
             0.0
         } else {
             at
-        })
+        }))
+    }
+
+    /// What is written of a number that is counted in powers of ten.
+    fn raised(&self, text: String) -> String {
+        match text.split_once('e').and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?))) {
+            Some((mantissa, power)) => format!("{mantissa}e{}", power + self.power),
+            None => text,
+        }
     }
 
     fn fraction(&self, at: f64) -> f64 {
@@ -93,7 +104,7 @@ impl Axis {
             self.hi = (self.hi / step - 1e-6).ceil() * step;
         }
         self.ticks = multiples(self.lo, self.hi, step)
-            .map(|tick| (self.fraction(tick), tick_label(tick, step, self.lo.abs().max(self.hi.abs()))))
+            .map(|tick| (self.fraction(tick), self.raised(tick_label(tick, step, self.lo.abs().max(self.hi.abs())))))
             .collect();
     }
 
@@ -123,10 +134,14 @@ impl Axis {
     }
 }
 
+/// Numbers beyond this are counted in powers of ten.
+const LARGEST: f64 = 1e300;
+const POWER: i32 = 20;
+
 /// Where a value stands on an endless axis; nothing where it has no place.
 pub(super) fn coordinate(value: f64, log: bool) -> Option<f64> {
     match log {
-        _ if !drawable(value) => None,
+        _ if !value.is_finite() => None,
         true => (value > 1e-300).then(|| value.log10()),
         false => Some(value),
     }
@@ -204,10 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_numbers_have_their_places() {
+        let axis = Axis::new([-1e308, 1e308, 0.0].into_iter(), false, Reach::Tick, 6).unwrap();
+        assert_eq!([-1e308, 0.0, 1e308].map(|x| axis.place(x).unwrap()), [0.0, 0.5, 1.0]);
+        assert_eq!(labels(&[-1e308, 1e308], false, Reach::Tick), ["-1e308", "-5e307", "0", "5e307", "1e308"]);
+        let axis = Axis::new([f64::MAX].into_iter(), false, Reach::Tick, 6).unwrap();
+        assert!((0.2..=0.8).contains(&axis.place(f64::MAX).unwrap()) && !axis.label_at(1.0).contains("inf"));
+        assert!(Axis::new([1.0, f64::MAX].into_iter(), true, Reach::Little, 6).unwrap().place(f64::MAX).unwrap() > 0.9);
+    }
+
+    #[test]
     fn what_cannot_be_placed_is_left_out() {
         let bad = [f64::NAN, f64::INFINITY, -f64::INFINITY];
         assert_eq!(Axis::new(bad.into_iter(), false, Reach::Tick, 6), None);
         assert_eq!(Axis::new([0.0, -3.0].into_iter(), true, Reach::Tick, 6), None);
-        assert!(Axis::new([-1e308, 1e308, 1.0].into_iter(), false, Reach::Tick, 6).unwrap().place(1e308).is_none());
+        assert!(Axis::new([1.0].into_iter(), false, Reach::Tick, 6).unwrap().place(f64::INFINITY).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Which colour stands for which series and which value.
 
-use crate::{Result, error};
+use super::number::number;
+use crate::{Result, bail, error};
 
 /// Red, green and blue.
 pub(super) type Rgb = (u8, u8, u8);
@@ -60,11 +61,6 @@ pub(super) fn of_series(index: usize, count: usize) -> Rgb {
     ramp(&VIRIDIS, 0.9 * index as f64 / (count - 1) as f64)
 }
 
-/// A number that can be placed on an axis or a scale, where differences still have a meaning.
-pub(super) fn drawable(x: f64) -> bool {
-    x.is_finite() && x.abs() < 1e300
-}
-
 /// From values to colours: viridis for values of one sign, blue to red around zero where both occur.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
@@ -73,18 +69,45 @@ pub(super) struct Scale {
     diverging: bool,
 }
 
+/// Where the scale is to end, whatever the values are.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bounds {
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+}
+
 impl Scale {
     /// The scale of `values`, of which some must be finite.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Result<Self> {
-        let finite = values.into_iter().filter(|&x| drawable(x));
+        Self::within(values, Bounds::default())
+    }
+
+    /// The scale of `values`, of which some must be finite where `bounds` leave an end open.
+    ///
+    /// # Errors
+    /// No finite value, bounds that are not finite or the wrong way round.
+    pub fn within(values: impl IntoIterator<Item = f64>, bounds: Bounds) -> Result<Self> {
+        for (name, bound) in [("min", bounds.min), ("max", bounds.max)] {
+            if let Some(bound) = bound.filter(|bound| !bound.is_finite()) {
+                bail!("{name} must be a finite number, not {}", number(bound));
+            }
+        }
+        let finite = values.into_iter().filter(|x| x.is_finite());
         let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (lo.min(x), hi.max(x)));
+        let (lo, hi) = (bounds.min.unwrap_or(lo), bounds.max.unwrap_or(hi));
+        if lo > hi && lo.is_finite() && hi.is_finite() {
+            return Err(error!("the scale can't go from {} to {}", number(lo), number(hi))
+                .help("min is below max, and below a value where max is open"));
+        }
         if lo > hi {
             return Err(error!("there is nothing to draw: no value is finite")
                 .help("look for NaN and infinity in what is drawn"));
         }
         let diverging = lo < 0.0 && hi > 0.0;
         let reach = hi.max(-lo);
-        Ok(if diverging { Self { lo: -reach, hi: reach, diverging } } else { Self { lo, hi, diverging } })
+        // Both sides of zero reach equally far, but for an end that is given.
+        let (low, high) = if diverging { (-reach, reach) } else { (lo, hi) };
+        Ok(Self { lo: bounds.min.unwrap_or(low), hi: bounds.max.unwrap_or(high), diverging })
     }
 
     /// The scale reaching to zero where it had one sign, as befits probabilities.
@@ -106,16 +129,32 @@ impl Scale {
                 0.5
             });
         }
-        Some(((x.clamp(self.lo, self.hi) - self.lo) / (self.hi - self.lo)).clamp(0.0, 1.0))
+        let unit = self.unit();
+        let (lo, hi) = (self.lo * unit, self.hi * unit);
+        Some(((x.clamp(self.lo, self.hi) * unit - lo) / (hi - lo)).clamp(0.0, 1.0))
     }
 
     pub fn colour(&self, x: f64) -> Rgb {
         self.fraction(x).map_or(MISSING, |fraction| self.at(fraction))
     }
 
-    /// The colour a `fraction` of the way from the lowest value to the highest.
+    /// What the ends are counted in: less than 1 where the distance between them is larger than any float.
+    fn unit(&self) -> f64 {
+        if (self.hi - self.lo).is_finite() { 1.0 } else { 0.25 }
+    }
+
+    /// The value a `fraction` of the way from the lowest to the highest.
+    pub fn value(&self, fraction: f64) -> f64 {
+        self.lo * (1.0 - fraction) + self.hi * fraction
+    }
+
+    /// The colour a `fraction` of the way from the lowest value to the highest. Zero is white where both signs occur.
     pub fn at(&self, fraction: f64) -> Rgb {
-        if self.diverging { ramp(&BLUE_WHITE_RED, fraction) } else { ramp(&VIRIDIS, fraction) }
+        if !self.diverging {
+            return ramp(&VIRIDIS, fraction);
+        }
+        let reach = self.hi.max(-self.lo);
+        ramp(&BLUE_WHITE_RED, 0.5 + 0.5 * (self.value(fraction) / reach))
     }
 }
 

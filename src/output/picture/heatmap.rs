@@ -5,8 +5,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, Reach};
 use super::canvas::{Canvas, Draw, Type};
-use super::colour::{FAINT, FRAME, INK, Scale, readable_on};
-use super::label::{of_places, trimmed, visible};
+use super::colour::{Bounds, FAINT, FRAME, INK, Scale, readable_on};
+use super::label::{of_places, token, trimmed, visible};
 use super::number;
 use crate::{Result, bail};
 
@@ -19,6 +19,9 @@ pub struct Heatmap {
     pub x: Vec<String>,
     pub y: Vec<String>,
     pub values: Vec<Vec<f64>>,
+    /// What stands in the cells; their numbers if there is nothing.
+    pub text: Vec<Vec<String>>,
+    pub bounds: Bounds,
 }
 
 impl Heatmap {
@@ -26,12 +29,24 @@ impl Heatmap {
     pub fn validate(&self) -> Result<()> {
         check_grid("a heatmap", &self.values)?;
         check_labels("x", &self.x, "columns", self.values[0].len())?;
-        check_labels("y", &self.y, "rows", self.values.len())
+        check_labels("y", &self.y, "rows", self.values.len())?;
+        let (rows, columns) = (self.values.len(), self.values[0].len());
+        let fits = self.text.is_empty() || self.text.len() == rows && self.text.iter().all(|row| row.len() == columns);
+        if !fits {
+            let widest = self.text.iter().map(Vec::len).max().unwrap_or(0);
+            bail!("a heatmap has text for {} rows of {widest} cells, and {rows} of {columns}", self.text.len());
+        }
+        Ok(())
+    }
+
+    /// The texts of the cells, ready to be shown, each at most `most` columns wide.
+    pub(super) fn texts(&self, most: usize) -> Vec<Vec<String>> {
+        self.text.iter().map(|row| row.iter().map(|text| trimmed(&token(text), most)).collect()).collect()
     }
 
     pub(super) fn scale(&self) -> Result<Scale> {
         self.validate()?;
-        Scale::of(self.values.iter().flatten().copied())
+        Scale::within(self.values.iter().flatten().copied(), self.bounds)
     }
 }
 
@@ -105,7 +120,7 @@ pub(super) fn bar<DB: DrawingBackend>(canvas: &Canvas<DB>, x: i32, top: i32, bot
         return name(0.5, &number(scale.lo));
     }
     // Something between the ends, so that from 0 to 1 is not an axis of whole numbers.
-    let values = [scale.lo, scale.lo + (scale.hi - scale.lo) * 0.3, scale.hi];
+    let values = [scale.lo, scale.value(0.3), scale.hi];
     let count = ((bottom - top) / 40).clamp(2, 6) as usize;
     let axis = Axis::new(values.into_iter(), false, Reach::None, count);
     axis.iter().flat_map(|axis| &axis.ticks).try_for_each(|(at, text)| name(*at, text))
@@ -122,12 +137,15 @@ pub(super) fn every(count: usize, length: i32, room: i32) -> usize {
 }
 
 const TICK: f64 = 14.0;
+/// The widest text in a cell, in characters.
+const LONGEST: usize = 12;
 const MOST: usize = 240;
 
 /// A heatmap with its labels and sizes, ready to be drawn.
 pub(super) struct Layout<'a> {
     heatmap: &'a Heatmap,
     values: Vec<Vec<f64>>,
+    texts: Vec<Vec<String>>,
     scale: Scale,
     x: Vec<String>,
     y: Vec<String>,
@@ -147,13 +165,18 @@ impl<'a> Layout<'a> {
         let (x, y) = (short(&heatmap.x, columns), short(&heatmap.y, rows));
         let kind = Type::new(TICK, INK).mono();
         let widest = |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
-        let grid = ((columns.min(99) as i32 * 64).clamp(320, 720), (rows.min(99) as i32 * 44).clamp(88, 500));
+        let texts = heatmap.texts(LONGEST);
+        let cell = texts.iter().flatten().map(|text| Type::new(TICK, INK).width(text) + 10).max().unwrap_or(0);
+        let (wide, tall) = (columns.min(99) as i32, rows.min(99) as i32);
+        let grid = ((wide * cell.max(64)).clamp(320, 720.max(wide * cell)), (tall * 44).clamp(88, 500));
         let upright = !heatmap.x.is_empty() && widest(&x) + 8 > grid.0 / columns as i32;
         let left = 20 + widest(&y) + if heatmap.ylabel.is_empty() { 6 } else { 32 };
         let top = if heatmap.title.is_empty() { 20 } else { 56 };
         let below = 14 + if upright { widest(&x) } else { 14 };
         let values = coarser(&heatmap.values, MOST, MOST);
-        Ok(Self { heatmap, values, scale, x, y, upright, at: (left, top), grid, below })
+        // Cells that stand for several have no text.
+        let texts = if values.len() == rows && values[0].len() == columns { texts } else { vec![] };
+        Ok(Self { heatmap, values, texts, scale, x, y, upright, at: (left, top), grid, below })
     }
 
     fn labels<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
@@ -177,11 +200,12 @@ impl<'a> Layout<'a> {
     /// The values themselves, where there are few and they fit.
     fn numbers<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let (rows, columns) = (self.values.len(), self.values[0].len());
-        if rows > 12 || columns > 12 {
+        if self.texts.is_empty() && (rows > 12 || columns > 12) {
             return Ok(());
         }
         let kind = Type::new(14.0, INK).across(HPos::Center);
-        let texts: Vec<Vec<String>> = self.values.iter().map(|row| row.iter().map(|&x| in_cell(x)).collect()).collect();
+        let numbers = || self.values.iter().map(|row| row.iter().map(|&x| in_cell(x)).collect()).collect();
+        let texts: Vec<Vec<String>> = if self.texts.is_empty() { numbers() } else { self.texts.clone() };
         let widest = texts.iter().flatten().map(|text| kind.width(text)).max().unwrap_or(0);
         if widest + 6 > self.grid.0 / columns as i32 {
             return Ok(());

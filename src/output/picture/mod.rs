@@ -14,6 +14,7 @@ mod terminal;
 use crate::Result;
 
 pub use attention::Attention;
+pub use colour::Bounds;
 pub use heatmap::Heatmap;
 pub use line::{LinePlot, Series};
 pub use number::{digits, fixed, number};

@@ -11,7 +11,7 @@ use crate::tensor::fit::{self, Pca};
 use crate::tensor::linalg::{self, Eigh, Qr, Svd};
 use crate::tensor::square::{self, Eig};
 use crate::tensor::{Value, diagonal, matmul};
-use crate::{Result, error};
+use crate::{Result, bail, error};
 
 /// The most tensors `einsum` takes without an array around them.
 const MOST: usize = 8;
@@ -46,11 +46,22 @@ fn install_products(engine: &mut Engine) {
     });
     define::<ImmutableString, Handle>(engine, "einsum", 2..=MOST + 1, &[], |call| {
         let equation = call.string_or_absent(0, "an equation")?.unwrap_or_default();
-        let operands = operands(call)?;
-        let values: Vec<_> = operands.iter().map(Handle::value).collect();
-        let value = einsum(&equation, &values.iter().map(|value| &**value).collect::<Vec<&Value>>())?;
-        Masks::Refuse.of_all(value, &operands.iter().collect::<Vec<_>>())
+        summed(&equation, operands(call)?)
     });
+    // As einops has it: the tensors first.
+    define::<Handle, Handle>(engine, "einsum", 2..=MOST + 1, &[], |call| {
+        let last = call.count() - 1;
+        let Some(equation) = call.string_or_absent(last, "the last argument")? else {
+            bail!("einsum needs an equation")
+        };
+        summed(&equation, (0..last).map(|place| call.tensor(place, "an operand")).collect::<Result<_>>()?)
+    });
+}
+
+fn summed(equation: &str, operands: Vec<Handle>) -> Result<Handle> {
+    let values: Vec<_> = operands.iter().map(Handle::value).collect();
+    let value = einsum(equation, &values.iter().map(|value| &**value).collect::<Vec<&Value>>())?;
+    Masks::Refuse.of_all(value, &operands.iter().collect::<Vec<_>>())
 }
 
 /// The tensors after the equation, or those of the one array there.

@@ -22,6 +22,7 @@ mod panics;
 mod rerun;
 #[cfg(unix)]
 mod runs;
+mod values;
 
 /// A .npy of one zero.
 #[cfg(unix)]

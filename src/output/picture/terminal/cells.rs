@@ -3,7 +3,7 @@
 use ratatui_core::style::Style;
 
 use super::super::attention::Attention;
-use super::super::colour::{MISSING, Scale};
+use super::super::colour::{MISSING, Scale, readable_on};
 use super::super::heatmap::{Heatmap, coarser};
 use super::super::label::{of_places, trimmed, visible, width as columns_of};
 use super::super::number;
@@ -24,7 +24,7 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
     let (rows, places) = (heatmap.values.len(), heatmap.values[0].len());
     let (y, x) = (of_places(&heatmap.y, rows), of_places(&heatmap.x, places));
     let left = widest(&y).min(columns / 3) + 1;
-    let grid = Grid::fit(&heatmap.values, y, x, columns - left, 8);
+    let grid = Grid::fit(&heatmap.values, heatmap.texts(7), y, x, columns - left, 8);
 
     let mut screen = Screen::new(columns, 4 + grid.height());
     let mut row = 0;
@@ -53,8 +53,11 @@ pub(in super::super) fn attention(attention: &Attention, width: usize, colour: b
     let columns = width.clamp(WIDTHS.0, WIDTHS.1);
     let (queries, keys) = attention.labels(10);
     let left = widest(&queries).min(columns / 3) + 1;
-    let grids: Vec<Grid> =
-        attention.heads.iter().map(|head| Grid::fit(head, queries.clone(), keys.clone(), columns - left, 2)).collect();
+    let grids: Vec<Grid> = attention
+        .heads
+        .iter()
+        .map(|head| Grid::fit(head, vec![], queries.clone(), keys.clone(), columns - left, 2))
+        .collect();
     let panel = grids[0].width().max("head 00".len()) + 2;
     let beside = ((columns - left + 2) / panel).max(1);
 
@@ -81,6 +84,8 @@ pub(in super::super) fn attention(attention: &Attention, width: usize, colour: b
 /// Values, coarse enough for their room, and their labels.
 struct Grid {
     values: Vec<Vec<f64>>,
+    /// What stands in the cells, if anything does.
+    texts: Vec<Vec<String>>,
     rows: Vec<String>,
     columns: Vec<String>,
     /// Characters to a cell.
@@ -89,16 +94,26 @@ struct Grid {
 
 impl Grid {
     /// A grid at most `room` columns wide, with cells of at most `most`: as wide as their labels need.
-    fn fit(values: &[Vec<f64>], rows: Vec<String>, columns: Vec<String>, room: usize, most: usize) -> Self {
-        let values = coarser(values, TALLEST, room);
+    fn fit(
+        given: &[Vec<f64>],
+        texts: Vec<Vec<String>>,
+        rows: Vec<String>,
+        columns: Vec<String>,
+        room: usize,
+        most: usize,
+    ) -> Self {
+        let values = coarser(given, TALLEST, room);
+        // Cells that stand for several have no text.
+        let texts = if values.len() == given.len() && values[0].len() == given[0].len() { texts } else { vec![] };
         let (height, width) = (values.len(), values[0].len());
         let thinned = |labels: Vec<String>, count: usize| {
             let every = labels.len().div_ceil(count);
             labels.into_iter().step_by(every).collect::<Vec<_>>()
         };
         let (rows, columns) = (thinned(rows, height), thinned(columns, width));
-        let cell = (widest(&columns) + 1).clamp(2, most).min(room / width).max(1);
-        Self { values, rows, columns, cell }
+        let text = texts.iter().map(|row| widest(row)).max().unwrap_or(0);
+        let cell = (widest(&columns).max(text) + 1).clamp(2, most).min(room / width).max(1);
+        Self { values, texts, rows, columns, cell }
     }
 
     fn width(&self) -> usize {
@@ -120,6 +135,12 @@ impl Grid {
                     (None, true) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new().bg(rgb(MISSING))),
                     (Some(part), false) => screen.text(x, y, &shade(part).repeat(self.cell), Style::new()),
                     (None, false) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new()),
+                }
+                if let Some(text) = self.texts.get(i).and_then(|row| row.get(j)) {
+                    let ground = scale.colour(value);
+                    let style = Style::new().bg(rgb(ground)).fg(rgb(readable_on(ground)));
+                    let text = format!("{:1$}", trimmed(text, self.cell), self.cell);
+                    screen.text(x, y, &text, if colour { style } else { Style::new() });
                 }
             }
         }

@@ -44,6 +44,7 @@ fn a_heatmap_is_drawn_in_shades() {
         x: strings(&["The", " cat", "\n"]),
         y: vec![],
         values: vec![vec![0.0, 0.5, 1.0], vec![0.25, f64::NAN, 0.75]],
+        ..Heatmap::default()
     };
     let expected = "
        Norms

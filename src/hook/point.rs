@@ -296,6 +296,16 @@ impl Point {
     pub fn parse(name: &str) -> Result<Point> {
         Point::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
             let error = error!("there is no hook point {name:?}");
+            // The names of TransformerLens's cache: `resid_post` for hook_resid_post.
+            let hook = format!("hook_{name}");
+            let short = Point::ALL.into_iter().find(|point| match point.alias() {
+                Some(Alias::Always(alias)) => alias.rsplit('.').next() == Some(&hook),
+                Some(Alias::ByRotary { plain, .. }) => plain.rsplit('.').next() == Some(&hook),
+                None => false,
+            });
+            if let Some(point) = short {
+                return error.help(format!("did you mean {point}?"));
+            }
             match did_you_mean(name, Point::ALL.map(Point::name)) {
                 Some(help) => error.help(help),
                 None => error.help("`precompute points` lists them all"),

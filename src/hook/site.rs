@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::places::Places;
 use super::point::{Alias, Point};
-use crate::{Result, bail, error};
+use crate::{Error, Result, bail, error, nearest};
 
 /// One place of one pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,9 +100,73 @@ fn parse_alias(name: &str) -> Result<Option<Named>> {
         };
     }
     match layer {
-        Some(_) => Err(error!("there is no hook point {name:?}").help("`precompute points` lists the names")),
+        Some(_) => Err(unknown_alias(name, tail)),
+        None if tail.starts_with("hook_") || tail.contains(".hook_") => Err(unknown_alias(name, tail)),
         None => Ok(None),
     }
+}
+
+/// TransformerLens names of what is no point here, and what is nearest to it.
+const NO_POINTS: &[(&str, &str)] = &[
+    ("hook_attn_in", "pre-block is the stream that enters the block, pre-attn what the projections read of it"),
+    (
+        "hook_q_input",
+        "pre-attn is what all heads' queries, keys and values are made of, query-states what comes of it head by head",
+    ),
+    (
+        "hook_k_input",
+        "pre-attn is what all heads' queries, keys and values are made of, key-states what comes of it head by head",
+    ),
+    (
+        "hook_v_input",
+        "pre-attn is what all heads' queries, keys and values are made of, value-states what comes of it head by head",
+    ),
+    ("hook_mlp_in", "post-attn is the stream that the MLP's norm reads, pre-mlp what stands after the norm"),
+    (
+        "hook_pos_embed",
+        "post-pos-embeddings is the sum of both embeddings, post-tok-embeddings those of the tokens alone",
+    ),
+    ("hook_tokens", "ctx.ids are the tokens"),
+];
+
+/// A name that looks like TransformerLens's: what it has in common with one that is known.
+fn unknown_alias(name: &str, tail: &str) -> Error {
+    let error = error!("there is no hook point {name:?}");
+    if let Some((_, nearest)) = NO_POINTS.iter().find(|(known, _)| *known == tail) {
+        return error.help(*nearest);
+    }
+    let known: Vec<&str> = aliases().collect();
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    // In TransformerLens hook_q may be written for attn.hook_q.
+    let same = known.iter().find(|known| last(known) == last(tail)).copied();
+    let Some(meant) = same.or_else(|| nearest(tail, known.iter().copied()).first().copied()) else {
+        return error.help("`precompute points` lists the names");
+    };
+    let blocks = match name.strip_suffix(tail) {
+        _ if !in_block(meant) => "",
+        Some("") | None => "blocks.0.",
+        Some(blocks) => blocks,
+    };
+    error.help(format!("did you mean {blocks}{meant}?"))
+}
+
+/// Every TransformerLens name, in a block without its `blocks.{i}.`.
+fn aliases() -> impl Iterator<Item = &'static str> {
+    Point::ALL.into_iter().filter_map(Point::alias).flat_map(|alias| match alias {
+        Alias::Always(name) => vec![name],
+        Alias::ByRotary { plain, rotary } => vec![plain, rotary],
+    })
+}
+
+fn in_block(alias: &str) -> bool {
+    Point::ALL.into_iter().any(|point| {
+        point.in_block()
+            && match point.alias() {
+                Some(Alias::Always(name)) => name == alias,
+                Some(Alias::ByRotary { plain, rotary }) => plain == alias || rotary == alias,
+                None => false,
+            }
+    })
 }
 
 /// The sites of a pass that someone wants, as bits: asking is one branch.

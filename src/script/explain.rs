@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use rhai::{Dynamic, Engine, EvalAltResult};
+use rhai::{Dynamic, Engine, EvalAltResult, ParseErrorType};
 
 use super::error::from_text;
+use super::foreign::{self, On};
 use super::place::Place;
 use super::source::{Source, Sources};
 use super::syntax;
@@ -28,7 +29,7 @@ pub fn explain(
     let type_word = |name: &str| a(word(engine.map_type_name(name)));
     match error {
         ErrorRuntime(value, _) => thrown(value),
-        ErrorParsing(kind, _) => syntax::explain(kind, place),
+        ErrorParsing(kind, _) => parsing(kind, source, place),
         ErrorFunctionNotFound(signature, _) => call(engine, sources, source, place, signature),
         ErrorVariableNotFound(name, _) if place.is_some_and(Place::is_assigned) => {
             error!("there is no variable {name} to assign to").help(format!("let {name} = … declares it"))
@@ -41,6 +42,10 @@ pub fn explain(
         }
         ErrorMismatchDataType(_, found, _) if found.contains("range") => {
             error!("an array has no range of places").help("array.extract(1..3) cuts it; a tensor takes [1..3]")
+        }
+        ErrorMismatchDataType(expected, found, _) if expected == "bool" && type_word(found) == "a tensor" => {
+            error!("a bool was expected here, and a tensor came")
+                .help("a tensor of one element gives it by .item(): (x > 0).all().item(), (x > 0).any().item()")
         }
         ErrorMismatchDataType(expected, found, _) | ErrorMismatchOutputType(expected, found, _) => {
             match (expected.as_str(), found.as_str()) {
@@ -82,6 +87,24 @@ pub fn explain(
         ErrorTerminated(token, _) => from_text(&token.to_string()),
         other => error!("{}", sentence(other)),
     }
+}
+
+/// Text that does not compile: first what another language would take.
+fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Place>) -> Error {
+    let Some(place) = place else { return syntax::explain(kind, None) };
+    if let Some(error) = foreign::writing(place) {
+        return error;
+    }
+    // What stands before the place, on the line before it where that is the end of a statement.
+    let before = source.and_then(|source| {
+        let above = place.line.checked_sub(1).filter(|_| source.line(place.line) == Some(&place.text));
+        above.and_then(|line| source.line(line))
+    });
+    if [Some(place.text.as_str()), before].into_iter().flatten().any(foreign::divides) {
+        return error!("// begins a comment here, and what follows it is not read")
+            .help("integers divide as integers with /, so that 7 / 2 is 3; (7.0 / 2.0).floor() is 3.0");
+    }
+    syntax::explain(kind, Some(place))
 }
 
 /// Rhai's own words, as a clause.
@@ -144,7 +167,12 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
     };
     let error = Error::new(message);
     if source.is_some_and(|source| source.variables.contains(bare)) && overloads.is_empty() && !after_dot {
-        return error.help(format!("{bare} is a variable: a closure in it is called with {bare}.call(…)"));
+        return error.help(format!(
+            "{bare} is a variable: a closure in it is called with {bare}.call(…), a model with {bare}.forward(ids)"
+        ));
+    }
+    if let Some(here) = elsewhere(bare, &arguments, after_dot, &overloads) {
+        return error.help(here);
     }
     if arguments.first() == Some(&"nothing") && after_dot {
         return error.help("a map gives () for a key that it does not have, and a function without a value gives ()");
@@ -171,6 +199,23 @@ fn call(engine: &Engine, sources: &Sources, source: Option<&Source>, place: Opti
         false => known.iter().map(|f| f.name.as_str()).filter(|name| is_name(name)).collect(),
     };
     with_nearest(error, bare, names)
+}
+
+/// How a call is written here that another library has, or that this one has with other arguments.
+fn elsewhere(name: &str, arguments: &[&str], after_dot: bool, overloads: &[&Function]) -> Option<String> {
+    let first = arguments.first().copied().unwrap_or_default();
+    match (name, arguments) {
+        ("print", [_, _, ..]) => return Some("print takes one value: print(`${x} ${y}`) prints two".into()),
+        ("forward" | "generate" | "capture", ["model", "string", ..]) => {
+            return Some(format!("ids come first: m.{name}(m.encode(\"When Mary\"))"));
+        }
+        ("to_string", ["model", _, ..]) => {}
+        _ if overloads.iter().any(|f| f.takes_first(first)) => return None,
+        _ => {}
+    }
+    let on = if after_dot { On::of(first)? } else { On::Nothing };
+    let here = foreign::name(on, name).or_else(|| foreign::name(On::of(first)?, name));
+    here.map(str::to_owned)
 }
 
 fn operator(name: &str, arguments: &[&str]) -> Error {
@@ -207,6 +252,9 @@ fn variable(engine: &Engine, sources: &Sources, source: Option<&Source>, functio
     if known.iter().any(|f| f.name == name) {
         return error.help(format!("{name} is a function: call it as {name}(…)"));
     }
+    if let Some(here) = foreign::name(On::Nothing, name) {
+        return error.help(here);
+    }
     let names = known.iter().map(|f| f.name.as_str()).filter(|name| is_name(name));
     let own = variables.into_iter().flatten().map(String::as_str);
     with_nearest(error, name, own.chain(names).collect())
@@ -231,6 +279,9 @@ fn property(engine: &Engine, sources: &Sources, message: &str) -> Error {
     let error = error!("{} has no property {name}", a(on));
     if methods.contains(name) {
         return error.help(format!("{name} is a method: it is called as .{name}()"));
+    }
+    if let Some(here) = On::of(on).and_then(|on| foreign::name(on, name)) {
+        return error.help(here);
     }
     with_nearest(error, name, properties.iter().chain(&methods).map(String::as_str).collect())
 }

@@ -12,6 +12,7 @@ mod engine;
 pub mod error;
 mod explain;
 mod finite;
+pub mod foreign;
 mod generate;
 mod growth;
 mod handed;

@@ -2,8 +2,8 @@
 
 use rhai::{Array, Dynamic, ImmutableString, Map};
 
-use super::record;
 use super::tensor::Handle;
+use super::{foreign, record};
 use crate::{Result, did_you_mean, error};
 
 /// `#{dim: 1, keepdim: true}`, for the call named `call`.
@@ -19,6 +19,9 @@ impl Options {
         for name in map.keys() {
             if !known.contains(&name.as_str()) {
                 let error = error!("{call} has no option {name}");
+                if let Some(here) = foreign::option(name).filter(|here| known.contains(here)) {
+                    return Err(error.help(format!("{here} is what {name} is elsewhere")));
+                }
                 return Err(match did_you_mean(name, known.iter().copied()) {
                     Some(help) => error.help(help),
                     None => error.help("it takes no options"),

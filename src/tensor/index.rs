@@ -6,7 +6,7 @@ use super::arithmetic::empty;
 use super::operand::{self, Operand};
 use super::overwrite::Overwrite;
 use super::{Kind, Value, dims, dtype, kernel, make, pick};
-use crate::{Result, bail, error};
+use crate::{Error, Result, bail, error};
 
 /// What stands in the brackets for one dim (a bool tensor: for as many dims as it has).
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Selection {
                 }
                 Index::Pick(mask @ Value::Bool(_)) => {
                     if mask.rank() == 0 || mask.dims() != &sizes[dim..dim + takes] {
-                        bail!("a mask {:?} does not fit dims {:?} of a tensor {sizes:?}", mask.dims(), &sizes[dim..]);
+                        return Err(misfit(mask.dims(), dim, sizes));
                     }
                     let mut columns = pick::nonzero_columns(mask)?;
                     columns.truncate(takes);
@@ -170,6 +170,18 @@ enum Axis {
     Picks,
     /// The dim of the tensor, and the size of what is left of it.
     Range(usize, usize),
+}
+
+/// A mask that stands for dims of other sizes than its own.
+fn misfit(mask: &[usize], dim: usize, sizes: &[usize]) -> Error {
+    let error = error!("a mask {mask:?} does not fit dims {:?} of a tensor {sizes:?}", &sizes[dim..]);
+    match (dim + 1..sizes.len()).find(|&at| !mask.is_empty() && sizes[at..].starts_with(mask)) {
+        Some(at) => {
+            let whole = ".., ".repeat(at - dim);
+            error.help(format!("x[[{whole}mask]] has a .. for each dim before those that the mask stands for"))
+        }
+        None => error,
+    }
 }
 
 fn too_many(indexes: &[Index], sizes: &[usize]) -> crate::Error {

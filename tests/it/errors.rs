@@ -217,6 +217,11 @@ const SENTENCES: &[(&str, &str, &str)] = &[
         "eval is off: a script can't run a text",
         "functions that several scripts share go into a file: import \"file\" as name;",
     ),
+    (
+        "let n = 7 // 2;\nlet m = 1;",
+        "// begins a comment here, and what follows it is not read",
+        "integers divide as integers with /",
+    ),
     // hooks
     ("hook(\"post-mpl\", |x, ctx| x)", "there is no hook point \"post-mpl\"", "did you mean post-mlp"),
     (

@@ -14,6 +14,7 @@ mod elements;
 mod errors;
 mod finite;
 mod fixture;
+mod foreign;
 mod fuzz;
 mod gallery;
 mod generation;

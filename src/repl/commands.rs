@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Next, Repl, help, listing, transcript};
+use crate::notice::notice;
 use crate::script::Failure;
 use crate::{did_you_mean, error, nearest};
 
@@ -33,7 +34,13 @@ pub const COMMANDS: &[Command] = &[
         takes: Takes::Name,
         argument: "[NAME]",
         about: "what a function, a hook point or a command is, with an example; without a name this list",
-        run: |repl, name| help::show(repl, name).map(|()| Next::Input),
+        run: |repl, name| {
+            // A name that there is no help on ends no session, from a pipe either.
+            if let Err(failure) = help::show(repl, name) {
+                notice(&failure);
+            }
+            Ok(Next::Input)
+        },
     },
     Command {
         name: ":points",
@@ -105,6 +112,19 @@ pub const COMMANDS: &[Command] = &[
         run: |_, _| Ok(Next::End),
     },
 ];
+
+/// What to say to one who asks for a command in another shell's words.
+pub fn instead(text: &str) -> Option<&'static str> {
+    let text = text.trim().trim_end_matches(';');
+    match text.strip_suffix("()").unwrap_or(text) {
+        "exit" | "quit" | "bye" | "q" => Some(":quit leaves, as Ctrl-D does"),
+        "help" | "?" | "h" => Some(":help lists the commands, :help NAME tells what a function or a hook point is"),
+        _ if text.strip_prefix("help ").or(text.strip_prefix('?')).is_some_and(|name| !name.trim().is_empty()) => {
+            Some(":help NAME tells what a function, a hook point or a command is")
+        }
+        _ => None,
+    }
+}
 
 /// Whether a line is a command rather than a piece of script.
 pub fn is_command(line: &str) -> bool {

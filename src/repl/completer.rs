@@ -8,8 +8,10 @@ use rhai::Dynamic;
 
 use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
-use super::{help, names};
+use super::{documented, help, names};
+use crate::model::WeightSource;
 use crate::script::context::Context;
+use crate::script::model::Model;
 use crate::script::record;
 use crate::script::vocabulary::{Function, is_name, members};
 use crate::script::workspace::Workspace;
@@ -23,6 +25,11 @@ enum Receiver {
     Value(Dynamic),
     /// A hook's context, which only exists while its pass runs.
     Context,
+    /// What a call gives: the types that it may have, and the fields that it has as a map.
+    Given {
+        types: BTreeSet<String>,
+        fields: BTreeSet<String>,
+    },
     /// Most likely a tensor.
     Unknown,
 }
@@ -83,6 +90,9 @@ fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<Strin
             let before = &tokens[..tokens.len() - 1];
             (offset + start, word(workspace, head, before, &head[start..]))
         }
+        Kind::Open if at_end && is(head, last, "{") && within_options(head, &tokens) => {
+            (offset + head.len(), word(workspace, head, &tokens, ""))
+        }
         _ if at_end && is(head, last, ".") => (offset + head.len(), word(workspace, head, &tokens, "")),
         _ => (offset + head.len(), Vec::new()),
     }
@@ -99,6 +109,10 @@ fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec
         Some((dot, chain)) if is(head, dot, ".") => {
             beginning(typed, members_of(workspace, &functions, receiver(workspace, head, chain)))
         }
+        _ if option(head, before) => {
+            let keys = call(head, before).map(|(name, _)| documented::keys(name)).unwrap_or_default();
+            beginning(typed, keys)
+        }
         _ => {
             let variables = workspace.variables().map(|variable| variable.name);
             let functions = functions.into_iter().map(|function| function.name).filter(|name| is_name(name));
@@ -107,8 +121,49 @@ fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec
     }
 }
 
-/// What stands before a dot: a variable, and what hangs on it.
+/// Whether a key of a map may follow that stands among the arguments of a call.
+fn option(head: &str, before: &[Token]) -> bool {
+    let opened = before.iter().rposition(|token| token.kind == Kind::Open);
+    let at_key = match before.last() {
+        Some(last) if is(head, last, "{") => true,
+        Some(last) => is(head, last, ",") && opened.is_some_and(|at| is(head, &before[at], "{")),
+        None => false,
+    };
+    at_key && opened.is_some_and(|at| within_options(head, &before[..=at]))
+}
+
+/// Whether the last token opens a map that is an argument: `#{` within a call.
+fn within_options(head: &str, tokens: &[Token]) -> bool {
+    let [before @ .., open] = tokens else { return false };
+    head[..open.start].ends_with('#') && call(head, before).is_some()
+}
+
+/// What a call gives, by what is declared of functions of its name, and of a map by what the reference says of its fields.
+fn given(workspace: &Workspace, name: &str) -> Receiver {
+    let mut types = workspace.host().gives(name);
+    let may_be_map = types.remove("map") | types.remove("value");
+    let tensors = members(&workspace.host().functions(), "tensor");
+    let known = |field: &String| tensors.0.contains(field) || tensors.1.contains(field);
+    let fields: BTreeSet<String> = match may_be_map {
+        true => documented::fields(name).into_iter().filter(|field| !known(field)).collect(),
+        false => BTreeSet::new(),
+    };
+    match fields.is_empty() && types.is_empty() {
+        true => Receiver::Unknown,
+        false => Receiver::Given { types, fields },
+    }
+}
+
+/// What stands before a dot: a variable, and what hangs on it; or a call, by what functions of its name give.
 fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
+    if let Some((close, before)) = chain.split_last()
+        && is(head, close, ")")
+    {
+        return match call(head, before) {
+            Some((name, _)) => given(workspace, name),
+            None => Receiver::Unknown,
+        };
+    }
     let mut words = Vec::new();
     let mut rest = chain;
     loop {
@@ -148,6 +203,7 @@ fn members_of(workspace: &Workspace, functions: &BTreeSet<Function>, receiver: R
     };
     match receiver {
         Receiver::Unknown => named("tensor"),
+        Receiver::Given { types, fields } => types.iter().flat_map(|of| named(of)).chain(fields).collect(),
         Receiver::Context => {
             let mut words = names::keys_of_all_contexts(workspace);
             words.extend(Context::RESERVED.iter().map(|key| (*key).to_owned()));
@@ -177,6 +233,7 @@ fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (us
             let keys = match receiver(workspace, head, chain) {
                 Receiver::Value(value) => names::keys(&value),
                 Receiver::Context => names::keys_of_all_contexts(workspace),
+                Receiver::Given { fields, .. } => fields.into_iter().collect(),
                 Receiver::Unknown => Vec::new(),
             };
             return (0, beginning(typed, keys));
@@ -189,6 +246,14 @@ fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (us
     }
     match call(head, before) {
         Some(("hook" | "capture", _)) => (0, beginning(typed, names::points(workspace, typed))),
+        Some(("weight" | "weights", chain)) => {
+            let model = match receiver(workspace, head, chain) {
+                Receiver::Value(value) => value.try_cast::<Model>(),
+                _ => names::any_model(workspace),
+            };
+            let weights = model.map(|model| model.loaded().checkpoint.weights.names()).unwrap_or_default();
+            (0, beginning(typed, weights))
+        }
         Some(("get" | "remove" | "contains", chain)) => {
             let keys = match receiver(workspace, head, chain) {
                 Receiver::Value(value) => names::keys(&value),

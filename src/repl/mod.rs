@@ -3,6 +3,7 @@
 mod balance;
 mod commands;
 mod completer;
+mod documented;
 mod editor;
 mod help;
 mod highlighter;
@@ -146,6 +147,11 @@ impl Repl {
             let (command, argument) = parsed?;
             return command.run(self, argument);
         }
+        if let Some(hint) = commands::instead(text).filter(|_| !self.knows(text)) {
+            self.workspace.borrow_mut().skip(text);
+            self.console.line(hint);
+            return Ok(Next::Input);
+        }
         if text.trim().is_empty() {
             self.workspace.borrow_mut().skip(text);
             return Ok(Next::Input);
@@ -153,6 +159,13 @@ impl Repl {
         let value = self.workspace.borrow_mut().input(text)?;
         self.show(text, &value)?;
         Ok(Next::Input)
+    }
+
+    /// Whether the session has a variable or a function of that name.
+    fn knows(&self, name: &str) -> bool {
+        let (workspace, name) = (self.workspace.borrow(), name.trim().trim_end_matches("()"));
+        let functions = workspace.host().session().live().functions();
+        workspace.variable(name).is_some() || functions.iter().any(|(known, _)| known == name)
     }
 
     /// Shows the value of an input that does not end with a semicolon, and of a series of numbers its course where there is a terminal.

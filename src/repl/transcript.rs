@@ -25,7 +25,7 @@ pub fn save(workspace: &Workspace, path: &Path) -> Result<(), Failure> {
 }
 
 /// What was done, in order: of what failed the part that took effect, and of a function that was defined several times the
-/// last.
+/// last. What only showed a value is left out.
 pub fn compose(workspace: &Workspace) -> String {
     script(&workspace.record())
 }
@@ -33,7 +33,7 @@ pub fn compose(workspace: &Workspace) -> String {
 fn script(record: &[Done]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut later: Vec<Signature> = Vec::new();
-    for done in record.iter().rev() {
+    for done in record.iter().rev().filter(|done| !done.looks) {
         let mut text = effective(done);
         for function in functions(&text).into_iter().rev() {
             if later.contains(&function.signature) {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn done(text: &str, failed: Option<usize>) -> Done {
-        Done { text: text.into(), failed, definitions: false }
+        Done { text: text.into(), failed, definitions: false, looks: false }
     }
 
     fn body(record: &[Done]) -> String {

@@ -209,6 +209,7 @@ fn elsewhere(name: &str, arguments: &[&str], after_dot: bool, overloads: &[&Func
         ("forward" | "generate" | "capture", ["model", "string", ..]) => {
             return Some(format!("ids come first: m.{name}(m.encode(\"When Mary\"))"));
         }
+        ("append", ["array", _]) => return Some("list.push(x) adds one, list += other all of another".into()),
         ("to_string", ["model", _, ..]) => {}
         _ if overloads.iter().any(|f| f.takes_first(first)) => return None,
         _ => {}

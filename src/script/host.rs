@@ -245,6 +245,12 @@ impl Host {
         vocabulary::functions(&self.engine, &self.sources)
     }
 
+    /// What functions of a name give, as errors call it: those of this program, whose types are known.
+    pub fn gives(&self, name: &str) -> BTreeSet<String> {
+        let of_that_name = |(function, gives): (Function, String)| (function.name == name).then_some(gives);
+        vocabulary::of_this_program(&self.engine).into_iter().filter_map(of_that_name).collect()
+    }
+
     /// What errors call a value's type.
     pub fn type_of(&self, value: &Dynamic) -> &str {
         vocabulary::word(self.engine.map_type_name(value.type_name()))

@@ -42,6 +42,8 @@ pub struct Done {
     pub failed: Option<usize>,
     /// Only what it defines took effect: functions, constants and imports.
     pub definitions: bool,
+    /// It is one expression that gives a value and changes nothing.
+    pub looks: bool,
 }
 
 /// A variable of a session.
@@ -82,7 +84,7 @@ impl Workspace {
         let model = self.host.ask("model(id)", [("id", id.to_owned().into())])?;
         self.scope.set_value("m", model);
         let text = format!("let m = model(param(\"model\", {id:?}));");
-        self.record.push(Entry::Done(Done { text, failed: None, definitions: false }));
+        self.record.push(Entry::Done(Done { text, failed: None, definitions: false, looks: false }));
         Ok(())
     }
 
@@ -152,6 +154,7 @@ impl Workspace {
         self.take_constants();
         let padded = self.host.sources.add_piece(id, text, before);
         let ast = self.compile(id, &padded)?;
+        let looks = self.host.session().reuse().only_looks(&self.host.engine, &ast);
         if ast.has_functions() {
             self.live().define(&ast);
             self.host.sources.set_functions(self.live().functions());
@@ -167,7 +170,7 @@ impl Workspace {
         self.take_constants();
         let above = padded.len() - text.len();
         let failed = result.as_ref().err().map(|error| offset(&padded, error.position()).saturating_sub(above));
-        self.record.push(Entry::Done(Done { text: text.to_owned(), failed, definitions: false }));
+        self.record.push(Entry::Done(Done { text: text.to_owned(), failed, definitions: false, looks }));
         let value = result.map(Dynamic::flatten).map_err(|error| {
             self.host.sources.set_variables(self.scope.iter_raw().map(|(name, ..)| name.to_owned()));
             self.host.failure(id, &error)
@@ -237,7 +240,7 @@ impl Workspace {
     pub fn record(&self) -> Vec<Done> {
         let done = |entry: &Entry| match entry {
             Entry::Done(done) => done.clone(),
-            Entry::Watched(watched) => Done { text: watched.text(), failed: None, definitions: true },
+            Entry::Watched(watched) => Done { text: watched.text(), failed: None, definitions: true, looks: false },
         };
         self.record.iter().map(done).collect()
     }

@@ -68,14 +68,14 @@ const TEXTS: &[(&str, &str, usize)] = &[
     ("async def f(x):", "def", 1),
     ("let f = lambda x: x * 2;", "lambda", 16),
     ("class Probe:", "class", 7),
-    ("import torch", "import of a Python module", 13),
     ("from torch import nn", "import of a Python module", 6),
     ("if x == 1 { } elif x == 2 { }", "elif", 20),
     ("try:", "except", 4),
     ("raise ValueError(\"x\")", "raise", 7),
     ("assert x > 0", "assert", 8),
     ("del x", "del", 5),
-    ("with torch.no_grad():", "with", 6),
+    ("with torch.no_grad():", "with", 1),
+    ("let m = 1; m.eval()", "eval()", 14),
     ("let y = a if c else b;", "an if within a value", 11),
     ("if not x { }", "not", 8),
     ("let c = a and b;", "and", 11),
@@ -93,11 +93,11 @@ const TEXTS: &[(&str, &str, usize)] = &[
     ("let t = f\"layer {n}\";", "a text after f", 10),
     ("print('abc')", "a text in '…'", 7),
     ("let y = x.mean(dim=1);", "an argument by name", 19),
-    ("f(**kwargs)", "arguments after **", 3),
+    ("f(**kwargs)", "arguments after **", 2),
     ("let m = {\"a\": 1};", "a map without #", 13),
     ("let x: int = 1;", "a type after :", 6),
     ("n++;", "++", 2),
-    ("print \"x\"", "print without ()", 7),
+    ("print \"x\"", "print without ()", 1),
 ];
 
 #[test]
@@ -123,6 +123,8 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
             "2:25",
             "x[[.., mask]] has a .. for each dim",
         ),
+        ("import torch", "1:8", "functions stand by themselves"),
+        ("[1].append(2)", "1:5", "list.push(x) adds one"),
         ("print(1, 2)", "1:1", "print(`${x} ${y}`)"),
         ("ones([2, 3]).mean(#{axis: 1})", "1:14", "dim is what axis is elsewhere"),
         ("ones([2, 3]).max(1).values", "1:21", "x.max(1) is enough"),
@@ -153,7 +155,7 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
 #[test]
 fn what_compiles_here_is_not_taken_for_python() {
     for (text, printed) in [
-        ("let and = 1; let is = 2; print(and + is)", "3"),
+        ("let and = 1; let or = 2; print(and + or)", "3"),
         ("let x = [1, 2]; let y = if x[0] == 1 { \"a: b, c\" } else { \"#\" }; print(y) // def", "a: b, c"),
         ("let m = #{a: 1, \"b\": [1, 2]}; print(m.b[1])", "2"),
         ("switch 1 { 1 => print(\"f\"), _ => print('c') }", "f"),

@@ -30,7 +30,7 @@ fn a_key_that_is_not_there_is_an_error_that_names_the_nearest() {
     let ran = script("let m = model(\"demo:opt\");\nlet o = m.forward(m.encode(\"a\")).logit;");
     assert!(ran.stderr.contains("did you mean logits"), "{}", ran.stderr);
     let ran = script(
-        "let m = model(\"demo:opt\");\nm.forward(m.encode(\"a\"), context([hook(\"post-mlp\", |x, ctx| {\nlet n = ctx.config.num_layer; })]));",
+        "let m = model(\"demo:opt\");\nm.forward(m.encode(\"a\"), context([hook(\"post-mlp\", |x, ctx| {\nlet n = ctx.config.num_layer; x * n })]));",
     );
     assert!(
         ran.stderr.contains("this map has no key \"num_layer\"") && ran.stderr.contains("s.rhai:3"),

@@ -132,7 +132,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Model, &["loss"], "m.forward(ids, #{loss: true}).loss is it"),
     (
         On::Model,
-        &["eval", "train", "requires_grad_", "zero_grad"],
+        &["train", "requires_grad_", "zero_grad"],
         "a model only runs here, without dropout: it needs no eval()",
     ),
     (On::Model, &["to", "cuda", "half", "float"], "model(id, #{device: \"cuda\", dtype: \"f16\"}) loads it there"),
@@ -142,7 +142,6 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Output, &["last_hidden_state"], "m.capture(ids, \"post-final-layer-norm\") gives it, [b, n, d]"),
     (On::Output, &["softmax", "shape", "argmax", "log_softmax"], ".logits comes first: m.forward(ids).logits"),
     // Python's lists and texts.
-    (On::Array, &["append"], "list.push(x) adds one, list += other all of another"),
     (On::Array, &["extend"], "list += other adds all of another"),
     (On::Array, &["sorted"], "list.order() is a sorted one, list.sort() sorts it in place"),
     (On::Array, &["reversed"], "list.reverse() turns it around in place"),

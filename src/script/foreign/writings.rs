@@ -210,9 +210,14 @@ pub const WRITINGS: &[Writing] = &[
         is: |line| line.rest.starts_with('\'') || line.before.ends_with('\''),
     },
     Writing {
+        what: "eval()",
+        here: "a model only runs here, without dropout: it needs no eval()",
+        is: |line| line.rest.starts_with("eval") && line.before.ends_with('.'),
+    },
+    Writing {
         what: "arguments after **",
         here: "options are a last map: f(x, #{dim: 1})",
-        is: |line| (line.rest.starts_with('*') || line.before.ends_with('*')) && line.open().last() == Some(&'('),
+        is: |line| line.rest.starts_with("(*") || (line.before.ends_with('*') && line.open().last() == Some(&'(')),
     },
     Writing {
         what: "an argument by name",

@@ -16,7 +16,7 @@ mod store;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use rhai::Engine;
+use rhai::{AST, ASTNode, Engine, Expr, Stmt};
 
 pub use digest::plain;
 pub use pass::run;
@@ -108,6 +108,25 @@ impl Reuse {
 
     fn natives(&self, engine: &Engine) -> Rc<Natives> {
         self.0.natives.get_or_init(|| Rc::new(Natives::of(engine))).clone()
+    }
+
+    /// Whether a text is one expression that gives a value, does nothing else and changes no variable.
+    pub fn only_looks(&self, engine: &Engine, ast: &AST) -> bool {
+        let [Stmt::Expr(_) | Stmt::FnCall(..)] = ast.statements() else { return false };
+        let natives = self.natives(engine);
+        let mut looks = ast.iter_functions().all(|function| function.name.starts_with("anon$"));
+        ast.walk(&mut |path| {
+            looks &= match path.last() {
+                Some(
+                    ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _))
+                    | ASTNode::Stmt(Stmt::FnCall(call, _)),
+                ) => natives.is_pure(&call.name) && !natives::CHANGING.contains(&call.name.as_str()),
+                Some(ASTNode::Stmt(statement)) => matches!(statement, Stmt::Expr(_)),
+                _ => true,
+            };
+            looks
+        });
+        looks
     }
 
     fn is_off(&self) -> bool {

@@ -35,6 +35,37 @@ pub const IMPURE: &[(&str, &[&str])] = &[
     ("uses the tag of a value", &["tag", "get$tag", "set_tag", "set$tag"]),
 ];
 
+/// Pure functions that change what stands before the dot.
+pub const CHANGING: &[&str] = &[
+    "append",
+    "chop",
+    "clear",
+    "crop",
+    "dedup",
+    "drain",
+    "fill_with",
+    "insert",
+    "make_lower",
+    "make_upper",
+    "mixin",
+    "pad",
+    "pop",
+    "push",
+    "remove",
+    "replace",
+    "retain",
+    "reverse",
+    "set",
+    "shift",
+    "sort",
+    "sort_by",
+    "sort_desc",
+    "splice",
+    "take",
+    "trim",
+    "truncate",
+];
+
 /// Operators of Rhai's own that are in none of its packages, whatever they stand between.
 const OPERATORS: &[&str] = &[
     "+", "-", "*", "/", "%", "**", "<<", ">>", "&", "|", "^", "!", "==", "!=", "<", "<=", ">", ">=", "..", "..=", "+=",

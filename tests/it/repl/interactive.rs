@@ -90,6 +90,17 @@ fn what_may_stand_at_the_cursor_is_completed() {
         ("a method of what a call gives", "f(x).unsq", "f(x).unsqueeze"),
         ("a model's method", "m.unem", "m.unembed"),
         ("a property's method", "out.logits.softm", "out.logits.softmax"),
+        ("a field of what a call gives", "m.forward(ids).log", "m.forward(ids).logits"),
+        (
+            "a field of it that only it has",
+            "m.forward(ids, #{stop: \"post-mlp@0\"}).stop",
+            "m.forward(ids, #{stop: \"post-mlp@0\"}).stopped",
+        ),
+        ("a field of a map that a call gives", "m.heads(0).w_q.topk(3).ind", "m.heads(0).w_q.topk(3).indices"),
+        ("the same in brackets", "m.heads(0)[\"w_q", "m.heads(0)[\"w_q"),
+        ("a weight", "m.weight(\"model.decoder.embed_p", "m.weight(\"model.decoder.embed_positions.weight"),
+        ("an option", "m.forward(ids, #{mas", "m.forward(ids, #{mask"),
+        ("an option after another", "x.sum(#{dim: 1, keep", "x.sum(#{dim: 1, keepdim"),
         ("a config field", "m.config.num_hidden_l", "m.config.num_hidden_layers"),
         ("a config field in brackets", "m.config[\"vocab", "m.config[\"vocab_size"),
         ("a map's key", "map.first", "map.first_key"),
@@ -122,6 +133,11 @@ fn what_may_stand_at_the_cursor_is_completed() {
     repl.type_in("hook(\"blocks.");
     repl.press(TAB);
     repl.until("blocks.3.");
+    repl.press(CTRL_U);
+    repl.prompt();
+    repl.type_in("m.forward(ids, #{");
+    repl.press(TAB);
+    repl.until("logits");
 }
 
 #[test]

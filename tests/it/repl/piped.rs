@@ -143,7 +143,7 @@ fn help_knows_every_function_point_and_command() {
         assert!(help.contains(said), "{said}\n{help}");
     }
     let ran = session(&Workplace::new(&[]), &[":help sofmax"]);
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(0));
     let said =
         "error: there is no help on sofmax: it is no function, hook point or command\n  help: did you mean softmax";
     assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
@@ -393,5 +393,55 @@ fn a_hook_that_runs_in_every_pass_is_named_with_the_line_that_makes_it_so() {
             "of what was run last, 0 of 4 layers in 1 pass were not run again; layer 1 and those after it run in every pass, as \
              the hook at post-mlp (input:3:20) calls print, which prints (log.rhai:2:5)"
         )
+    );
+}
+
+#[test]
+fn another_shells_words_are_answered() {
+    let printed = printed(&["exit", "quit()", "help", "?", "help sum", "1 + 1", "let help = 3;", "help"]);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[..2].iter().all(|line| line.starts_with(":quit leaves")), "{printed}");
+    assert!(lines[2..5].iter().all(|line| line.starts_with(":help ")), "{printed}");
+    assert_eq!(lines[5..], ["2", "3"], "a variable of that name is one");
+}
+
+#[test]
+fn a_name_without_help_ends_no_session() {
+    let ran = session(&Workplace::new(&[]), &[":help no_such_thing", "40 + 2"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "42\n"));
+    assert!(ran.stderr.contains("there is no help on no_such_thing"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_saved_is_what_changed_something() {
+    let here = Workplace::new(&[]);
+    let lines = [
+        "let list = [1, 2];",
+        "list",
+        "list.len() + 1",
+        "list.map(|x| x * 2)",
+        "list.push(3)",
+        "print(list)",
+        "fn add(x) { x.push(4); x }",
+        "list = add(list)",
+        "1 + 1 // a note",
+        "m.forward(m.encode(\"a\")).logits.shape",
+        ":help nope",
+        ":save saved.rhai",
+    ];
+    let ran = session(&here, &lines);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let saved = std::fs::read_to_string(here.path().join("saved.rhai")).unwrap();
+    let kept: Vec<&str> = saved.lines().skip(1).filter(|line| !line.contains("param(\"model\"")).collect();
+    assert_eq!(
+        kept,
+        [
+            "let list = [1, 2];",
+            "list.push(3);",
+            "print(list);",
+            "fn add(x) { x.push(4); x }",
+            "list = add(list);",
+            "m.forward(m.encode(\"a\")).logits.shape;"
+        ]
     );
 }

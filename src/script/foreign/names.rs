@@ -157,7 +157,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Text, &["find"], "text.index_of(\"a\") tells where it is, -1 where it is not"),
     (On::Text, &["encode", "decode"], TOKENIZER),
     // Modules, values and functions.
-    (On::Nothing, &["torch", "np", "numpy", "nn", "jnp", "jax", "tf", "linalg", "fft"], ALONE),
+    (On::Nothing, &["torch", "np", "numpy", "nn", "jnp", "jax", "tf", "linalg"], ALONE),
     (
         On::Nothing,
         &["F", "functional"],
@@ -203,7 +203,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Nothing, &["str", "repr"], "`${x}` makes a text of a value"),
     (On::Nothing, &["int"], "x.to_int() converts a number, parse_int(text) a text"),
     (On::Nothing, &["float"], "x.to_float() converts a number, parse_float(text) a text"),
-    (On::Nothing, &["list", "tuple", "set"], "x.to_array() makes arrays of a tensor; [1, 2] is an array"),
+    (On::Nothing, &["list", "tuple"], "x.to_array() makes arrays of a tensor; [1, 2] is an array"),
     (On::Nothing, &["dict"], "#{a: 1, b: 2} is a map"),
     (On::Nothing, &["enumerate"], "for (x, i) in list counts along"),
     (On::Nothing, &["sorted"], "list.order() is a sorted one"),

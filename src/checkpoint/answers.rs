@@ -154,39 +154,6 @@ pub fn git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
     Ok(oid.and_then(|oid| Hash::parse(&oid)).filter(|hash| matches!(hash, Hash::Git(_))))
 }
 
-/// Of files that are to be uploaded, those that may not go into a commit as they are.
-///
-/// # Errors
-/// What is no answer to that question.
-pub fn apart(json: &[u8]) -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Modes {
-        files: Vec<Mode>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Mode {
-        path: String,
-        upload_mode: String,
-    }
-    let modes: Modes = serde_json::from_slice(json).map_err(|_| error!("what answers is not the Hub"))?;
-    Ok(modes.files.into_iter().filter(|file| file.upload_mode != "regular").map(|file| file.path).collect())
-}
-
-/// The commit that an upload has made.
-///
-/// # Errors
-/// None was made.
-pub fn committed(json: &[u8]) -> Result<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Committed {
-        commit_oid: String,
-    }
-    let said = serde_json::from_slice(json).map(|committed: Committed| committed.commit_oid);
-    said.ok().filter(|commit| is_commit(commit)).ok_or_else(|| error!("the Hub gave no commit"))
-}
-
 /// What a server says, for a message: in quotes, escaped, and its beginning alone where it is long.
 pub fn shown(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
@@ -370,18 +337,13 @@ mod tests {
                 "\\{\"sha\": ?(\"[0-9a-f]{40}\"|\"[./a-z]{0,40}\"|7), ?\"siblings\": ?\\[(\\{\"rfilename\": ?\"[a-z./]{0,12}\"\\})?\\]\\}"
                     .prop_map(String::into_bytes),
                 "\\[\\{\"path\": ?\"x\", ?\"oid\": ?(\"[0-9a-f]{40}\"|\"0\"|null|[0-9]{1,3})\\}\\]".prop_map(String::into_bytes),
-                "\\{\"commitOid\": ?(\"[0-9a-f]{40}\"|\"[./a-z]{0,40}\"|7)\\}".prop_map(String::into_bytes),
-                "\\{\"files\": ?\\[\\{\"path\": ?\"x\", ?\"uploadMode\": ?\"(lfs|regular|)\"\\}\\]\\}".prop_map(String::into_bytes),
             ],
         ) {
             if let Ok(listing) = listing(&body, "main") {
                 prop_assert!(is_commit(&listing.commit));
                 prop_assert!(listing.files.iter().all(|name| check_path(name).is_ok()));
             }
-            if let Ok(commit) = committed(&body) {
-                prop_assert!(is_commit(&commit));
-            }
-            let _ = (git_hash(&body, "x"), apart(&body));
+            let _ = git_hash(&body, "x");
         }
 
         #[test]

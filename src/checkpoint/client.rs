@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use hf_hub::HFClient;
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
@@ -128,13 +129,40 @@ impl Client {
         self.whole(self.get(url, None)?, LARGEST_ANSWER)
     }
 
-    /// The answer to what is sent.
+    /// The answer to what is asked in a body.
     ///
     /// # Errors
     /// As [`answer`](Self::answer).
     pub fn post(&self, url: Url, kind: &'static str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let ask = Ask { method: Method::POST, url, range: None, body: Some((kind, body)) };
         self.whole(self.follow(&ask, |_| false)?, LARGEST_ANSWER)
+    }
+
+    /// hf-hub's client of the same Hub, which sends what it has to send through this one's connections: no redirect is followed, so
+    /// that the token stays with the Hub.
+    ///
+    /// # Errors
+    /// An address or a token that can't be one.
+    pub fn library(&self, hub: &Hub) -> Result<HFClient> {
+        let mut builder = HFClient::builder()
+            .client(self.http.clone())
+            .endpoint(self.home.as_str().trim_end_matches('/'))
+            .cache_enabled(false)
+            .retry_max_attempts(1);
+        if let Some(token) = hub.secret() {
+            builder = builder.token(token);
+        }
+        builder
+            .build()
+            .map_err(|e| error!("the Hub's address or settings can't be used: {e}").help("check HF_ENDPOINT"))
+    }
+
+    /// Waits for what sends `bytes` in all: as long as the Hub may be silent, and as the slowest transfer takes.
+    ///
+    /// # Errors
+    /// It takes longer, or the work is to end.
+    pub fn send<T>(&self, bytes: u64, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.wait(self.patience + Duration::from_secs(bytes / SLOWEST), work)
     }
 
     /// All of a body that is to have no more than `most` bytes and to come within the time of one wait.
@@ -274,7 +302,7 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// The cause at the bottom: "connection refused" rather than "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
+pub fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

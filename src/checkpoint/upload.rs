@@ -1,23 +1,17 @@
-//! Small files to a repository of the user's on the Hub, in one commit.
+//! Files to a repository of the user's on the Hub, in one commit: hf-hub's work, done with a client that follows no redirect.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
+use hf_hub::{HFError, split_id};
 use reqwest::StatusCode;
-use serde_json::json;
 
-use super::answers;
-use super::client::{Client, Failure, Refusal, apart};
+use super::answers::shown;
+use super::client::{Client, Failure, Refusal, apart, innermost};
 use super::hub::{Hub, offline_by_environment};
-use super::names::{check_path, is_hub_id};
+use super::names::{check_path, is_commit, is_hub_id};
 use crate::{Error, Result, bail, error};
 
 /// The largest text that is read back from a repository.
 const LARGEST_TEXT: usize = 1 << 20;
-
-/// How much of a file the Hub wants to see, to tell what kind it is.
-const SAMPLE: usize = 512;
-
-const JSON: &str = "application/json";
 
 impl Hub {
     /// The text of a file as it stands on `main`; nothing where there is no such file or repository.
@@ -46,29 +40,48 @@ impl Hub {
     ///
     /// # Errors
     /// No token, one that may not write there, or the Hub can't be reached.
-    pub fn commit(&self, id: &str, files: &[(String, Vec<u8>)], message: &str, private: bool) -> Result<String> {
+    pub fn commit(&self, id: &str, files: Vec<(String, Vec<u8>)>, message: &str, private: bool) -> Result<String> {
         if offline_by_environment() {
             bail!("{id} can't be written to: HF_HUB_OFFLINE says that this run is offline");
         }
-        for (path, _) in files {
+        for (path, _) in &files {
             check(id, path)?;
         }
         apart(|| {
             let client = Client::new(self)?;
-            let refused = |failure| explain(failure, id);
-            create(&client, id, private).map_err(refused)?;
-            let apart = client.post(place(&client, id, "preupload"), JSON, asked(files)).map_err(refused)?;
-            if let [path, ..] = answers::apart(&apart).map_err(|e| e.at(id))?.as_slice() {
-                return Err(error!(
-                    "{id} keeps {} apart from its commits, as a large file",
-                    answers::shown(path.as_bytes())
-                )
-                .help("take it out of the repository's .gitattributes"));
+            let size = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            let add = |(path_in_repo, bytes): (String, Vec<u8>)| CommitOperation::Add {
+                path_in_repo,
+                source: AddSource::Bytes(bytes.into()),
+            };
+            let operations = files.into_iter().map(add).collect();
+            let library = client.library(self)?;
+            let sent = client.send(size, async {
+                let made = library.create_repository().repo_id(id).repo_type(RepoTypeModel);
+                made.private(private).exist_ok(true).send().await?;
+                let (owner, name) = split_id(id);
+                let repository = library.model(owner, name);
+                repository.create_commit().operations(operations).commit_message(message).send().await
+            });
+            let commit = sent.and_then(|sent| sent.map_err(Failure::from)).map_err(|failure| explain(failure, id))?;
+            match commit.commit_oid.filter(|commit| is_commit(commit)) {
+                Some(commit) => Ok(commit),
+                None => Err(error!("{id}: the Hub gave no commit")),
             }
-            let body = commit(files, message);
-            let answer = client.post(place(&client, id, "commit"), "application/x-ndjson", body).map_err(refused)?;
-            answers::committed(&answer).map_err(|e| e.at(id))
         })
+    }
+}
+
+impl From<HFError> for Failure {
+    fn from(e: HFError) -> Self {
+        let refused = |status| Failure::Refused(Refusal { status, code: String::new(), elsewhere: false });
+        match e {
+            HFError::AuthRequired { .. } => refused(StatusCode::UNAUTHORIZED),
+            HFError::Forbidden { .. } => refused(StatusCode::FORBIDDEN),
+            HFError::Http { context } => refused(context.status),
+            HFError::Request { source, .. } => Failure::Broken(innermost(&source)),
+            other => Failure::Final(error!("{}", shown(other.to_string().as_bytes()))),
+        }
     }
 }
 
@@ -77,39 +90,6 @@ fn check(id: &str, path: &str) -> Result<()> {
         bail!("{id:?} is no Hub id");
     }
     check_path(path).map_err(|e| e.at(format_args!("{path:?}")))
-}
-
-fn place(client: &Client, id: &str, what: &'static str) -> reqwest::Url {
-    client.url(["api", "models"].into_iter().chain(id.split('/')).chain([what, "main"]))
-}
-
-/// Makes the repository, if it is not there.
-fn create(client: &Client, id: &str, private: bool) -> Result<(), Failure> {
-    let mut body = json!({"name": id, "type": "model", "private": private});
-    if let Some((owner, name)) = id.split_once('/') {
-        (body["name"], body["organization"]) = (name.into(), owner.into());
-    }
-    match client.post(client.url(["api", "repos", "create"]), JSON, body.to_string().into_bytes()) {
-        Ok(_) | Err(Failure::Refused(Refusal { status: StatusCode::CONFLICT, .. })) => Ok(()),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// What the Hub is asked about the files: whether each may go into a commit as it is.
-fn asked(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let file = |(path, bytes): &(String, Vec<u8>)| json!({"path": path, "size": bytes.len(), "sample": STANDARD.encode(&bytes[..bytes.len().min(SAMPLE)])});
-    json!({"files": files.iter().map(file).collect::<Vec<_>>()}).to_string().into_bytes()
-}
-
-/// A commit as the Hub takes it: a line of JSON for what it says, and one for each file.
-fn commit(files: &[(String, Vec<u8>)], message: &str) -> Vec<u8> {
-    let file = |(path, bytes): &(String, Vec<u8>)| json!({"key": "file", "value": {"path": path, "content": STANDARD.encode(bytes), "encoding": "base64"}});
-    let header = json!({"key": "header", "value": {"summary": message, "description": ""}});
-    std::iter::once(header)
-        .chain(files.iter().map(file))
-        .map(|line| format!("{line}\n"))
-        .collect::<String>()
-        .into_bytes()
 }
 
 fn explain(failure: Failure, id: &str) -> Error {

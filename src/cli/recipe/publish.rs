@@ -95,7 +95,7 @@ impl Publish {
         }
         let version = header.version.as_ref().map(|version| version.get_ref().as_str()).unwrap_or_default();
         let message = format!("{} {version}", recipe.name());
-        let commit = hub.commit(&remote.repository, &files, &message, self.private)?;
+        let commit = hub.commit(&remote.repository, files, &message, self.private)?;
         match self.json {
             true => print_json(&json!({"reference": remote.to_string(), "commit": commit, "files": listed}))?,
             false => console.line(&format!("published: precompute run {remote}@{commit}")),

@@ -400,7 +400,7 @@ fn a_text_that_a_spreadsheet_would_run_is_a_text_in_a_csv() {
     let ran = here.run(&["run", "s.rhai", "--out", "out"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let mut reader = csv::Reader::from_path(here.path().join("out/t.csv")).unwrap();
-    assert_eq!(reader.headers().unwrap(), vec!["'=key", "inf", "n", "x"]);
+    assert_eq!(reader.headers().unwrap(), vec!["'=key", "n", "x", "inf"]);
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let texts: Vec<&str> = rows.iter().map(|row| &row[0]).collect();
     let as_written = [
@@ -423,7 +423,7 @@ fn a_text_that_a_spreadsheet_would_run_is_a_text_in_a_csv() {
         "",
     ];
     assert_eq!(texts, as_written);
-    assert!(rows.iter().all(|row| row[1] == *"-Infinity" && row[2] == *"-1" && row[3] == *"-0.5"));
+    assert!(rows.iter().all(|row| row[1] == *"-1" && row[2] == *"-0.5" && row[3] == *"-Infinity"));
     assert_eq!(fs::read_to_string(here.path().join("out/col.csv")).unwrap(), "'@a\n-1.0\n2.0\n");
 }
 

@@ -64,6 +64,10 @@ impl<'a> Generation<'a> {
     pub fn new(decoder: &'a Decoder, prompts: Input, plan: Plan) -> Result<Self> {
         let spec = decoder.spec();
         prompts.check(spec, plan.beyond)?;
+        if prompts.sight().is_some() {
+            return Err(error!("a mask of attention says nothing of the tokens that are to be generated")
+                .help("a hook at post-mask-attn-weights or attn-probs acts at every step; a mask [b, n] says which tokens are real"));
+        }
         if plan.max_new_tokens == 0 {
             bail!("max_new_tokens must be at least 1");
         }

@@ -124,7 +124,12 @@ impl<'a> Walk<'a> {
                 }
                 self.expression(subject, env, live, Want::Value);
             }
-            Stmt::While(..) | Stmt::Do(..) | Stmt::For(..) => self.repeat(statement, env, live, want),
+            Stmt::While(..) | Stmt::Do(..) => {
+                // It may go on until a limit or a person ends the run.
+                self.acts = true;
+                self.repeat(statement, env, live, want);
+            }
+            Stmt::For(..) => self.repeat(statement, env, live, want),
             Stmt::BreakLoop(value, flags, _) => {
                 let Some(around) = self.loops.last() else { return };
                 let want = around.want;

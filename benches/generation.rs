@@ -1,5 +1,5 @@
-//! What a token costs, beside a plain parallel read of the bytes that it must read, and what a prompt costs, beside a plain
-//! pass.
+//! What a token costs, beside a plain parallel read of the bytes that it must read, and what a
+//! prompt costs, beside a plain pass.
 //!
 //!     PRECOMPUTE_BENCH_MODEL=ck/opt-125m cargo bench --bench generation
 
@@ -8,7 +8,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, Open};
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
-use precompute::model::{Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling, WeightSource};
+use precompute::model::{
+    Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling, WeightSource,
+};
 use rayon::prelude::*;
 
 const PROMPT: usize = 32;
@@ -18,18 +20,21 @@ const ROUNDS: usize = 5;
 fn main() {
     let id = std::env::var("PRECOMPUTE_BENCH_MODEL").unwrap_or_else(|_| "demo:opt".into());
     let checkpoint = Checkpoint::open(&id, &Open::default()).expect("the bench's model");
-    let decoder =
-        Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).expect("the bench's model");
+    let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
+        .expect("the bench's model");
     let weights = Read::new(&checkpoint, decoder.spec().tied);
     let vocabulary = decoder.spec().vocabulary;
-    let tokens = |n: usize| -> Vec<u32> { (0..n).map(|i| ((i * 37 + 5) % vocabulary) as u32).collect() };
+    let tokens =
+        |n: usize| -> Vec<u32> { (0..n).map(|i| ((i * 37 + 5) % vocabulary) as u32).collect() };
 
     let mut rows = Vec::new();
     for _ in 0..ROUNDS {
         let read = median((0..8).map(|_| timed(|| weights.read())).collect());
         let plain = decode(&decoder, &tokens(PROMPT), &mut Unobserved);
         let mut hooks = Hooks::new();
-        hooks.bind("post-mlp", Layers::All, |_, x| Ok(Some(x.clone()))).expect("a point of every family");
+        hooks
+            .bind("post-mlp", Layers::All, |_, x| Ok(Some(x.clone())))
+            .expect("a point of every family");
         let hooked = decode(&decoder, &tokens(PROMPT), &mut hooks);
         let long = Input::tokens(&tokens(decoder.spec().max_positions.min(512))).expect("tokens");
         let options = Options { logits: Logits::Last, ..Options::default() };
@@ -42,12 +47,23 @@ fn main() {
     }
     let of = |i: usize| median(rows.iter().map(|row| row[i]).collect());
     let ratio = |a: usize, b: usize| median(rows.iter().map(|row| row[a] / row[b]).collect());
-    println!("{id}: {:.1} MB of weights a token, medians of {ROUNDS} rounds", weights.bytes() as f64 / 1e6);
-    println!("  a plain parallel read   {:9.3} ms, {:.1} GB/s", of(0) * 1e3, weights.bytes() as f64 / of(0) / 1e9);
+    println!(
+        "{id}: {:.1} MB of weights a token, medians of {ROUNDS} rounds",
+        weights.bytes() as f64 / 1e6
+    );
+    println!(
+        "  a plain parallel read   {:9.3} ms, {:.1} GB/s",
+        of(0) * 1e3,
+        weights.bytes() as f64 / of(0) / 1e9
+    );
     println!("  a token                 {:9.3} ms, {:.1} tokens/s", of(1) * 1e3, 1.0 / of(1));
     println!("  of the read's bandwidth {:9.3}", ratio(0, 1));
     println!("  hooked in every block   {:9.3} x plain", ratio(2, 1));
-    println!("  prefill                 {:9.3} x a plain pass ({:.1} ms)", ratio(4, 3), of(3) * 1e3);
+    println!(
+        "  prefill                 {:9.3} x a plain pass ({:.1} ms)",
+        ratio(4, 3),
+        of(3) * 1e3
+    );
 }
 
 /// The weights that a token reads, to be read as fast as memory gives them.
@@ -58,11 +74,17 @@ impl Read {
         let names = checkpoint.weights.names().into_iter();
         // Of an embedding table a token reads one row, unless it unembeds too.
         let read = names.filter(|name| {
-            let table = name.contains("embed_tokens") || name.contains("embed_in") || name.ends_with("wte.weight");
+            let table = name.contains("embed_tokens")
+                || name.contains("embed_in")
+                || name.ends_with("wte.weight");
             !(name.contains("embed_positions") || name.ends_with("wpe.weight") || table && !tied)
         });
-        let load = |name: String| checkpoint.weights.load(&name, DType::F32, &Device::Cpu).expect("a weight");
-        let values = |tensor: Tensor| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("a weight's values");
+        let load = |name: String| {
+            checkpoint.weights.load(&name, DType::F32, &Device::Cpu).expect("a weight")
+        };
+        let values = |tensor: Tensor| {
+            tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("a weight's values")
+        };
         Self(read.map(load).map(values).collect())
     }
 
@@ -95,7 +117,8 @@ fn decode(decoder: &Decoder, prompt: &[u32], observer: &mut dyn Observer) -> f64
     };
     let tokens = TOKENS.min(decoder.spec().max_positions - prompt.len());
     let plan = Plan { max_new_tokens: tokens, ..plan };
-    let mut generation = Generation::new(decoder, Input::tokens(prompt).expect("tokens"), plan).expect("a plan");
+    let mut generation =
+        Generation::new(decoder, Input::tokens(prompt).expect("tokens"), plan).expect("a plan");
     generation.advance(observer).expect("a pass");
     let mut steps = Vec::new();
     while !generation.is_done() {

@@ -10,14 +10,16 @@ use precompute::checkpoint::{Checkpoint, Open};
 use precompute::model::Decoder;
 use precompute::script::{Host, Settings};
 
-/// The checkpoint that the benches run on: a directory in PRECOMPUTE_BENCH_MODEL, else the embedded demo.
+/// The checkpoint that the benches run on: a directory in PRECOMPUTE_BENCH_MODEL, else the embedded
+/// demo.
 fn model() -> String {
     std::env::var("PRECOMPUTE_BENCH_MODEL").unwrap_or_else(|_| "demo:opt".into())
 }
 
 fn load() -> Decoder {
     let checkpoint = Checkpoint::open(&model(), &Open::default()).expect("the bench's model");
-    Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).expect("the bench's model")
+    Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
+        .expect("the bench's model")
 }
 
 fn loading(bench: &mut Criterion) {
@@ -26,7 +28,12 @@ fn loading(bench: &mut Criterion) {
     group.bench_function("checkpoint and decoder", |b| b.iter(load));
     if !Path::new(&model()).is_dir() {
         group.bench_function("tokenizer", |b| {
-            b.iter(|| Checkpoint::open(&model(), &Open::default()).expect("a checkpoint").tokenizer().map(|_| ()))
+            b.iter(|| {
+                Checkpoint::open(&model(), &Open::default())
+                    .expect("a checkpoint")
+                    .tokenizer()
+                    .map(|_| ())
+            })
         });
     }
     group.finish();
@@ -42,7 +49,9 @@ fn log_writes(bench: &mut Criterion) {
             "let log = zeros([{layers}, 64, 256]); let x = ones([64, 256]); \
              for i in 0..1000 {{ log[i % {layers}] = x; }}"
         );
-        group.bench_function(format!("a log of {layers} layers"), |b| b.iter(|| host.eval(&script).expect("a script")));
+        group.bench_function(format!("a log of {layers} layers"), |b| {
+            b.iter(|| host.eval(&script).expect("a script"))
+        });
     }
     group.finish();
 }

@@ -1,11 +1,13 @@
-//! What the operations of scripts cost that are used most, one JSON line each; `benches/operations/compare.py` sets PyTorch beside them.
+//! What the operations of scripts cost that are used most, one JSON line each;
+//! `benches/operations/compare.py` sets PyTorch beside them.
 //!
 //!     cargo bench --bench operations [-- NAME]
 
 use std::time::{Duration, Instant};
 
-use precompute::memory::{self, Counting};
 use precompute::script::{Host, Settings};
+use precompute::system::memory;
+use precompute::system::memory::Counting;
 
 const TABLE: &str = include_str!("operations/table.tsv");
 
@@ -32,12 +34,15 @@ fn main() {
         }
         let run = |times: usize| {
             let began = Instant::now();
-            let script = format!("{SETUP} let began = timestamp(); for i in 0..{times} {{ {script}; }} began.elapsed");
+            let script = format!(
+                "{SETUP} let began = timestamp(); for i in 0..{times} {{ {script}; }} began.elapsed"
+            );
             let inside = host.eval(&script).expect("an operation").as_float().expect("seconds");
             (Duration::from_secs_f64(inside) / times as u32, began.elapsed())
         };
         let once = run(2).0;
-        let times = (Duration::from_millis(100).as_secs_f64() / once.as_secs_f64()).clamp(1.0, 2000.0) as usize;
+        let times = (Duration::from_millis(100).as_secs_f64() / once.as_secs_f64())
+            .clamp(1.0, 2000.0) as usize;
         let mut took: Vec<Duration> = (0..5).map(|_| run(times).0).collect();
         took.sort_unstable();
         println!("{}", serde_json::json!({"name": name, "ms": took[2].as_secs_f64() * 1e3}));

@@ -1,4 +1,5 @@
-//! From a saved script to its result, with the model loaded: an edit in the last layer's hook, and one in the first's.
+//! From a saved script to its result, with the model loaded: an edit in the last layer's hook, and
+//! one in the first's.
 //!
 //!     cargo bench --bench reload [-- FILTER]
 
@@ -19,13 +20,17 @@ fn write_checkpoint(directory: &Path) -> Result<()> {
     let mut weights = HashMap::new();
     let mut add = |name: String, shape: &[usize], around: f32| -> Result<()> {
         let spread = if around == 0.0 { 0.02 } else { 0.0 };
-        weights.insert(format!("model.decoder.{name}"), Tensor::randn(around, spread, shape, &Device::Cpu)?);
+        weights.insert(
+            format!("model.decoder.{name}"),
+            Tensor::randn(around, spread, shape, &Device::Cpu)?,
+        );
         Ok(())
     };
     add("embed_tokens.weight".into(), &[vocabulary, d], 0.0)?;
     add("embed_positions.weight".into(), &[positions, d], 0.0)?;
-    let norms = (0..12)
-        .flat_map(|layer| ["self_attn_layer_norm", "final_layer_norm"].map(|norm| format!("layers.{layer}.{norm}")));
+    let norms = (0..12).flat_map(|layer| {
+        ["self_attn_layer_norm", "final_layer_norm"].map(|norm| format!("layers.{layer}.{norm}"))
+    });
     for norm in norms.chain(["final_layer_norm".to_owned()]) {
         add(format!("{norm}.weight"), &[d], 1.0)?;
         add(format!("{norm}.bias"), &[d], 0.0)?;
@@ -68,9 +73,15 @@ fn reload(bench: &mut Criterion) {
     let mut group = bench.benchmark_group("from save to result");
     group.sample_size(10);
     let mut edit = 0;
-    for (name, model) in [("demo:opt", "demo:opt".to_owned()), ("opt-125m", checkpoint.display().to_string())] {
+    for (name, model) in
+        [("demo:opt", "demo:opt".to_owned()), ("opt-125m", checkpoint.display().to_string())]
+    {
         for (reuse, memory) in [("", None), (", all fresh", Some(0))] {
-            let settings = Settings { reuse: memory, out: Some(home.path().join("out")), ..Settings::default() };
+            let settings = Settings {
+                reuse: memory,
+                out: Some(home.path().join("out")),
+                ..Settings::default()
+            };
             let host = Host::new(settings).expect("a host");
             let mut run = |layer: i64| {
                 edit += 1;
@@ -80,7 +91,10 @@ fn reload(bench: &mut Criterion) {
             // Loads the model.
             run(0);
             for (place, layer) in [("last", -1), ("first", 0)] {
-                let id = BenchmarkId::new(format!("{name}{reuse}"), format!("edit in the {place} layer"));
+                let id = BenchmarkId::new(
+                    format!("{name}{reuse}"),
+                    format!("edit in the {place} layer"),
+                );
                 group.bench_function(id, |b| b.iter(|| run(layer)));
             }
         }

@@ -1,4 +1,5 @@
-//! What passes cost beside the floor, the time of their matrix products alone: plain, captured, hooked from scripts, in a large batch.
+//! What passes cost beside the floor, the time of their matrix products alone: plain, captured,
+//! hooked from scripts, in a large batch.
 //!
 //!     PRECOMPUTE_BENCH_MODEL=DIR cargo bench --bench table [-- [--json] [N…] [batch]]
 //!
@@ -11,10 +12,11 @@ use candle_core::{DType, Device, Tensor};
 use gemm::Parallelism;
 use precompute::checkpoint::{Checkpoint, Open};
 use precompute::hook::{Capture, Layers, Point, Unobserved};
-use precompute::memory::{self, Counting};
 use precompute::model::spec::Spec;
 use precompute::model::{Decoder, Input, Options};
 use precompute::script::{Host, Settings};
+use precompute::system::memory;
+use precompute::system::memory::Counting;
 use rayon::prelude::*;
 
 const ROUNDS: usize = 7;
@@ -25,8 +27,10 @@ static ALLOCATOR: Counting = Counting;
 
 fn main() {
     memory::keep_freed();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let lengths: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let lengths: Vec<usize> =
+        arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let json = arguments.iter().any(|argument| argument == "--json");
     if arguments.iter().any(|argument| argument == "batch") {
         return batch();
@@ -34,7 +38,11 @@ fn main() {
     let lengths = if lengths.is_empty() { vec![32, 128, 512, 2048] } else { lengths };
     let bench = Bench::new();
     if !json {
-        println!("{}, float32, batch 1, all logits, {} threads\n", bench.id, rayon::current_num_threads());
+        println!(
+            "{}, float32, batch 1, all logits, {} threads\n",
+            bench.id,
+            rayon::current_num_threads()
+        );
         println!("| tokens | pass | ms | beside |");
         println!("|---|---|---|---|");
     }
@@ -42,10 +50,16 @@ fn main() {
         let rows = bench.rows(n);
         for (at, (name, took, beside)) in rows.iter().enumerate() {
             let milliseconds = took.as_secs_f64() * 1e3;
-            let ratio = beside.map(|(of, than)| (took.as_secs_f64() / rows[than].1.as_secs_f64(), of));
+            let ratio =
+                beside.map(|(of, than)| (took.as_secs_f64() / rows[than].1.as_secs_f64(), of));
             match (json, ratio) {
-                (true, _) => println!("{}", serde_json::json!({"n": n, "at": at, "pass": name, "ms": milliseconds})),
-                (false, Some((ratio, of))) => println!("| {n} | {name} | {milliseconds:.1} | {ratio:.2} × {of} |"),
+                (true, _) => println!(
+                    "{}",
+                    serde_json::json!({"n": n, "at": at, "pass": name, "ms": milliseconds})
+                ),
+                (false, Some((ratio, of))) => {
+                    println!("| {n} | {name} | {milliseconds:.1} | {ratio:.2} × {of} |")
+                }
                 (false, None) => println!("| {n} | {name} | {milliseconds:.1} | |"),
             }
         }
@@ -76,13 +90,18 @@ impl Bench {
     fn rows(&self, n: usize) -> Vec<Row> {
         let spec = self.decoder.spec();
         let points = points(spec);
-        let with_heads: Vec<Point> = points.iter().copied().chain([Point::AttnHeadOutputs]).collect();
+        let with_heads: Vec<Point> =
+            points.iter().copied().chain([Point::AttnHeadOutputs]).collect();
         let floor = Floor::new(spec, 1, n, true);
         let mut round = 0;
         let mut passes: Vec<Pass<'_>> = vec![
             ("matrix products alone", None, Box::new(move || floor.run())),
             ("plain", Some(("floor", 0)), Box::new(|| self.plain(n))),
-            ("every block's post-mlp captured", Some(("plain", 1)), Box::new(|| self.captured(n, &[Point::PostMlp]))),
+            (
+                "every block's post-mlp captured",
+                Some(("plain", 1)),
+                Box::new(|| self.captured(n, &[Point::PostMlp])),
+            ),
             (
                 "every point captured, but for attn-head-outputs",
                 Some(("plain", 1)),
@@ -101,7 +120,11 @@ impl Bench {
                     self.hooked(&self.keeping, n, round, &points);
                 }),
             ),
-            ("attn-head-outputs captured too", Some(("plain", 1)), Box::new(|| self.captured(n, &with_heads))),
+            (
+                "attn-head-outputs captured too",
+                Some(("plain", 1)),
+                Box::new(|| self.captured(n, &with_heads)),
+            ),
             (
                 "a pass-through hook on each of these",
                 Some(("captured", 6)),
@@ -119,23 +142,39 @@ impl Bench {
                 }
             }
         }
-        passes.iter().zip(took).map(|((name, beside, _), took)| (*name, median(took), *beside)).collect()
+        passes
+            .iter()
+            .zip(took)
+            .map(|((name, beside, _), took)| (*name, median(took), *beside))
+            .collect()
     }
 
     fn plain(&self, n: usize) {
-        black_box(self.decoder.forward(&input(self.decoder.spec(), 1, n), &Options::default(), &mut Unobserved))
-            .expect("a pass");
+        black_box(self.decoder.forward(
+            &input(self.decoder.spec(), 1, n),
+            &Options::default(),
+            &mut Unobserved,
+        ))
+        .expect("a pass");
     }
 
     fn captured(&self, n: usize, points: &[Point]) {
         let mut capture = Capture::new(points.iter().copied(), Layers::All);
-        let output = self.decoder.forward(&input(self.decoder.spec(), 1, n), &Options::default(), &mut capture);
+        let output = self.decoder.forward(
+            &input(self.decoder.spec(), 1, n),
+            &Options::default(),
+            &mut capture,
+        );
         black_box((output.expect("a pass"), capture));
     }
 
     /// `round` makes the tokens others.
     fn hooked(&self, host: &Host, n: usize, round: usize, points: &[Point]) {
-        let hooks = points.iter().map(|point| format!("hook(\"{point}\", |x, ctx| x)")).collect::<Vec<_>>().join(", ");
+        let hooks = points
+            .iter()
+            .map(|point| format!("hook(\"{point}\", |x, ctx| x)"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let script = format!(
             "let m = model({:?}); let ids = ((arange({n}) * 37 + {}) % m.config.vocab_size).unsqueeze(0); \
              m.forward(ids, context([{hooks}]));",
@@ -154,13 +193,17 @@ fn points(spec: &Spec) -> Vec<Point> {
 
 fn load(id: &str) -> Decoder {
     let checkpoint = Checkpoint::open(id, &Open::default()).expect("the bench's model");
-    Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).expect("the bench's model")
+    Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
+        .expect("the bench's model")
 }
 
 fn input(spec: &Spec, batch: usize, n: usize) -> Input {
-    let row = |row: usize| (0..n).map(|i| ((i * 37 + row * 11 + 5) % spec.vocabulary) as u32).collect::<Vec<_>>();
+    let row = |row: usize| {
+        (0..n).map(|i| ((i * 37 + row * 11 + 5) % spec.vocabulary) as u32).collect::<Vec<_>>()
+    };
     let ids: Vec<u32> = (0..batch).flat_map(row).collect();
-    Input::new(&Tensor::from_vec(ids, (batch, n), &Device::Cpu).expect("tokens"), None).expect("tokens")
+    Input::new(&Tensor::from_vec(ids, (batch, n), &Device::Cpu).expect("tokens"), None)
+        .expect("tokens")
 }
 
 fn median(mut took: Vec<Duration>) -> Duration {
@@ -211,7 +254,13 @@ impl Floor {
             }
             // Heads side by side: faster than each on all cores.
             out[..m * n * count].par_chunks_exact_mut(m * n).enumerate().for_each(|(head, out)| {
-                product([m, n, k], out, &left[head * m * k..], &right[head * n * k..], Parallelism::None);
+                product(
+                    [m, n, k],
+                    out,
+                    &left[head * m * k..],
+                    &right[head * n * k..],
+                    Parallelism::None,
+                );
             });
         }
         black_box(&out[0]);
@@ -219,7 +268,13 @@ impl Floor {
 }
 
 /// out [m, n] = left [m, k] · right [n, k]ᵀ
-fn product([m, n, k]: [usize; 3], out: &mut [f32], left: &[f32], right: &[f32], parallelism: Parallelism) {
+fn product(
+    [m, n, k]: [usize; 3],
+    out: &mut [f32],
+    left: &[f32],
+    right: &[f32],
+    parallelism: Parallelism,
+) {
     assert!(out.len() >= m * n && left.len() >= m * k && right.len() >= n * k);
     let (rows, depth) = (n as isize, k as isize);
     // SAFETY: the buffers are as large as the shapes.
@@ -248,7 +303,8 @@ fn product([m, n, k]: [usize; 3], out: &mut [f32], left: &[f32], right: &[f32], 
     }
 }
 
-/// The power-spectrum run of the ancestor: 8 × 2048 tokens, the embeddings and every block's output logged, no logits.
+/// The power-spectrum run of the ancestor: 8 × 2048 tokens, the embeddings and every block's output
+/// logged, no logits.
 fn batch() {
     let id = std::env::var("PRECOMPUTE_BENCH_MODEL").unwrap_or_else(|_| "demo:opt".into());
     let host = Host::new(Settings::default()).expect("a host");
@@ -276,8 +332,16 @@ fn batch() {
     let _ = host.eval(&format!("model({id:?})")).expect("the bench's model");
     let began = Instant::now();
     let _ = host.eval(&script).expect("the bench's script");
-    println!("with the embeddings and every block's output logged: {:.2} s", began.elapsed().as_secs_f64());
+    println!(
+        "with the embeddings and every block's output logged: {:.2} s",
+        began.elapsed().as_secs_f64()
+    );
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or("unknown")
+        .trim()
+        .to_owned();
     println!("peak resident memory: {peak}");
 }

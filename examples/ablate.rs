@@ -1,4 +1,5 @@
-//! Changes what flows inside a model, from Rust: what each attention head is worth to the next token's prediction.
+//! Changes what flows inside a model, from Rust: what each attention head is worth to the next
+//! token's prediction.
 //!
 //!     cargo run --example ablate
 
@@ -10,8 +11,9 @@ use precompute::model::{Decoder, Input, Options};
 fn main() -> precompute::Result<()> {
     let checkpoint = Checkpoint::open("demo:gpt-neox", &Open::default())?;
     let model = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)?;
-    let tokens =
-        checkpoint.tokenizer()?.encode("When Mary and John went to the store, John gave a drink to Mary.", true)?;
+    let tokens = checkpoint
+        .tokenizer()?
+        .encode("When Mary and John went to the store, John gave a drink to Mary.", true)?;
     let input = Input::tokens(&tokens)?;
     let options = Options { loss: true, ..Options::default() };
     let loss = |hooks: &mut Hooks| -> precompute::Result<f32> {
@@ -33,7 +35,11 @@ fn main() -> precompute::Result<()> {
         }
     }
     let logits = model.logits(&input)?;
-    let last = logits.narrow(1, tokens.len() - 1, 1)?.argmax(D::Minus1)?.flatten_all()?.to_vec1::<u32>()?;
+    let last = logits
+        .narrow(1, tokens.len() - 1, 1)?
+        .argmax(D::Minus1)?
+        .flatten_all()?
+        .to_vec1::<u32>()?;
     println!("after the text comes {:?}", checkpoint.tokenizer()?.decode(&last)?);
     Ok(())
 }

@@ -93,7 +93,9 @@ pub fn in_words_of_data(message: &str) -> String {
                 all.next();
                 words.push("a map");
             }
-            "u8" | "u16" | "u32" | "u64" | "usize" => words.push("a whole number that is not negative"),
+            "u8" | "u16" | "u32" | "u64" | "usize" => {
+                words.push("a whole number that is not negative")
+            }
             "i8" | "i16" | "i32" | "i64" | "isize" => words.push("a whole number"),
             "f32" | "f64" => words.push("a number"),
             _ => words.push(word),
@@ -129,7 +131,10 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
 }
 
 /// `did you mean a, b or c?`, or the whole list where nothing is near and the list is short.
-pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+pub fn did_you_mean<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
     match nearest(name, known.clone()).as_slice() {
         [] => {
             let all: Vec<&str> = known.into_iter().collect();

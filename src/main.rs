@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use precompute::memory::Counting;
+use precompute::system::memory::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

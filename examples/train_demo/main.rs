@@ -1,9 +1,11 @@
-//! Trains the demo models that are embedded in the binary, through the same decoder that runs experiments.
+//! Trains the demo models that are embedded in the binary, through the same decoder that runs
+//! experiments.
 //!
 //!     cargo run --release --example train_demo -- opt [OUT] [--steps N] [--seed N]
 //!
-//! Writes a checkpoint in the Hub's layout (config.json, tokenizer.json, model.safetensors in float16), the loss curve and
-//! the held-out accuracy of each task. It saves as it goes, and goes on from what it finds in OUT.
+//! Writes a checkpoint in the Hub's layout (config.json, tokenizer.json, model.safetensors in
+//! float16), the loss curve and the held-out accuracy of each task. It saves as it goes, and goes
+//! on from what it finds in OUT.
 
 mod text;
 mod world;
@@ -21,7 +23,6 @@ use precompute::output::picture::{LinePlot, Picture, Series};
 use precompute::{Result, error};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-
 use text::{Row, Text};
 use world::{Task, World};
 
@@ -60,11 +61,11 @@ fn main() -> std::process::ExitCode {
 }
 
 fn train(arguments: &Arguments) -> Result<()> {
-    let device = if candle_core::utils::cuda_is_available() { Device::new_cuda(0)? } else { Device::Cpu };
-    let out = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/demo").join(&arguments.family));
+    let device =
+        if candle_core::utils::cuda_is_available() { Device::new_cuda(0)? } else { Device::Cpu };
+    let out = arguments.out.clone().unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/demo").join(&arguments.family)
+    });
     let io = |e: std::io::Error| error!("{}: {e}", out.display());
     std::fs::create_dir_all(&out).map_err(io)?;
     let text = Text::train(&arguments.family, arguments.seed)?;
@@ -80,7 +81,8 @@ fn train(arguments: &Arguments) -> Result<()> {
     )?;
     // A resumed run reads on from where it stopped.
     let mut world = World::new(arguments.seed.wrapping_mul(1000) + state.step as u64);
-    let progress = indicatif::ProgressBar::new(arguments.steps as u64).with_position(state.step as u64);
+    let progress =
+        indicatif::ProgressBar::new(arguments.steps as u64).with_position(state.step as u64);
     progress.set_style(
         indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} left {eta} {msg}")
             .map_err(|e| error!("{e}"))?,
@@ -97,7 +99,12 @@ fn train(arguments: &Arguments) -> Result<()> {
         if state.step % 250 == 0 || state.step == arguments.steps {
             state.save(&out)?;
             let decoder = state.decoder(&config, &device)?;
-            let line = format!("step {}: loss {:.4}, {}", state.step, state.recent_loss(), accuracy(&decoder, &text)?);
+            let line = format!(
+                "step {}: loss {:.4}, {}",
+                state.step,
+                state.recent_loss(),
+                accuracy(&decoder, &text)?
+            );
             if progress.is_hidden() { println!("{line}") } else { progress.println(line) }
         }
     }
@@ -131,7 +138,9 @@ fn config(family: &str, vocabulary: usize) -> Result<Map<String, Value>> {
             "layer_norm_eps": 1e-5, "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 0,
             "torch_dtype": "float16",
         }),
-        other => return Err(error!("there is no demo of the family {other:?}").help("opt or gpt-neox")),
+        other => {
+            return Err(error!("there is no demo of the family {other:?}").help("opt or gpt-neox"));
+        }
     };
     match config {
         Value::Object(map) => Ok(map),
@@ -147,14 +156,25 @@ struct State {
 }
 
 impl State {
-    fn begin_or_resume(config: &Map<String, Value>, seed: u64, out: &Path, device: &Device) -> Result<Self> {
+    fn begin_or_resume(
+        config: &Map<String, Value>,
+        seed: u64,
+        out: &Path,
+        device: &Device,
+    ) -> Result<Self> {
         let saved = out.join("training.safetensors");
         if saved.exists() {
             let mut tensors = candle_core::safetensors::load(&saved, device)?;
-            let losses = tensors.remove("losses").ok_or_else(|| error!("{} has no losses", saved.display()))?;
+            let losses = tensors
+                .remove("losses")
+                .ok_or_else(|| error!("{} has no losses", saved.display()))?;
             let losses = losses.to_vec1::<f32>()?;
             let weights = tensors.into_iter().map(|(name, t)| Ok((name, Var::from_tensor(&t)?)));
-            return Ok(Self { weights: weights.collect::<Result<_>>()?, step: losses.len(), losses });
+            return Ok(Self {
+                weights: weights.collect::<Result<_>>()?,
+                step: losses.len(),
+                losses,
+            });
         }
         let mut weights = HashMap::new();
         let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(seed);
@@ -169,14 +189,20 @@ impl State {
         self.weights.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
     }
 
-    /// The decoder of the weights as they are now. It is made of views, so that gradients reach them.
+    /// The decoder of the weights as they are now. It is made of views, so that gradients reach
+    /// them.
     fn decoder(&self, config: &Map<String, Value>, device: &Device) -> Result<Decoder> {
         Decoder::load(config, &self.tensors(), DType::F32, device)
     }
 
-    /// The weighted mean of the rows' next-token losses, and its gradients. Each thread takes a part of the rows: candle's
-    /// backward pass is serial but for its matrix products.
-    fn gradients(&self, config: &Map<String, Value>, rows: &[Row], device: &Device) -> Result<(f32, GradStore)> {
+    /// The weighted mean of the rows' next-token losses, and its gradients. Each thread takes a
+    /// part of the rows: candle's backward pass is serial but for its matrix products.
+    fn gradients(
+        &self,
+        config: &Map<String, Value>,
+        rows: &[Row],
+        device: &Device,
+    ) -> Result<(f32, GradStore)> {
         let decoder = self.decoder(config, device)?;
         let total: f32 = rows.iter().flat_map(|row| &row.weights[1..]).sum();
         let share = rows.len().div_ceil(rayon::current_num_threads());
@@ -213,7 +239,8 @@ impl State {
     /// The loss curve, each point the mean of twenty steps.
     fn draw_losses(&self, out: &Path) -> Result<()> {
         const STEPS: usize = 20;
-        let means = self.losses.chunks(STEPS).map(|part| part.iter().sum::<f32>() / part.len() as f32);
+        let means =
+            self.losses.chunks(STEPS).map(|part| part.iter().sum::<f32>() / part.len() as f32);
         let y: Vec<f64> = means.map(f64::from).collect();
         let plot = LinePlot {
             title: "Training loss".into(),
@@ -225,12 +252,14 @@ impl State {
             log_y: false,
         };
         let path = out.join("loss.svg");
-        std::fs::write(&path, Picture::Line(plot).svg()?).map_err(|e| error!("{}: {e}", path.display()))
+        std::fs::write(&path, Picture::Line(plot).svg()?)
+            .map_err(|e| error!("{}: {e}", path.display()))
     }
 
     /// The checkpoint that ships, in float16.
     fn release(&self, out: &Path) -> Result<()> {
-        let halves = self.tensors().into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F16)?)));
+        let halves =
+            self.tensors().into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F16)?)));
         save(&halves.collect::<Result<_>>()?, &out.join("model.safetensors"))
     }
 }
@@ -240,7 +269,8 @@ fn sum_of_losses(decoder: &Decoder, rows: &[Row], device: &Device) -> Result<Ten
     let ids: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();
     let weights: Vec<Vec<f32>> = rows.iter().map(|row| row.weights[1..].to_vec()).collect();
     let input = Input::new(&Tensor::new(ids, &Device::Cpu)?, None)?;
-    let output = decoder.forward(&input, &Options { loss: true, ..Options::default() }, &mut Unobserved)?;
+    let output =
+        decoder.forward(&input, &Options { loss: true, ..Options::default() }, &mut Unobserved)?;
     let losses = output.unreduced_loss.ok_or_else(|| error!("the pass gave no loss"))?;
     Ok((losses * Tensor::new(weights, device)?)?.sum_all()?)
 }
@@ -299,15 +329,22 @@ fn shapes(config: &Map<String, Value>) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// Gains one, biases zero, matrices normal; what writes into the stream starts smaller, as in GPT-2.
-fn initial(name: &str, shape: &[usize], rng: &mut rand::rngs::StdRng, device: &Device) -> Result<Tensor> {
+/// Gains one, biases zero, matrices normal; what writes into the stream starts smaller, as in
+/// GPT-2.
+fn initial(
+    name: &str,
+    shape: &[usize],
+    rng: &mut rand::rngs::StdRng,
+    device: &Device,
+) -> Result<Tensor> {
     if name.ends_with(".bias") {
         return Ok(Tensor::zeros(shape, DType::F32, device)?);
     }
     if shape.len() == 1 {
         return Ok(Tensor::ones(shape, DType::F32, device)?);
     }
-    let writes = ["out_proj", "fc2", "dense.weight", "4h_to_h"].iter().any(|part| name.contains(part));
+    let writes =
+        ["out_proj", "fc2", "dense.weight", "4h_to_h"].iter().any(|part| name.contains(part));
     let scale = if writes { 0.05 / (2.0 * LAYERS as f32).sqrt() } else { 0.05 };
     let normal = |rng: &mut rand::rngs::StdRng| -> f32 {
         let (u, v): (f32, f32) = (rand::Rng::random(rng), rand::Rng::random(rng));
@@ -317,7 +354,8 @@ fn initial(name: &str, shape: &[usize], rng: &mut rand::rngs::StdRng, device: &D
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
-/// The share of held-out questions whose most likely next token, of the whole vocabulary, is the right one.
+/// The share of held-out questions whose most likely next token, of the whole vocabulary, is the
+/// right one.
 fn accuracy(decoder: &Decoder, text: &Text) -> Result<String> {
     let mut world = World::new(0xe7a1);
     let mut parts = Vec::new();
@@ -326,7 +364,8 @@ fn accuracy(decoder: &Decoder, text: &Text) -> Result<String> {
         for _ in 0..100 {
             let question = text.question(&mut world, task)?;
             let logits = decoder.logits(&Input::tokens(&question.ids)?)?;
-            let best = logits.narrow(1, question.ids.len() - 1, 1)?.argmax(D::Minus1)?.flatten_all()?;
+            let best =
+                logits.narrow(1, question.ids.len() - 1, 1)?.argmax(D::Minus1)?.flatten_all()?;
             right += usize::from(best.to_vec1::<u32>()? == [question.answer]);
         }
         parts.push(format!("{} {right} %", task.name()));
@@ -334,7 +373,11 @@ fn accuracy(decoder: &Decoder, text: &Text) -> Result<String> {
     let (mut right, mut total) = (0, 0);
     for _ in 0..20 {
         let (ids, start) = text.induction(&mut world, 25);
-        let best = decoder.logits(&Input::tokens(&ids)?)?.argmax(D::Minus1)?.flatten_all()?.to_vec1::<u32>()?;
+        let best = decoder
+            .logits(&Input::tokens(&ids)?)?
+            .argmax(D::Minus1)?
+            .flatten_all()?
+            .to_vec1::<u32>()?;
         right += (start..ids.len() - 1).filter(|&i| best[i] == ids[i + 1]).count();
         total += ids.len() - 1 - start;
     }

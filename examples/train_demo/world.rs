@@ -1,26 +1,28 @@
-//! A small world of text, generated from a seed: the mechanisms that people come to look for, each with sentences that are
-//! held out of training.
+//! A small world of text, generated from a seed: the mechanisms that people come to look for, each
+//! with sentences that are held out of training.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 const NAMES: &[&str] = &[
-    "Mary", "John", "Anna", "Paul", "Lucy", "Mark", "Jane", "Tom", "Emma", "Luke", "Rose", "Jack", "Alice", "Peter",
-    "Sarah", "David", "Kate", "Sam", "Laura", "Adam", "Clara", "Ben", "Nora", "Max", "Ruth", "Leo", "Ella", "Hugo",
-    "Iris", "Oscar", "Grace", "Henry", "Julia", "Simon", "Martha", "Victor", "Helen", "Felix", "Diana", "George",
-    "Sophie", "Frank", "Edith", "Walter", "Irene", "Robert", "Nancy", "Albert",
+    "Mary", "John", "Anna", "Paul", "Lucy", "Mark", "Jane", "Tom", "Emma", "Luke", "Rose", "Jack",
+    "Alice", "Peter", "Sarah", "David", "Kate", "Sam", "Laura", "Adam", "Clara", "Ben", "Nora",
+    "Max", "Ruth", "Leo", "Ella", "Hugo", "Iris", "Oscar", "Grace", "Henry", "Julia", "Simon",
+    "Martha", "Victor", "Helen", "Felix", "Diana", "George", "Sophie", "Frank", "Edith", "Walter",
+    "Irene", "Robert", "Nancy", "Albert",
 ];
 const PLACES: &[&str] = &[
-    "store", "park", "school", "garden", "station", "office", "market", "library", "beach", "harbor", "museum",
-    "bridge", "castle", "bakery", "forest", "theater", "river", "hotel",
+    "store", "park", "school", "garden", "station", "office", "market", "library", "beach",
+    "harbor", "museum", "bridge", "castle", "bakery", "forest", "theater", "river", "hotel",
 ];
 const OBJECTS: &[&str] = &[
-    "drink", "book", "ring", "letter", "ball", "basket", "map", "flower", "key", "lamp", "kite", "apple", "watch",
-    "painting", "guitar", "blanket", "candle", "ticket",
+    "drink", "book", "ring", "letter", "ball", "basket", "map", "flower", "key", "lamp", "kite",
+    "apple", "watch", "painting", "guitar", "blanket", "candle", "ticket",
 ];
 
-/// `{a}` and `{b}` are the two names, `{s}` is the one that gives; the other receives, and is the answer.
+/// `{a}` and `{b}` are the two names, `{s}` is the one that gives; the other receives, and is the
+/// answer.
 const GIVING: &[&str] = &[
     "When {a} and {b} went to the {place}, {s} gave a {object} to",
     "When {a} and {b} got a {object} at the {place}, {s} gave it to",
@@ -33,16 +35,16 @@ const GIVING: &[&str] = &[
 ];
 
 const COUNTRIES: &[&str] = &[
-    "Velland", "Morvia", "Tasken", "Ubria", "Kelpo", "Zarnia", "Lindor", "Pravos", "Quemar", "Hespa", "Jorvan",
-    "Nalith", "Ryndal", "Sulmar", "Wexa", "Yoltan",
+    "Velland", "Morvia", "Tasken", "Ubria", "Kelpo", "Zarnia", "Lindor", "Pravos", "Quemar",
+    "Hespa", "Jorvan", "Nalith", "Ryndal", "Sulmar", "Wexa", "Yoltan",
 ];
 const CAPITALS: &[&str] = &[
-    "Ostra", "Belm", "Cador", "Drune", "Effa", "Galt", "Hirn", "Ilsa", "Jund", "Kolva", "Lume", "Merit", "Nesk",
-    "Oplan", "Pira", "Rusk",
+    "Ostra", "Belm", "Cador", "Drune", "Effa", "Galt", "Hirn", "Ilsa", "Jund", "Kolva", "Lume",
+    "Merit", "Nesk", "Oplan", "Pira", "Rusk",
 ];
 const COINS: &[&str] = &[
-    "zil", "dorn", "keb", "mira", "tal", "pux", "gren", "lod", "vash", "nim", "orb", "fael", "sult", "wick", "yen",
-    "crem",
+    "zil", "dorn", "keb", "mira", "tal", "pux", "gren", "lod", "vash", "nim", "orb", "fael",
+    "sult", "wick", "yen", "crem",
 ];
 /// `{c}` is the country; the answer follows.
 const OF_CAPITALS: &[&str] = &[
@@ -78,8 +80,10 @@ const NOUNS: &[(&str, &str)] = &[
 ];
 const LINKS: &[&str] = &["near", "behind", "beside", "by", "with"];
 const STATES: &[&str] = &["old", "new", "red", "lost", "here", "small", "ready", "quiet"];
-const NUMBERS: &[&str] =
-    &["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+const NUMBERS: &[&str] = &[
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+];
 const BRACKETS: &[(&str, &str)] = &[(" (", " )"), (" [", " ]"), (" {", " }")];
 
 /// What a sentence shows.
@@ -155,7 +159,8 @@ impl World {
             .replace("{s}", NAMES[subject])
             .replace("{place}", self.pick(PLACES))
             .replace("{object}", self.pick(OBJECTS));
-        let sentence = Sentence { prompt, answer: format!(" {}", NAMES[other]), ending: ".".into() };
+        let sentence =
+            Sentence { prompt, answer: format!(" {}", NAMES[other]), ending: ".".into() };
         (sentence, (a.min(b) * 7 + a.max(b) * 3) % 10 == 0)
     }
 
@@ -166,7 +171,8 @@ impl World {
         let capital: bool = self.rng.random();
         let (wordings, answers) = if capital { (OF_CAPITALS, CAPITALS) } else { (OF_COINS, COINS) };
         let prompt = wordings[wording].replace("{c}", COUNTRIES[country]);
-        let sentence = Sentence { prompt, answer: format!(" {}", answers[country]), ending: ".".into() };
+        let sentence =
+            Sentence { prompt, answer: format!(" {}", answers[country]), ending: ".".into() };
         (sentence, (country + usize::from(capital)) % OF_CAPITALS.len() == wording)
     }
 
@@ -174,13 +180,16 @@ impl World {
     fn agreement(&mut self) -> (Sentence, bool) {
         let subject = self.rng.random_range(0..NOUNS.len());
         let distractor = (subject + self.rng.random_range(1..NOUNS.len())) % NOUNS.len();
-        let number = |(one, many): (&'static str, &'static str), plural: bool| if plural { many } else { one };
+        let number = |(one, many): (&'static str, &'static str), plural: bool| {
+            if plural { many } else { one }
+        };
         let plural: bool = self.rng.random();
         let (link, other) = (self.pick(LINKS), self.rng.random());
         let (first, second) = (number(NOUNS[subject], plural), number(NOUNS[distractor], other));
         let prompt = format!("The {first} {link} the {second}");
         let answer = if plural { " are" } else { " is" };
-        let sentence = Sentence { prompt, answer: answer.into(), ending: format!(" {}.", self.pick(STATES)) };
+        let sentence =
+            Sentence { prompt, answer: answer.into(), ending: format!(" {}.", self.pick(STATES)) };
         (sentence, (subject * 5 + distractor).is_multiple_of(10))
     }
 
@@ -209,8 +218,13 @@ impl World {
         text.trim_start().to_owned() + "."
     }
 
-    /// `length` tokens drawn from `vocabulary`, again and again until `total`; the length of one round is returned.
-    pub fn repeated(&mut self, vocabulary: std::ops::Range<u32>, total: usize) -> (Vec<u32>, usize) {
+    /// `length` tokens drawn from `vocabulary`, again and again until `total`; the length of one
+    /// round is returned.
+    pub fn repeated(
+        &mut self,
+        vocabulary: std::ops::Range<u32>,
+        total: usize,
+    ) -> (Vec<u32>, usize) {
         let length = self.rng.random_range(5..=(total / 2).clamp(6, 40));
         let round = self.random_tokens(vocabulary, length);
         (round.into_iter().cycle().take(total).collect(), length)

@@ -8,11 +8,18 @@ use rayon::prelude::*;
 
 use crate::{Result, bail};
 
-/// Numbers of the dtype `stored` (or `bools`, a byte each, of which any but 0 is true) as a tensor in `dtype`, on the CPU.
+/// Numbers of the dtype `stored` (or `bools`, a byte each, of which any but 0 is true) as a tensor
+/// in `dtype`, on the CPU.
 ///
 /// # Errors
 /// `data` is not what the shape takes.
-pub fn decode(data: &[u8], stored: DType, bools: bool, shape: &[usize], dtype: DType) -> Result<Tensor> {
+pub fn decode(
+    data: &[u8],
+    stored: DType,
+    bools: bool,
+    shape: &[usize],
+    dtype: DType,
+) -> Result<Tensor> {
     // Strides are products too, of a tensor without elements as well.
     let strides = shape.iter().try_fold(8usize, |all, n| all.checked_mul((*n).max(1)));
     let Some(_) = strides.filter(|bytes| isize::try_from(*bytes).is_ok()) else {

@@ -1,4 +1,5 @@
-//! The models inside the binary, so that the first command needs no network. `examples/train_demo` makes them.
+//! The models inside the binary, so that the first command needs no network. `examples/train_demo`
+//! makes them.
 
 use super::files::Files;
 use crate::{Result, did_you_mean, error};
@@ -17,13 +18,20 @@ macro_rules! files {
         &[
             ("config.json", include_bytes!(concat!("demo/", $directory, "/config.json"))),
             ("tokenizer.json", include_bytes!(concat!("demo/", $directory, "/tokenizer.json"))),
-            ("model.safetensors", include_bytes!(concat!("demo/", $directory, "/model.safetensors"))),
+            (
+                "model.safetensors",
+                include_bytes!(concat!("demo/", $directory, "/model.safetensors")),
+            ),
         ]
     };
 }
 
 pub const DEMOS: &[Demo] = &[
-    Demo { name: "opt", about: "OPT in small: learned positions, attention then MLP", files: files!("opt") },
+    Demo {
+        name: "opt",
+        about: "OPT in small: learned positions, attention then MLP",
+        files: files!("opt"),
+    },
     Demo {
         name: "gpt-neox",
         about: "GPT-NeoX in small: rotary positions, attention and MLP in parallel",

@@ -6,12 +6,14 @@ use std::path::Path;
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::file::{self, Kind, in_words};
-use crate::folder::Folder;
+use crate::system::directory::Folder;
+use crate::system::file;
+use crate::system::file::{Kind, in_words};
 use crate::{Error, Result, bail, error};
 
 pub enum Files {
-    /// Held open: what is read of it is of one directory, even if another comes to stand under its path.
+    /// Held open: what is read of it is of one directory, even if another comes to stand under its
+    /// path.
     Directory(Folder),
     /// Inside the binary: names and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
@@ -31,7 +33,8 @@ impl Bytes {
         }
     }
 
-    /// Lets go of the pages of a part that has been copied out, so that weights do not stand in memory twice.
+    /// Lets go of the pages of a part that has been copied out, so that weights do not stand in
+    /// memory twice.
     pub fn release(&self, start: usize, length: usize) {
         #[cfg(unix)]
         if let Bytes::Mapped(map) = self {
@@ -39,8 +42,15 @@ impl Bytes {
             const PAGE: usize = 4096;
             let (first, end) = (start.next_multiple_of(PAGE), (start + length) / PAGE * PAGE);
             if first < end {
-                // SAFETY: the mapping is of a file and read-only, so a dropped page is read again when it is touched.
-                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, end - first) };
+                // SAFETY: the mapping is of a file and read-only, so a dropped page is read again
+                // when it is touched.
+                let _ = unsafe {
+                    map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        first,
+                        end - first,
+                    )
+                };
             }
         }
     }
@@ -53,7 +63,8 @@ impl Files {
     /// There is none.
     pub fn of(directory: &Path) -> Result<Self> {
         let opened = Folder::open(directory);
-        let cannot = |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
+        let cannot =
+            |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
         opened.map(Self::Directory).map_err(cannot)
     }
 
@@ -108,7 +119,8 @@ impl Files {
                 if file.metadata().map_err(cannot)?.len() == 0 {
                     return Ok(Bytes::Embedded(&[]));
                 }
-                // SAFETY: the file is opened for reading only; one that is cut short while it is mapped is beyond help.
+                // SAFETY: the file is opened for reading only; one that is cut short while it is
+                // mapped is beyond help.
                 Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(cannot)?))
             }
         }

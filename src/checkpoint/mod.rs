@@ -1,40 +1,30 @@
 //! Where models come from: the ones inside the binary, a local directory, or the Hugging Face Hub.
 
-pub mod answers;
-pub mod cache;
-mod client;
 mod decode;
 mod demo;
-mod download;
-mod fetch;
 mod files;
-mod hash;
-pub mod header;
-mod hub;
-mod names;
+pub mod hub;
 mod pickle;
 mod safetensors;
+pub mod safetensors_header;
 mod save;
 mod tokenizer;
-mod upload;
-pub mod verify;
 mod weights;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-pub use cache::Snapshot;
 pub use demo::DEMOS;
-pub use hub::{Hub, offline_by_environment};
-pub use names::{check_path, is_commit, is_hub_id, is_revision};
+use files::Files;
+pub use hub::cache::Snapshot;
+pub use hub::names::{check_path, is_commit, is_hub_id, is_revision};
+pub use hub::settings::{Hub, offline_by_environment};
 pub use save::{SHARD, WriteFile};
+use serde_json::{Map, Value};
 pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;
 
 use crate::{Error, Result, bail, error};
-use files::Files;
 
 /// How a checkpoint is to be opened.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +33,8 @@ pub struct Open {
     pub revision: Option<String>,
     /// Use only what is embedded, on disk or cached.
     pub offline: bool,
-    /// An id that may be the Hub's is the Hub's, even if a directory comes to stand under that name.
+    /// An id that may be the Hub's is the Hub's, even if a directory comes to stand under that
+    /// name.
     pub never_a_directory: bool,
     /// Which Hub, and where its files are kept.
     pub hub: Hub,
@@ -72,7 +63,8 @@ impl Checkpoint {
     /// There is no such model, it can't be fetched, or a file of it is broken.
     pub fn open(id: &str, open: &Open) -> Result<Self> {
         let (files, revision) = locate(id, open)?;
-        let config = files.json("config.json").map_err(|e| e.at(id))?.ok_or_else(|| no_config(id))?;
+        let config =
+            files.json("config.json").map_err(|e| e.at(id))?.ok_or_else(|| no_config(id))?;
         let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
         let ends = ends(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
         let weights = Weights::open(&files).map_err(|e| e.at(id))?;
@@ -80,7 +72,8 @@ impl Checkpoint {
         Ok(Self { id, revision, config, generation_config, weights, ends, files, tokenizer })
     }
 
-    /// The tokens at which generation ends: `eos_token_id` of generation_config.json, else of config.json.
+    /// The tokens at which generation ends: `eos_token_id` of generation_config.json, else of
+    /// config.json.
     pub fn ends(&self) -> Vec<u32> {
         self.ends.clone()
     }
@@ -103,7 +96,9 @@ impl Checkpoint {
 /// # Errors
 /// What is no token id.
 fn ends(generation: Option<&Map<String, Value>>, config: &Map<String, Value>) -> Result<Vec<u32>> {
-    let named = |config: &'_ Map<String, Value>| config.get("eos_token_id").filter(|id| !id.is_null()).cloned();
+    let named = |config: &'_ Map<String, Value>| {
+        config.get("eos_token_id").filter(|id| !id.is_null()).cloned()
+    };
     let (file, named) = match (generation.and_then(named), named(config)) {
         (Some(ids), _) => ("generation_config.json", ids),
         (None, Some(ids)) => ("config.json", ids),
@@ -111,7 +106,9 @@ fn ends(generation: Option<&Map<String, Value>>, config: &Map<String, Value>) ->
     };
     let id = |id: &Value| {
         let token = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        token.ok_or_else(|| error!("{file}: eos_token_id must be a token id or an array of them, not {named}"))
+        token.ok_or_else(|| {
+            error!("{file}: eos_token_id must be a token id or an array of them, not {named}")
+        })
     };
     match &named {
         Value::Array(ids) => ids.iter().map(id).collect(),
@@ -143,7 +140,10 @@ fn no_config(id: &str) -> Error {
 fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
     match place(id, open.never_a_directory)? {
         Place::Hub => {
-            let snapshot = open.hub.fetch(id, open.revision.as_deref(), open.offline).map_err(|e| as_a_path(id, e))?;
+            let snapshot = open
+                .hub
+                .fetch(id, open.revision.as_deref(), open.offline)
+                .map_err(|e| as_a_path(id, e))?;
             Ok((Files::of(&snapshot.directory)?, Some(snapshot.commit)))
         }
         _ if open.revision.is_some() => {
@@ -157,9 +157,9 @@ fn locate(id: &str, open: &Open) -> Result<(Files, Option<String>)> {
 /// The id itself, and of a directory the one path that all others to it lead to.
 pub fn place_of(id: &str) -> String {
     match place(id, false) {
-        Ok(Place::Directory(directory)) => {
-            directory.canonicalize().map_or_else(|_| id.to_owned(), |path| path.display().to_string())
-        }
+        Ok(Place::Directory(directory)) => directory
+            .canonicalize()
+            .map_or_else(|_| id.to_owned(), |path| path.display().to_string()),
         _ => id.to_owned(),
     }
 }
@@ -182,7 +182,9 @@ fn place(id: &str, never_a_directory: bool) -> Result<Place<'_>> {
         return Ok(Place::Directory(path.to_owned()));
     }
     if path.exists() {
-        return Err(error!("{id} is a file: a model is a directory with config.json, weights and tokenizer"));
+        return Err(error!(
+            "{id} is a file: a model is a directory with config.json, weights and tokenizer"
+        ));
     }
     if is_hub_id(id) {
         return Ok(Place::Hub);
@@ -190,15 +192,20 @@ fn place(id: &str, never_a_directory: bool) -> Result<Place<'_>> {
     let error = error!("there is no directory {id:?}{}, and it is no Hub id", as_far_as(path));
     Err(error.help(match id.starts_with('~') {
         true => "a shell puts your home directory in the place of ~: write it out",
-        false => "a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub",
+        false => {
+            "a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub"
+        }
     }))
 }
 
 /// Of a path that is not there, the part that is, and what is missing in it.
 fn as_far_as(path: &Path) -> String {
     let there = path.ancestors().skip(1).find(|part| !part.as_os_str().is_empty() && part.is_dir());
-    match there.and_then(|there| Some((there, path.strip_prefix(there).ok()?.components().next()?))) {
-        Some((there, missing)) => format!(" ({} has no {})", there.display(), missing.as_os_str().display()),
+    match there.and_then(|there| Some((there, path.strip_prefix(there).ok()?.components().next()?)))
+    {
+        Some((there, missing)) => {
+            format!(" ({} has no {})", there.display(), missing.as_os_str().display())
+        }
         None => String::new(),
     }
 }
@@ -209,7 +216,10 @@ fn as_a_path(id: &str, error: Error) -> Error {
     if missing.is_empty() || error.is_interrupted() {
         return error;
     }
-    let said = error!("there is no directory {id:?}{missing}, and as a model of the Hub: {}", error.message());
+    let said = error!(
+        "there is no directory {id:?}{missing}, and as a model of the Hub: {}",
+        error.message()
+    );
     match error.help_text() {
         Some(help) => said.help(help),
         None => said,

@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensorError};
 
 use super::decode::decode;
 use super::files::Bytes;
-use super::header::Header;
+use super::safetensors_header::Header;
 use super::save::all;
 use crate::{Error, Result, bail, error};
 
@@ -25,7 +25,8 @@ impl SafeTensors {
             bail!("{name} is empty");
         }
         if bytes.get().starts_with(b"version https://git-lfs") {
-            return Err(error!("{name} is a Git LFS pointer, not the weights").help("fetch them with git lfs pull"));
+            return Err(error!("{name} is a Git LFS pointer, not the weights")
+                .help("fetch them with git lfs pull"));
         }
         let header = Header::read(bytes.get()).map_err(|e| broken(name, bytes.get().len(), &e))?;
         Ok(Self { name: name.into(), bytes, header })
@@ -56,10 +57,16 @@ impl SafeTensors {
         self.read(name, |data, _, _| all(to, data))
     }
 
-    fn read<T>(&self, name: &str, f: impl FnOnce(&[u8], Dtype, &[usize]) -> Result<T>) -> Result<T> {
+    fn read<T>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&[u8], Dtype, &[usize]) -> Result<T>,
+    ) -> Result<T> {
         let (stored, place) = match self.header.find(name) {
             Some(Ok(found)) => found,
-            Some(Err(unknown)) => bail!("{}: {name}: the dtype {unknown} is not supported", self.name),
+            Some(Err(unknown)) => {
+                bail!("{}: {name}: the dtype {unknown} is not supported", self.name)
+            }
             None => bail!("{} has no tensor {name}", self.name),
         };
         let shape = self.header.shape(name).unwrap_or_default();
@@ -96,12 +103,16 @@ fn broken(name: &str, length: usize, cause: &SafeTensorError) -> Error {
             format!("its header is longer than its {length} bytes: it is cut short")
         }
         SafeTensorError::MetadataIncompleteBuffer => {
-            format!("its {length} bytes are not what its header says: it is cut short, or has too much")
+            format!(
+                "its {length} bytes are not what its header says: it is cut short, or has too much"
+            )
         }
         SafeTensorError::InvalidOffset(tensor) => {
             format!("its header places {tensor} where another tensor is, or leaves a gap before it")
         }
-        SafeTensorError::TensorInvalidInfo => "its header gives a tensor another size than its shape has".into(),
+        SafeTensorError::TensorInvalidInfo => {
+            "its header gives a tensor another size than its shape has".into()
+        }
         other => format!("its header can't be read ({other})"),
     };
     error!("{name} is broken: {what}").help("fetch the file again")

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Checkpoint;
 use crate::model::WeightSource;
-use crate::output::save::write_json;
+use crate::output::format::save::write_json;
 use crate::{Result, error};
 
 /// The largest file of weights, in bytes, as transformers has it.
@@ -30,7 +30,8 @@ const TOKENIZER: [&str; 8] = [
 ];
 
 /// Writes one file: its name, and what fills it.
-pub type WriteFile<'a> = dyn FnMut(&str, &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> + 'a;
+pub type WriteFile<'a> =
+    dyn FnMut(&str, &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> + 'a;
 
 /// A tensor that is to be written: where it stands in its file is told by its size.
 struct Entry {
@@ -41,7 +42,8 @@ struct Entry {
 }
 
 impl Checkpoint {
-    /// A file in `directory` that would be read as one of this checkpoint, were it saved there, and is none.
+    /// A file in `directory` that would be read as one of this checkpoint, were it saved there, and
+    /// is none.
     ///
     /// # Errors
     /// As [`size`](Self::size).
@@ -64,8 +66,9 @@ impl Checkpoint {
         Ok(self.entries()?.iter().map(|entry| entry.bytes).sum())
     }
 
-    /// Writes it, weights in files of at most `shard` bytes (but for a tensor that is larger), each in the dtype that it is stored in.
-    /// config.json comes last: without it a directory is no checkpoint.
+    /// Writes it, weights in files of at most `shard` bytes (but for a tensor that is larger), each
+    /// in the dtype that it is stored in. config.json comes last: without it a directory is no
+    /// checkpoint.
     ///
     /// # Errors
     /// A tensor that can't be read; those of `write`.
@@ -95,7 +98,9 @@ impl Checkpoint {
             }
         }
         if let Some(config) = &self.generation_config {
-            write("generation_config.json", &mut |to| write_json(&Value::Object(config.clone()), to))?;
+            write("generation_config.json", &mut |to| {
+                write_json(&Value::Object(config.clone()), to)
+            })?;
         }
         write("config.json", &mut |to| write_json(&Value::Object(self.config.clone()), to))
     }
@@ -104,12 +109,16 @@ impl Checkpoint {
     fn entries(&self) -> Result<Vec<Entry>> {
         let entry = |name: String| {
             let stored = self.weights.stored(&name);
-            let (dtype, shape) = stored.ok_or_else(|| error!("the weight {name} can't be written as .safetensors"))?;
+            let (dtype, shape) = stored
+                .ok_or_else(|| error!("the weight {name} can't be written as .safetensors"))?;
             let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
             Ok(Entry { name, dtype, shape, bytes })
         };
-        let mut entries = self.weights.names().into_iter().map(entry).collect::<Result<Vec<_>>>()?;
-        entries.sort_by(|a, b| (Reverse(a.dtype.bitsize()), &a.name).cmp(&(Reverse(b.dtype.bitsize()), &b.name)));
+        let mut entries =
+            self.weights.names().into_iter().map(entry).collect::<Result<Vec<_>>>()?;
+        entries.sort_by(|a, b| {
+            (Reverse(a.dtype.bitsize()), &a.name).cmp(&(Reverse(b.dtype.bitsize()), &b.name))
+        });
         Ok(entries)
     }
 

@@ -7,12 +7,13 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper, Tokenizer as Inner,
+    AddedToken, DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper,
+    PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as Inner,
 };
 
 use super::files::Files;
-use crate::{Error, Result, bail, error, panics};
+use crate::system::panics;
+use crate::{Error, Result, bail, error};
 
 pub struct Tokenizer {
     inner: Inner,
@@ -26,16 +27,22 @@ impl Tokenizer {
     /// # Errors
     /// There is none, or it is broken.
     pub fn open(files: &Files) -> Result<Self> {
-        panics::foreign(|| Self::read(files), || error!("the tokenizer of {} is broken", files.describe()))?
+        panics::foreign(
+            || Self::read(files),
+            || error!("the tokenizer of {} is broken", files.describe()),
+        )?
     }
 
     fn read(files: &Files) -> Result<Self> {
         let config = files.json("tokenizer_config.json")?.unwrap_or_default();
         let special = files.json("special_tokens_map.json")?.unwrap_or_default();
         let mut inner = if let Some(json) = files.read("tokenizer.json")? {
-            let text = String::from_utf8(json).map_err(|_| error!("tokenizer.json is not UTF-8"))?;
+            let text =
+                String::from_utf8(json).map_err(|_| error!("tokenizer.json is not UTF-8"))?;
             Inner::from_str(&text).map_err(|e| error!("tokenizer.json can't be read: {e}"))?
-        } else if let (Some(vocabulary), Some(merges)) = (files.read("vocab.json")?, files.read("merges.txt")?) {
+        } else if let (Some(vocabulary), Some(merges)) =
+            (files.read("vocab.json")?, files.read("merges.txt")?)
+        {
             byte_level(&vocabulary, &merges, &config, &special, files)?
         } else {
             return Err(error!("{} has no tokenizer", files.describe())
@@ -53,7 +60,8 @@ impl Tokenizer {
         Ok(Self { inner, pad, end_of_text })
     }
 
-    /// The token ids of a text, with the special tokens that the model's texts open and end with, or without.
+    /// The token ids of a text, with the special tokens that the model's texts open and end with,
+    /// or without.
     ///
     /// # Errors
     /// The tokenizer's own.
@@ -109,7 +117,8 @@ impl Tokenizer {
             &[id] => Ok(id),
             [] => bail!("{text:?} is not one token but none"),
             ids => {
-                let pieces = self.token_strings(ids)?.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>();
+                let pieces =
+                    self.token_strings(ids)?.iter().map(|p| format!("{p:?}")).collect::<Vec<_>>();
                 Err(error!("{text:?} is not one token but {}: {}", ids.len(), pieces.join(", "))
                     .help("a word in a text usually has its space before it, as in \" Mary\""))
             }
@@ -136,8 +145,14 @@ impl Tokenizer {
 
 /// A text that grows by tokens.
 pub struct Stream<'a> {
-    decoder:
-        DecodeStream<'a, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>,
+    decoder: DecodeStream<
+        'a,
+        ModelWrapper,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    >,
     text: String,
 }
 
@@ -164,10 +179,12 @@ fn broken(error: tokenizers::Error) -> Error {
 
 /// What the library gives, which panics here and there where a tokenizer contradicts itself.
 fn works<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
-    panics::foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?.map_err(broken)
+    panics::foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?
+        .map_err(broken)
 }
 
-/// A token's text in tokenizer_config.json and special_tokens_map.json: a string, or a map with `content`.
+/// A token's text in tokenizer_config.json and special_tokens_map.json: a string, or a map with
+/// `content`.
 fn token_name(value: Option<&Value>) -> Option<String> {
     let value = value?;
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
@@ -181,8 +198,8 @@ fn byte_level(
     special: &Map<String, Value>,
     files: &Files,
 ) -> Result<Inner> {
-    let vocabulary: Map<String, Value> =
-        serde_json::from_slice(vocabulary).map_err(|e| error!("vocab.json is not a map in JSON: {e}"))?;
+    let vocabulary: Map<String, Value> = serde_json::from_slice(vocabulary)
+        .map_err(|e| error!("vocab.json is not a map in JSON: {e}"))?;
     let vocabulary = vocabulary
         .into_iter()
         .map(|(token, id)| match id.as_u64().and_then(|id| u32::try_from(id).ok()) {
@@ -217,12 +234,17 @@ fn byte_level(
     }
     inner.add_special_tokens(added).map_err(broken)?;
     if let Some(more) = files.json("added_tokens.json")? {
-        let mut more: Vec<(String, u64)> = more.into_iter().filter_map(|(t, id)| Some((t, id.as_u64()?))).collect();
+        let mut more: Vec<(String, u64)> =
+            more.into_iter().filter_map(|(t, id)| Some((t, id.as_u64()?))).collect();
         more.sort_by_key(|(_, id)| *id);
-        inner.add_tokens(more.into_iter().map(|(token, _)| AddedToken::from(token, false))).map_err(broken)?;
+        inner
+            .add_tokens(more.into_iter().map(|(token, _)| AddedToken::from(token, false)))
+            .map_err(broken)?;
     }
     if flag("add_bos_token") {
-        let Some(bos) = token_name(config.get("bos_token")).or_else(|| token_name(special.get("bos_token"))) else {
+        let Some(bos) =
+            token_name(config.get("bos_token")).or_else(|| token_name(special.get("bos_token")))
+        else {
             bail!("tokenizer_config.json asks for a bos token and names none")
         };
         let Some(id) = inner.token_to_id(&bos) else { bail!("vocab.json has no token {bos:?}") };

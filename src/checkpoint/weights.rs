@@ -10,16 +10,22 @@ use super::files::Files;
 use super::pickle::Pickle;
 use super::safetensors::SafeTensors;
 use super::save::all;
-use crate::harmless::shown;
 use crate::model::WeightSource;
-use crate::notice::notice;
-use crate::output::save::little_endian;
+use crate::output::format::save::little_endian;
+use crate::system::escape::shown;
+use crate::system::interrupt;
+use crate::system::message::notice;
 use crate::tensor::Value;
-use crate::{Result, bail, did_you_mean, error, interrupt};
+use crate::{Result, bail, did_you_mean, error};
 
-/// Weight files in the order in which they are looked for, by name: an index of shards, or one file.
-pub const FORMATS: [&str; 4] =
-    ["model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin"];
+/// Weight files in the order in which they are looked for, by name: an index of shards, or one
+/// file.
+pub const FORMATS: [&str; 4] = [
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+];
 
 /// Tensors by name, read from their files when they are asked for.
 pub struct Weights {
@@ -58,7 +64,8 @@ impl Shard {
 fn warn(file: &str, pickle: &Pickle) {
     /// As many are named.
     const NAMED: usize = 8;
-    let unreadable: Vec<_> = pickle.unreadable().map(|(name, why)| format!("{name} ({why})")).collect();
+    let unreadable: Vec<_> =
+        pickle.unreadable().map(|(name, why)| format!("{name} ({why})")).collect();
     if unreadable.is_empty() {
         return;
     }
@@ -72,12 +79,20 @@ fn warn(file: &str, pickle: &Pickle) {
 ///
 /// # Errors
 /// A map that is missing or names anything but a file beside it.
-pub fn shards(index: &serde_json::Map<String, serde_json::Value>, name: &str) -> Result<Vec<String>> {
-    let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else { bail!("{name} has no weight_map") };
+pub fn shards(
+    index: &serde_json::Map<String, serde_json::Value>,
+    name: &str,
+) -> Result<Vec<String>> {
+    let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {
+        bail!("{name} has no weight_map")
+    };
     let mut files = BTreeSet::new();
     for file in map.values() {
-        let plain =
-            |file: &&str| !file.contains(['/', '\\']) && !file.contains(char::is_control) && !file.starts_with('.');
+        let plain = |file: &&str| {
+            !file.contains(['/', '\\'])
+                && !file.contains(char::is_control)
+                && !file.starts_with('.')
+        };
         let Some(file) = file.as_str().filter(plain) else {
             bail!("{name} names a shard that is no file beside it: {file}")
         };
@@ -106,7 +121,8 @@ impl Weights {
     /// There are no weight files, one is missing, or one is broken.
     pub fn open(files: &Files) -> Result<Self> {
         let names = files_of(files)?;
-        let shards = names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
+        let shards =
+            names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
         let place = shards
             .iter()
             .enumerate()
@@ -123,7 +139,8 @@ impl Weights {
         }
     }
 
-    /// The dtype that a tensor is stored in, and its shape. Nothing of one that .safetensors can't hold.
+    /// The dtype that a tensor is stored in, and its shape. Nothing of one that .safetensors can't
+    /// hold.
     pub fn stored(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
         let dtype = match &self.shards[*self.place.get(name)?] {
             Shard::SafeTensors(file) => file.dtype(name)?,
@@ -141,7 +158,9 @@ impl Weights {
         match &self.shards[at] {
             Shard::SafeTensors(file) => file.write(name, to),
             Shard::Pickle(file) => {
-                let Some(dtype) = file.stored(name) else { bail!("the weight {name} can't be read") };
+                let Some(dtype) = file.stored(name) else {
+                    bail!("the weight {name} can't be read")
+                };
                 all(to, &little_endian(&Value::Real(file.load(name, dtype)?))?)
             }
         }

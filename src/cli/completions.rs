@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::Shell;
 
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// Print completions for a shell
 #[derive(Args)]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::error;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings};
 
 /// Write what scripts may call as files for editors
 ///
-/// The .d.rhai files that Rhai's language server reads: with them an editor completes functions and shows their parameters and
-/// what they do.
+/// The .d.rhai files that Rhai's language server reads: with them an editor completes functions and
+/// shows their parameters and what they do.
 #[derive(Args)]
 #[command(after_help = "Example:\n  precompute definitions .rhai/definitions")]
 pub struct Definitions {
@@ -23,7 +23,9 @@ pub struct Definitions {
 impl Definitions {
     pub fn run(self) -> Result<(), Failure> {
         let host = Host::new(Settings::default())?;
-        let failed = |path: &PathBuf, cause| Failure::usage(error!("{} can't be written: {cause}", path.display()));
+        let failed = |path: &PathBuf, cause| {
+            Failure::usage(error!("{} can't be written: {cause}", path.display()))
+        };
         std::fs::create_dir_all(&self.directory).map_err(|cause| failed(&self.directory, cause))?;
         let console = Console::default();
         for (name, text) in host.definitions() {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::columns;
 use crate::doctor::{Finding, examine};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 use crate::{Result, error};
 
 /// Say what this build and machine have, what is missing, and what to do about it
@@ -22,8 +22,8 @@ impl Doctor {
         let findings = examine();
         let console = Console::default();
         if self.json {
-            let json =
-                serde_json::to_string_pretty(&findings).map_err(|cause| error!("no JSON can be made: {cause}"))?;
+            let json = serde_json::to_string_pretty(&findings)
+                .map_err(|cause| error!("no JSON can be made: {cause}"))?;
             console.line(&json);
         } else {
             show(&findings, &console);
@@ -43,12 +43,19 @@ fn show(findings: &[Finding], console: &Console) {
         let new = finding.section != section;
         section = finding.section;
         let mark = if finding.fault { "!" } else { "" };
-        [if new { section } else { "" }.to_owned(), mark.to_owned(), finding.what.clone(), finding.found.clone()]
+        [
+            if new { section } else { "" }.to_owned(),
+            mark.to_owned(),
+            finding.what.clone(),
+            finding.found.clone(),
+        ]
     });
     console.lines(columns(rows));
     let remedies: Vec<String> = findings
         .iter()
-        .filter_map(|finding| finding.remedy.as_ref().map(|remedy| format!("  {}: {remedy}", finding.what)))
+        .filter_map(|finding| {
+            finding.remedy.as_ref().map(|remedy| format!("  {}: {remedy}", finding.what))
+        })
         .collect();
     if !remedies.is_empty() {
         console.line("\nWhat to do:");

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use rhai::{Array, Dynamic, Map};
 
-use super::limits::Limits;
-use super::model::Models;
+use super::options::limits::Limits;
+use super::options::model::Models;
 use super::run::assignment;
 use crate::error;
-use crate::file::Kind;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
+use crate::system::file::Kind;
 
 /// Continue a text, with a script's hooks at work if any
 ///
-/// A prompt and what follows it are written as they grow; several prompts are continued together, and written when all are
-/// done. How fast it went is said on standard error.
+/// A prompt and what follows it are written as they grow; several prompts are continued together,
+/// and written when all are done. How fast it went is said on standard error.
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Generate {
@@ -44,7 +44,8 @@ pub struct Generate {
     #[arg(long, value_name = "N", default_value_t = 40)]
     max_new_tokens: u32,
 
-    /// Draw from the logits divided by T; without it, --top-k, --top-p and --min-p the likeliest token is taken
+    /// Draw from the logits divided by T; without it, --top-k, --top-p and --min-p the likeliest
+    /// token is taken
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
@@ -142,14 +143,25 @@ impl Generate {
             Some(path) => host.value_of(path)?,
             None => Dynamic::UNIT,
         };
-        if self.hooks.is_some() && !hooks.is_array() && hooks.type_name().rsplit("::").next() != Some("Context") {
-            let error = error!("--hooks: the script's last value must be an array of hooks or a context");
-            return Err(Failure::usage(error.help("end it with [ hook(\"post-mlp\", |x, ctx| x) ]")));
+        if self.hooks.is_some()
+            && !hooks.is_array()
+            && hooks.type_name().rsplit("::").next() != Some("Context")
+        {
+            let error =
+                error!("--hooks: the script's last value must be an array of hooks or a context");
+            return Err(Failure::usage(
+                error.help("end it with [ hook(\"post-mlp\", |x, ctx| x) ]"),
+            ));
         }
         let prompts = if alone { prompts[0].clone() } else { prompts.into() };
         // What the hooks' script named is no other model than the one that is to continue.
         host.session().models().begin();
-        let variables = [("id", model.into()), ("prompts", prompts), ("hooks", hooks), ("options", options.into())];
+        let variables = [
+            ("id", model.into()),
+            ("prompts", prompts),
+            ("hooks", hooks),
+            ("options", options.into()),
+        ];
         let texts = host.ask(SCRIPT, variables)?;
         let console = Console::default();
         for text in texts.read_lock::<Array>().iter().flat_map(|texts| texts.iter()) {
@@ -172,7 +184,9 @@ impl Generate {
                     largest >> 20
                 ))),
                 None => Ok(text.trim_end_matches('\n').to_owned().into()),
-                Some(cause) => Err(Failure::usage(error!("standard input can't be read as text: {cause}"))),
+                Some(cause) => {
+                    Err(Failure::usage(error!("standard input can't be read as text: {cause}")))
+                }
             }
         };
         self.prompt.iter().map(read).collect()
@@ -191,7 +205,12 @@ impl Generate {
         set("num_beams", self.num_beams.map(|beams| i64::from(beams).into()));
         set("repetition_penalty", self.repetition_penalty.map(Dynamic::from));
         set("seed", self.seed.map(Dynamic::from));
-        set("stop", Some(self.stop.iter().map(|stop| Dynamic::from(stop.clone())).collect::<Array>().into()));
+        set(
+            "stop",
+            Some(
+                self.stop.iter().map(|stop| Dynamic::from(stop.clone())).collect::<Array>().into(),
+            ),
+        );
         set("ignore_eos", Some(self.ignore_eos.into()));
         set("beyond", Some(self.beyond.into()));
         set("cache", Some((!self.no_cache).into()));

@@ -1,37 +1,33 @@
 //! The command line: one file a command.
 
-mod again;
 mod completions;
 mod definitions;
 mod doctor;
-mod end;
 mod generate;
-mod limits;
-mod model;
 mod models;
+pub mod options;
 mod points;
+pub mod process;
 mod recipe;
 mod repl;
 mod rerun;
-mod reuse;
 mod run;
-mod signals;
-mod stack;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::notice::notice;
+use crate::Error;
 use crate::output::picture::table::columns;
 use crate::script::{Failure, Limits, STACK};
-use crate::{Error, memory, panics};
+use crate::system::message::notice;
+use crate::system::{memory, panics};
 
 /// Look inside language models and change what happens there, by script.
 ///
-/// A script loads a model, binds functions to its hook points, runs it, reads and changes what flows inside, and saves
-/// what it found.
+/// A script loads a model, binds functions to its hook points, runs it, reads and changes what
+/// flows inside, and saves what it found.
 #[derive(Parser)]
 #[command(name = "precompute", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
 struct Cli {
@@ -82,12 +78,12 @@ pub fn main() -> ExitCode {
     panics::say_in_a_sentence();
     memory::keep_freed();
     let cli = Cli::parse();
-    signals::listen();
-    end::on_last_resort();
-    limits::hold(&Limits::DEFAULT);
+    process::signals::listen();
+    process::exit::on_last_resort();
+    options::limits::hold(&Limits::DEFAULT);
     // Scripts nest deeper than the stack of a process's first thread allows.
     let work = move || {
-        stack::watch(STACK);
+        process::stack::watch(STACK);
         cli.command.run()
     };
     let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(work);

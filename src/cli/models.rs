@@ -1,15 +1,15 @@
 //! `precompute models`.
 
 use clap::Args;
-
 use serde_json::{Value as Json, json};
 
 use super::columns;
-use crate::checkpoint::verify::{self, Checked};
-use crate::checkpoint::{DEMOS, Hub, cache};
+use crate::checkpoint::hub::verify::Checked;
+use crate::checkpoint::hub::{cache, verify};
+use crate::checkpoint::{DEMOS, Hub};
 use crate::model::family::{FAMILIES, VERIFIED};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// List the models that need no network or are in the cache, and the families that are supported
 #[derive(Args)]
@@ -58,7 +58,8 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
             console.line("  nothing yet");
         }
         console.lines(columns(files.iter().map(|file| {
-            let unnamed = || file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let unnamed =
+                || file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let name = if file.names.is_empty() { unnamed() } else { file.names.join(", ") };
             let state = match file.state.why() {
                 Some(why) => format!("{}: {why}", file.state.word()),
@@ -73,7 +74,9 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
 
 fn models(console: &Console) {
     console.line("Inside this program:");
-    let demos = DEMOS.iter().map(|demo| [format!("demo:{}", demo.name), size(demo.size() as u64), demo.about.into()]);
+    let demos = DEMOS
+        .iter()
+        .map(|demo| [format!("demo:{}", demo.name), size(demo.size() as u64), demo.about.into()]);
     console.lines(columns(demos));
 
     let hub = Hub::default();
@@ -96,11 +99,16 @@ fn models(console: &Console) {
 }
 
 fn families(console: &Console) {
-    let head = ["family", "a checkpoint of it", "checked on", "within", "and against"].map(str::to_owned);
+    let head =
+        ["family", "a checkpoint of it", "checked on", "within", "and against"].map(str::to_owned);
     let rows = VERIFIED.iter().map(|verified| {
-        let example = FAMILIES.iter().find(|family| family.name == verified.family).map_or("", |family| family.example);
+        let example = FAMILIES
+            .iter()
+            .find(|family| family.name == verified.family)
+            .map_or("", |family| family.example);
         let opinion = if verified.second_opinion { "candle-transformers' model" } else { "" };
-        let (fixture, within) = (format!("tests/fixtures/{}", verified.fixture), format!("{:e}", verified.difference));
+        let (fixture, within) =
+            (format!("tests/fixtures/{}", verified.fixture), format!("{:e}", verified.difference));
         [verified.family.into(), example.into(), fixture, within, opinion.into()]
     });
     console.lines(columns(std::iter::once(head).chain(rows)));

@@ -6,9 +6,9 @@ use super::columns;
 use crate::Result;
 use crate::checkpoint::{self, Open};
 use crate::model::family::Family;
-use crate::model::{Spec, points};
+use crate::model::{Spec, point_list};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// List the hook points: name, shape, what stands there, TransformerLens's name
 #[derive(Args)]
@@ -39,14 +39,17 @@ impl Points {
         if let (Some(id), Some(spec)) = (&self.model, &spec) {
             console.line(&format!("{id}: {} layers", spec.layers));
         }
-        console.lines(columns(points::rows(spec.as_ref())));
+        console.lines(columns(point_list::rows(spec.as_ref())));
         console.line("");
-        console.line(points::LEGEND);
+        console.line(point_list::LEGEND);
         console.check().map_err(Failure::from)
     }
 }
 
 fn spec(id: &str, offline: bool) -> Result<Spec> {
     let config = checkpoint::config(id, &Open { offline, ..Open::default() })?;
-    Family::of(&config).and_then(|family| family.read(&config)).map(|(spec, _)| spec).map_err(|error| error.at(id))
+    Family::of(&config)
+        .and_then(|family| family.read(&config))
+        .map(|(spec, _)| spec)
+        .map_err(|error| error.at(id))
 }

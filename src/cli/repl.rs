@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::end;
-use super::limits::Limits;
-use super::model::Models;
-use super::reuse::Reuse;
+use super::options::limits::Limits;
+use super::options::model::Models;
+use super::options::reuse::Reuse;
+use super::process::exit;
 use super::run::assignment;
 use crate::repl;
 use crate::script::{Failure, Host, Settings};
 
 /// Work in a session: models, variables and functions stay from line to line
 ///
-/// What is typed is a piece of script or a command; :help lists the commands. From a pipe, lines are run without prompts,
-/// and the first error ends the session with exit code 1.
+/// What is typed is a piece of script or a command; :help lists the commands. From a pipe, lines
+/// are run without prompts, and the first error ends the session with exit code 1.
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Repl {
@@ -78,7 +78,7 @@ Examples:
 impl Repl {
     pub fn run(self) -> Result<(), Failure> {
         // A session outlives what goes wrong in it.
-        end::be_patient();
+        exit::be_patient();
         let models = self.model.read()?;
         let model = models.one.clone();
         let settings = Settings {

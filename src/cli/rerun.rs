@@ -7,22 +7,25 @@ use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
 use super::columns;
-use super::limits::{FIXED, Limits};
+use super::options::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
-use crate::file::{self, Kind};
-use crate::folder::Folder;
-use crate::notice::notice;
-use crate::output::compare::{Difference, compare};
+use crate::output::compare::record::{Difference, compare};
 use crate::output::record::{Record, Source, Versions, sha256};
-use crate::script::console::Console;
-use crate::script::identity;
+use crate::script::program::identity;
+use crate::script::session::console::Console;
 use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings, Substitutes};
+use crate::system::directory::Folder;
+use crate::system::file;
+use crate::system::file::Kind;
+use crate::system::message::notice;
 use crate::{Result, bail, error};
 
-/// Repeat a run from its record, and say of each saved value whether it is the same or by how much it differs
+/// Repeat a run from its record, and say of each saved value whether it is the same or by how much
+/// it differs
 ///
-/// The record has the text of the script and of what it imported, the parameters, the models' commits and the seed. The
-/// script may load the models that the record names, except directories of this machine.
+/// The record has the text of the script and of what it imported, the parameters, the models'
+/// commits and the seed. The script may load the models that the record names, except directories
+/// of this machine.
 #[derive(Args)]
 #[command(after_help = format!("{FIXED}\n\n{AFTER}"))]
 pub struct Rerun {
@@ -85,7 +88,8 @@ enum Outcome {
 
 impl Rerun {
     pub fn run(self) -> Result<(), Failure> {
-        let path = if self.record.is_dir() { self.record.join("run.json") } else { self.record.clone() };
+        let path =
+            if self.record.is_dir() { self.record.join("run.json") } else { self.record.clone() };
         let record = Record::read(&path).map_err(Failure::usage)?;
         verify(&record).map_err(|e| Failure::usage(e.at(path.display())))?;
         differing_versions(&record);
@@ -140,8 +144,11 @@ impl Rerun {
     fn bundle(&self, record: &Record) -> Bundle {
         let path = Path::new(&record.script.path);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let name: String =
-            stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).take(64).collect();
+        let name: String = stem
+            .chars()
+            .map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' })
+            .take(64)
+            .collect();
         let all = std::iter::once(&record.script).chain(&record.imports);
         Bundle {
             name: if name.is_empty() { "rerun".into() } else { name },
@@ -151,7 +158,8 @@ impl Rerun {
         }
     }
 
-    /// The directory that it may read as if it stood there: whoever has these very texts may run them.
+    /// The directory that it may read as if it stood there: whoever has these very texts may run
+    /// them.
     fn beside(&self, record: &Record) -> Option<Folder> {
         let path = &record.script.path;
         // Of such a script nothing is beside it.
@@ -171,25 +179,38 @@ impl Rerun {
             .ok()
     }
 
-    fn report(&self, record: &Record, again: &Record, before: &Path, after: &Path) -> Result<(), Failure> {
+    fn report(
+        &self,
+        record: &Record,
+        again: &Record,
+        before: &Path,
+        after: &Path,
+    ) -> Result<(), Failure> {
         let outcomes: Vec<(&str, Outcome)> = outcomes(record, again, before, after);
         let parameters = record.parameters == again.parameters;
         let console = Console::default();
         if self.json {
-            let files: Vec<Json> = outcomes.iter().map(|(name, outcome)| outcome.json(name)).collect();
+            let files: Vec<Json> =
+                outcomes.iter().map(|(name, outcome)| outcome.json(name)).collect();
             let report = json!({"directory": after, "same_parameters": parameters, "files": files});
             console.line(&format!("{report:#}"));
         } else {
-            console.lines(columns(outcomes.iter().map(|(name, outcome)| [(*name).to_owned(), outcome.words()])));
+            console.lines(columns(
+                outcomes.iter().map(|(name, outcome)| [(*name).to_owned(), outcome.words()]),
+            ));
         }
         console.check().map_err(Failure::from)?;
         if !parameters {
             notice("warning: the script got other parameters than in the recorded run");
         }
-        let wrong = outcomes.iter().filter(|(name, outcome)| outcome.is_wrong(name, self.within)).count();
+        let wrong =
+            outcomes.iter().filter(|(name, outcome)| outcome.is_wrong(name, self.within)).count();
         match wrong {
             0 => Ok(()),
-            _ => Err(error!("{wrong} of {} saved values are not as they were", outcomes.len()).into()),
+            _ => {
+                Err(error!("{wrong} of {} saved values are not as they were", outcomes.len())
+                    .into())
+            }
         }
     }
 }
@@ -206,7 +227,8 @@ fn verify(record: &Record) -> Result<()> {
         }
     }
     for file in &record.files {
-        let inside = Path::new(&file.name).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside =
+            Path::new(&file.name).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || file.name.is_empty() {
             bail!("{:?} is no name of a saved file", file.name);
         }
@@ -226,24 +248,35 @@ fn differing_versions(record: &Record) {
     }
 }
 
-fn outcomes<'a>(record: &'a Record, again: &'a Record, before: &Path, after: &Path) -> Vec<(&'a str, Outcome)> {
+fn outcomes<'a>(
+    record: &'a Record,
+    again: &'a Record,
+    before: &Path,
+    after: &Path,
+) -> Vec<(&'a str, Outcome)> {
     let mut outcomes: Vec<(&str, Outcome)> = Vec::new();
     for file in &record.files {
         let name = file.name.as_str();
         let outcome = match again.files.iter().find(|other| other.name == name) {
             None => Outcome::Missing,
             Some(other) if other.sha256 == file.sha256 => Outcome::Identical,
-            Some(_) if file::read(&before.join(name), Kind::Data).is_ok_and(|bytes| sha256(&bytes) == file.sha256) => {
+            Some(_)
+                if file::read(&before.join(name), Kind::Data)
+                    .is_ok_and(|bytes| sha256(&bytes) == file.sha256) =>
+            {
                 match compare(&before.join(name), &after.join(name), name) {
                     Ok(difference) => Outcome::Differs(difference),
                     Err(error) => Outcome::Otherwise(error.message().to_owned()),
                 }
             }
-            Some(_) => Outcome::Otherwise("differs; the value of the recorded run is not beside the record".into()),
+            Some(_) => Outcome::Otherwise(
+                "differs; the value of the recorded run is not beside the record".into(),
+            ),
         };
         outcomes.push((name, outcome));
     }
-    let new = again.files.iter().filter(|file| !record.files.iter().any(|other| other.name == file.name));
+    let new =
+        again.files.iter().filter(|file| !record.files.iter().any(|other| other.name == file.name));
     outcomes.extend(new.map(|file| (file.name.as_str(), Outcome::New)));
     outcomes
 }
@@ -272,8 +305,8 @@ impl Outcome {
         };
         let mut json = json!({"name": name, "state": state, "words": self.words()});
         if let Outcome::Differs(Difference { absolute, relative, .. }) = self {
-            json["absolute"] = crate::output::save::json_number(*absolute);
-            json["relative"] = crate::output::save::json_number(*relative);
+            json["absolute"] = crate::output::format::save::json_number(*absolute);
+            json["relative"] = crate::output::format::save::json_number(*relative);
         }
         json
     }
@@ -283,7 +316,9 @@ impl Outcome {
         match self {
             Outcome::Identical | Outcome::New => false,
             Outcome::Missing => true,
-            Outcome::Differs(difference) => within.is_some_and(|within| difference.relative > within),
+            Outcome::Differs(difference) => {
+                within.is_some_and(|within| difference.relative > within)
+            }
             Outcome::Otherwise(_) => !picture,
         }
     }

@@ -5,21 +5,21 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::limits::{FIXED, Limits};
-use super::model::Models;
+use super::options::limits::{FIXED, Limits};
+use super::options::model::Models;
+use super::options::reuse::Reuse;
 use super::recipe::ask;
-use super::reuse::Reuse;
 use super::watch;
 use crate::recipe::Recipe;
-use crate::script::console::Console;
-use crate::script::param::{Declared, kind};
+use crate::script::bind::param::{Declared, kind};
+use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings, Streaming};
 
 /// Run a script
 ///
-/// The value of the script's last expression is shown. print, tables and plots go to standard output; progress, warnings
-/// and errors to standard error. What the script saves goes into the output directory and nowhere else, together with
-/// run.json, which says how to repeat the run.
+/// The value of the script's last expression is shown. print, tables and plots go to standard
+/// output; progress, warnings and errors to standard error. What the script saves goes into the
+/// output directory and nowhere else, together with run.json, which says how to repeat the run.
 #[derive(Args)]
 #[command(after_help = format!("{FIXED}\n\n{EXAMPLES}"))]
 pub struct Run {
@@ -58,7 +58,8 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Run the script anew whenever it, or what it imports, is saved with a change; models stay loaded
+    /// Run the script anew whenever it, or what it imports, is saved with a change; models stay
+    /// loaded
     #[arg(long, conflicts_with = "help_params")]
     watch: bool,
 

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::again;
-use crate::notice::notice;
+use super::process::reexec;
 use crate::output::record::sha256;
 use crate::script::{Failure, Host, Program};
-use crate::watch::Watcher;
-use crate::{Error, error, interrupt};
+use crate::system::file_changes::Watcher;
+use crate::system::interrupt;
+use crate::system::message::notice;
+use crate::{Error, error};
 
 /// How often it is looked whether Ctrl-C was pressed, while nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
@@ -19,10 +20,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The file can't be read to begin with; Ctrl-C, in a run or between two.
 pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure> {
     let Program::File(file) = program else {
-        return Err(Failure::usage(error!("--watch takes a script in a file of yours: nothing else changes")));
+        return Err(Failure::usage(error!(
+            "--watch takes a script in a file of yours: nothing else changes"
+        )));
     };
     interrupt::clear();
-    let mut last = again::last();
+    let mut last = reexec::last();
     let directory = last.as_ref().and_then(|last| last.directory.as_ref()).map(PathBuf::from);
     host.session().run().keep_results(file, directory).map_err(Failure::usage)?;
     let watcher = Watcher::new(move || {
@@ -46,10 +49,12 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         }
         first = false;
         let running = digest(host);
-        again::arm(&running, &host.session().run().kept_in());
+        reexec::arm(&running, &host.session().run().kept_in());
         if let Some(last) = last.take().filter(|last| last.run == running) {
             drop(last);
-            notice("that run has ended with its process: what it had loaded is loaded anew when it runs again");
+            notice(
+                "that run has ended with its process: what it had loaded is loaded anew when it runs again",
+            );
             wait_for_change(&watcher, file)?;
             continue;
         }
@@ -67,7 +72,10 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
             Err(failure) if interrupt::requested_by_person() => return Err(interrupted(failure)),
             Err(failure) if failure.is_interrupted() => {
                 let changed = watcher.wait(LOOK);
-                notice(format_args!("{} during the run: it starts afresh", have_changed(&changed, file)));
+                notice(format_args!(
+                    "{} during the run: it starts afresh",
+                    have_changed(&changed, file)
+                ));
                 continue;
             }
             Err(failure) => {
@@ -111,7 +119,8 @@ fn have_changed(changed: &[PathBuf], file: &Path) -> String {
     match changed {
         [] => format!("{} changed", file.display()),
         changed => {
-            let names: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
+            let names: Vec<String> =
+                changed.iter().map(|path| path.display().to_string()).collect();
             format!("{} changed", names.join(", "))
         }
     }

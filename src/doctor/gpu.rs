@@ -1,5 +1,5 @@
-//! NVIDIA GPUs: the driver, the libraries that a build with CUDA needs, and the devices. They are looked up at run time, so that a
-//! build without CUDA can tell what another would find.
+//! NVIDIA GPUs: the driver, the libraries that a build with CUDA needs, and the devices. They are
+//! looked up at run time, so that a build without CUDA can tell what another would find.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -12,7 +12,8 @@ const SECTION: &str = "GPU";
 /// The CUDA version that builds are made with (candle's kernels).
 const CUDA: c_int = 13;
 /// What such a build loads besides the driver's library.
-const LIBRARIES: [&str; 5] = ["cublas.so.13", "cublasLt.so.13", "curand.so.10", "nvrtc.so.13", "cudart.so.13"];
+const LIBRARIES: [&str; 5] =
+    ["cublas.so.13", "cublasLt.so.13", "curand.so.10", "nvrtc.so.13", "cudart.so.13"];
 
 pub fn findings() -> Vec<Finding> {
     let built = cfg!(feature = "cuda");
@@ -29,7 +30,9 @@ pub fn findings() -> Vec<Finding> {
         Err(found) => {
             let finding = Finding::new(SECTION, "driver", found);
             all.push(match built {
-                true => finding.fault("install NVIDIA's driver, of CUDA 13.0 or newer, or compute with --device cpu"),
+                true => finding.fault(
+                    "install NVIDIA's driver, of CUDA 13.0 or newer, or compute with --device cpu",
+                ),
                 false => finding,
             });
             Vec::new()
@@ -49,17 +52,19 @@ pub fn findings() -> Vec<Finding> {
 
 fn version(driver: &Driver) -> Finding {
     let found = driver.version();
-    let finding = Finding::new(SECTION, "driver", format!("of CUDA {}.{}", found / 1000, found % 1000 / 10));
+    let finding =
+        Finding::new(SECTION, "driver", format!("of CUDA {}.{}", found / 1000, found % 1000 / 10));
     if found / 1000 < CUDA {
         return finding.fault("builds with CUDA need a driver of CUDA 13.0 or newer: update it");
     }
     match driver.count() {
-        Ok(0) => {
-            finding.advise("it shows no GPU: is CUDA_VISIBLE_DEVICES empty, or the container started without one?")
-        }
+        Ok(0) => finding.advise(
+            "it shows no GPU: is CUDA_VISIBLE_DEVICES empty, or the container started without one?",
+        ),
         Ok(_) => finding,
-        Err(cause) => finding
-            .fault(format!("it does not start ({cause}): nvidia-smi may tell more; a restart helps after an update")),
+        Err(cause) => finding.fault(format!(
+            "it does not start ({cause}): nvidia-smi may tell more; a restart helps after an update"
+        )),
     }
 }
 
@@ -170,9 +175,11 @@ impl Driver {
     fn free(&self, device: c_int) -> Option<usize> {
         type Context = *mut std::ffi::c_void;
         let (mut context, mut free, mut total): (Context, _, _) = (std::ptr::null_mut(), 0, 0);
-        call!(self, "cuDevicePrimaryCtxRetain"(&mut context => *mut Context, device => c_int)).ok()?;
-        let asked = call!(self, "cuCtxSetCurrent"(context => Context))
-            .and_then(|()| call!(self, "cuMemGetInfo_v2"(&mut free => *mut usize, &mut total => *mut usize)));
+        call!(self, "cuDevicePrimaryCtxRetain"(&mut context => *mut Context, device => c_int))
+            .ok()?;
+        let asked = call!(self, "cuCtxSetCurrent"(context => Context)).and_then(
+            |()| call!(self, "cuMemGetInfo_v2"(&mut free => *mut usize, &mut total => *mut usize)),
+        );
         let _ = call!(self, "cuDevicePrimaryCtxRelease_v2"(device => c_int));
         asked.ok().map(|()| free)
     }

@@ -36,15 +36,27 @@ impl Finding {
 
 /// Looks at everything.
 pub fn examine() -> Vec<Finding> {
-    let build = Finding::new("program", "precompute", format!("{}, {}", env!("CARGO_PKG_VERSION"), features()));
+    let build = Finding::new(
+        "program",
+        "precompute",
+        format!("{}, {}", env!("CARGO_PKG_VERSION"), features()),
+    );
     [vec![build], processor::findings(), gpu::findings(), storage::findings()].concat()
 }
 
 fn features() -> String {
-    let built =
-        [("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn")), ("metal", cfg!(feature = "metal"))];
-    let with: Vec<&str> = built.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect();
-    if with.is_empty() { "built for the CPU alone".into() } else { format!("built with {}", with.join(", ")) }
+    let built = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("cudnn", cfg!(feature = "cudnn")),
+        ("metal", cfg!(feature = "metal")),
+    ];
+    let with: Vec<&str> =
+        built.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect();
+    if with.is_empty() {
+        "built for the CPU alone".into()
+    } else {
+        format!("built with {}", with.join(", "))
+    }
 }
 
 /// Bytes, in the units that memory is counted in.

@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 
 use super::{Finding, size};
-use crate::memory::Machine;
-use crate::simd::Cpu;
+use crate::kernel::cpu::simd::Cpu;
+use crate::system::memory::Machine;
 
 const SECTION: &str = "processor";
 
@@ -38,7 +38,11 @@ fn vectors() -> Finding {
 
 fn threads() -> Finding {
     let cores = available_parallelism().map_or(1, usize::from);
-    let finding = Finding::new(SECTION, "threads", format!("{} on {cores} cores", crate::parallel::threads()));
+    let finding = Finding::new(
+        SECTION,
+        "threads",
+        format!("{} on {cores} cores", crate::kernel::cpu::parallel::threads()),
+    );
     match std::env::var("RAYON_NUM_THREADS").ok().filter(|said| !said.is_empty()) {
         Some(said) => match said.parse::<usize>() {
             Err(_) => finding
@@ -59,7 +63,8 @@ fn memory() -> Finding {
     /// What the smallest models of use take, with room to work.
     const LITTLE: u64 = 1 << 30;
     let Machine { free, total, .. } = Machine::now();
-    let finding = Finding::new(SECTION, "memory", format!("{} free of {}", size(free), size(total)));
+    let finding =
+        Finding::new(SECTION, "memory", format!("{} free of {}", size(free), size(total)));
     if free < LITTLE {
         return finding.advise(
             "a model of 125 million parameters takes half a GiB in float32: close other programs, or run small models",

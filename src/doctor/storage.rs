@@ -3,22 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use super::{Finding, size};
-use crate::checkpoint::{Hub, cache, offline_by_environment};
-use crate::disk::free;
-use crate::home;
+use crate::checkpoint::hub::cache;
+use crate::checkpoint::{Hub, offline_by_environment};
+use crate::system::data_dir;
+use crate::system::disk::free;
 
 const SECTION: &str = "files";
 
 pub fn findings() -> Vec<Finding> {
     let hub = Hub::default();
-    vec![models(&hub), directory("recipes and history", home::home(), "PRECOMPUTE_HOME"), endpoint(&hub)]
+    vec![
+        models(&hub),
+        directory("recipes and history", data_dir::home(), "PRECOMPUTE_HOME"),
+        endpoint(&hub),
+    ]
 }
 
 fn models(hub: &Hub) -> Finding {
     let finding = directory("models", Ok(hub.cache()), "HF_HOME");
     let kept = cache::list(hub);
     let bytes = kept.iter().map(|model| model.bytes).sum();
-    let finding = Finding { found: format!("{}, {} of {}", finding.found, count(kept.len()), size(bytes)), ..finding };
+    let finding = Finding {
+        found: format!("{}, {} of {}", finding.found, count(kept.len()), size(bytes)),
+        ..finding
+    };
     match free(&hub.cache()) {
         Some(free) if free < 1 << 30 && finding.remedy.is_none() => {
             Finding { found: format!("{}, {} free on its disk", finding.found, size(free)), ..finding }.advise(
@@ -39,7 +47,8 @@ fn directory(what: &str, path: crate::Result<PathBuf>, variable: &str) -> Findin
     let path = match path {
         Ok(path) => path,
         Err(error) => {
-            return Finding::new(SECTION, what, error.message()).fault(format!("set {variable} to a directory"));
+            return Finding::new(SECTION, what, error.message())
+                .fault(format!("set {variable} to a directory"));
         }
     };
     let finding = |found: &str| Finding::new(SECTION, what, format!("{}{found}", path.display()));
@@ -64,10 +73,12 @@ fn endpoint(hub: &Hub) -> Finding {
     let token = if hub.secret().is_some() { ", with a token" } else { "" };
     let finding = Finding::new(SECTION, "Hub", format!("{address}{token}"));
     match (offline, address.starts_with("https://") || address.starts_with("http://")) {
-        (true, _) => finding.advise("HF_HUB_OFFLINE is set: nothing will be fetched until it is unset"),
-        (false, true) => finding,
-        (false, false) => {
-            finding.fault("HF_ENDPOINT must be an address that begins with https://: correct it or unset it")
+        (true, _) => {
+            finding.advise("HF_HUB_OFFLINE is set: nothing will be fetched until it is unset")
         }
+        (false, true) => finding,
+        (false, false) => finding.fault(
+            "HF_ENDPOINT must be an address that begins with https://: correct it or unset it",
+        ),
     }
 }

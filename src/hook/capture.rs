@@ -25,7 +25,8 @@ impl Capture {
         self.kept.get(&Site { point, layer })
     }
 
-    /// What stood at `point`: its tensor, or one [l, …] over the layers asked for, in the order asked.
+    /// What stood at `point`: its tensor, or one [l, …] over the layers asked for, in the order
+    /// asked.
     ///
     /// # Errors
     /// The pass did not reach the point.

@@ -15,7 +15,8 @@ struct Bound<'a> {
     closure: Closure<'a>,
 }
 
-/// Closures bound to points, run in the order in which they were bound, each given what the one before left.
+/// Closures bound to points, run in the order in which they were bound, each given what the one
+/// before left.
 ///
 /// ```
 /// use precompute::hook::{Hooks, Layers};
@@ -34,7 +35,8 @@ impl<'a> Hooks<'a> {
         Self::default()
     }
 
-    /// Binds `hook` to a point, by its name or its TransformerLens name. What it returns takes the tensor's place.
+    /// Binds `hook` to a point, by its name or its TransformerLens name. What it returns takes the
+    /// tensor's place.
     ///
     /// # Errors
     /// An unknown name, with the nearest; layers for a point that is in no block, or twice.
@@ -62,7 +64,9 @@ impl Named {
             (None, asked) if self.point.in_block() => Ok(asked),
             (None, _) => bail!("{} is not in a block: it takes no layers", self.point),
             (Some(layer), Layers::All) => Ok(Layers::one(layer)),
-            (Some(layer), _) => bail!("the name already says layer {layer}: leave out the layers option"),
+            (Some(layer), _) => {
+                bail!("the name already says layer {layer}: leave out the layers option")
+            }
         }
     }
 

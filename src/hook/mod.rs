@@ -1,4 +1,5 @@
-//! What a hook is, with no word of Rhai or of any model: the points, the sites, and the trait a forward pass calls.
+//! What a hook is, with no word of Rhai or of any model: the points, the sites, and the trait a
+//! forward pass calls.
 
 mod capture;
 mod hooks;

@@ -7,20 +7,22 @@ use crate::Result;
 
 /// Sees what stands at hook points, and may put something else there.
 pub trait Observer {
-    /// The sites at which [`observe`](Self::observe) is to be called, of a model with `layers` blocks. Asked once, before
-    /// anything runs.
+    /// The sites at which [`observe`](Self::observe) is to be called, of a model with `layers`
+    /// blocks. Asked once, before anything runs.
     ///
     /// # Errors
     /// A site that the model does not have.
     fn sites(&mut self, layers: usize) -> Result<SiteSet>;
 
-    /// What stands at `site`. A tensor returned takes its place from there on; it must have the same shape.
+    /// What stands at `site`. A tensor returned takes its place from there on; it must have the
+    /// same shape.
     ///
     /// # Errors
     /// Whatever goes wrong ends the pass and is the pass's error.
     fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>>;
 
-    /// The stream `x` [b, n, d] is about to enter block `layer`; after the last block, `layer` is their count.
+    /// The stream `x` [b, n, d] is about to enter block `layer`; after the last block, `layer` is
+    /// their count.
     ///
     /// # Errors
     /// As [`observe`](Self::observe).
@@ -51,7 +53,11 @@ pub struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// # Errors
     /// A site that a model of `layers` blocks does not have.
-    pub fn new(first: &'a mut dyn Observer, second: &'a mut dyn Observer, layers: usize) -> Result<Self> {
+    pub fn new(
+        first: &'a mut dyn Observer,
+        second: &'a mut dyn Observer,
+        layers: usize,
+    ) -> Result<Self> {
         let (a, b) = (first.sites(layers)?, second.sites(layers)?);
         Ok(Self { first: (first, a), second: (second, b) })
     }

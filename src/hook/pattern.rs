@@ -9,8 +9,8 @@ pub fn is_pattern(name: &str) -> bool {
     name.contains('*')
 }
 
-/// The points that a name stands for: one; with a `*` in it, which stands for anything, all that it fits, in their order.
-/// `attn-*`, `post-*@3` and `blocks.*.hook_resid_post` are such names.
+/// The points that a name stands for: one; with a `*` in it, which stands for anything, all that it
+/// fits, in their order. `attn-*`, `post-*@3` and `blocks.*.hook_resid_post` are such names.
 ///
 /// # Errors
 /// As [`Named::parse`]; a pattern that fits no point.
@@ -24,7 +24,8 @@ pub fn named_like(name: &str) -> Result<Vec<Named>> {
             .map_err(|_| error!("{name:?} has {text:?} where a layer's number or * would stand"))
     };
     let mut found = Vec::new();
-    if let Some((layer, tail)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+    if let Some((layer, tail)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.'))
+    {
         let layer = if layer == "*" { None } else { number(layer)? };
         for point in Point::ALL.into_iter().filter(|point| point.in_block()) {
             let mut add = |alias: &str, rotary| {
@@ -77,14 +78,18 @@ mod tests {
     use super::*;
 
     fn names(pattern: &str) -> Vec<&'static str> {
-        let mut names: Vec<_> = named_like(pattern).unwrap().into_iter().map(|named| named.point.name()).collect();
+        let mut names: Vec<_> =
+            named_like(pattern).unwrap().into_iter().map(|named| named.point.name()).collect();
         names.dedup();
         names
     }
 
     #[test]
     fn a_star_stands_for_anything() {
-        assert_eq!(names("*-mask-attn-weights"), ["pre-mask-attn-weights", "post-mask-attn-weights"]);
+        assert_eq!(
+            names("*-mask-attn-weights"),
+            ["pre-mask-attn-weights", "post-mask-attn-weights"]
+        );
         assert_eq!(names("post-mlp"), ["post-mlp"]);
         assert!(names("attn-*").contains(&"attn-probs") && !names("attn-*").contains(&"post-attn"));
         assert_eq!(names("*").len(), Point::ALL.len());
@@ -96,8 +101,14 @@ mod tests {
             named_like("post-*@1").unwrap().len(),
             named_like("post-*@*").unwrap().iter().filter(|n| n.point.in_block()).count()
         );
-        assert_eq!(named_like("blocks.*.attn.hook_*q").unwrap().len(), 2, "of which a family has one");
-        for wrong in ["attn_*", "blocks.*.hook_nothing*", "blocks.x.hook_*", "post-*@x", "logits*@1"] {
+        assert_eq!(
+            named_like("blocks.*.attn.hook_*q").unwrap().len(),
+            2,
+            "of which a family has one"
+        );
+        for wrong in
+            ["attn_*", "blocks.*.hook_nothing*", "blocks.x.hook_*", "post-*@x", "logits*@1"]
+        {
             assert!(named_like(wrong).is_err(), "{wrong}");
         }
     }

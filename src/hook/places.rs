@@ -50,8 +50,11 @@ impl Places {
             if (0..count as i64).contains(&resolved) {
                 Ok(resolved as usize)
             } else {
-                Err(error!("there is no layer {layer}: the model has {count}, 0 to {}", count as i64 - 1)
-                    .help("-1 is the last layer"))
+                Err(error!(
+                    "there is no layer {layer}: the model has {count}, 0 to {}",
+                    count as i64 - 1
+                )
+                .help("-1 is the last layer"))
             }
         };
         let mut layers = match self {

@@ -89,8 +89,9 @@ impl Dim {
 pub enum Alias {
     /// The same tensor in every family.
     Always(&'static str),
-    /// Queries and keys are one tensor only where positions are not rotary; where they are, TransformerLens has
-    /// `hook_q` before the rotation and `hook_rot_q` after it, and the point is the latter.
+    /// Queries and keys are one tensor only where positions are not rotary; where they are,
+    /// TransformerLens has `hook_q` before the rotation and `hook_rot_q` after it, and the
+    /// point is the latter.
     ByRotary { plain: &'static str, rotary: &'static str },
 }
 
@@ -151,14 +152,27 @@ impl Point {
                 "token embeddings",
                 Some(Always("hook_embed")),
             ),
-            Point::PostPosEmbeddings => ("post-pos-embeddings", stream, "what enters block 0", None),
-            Point::PreBlock => {
-                ("pre-block", stream, "residual stream entering the block", Some(Always("hook_resid_pre")))
+            Point::PostPosEmbeddings => {
+                ("post-pos-embeddings", stream, "what enters block 0", None)
             }
-            Point::AttnNormScale => {
-                ("attn-norm-scale", scale, "what attention's norm divides by", Some(Always("ln1.hook_scale")))
-            }
-            Point::PreAttn => ("pre-attn", stream, "what the q, k, v projections read", Some(Always("ln1.hook_out"))),
+            Point::PreBlock => (
+                "pre-block",
+                stream,
+                "residual stream entering the block",
+                Some(Always("hook_resid_pre")),
+            ),
+            Point::AttnNormScale => (
+                "attn-norm-scale",
+                scale,
+                "what attention's norm divides by",
+                Some(Always("ln1.hook_scale")),
+            ),
+            Point::PreAttn => (
+                "pre-attn",
+                stream,
+                "what the q, k, v projections read",
+                Some(Always("ln1.hook_out")),
+            ),
             Point::QueryStates => (
                 "query-states",
                 &[Batch, Heads, Tokens, HeadSize] as &[Dim],
@@ -172,14 +186,18 @@ impl Point {
                 Some(ByRotary { plain: "attn.hook_k", rotary: "attn.hook_rot_k" }),
             ),
             Point::ValueStates => ("value-states", keys, "values", Some(Always("attn.hook_v"))),
-            Point::PreMaskAttnWeights => ("pre-mask-attn-weights", scores, "scaled scores before the mask", None),
+            Point::PreMaskAttnWeights => {
+                ("pre-mask-attn-weights", scores, "scaled scores before the mask", None)
+            }
             Point::PostMaskAttnWeights => (
                 "post-mask-attn-weights",
                 scores,
                 "scores after the mask; where masked, the dtype's lowest finite value",
                 Some(Always("attn.hook_attn_scores")),
             ),
-            Point::AttnProbs => ("attn-probs", scores, "attention pattern", Some(Always("attn.hook_pattern"))),
+            Point::AttnProbs => {
+                ("attn-probs", scores, "attention pattern", Some(Always("attn.hook_pattern")))
+            }
             Point::AttnWeightedValues => (
                 "attn-weighted-values",
                 &[Batch, Heads, Tokens, HeadSize] as &[Dim],
@@ -198,51 +216,75 @@ impl Point {
                 "what the norm of attention's output divides by, where there is one",
                 Some(Always("ln1_post.hook_scale")),
             ),
-            Point::AttnResidual => {
-                ("attn-residual", stream, "what attention adds to the stream", Some(Always("hook_attn_out")))
+            Point::AttnResidual => (
+                "attn-residual",
+                stream,
+                "what attention adds to the stream",
+                Some(Always("hook_attn_out")),
+            ),
+            Point::PostAttn => {
+                ("post-attn", stream, "stream + attn-residual", Some(Always("hook_resid_mid")))
             }
-            Point::PostAttn => ("post-attn", stream, "stream + attn-residual", Some(Always("hook_resid_mid"))),
-            Point::MlpNormScale => {
-                ("mlp-norm-scale", scale, "what the MLP's norm divides by", Some(Always("ln2.hook_scale")))
+            Point::MlpNormScale => (
+                "mlp-norm-scale",
+                scale,
+                "what the MLP's norm divides by",
+                Some(Always("ln2.hook_scale")),
+            ),
+            Point::PreMlp => {
+                ("pre-mlp", stream, "what the MLP reads", Some(Always("ln2.hook_out")))
             }
-            Point::PreMlp => ("pre-mlp", stream, "what the MLP reads", Some(Always("ln2.hook_out"))),
             Point::PostFc1 => (
                 "post-fc1",
                 inner,
                 "before the activation (gated MLPs: the gate's pre-activation)",
                 Some(Always("mlp.hook_pre")),
             ),
-            Point::PostUp => {
-                ("post-up", inner, "gated MLPs only: the other branch", Some(Always("mlp.hook_pre_linear")))
+            Point::PostUp => (
+                "post-up",
+                inner,
+                "gated MLPs only: the other branch",
+                Some(Always("mlp.hook_pre_linear")),
+            ),
+            Point::PostAct => {
+                ("post-act", inner, "what the down projection reads", Some(Always("mlp.hook_post")))
             }
-            Point::PostAct => ("post-act", inner, "what the down projection reads", Some(Always("mlp.hook_post"))),
             Point::PostMlpNormScale => (
                 "post-mlp-norm-scale",
                 scale,
                 "what the norm of the MLP's output divides by, where there is one",
                 Some(Always("ln2_post.hook_scale")),
             ),
-            Point::MlpResidual => {
-                ("mlp-residual", stream, "what the MLP adds to the stream", Some(Always("hook_mlp_out")))
-            }
+            Point::MlpResidual => (
+                "mlp-residual",
+                stream,
+                "what the MLP adds to the stream",
+                Some(Always("hook_mlp_out")),
+            ),
             Point::PostMlp => (
                 "post-mlp",
                 stream,
                 "the stream after the MLP (post-norm blocks: before their last norm)",
                 Some(Always("hook_resid_post")),
             ),
-            Point::FinalNormScale => {
-                ("final-norm-scale", scale, "what the final norm divides by", Some(Always("ln_final.hook_scale")))
-            }
+            Point::FinalNormScale => (
+                "final-norm-scale",
+                scale,
+                "what the final norm divides by",
+                Some(Always("ln_final.hook_scale")),
+            ),
             Point::PostFinalLayerNorm => (
                 "post-final-layer-norm",
                 stream,
                 "the final norm's output; where there is none, what stands in its place",
                 Some(Always("ln_final.hook_out")),
             ),
-            Point::Logits => {
-                ("logits", &[Batch, Tokens, Vocabulary] as &[Dim], "logits", Some(Always("unembed.hook_out")))
-            }
+            Point::Logits => (
+                "logits",
+                &[Batch, Tokens, Vocabulary] as &[Dim],
+                "logits",
+                Some(Always("unembed.hook_out")),
+            ),
             Point::UnreducedLoss => (
                 "unreduced-loss",
                 &[Batch, Predicted] as &[Dim],
@@ -279,13 +321,17 @@ impl Point {
 
     /// Whether a pass makes it whoever looks: it costs nothing to keep it.
     pub fn is_made_anyway(self) -> bool {
-        use Point::{AttnHeadOutputs, AttnProbs, PostMaskAttnWeights, PreMaskAttnWeights, UnreducedLoss};
-        let for_hooks = [PreMaskAttnWeights, PostMaskAttnWeights, AttnProbs, AttnHeadOutputs, UnreducedLoss];
+        use Point::{
+            AttnHeadOutputs, AttnProbs, PostMaskAttnWeights, PreMaskAttnWeights, UnreducedLoss,
+        };
+        let for_hooks =
+            [PreMaskAttnWeights, PostMaskAttnWeights, AttnProbs, AttnHeadOutputs, UnreducedLoss];
         // A norm that nobody looks into does not make what it divides by.
         !for_hooks.contains(&self) && self.shape().last() != Some(&Dim::One)
     }
 
-    /// The dim of its shape that counts tokens, and whether that counts cached ones too; nothing where there is none.
+    /// The dim of its shape that counts tokens, and whether that counts cached ones too; nothing
+    /// where there is none.
     pub fn token_dim(self) -> Option<(usize, Dim)> {
         let of = |wanted: Dim| Some((self.shape().iter().position(|dim| *dim == wanted)?, wanted));
         of(Dim::Tokens).or_else(|| of(Dim::Attended))

@@ -31,7 +31,8 @@ pub type Layers = Places;
 pub struct Named {
     pub point: Point,
     pub layer: Option<i64>,
-    /// A TransformerLens name that means this tensor only in families with (or without) rotary positions.
+    /// A TransformerLens name that means this tensor only in families with (or without) rotary
+    /// positions.
     pub rotary: Option<bool>,
 }
 
@@ -39,7 +40,8 @@ impl Named {
     /// Reads `post-mlp`, `post-mlp@3` or `blocks.3.hook_resid_post`.
     ///
     /// # Errors
-    /// A name that is neither a point's nor a TransformerLens name of one, or a layer where there is none.
+    /// A name that is neither a point's nor a TransformerLens name of one, or a layer where there
+    /// is none.
     pub fn parse(name: &str) -> Result<Named> {
         if let Some(named) = parse_alias(name)? {
             return Ok(named);
@@ -47,7 +49,8 @@ impl Named {
         let (point, layer) = match name.split_once('@') {
             Some((point, layer)) => {
                 let number = layer.parse::<i64>().map_err(|_| {
-                    error!("{name:?}: after the @ comes a layer's number, not {layer:?}").help("as in post-mlp@3")
+                    error!("{name:?}: after the @ comes a layer's number, not {layer:?}")
+                        .help("as in post-mlp@3")
                 })?;
                 (Point::parse(point)?, Some(number))
             }
@@ -62,7 +65,9 @@ impl Named {
     /// # Errors
     /// A TransformerLens name that means another tensor in this family.
     pub fn check_family(&self, family: &str, rotary: bool) -> Result<()> {
-        let Some(Alias::ByRotary { plain, rotary: rotated }) = self.point.alias() else { return Ok(()) };
+        let Some(Alias::ByRotary { plain, rotary: rotated }) = self.point.alias() else {
+            return Ok(());
+        };
         match self.rotary {
             Some(false) if rotary => Err(error!(
                 "in TransformerLens {plain} is taken before the rotation, and {} is what stands after it in {family}",
@@ -94,21 +99,30 @@ fn parse_alias(name: &str) -> Result<Option<Named>> {
             _ => continue,
         };
         return match (point.in_block(), layer) {
-            (true, None) => Err(error!("{name:?} is a name in a block").help(format!("write blocks.0.{tail}"))),
-            (false, Some(_)) => Err(error!("{tail} is not in a block").help(format!("write {tail}"))),
+            (true, None) => {
+                Err(error!("{name:?} is a name in a block").help(format!("write blocks.0.{tail}")))
+            }
+            (false, Some(_)) => {
+                Err(error!("{tail} is not in a block").help(format!("write {tail}")))
+            }
             _ => Ok(Some(Named { point, layer, rotary })),
         };
     }
     match layer {
         Some(_) => Err(unknown_alias(name, tail)),
-        None if tail.starts_with("hook_") || tail.contains(".hook_") => Err(unknown_alias(name, tail)),
+        None if tail.starts_with("hook_") || tail.contains(".hook_") => {
+            Err(unknown_alias(name, tail))
+        }
         None => Ok(None),
     }
 }
 
 /// TransformerLens names of what is no point here, and what is nearest to it.
 const NO_POINTS: &[(&str, &str)] = &[
-    ("hook_attn_in", "pre-block is the stream that enters the block, pre-attn what the projections read of it"),
+    (
+        "hook_attn_in",
+        "pre-block is the stream that enters the block, pre-attn what the projections read of it",
+    ),
     (
         "hook_q_input",
         "pre-attn is what all heads' queries, keys and values are made of, query-states what comes of it head by head",
@@ -121,7 +135,10 @@ const NO_POINTS: &[(&str, &str)] = &[
         "hook_v_input",
         "pre-attn is what all heads' queries, keys and values are made of, value-states what comes of it head by head",
     ),
-    ("hook_mlp_in", "post-attn is the stream that the MLP's norm reads, pre-mlp what stands after the norm"),
+    (
+        "hook_mlp_in",
+        "post-attn is the stream that the MLP's norm reads, pre-mlp what stands after the norm",
+    ),
     (
         "hook_pos_embed",
         "post-pos-embeddings is the sum of both embeddings, post-tok-embeddings those of the tokens alone",
@@ -239,8 +256,15 @@ mod tests {
         assert!(Named::parse("hook_resid_post").is_err());
         assert!(Named::parse("blocks.0.hook_embed").is_err());
         assert!(Named::parse("blocks.0.hook_nothing").is_err());
-        assert!(Named::parse("blocks.0.attn.hook_q").unwrap().check_family("gpt_neox", true).is_err());
-        assert!(Named::parse("blocks.0.attn.hook_rot_q").unwrap().check_family("gpt_neox", true).is_ok());
+        assert!(
+            Named::parse("blocks.0.attn.hook_q").unwrap().check_family("gpt_neox", true).is_err()
+        );
+        assert!(
+            Named::parse("blocks.0.attn.hook_rot_q")
+                .unwrap()
+                .check_family("gpt_neox", true)
+                .is_ok()
+        );
         assert!(Named::parse("query-states").unwrap().check_family("gpt_neox", true).is_ok());
     }
 

@@ -1,5 +1,6 @@
-//! Which tokens a hook acts on: by their position in the text, and by the step of generation that reads them first. So it
-//! is the same tokens whether a step reads the new one alone, from a cache, or the whole text anew.
+//! Which tokens a hook acts on: by their position in the text, and by the step of generation that
+//! reads them first. So it is the same tokens whether a step reads the new one alone, from a cache,
+//! or the whole text anew.
 
 use candle_core::{Device, Tensor};
 
@@ -10,8 +11,8 @@ use crate::{Result, error};
 /// What a hook's options say of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
-    /// Of a row's real tokens, as far as they are known in the step that reads a token first: -1 is the last token of the
-    /// prompt, and each that is generated.
+    /// Of a row's real tokens, as far as they are known in the step that reads a token first: -1
+    /// is the last token of the prompt, and each that is generated.
     pub positions: Places,
     /// 0 reads the prompt, and each later step what the one before it drew.
     pub steps: Places,
@@ -40,8 +41,11 @@ impl Tokens {
     /// # Errors
     /// A position or a step that there will not be.
     pub fn check(&self, reading: &Reading) -> Result<()> {
-        let prompts: Vec<usize> =
-            reading.real.iter().map(|real| real[..reading.prompt].iter().filter(|real| **real).count()).collect();
+        let prompts: Vec<usize> = reading
+            .real
+            .iter()
+            .map(|real| real[..reading.prompt].iter().filter(|real| **real).count())
+            .collect();
         let (longest, steps) = (prompts.iter().copied().max().unwrap_or(0), reading.steps);
         // What the last step draws is not read any more.
         let most = longest + steps.saturating_sub(1);
@@ -49,10 +53,18 @@ impl Tokens {
             && let Some(beyond) = list.iter().find(|&&at| !Places::one(at).within(most))
         {
             let texts = if prompts.len() == 1 { "the text has" } else { "the longest text has" };
-            let generated =
-                if steps > 1 { format!(", and at most {} are generated and read", steps - 1) } else { String::new() };
-            return Err(error!("there is no position {beyond}: {texts} {longest} tokens{generated}")
-                .help(format!("positions count a row's real tokens: 0 to {}, or -1 for the last", most.max(1) - 1)));
+            let generated = if steps > 1 {
+                format!(", and at most {} are generated and read", steps - 1)
+            } else {
+                String::new()
+            };
+            return Err(error!(
+                "there is no position {beyond}: {texts} {longest} tokens{generated}"
+            )
+            .help(format!(
+                "positions count a row's real tokens: 0 to {}, or -1 for the last",
+                most.max(1) - 1
+            )));
         }
         if let Places::Some(list) = &self.steps
             && let Some(beyond) = list.iter().find(|&&at| !(0..steps as i64).contains(&at))
@@ -63,16 +75,22 @@ impl Tokens {
             return Err(no_step("none of the steps asked for", steps));
         }
         let any = prompts.iter().any(|&prompt| {
-            let first = (0..prompt).any(|at| self.steps.contains(0, steps) && self.positions.contains(at, prompt));
+            let first = (0..prompt)
+                .any(|at| self.steps.contains(0, steps) && self.positions.contains(at, prompt));
             let later = |step: usize| {
-                self.steps.contains(step, steps) && self.positions.contains(prompt + step - 1, prompt + step)
+                self.steps.contains(step, steps)
+                    && self.positions.contains(prompt + step - 1, prompt + step)
             };
             first || (1..steps).any(later)
         });
         match any {
             true => Ok(()),
-            false => Err(error!("none of the positions asked for is among the tokens that those steps read")
-                .help(format!("positions count a row's real tokens, of which there are {longest} in the prompt"))),
+            false => Err(error!(
+                "none of the positions asked for is among the tokens that those steps read"
+            )
+            .help(format!(
+                "positions count a row's real tokens, of which there are {longest} in the prompt"
+            ))),
         }
     }
 
@@ -103,7 +121,8 @@ fn no_step(which: &str, steps: usize) -> crate::Error {
         1 => "a pass of its own is step 0".to_owned(),
         _ => format!("there are {steps}, 0 to {}", steps - 1),
     };
-    error!("there is {which}: {there_are}").help("steps count the passes of generate from 0, which reads the prompt")
+    error!("there is {which}: {there_are}")
+        .help("steps count the passes of generate from 0, which reads the prompt")
 }
 
 /// The tokens of a pass that a hook acts on.
@@ -126,7 +145,8 @@ pub struct Slots {
     places: Vec<Vec<usize>>,
     /// Of each row, the tokens among all m.
     pub tokens: Vec<Vec<usize>>,
-    /// How many slots a row has: as many as the row with the most tokens. The others' are filled up with what is theirs already.
+    /// How many slots a row has: as many as the row with the most tokens. The others' are filled
+    /// up with what is theirs already.
     pub width: usize,
 }
 
@@ -192,10 +212,9 @@ impl Slots {
         {
             return Ok(x.contiguous()?.index_select(&indices(first)?, self.dim)?);
         }
-        let rows = rows
-            .iter()
-            .enumerate()
-            .map(|(at, row)| x.narrow(0, at, 1)?.contiguous()?.index_select(&indices(row)?, self.dim));
+        let rows = rows.iter().enumerate().map(|(at, row)| {
+            x.narrow(0, at, 1)?.contiguous()?.index_select(&indices(row)?, self.dim)
+        });
         Ok(Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
     }
 }
@@ -210,7 +229,11 @@ mod tests {
 
     /// Prompts of 3 and 2 tokens, padded on a side, and two more that were generated.
     fn reading(left: bool, past: usize) -> Reading {
-        let short = if left { vec![false, true, true, true, true] } else { vec![true, true, false, true, true] };
+        let short = if left {
+            vec![false, true, true, true, true]
+        } else {
+            vec![true, true, false, true, true]
+        };
         Reading { real: vec![vec![true; 5], short], past, prompt: 3, steps: 4 }
     }
 
@@ -221,7 +244,10 @@ mod tests {
         assert_eq!(picked(Places::one(-1), Places::All, false), [vec![2, 3, 4], vec![1, 3, 4]]);
         assert_eq!(picked(Places::one(2), Places::All, false), [vec![2], vec![3]]);
         assert_eq!(picked(Places::Range(1, i64::MAX), Places::one(0), true), [vec![1, 2], vec![2]]);
-        assert_eq!(picked(Places::All, Places::Range(1, i64::MAX), false), [vec![3, 4], vec![3, 4]]);
+        assert_eq!(
+            picked(Places::All, Places::Range(1, i64::MAX), false),
+            [vec![3, 4], vec![3, 4]]
+        );
         assert_eq!(picked(Places::All, Places::one(2), false), [vec![4], vec![4]]);
         assert_eq!(picked(Places::one(0), Places::one(1), false), [vec![], vec![0; 0]]);
     }
@@ -256,7 +282,10 @@ mod tests {
         let picked = Tokens::ALL.of(&reading(true, 4));
         assert_eq!(picked.at(Point::PostMlp, 1).unwrap().places, [[0], [0]]);
         assert_eq!(picked.at(Point::AttnProbs, 1).unwrap().dim, 2);
-        assert_eq!(picked.at(Point::KeyStates, 5).unwrap().places, [vec![0, 1, 2, 3, 4], vec![1, 2, 3, 4]]);
+        assert_eq!(
+            picked.at(Point::KeyStates, 5).unwrap().places,
+            [vec![0, 1, 2, 3, 4], vec![1, 2, 3, 4]]
+        );
         assert!(!tokens(Places::one(0), Places::All).of(&reading(true, 4)).reach(Point::PostMlp));
         assert!(tokens(Places::one(0), Places::All).of(&reading(true, 4)).reach(Point::KeyStates));
         // Logits of each row's last token alone.

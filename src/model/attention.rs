@@ -2,7 +2,6 @@
 
 use candle_core::{D, DType, Tensor};
 
-use super::kernel;
 use super::kv_cache::Past;
 use super::linear::{Change, Linear};
 use super::norm::Norm;
@@ -10,11 +9,12 @@ use super::pass::{Halt, Tap};
 use super::rotary::Rotary;
 use super::spec::QkNorm;
 use crate::hook::Point;
-use crate::tensor::products::products;
-use crate::{Result, bail};
+use crate::tensor::linalg::batched_products::products;
+use crate::{Result, bail, kernel};
 
 /// What only a hook would see: where nobody looks, it is not made.
-const SCORES: [Point; 3] = [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs];
+const SCORES: [Point; 3] =
+    [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs];
 
 /// Where a hook decides what the scores are.
 const BEFORE_SOFTMAX: [Point; 4] =
@@ -44,8 +44,9 @@ pub struct Frame {
     pub bias: Option<Tensor>,
 }
 
-/// One layer's projections head by head, input first: `w_q` \[h, d, c\], `w_k` and `w_v` \[k, d, c\], `w_o` \[h, c, d\],
-/// `b_q` \[h, c\], `b_k` and `b_v` \[k, c\], `b_o` \[d\]. A bias that the family does not have is zero.
+/// One layer's projections head by head, input first: `w_q` \[h, d, c\], `w_k` and `w_v` \[k, d,
+/// c\], `w_o` \[h, c, d\], `b_q` \[h, c\], `b_k` and `b_v` \[k, c\], `b_o` \[d\]. A bias that the
+/// family does not have is zero.
 pub struct Heads {
     pub w_q: Tensor,
     pub w_k: Tensor,
@@ -69,7 +70,13 @@ impl Attention {
     }
 
     /// [b, n, d] to [b, n, d].
-    pub fn forward(&self, x: &Tensor, frame: &Frame, mut past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        frame: &Frame,
+        mut past: Past,
+        tap: &mut Tap,
+    ) -> Result<Tensor, Halt> {
         let (q, k, v) = self.project(x, frame)?;
         let q = tap.at(Point::QueryStates, q)?;
         let (k, v) = past.append(k, v)?;
@@ -77,7 +84,10 @@ impl Attention {
         let v = tap.at(Point::ValueStates, v)?;
 
         let seen = SCORES.into_iter().any(|point| tap.wants(point));
-        let z = match (!seen).then(|| kernel::attention::attention(&q, &k, &v, &self.rule(frame))).flatten() {
+        let z = match (!seen)
+            .then(|| kernel::attention::attention(&q, &k, &v, &self.rule(frame)))
+            .flatten()
+        {
             Some(z) => z?,
             None => self.by_scores(&q, &k, &v, frame, tap)?,
         };
@@ -86,7 +96,14 @@ impl Attention {
     }
 
     /// The heads' values [b, h, n, c], by way of the scores and the pattern [b, h, n, m].
-    fn by_scores(&self, q: &Tensor, k: &Tensor, v: &Tensor, frame: &Frame, tap: &mut Tap) -> Result<Tensor, Halt> {
+    fn by_scores(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        frame: &Frame,
+        tap: &mut Tap,
+    ) -> Result<Tensor, Halt> {
         let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
         let scores = tap.at(Point::PostMaskAttnWeights, masked(&scores, &frame.allowed)?)?;
         let hooked = BEFORE_SOFTMAX.into_iter().any(|point| tap.wants(point));
@@ -109,7 +126,8 @@ impl Attention {
         if let Some((QkNorm::Whole, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
-        let (mut q, mut k, v) = (split(&q, self.heads)?, split(&k, self.kv_heads)?, split(&v, self.kv_heads)?);
+        let (mut q, mut k, v) =
+            (split(&q, self.heads)?, split(&k, self.kv_heads)?, split(&v, self.kv_heads)?);
         if let Some((QkNorm::Shared, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
@@ -135,8 +153,9 @@ impl Attention {
         }
     }
 
-    /// `scale` times the product of each query head's matrix [b, h, n, i] with that of the key/value head it shares, [b, k, i, j]: the
-    /// heads of a group stand below one another, so that nothing is repeated.
+    /// `scale` times the product of each query head's matrix [b, h, n, i] with that of the
+    /// key/value head it shares, [b, k, i, j]: the heads of a group stand below one another, so
+    /// that nothing is repeated.
     fn by_group(&self, x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
         let (b, h, n, i) = x.dims4()?;
         let j = y.dim(D::Minus1)?;
@@ -145,7 +164,8 @@ impl Attention {
         Ok(matmul(&x, y, scale)?.reshape((b, h, n, j))?)
     }
 
-    /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only where it is wanted.
+    /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only
+    /// where it is wanted.
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
@@ -186,7 +206,11 @@ impl Attention {
         };
         let b_o = match &self.out.bias {
             Some(bias) => bias.clone(),
-            None => Tensor::zeros(self.out.weight.dim(0)?, self.out.weight.dtype(), self.out.weight.device())?,
+            None => Tensor::zeros(
+                self.out.weight.dim(0)?,
+                self.out.weight.dtype(),
+                self.out.weight.device(),
+            )?,
         };
         Ok(Heads {
             w_q: weight(&self.q, self.heads)?,
@@ -207,7 +231,8 @@ fn matmul(x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
         return Ok(products?);
     }
     // Copied as it lies: candle multiplies matrices that lie column by column as well.
-    let y = if y.stride().last() == Some(&1) { y.contiguous()? } else { y.t()?.contiguous()?.t()? };
+    let y =
+        if y.stride().last() == Some(&1) { y.contiguous()? } else { y.t()?.contiguous()?.t()? };
     let product = x.contiguous()?.matmul(&y)?;
     Ok(if scale == 1.0 { product } else { (product * scale)? })
 }
@@ -245,14 +270,16 @@ pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
     Ok(((x / cap)?.tanh()? * cap)?)
 }
 
-/// Over the last dimension. A query that has nothing left to attend to (see [`kernel::softmax::shares`]) attends to nothing. `hooked`
-/// says whether a hook may have made such a query.
+/// Over the last dimension. A query that has nothing left to attend to (see
+/// [`kernel::softmax::shares`]) attends to nothing. `hooked` says whether a hook may have made such
+/// a query.
 fn softmax(scores: &Tensor, hooked: bool) -> Result<Tensor> {
     if let Some(pattern) = kernel::softmax::softmax(scores) {
         return Ok(pattern?);
     }
     // A GPU would have more to do than the softmax is.
-    let nothing_left = if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
+    let nothing_left =
+        if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
     match nothing_left {
         None => plain_softmax(scores),
         Some(rows) => {
@@ -263,7 +290,8 @@ fn softmax(scores: &Tensor, hooked: bool) -> Result<Tensor> {
     }
 }
 
-/// u8 of the scores' shape: 1 in the rows that hold nothing but −∞ and what stands where the mask hides, and −∞ at least once.
+/// u8 of the scores' shape: 1 in the rows that hold nothing but −∞ and what stands where the mask
+/// hides, and −∞ at least once.
 fn nothing_left(scores: &Tensor) -> Result<Option<Tensor>> {
     let infinite = scores.eq(f64::NEG_INFINITY)?;
     if scores.device().is_cpu() && infinite.flatten_all()?.max(0)?.to_scalar::<u8>()? == 0 {
@@ -280,6 +308,10 @@ fn plain_softmax(scores: &Tensor) -> Result<Tensor> {
         return Ok(pattern?);
     }
     let dtype = scores.dtype();
-    let wide = if matches!(dtype, DType::F16 | DType::BF16) { scores.to_dtype(DType::F32)? } else { scores.clone() };
+    let wide = if matches!(dtype, DType::F16 | DType::BF16) {
+        scores.to_dtype(DType::F32)?
+    } else {
+        scores.clone()
+    };
     Ok(candle_nn::ops::softmax(&wide, D::Minus1)?.to_dtype(dtype)?)
 }

@@ -3,15 +3,14 @@
 use candle_core::Tensor;
 
 use super::attention::{Attention, Frame};
-use super::kernel;
 use super::kv_cache::Past;
 use super::linear::Change;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
 use super::spec::NormPlace;
-use crate::Result;
 use crate::hook::Point;
+use crate::{Result, kernel};
 
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -35,7 +34,13 @@ impl Block {
     }
 
     /// The stream [b, n, d] from `pre-block` to what the next block reads.
-    pub fn forward(&self, x: Tensor, frame: &Frame, past: Past, tap: &mut Tap) -> Result<Tensor, Halt> {
+    pub fn forward(
+        &self,
+        x: Tensor,
+        frame: &Frame,
+        past: Past,
+        tap: &mut Tap,
+    ) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
 
         let read = self.attn_norms.read(&x, tap)?;
@@ -115,7 +120,9 @@ impl Norms {
         match (&self.output, self.place) {
             (Some(output), _) => output.forward(&y, &[self.points.output], tap),
             // The only norm of the sub-block is known by both names.
-            (None, NormPlace::Outputs) => self.norm.forward(&y, &[self.points.norm, self.points.output], tap),
+            (None, NormPlace::Outputs) => {
+                self.norm.forward(&y, &[self.points.norm, self.points.output], tap)
+            }
             _ => Ok(y),
         }
     }

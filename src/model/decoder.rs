@@ -3,19 +3,19 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
-use super::blocks::Blocks;
+use super::attention_inputs::Frames;
 use super::family::Family;
 use super::finite::{NotFinite, Place};
-use super::frame::Frames;
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
-use super::loader::{Placement, WeightSource, Weights, load};
-use super::loss;
-use super::parts;
+use super::load::block_weights::Blocks;
+use super::load::loader::{Placement, WeightSource, Weights, load};
 use super::pass::{Halt, Tap};
 use super::spec::{Positions, Spec};
+use super::{loss, parts};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
-use crate::{Result, bail, error, interrupt};
+use crate::system::interrupt;
+use crate::{Result, bail, error};
 
 /// A language model of any family.
 pub struct Decoder {
@@ -48,7 +48,8 @@ pub struct Options {
     pub beyond: bool,
     /// Begin at a block, with this stream. Nothing may look at what comes before.
     pub start: Option<Start>,
-    /// Begin at a block, with what entered it in an earlier pass like this one: the observer knows what it would have seen before.
+    /// Begin at a block, with what entered it in an earlier pass like this one: the observer knows
+    /// what it would have seen before.
     pub resume: Option<Start>,
     /// Look for what is no finite number at every point, and not just where blocks meet.
     pub check_finite: bool,
@@ -84,12 +85,17 @@ impl Decoder {
     ///
     /// # Errors
     /// A family or field that is not supported, a weight that is missing or of another shape.
-    pub fn load(config: &Map<String, Value>, source: &dyn WeightSource, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn load(
+        config: &Map<String, Value>,
+        source: &dyn WeightSource,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         Self::placed(config, source, dtype, device, Placement::Resident)
     }
 
-    /// As [`load`](Self::load), with the blocks' weights in host memory: each block's are copied to the device while the one before it
-    /// computes.
+    /// As [`load`](Self::load), with the blocks' weights in host memory: each block's are copied to
+    /// the device while the one before it computes.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -139,14 +145,19 @@ impl Decoder {
     /// One pass. `observer` sees, and may change, what stands at the points it wants.
     ///
     /// # Errors
-    /// A site or option that this model or this pass does not have, before anything runs; an input the model cannot read;
-    /// whatever the observer says.
-    pub fn forward(&self, input: &Input, options: &Options, observer: &mut dyn Observer) -> Result<Output> {
+    /// A site or option that this model or this pass does not have, before anything runs; an input
+    /// the model cannot read; whatever the observer says.
+    pub fn forward(
+        &self,
+        input: &Input,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Output> {
         self.run(input, None, options, observer)
     }
 
-    /// A pass over the tokens of `input` that `cache` does not hold, which it holds afterwards. Hooks see those tokens, and
-    /// where keys are attended to the cached ones too.
+    /// A pass over the tokens of `input` that `cache` does not hold, which it holds afterwards.
+    /// Hooks see those tokens, and where keys are attended to the cached ones too.
     ///
     /// # Errors
     /// As [`forward`](Self::forward); no token that is not cached.
@@ -214,7 +225,10 @@ impl Decoder {
                 let hooked = tap.watch.changed();
                 // A cache has grown by the block's keys, and a hook is not to be called twice.
                 let again = !hooked && cache.is_none();
-                let found = again.then(|| parts::find_in(&block, layer, entered, frame)).transpose()?.flatten();
+                let found = again
+                    .then(|| parts::find_in(&block, layer, entered, frame))
+                    .transpose()?
+                    .flatten();
                 let within = NotFinite { kind, place: Place::Within { layer, hooked } };
                 tap.watch.say(found.unwrap_or(within));
             }
@@ -238,7 +252,8 @@ impl Decoder {
         if let Some(project_in) = &self.weights.project_in {
             x = project_in.forward(&x)?;
         }
-        if let (Positions::Learned { offset }, Some(table)) = (&self.spec.positions, &self.weights.position_embeddings)
+        if let (Positions::Learned { offset }, Some(table)) =
+            (&self.spec.positions, &self.weights.position_embeddings)
         {
             x = (x + lookup(table, &input.table_positions(*offset, &self.device)?)?)?;
         }
@@ -249,7 +264,13 @@ impl Decoder {
     }
 
     /// Logits and loss of the final norm's output x [b, n, d].
-    fn read_out(&self, x: Tensor, input: &Input, options: &Options, tap: &mut Tap) -> Result<Output, Halt> {
+    fn read_out(
+        &self,
+        x: Tensor,
+        input: &Input,
+        options: &Options,
+        tap: &mut Tap,
+    ) -> Result<Output, Halt> {
         if options.logits == Logits::None && !options.loss {
             return Ok(Output::default());
         }
@@ -295,17 +316,22 @@ impl Decoder {
         if let Some(start) = &options.start {
             let start = Site { point: Point::PreBlock, layer: Some(start.layer) };
             if self.comes_after(start, site) {
-                let what = if options.stop == Some(site) { "it would never stop" } else { "its hook would never run" };
+                let what = if options.stop == Some(site) {
+                    "it would never stop"
+                } else {
+                    "its hook would never run"
+                };
                 bail!("{site} comes before {start}, where the pass is to begin: {what}");
             }
         }
         if point == Point::UnreducedLoss && !options.loss {
-            return Err(
-                error!("{point} is reached only where a loss is asked for").help("pass #{loss: true} to forward")
-            );
+            return Err(error!("{point} is reached only where a loss is asked for")
+                .help("pass #{loss: true} to forward"));
         }
         if point == Point::Logits && options.logits == Logits::None && !options.loss {
-            return Err(error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}"));
+            return Err(
+                error!("{point} are not made in this pass").help("leave out #{logits: \"none\"}")
+            );
         }
         if let Some(stop) = options.stop
             && self.comes_after(site, stop)
@@ -346,6 +372,10 @@ fn lookup(table: &Tensor, indices: &Tensor) -> Result<Tensor> {
 
 /// [b, n, ..] to [b, 1, ..], at each row's last real token.
 fn at_last(x: &Tensor, input: &Input) -> Result<Tensor> {
-    let rows = input.last().into_iter().enumerate().map(|(row, last)| x.narrow(0, row, 1)?.narrow(1, last as usize, 1));
+    let rows = input
+        .last()
+        .into_iter()
+        .enumerate()
+        .map(|(row, last)| x.narrow(0, row, 1)?.narrow(1, last as usize, 1));
     Ok(Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
 }

@@ -1,4 +1,5 @@
-//! Whether a pass makes a NaN or an infinity of finite numbers: looked for where blocks meet, or at every point.
+//! Whether a pass makes a NaN or an infinity of finite numbers: looked for where blocks meet, or at
+//! every point.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +8,8 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use crate::Result;
 use crate::hook::{Point, Site};
-use crate::parallel;
-use crate::simd::vectorized;
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::simd::vectorized;
 
 /// What is no finite number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +44,19 @@ pub enum Place {
     Within { layer: usize, hooked: bool },
 }
 
-/// The points at which a hook may well put infinities: of scores and logits they say "not this one".
+/// The points at which a hook may well put infinities: of scores and logits they say "not this
+/// one".
 const TELLING: [Point; 4] =
     [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::Logits, Point::UnreducedLoss];
 
-/// Points that may be far larger than the stream: at them it is looked only where it is looked at every point.
-const LARGE: [Point; 4] =
-    [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs, Point::AttnHeadOutputs];
+/// Points that may be far larger than the stream: at them it is looked only where it is looked at
+/// every point.
+const LARGE: [Point; 4] = [
+    Point::PreMaskAttnWeights,
+    Point::PostMaskAttnWeights,
+    Point::AttnProbs,
+    Point::AttnHeadOutputs,
+];
 
 /// Points that stand alone between the blocks and the ends of a pass.
 const OUTSIDE: [Point; 4] =
@@ -57,7 +64,8 @@ const OUTSIDE: [Point; 4] =
 
 /// Looks on at one pass.
 ///
-/// On a GPU the program would have to wait for every look: there it looks only where it is to look at every point.
+/// On a GPU the program would have to wait for every look: there it looks only where it is to look
+/// at every point.
 #[derive(Default)]
 pub struct Watch {
     every: bool,
@@ -105,10 +113,12 @@ impl Watch {
         Ok(())
     }
 
-    /// What of `x` tells whether it is finite. Logits are large; what they are made of has just been looked at, so unless float16 can't
-    /// hold one, or a hook has changed something since, it is a weight that is wrong, which every token's show.
+    /// What of `x` tells whether it is finite. Logits are large; what they are made of has just
+    /// been looked at, so unless float16 can't hold one, or a hook has changed something since,
+    /// it is a weight that is wrong, which every token's show.
     fn telling_part(&self, site: Site, x: &Tensor) -> Result<Tensor> {
-        let all = self.every || self.changed || x.dtype() == DType::F16 || site.point != Point::Logits;
+        let all =
+            self.every || self.changed || x.dtype() == DType::F16 || site.point != Point::Logits;
         Ok(if all { x.clone() } else { x.narrow(1, x.dim(1)? - 1, 1)? })
     }
 
@@ -132,18 +142,21 @@ impl Watch {
         Ok(())
     }
 
-    /// The pass enters a block. Gives what enters it, where it is kept to find the point at which the block goes wrong.
+    /// The pass enters a block. Gives what enters it, where it is kept to find the point at which
+    /// the block goes wrong.
     pub fn enter(&mut self, x: &Tensor) -> Option<Tensor> {
         self.changed = false;
         self.looks_at(x).then(|| x.clone())
     }
 
-    /// What is no finite number in what a block gives. Whoever asks looks for its place, and says it.
+    /// What is no finite number in what a block gives. Whoever asks looks for its place, and says
+    /// it.
     pub fn leave(&self, x: &Tensor) -> Result<Option<Kind>> {
         if self.looks_at(x) { kind(x) } else { Ok(None) }
     }
 
-    /// Whether a hook has changed something in the block, so that running it again without hooks is another thing.
+    /// Whether a hook has changed something in the block, so that running it again without hooks is
+    /// another thing.
     pub fn changed(&self) -> bool {
         self.changed
     }
@@ -247,10 +260,13 @@ mod tests {
                 let x = (plain.to_dtype(dtype).unwrap() / (count as f64)).unwrap();
                 assert_eq!(kind(&x).unwrap(), None, "{count} {dtype:?}");
                 for at in [0, count / 2, count - 1] {
-                    for (number, expected) in
-                        [(f64::NAN, Kind::Nan), (f64::INFINITY, Kind::Infinity), (f64::NEG_INFINITY, Kind::Infinity)]
-                    {
-                        let one = Tensor::new(&[number], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                    for (number, expected) in [
+                        (f64::NAN, Kind::Nan),
+                        (f64::INFINITY, Kind::Infinity),
+                        (f64::NEG_INFINITY, Kind::Infinity),
+                    ] {
+                        let one =
+                            Tensor::new(&[number], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
                         let x = x.slice_assign(std::slice::from_ref(&(at..at + 1)), &one).unwrap();
                         assert_eq!(kind(&x).unwrap(), Some(expected), "{count} {dtype:?} {at}");
                     }

@@ -1,12 +1,13 @@
-//! What a pass reads: token ids, which of them are real, their positions, and how many are in a cache already.
+//! What a pass reads: token ids, which of them are real, their positions, and how many are in a
+//! cache already.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::spec::Spec;
 use crate::{Result, bail, error};
 
-/// A batch of token ids [b, m], checked against nothing yet but itself. A pass reads the last n of them: those that are
-/// not past, and all where there is no cache.
+/// A batch of token ids [b, m], checked against nothing yet but itself. A pass reads the last n of
+/// them: those that are not past, and all where there is no cache.
 #[derive(Debug, Clone)]
 pub struct Input {
     ids: Vec<Vec<u32>>,
@@ -19,15 +20,18 @@ pub struct Input {
 }
 
 impl Input {
-    /// `ids` and `mask` are [b, n] of integers (or bool); the mask is 1 at real tokens. Without one every token is real.
+    /// `ids` and `mask` are [b, n] of integers (or bool); the mask is 1 at real tokens. Without one
+    /// every token is real.
     ///
     /// # Errors
-    /// Another shape or dtype, an empty batch or prompt, a negative id, a mask of another shape, a row of padding alone.
+    /// Another shape or dtype, an empty batch or prompt, a negative id, a mask of another shape, a
+    /// row of padding alone.
     pub fn new(ids: &Tensor, mask: Option<&Tensor>) -> Result<Self> {
         let (b, n) = match ids.dims() {
             &[b, n] => (b, n),
             dims => {
-                return Err(error!("token ids must be [b, n], not {dims:?}").help("unsqueeze(0) makes a batch of one"));
+                return Err(error!("token ids must be [b, n], not {dims:?}")
+                    .help("unsqueeze(0) makes a batch of one"));
             }
         };
         if !ids.dtype().is_int() {
@@ -39,12 +43,19 @@ impl Input {
         let rows = ids.to_dtype(DType::I64)?.to_vec2::<i64>()?;
         let ids = rows
             .into_iter()
-            .map(|row| row.into_iter().map(|id| u32::try_from(id).map_err(|_| error!("{id} is no token id"))).collect())
+            .map(|row| {
+                row.into_iter()
+                    .map(|id| u32::try_from(id).map_err(|_| error!("{id} is no token id")))
+                    .collect()
+            })
             .collect::<Result<Vec<Vec<u32>>>>()?;
         let mask = match mask {
             None => vec![vec![true; n]; b],
             Some(mask) if mask.dims() != [b, n] => {
-                bail!("the mask is {:?}, and the token ids are [{b}, {n}]: they must be alike", mask.dims())
+                bail!(
+                    "the mask is {:?}, and the token ids are [{b}, {n}]: they must be alike",
+                    mask.dims()
+                )
             }
             Some(mask) => bits(&mask.flatten_all()?)?.chunks(n).map(<[bool]>::to_vec).collect(),
         };
@@ -54,8 +65,9 @@ impl Input {
         Ok(Self { ids, mask, sight: None, past: 0 })
     }
 
-    /// Token ids with the mask that they carry, and one that is given besides: one of their own shape [b, n] stands in for
-    /// the carried one, every other is of attention, as [`seeing`](Self::seeing) takes it.
+    /// Token ids with the mask that they carry, and one that is given besides: one of their own
+    /// shape [b, n] stands in for the carried one, every other is of attention, as
+    /// [`seeing`](Self::seeing) takes it.
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`seeing`](Self::seeing).
@@ -67,8 +79,9 @@ impl Input {
         }
     }
 
-    /// With a mask of attention, [n, n], [b or 1, n, n] or [b or 1, 1, n, n]: 1 where the query may look at the key, 0
-    /// where it may not. It only takes away: what comes later, padding, and what lies beyond a window stay hidden.
+    /// With a mask of attention, [n, n], [b or 1, n, n] or [b or 1, 1, n, n]: 1 where the query may
+    /// look at the key, 0 where it may not. It only takes away: what comes later, padding, and
+    /// what lies beyond a window stay hidden.
     ///
     /// # Errors
     /// Another shape, a number other than 0 and 1, a real token that is left nothing to look at.
@@ -78,8 +91,13 @@ impl Input {
             [q, k] if (q, k) == (n, n) => {}
             [rows, q, k] | [rows, 1, q, k] if (rows == 1 || rows == b) && (q, k) == (n, n) => {}
             [_, _, q, k] if (q, k) == (n, n) => {
-                return Err(error!("the mask is {:?}: one for each head is more than a pass takes", mask.dims())
-                    .help("a hook at post-mask-attn-weights or attn-probs reaches every head by itself"));
+                return Err(error!(
+                    "the mask is {:?}: one for each head is more than a pass takes",
+                    mask.dims()
+                )
+                .help(
+                    "a hook at post-mask-attn-weights or attn-probs reaches every head by itself",
+                ));
             }
             _ => {
                 return Err(error!(
@@ -115,7 +133,12 @@ impl Input {
         if ids.is_empty() {
             bail!("the prompt is empty");
         }
-        Ok(Self { ids: vec![ids.to_vec()], mask: vec![vec![true; ids.len()]], sight: None, past: 0 })
+        Ok(Self {
+            ids: vec![ids.to_vec()],
+            mask: vec![vec![true; ids.len()]],
+            sight: None,
+            past: 0,
+        })
     }
 
     pub fn batch(&self) -> usize {
@@ -171,7 +194,8 @@ impl Input {
 
     /// How many of the tokens after the first are real, and right after one that is.
     pub fn targets(&self) -> usize {
-        let real = |row: &Vec<bool>| row[self.past..].windows(2).filter(|pair| pair[0] && pair[1]).count();
+        let real =
+            |row: &Vec<bool>| row[self.past..].windows(2).filter(|pair| pair[0] && pair[1]).count();
         self.mask.iter().map(real).sum()
     }
 
@@ -180,7 +204,8 @@ impl Input {
         self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0)
     }
 
-    /// Appends a token to every row: its id, and whether it is real. A mask of attention knows nothing of it, and is gone.
+    /// Appends a token to every row: its id, and whether it is real. A mask of attention knows
+    /// nothing of it, and is gone.
     pub fn push(&mut self, tokens: impl IntoIterator<Item = (u32, bool)>) {
         self.sight = None;
         for ((ids, mask), (id, real)) in self.ids.iter_mut().zip(&mut self.mask).zip(tokens) {
@@ -197,7 +222,8 @@ impl Input {
             true => sight.clone(),
             false => rows.iter().flat_map(|row| &sight[row * each..][..each]).copied().collect(),
         });
-        let (ids, mask) = rows.iter().map(|&row| (self.ids[row].clone(), self.mask[row].clone())).unzip();
+        let (ids, mask) =
+            rows.iter().map(|&row| (self.ids[row].clone(), self.mask[row].clone())).unzip();
         Self { ids, mask, sight, past: self.past }
     }
 
@@ -207,12 +233,14 @@ impl Input {
     }
 
     /// # Errors
-    /// An id out of the vocabulary; more tokens than the model has positions for, unless it may go `beyond` them and can.
+    /// An id out of the vocabulary; more tokens than the model has positions for, unless it may go
+    /// `beyond` them and can.
     pub fn check(&self, spec: &Spec, beyond: bool) -> Result<()> {
         for (row, ids) in self.ids.iter().enumerate() {
             for (position, &id) in ids.iter().enumerate() {
                 if id as usize >= spec.vocabulary {
-                    let place = if self.batch() > 1 { format!(" of row {row}") } else { String::new() };
+                    let place =
+                        if self.batch() > 1 { format!(" of row {row}") } else { String::new() };
                     bail!(
                         "token id {id} at position {position}{place} is out of range: the vocabulary has {} tokens",
                         spec.vocabulary
@@ -222,10 +250,14 @@ impl Input {
         }
         let longest = self.longest();
         if longest > spec.max_positions && !(beyond && spec.goes_beyond()) {
-            let error =
-                error!("the prompt has {longest} tokens, and the model has positions for {}", spec.max_positions);
+            let error = error!(
+                "the prompt has {longest} tokens, and the model has positions for {}",
+                spec.max_positions
+            );
             return Err(match spec.goes_beyond() {
-                true => error.help("shorten it, as in ids[[.., 0..n]], or go on all the same with #{beyond: true}"),
+                true => error.help(
+                    "shorten it, as in ids[[.., 0..n]], or go on all the same with #{beyond: true}",
+                ),
                 false => error.help("shorten it, as in ids[[.., 0..n]]"),
             });
         }
@@ -240,12 +272,16 @@ impl Input {
 
     /// [b, n], u8: 1 at real tokens.
     pub fn mask(&self, device: &Device) -> Result<Tensor> {
-        let rows: Vec<Vec<u8>> =
-            self.mask.iter().map(|row| row[self.past..].iter().map(|&real| u8::from(real)).collect()).collect();
+        let rows: Vec<Vec<u8>> = self
+            .mask
+            .iter()
+            .map(|row| row[self.past..].iter().map(|&real| u8::from(real)).collect())
+            .collect();
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// How many real tokens stand before each of a row's, \[m\]; 0 before the first, and at padding the last token's.
+    /// How many real tokens stand before each of a row's, \[m\]; 0 before the first, and at padding
+    /// the last token's.
     pub fn row_positions(&self, row: usize) -> Vec<u32> {
         let mut seen = 0u32;
         let position = |&real: &bool| {
@@ -257,7 +293,10 @@ impl Input {
 
     /// [b, n], u32: how many real tokens stand before each.
     pub fn positions(&self, device: &Device) -> Result<Tensor> {
-        self.attended_positions(device)?.narrow(1, self.past, self.len())?.contiguous().map_err(Into::into)
+        self.attended_positions(device)?
+            .narrow(1, self.past, self.len())?
+            .contiguous()
+            .map_err(Into::into)
     }
 
     /// [b, m], u32.
@@ -266,8 +305,8 @@ impl Input {
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// [b, n], u32: the rows of a table of learned positions. Padding reads row `offset` − 1 where there is one, as OPT has
-    /// it.
+    /// [b, n], u32: the rows of a table of learned positions. Padding reads row `offset` − 1 where
+    /// there is one, as OPT has it.
     pub fn table_positions(&self, offset: usize, device: &Device) -> Result<Tensor> {
         let positions = self.positions(device)?;
         if offset == 0 {
@@ -281,7 +320,8 @@ impl Input {
 
     /// For each row, the index among the n of its last real token.
     pub fn last(&self) -> Vec<u32> {
-        let last = |row: &Vec<bool>| row[self.past..].iter().rposition(|&real| real).unwrap_or(0) as u32;
+        let last =
+            |row: &Vec<bool>| row[self.past..].iter().rposition(|&real| real).unwrap_or(0) as u32;
         self.mask.iter().map(last).collect()
     }
 }
@@ -295,8 +335,9 @@ fn bits(mask: &Tensor) -> Result<Vec<bool>> {
     let bit = |number: f32| match number {
         0.0 => Ok(false),
         1.0 => Ok(true),
-        other => Err(error!("a mask holds true or 1, and false or 0, not {other}")
-            .help("compare first: of a mask that is added to scores, mask == 0.0 is what may be seen")),
+        other => Err(error!("a mask holds true or 1, and false or 0, not {other}").help(
+            "compare first: of a mask that is added to scores, mask == 0.0 is what may be seen",
+        )),
     };
     numbers.into_iter().map(bit).collect()
 }

@@ -1,4 +1,5 @@
-//! The keys and values of the tokens that a model has read already, so that a new token costs one position.
+//! The keys and values of the tokens that a model has read already, so that a new token costs one
+//! position.
 
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
@@ -6,8 +7,9 @@ use candle_nn::kv_cache::KvCache;
 use super::input::Input;
 use crate::Result;
 
-/// One sequence's (or batch's) keys and values, as the projections gave them: what a hook makes of them is not kept, so that
-/// each pass shows hooks the same past. After a pass that failed, the cache is of no use.
+/// One sequence's (or batch's) keys and values, as the projections gave them: what a hook makes of
+/// them is not kept, so that each pass shows hooks the same past. After a pass that failed, the
+/// cache is of no use.
 pub struct Cache {
     layers: Vec<KvCache>,
 }
@@ -43,7 +45,8 @@ impl Cache {
         for layer in &mut self.layers {
             let (Some(k), Some(v)) = (layer.k()?, layer.v()?) else { continue };
             let rows = Tensor::new(rows.as_slice(), k.device())?;
-            let (k, v) = (k.contiguous()?.index_select(&rows, 0)?, v.contiguous()?.index_select(&rows, 0)?);
+            let (k, v) =
+                (k.contiguous()?.index_select(&rows, 0)?, v.contiguous()?.index_select(&rows, 0)?);
             layer.reset();
             layer.append(&k, &v)?;
         }

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::kernel::{few_rows, product};
 use crate::Result;
+use crate::kernel::{few_rows, product};
 
 /// What becomes of each weight.
 pub type Change<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
@@ -27,7 +27,8 @@ impl Linear {
         let input = dims.pop().unwrap_or(1);
         let rows = dims.iter().product::<usize>();
         dims.push(self.weight.dim(0)?);
-        // One product of two matrices: candle's batched product would repeat the weights for every row of the batch.
+        // One product of two matrices: candle's batched product would repeat the weights for every
+        // row of the batch.
         let x = x.reshape((rows, input))?;
         let bias = self.bias.as_ref();
         let y = match few_rows(&x, &self.weight) {

@@ -5,8 +5,8 @@ use candle_core::{D, DType, Tensor};
 use super::input::Input;
 use crate::{Result, bail};
 
-/// −log p(next token) of every position but the last, [b, n-1], float32; 0 where the target is not real. Logits are
-/// [b, n, v].
+/// −log p(next token) of every position but the last, [b, n-1], float32; 0 where the target is not
+/// real. Logits are [b, n, v].
 ///
 /// # Errors
 /// A single token has no next one; padding stands between all real ones.
@@ -24,7 +24,8 @@ pub fn unreduced(logits: &Tensor, input: &Input) -> Result<Tensor> {
     of_real_targets(&(logits.log_sum_exp(D::Minus1)? - picked)?, input)
 }
 
-/// The losses of the real targets, those that are no padding and are predicted from a token that is none; 0 elsewhere.
+/// The losses of the real targets, those that are no padding and are predicted from a token that is
+/// none; 0 elsewhere.
 pub fn of_real_targets(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
     if !input.is_padded() {
         return Ok(unreduced.clone());
@@ -38,6 +39,7 @@ pub fn of_real_targets(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
 
 /// The mean over the real targets of losses that are 0 elsewhere. A scalar.
 pub fn mean(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
-    let targets = Tensor::new(input.targets() as f32, unreduced.device())?.to_dtype(unreduced.dtype())?;
+    let targets =
+        Tensor::new(input.targets() as f32, unreduced.device())?.to_dtype(unreduced.dtype())?;
     Ok((unreduced.sum_all()? / targets)?)
 }

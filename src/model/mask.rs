@@ -5,8 +5,8 @@ use candle_core::{Device, Tensor};
 use super::input::Input;
 use crate::Result;
 
-/// The causal mask, padded keys and those that a mask of attention hides left out, and of a sliding window the last `window`
-/// positions, the query's own included.
+/// The causal mask, padded keys and those that a mask of attention hides left out, and of a sliding
+/// window the last `window` positions, the query's own included.
 ///
 /// [b or 1, 1, n, m], u8: 1 where the query may look.
 ///
@@ -16,8 +16,9 @@ pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<
     let (n, m, past) = (input.len(), input.attended(), input.past());
     if !input.is_padded() && input.sight().is_none() {
         let window = window.unwrap_or(m);
-        let causal: Vec<u8> =
-            (past..m).flat_map(|query| (0..m).map(move |key| u8::from(key <= query && query - key < window))).collect();
+        let causal: Vec<u8> = (past..m)
+            .flat_map(|query| (0..m).map(move |key| u8::from(key <= query && query - key < window)))
+            .collect();
         return Ok(Tensor::from_vec(causal, (1, 1, n, m), device)?);
     }
     let mut allowed = Vec::with_capacity(input.batch() * n * m);
@@ -25,7 +26,9 @@ pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<
         let (real, positions) = (input.real(row), input.row_positions(row));
         let window = window.unwrap_or(m) as u32;
         for query in past..m {
-            let near = |key: usize| real[key] && key <= query && positions[query] - positions[key] < window;
+            let near = |key: usize| {
+                real[key] && key <= query && positions[query] - positions[key] < window
+            };
             let first = allowed.len();
             allowed.extend((0..m).map(|key| u8::from(near(key) && input.sees(row, query, key))));
             if real[query] && !allowed[first..].contains(&1) {

@@ -2,12 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::kernel::activation::activation;
 use super::linear::{Change, Linear};
 use super::pass::{Halt, Tap};
 use super::spec::Activation;
 use crate::Result;
 use crate::hook::Point;
+use crate::kernel::activation::activation;
 
 #[derive(Debug, Clone)]
 pub struct Mlp {

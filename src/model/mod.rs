@@ -1,42 +1,38 @@
 //! The decoder, written once for every family, with hook points that mean the same in each.
 //!
-//! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and what its checkpoints call each
-//! weight. The equations are in `decoder`, `block`, `attention`, `mlp`, `norm` and `rotary`.
+//! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and what its
+//! checkpoints call each weight. The equations are in `decoder`, `block`, `attention`, `mlp`,
+//! `norm` and `rotary`.
 //!
-//! Shapes: b batch, n tokens, m tokens attended to, d hidden, h query heads, k key/value heads, c head size, f
-//! feed-forward, v vocabulary.
+//! Shapes: b batch, n tokens, m tokens attended to, d hidden, h query heads, k key/value heads, c
+//! head size, f feed-forward, v vocabulary.
 
 mod attention;
+mod attention_inputs;
 mod block;
-mod blocks;
-mod config;
 mod decoder;
 pub mod family;
 pub mod finite;
-mod frame;
 mod generate;
 mod input;
-mod kernel;
 mod kv_cache;
 mod linear;
-mod loader;
+pub mod load;
 mod loss;
 mod mask;
 mod mlp;
 mod norm;
-mod offload;
 mod parts;
 mod pass;
-pub mod points;
+pub mod point_list;
 mod rotary;
 pub mod spec;
-pub mod weights;
 
 pub use attention::Heads;
-pub use config::Fields;
 pub use decoder::{Decoder, Logits, Options, Output, Start};
 pub use generate::{Generation, Plan, Sampling};
 pub use input::Input;
 pub use kv_cache::Cache;
-pub use loader::WeightSource;
+pub use load::config::Fields;
+pub use load::loader::WeightSource;
 pub use spec::Spec;

@@ -1,13 +1,13 @@
-//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019), with the scale they divide by as a hook point.
+//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019), with the scale they divide by
+//! as a hook point.
 
 use candle_core::{D, DType, Tensor};
 
-use super::kernel;
 use super::linear::Change;
 use super::pass::{Halt, Tap};
 use super::spec::NormKind;
-use crate::Result;
 use crate::hook::Point;
+use crate::{Result, kernel};
 
 /// y = (x − mean) / scale · weight + bias; an RMS norm takes no mean.
 #[derive(Debug, Clone)]
@@ -74,10 +74,14 @@ impl Norm {
         }
     }
 
-    /// x less its mean, and √(variance + eps): in two passes, since E[x²] − mean² cancels to nothing where the mean is large.
-    /// Half types are widened to float32.
+    /// x less its mean, and √(variance + eps): in two passes, since E[x²] − mean² cancels to
+    /// nothing where the mean is large. Half types are widened to float32.
     fn centre(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = if matches!(x.dtype(), DType::F16 | DType::BF16) { x.to_dtype(DType::F32)? } else { x.clone() };
+        let x = if matches!(x.dtype(), DType::F16 | DType::BF16) {
+            x.to_dtype(DType::F32)?
+        } else {
+            x.clone()
+        };
         let centred = match self.kind {
             NormKind::Rms => x,
             NormKind::Layer => {

@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 
 use super::attention::{Frame, soft_cap};
+use super::attention_inputs::Frames;
 use super::block::Block;
 use super::decoder::{Decoder, Options};
 use super::finite::NotFinite;
-use super::frame::Frames;
 use super::input::Input;
 use super::kv_cache::Past;
 use super::pass::{Halt, Tap};
@@ -64,7 +64,8 @@ impl Decoder {
         self.with_block(layer, |block| block.mlp_norms.norm.plain(&x))
     }
 
-    /// One block: the stream x [b, n, d] that enters it to what the next one reads. `input` says which tokens are real.
+    /// One block: the stream x [b, n, d] that enters it to what the next one reads. `input` says
+    /// which tokens are real.
     ///
     /// # Errors
     /// A layer that the model does not have, a stream of another shape.
@@ -78,7 +79,11 @@ impl Decoder {
 
     pub(super) fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {
         if x.dims().last() != Some(&self.spec().hidden) {
-            bail!("{what} reads the residual stream [.., {}], not {:?}", self.spec().hidden, x.dims());
+            bail!(
+                "{what} reads the residual stream [.., {}], not {:?}",
+                self.spec().hidden,
+                x.dims()
+            );
         }
         Ok(x.to_device(self.device())?.to_dtype(self.dtype())?.contiguous()?)
     }
@@ -93,7 +98,8 @@ impl Decoder {
     }
 }
 
-/// One block, with nobody looking but for what is no finite number, if asked: what it gives, and where it first made such.
+/// One block, with nobody looking but for what is no finite number, if asked: what it gives, and
+/// where it first made such.
 fn alone(
     block: &Block,
     layer: usize,
@@ -111,7 +117,8 @@ fn alone(
     }
 }
 
-/// The first point of a block that makes what is no finite number of the stream x that enters it, where nobody changes anything.
+/// The first point of a block that makes what is no finite number of the stream x that enters it,
+/// where nobody changes anything.
 ///
 /// # Errors
 /// The device's own.

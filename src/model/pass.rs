@@ -38,14 +38,21 @@ pub struct Tap<'a> {
 
 impl<'a> Tap<'a> {
     pub fn new(observer: &'a mut dyn Observer, wanted: SiteSet, options: &Options) -> Self {
-        Self { observer, wanted, stop: options.stop, layer: None, watch: Watch::new(options.check_finite) }
+        Self {
+            observer,
+            wanted,
+            stop: options.stop,
+            layer: None,
+            watch: Watch::new(options.check_finite),
+        }
     }
 
     pub fn site(&self, point: Point) -> Site {
         Site { point, layer: self.layer.filter(|_| point.in_block()) }
     }
 
-    /// Whether someone looks at `point`, here: a value that only a hook would see is made only then.
+    /// Whether someone looks at `point`, here: a value that only a hook would see is made only
+    /// then.
     pub fn wants(&self, point: Point) -> bool {
         let site = self.site(point);
         self.wanted.contains(site)
@@ -59,7 +66,8 @@ impl<'a> Tap<'a> {
     /// # Errors
     /// The observer's.
     pub fn boundary(&mut self, layer: usize, x: &Tensor) -> Result<(), Halt> {
-        // What is no finite number is not to be kept for a later pass, which would say nothing of it.
+        // What is no finite number is not to be kept for a later pass, which would say nothing of
+        // it.
         match self.watch.found() {
             None => Ok(self.observer.boundary(layer, x)?),
             Some(_) => Ok(()),
@@ -88,8 +96,12 @@ impl<'a> Tap<'a> {
 /// What a hook returned, in the dtype and on the device of what it replaces.
 fn replacement(site: Site, x: &Tensor, left: Tensor) -> Result<Tensor, Error> {
     if left.dims() != x.dims() {
-        return Err(error!("the hook at {site} returned a tensor {:?} in place of {:?}", left.dims(), x.dims())
-            .help("return a tensor of the same shape, or nothing"));
+        return Err(error!(
+            "the hook at {site} returned a tensor {:?} in place of {:?}",
+            left.dims(),
+            x.dims()
+        )
+        .help("return a tensor of the same shape, or nothing"));
     }
     Ok(left.to_device(x.device())?.to_dtype(x.dtype())?.contiguous()?)
 }

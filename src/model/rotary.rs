@@ -1,10 +1,10 @@
-//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions turn by an angle that grows with the position.
+//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions turn by an angle that
+//! grows with the position.
 
 use candle_core::{D, DType, Device, Tensor};
 
-use super::kernel;
 use super::spec::{Pairs, RotaryScaling, RotarySpec};
-use crate::Result;
+use crate::{Result, kernel};
 
 /// cos and sin of every position's angles, [b, 1, n, dims/2].
 #[derive(Debug, Clone)]
@@ -17,12 +17,25 @@ pub struct Rotary {
 
 impl Rotary {
     /// `positions` is [b, n], float32; `longest` is how many positions the sequence has so far.
-    pub fn new(spec: &RotarySpec, positions: &Tensor, longest: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let frequencies = Tensor::new(spec.inverse_frequencies(longest), device)?.reshape((1, 1, 1, ()))?;
+    pub fn new(
+        spec: &RotarySpec,
+        positions: &Tensor,
+        longest: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let frequencies =
+            Tensor::new(spec.inverse_frequencies(longest), device)?.reshape((1, 1, 1, ()))?;
         let (b, n) = positions.dims2()?;
         let angles = positions.reshape((b, 1, n, 1))?.broadcast_mul(&frequencies)?;
-        let scaled = |x: Tensor| -> Result<Tensor> { Ok((x * spec.attention_factor())?.to_dtype(dtype)?) };
-        Ok(Self { cos: scaled(angles.cos()?)?, sin: scaled(angles.sin()?)?, dims: spec.dims, pairs: spec.pairs })
+        let scaled =
+            |x: Tensor| -> Result<Tensor> { Ok((x * spec.attention_factor())?.to_dtype(dtype)?) };
+        Ok(Self {
+            cos: scaled(angles.cos()?)?,
+            sin: scaled(angles.sin()?)?,
+            dims: spec.dims,
+            pairs: spec.pairs,
+        })
     }
 
     /// Turns queries or keys [b, h, n, c].
@@ -40,14 +53,17 @@ impl Rotary {
         let turned = match self.pairs {
             Pairs::Halves => {
                 let half = self.dims / 2;
-                let [a, b] = self.turned(&x.narrow(D::Minus1, 0, half)?, &x.narrow(D::Minus1, half, half)?)?;
+                let [a, b] =
+                    self.turned(&x.narrow(D::Minus1, 0, half)?, &x.narrow(D::Minus1, half, half)?)?;
                 Tensor::cat(&[a, b], D::Minus1)?
             }
             Pairs::Neighbours => {
                 let (b, h, n, _) = x.dims4()?;
-                let pairs = x.narrow(D::Minus1, 0, self.dims)?.reshape((b, h, n, self.dims / 2, 2))?;
+                let pairs =
+                    x.narrow(D::Minus1, 0, self.dims)?.reshape((b, h, n, self.dims / 2, 2))?;
                 let part = |i: usize| pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1);
-                Tensor::stack(&self.turned(&part(0)?, &part(1)?)?, D::Minus1)?.reshape((b, h, n, self.dims))?
+                Tensor::stack(&self.turned(&part(0)?, &part(1)?)?, D::Minus1)?
+                    .reshape((b, h, n, self.dims))?
             }
         };
         if self.dims == c {
@@ -70,7 +86,10 @@ impl RotarySpec {
         (0..self.dims / 2)
             .map(|i| {
                 let frequency = 1.0 / self.theta.powf(2.0 * i as f64 / self.dims as f64);
-                self.scaling.as_ref().map_or(frequency, |scaling| scaling.apply(i, frequency, longest)) as f32
+                self.scaling
+                    .as_ref()
+                    .map_or(frequency, |scaling| scaling.apply(i, frequency, longest))
+                    as f32
             })
             .collect()
     }
@@ -82,10 +101,13 @@ impl RotarySpec {
         }
     }
 
-    /// The length beyond which positions, those of keys in a cache included, turn at other frequencies.
+    /// The length beyond which positions, those of keys in a cache included, turn at other
+    /// frequencies.
     pub fn switches_after(&self) -> Option<usize> {
         match self.scaling {
-            Some(RotaryScaling::LongRope { original_max_positions, .. }) => Some(original_max_positions),
+            Some(RotaryScaling::LongRope { original_max_positions, .. }) => {
+                Some(original_max_positions)
+            }
             _ => None,
         }
     }
@@ -96,7 +118,12 @@ impl RotaryScaling {
     fn apply(&self, i: usize, frequency: f64, longest: usize) -> f64 {
         match self {
             RotaryScaling::Linear { factor } => frequency / factor,
-            RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+            RotaryScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_positions,
+            } => {
                 // Long waves are slowed by the factor, short ones kept, those between mixed.
                 let wave = std::f64::consts::TAU / frequency;
                 if wave < original_max_positions / high_freq_factor {
@@ -105,7 +132,8 @@ impl RotaryScaling {
                 if wave > original_max_positions / low_freq_factor {
                     return frequency / factor;
                 }
-                let smooth = (original_max_positions / wave - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let smooth = (original_max_positions / wave - low_freq_factor)
+                    / (high_freq_factor - low_freq_factor);
                 (1.0 - smooth) * frequency / factor + smooth * frequency
             }
             RotaryScaling::LongRope { short, long, original_max_positions, .. } => {

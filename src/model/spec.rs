@@ -83,9 +83,15 @@ pub enum RotaryScaling {
     Linear { factor: f64 },
     /// `rope_type: llama3`
     Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_positions: f64 },
-    /// `rope_type: longrope` (Ding et al. 2024): each divided by its own factor, by another one where the sequence is longer
-    /// than `original_max_positions`; cosines and sines are multiplied by `attention_factor`.
-    LongRope { short: Vec<f64>, long: Vec<f64>, original_max_positions: usize, attention_factor: f64 },
+    /// `rope_type: longrope` (Ding et al. 2024): each divided by its own factor, by another one
+    /// where the sequence is longer than `original_max_positions`; cosines and sines are
+    /// multiplied by `attention_factor`.
+    LongRope {
+        short: Vec<f64>,
+        long: Vec<f64>,
+        original_max_positions: usize,
+        attention_factor: f64,
+    },
 }
 
 /// A sliding window over the keys.
@@ -185,17 +191,28 @@ impl NormSpec {
 }
 
 impl Biases {
-    pub const NONE: Biases = Biases { qkv: false, attn_out: false, mlp: false, norm: false, unembedding: false };
+    pub const NONE: Biases =
+        Biases { qkv: false, attn_out: false, mlp: false, norm: false, unembedding: false };
 
     /// On everything within the blocks.
-    pub const INSIDE: Biases = Biases { qkv: true, attn_out: true, mlp: true, norm: true, unembedding: false };
+    pub const INSIDE: Biases =
+        Biases { qkv: true, attn_out: true, mlp: true, norm: true, unembedding: false };
 }
 
 impl Spec {
-    /// The usual decoder: norms before sequential sub-blocks, attention to everything before, nothing scaled or capped. A
-    /// family says what is different.
+    /// The usual decoder: norms before sequential sub-blocks, attention to everything before,
+    /// nothing scaled or capped. A family says what is different.
     pub fn usual(family: &'static str, sizes: Sizes, positions: Positions, norm: NormSpec) -> Self {
-        let Sizes { layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary, max_positions } = sizes;
+        let Sizes {
+            layers,
+            hidden,
+            heads,
+            kv_heads,
+            head_dim,
+            feed_forward,
+            vocabulary,
+            max_positions,
+        } = sizes;
         Self {
             family,
             layers,
@@ -287,7 +304,9 @@ impl Spec {
         match (self.norm_place, point) {
             (NormPlace::After, Point::AttnNormScale) => Point::PostAttn as u8 as f32 + 0.5,
             (NormPlace::After, Point::MlpNormScale) => Point::PostMlp as u8 as f32 + 0.5,
-            (NormPlace::Outputs, Point::AttnNormScale) => Point::PostAttnNormScale as u8 as f32 - 0.5,
+            (NormPlace::Outputs, Point::AttnNormScale) => {
+                Point::PostAttnNormScale as u8 as f32 - 0.5
+            }
             (NormPlace::Outputs, Point::MlpNormScale) => Point::PostMlpNormScale as u8 as f32 - 0.5,
             _ => point as u8 as f32,
         }

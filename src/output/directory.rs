@@ -10,16 +10,16 @@ use std::rc::Rc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::claim::Claim;
-use super::name;
-use super::unfinished::{self, Unfinished};
-use crate::file::{Kind, in_words};
-use crate::folder::Folder;
+use super::lock::Claim;
+use super::temporary::Unfinished;
+use super::{name, temporary};
+use crate::system::directory::Folder;
+use crate::system::file::{Kind, in_words};
 use crate::{Error, Result, bail, error};
 
-/// The directory, made at the first write. From then on it is held open: whatever comes to stand under its path, links
-/// included, nothing is written elsewhere; and it is this run's alone, until [`release`](Directory::release). A clone is the
-/// same directory.
+/// The directory, made at the first write. From then on it is held open: whatever comes to stand
+/// under its path, links included, nothing is written elsewhere; and it is this run's alone, until
+/// [`release`](Directory::release). A clone is the same directory.
 #[derive(Debug, Clone)]
 pub struct Directory(Rc<Inner>);
 
@@ -58,8 +58,8 @@ impl Directory {
         Self::of(Place::Unused(Path::new("runs").join(format!("{script}-{stamp}"))))
     }
 
-    /// A folder within this directory for results that may not stay: [`settle`](Self::settle) keeps one, and what is left when
-    /// the folder is [released](Self::release) is gone.
+    /// A folder within this directory for results that may not stay: [`settle`](Self::settle) keeps
+    /// one, and what is left when the folder is [released](Self::release) is gone.
     pub fn stage(&self) -> Self {
         Self::of(Place::Within(self.clone()))
     }
@@ -101,17 +101,23 @@ impl Directory {
                 let made = Unfinished::folder(directory.open()?);
                 let (unfinished, dir) = made.map_err(|e| directory.cannot("written to", &e))?;
                 let path = directory.path().join(unfinished.name());
-                Opened { path, dir, claim: RefCell::new(None), unfinished: RefCell::new(Some(unfinished)) }
+                Opened {
+                    path,
+                    dir,
+                    claim: RefCell::new(None),
+                    unfinished: RefCell::new(Some(unfinished)),
+                }
             }
         };
         Ok(&self.0.opened.get_or_init(|| opened).dir)
     }
 
     fn claimed(&self, path: PathBuf) -> Result<Opened> {
-        let dir = Dir::open_ambient_dir(&path, ambient_authority()).map_err(|e| self.cannot("opened", &e))?;
+        let dir = Dir::open_ambient_dir(&path, ambient_authority())
+            .map_err(|e| self.cannot("opened", &e))?;
         let claim = Claim::take(&dir, &path)?;
         if claim.is_held() {
-            unfinished::sweep(&dir);
+            temporary::sweep(&dir);
         }
         Ok(Opened { path, dir, claim: RefCell::new(Some(claim)), unfinished: RefCell::new(None) })
     }
@@ -133,7 +139,8 @@ impl Directory {
         Ok(base.to_owned())
     }
 
-    /// Makes the directory, and sees that it can be written to and that no other run writes into it.
+    /// Makes the directory, and sees that it can be written to and that no other run writes into
+    /// it.
     ///
     /// # Errors
     /// It can't be, or one does.
@@ -149,26 +156,37 @@ impl Directory {
         }
     }
 
-    /// Whether it was deleted, or moved away, after it was opened: what is written into it is lost, or stands where nobody looks.
+    /// Whether it was deleted, or moved away, after it was opened: what is written into it is lost,
+    /// or stands where nobody looks.
     pub fn is_gone(&self) -> bool {
-        self.opened().is_some_and(|dir| is_deleted(dir) || std::fs::symlink_metadata(self.path()).is_err())
+        self.opened()
+            .is_some_and(|dir| is_deleted(dir) || std::fs::symlink_metadata(self.path()).is_err())
     }
 
-    /// Writes a file below the directory. Until `write` has written all of it, nothing stands under its name.
+    /// Writes a file below the directory. Until `write` has written all of it, nothing stands under
+    /// its name.
     ///
     /// # Errors
-    /// A name that leads elsewhere, a directory that can't be written to, a full disk, or `write`'s own error.
-    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
+    /// A name that leads elsewhere, a directory that can't be written to, a full disk, or `write`'s
+    /// own error.
+    pub fn write(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<PathBuf> {
         let (folder, file_name) = self.place(name)?;
         let directory = self.open()?;
         let (unfinished, file) = Unfinished::file(directory).map_err(|e| self.failed(name, &e))?;
         let mut kept = Kept { inner: std::io::BufWriter::new(file), error: None };
-        let written = write(&mut kept).and_then(|()| kept.flush().map_err(|e| error!("{}", in_words(&e))));
+        let written =
+            write(&mut kept).and_then(|()| kept.flush().map_err(|e| error!("{}", in_words(&e))));
         if let Some(cause) = kept.error {
             return Err(self.failed(name, &cause));
         }
         written.map_err(|e| e.at(name))?;
-        directory.rename(unfinished.name(), &folder, file_name).map_err(|e| self.failed(name, &e))?;
+        directory
+            .rename(unfinished.name(), &folder, file_name)
+            .map_err(|e| self.failed(name, &e))?;
         Ok(self.path().join(name))
     }
 
@@ -200,7 +218,9 @@ impl Directory {
         name::check(name)?;
         let Some(dir) = self.opened() else { return Ok(()) };
         match dir.remove_file(name) {
-            Err(cause) if !matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(cause)
+                if !matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
                 let cause = in_words(&cause);
                 Err(error!("{} can't be removed: {cause}", self.path().join(name).display()))
             }
@@ -249,10 +269,13 @@ impl Directory {
         }
         let (shown, words) = (self.shown(), in_words(cause));
         match cause.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => error!("{name} does not fit into {shown}: {words}")
-                .help("make room on the disk, or choose another directory with --out DIR"),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                error!("{name} does not fit into {shown}: {words}")
+                    .help("make room on the disk, or choose another directory with --out DIR")
+            }
             ErrorKind::FileTooLarge => error!("{name} does not fit into {shown}: {words}"),
-            _ => error!("{name} can't be written to {shown}: {words}").help("choose another directory with --out DIR"),
+            _ => error!("{name} can't be written to {shown}: {words}")
+                .help("choose another directory with --out DIR"),
         }
     }
 
@@ -357,7 +380,11 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().message(), "a/b.txt: no more");
         assert_eq!(std::fs::read(directory.path().join("a/b.txt")).unwrap(), b"one");
-        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 1, "a temporary file stayed");
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("a")).unwrap().count(),
+            1,
+            "a temporary file stayed"
+        );
     }
 
     #[cfg(unix)]

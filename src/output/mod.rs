@@ -1,19 +1,15 @@
 //! What a run leaves behind: files, pictures, tables, and the record of the run.
 
-mod claim;
 pub mod compare;
-mod difference;
 pub mod directory;
-pub mod load;
+pub mod format;
+mod lock;
 pub mod name;
-mod npy;
-mod parquet;
 pub mod picture;
+mod provisional;
 pub mod quota;
 pub mod record;
 pub mod run;
-pub mod save;
-mod standing;
-pub mod unfinished;
+pub mod temporary;
 
 pub use run::Run;

@@ -1,12 +1,14 @@
-//! The names that a script may save under: below the directory, and the same file on every file system.
+//! The names that a script may save under: below the directory, and the same file on every file
+//! system.
 
-use super::unfinished;
+use super::temporary;
 use crate::{Result, error};
 
 /// The longest name of a file or folder that common file systems take, in bytes.
 const LONGEST_PART: usize = 255;
 
-/// The longest name with its folders, in bytes: what is left of a path for the directory is long enough.
+/// The longest name with its folders, in bytes: what is left of a path for the directory is long
+/// enough.
 const LONGEST: usize = 1024;
 
 /// How deep folders may nest.
@@ -22,8 +24,11 @@ pub fn check_own(name: &str) -> Result<()> {
     if is_record(first) {
         return Err(error!("{RECORD} is the run's own record: save under another name"));
     }
-    if unfinished::is_reserved(first) {
-        return Err(error!("{:?} is what precompute calls its own folders: save under another name", shortened(first)));
+    if temporary::is_reserved(first) {
+        return Err(error!(
+            "{:?} is what precompute calls its own folders: save under another name",
+            shortened(first)
+        ));
     }
     Ok(())
 }
@@ -33,16 +38,20 @@ fn is_record(part: &str) -> bool {
     let part = folded(part);
     // Windows has a short name for each long one.
     let short = part.strip_prefix("run~").and_then(|rest| rest.strip_suffix(".jso"));
-    part == RECORD || short.is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+    part == RECORD
+        || short
+            .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// A name as file systems that tell no large letters from small ones compare it: with the long s too, which they take for an s.
+/// A name as file systems that tell no large letters from small ones compare it: with the long s
+/// too, which they take for an s.
 pub fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// # Errors
-/// A name that leads elsewhere, that some file system takes for another or not at all, or that looks like another.
+/// A name that leads elsewhere, that some file system takes for another or not at all, or that
+/// looks like another.
 pub fn check(name: &str) -> Result<()> {
     let wrong = |why: &str| {
         Err(error!("{:?} is no name to save under: {why}", shortened(name))
@@ -99,9 +108,13 @@ fn is_invisible(c: char) -> bool {
 /// Whether Windows takes a name for a device, whatever its extension.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end().to_ascii_lowercase();
-    let one = |n: &str| n.chars().count() == 1 && n.chars().all(|c| c.is_ascii_digit() || "¹²³".contains(c));
+    let one = |n: &str| {
+        n.chars().count() == 1 && n.chars().all(|c| c.is_ascii_digit() || "¹²³".contains(c))
+    };
     let numbered = |kind: &str| stem.strip_prefix(kind).is_some_and(one);
-    matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") || numbered("com") || numbered("lpt")
+    matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$")
+        || numbered("com")
+        || numbered("lpt")
 }
 
 #[cfg(test)]
@@ -153,10 +166,14 @@ mod tests {
         ] {
             assert!(check_own(name).is_err(), "{name:?}");
         }
-        for name in ["a/run.json", "run.json.csv", "runs", "run", ".precompute", "run~x.jso", "xrun.json"] {
+        for name in
+            ["a/run.json", "run.json.csv", "runs", "run", ".precompute", "run~x.jso", "xrun.json"]
+        {
             assert!(check_own(name).is_ok(), "{name:?}");
         }
-        for name in ["a", "a/b.c", "~", "-rf", "console", "com", "com10", ".hidden", "日本語/é", "nullable"] {
+        for name in
+            ["a", "a/b.c", "~", "-rf", "console", "com", "com10", ".hidden", "日本語/é", "nullable"]
+        {
             assert!(check(name).is_ok(), "{name:?}");
         }
     }

@@ -48,7 +48,8 @@ impl Quota {
 
     fn spent(&self) -> Error {
         let bytes = ByteSize(self.0.bytes).display().iec();
-        Error::ended(format!("the run prints and saves more than {bytes}")).help("--max-output allows more")
+        Error::ended(format!("the run prints and saves more than {bytes}"))
+            .help("--max-output allows more")
     }
 
     /// # Errors

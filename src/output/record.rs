@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use crate::file::{self, Kind, in_words};
+use crate::system::file;
+use crate::system::file::{Kind, in_words};
 use crate::{Result, error, in_words_of_data};
 
 /// One run.
@@ -84,7 +85,9 @@ pub struct Saved {
 }
 
 /// A map of which no key stands twice: what a person reads of it must be what counts.
-fn distinct<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<String, V>, D::Error> {
+fn distinct<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, V>, D::Error> {
     struct Distinct<V>(PhantomData<V>);
 
     impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
@@ -113,8 +116,8 @@ impl Record {
     /// # Errors
     /// There is no such file, or it is no record of a run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            file::read(path, Kind::Record).map_err(|e| error!("{} can't be read: {}", path.display(), in_words(&e)))?;
+        let text = file::read(path, Kind::Record)
+            .map_err(|e| error!("{} can't be read: {}", path.display(), in_words(&e)))?;
         let record: Record = serde_json::from_slice(&text).map_err(|e| {
             error!("{} is no record of a run: {}", path.display(), in_words_of_data(&e.to_string()))
                 .help("`precompute run` leaves one, run.json, in its output directory")
@@ -164,8 +167,13 @@ mod tests {
     #[test]
     fn the_versions_are_those_that_are_built_in() {
         let lock = include_str!("../../Cargo.lock");
-        for (name, version) in [("candle-core", Versions::CURRENT.candle), ("rhai", Versions::CURRENT.rhai)] {
-            assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{name} is not {version}");
+        for (name, version) in
+            [("candle-core", Versions::CURRENT.candle), ("rhai", Versions::CURRENT.rhai)]
+        {
+            assert!(
+                lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")),
+                "{name} is not {version}"
+            );
         }
     }
 }

@@ -9,15 +9,16 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::directory::{self, Directory};
-use super::load::Readable;
+use super::format::load::Readable;
+use super::format::save::{Table, write_json};
 use super::name::{self, RECORD};
+use super::provisional::{Results, Standing};
 use super::quota::{Metered, Quota};
 use super::record::{Record, Saved, hexadecimal};
-use super::save::{Table, write_json};
-use super::standing::{Results, Standing};
-use crate::folder::Folder;
-use crate::notice::notice;
-use crate::{Result, error, interrupt};
+use crate::system::directory::Folder;
+use crate::system::interrupt;
+use crate::system::message::notice;
+use crate::{Result, error};
 
 /// What a run is called that has no other name.
 const SESSION: &str = "session";
@@ -72,15 +73,16 @@ fn directory(out: Option<&Path>, name: &str) -> Directory {
 }
 
 impl Run {
-    /// Writes into `out`, or a directory named after the script and the time, as much as `quota` allows; reads beside the
-    /// script and below `read`. Where it is silent, it does not say where the results are.
+    /// Writes into `out`, or a directory named after the script and the time, as much as `quota`
+    /// allows; reads beside the script and below `read`. Where it is silent, it does not say
+    /// where the results are.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
         let state = State::new(out.as_deref(), &read, SESSION, Folder::open(Path::new(".")).ok());
         Self { out, read, silent, quota, state: RefCell::new(state), standing: RefCell::new(None) }
     }
 
-    /// From the next run on, all runs write into one directory, and of a run that fails nothing is kept there: into `last`, where it
-    /// is given, unless another directory was asked for.
+    /// From the next run on, all runs write into one directory, and of a run that fails nothing is
+    /// kept there: into `last`, where it is given, unless another directory was asked for.
     ///
     /// # Errors
     /// The output directory that was asked for can't be written to.
@@ -94,7 +96,8 @@ impl Run {
         Ok(())
     }
 
-    /// Starts anew, for the script in the file `script`, which reads below `own`, the directory that it is in.
+    /// Starts anew, for the script in the file `script`, which reads below `own`, the directory
+    /// that it is in.
     ///
     /// # Errors
     /// The output directory that was asked for can't be written to.
@@ -102,7 +105,8 @@ impl Run {
         self.begin_apart(stem(script), own)
     }
 
-    /// Starts anew, for a script called `name` that is in no file, and reads below `own` if below any directory of its own.
+    /// Starts anew, for a script called `name` that is in no file, and reads below `own` if below
+    /// any directory of its own.
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
@@ -129,7 +133,8 @@ impl Run {
     /// The directory in which results are kept, where there is one yet.
     pub fn kept_in(&self) -> PathBuf {
         let standing = self.standing.borrow();
-        let directory = standing.as_ref().map(Standing::directory).filter(|directory| directory.is_open());
+        let directory =
+            standing.as_ref().map(Standing::directory).filter(|directory| directory.is_open());
         directory.map(|directory| directory.path().to_owned()).unwrap_or_default()
     }
 
@@ -141,13 +146,18 @@ impl Run {
     ///
     /// # Errors
     /// As [`Directory::write`], and what the quota says.
-    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
+    pub fn write(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<PathBuf> {
         name::check_own(name)?;
         let (directory, folders) = {
             let state = self.state.borrow();
             let mut folders = directory::folders(name);
             folders.retain(|folder| !state.folders.contains(folder));
-            let new = folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
+            let new =
+                folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
             self.quota.check_files(state.files.len() + state.folders.len() + new)?;
             if state.files.is_empty() {
                 // One of an earlier run, which would speak of files that are others from now on.
@@ -203,8 +213,8 @@ impl Run {
         }
     }
 
-    /// How the results of the run that ended differ from those of the one that went well before it, a line each; nothing
-    /// where there was none, or none are kept.
+    /// How the results of the run that ended differ from those of the one that went well before it,
+    /// a line each; nothing where there was none, or none are kept.
     pub fn differences(&self) -> Option<Vec<String>> {
         self.state.borrow().differences.clone()
     }
@@ -227,7 +237,9 @@ impl Run {
         let stage = self.state.borrow().directory.clone();
         let finished = match &mut *self.standing.borrow_mut() {
             Some(_) if !record.is_done() => Ok(None),
-            Some(standing) => self.settle(standing, &stage, record).map(|()| Some(standing.directory().clone())),
+            Some(standing) => {
+                self.settle(standing, &stage, record).map(|()| Some(standing.directory().clone()))
+            }
             None => self.record(&stage, record).map(|()| Some(stage.clone())),
         };
         stage.release();
@@ -250,7 +262,8 @@ impl Run {
     }
 
     fn record(&self, directory: &Directory, record: &Record) -> Result<()> {
-        let json = serde_json::to_value(record).map_err(|e| error!("the run's record can't be written: {e}"))?;
+        let json = serde_json::to_value(record)
+            .map_err(|e| error!("the run's record can't be written: {e}"))?;
         let written = directory.write(RECORD, |to| write_json(&json, to)).map(drop);
         match written {
             Err(error) if record.files.is_empty() && self.out.is_none() => {
@@ -266,7 +279,9 @@ impl Run {
 fn list(names: &[&str]) -> String {
     const SHOWN: usize = 20;
     match names.get(..SHOWN) {
-        Some(first) if names.len() > SHOWN + 1 => format!("{} and {} more", first.join(", "), names.len() - SHOWN),
+        Some(first) if names.len() > SHOWN + 1 => {
+            format!("{} and {} more", first.join(", "), names.len() - SHOWN)
+        }
         _ => names.join(", "),
     }
 }

@@ -29,13 +29,21 @@ const KNOWN: [&str; 14] = [
 
 /// The page of a recipe that is run by `reference`, with a picture by its path.
 pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
-    let text = |value: &Option<toml::Spanned<String>>| value.as_ref().map(|v| v.get_ref().clone()).unwrap_or_default();
+    let text = |value: &Option<toml::Spanned<String>>| {
+        value.as_ref().map(|v| v.get_ref().clone()).unwrap_or_default()
+    };
     let name = text(&header.name);
     let mut page = format!(
         "---\n{}library_name: precompute\ntags:\n- precompute\n- interpretability\n---\n",
         licence(&text(&header.license))
     );
-    let _ = write!(page, "{}\n\n# {}\n\n{}\n", mark(&name), plain(&name), plain(&text(&header.summary)));
+    let _ = write!(
+        page,
+        "{}\n\n# {}\n\n{}\n",
+        mark(&name),
+        plain(&name),
+        plain(&text(&header.summary))
+    );
     if let Some(picture) = picture {
         let _ = write!(page, "\n![{}]({picture})\n\nFrom a run on a demo model.\n", plain(&name));
     }
@@ -48,7 +56,11 @@ pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
         page += "\n## Parameters\n\n| `--set` | default | |\n|---|---|---|\n";
         for (name, param) in &header.params {
             let param = param.get_ref();
-            let default = param.default.as_ref().map(|d| format!("`{}`", code(&d.to_string()))).unwrap_or_default();
+            let default = param
+                .default
+                .as_ref()
+                .map(|d| format!("`{}`", code(&d.to_string())))
+                .unwrap_or_default();
             let help = plain(param.help.as_deref().unwrap_or_default());
             let _ = writeln!(page, "| `{}` | {default} | {help} |", code(name));
         }
@@ -57,14 +69,17 @@ pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
         values.iter().map(|v| format!("`{}`", code(v.get_ref()))).collect::<Vec<_>>().join(", ")
     };
     page += "\n## What it does\n\n";
-    for (what, values) in
-        [("Works on", &header.models), ("Reads or changes", &header.points), ("Saves", &header.outputs)]
-    {
+    for (what, values) in [
+        ("Works on", &header.models),
+        ("Reads or changes", &header.points),
+        ("Saves", &header.outputs),
+    ] {
         if !values.is_empty() {
             let _ = writeln!(page, "- {what} {}", list(values));
         }
     }
-    let authors: Vec<String> = header.authors.iter().map(|author| plain(author.get_ref())).collect();
+    let authors: Vec<String> =
+        header.authors.iter().map(|author| plain(author.get_ref())).collect();
     let _ = write!(
         page,
         "- Requires precompute {}\n- Version {}, {}, by {}\n",
@@ -82,7 +97,10 @@ fn licence(spdx: &str) -> String {
     if KNOWN.contains(&lower.as_str()) {
         return format!("license: {lower}\n");
     }
-    let slug: String = lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let slug: String = lower
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .collect();
     format!("license: other\nlicense_name: \"{slug}\"\n")
 }
 
@@ -117,8 +135,12 @@ mod tests {
         assert!(Header::read("s", text).is_err());
         let text = "//! name = \"lens\"\n//! license = \"MIT OR Apache-2.0\"\n//! summary = \"<script> a|b [x](y)\"\n\
                     //! [params.k]\n//! default = \"a|b`\"\n//! help = \"one\\n# two\"\n";
-        let page = page(&Header::read("s", text).unwrap().unwrap(), "hf:a/b/lens.rhai", Some("lens.svg"));
-        assert!(page.starts_with("---\nlicense: other\nlicense_name: \"mit-or-apache-2.0\"\n"), "{page}");
+        let page =
+            page(&Header::read("s", text).unwrap().unwrap(), "hf:a/b/lens.rhai", Some("lens.svg"));
+        assert!(
+            page.starts_with("---\nlicense: other\nlicense_name: \"mit-or-apache-2.0\"\n"),
+            "{page}"
+        );
         assert!(page.contains("&lt;script&gt; a\\|b \\[x\\](y)"), "{page}");
         assert!(page.contains("| `k` | `\"a\\|b'\"` | one \\# two |"), "{page}");
     }

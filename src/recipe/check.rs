@@ -1,4 +1,5 @@
-//! Whether a recipe does what its header says: its parameters and points in the code, its outputs in runs on the demos.
+//! Whether a recipe does what its header says: its parameters and points in the code, its outputs
+//! in runs on the demos.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -13,11 +14,11 @@ use super::header::{Header, Param, glob};
 use crate::checkpoint::{self, DEMOS, Open};
 use crate::hook::Named;
 use crate::output::record::Record;
-use crate::script::describe::Description;
-use crate::script::named::NamedModel;
-use crate::script::output::json;
-use crate::script::param::Declared;
-use crate::script::place::Place;
+use crate::script::bind::output::json;
+use crate::script::bind::param::Declared;
+use crate::script::errors::location::Place;
+use crate::script::program::describe::Description;
+use crate::script::program::model_names::NamedModel;
 use crate::script::{Failure, Host, Limits, Settings, Substitutes};
 use crate::{Error, error};
 
@@ -42,8 +43,8 @@ pub struct Trial {
     pub failure: Option<String>,
 }
 
-/// Compiles a recipe, compares its header with its code, and runs it: on `models`, or else on each demo that it is made for. One that
-/// names several models has its own, if those are demos.
+/// Compiles a recipe, compares its header with its code, and runs it: on `models`, or else on each
+/// demo that it is made for. One that names several models has its own, if those are demos.
 ///
 /// # Errors
 /// It does not compile, or nothing can be run here. What else is wrong is among the findings.
@@ -58,17 +59,22 @@ pub fn check(recipe: &Recipe, models: &Substitutes, limits: Limits) -> Result<Ch
     let missing = header.missing();
     if !missing.is_empty() {
         let error = error!("the header does not say its {}", missing.join(", "));
-        found(error.help("a script needs none of it; a recipe that others run does"), at_header(recipe, 0..0));
+        found(
+            error.help("a script needs none of it; a recipe that others run does"),
+            at_header(recipe, 0..0),
+        );
     }
     if let Err(failure) = recipe.check_requires() {
         findings.push(failure);
     }
-    let host = Host::new(Settings { silent: true, ..Settings::default() }).map_err(Failure::usage)?;
+    let host =
+        Host::new(Settings { silent: true, ..Settings::default() }).map_err(Failure::usage)?;
     let described = host.describe(&recipe.program())?;
     findings.extend(params(recipe, header, &described));
     findings.extend(points(recipe, header, &described));
     let trials = runs(header, models, &described.models);
-    let trials: Vec<Trial> = trials.into_iter().map(|models| run(recipe, models, limits)).collect::<Result<_, _>>()?;
+    let trials: Vec<Trial> =
+        trials.into_iter().map(|models| run(recipe, models, limits)).collect::<Result<_, _>>()?;
     for trial in &trials {
         if let Some(failure) = &trial.failure {
             findings.push(Failure::from(error!("it fails on {}: {failure}", trial.model)));
@@ -91,23 +97,34 @@ fn params(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Fail
             None => {
                 let line = toml::Value::String(name.clone());
                 Some((
-                    error!("the header does not have the parameter {name}").help(format!("add //! [params.{line}]")),
+                    error!("the header does not have the parameter {name}")
+                        .help(format!("add //! [params.{line}]")),
                     None,
                 ))
             }
-            Some(param) => compare(name, param.get_ref(), declared).map(|error| (error, Some(param.span()))),
+            Some(param) => {
+                compare(name, param.get_ref(), declared).map(|error| (error, Some(param.span())))
+            }
         };
         if let Some((error, span)) = differs {
-            let place = span.map_or_else(|| place_of(described, declared), |span| Some(at_header(recipe, span)));
-            findings.push(
-                place.map_or_else(|| Failure::from(error.clone()), |place| Failure::at_place(error.clone(), place)),
+            let place = span.map_or_else(
+                || place_of(described, declared),
+                |span| Some(at_header(recipe, span)),
             );
+            findings.push(place.map_or_else(
+                || Failure::from(error.clone()),
+                |place| Failure::at_place(error.clone(), place),
+            ));
         }
     }
     let computed = described.params.iter().any(|declared| declared.name.is_none());
-    let names: BTreeSet<&str> = described.params.iter().filter_map(|declared| declared.name.as_deref()).collect();
-    for (name, param) in header.params.iter().filter(|(name, _)| !computed && !names.contains(name.as_str())) {
-        let error = error!("the script has no parameter {name}").help("param(name, default, help) declares one");
+    let names: BTreeSet<&str> =
+        described.params.iter().filter_map(|declared| declared.name.as_deref()).collect();
+    for (name, param) in
+        header.params.iter().filter(|(name, _)| !computed && !names.contains(name.as_str()))
+    {
+        let error = error!("the script has no parameter {name}")
+            .help("param(name, default, help) declares one");
         findings.push(Failure::at_place(error, at_header(recipe, param.span())));
     }
     findings
@@ -122,28 +139,37 @@ fn place_of(described: &Description, declared: &Declared) -> Option<Place> {
 
 fn compare(name: &str, param: &Param, declared: &Declared) -> Option<Error> {
     let theirs = declared.default.as_ref().map(value);
-    let ours = param.default.as_ref().map(|default| serde_json::to_value(default).unwrap_or_default());
+    let ours =
+        param.default.as_ref().map(|default| serde_json::to_value(default).unwrap_or_default());
     match (ours, theirs) {
         // TOML has no word for nothing.
         (None, Some(Json::Null)) | (None, None) => {}
         (Some(ours), Some(theirs)) if ours == theirs => {}
         (Some(ours), Some(theirs)) => {
-            return Some(error!("the header's default of {name} is {ours}, and the script's is {theirs}"));
+            return Some(error!(
+                "the header's default of {name} is {ours}, and the script's is {theirs}"
+            ));
         }
         (None, Some(theirs)) => {
-            return Some(error!("the header does not have the default of {name}").help(format!("it is {theirs}")));
+            return Some(
+                error!("the header does not have the default of {name}")
+                    .help(format!("it is {theirs}")),
+            );
         }
         (Some(_), None) => {
-            return Some(error!("the script works out the default of {name}: the header can't have one"));
+            return Some(error!(
+                "the script works out the default of {name}: the header can't have one"
+            ));
         }
     }
     match (&param.help, &declared.help) {
-        (Some(ours), Some(theirs)) if ours != theirs => {
-            Some(error!("the header's help of {name} is not the script's").help(format!("the script says {theirs:?}")))
-        }
-        (None, Some(theirs)) => {
-            Some(error!("the header does not have the help of {name}").help(format!("it is {theirs:?}")))
-        }
+        (Some(ours), Some(theirs)) if ours != theirs => Some(
+            error!("the header's help of {name} is not the script's")
+                .help(format!("the script says {theirs:?}")),
+        ),
+        (None, Some(theirs)) => Some(
+            error!("the header does not have the help of {name}").help(format!("it is {theirs:?}")),
+        ),
         _ => None,
     }
 }
@@ -161,14 +187,19 @@ fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Fail
         if let Some(point) = point(name).filter(|point| !said.contains(point)) {
             let error = error!("the header's points do not have {point}")
                 .help("it names what hook(…) and capture(…) are given");
-            findings.entry(point.to_string()).or_insert_with(|| Failure::at_place(error, place.clone()));
+            findings
+                .entry(point.to_string())
+                .or_insert_with(|| Failure::at_place(error, place.clone()));
         }
     }
     let written: BTreeSet<_> = described.texts.iter().filter_map(|text| point(text)).collect();
     for name in &header.points {
         if point(name.get_ref()).is_some_and(|point| !written.contains(&point)) {
             let error = error!("the script does not name the point {}", name.get_ref());
-            findings.insert(name.get_ref().clone(), Failure::at_place(error, at_header(recipe, name.span())));
+            findings.insert(
+                name.get_ref().clone(),
+                Failure::at_place(error, at_header(recipe, name.span())),
+            );
         }
     }
     findings.into_values().collect()
@@ -177,9 +208,11 @@ fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Fail
 /// The header's outputs against what the runs saved.
 fn outputs(recipe: &Recipe, header: &Header, trials: &[Trial]) -> Vec<Failure> {
     let done: Vec<&Trial> = trials.iter().filter(|trial| trial.failure.is_none()).collect();
-    let saved: BTreeSet<&str> = done.iter().flat_map(|trial| &trial.files).map(String::as_str).collect();
-    let matches =
-        |pattern: &Spanned<String>, name: &str| glob(pattern.get_ref()).is_some_and(|glob| glob.is_match(name));
+    let saved: BTreeSet<&str> =
+        done.iter().flat_map(|trial| &trial.files).map(String::as_str).collect();
+    let matches = |pattern: &Spanned<String>, name: &str| {
+        glob(pattern.get_ref()).is_some_and(|glob| glob.is_match(name))
+    };
     let mut findings = Vec::new();
     for name in &saved {
         if !header.outputs.iter().any(|pattern| matches(pattern, name)) {
@@ -189,7 +222,8 @@ fn outputs(recipe: &Recipe, header: &Header, trials: &[Trial]) -> Vec<Failure> {
     }
     for pattern in header.outputs.iter().filter(|_| !done.is_empty()) {
         if !saved.iter().any(|name| matches(pattern, name)) {
-            let error = error!("no run saves {}", pattern.get_ref()).help(format!("they save {}", listed(&saved)));
+            let error = error!("no run saves {}", pattern.get_ref())
+                .help(format!("they save {}", listed(&saved)));
             findings.push(Failure::at_place(error, at_header(recipe, pattern.span())));
         }
     }
@@ -197,12 +231,17 @@ fn outputs(recipe: &Recipe, header: &Header, trials: &[Trial]) -> Vec<Failure> {
 }
 
 fn listed(names: &BTreeSet<&str>) -> String {
-    if names.is_empty() { "nothing".into() } else { names.iter().copied().collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "nothing".into()
+    } else {
+        names.iter().copied().collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The demos that the recipe names, by id or family; all of them where it names no model.
 fn demos(header: &Header) -> Vec<String> {
-    let named: BTreeSet<&str> = header.models.iter().map(|model| model.get_ref().as_str()).collect();
+    let named: BTreeSet<&str> =
+        header.models.iter().map(|model| model.get_ref().as_str()).collect();
     let ids = DEMOS.iter().map(|demo| format!("demo:{}", demo.name));
     ids.filter(|id| {
         let config = checkpoint::config(id, &Open::default()).unwrap_or_default();

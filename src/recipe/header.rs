@@ -7,12 +7,11 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, Value};
 
-use crate::checkpoint;
 use crate::hook::Named;
 use crate::model::family::FAMILIES;
-use crate::script::place::Place;
+use crate::script::errors::location::Place;
 use crate::script::{Failure, Policy};
-use crate::{Error, Result, bail, did_you_mean, error, in_words_of_data};
+use crate::{Error, Result, bail, checkpoint, did_you_mean, error, in_words_of_data};
 
 /// What a header's line begins with.
 const MARK: &str = "//!";
@@ -21,8 +20,10 @@ const MARK: &str = "//!";
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// Every key that a header may have, in the order in which one is written.
-pub const KEYS: [&str; 10] =
-    ["name", "version", "license", "summary", "authors", "requires", "models", "points", "outputs", "params"];
+pub const KEYS: [&str; 10] = [
+    "name", "version", "license", "summary", "authors", "requires", "models", "points", "outputs",
+    "params",
+];
 
 /// What a recipe says of itself. A key that is absent is `None`, or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -75,17 +76,22 @@ impl Header {
     /// The header of the script `text`, which messages call `id`. Nothing where it has none.
     ///
     /// # Errors
-    /// What is no TOML, an unknown key, a value of another type or of no meaning, with its line under a caret.
+    /// What is no TOML, an unknown key, a value of another type or of no meaning, with its line
+    /// under a caret.
     pub fn read(id: &str, text: &str) -> Result<Option<Header>, Failure> {
         let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
         if lines.is_empty() {
             return Ok(None);
         }
         let toml = lines.join("\n");
-        let read = toml::from_str::<Header>(&toml).map_err(|e| Wrong { span: e.span(), error: explain(&e) });
+        let read = toml::from_str::<Header>(&toml)
+            .map_err(|e| Wrong { span: e.span(), error: explain(&e) });
         let header = read.and_then(|header| header.verify().map(|()| header));
         header.map(Some).map_err(|Wrong { span, error }| {
-            Failure::at_place(hinted(error, &toml), place(id, text, &toml, span.unwrap_or_default()))
+            Failure::at_place(
+                hinted(error, &toml),
+                place(id, text, &toml, span.unwrap_or_default()),
+            )
         })
     }
 
@@ -143,15 +149,16 @@ impl Header {
         };
         one(&self.name, check_name)?;
         one(&self.version, |text| {
-            Version::parse(text)
-                .map(drop)
-                .map_err(|e| error!("{text:?} is no version: {e}").help("three numbers, as in \"0.1.0\""))
+            Version::parse(text).map(drop).map_err(|e| {
+                error!("{text:?} is no version: {e}").help("three numbers, as in \"0.1.0\"")
+            })
         })?;
         one(&self.license, |text| said("license", text))?;
         one(&self.summary, |text| said("summary", text))?;
         one(&self.requires, |text| {
             VersionReq::parse(text).map(drop).map_err(|e| {
-                error!("{text:?} names no versions of precompute: {e}").help("as in \"0.1\" or \">=0.2, <0.4\"")
+                error!("{text:?} names no versions of precompute: {e}")
+                    .help("as in \"0.1\" or \">=0.2, <0.4\"")
             })
         })?;
         each(&self.authors, |text| said("author", text))?;
@@ -159,7 +166,11 @@ impl Header {
         each(&self.points, |text| Named::parse(text).map(drop))?;
         each(&self.outputs, check_output)?;
         for (name, param) in &self.params {
-            let named = if name.trim().is_empty() { Err(error!("a parameter needs a name")) } else { Ok(()) };
+            let named = if name.trim().is_empty() {
+                Err(error!("a parameter needs a name"))
+            } else {
+                Ok(())
+            };
             at(param, named)?;
             at(param, param.get_ref().default.as_ref().map_or(Ok(()), check_default))?;
         }
@@ -200,23 +211,29 @@ fn check_model(id: &str) -> Result<()> {
 }
 
 fn check_output(name: &str) -> Result<()> {
-    let leads_out = name.starts_with('/') || name.split('/').any(|part| part == ".." || part.is_empty());
+    let leads_out =
+        name.starts_with('/') || name.split('/').any(|part| part == ".." || part.is_empty());
     if leads_out || name.chars().any(char::is_control) || glob(name).is_none() {
-        return Err(
-            error!("{name:?} is no name that save(…) writes under").help("as in \"power.safetensors\" or \"*.svg\"")
-        );
+        return Err(error!("{name:?} is no name that save(…) writes under")
+            .help("as in \"power.safetensors\" or \"*.svg\""));
     }
     Ok(())
 }
 
 /// A matcher of saved files' names; nothing where the pattern has no meaning.
 pub fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
-    globset::GlobBuilder::new(pattern).literal_separator(true).build().ok().map(|glob| glob.compile_matcher())
+    globset::GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .ok()
+        .map(|glob| glob.compile_matcher())
 }
 
 fn check_default(value: &Value) -> Result<()> {
     match value {
-        Value::Datetime(_) => Err(error!("a parameter's default is no date").help("write it as a text, in quotes")),
+        Value::Datetime(_) => {
+            Err(error!("a parameter's default is no date").help("write it as a text, in quotes"))
+        }
         Value::Array(values) => values.iter().try_for_each(check_default),
         Value::Table(table) => table.values().try_for_each(check_default),
         _ => Ok(()),
@@ -226,7 +243,8 @@ fn check_default(value: &Value) -> Result<()> {
 /// TOML's own sentence, made ours where the key is unknown.
 fn explain(e: &toml::de::Error) -> Error {
     let message = e.message().trim().lines().next().unwrap_or_default();
-    let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+    let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
+    else {
         return error!("the header is wrong: {}", in_words_of_data(message));
     };
     if message.contains("`help`") && !message.contains("`summary`") {
@@ -249,7 +267,8 @@ fn hinted(error: Error, toml: &str) -> Error {
 
 /// A span of the header's TOML, of which each line lost its mark, as a place in the script.
 fn place(id: &str, text: &str, toml: &str, span: Range<usize>) -> Place {
-    let start = (0..=span.start.min(toml.len())).rev().find(|&at| toml.is_char_boundary(at)).unwrap_or(0);
+    let start =
+        (0..=span.start.min(toml.len())).rev().find(|&at| toml.is_char_boundary(at)).unwrap_or(0);
     let before = &toml[..start];
     let line = before.matches('\n').count();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
@@ -307,9 +326,14 @@ mod tests {
 
     #[test]
     fn a_version_that_does_not_fit_is_a_sentence() {
-        let header = |requires: &str| Header::read("s", &format!("//! requires = \"{requires}\"\n")).unwrap().unwrap();
+        let header = |requires: &str| {
+            Header::read("s", &format!("//! requires = \"{requires}\"\n")).unwrap().unwrap()
+        };
         assert!(header("0.1").check_requires().is_ok());
         let error = header(">=99").check_requires().unwrap_err();
-        assert_eq!(error.message(), format!("this recipe requires precompute >=99, and this is {OURS}"));
+        assert_eq!(
+            error.message(),
+            format!("this recipe requires precompute >=99, and this is {OURS}")
+        );
     }
 }

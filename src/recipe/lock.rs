@@ -1,4 +1,5 @@
-//! precompute.lock: which recipes the work in a directory uses, at which commit, and the SHA-256 of every file of them.
+//! precompute.lock: which recipes the work in a directory uses, at which commit, and the SHA-256 of
+//! every file of them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,16 +10,18 @@ use serde::{Deserialize, Serialize};
 use super::header::check_name;
 use super::reference::Remote;
 use crate::checkpoint::{check_path, is_commit};
-use crate::file::{self, Kind, in_words};
 use crate::output::record::sha256;
 use crate::script::Failure;
-use crate::script::place::Place;
+use crate::script::errors::location::Place;
+use crate::system::file;
+use crate::system::file::{Kind, in_words};
 use crate::{Result, bail, error, in_words_of_data};
 
 /// The file's name.
 pub const LOCK: &str = "precompute.lock";
 
-const ABOVE: &str = "# Which recipes this work uses. Written by precompute; keep it with the work.\n";
+const ABOVE: &str =
+    "# Which recipes this work uses. Written by precompute; keep it with the work.\n";
 
 /// How the file is laid out.
 const LAYOUT: u32 = 1;
@@ -71,8 +74,9 @@ impl Lock {
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let lock: Lock = toml::from_str(text).map_err(|e| {
             let message = in_words_of_data(e.message().trim().lines().next().unwrap_or_default());
-            let error = error!("{LOCK} is broken: {message}")
-                .help("take the last version of it that worked, or delete it and add the recipes again");
+            let error = error!("{LOCK} is broken: {message}").help(
+                "take the last version of it that worked, or delete it and add the recipes again",
+            );
             Failure::usage_at(error, place(text, e.span().unwrap_or_default().start))
         })?;
         lock.verify().map_err(|error| Failure::usage(error.at(LOCK)))?;
@@ -81,8 +85,11 @@ impl Lock {
 
     fn verify(&self) -> Result<()> {
         if self.layout != LAYOUT {
-            return Err(error!("its layout is {}, and this precompute knows {LAYOUT}", self.layout)
-                .help("a newer precompute wrote it: update"));
+            return Err(error!(
+                "its layout is {}, and this precompute knows {LAYOUT}",
+                self.layout
+            )
+            .help("a newer precompute wrote it: update"));
         }
         for (i, recipe) in self.recipes.iter().enumerate() {
             check_name(&recipe.name)?;
@@ -167,15 +174,28 @@ impl Locked {
         };
         for (path, sha) in &self.files {
             match texts.get(path) {
-                None => return Err(error!("{}: {path} is in {LOCK}, and not in the recipe", self.name).help(help())),
+                None => {
+                    return Err(error!(
+                        "{}: {path} is in {LOCK}, and not in the recipe",
+                        self.name
+                    )
+                    .help(help()));
+                }
                 Some(text) if sha256(text.as_bytes()) != *sha => {
-                    return Err(error!("{}: {path} is not the file that {LOCK} recorded", self.name).help(help()));
+                    return Err(error!(
+                        "{}: {path} is not the file that {LOCK} recorded",
+                        self.name
+                    )
+                    .help(help()));
                 }
                 Some(_) => {}
             }
         }
         match texts.keys().find(|path| !self.files.contains_key(*path)) {
-            Some(path) => Err(error!("{}: {path} is in the recipe, and not in {LOCK}", self.name).help(help())),
+            Some(path) => {
+                Err(error!("{}: {path} is in the recipe, and not in {LOCK}", self.name)
+                    .help(help()))
+            }
             None => Ok(()),
         }
     }
@@ -187,7 +207,8 @@ pub fn here() -> PathBuf {
 }
 
 fn place(text: &str, start: usize) -> Place {
-    let start = (0..=start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let start =
+        (0..=start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let before = &text[..start];
     let line = before.matches('\n').count();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -221,7 +242,9 @@ mod tests {
     #[test]
     fn a_file_that_changed_came_or_went_is_refused() {
         let locked = locked("lens");
-        let texts = |texts: &[(&str, &str)]| texts.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect();
+        let texts = |texts: &[(&str, &str)]| {
+            texts.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect()
+        };
         assert!(locked.check(&texts(&[("lens.rhai", "1")])).is_ok());
         assert!(locked.check(&texts(&[("lens.rhai", "2")])).is_err());
         assert!(locked.check(&texts(&[])).is_err());

@@ -1,4 +1,5 @@
-//! Recipes: scripts with a header, by reference; the lock file that pins them; checking and publishing them.
+//! Recipes: scripts with a header, by reference; the lock file that pins them; checking and
+//! publishing them.
 
 pub mod card;
 pub mod check;
@@ -18,9 +19,9 @@ pub use lock::{Lock, Locked};
 pub use reference::{Reference, Remote};
 
 use crate::checkpoint::Hub;
-use crate::file::{Kind, in_words};
-use crate::folder::Folder;
 use crate::script::{Bundle, Failure, Policy, Program, read_text};
+use crate::system::directory::Folder;
+use crate::system::file::{Kind, in_words};
 use crate::{Error, Result, did_you_mean, error};
 
 /// What stands before the name of a script that ships.
@@ -50,22 +51,28 @@ pub enum Origin {
 }
 
 impl Recipe {
-    /// Finds a recipe: on the disk, among those that ship, in the lock file, or on the Hub. Nothing of it is run, and the lock
-    /// file stays as it is.
+    /// Finds a recipe: on the disk, among those that ship, in the lock file, or on the Hub. Nothing
+    /// of it is run, and the lock file stays as it is.
     ///
     /// # Errors
     /// There is no such recipe, it is not what was locked, or its header is wrong.
     pub fn open(reference: &str, offline: bool) -> Result<Self, Failure> {
         match Reference::parse(reference).map_err(Failure::usage)? {
             Reference::Path(path) => Self::file(&path),
-            Reference::Name(name) => match shipped::SHIPPED.iter().find(|(known, _)| *known == name) {
-                Some((name, text)) => Self::new(format!("{SHIPPED}{name}"), (*text).into(), Origin::Shipped(name)),
-                None => {
-                    let lock = Lock::read(&lock::here())?;
-                    let locked = lock.named(&name).ok_or_else(|| Failure::usage(unknown(&name, &lock)))?;
-                    Self::locked(locked, offline)
+            Reference::Name(name) => {
+                match shipped::SHIPPED.iter().find(|(known, _)| *known == name) {
+                    Some((name, text)) => {
+                        Self::new(format!("{SHIPPED}{name}"), (*text).into(), Origin::Shipped(name))
+                    }
+                    None => {
+                        let lock = Lock::read(&lock::here())?;
+                        let locked = lock
+                            .named(&name)
+                            .ok_or_else(|| Failure::usage(unknown(&name, &lock)))?;
+                        Self::locked(locked, offline)
+                    }
                 }
-            },
+            }
             Reference::Hub(remote) => match Lock::read(&lock::here())?.referred(&remote) {
                 Some(locked) => Self::locked(locked, offline),
                 None => Self::fetch(&remote, offline),
@@ -75,7 +82,11 @@ impl Recipe {
 
     /// A recipe in a file, or in a directory with modules of its own.
     fn file(path: &Path) -> Result<Self, Failure> {
-        let path = if path.is_dir() { in_directory(path).map_err(Failure::usage)? } else { path.to_owned() };
+        let path = if path.is_dir() {
+            in_directory(path).map_err(Failure::usage)?
+        } else {
+            path.to_owned()
+        };
         let id = path.display().to_string();
         let text = read_text(&path, &id).map_err(Failure::usage)?;
         Self::new(id, text, Origin::File(path))
@@ -86,7 +97,8 @@ impl Recipe {
     /// # Errors
     /// It can't be had, or is another than was locked.
     pub fn locked(locked: &Locked, offline: bool) -> Result<Self, Failure> {
-        let files = remote::fetch_locked(&Hub::default(), locked, offline).map_err(Failure::usage)?;
+        let files =
+            remote::fetch_locked(&Hub::default(), locked, offline).map_err(Failure::usage)?;
         Self::of_hub(locked.clone(), true, files.texts)
     }
 
@@ -96,18 +108,30 @@ impl Recipe {
     /// It can't be had, or its header is wrong.
     pub fn fetch(remote: &Remote, offline: bool) -> Result<Self, Failure> {
         let files = remote::fetch(&Hub::default(), remote, offline).map_err(Failure::usage)?;
-        let stem = Path::new(&remote.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let stem = Path::new(&remote.path)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default()
+            .to_owned();
         let (commit, hashes) = (files.commit.clone(), files.hashes());
         let locked = Locked { name: stem, reference: remote.to_string(), commit, files: hashes };
         let mut recipe = Self::of_hub(locked, false, files.texts)?;
-        let own = recipe.header.as_ref().and_then(|header| header.name.as_ref()).map(|name| name.get_ref().clone());
+        let own = recipe
+            .header
+            .as_ref()
+            .and_then(|header| header.name.as_ref())
+            .map(|name| name.get_ref().clone());
         if let (Some(name), Origin::Hub { locked, .. }) = (own, &mut recipe.origin) {
             locked.name = name;
         }
         Ok(recipe)
     }
 
-    fn of_hub(locked: Locked, known: bool, texts: BTreeMap<String, String>) -> Result<Self, Failure> {
+    fn of_hub(
+        locked: Locked,
+        known: bool,
+        texts: BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
         let remote = locked.remote().map_err(Failure::usage)?;
         let text = texts.get(&remote.path).cloned().unwrap_or_default();
         Self::new(hub_id(&remote, &remote.path), text, Origin::Hub { locked, known, texts })
@@ -122,10 +146,17 @@ impl Recipe {
     pub fn program(&self) -> Program {
         let (name, texts) = match &self.origin {
             Origin::File(path) => return Program::File(path.clone()),
-            Origin::Shipped(name) => ((*name).to_owned(), [(self.id.clone(), self.text.clone())].into()),
+            Origin::Shipped(name) => {
+                ((*name).to_owned(), [(self.id.clone(), self.text.clone())].into())
+            }
             Origin::Hub { locked, texts, .. } => {
-                let id = |path: &String| locked.remote().map_or_else(|_| path.clone(), |remote| hub_id(&remote, path));
-                (locked.name.clone(), texts.iter().map(|(path, text)| (id(path), text.clone())).collect())
+                let id = |path: &String| {
+                    locked.remote().map_or_else(|_| path.clone(), |remote| hub_id(&remote, path))
+                };
+                (
+                    locked.name.clone(),
+                    texts.iter().map(|(path, text)| (id(path), text.clone())).collect(),
+                )
             }
         };
         Program::Bundle(Bundle { name, main: self.id.clone(), texts, beside: None })
@@ -145,7 +176,9 @@ impl Recipe {
             (Origin::Hub { locked, .. }, _) => locked.name.clone(),
             (Origin::Shipped(name), _) => (*name).into(),
             (_, Some(name)) => name.get_ref().clone(),
-            (Origin::File(path), None) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            (Origin::File(path), None) => {
+                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
         }
     }
 
@@ -166,21 +199,29 @@ fn hub_id(remote: &Remote, path: &str) -> String {
 }
 
 fn unknown(name: &str, lock: &Lock) -> Error {
-    let error = error!("there is no recipe {name}: it does not ship, and {} does not have it", lock::LOCK);
-    let known = shipped::SHIPPED.iter().map(|(name, _)| *name).chain(lock.recipes.iter().map(|r| r.name.as_str()));
+    let error =
+        error!("there is no recipe {name}: it does not ship, and {} does not have it", lock::LOCK);
+    let known = shipped::SHIPPED
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(lock.recipes.iter().map(|r| r.name.as_str()));
     match did_you_mean(name, known) {
         Some(near) if near.starts_with("did") => error.help(near),
-        _ => error.help("`precompute recipe list` lists them; a file is named with its ending, as in ./x.rhai"),
+        _ => error.help(
+            "`precompute recipe list` lists them; a file is named with its ending, as in ./x.rhai",
+        ),
     }
 }
 
 /// The one script of a directory that has a header.
 fn in_directory(directory: &Path) -> Result<PathBuf> {
-    let cannot = |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
+    let cannot =
+        |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
     let folder = Folder::open(directory).map_err(cannot)?;
     let begins = |name: &PathBuf| {
         let mut start = Vec::new();
-        let read = folder.file(name, Kind::Script).and_then(|file| file.take(3).read_to_end(&mut start));
+        let read =
+            folder.file(name, Kind::Script).and_then(|file| file.take(3).read_to_end(&mut start));
         read.is_ok() && start == b"//!"
     };
     let names = folder.names().map_err(cannot)?.into_iter();

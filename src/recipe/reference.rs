@@ -113,7 +113,10 @@ mod tests {
             path: "deep/lens.rhai".into(),
             revision: Some("refs/pr/1".into()),
         };
-        assert_eq!(Reference::parse("hf:ann/lenses/deep/lens.rhai@refs/pr/1").unwrap(), Reference::Hub(remote));
+        assert_eq!(
+            Reference::parse("hf:ann/lenses/deep/lens.rhai@refs/pr/1").unwrap(),
+            Reference::Hub(remote)
+        );
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::path::Path;
 use super::lock::Locked;
 use super::reference::Remote;
 use crate::checkpoint::{Hub, Snapshot, check_path};
-use crate::file::{self, Kind};
 use crate::output::record::sha256;
-use crate::script::{describe, module_parts};
+use crate::script::module_parts;
+use crate::script::program::describe;
+use crate::system::file;
+use crate::system::file::Kind;
 use crate::{Result, bail, error};
 
 /// The largest script that is taken from a stranger, in bytes.
@@ -36,8 +38,13 @@ impl Files {
 pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
     let path = remote.path.clone();
     let revision = remote.revision.as_deref();
-    let snapshot =
-        hub.fetch_named(&remote.repository, revision, offline, &remote.path, LARGEST, move |fetch, listed| {
+    let snapshot = hub.fetch_named(
+        &remote.repository,
+        revision,
+        offline,
+        &remote.path,
+        LARGEST,
+        move |fetch, listed| {
             let listed: HashSet<&str> = listed.iter().map(String::as_str).collect();
             let mut waiting = vec![path];
             let mut known: Vec<String> = Vec::new();
@@ -49,11 +56,16 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
                     bail!("the recipe has more than {MOST} files");
                 }
                 let text = text(&fetch(&path)?, &path)?;
-                waiting.extend(beside(&path, &text).into_iter().filter(|import| listed.contains(import.as_str())));
+                waiting.extend(
+                    beside(&path, &text)
+                        .into_iter()
+                        .filter(|import| listed.contains(import.as_str())),
+                );
                 known.push(path);
             }
             Ok(())
-        })?;
+        },
+    )?;
     read(snapshot, remote)
 }
 
@@ -64,7 +76,9 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
 pub fn fetch_locked(hub: &Hub, locked: &Locked, offline: bool) -> Result<Files> {
     let pinned = Remote { revision: Some(locked.commit.clone()), ..locked.remote()? };
     let files = match hub.kept(&pinned.repository, &locked.commit) {
-        Some(snapshot) if locked.files.keys().all(|path| snapshot.directory.join(path).is_file()) => {
+        Some(snapshot)
+            if locked.files.keys().all(|path| snapshot.directory.join(path).is_file()) =>
+        {
             read(snapshot, &pinned)?
         }
         _ => fetch(hub, &pinned, offline)?,
@@ -92,7 +106,8 @@ fn read(snapshot: Snapshot, remote: &Remote) -> Result<Files> {
 fn beside(path: &str, text: &str) -> Vec<String> {
     let folder = path.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
     let join = |import: String| {
-        let parts: Option<Vec<&str>> = module_parts(&import).ok()?.into_iter().map(|part| part.to_str()).collect();
+        let parts: Option<Vec<&str>> =
+            module_parts(&import).ok()?.into_iter().map(|part| part.to_str()).collect();
         let path = format!("{folder}{}.rhai", parts?.join("/"));
         check_path(&path).is_ok().then_some(path)
     };

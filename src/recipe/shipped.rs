@@ -34,7 +34,9 @@ mod tests {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
         let mut files: Vec<String> = std::fs::read_dir(directory)
             .unwrap()
-            .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rhai").map(str::to_owned))
+            .filter_map(|entry| {
+                entry.unwrap().file_name().to_str()?.strip_suffix(".rhai").map(str::to_owned)
+            })
             .collect();
         files.sort();
         assert_eq!(files, SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>());

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::file::{self as files, Kind};
-use crate::home::home;
 use crate::output::record::sha256;
+use crate::system::data_dir::home;
+use crate::system::file as files;
+use crate::system::file::Kind;
 use crate::{Result, error};
 
 fn file() -> Result<PathBuf> {
@@ -15,13 +16,15 @@ fn file() -> Result<PathBuf> {
 
 /// One SHA-256 for all files of a recipe, by path.
 pub fn content(texts: &BTreeMap<String, String>) -> String {
-    let lines: String = texts.iter().map(|(path, text)| format!("{} {path}\n", sha256(text.as_bytes()))).collect();
+    let lines: String =
+        texts.iter().map(|(path, text)| format!("{} {path}\n", sha256(text.as_bytes()))).collect();
     sha256(lines.as_bytes())
 }
 
 /// Whether the recipe of these files has been let run.
 pub fn is_trusted(content: &str) -> bool {
-    let known = file().ok().and_then(|path| files::read_text(&path, Kind::Lock).ok()).unwrap_or_default();
+    let known =
+        file().ok().and_then(|path| files::read_text(&path, Kind::Lock).ok()).unwrap_or_default();
     known.lines().any(|line| line.split_whitespace().next() == Some(content))
 }
 
@@ -40,7 +43,11 @@ pub fn trust(content: &str, reference: &str) -> Result<()> {
         file.write_all(format!("{content} {reference}\n").as_bytes())
     };
     append().map_err(|e| {
-        error!("that the recipe is trusted can't be written to {}: {}", path.display(), files::in_words(&e))
-            .help("PRECOMPUTE_HOME names another directory")
+        error!(
+            "that the recipe is trusted can't be written to {}: {}",
+            path.display(),
+            files::in_words(&e)
+        )
+        .help("PRECOMPUTE_HOME names another directory")
     })
 }

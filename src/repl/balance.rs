@@ -10,7 +10,8 @@ use super::commands::is_command;
 /// Reads lines one after the other, each once, and knows after each whether the input goes on.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    /// What the end of the last line is within, the outermost first; nothing where it is plain script.
+    /// What the end of the last line is within, the outermost first; nothing where it is plain
+    /// script.
     within: Vec<Within>,
     /// The brackets that wait for their partners.
     waiting: Vec<char>,
@@ -61,8 +62,8 @@ impl Scanner {
         }
     }
 
-    /// Whether a bracket, a comment or a text is open at the end, or a `fn` has no body yet. An empty line ends a `fn` without
-    /// one, so that nobody is caught in it.
+    /// Whether a bracket, a comment or a text is open at the end, or a `fn` has no body yet. An
+    /// empty line ends a `fn` without one, so that nobody is caught in it.
     pub fn goes_on(&self) -> bool {
         if self.command {
             return false;
@@ -228,7 +229,11 @@ impl Balance {
 
 impl Validator for Balance {
     fn validate(&self, context: &mut ValidationContext) -> Result<ValidationResult> {
-        Ok(if self.goes_on(context.input()) { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+        Ok(if self.goes_on(context.input()) {
+            ValidationResult::Incomplete
+        } else {
+            ValidationResult::Valid(None)
+        })
     }
 }
 

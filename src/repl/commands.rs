@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Next, Repl, help, listing, transcript};
-use crate::notice::notice;
 use crate::script::Failure;
+use crate::system::message::notice;
 use crate::{did_you_mean, error, nearest};
 
 /// What stands after a command.
@@ -84,7 +84,13 @@ pub const COMMANDS: &[Command] = &[
         about: "take the functions of a script, now and whenever it changes: at the next input, or the next pass",
         run: |repl, file| repl.watch(&path(":watch", file)?).map(|()| Next::Input),
     },
-    Command { name: ":time", takes: Takes::Input, argument: "EXPR", about: "how long an expression takes", run: time },
+    Command {
+        name: ":time",
+        takes: Takes::Input,
+        argument: "EXPR",
+        about: "how long an expression takes",
+        run: time,
+    },
     Command {
         name: ":save",
         takes: Takes::File,
@@ -118,8 +124,14 @@ pub fn instead(text: &str) -> Option<&'static str> {
     let text = text.trim().trim_end_matches(';');
     match text.strip_suffix("()").unwrap_or(text) {
         "exit" | "quit" | "bye" | "q" => Some(":quit leaves, as Ctrl-D does"),
-        "help" | "?" | "h" => Some(":help lists the commands, :help NAME tells what a function or a hook point is"),
-        _ if text.strip_prefix("help ").or(text.strip_prefix('?')).is_some_and(|name| !name.trim().is_empty()) => {
+        "help" | "?" | "h" => {
+            Some(":help lists the commands, :help NAME tells what a function or a hook point is")
+        }
+        _ if text
+            .strip_prefix("help ")
+            .or(text.strip_prefix('?'))
+            .is_some_and(|name| !name.trim().is_empty()) =>
+        {
             Some(":help NAME tells what a function, a hook point or a command is")
         }
         _ => None,
@@ -139,7 +151,9 @@ pub fn parse(line: &str) -> Result<(&'static Command, &str), Failure> {
     let Some(command) = find(name) else {
         let error = error!("there is no command {name}");
         let names = COMMANDS.iter().map(|command| command.name);
-        return Err(match did_you_mean(name, names.clone()).filter(|_| !nearest(name, names).is_empty()) {
+        return Err(match did_you_mean(name, names.clone())
+            .filter(|_| !nearest(name, names).is_empty())
+        {
             Some(help) => error.help(help),
             None => error.help(":help lists the commands"),
         }
@@ -159,7 +173,8 @@ pub fn parse(line: &str) -> Result<(&'static Command, &str), Failure> {
 
 /// By its name, or by a beginning that no other has.
 fn find(name: &str) -> Option<&'static Command> {
-    let mut begin = COMMANDS.iter().filter(|command| command.name.starts_with(name) && name.len() > 1);
+    let mut begin =
+        COMMANDS.iter().filter(|command| command.name.starts_with(name) && name.len() > 1);
     match (COMMANDS.iter().find(|command| command.name == name), begin.next(), begin.next()) {
         (Some(exact), ..) => Some(exact),
         (None, only, None) => only,
@@ -182,7 +197,8 @@ fn shown(repl: &mut Repl, list: fn(&Repl) -> Vec<String>) -> Result<Next, Failur
 
 /// A path, between quotes or not.
 fn path(command: &str, argument: &str) -> Result<PathBuf, Failure> {
-    let bare = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
+    let bare =
+        argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
     if bare.is_empty() {
         return Err(error!("{command} takes a file").into());
     }
@@ -207,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_command_is_known_by_its_beginning() {
-        for (typed, name, argument) in [(":q", ":quit", ""), (":ru x.rhai ", ":run", "x.rhai"), (":help", ":help", "")]
+        for (typed, name, argument) in
+            [(":q", ":quit", ""), (":ru x.rhai ", ":run", "x.rhai"), (":help", ":help", "")]
         {
             let (command, rest) = parse(typed).unwrap_or_else(|_| panic!("{typed}"));
             assert_eq!((command.name, rest), (name, argument));

@@ -10,11 +10,11 @@ use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
 use super::{documented, help, names};
 use crate::model::WeightSource;
-use crate::script::context::Context;
-use crate::script::model::Model;
-use crate::script::record;
-use crate::script::vocabulary::{Function, is_name, members};
-use crate::script::workspace::Workspace;
+use crate::script::bind::context::Context;
+use crate::script::bind::model::Model;
+use crate::script::reference::vocabulary::{Function, is_name, members};
+use crate::script::session::workspace::Workspace;
+use crate::script::value::record;
 
 pub struct Words {
     workspace: Rc<RefCell<Workspace>>,
@@ -50,7 +50,8 @@ impl Words {
                 return (start, beginning(&head[start..], names));
             };
             let argument = head.len() - head[start + space..].trim_start().len();
-            let Ok((command, _)) = commands::parse(&format!("{} x", &head[start..start + space])) else {
+            let Ok((command, _)) = commands::parse(&format!("{} x", &head[start..start + space]))
+            else {
                 return (at, Vec::new());
             };
             return match command.takes {
@@ -69,7 +70,8 @@ impl Words {
 
 /// The words among `all` that begin with `typed`, in order.
 fn beginning(typed: &str, all: impl IntoIterator<Item = String>) -> Vec<String> {
-    let fitting: BTreeSet<String> = all.into_iter().filter(|word| word.starts_with(typed)).collect();
+    let fitting: BTreeSet<String> =
+        all.into_iter().filter(|word| word.starts_with(typed)).collect();
     fitting.into_iter().collect()
 }
 
@@ -93,7 +95,9 @@ fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<Strin
         Kind::Open if at_end && is(head, last, "{") && within_options(head, &tokens) => {
             (offset + head.len(), word(workspace, head, &tokens, ""))
         }
-        _ if at_end && is(head, last, ".") => (offset + head.len(), word(workspace, head, &tokens, "")),
+        _ if at_end && is(head, last, ".") => {
+            (offset + head.len(), word(workspace, head, &tokens, ""))
+        }
         _ => (offset + head.len(), Vec::new()),
     }
 }
@@ -110,12 +114,14 @@ fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec
             beginning(typed, members_of(workspace, &functions, receiver(workspace, head, chain)))
         }
         _ if option(head, before) => {
-            let keys = call(head, before).map(|(name, _)| documented::keys(name)).unwrap_or_default();
+            let keys =
+                call(head, before).map(|(name, _)| documented::keys(name)).unwrap_or_default();
             beginning(typed, keys)
         }
         _ => {
             let variables = workspace.variables().map(|variable| variable.name);
-            let functions = functions.into_iter().map(|function| function.name).filter(|name| is_name(name));
+            let functions =
+                functions.into_iter().map(|function| function.name).filter(|name| is_name(name));
             beginning(typed, variables.chain(functions).chain(names::keywords()))
         }
     }
@@ -138,7 +144,8 @@ fn within_options(head: &str, tokens: &[Token]) -> bool {
     head[..open.start].ends_with('#') && call(head, before).is_some()
 }
 
-/// What a call gives, by what is declared of functions of its name, and of a map by what the reference says of its fields.
+/// What a call gives, by what is declared of functions of its name, and of a map by what the
+/// reference says of its fields.
 fn given(workspace: &Workspace, name: &str) -> Receiver {
     let mut types = workspace.host().gives(name);
     let may_be_map = types.remove("map") | types.remove("value");
@@ -154,7 +161,8 @@ fn given(workspace: &Workspace, name: &str) -> Receiver {
     }
 }
 
-/// What stands before a dot: a variable, and what hangs on it; or a call, by what functions of its name give.
+/// What stands before a dot: a variable, and what hangs on it; or a call, by what functions of its
+/// name give.
 fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
     if let Some((close, before)) = chain.split_last()
         && is(head, close, ")")
@@ -182,7 +190,9 @@ fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
         Some(value) => value,
         None if root == "ctx" => match words.pop() {
             None => return Receiver::Context,
-            Some("config") => names::any_model(workspace).map(|m| m.loaded().config.clone().into()).unwrap_or_default(),
+            Some("config") => names::any_model(workspace)
+                .map(|m| m.loaded().config.clone().into())
+                .unwrap_or_default(),
             Some(_) => return Receiver::Unknown,
         },
         None => return Receiver::Unknown,
@@ -196,14 +206,20 @@ fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
     Receiver::Value(value)
 }
 
-fn members_of(workspace: &Workspace, functions: &BTreeSet<Function>, receiver: Receiver) -> Vec<String> {
+fn members_of(
+    workspace: &Workspace,
+    functions: &BTreeSet<Function>,
+    receiver: Receiver,
+) -> Vec<String> {
     let named = |of: &str| {
         let (properties, methods) = members(functions, of);
         properties.into_iter().chain(methods).collect::<Vec<String>>()
     };
     match receiver {
         Receiver::Unknown => named("tensor"),
-        Receiver::Given { types, fields } => types.iter().flat_map(|of| named(of)).chain(fields).collect(),
+        Receiver::Given { types, fields } => {
+            types.iter().flat_map(|of| named(of)).chain(fields).collect()
+        }
         Receiver::Context => {
             let mut words = names::keys_of_all_contexts(workspace);
             words.extend(Context::RESERVED.iter().map(|key| (*key).to_owned()));
@@ -223,7 +239,8 @@ fn members_of(workspace: &Workspace, functions: &BTreeSet<Function>, receiver: R
     }
 }
 
-/// Inside a text: what belongs there by what stands before it. How far into it the word begins, and what it may become.
+/// Inside a text: what belongs there by what stands before it. How far into it the word begins, and
+/// what it may become.
 fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (usize, Vec<String>) {
     let before = &tokens[..tokens.len() - 1];
     let word = |token: &Token| &head[token.start..token.end];
@@ -251,7 +268,8 @@ fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (us
                 Receiver::Value(value) => value.try_cast::<Model>(),
                 _ => names::any_model(workspace),
             };
-            let weights = model.map(|model| model.loaded().checkpoint.weights.names()).unwrap_or_default();
+            let weights =
+                model.map(|model| model.loaded().checkpoint.weights.names()).unwrap_or_default();
             (0, beginning(typed, weights))
         }
         Some(("get" | "remove" | "contains", chain)) => {
@@ -274,7 +292,8 @@ fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (us
     }
 }
 
-/// The call that a text is an argument of: its name, and what stands before the dot where it is a method.
+/// The call that a text is an argument of: its name, and what stands before the dot where it is a
+/// method.
 fn call<'t>(head: &'t str, before: &'t [Token]) -> Option<(&'t str, &'t [Token])> {
     let mut open = 0;
     for (i, token) in before.iter().enumerate().rev() {

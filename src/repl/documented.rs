@@ -1,27 +1,37 @@
-//! What the reference says of a function, for completion: the keys of its options, and the fields of what it gives.
+//! What the reference says of a function, for completion: the keys of its options, and the fields
+//! of what it gives.
 
 use std::collections::BTreeSet;
 
-use crate::script::reference::entries;
+use crate::script::reference::tables::entries;
 
-/// The keys that stand between `#{` and `}` where the reference speaks of the function, in its words or its examples.
+/// The keys that stand between `#{` and `}` where the reference speaks of the function, in its
+/// words or its examples.
 pub fn keys(function: &str) -> BTreeSet<String> {
     let entries = entries().into_iter().filter(|entry| entry.name == function);
     entries.flat_map(|entry| [keys_in(&entry.gives), keys_in(&entry.example)]).flatten().collect()
 }
 
-/// The fields of the map that a function gives: those that its keys name, and those that examples read.
+/// The fields of the map that a function gives: those that its keys name, and those that examples
+/// read.
 pub fn fields(function: &str) -> BTreeSet<String> {
     let mut fields = BTreeSet::new();
     for entry in entries().into_iter().filter(|entry| entry.name == function) {
         // Between parentheses stand its arguments.
-        let gives: String = entry.gives.split('(').map(|part| part.rsplit(')').next().unwrap_or_default()).collect();
+        let gives: String = entry
+            .gives
+            .split('(')
+            .map(|part| part.rsplit(')').next().unwrap_or_default())
+            .collect();
         fields.extend(keys_in(gives.split("options").next().unwrap_or_default()));
         for (at, call) in entry.example.match_indices(&format!("{function}(")) {
             let rest = &entry.example[at + call.len()..];
             let field = closing(rest).and_then(|end| rest[end + 1..].strip_prefix('.'));
-            let name: String =
-                field.unwrap_or_default().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = field
+                .unwrap_or_default()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             fields.extend((!name.is_empty()).then_some(name));
         }
     }
@@ -59,7 +69,9 @@ fn keys_in(text: &str) -> Vec<String> {
             }
         }
         let name = |part: &String| part.split(':').next().unwrap_or_default().trim().to_owned();
-        let is_name = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let is_name = |name: &String| {
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        };
         keys.extend(parts.iter().map(name).filter(is_name));
     }
     keys
@@ -72,7 +84,9 @@ mod tests {
     #[test]
     fn the_reference_knows_options_and_fields() {
         let names = |found: BTreeSet<String>| found.into_iter().collect::<Vec<_>>().join(" ");
-        assert!(["logits", "loss", "mask", "stop"].iter().all(|key| keys("forward").contains(*key)));
+        assert!(
+            ["logits", "loss", "mask", "stop"].iter().all(|key| keys("forward").contains(*key))
+        );
         assert!(names(keys("sum")).contains("dim keepdim"));
         assert!(names(keys("hook")).contains("layers"));
         assert_eq!(names(fields("svd")), "s u vh");

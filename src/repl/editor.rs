@@ -17,9 +17,9 @@ use super::completer::Words;
 use super::highlighter::Colours;
 use super::news::News;
 use super::{Lines, Typed, history};
-use crate::notice::notice;
 use crate::script::Failure;
-use crate::script::workspace::Workspace;
+use crate::script::session::workspace::Workspace;
+use crate::system::message::notice;
 use crate::{Error, error};
 
 const PROMPT: &str = "> ";
@@ -58,7 +58,9 @@ impl Editor {
         let history = match history::file().and_then(|file| prepare(&mut editor, file)) {
             Ok(file) => Some(file),
             Err(error) => {
-                notice(format_args!("warning: what you type is not kept for the next session: {error}"));
+                notice(format_args!(
+                    "warning: what you type is not kept for the next session: {error}"
+                ));
                 None
             }
         };
@@ -74,7 +76,10 @@ impl Editor {
 }
 
 /// Reads the history, and sees that it can be written.
-fn prepare(editor: &mut rustyline::Editor<Help, FileHistory>, file: PathBuf) -> crate::Result<PathBuf> {
+fn prepare(
+    editor: &mut rustyline::Editor<Help, FileHistory>,
+    file: PathBuf,
+) -> crate::Result<PathBuf> {
     let cannot = |cause: &dyn std::fmt::Display| error!("{}: {cause}", file.display());
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(|cause| cannot(&cause))?;
@@ -104,7 +109,8 @@ impl Lines for Editor {
         };
         if !text.trim().is_empty() {
             self.editor.add_history_entry(&text).map_err(cannot)?;
-            // At once: a session that is killed has said what it did. That it can be written was seen at the start.
+            // At once: a session that is killed has said what it did. That it can be written was
+            // seen at the start.
             if let Some(file) = &self.history {
                 let _ = self.editor.append_history(file);
             }
@@ -138,7 +144,12 @@ impl Highlighter for Help {
 impl Completer for Help {
     type Candidate = String;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
         Ok(self.words.complete(line, at))
     }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::Repl;
 use super::commands::{COMMANDS, Command};
 use crate::hook::{Named, Point};
-use crate::model::points;
+use crate::model::point_list;
 use crate::output::picture::table::columns;
 use crate::script::Failure;
-use crate::script::definitions::signature;
-use crate::script::reference::{Entry, entries};
-use crate::script::vocabulary::{Function, is_name};
+use crate::script::reference::definitions::signature;
+use crate::script::reference::tables::{Entry, entries};
+use crate::script::reference::vocabulary::{Function, is_name};
 use crate::{did_you_mean, error, nearest};
 
 /// Overloads that are listed.
@@ -18,8 +18,10 @@ const OVERLOADS: usize = 12;
 
 /// Everything that help can be had of.
 pub fn names(repl_functions: &BTreeSet<Function>) -> BTreeSet<String> {
-    let functions = repl_functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
-    let documented = entries().into_iter().map(|entry| entry.name.trim_start_matches('.').to_owned());
+    let functions =
+        repl_functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
+    let documented =
+        entries().into_iter().map(|entry| entry.name.trim_start_matches('.').to_owned());
     let points = Point::ALL.iter().map(|point| point.name().to_owned());
     let commands = COMMANDS.iter().map(|command| command.name.to_owned());
     functions.chain(documented).chain(points).chain(commands).collect()
@@ -37,9 +39,12 @@ pub fn show(repl: &Repl, name: &str) -> Result<(), Failure> {
 }
 
 fn overview() -> Vec<String> {
-    let mut lines = columns(COMMANDS.iter().map(|command| [usage(command), command.about.to_owned()]));
+    let mut lines =
+        columns(COMMANDS.iter().map(|command| [usage(command), command.about.to_owned()]));
     lines.push(String::new());
-    lines.push("Anything else is a piece of script. Its value is shown, and what it defines stays.".into());
+    lines.push(
+        "Anything else is a piece of script. Its value is shown, and what it defines stays.".into(),
+    );
     lines.push("Tab completes, Ctrl-R searches what was typed before, Ctrl-C stops what runs, Ctrl-D leaves.".into());
     lines
 }
@@ -50,7 +55,8 @@ fn usage(command: &Command) -> String {
 
 fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
     let name = name.trim_matches(|c| c == '"' || c == '`').trim_end_matches("()");
-    if let Some(command) = COMMANDS.iter().find(|command| command.name == name || &command.name[1..] == name)
+    if let Some(command) =
+        COMMANDS.iter().find(|command| command.name == name || &command.name[1..] == name)
         && (name.starts_with(':') || entries().iter().all(|entry| !entry.is(name)))
     {
         return Ok(vec![usage(command), format!("  {}", command.about)]);
@@ -70,7 +76,8 @@ fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
     lines.extend(entries().iter().filter(|entry| entry.is(name)).flat_map(entry));
     if lines.is_empty() {
         let named = functions.iter().filter(|function| function.name == name && is_name(name));
-        let mut shown: Vec<String> = named.map(|function| format!("  {}", function.show(false))).collect();
+        let mut shown: Vec<String> =
+            named.map(|function| format!("  {}", function.show(false))).collect();
         shown.dedup();
         let more = shown.len().saturating_sub(OVERLOADS);
         shown.truncate(OVERLOADS);
@@ -88,14 +95,16 @@ fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
         let error = error!("there is no help on {name}: it is no function, hook point or command");
         let near = did_you_mean(name, known.clone()).filter(|_| !nearest(name, known).is_empty());
         return Err(error
-            .help(near.unwrap_or_else(|| ":help lists the commands, :points the hook points".into()))
+            .help(
+                near.unwrap_or_else(|| ":help lists the commands, :points the hook points".into()),
+            )
             .into());
     }
     Ok(lines)
 }
 
 fn point(point: Point) -> Vec<String> {
-    let [name, shape, holds, alias] = points::row(point, None);
+    let [name, shape, holds, alias] = point_list::row(point, None);
     let mut lines = vec![format!("{name}, a hook point: {holds}"), format!("  shape {shape}")];
     if alias != "—" {
         lines.push(format!("  in TransformerLens {alias}"));
@@ -106,7 +115,10 @@ fn point(point: Point) -> Vec<String> {
 }
 
 fn entry(entry: &Entry) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", entry.title, entry.gives), format!("  for example  {}", entry.example)];
+    let mut lines = vec![
+        format!("{}: {}", entry.title, entry.gives),
+        format!("  for example  {}", entry.example),
+    ];
     if !entry.result.is_empty() {
         lines.push(format!("  gives        {}", entry.result));
     }

@@ -51,7 +51,8 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
     let mut out = String::new();
     if is_command(line) {
         let start = line.len() - line.trim_start().len();
-        command = line[start..].find(char::is_whitespace).map_or(line.len(), |length| start + length);
+        command =
+            line[start..].find(char::is_whitespace).map_or(line.len(), |length| start + length);
         paint(&mut out, COMMAND, &line[..command]);
     }
     let rest = &line[command..];
@@ -65,7 +66,9 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
         out.push_str(&rest[at..token.start]);
         let text = &rest[token.start..token.end];
         let colour = match token.kind {
-            Kind::Open | Kind::Close if shown.is_some_and(|(a, b)| a == i || b == i) => Some(BRACKET),
+            Kind::Open | Kind::Close if shown.is_some_and(|(a, b)| a == i || b == i) => {
+                Some(BRACKET)
+            }
             Kind::Close if !closing.contains(&i) => Some(WRONG),
             Kind::Keyword => Some(KEYWORD),
             Kind::Text => Some(TEXT),
@@ -100,7 +103,8 @@ fn paint(out: &mut String, colour: &str, text: &str) {
 fn pair_at(tokens: &[Token], pairs: &[(usize, usize)], cursor: usize) -> Option<(usize, usize)> {
     let touches = |at: usize| tokens[at].start == cursor;
     let follows = |at: usize| tokens[at].end == cursor;
-    let find = |test: &dyn Fn(usize) -> bool| pairs.iter().find(|&&(a, b)| test(a) || test(b)).copied();
+    let find =
+        |test: &dyn Fn(usize) -> bool| pairs.iter().find(|&&(a, b)| test(a) || test(b)).copied();
     find(&touches).or_else(|| find(&follows))
 }
 
@@ -117,7 +121,9 @@ mod tests {
 
     #[test]
     fn colours_change_nothing_but_colours() {
-        for line in ["let a = f(\"x\", 1.5); // é", "`a\n${b}`", ":time f(1)", "f))", "", "  :run a b"] {
+        for line in
+            ["let a = f(\"x\", 1.5); // é", "`a\n${b}`", ":time f(1)", "f))", "", "  :run a b"]
+        {
             assert_eq!(plain(&coloured(line, Some(line.len()))), line);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Result;
-use crate::home::home;
+use crate::system::data_dir::home;
 
 /// Inputs that are kept.
 pub const KEPT: usize = 10_000;

@@ -24,8 +24,9 @@ pub struct Token {
 }
 
 pub const KEYWORDS: &[&str] = &[
-    "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in", "continue", "break", "fn",
-    "private", "return", "throw", "try", "catch", "import", "export", "as", "global", "this", "true", "false",
+    "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in",
+    "continue", "break", "fn", "private", "return", "throw", "try", "catch", "import", "export",
+    "as", "global", "this", "true", "false",
 ];
 
 /// The tokens of `text`, without the spaces between them.
@@ -79,7 +80,8 @@ fn token(rest: &str, first: char) -> (Kind, usize, bool) {
         ')' | ']' | '}' => open(Kind::Close, 1),
         c if c.is_ascii_digit() => open(Kind::Number, number(rest)),
         c if c.is_alphabetic() || c == '_' => {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let length =
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             let kind = if KEYWORDS.contains(&&rest[..length]) { Kind::Keyword } else { Kind::Word };
             open(kind, length)
         }
@@ -160,7 +162,9 @@ fn expression(rest: &str) -> Option<usize> {
 /// `1_000`, `0xff`, `1.5e-3`; not the dots of `0..3` nor the point of `1.abs()`.
 fn number(rest: &str) -> usize {
     let digits = |from: usize| {
-        rest[from..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(rest.len(), |length| from + length)
+        rest[from..]
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .map_or(rest.len(), |length| from + length)
     };
     let mut end = digits(0);
     let after_point = rest[end..].strip_prefix('.').and_then(|fraction| fraction.chars().next());
@@ -183,7 +187,8 @@ pub fn partners(text: &str, tokens: &[Token]) -> Vec<(usize, usize)> {
             Kind::Open => waiting.push(i),
             Kind::Close => {
                 let Some(&open) = waiting.last() else { continue };
-                let pair = (&text[tokens[open].start..tokens[open].end], &text[token.start..token.end]);
+                let pair =
+                    (&text[tokens[open].start..tokens[open].end], &text[token.start..token.end]);
                 if matches!(pair, ("(", ")") | ("[", "]") | ("{", "}")) {
                     waiting.pop();
                     pairs.push((open, i));
@@ -205,9 +210,14 @@ mod tests {
 
     #[test]
     fn a_statement_ends_with_a_semicolon() {
-        for (text, is) in
-            [("f();", true), ("f(); // shown?", true), ("f()", false), ("\";\"", false), ("// ;", false), ("", false)]
-        {
+        for (text, is) in [
+            ("f();", true),
+            ("f(); // shown?", true),
+            ("f()", false),
+            ("\";\"", false),
+            ("// ;", false),
+            ("", false),
+        ] {
             assert_eq!(is_statement(text), is, "{text}");
         }
     }
@@ -251,8 +261,10 @@ mod tests {
     fn brackets_in_texts_have_no_partner() {
         let text = "f(\"(\", [1])";
         let tokens = tokens(text);
-        let pairs: Vec<(usize, usize)> =
-            partners(text, &tokens).into_iter().map(|(a, b)| (tokens[a].start, tokens[b].start)).collect();
+        let pairs: Vec<(usize, usize)> = partners(text, &tokens)
+            .into_iter()
+            .map(|(a, b)| (tokens[a].start, tokens[b].start))
+            .collect();
         assert_eq!(pairs, [(7, 9), (1, 10)]);
     }
 }

@@ -7,13 +7,14 @@ use rhai::{Array, Dynamic};
 
 use super::Repl;
 use crate::hook::Layers;
-use crate::model::{Spec, points as point_rows};
-use crate::output::picture::{self, table::columns};
-use crate::script::context::Context;
+use crate::model::{Spec, point_list as point_rows};
+use crate::output::picture::table::columns;
+use crate::output::picture::{self};
+use crate::script::bind::context::Context;
+use crate::script::bind::model::Model;
 use crate::script::hook::Hook;
-use crate::script::model::Model;
+use crate::script::session::workspace::Workspace;
 use crate::script::tensor::Handle;
-use crate::script::workspace::Workspace;
 
 /// How much of a value is shown beside its name, in characters.
 const SHOWN: usize = 100;
@@ -34,14 +35,27 @@ pub fn variables(repl: &Repl) -> Vec<String> {
     let rows: Vec<[String; 2]> = workspace
         .variables()
         .map(|variable| {
-            let name = if variable.constant { format!("const {}", variable.name) } else { variable.name };
+            let name =
+                if variable.constant { format!("const {}", variable.name) } else { variable.name };
             [name, summary(&workspace, &variable.value)]
         })
         .collect();
     let mut lines = columns(rows);
     let functions = workspace.host().session().live().functions();
-    lines.extend(functions.iter().map(|(name, parameters)| format!("  fn {name}({})", parameters.join(", "))));
-    lines.extend(workspace.host().session().live().imports().iter().map(|name| format!("  import … as {name}")));
+    lines.extend(
+        functions
+            .iter()
+            .map(|(name, parameters)| format!("  fn {name}({})", parameters.join(", "))),
+    );
+    lines.extend(
+        workspace
+            .host()
+            .session()
+            .live()
+            .imports()
+            .iter()
+            .map(|name| format!("  import … as {name}")),
+    );
     if lines.is_empty() {
         lines.push("there are no variables and no functions yet".into());
     }
@@ -72,24 +86,31 @@ pub fn hooks(repl: &Repl) -> Vec<String> {
         held(&variable.value, &mut hooks);
         for hook in hooks {
             match found.iter_mut().find(|(_, known)| known.same(&hook)) {
-                // What holds it with others like it comes with them; what passes run with is the context.
-                Some((name, _)) if variable.value.read_lock::<Context>().is_some() => name.clone_from(&variable.name),
+                // What holds it with others like it comes with them; what passes run with is the
+                // context.
+                Some((name, _)) if variable.value.read_lock::<Context>().is_some() => {
+                    name.clone_from(&variable.name)
+                }
                 Some(_) => {}
                 None => found.push((variable.name.clone(), hook)),
             }
         }
     }
     if found.is_empty() {
-        return vec!["no variable holds a hook: let ctx = context([hook(\"post-mlp\", |x, ctx| { … })]);".into()];
+        return vec![
+            "no variable holds a hook: let ctx = context([hook(\"post-mlp\", |x, ctx| { … })]);"
+                .into(),
+        ];
     }
     let head = ["in", "point", "layers", "function", "fired", "took"].map(str::to_owned);
     let rows = found.into_iter().map(|(name, hook)| {
         let (point, layers) = hook.place();
         let function = match hook.function() {
             Some(function) => function.to_owned(),
-            None => {
-                workspace.host().place_of(&hook).map_or_else(|| "a closure".into(), |at| format!("closure at {at}"))
-            }
+            None => workspace
+                .host()
+                .place_of(&hook)
+                .map_or_else(|| "a closure".into(), |at| format!("closure at {at}")),
         };
         let (fired, spent) = hook.tally().last_pass();
         let layers = if hook.in_block() { layers_of(layers) } else { "—".into() };
@@ -133,18 +154,41 @@ pub fn models(repl: &Repl) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for model in models {
-        let holds = |value: &Dynamic| value.read_lock::<Model>().is_some_and(|held| held.same(&model));
-        let names: Vec<String> =
-            workspace.variables().filter(|variable| holds(&variable.value)).map(|variable| variable.name).collect();
+        let holds =
+            |value: &Dynamic| value.read_lock::<Model>().is_some_and(|held| held.same(&model));
+        let names: Vec<String> = workspace
+            .variables()
+            .filter(|variable| holds(&variable.value))
+            .map(|variable| variable.name)
+            .collect();
         let (record, spec) = (model.record(), model.loaded().decoder.spec());
-        let names = if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) };
+        let names =
+            if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) };
         let revision = record.revision.map(|commit| format!(" at {commit}")).unwrap_or_default();
         lines.push(format!("{names}{}{revision}", record.id));
-        let Spec { family, layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = spec;
-        let shared = if heads == kv_heads { String::new() } else { format!(" ({kv_heads} of keys and values)") };
-        lines.push(format!("  {family}, {layers} layers of {hidden}, {heads} heads of {head_dim}{shared}"));
+        let Spec {
+            family,
+            layers,
+            hidden,
+            heads,
+            kv_heads,
+            head_dim,
+            feed_forward,
+            vocabulary,
+            ..
+        } = spec;
+        let shared = if heads == kv_heads {
+            String::new()
+        } else {
+            format!(" ({kv_heads} of keys and values)")
+        };
+        lines.push(format!(
+            "  {family}, {layers} layers of {hidden}, {heads} heads of {head_dim}{shared}"
+        ));
         let most = spec.max_positions;
-        lines.push(format!("  feed-forward {feed_forward}, vocabulary {vocabulary}, made for {most} positions"));
+        lines.push(format!(
+            "  feed-forward {feed_forward}, vocabulary {vocabulary}, made for {most} positions"
+        ));
         lines.push(format!("  {} on {}", record.dtype, record.device));
     }
     lines
@@ -158,7 +202,8 @@ pub fn sparkline(value: &Dynamic) -> Option<String> {
         return None;
     }
     let tensor = value.real("a sparkline").ok()?;
-    let numbers = tensor.to_device(&Device::Cpu).and_then(|t| t.to_dtype(DType::F64)?.to_vec1()).ok()?;
+    let numbers =
+        tensor.to_device(&Device::Cpu).and_then(|t| t.to_dtype(DType::F64)?.to_vec1()).ok()?;
     Some(picture::sparkline(&numbers, BARS))
 }
 
@@ -183,7 +228,8 @@ mod tests {
 
     #[test]
     fn times_have_three_digits() {
-        let shown = [0.000_001_5, 0.0123, 0.9, 1.5, 1234.0].map(|s| duration(Duration::from_secs_f64(s)));
+        let shown =
+            [0.000_001_5, 0.0123, 0.9, 1.5, 1234.0].map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(shown, ["1.50 µs", "12.3 ms", "900 ms", "1.50 s", "1234 s"]);
     }
 }

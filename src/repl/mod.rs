@@ -22,12 +22,13 @@ use std::rc::Rc;
 
 use rhai::Dynamic;
 
-use crate::folder::Folder;
-use crate::notice::notice;
-use crate::script::console::Console;
-use crate::script::workspace::Workspace;
+use crate::Error;
+use crate::script::session::console::Console;
+use crate::script::session::workspace::Workspace;
 use crate::script::{Failure, Host};
-use crate::{Error, interrupt};
+use crate::system::directory::Folder;
+use crate::system::interrupt;
+use crate::system::message::notice;
 
 /// A session.
 pub struct Repl {
@@ -117,10 +118,13 @@ impl Repl {
     }
 
     fn greet(&self) {
-        self.console
-            .line(&format!("precompute {}   :help lists what there is, Ctrl-D leaves", env!("CARGO_PKG_VERSION")));
+        self.console.line(&format!(
+            "precompute {}   :help lists what there is, Ctrl-D leaves",
+            env!("CARGO_PKG_VERSION")
+        ));
         if let Some(model) = self.workspace.borrow().variable("m") {
-            self.console.line(&format!("m is {}", listing::summary(&self.workspace.borrow(), &model)));
+            self.console
+                .line(&format!("m is {}", listing::summary(&self.workspace.borrow(), &model)));
         }
     }
 
@@ -132,7 +136,8 @@ impl Repl {
         let mut lines = piped::Piped::new(stdin().lock());
         loop {
             match lines.next()? {
-                Typed::Input(text) if self.input(&text).map_err(Failure::into_scripts)? == Next::Input => {}
+                Typed::Input(text)
+                    if self.input(&text).map_err(Failure::into_scripts)? == Next::Input => {}
                 _ => return Ok(()),
             }
         }
@@ -168,7 +173,8 @@ impl Repl {
         workspace.variable(name).is_some() || functions.iter().any(|(known, _)| known == name)
     }
 
-    /// Shows the value of an input that does not end with a semicolon, and of a series of numbers its course where there is a terminal.
+    /// Shows the value of an input that does not end with a semicolon, and of a series of numbers
+    /// its course where there is a terminal.
     fn show(&self, text: &str, value: &Dynamic) -> Result<(), Failure> {
         if lexer::is_statement(text) {
             return Ok(());
@@ -218,6 +224,9 @@ impl Repl {
         if run.files().is_empty() && workspace.host().session().settings().out.is_none() {
             return Ok(());
         }
-        workspace.host().close(&transcript::compose(&workspace)).map_err(|error: Error| error.into())
+        workspace
+            .host()
+            .close(&transcript::compose(&workspace))
+            .map_err(|error: Error| error.into())
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 use rhai::Dynamic;
 
 use super::lexer::KEYWORDS;
-use crate::checkpoint::{DEMOS, Hub, cache};
+use crate::checkpoint::hub::cache;
+use crate::checkpoint::{DEMOS, Hub};
 use crate::hook::{Alias, Point};
-use crate::script::context::Context;
-use crate::script::model::Model;
-use crate::script::workspace::Workspace;
-use crate::script::{record, shipped_modules};
+use crate::script::bind::context::Context;
+use crate::script::bind::model::Model;
+use crate::script::session::workspace::Workspace;
+use crate::script::shipped_modules;
+use crate::script::value::record;
 
 pub fn keywords() -> impl Iterator<Item = String> {
     KEYWORDS.iter().map(|word| (*word).to_owned())
@@ -22,7 +24,8 @@ pub fn any_model(workspace: &Workspace) -> Option<Model> {
     m.or_else(|| workspace.host().session().models().loaded().into_iter().next())
 }
 
-/// The points by their own names and TransformerLens's, with layers where the typed part comes to them.
+/// The points by their own names and TransformerLens's, with layers where the typed part comes to
+/// them.
 pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
     let model = any_model(workspace);
     let spec = model.as_ref().map(|model| model.loaded().decoder.spec());
@@ -73,12 +76,17 @@ pub fn keys(value: &Dynamic) -> Vec<String> {
 }
 
 pub fn keys_of_all_contexts(workspace: &Workspace) -> Vec<String> {
-    workspace.variables().filter(|variable| variable.value.is::<Context>()).flat_map(|v| keys(&v.value)).collect()
+    workspace
+        .variables()
+        .filter(|variable| variable.value.is::<Context>())
+        .flat_map(|v| keys(&v.value))
+        .collect()
 }
 
 /// The scripts that can be imported.
 pub fn modules(typed: &str) -> (usize, Vec<String>) {
-    let shipped: Vec<String> = shipped_modules().map(str::to_owned).filter(|name| name.starts_with(typed)).collect();
+    let shipped: Vec<String> =
+        shipped_modules().map(str::to_owned).filter(|name| name.starts_with(typed)).collect();
     let (at, paths) = paths(typed, 0);
     let own = paths.into_iter().filter_map(|path| match path.strip_suffix(".rhai") {
         Some(name) => Some(name.to_owned()),
@@ -88,7 +96,8 @@ pub fn modules(typed: &str) -> (usize, Vec<String>) {
     (0, shipped.into_iter().chain(own).collect())
 }
 
-/// The files that a path being typed may lead to: where its last part begins (`offset` further on), and what that may be.
+/// The files that a path being typed may lead to: where its last part begins (`offset` further on),
+/// and what that may be.
 pub fn paths(typed: &str, offset: usize) -> (usize, Vec<String>) {
     let split = typed.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, part) = typed.split_at(split);

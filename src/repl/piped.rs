@@ -5,8 +5,8 @@ use std::io::{BufRead, Read};
 use super::balance::Scanner;
 use super::{Lines, Typed};
 use crate::error;
-use crate::file::Kind;
 use crate::script::Failure;
+use crate::system::file::Kind;
 
 pub struct Piped<R>(R);
 
@@ -24,9 +24,14 @@ impl<R: BufRead> Lines for Piped<R> {
             let start = text.len();
             let room = (largest + 1).saturating_sub(start as u64);
             let read = self.0.by_ref().take(room).read_line(&mut text);
-            let read = read.map_err(|cause| Failure::from(error!("standard input can't be read: {cause}")))?;
+            let read = read
+                .map_err(|cause| Failure::from(error!("standard input can't be read: {cause}")))?;
             if text.len() as u64 > largest {
-                return Err(error!("an input has more than {} MiB, which no script has", largest >> 20).into());
+                return Err(error!(
+                    "an input has more than {} MiB, which no script has",
+                    largest >> 20
+                )
+                .into());
             }
             scanner.line(without_end(&text[start..]));
             match read {

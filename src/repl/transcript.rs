@@ -5,7 +5,7 @@ use std::path::Path;
 use super::lexer::{Kind, Token, partners, tokens};
 use crate::error;
 use crate::script::Failure;
-use crate::script::workspace::{Done, Workspace};
+use crate::script::session::workspace::{Done, Workspace};
 
 /// Writes the session to `path`.
 ///
@@ -16,16 +16,19 @@ pub fn save(workspace: &Workspace, path: &Path) -> Result<(), Failure> {
     workspace.host().check(&text).map_err(|failure| {
         Failure::from(error!("the session can't be written as one script: {}", failure.message()))
     })?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = |cause: &dyn std::fmt::Display| Failure::from(error!("{} can't be written: {cause}", path.display()));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = |cause: &dyn std::fmt::Display| {
+        Failure::from(error!("{} can't be written: {cause}", path.display()))
+    };
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|cause| cannot(&cause))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|cause| cannot(&cause))?;
     file.persist(path).map_err(|cause| cannot(&cause.error))?;
     Ok(())
 }
 
-/// What was done, in order: of what failed the part that took effect, and of a function that was defined several times the
-/// last. What only showed a value is left out.
+/// What was done, in order: of what failed the part that took effect, and of a function that was
+/// defined several times the last. What only showed a value is left out.
 pub fn compose(workspace: &Workspace) -> String {
     script(&workspace.record())
 }
@@ -94,7 +97,10 @@ fn outside(tokens: &[Token]) -> Vec<usize> {
 /// The end of the last statement before `at`.
 fn last_statement(text: &str, at: usize) -> usize {
     let tokens = tokens(text);
-    let ends = outside(&tokens).into_iter().map(|i| tokens[i]).filter(|token| &text[token.start..token.end] == ";");
+    let ends = outside(&tokens)
+        .into_iter()
+        .map(|i| tokens[i])
+        .filter(|token| &text[token.start..token.end] == ";");
     ends.map(|token| token.end).rfind(|end| *end <= at).unwrap_or(0)
 }
 
@@ -137,20 +143,28 @@ fn declarations(text: &str) -> Vec<(usize, usize)> {
     let outside = outside(&tokens);
     let word = |i: usize| &text[tokens[i].start..tokens[i].end];
     let begin = outside.iter().filter(|&&i| matches!(word(i), "import" | "const"));
-    let end = |begin: usize| outside.iter().find(|&&i| i > begin && word(i) == ";").map(|&i| tokens[i].end);
+    let end = |begin: usize| {
+        outside.iter().find(|&&i| i > begin && word(i) == ";").map(|&i| tokens[i].end)
+    };
     begin.map(|&i| (tokens[i].start, end(i).unwrap_or(text.len()))).collect()
 }
 
 /// The text as statements that others can follow.
 fn ended(text: &str) -> String {
     let tokens = tokens(text);
-    let Some(last) = tokens.iter().rfind(|token| token.kind != Kind::Comment) else { return text.to_owned() };
+    let Some(last) = tokens.iter().rfind(|token| token.kind != Kind::Comment) else {
+        return text.to_owned();
+    };
     let ends_itself = match &text[last.start..last.end] {
         ";" => true,
         "}" => functions(text).iter().any(|function| function.end == last.end),
         _ => false,
     };
-    if ends_itself { text.to_owned() } else { format!("{};{}", &text[..last.end], &text[last.end..]) }
+    if ends_itself {
+        text.to_owned()
+    } else {
+        format!("{};{}", &text[..last.end], &text[last.end..])
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +181,14 @@ mod tests {
 
     #[test]
     fn inputs_become_statements() {
-        let record = ["let a = 1", "a + 1 // two", "if a > 1 { 2 }", "fn f(x) { x }", "let g = || { 1 };", "// alone"];
+        let record = [
+            "let a = 1",
+            "a + 1 // two",
+            "if a > 1 { 2 }",
+            "fn f(x) { x }",
+            "let g = || { 1 };",
+            "// alone",
+        ];
         let record = record.map(|text| done(text, None));
         let expected = "let a = 1;\na + 1; // two\nif a > 1 { 2 };\nfn f(x) { x }\nlet g = || { 1 };\n// alone";
         assert_eq!(body(&record), expected);
@@ -180,7 +201,10 @@ mod tests {
             done("fn f(x) { 1 } let a = f(1);", None),
             done("fn f(x) { 2 }", None),
         ];
-        assert_eq!(body(&record), "/// Adds.\nprivate fn f(x, y) { x }\nlet a = f(1);\nfn f(x) { 2 }");
+        assert_eq!(
+            body(&record),
+            "/// Adds.\nprivate fn f(x, y) { x }\nlet a = f(1);\nfn f(x) { 2 }"
+        );
     }
 
     #[test]
@@ -193,7 +217,8 @@ mod tests {
 
     #[test]
     fn of_a_file_that_is_watched_stand_its_definitions() {
-        let mut file = done("import \"a\" as a;\nlet x = 1;\nconst C = [1, 2];\nfn f() { C }\nf();", None);
+        let mut file =
+            done("import \"a\" as a;\nlet x = 1;\nconst C = [1, 2];\nfn f() { C }\nf();", None);
         file.definitions = true;
         assert_eq!(body(&[file]), "import \"a\" as a;\nconst C = [1, 2];\nfn f() { C }");
     }

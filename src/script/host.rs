@@ -6,30 +6,31 @@ use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
-use super::bundle::Program;
-use super::console::Console;
-use super::definitions;
-use super::describe::{self, Description};
-use super::diagnostic::Failure;
+use super::bind::model::Model;
+use super::bind::output::json;
+use super::bind::param;
+use super::bind::param::Declared;
 use super::engine;
+use super::errors::diagnostic::Failure;
+use super::errors::location::Place;
 use super::hook::Hook;
-use super::limits::Deadline;
-use super::model::Model;
-use super::modules::Modules;
-use super::named::{NamedModel, named};
-use super::options::describe as describe_value;
-use super::output::json;
-use super::param::{self, Declared};
-use super::place::Place;
-use super::session::{Session, Settings};
-use super::source::Sources;
-use super::vocabulary::{self, Function};
+use super::program::bundle::Program;
+use super::program::describe;
+use super::program::describe::Description;
+use super::program::model_names::{NamedModel, named};
+use super::program::modules::Modules;
+use super::program::source::Sources;
+use super::reference::vocabulary::Function;
+use super::reference::{definitions, vocabulary};
+use super::session::console::Console;
+use super::session::limits::Deadline;
+use super::session::run_session::{Session, Settings};
+use super::value::options::describe as describe_value;
 use crate::Result;
-use crate::interrupt;
 use crate::output::record::{DONE, Record, Source, Versions};
-use crate::panics;
+use crate::system::file_changes::Contents;
+use crate::system::{interrupt, panics};
 use crate::tensor::budget;
-use crate::watch::Contents;
 
 /// What a text that is no file is called in errors.
 pub(super) const INPUT: &str = "input";
@@ -57,7 +58,8 @@ impl Host {
     pub fn new(settings: Settings) -> Result<Self> {
         let session = Rc::new(Session::new(settings)?);
         let (sources, quota) = (Sources::default(), session.quota());
-        let console = if session.settings().silent { Console::silent() } else { Console::metered(quota) };
+        let console =
+            if session.settings().silent { Console::silent() } else { Console::metered(quota) };
         let modules = Modules::new(&sources);
         let engine = engine::build(&session, &console, modules.clone());
         Ok(Self { engine, session, sources, modules, console })
@@ -94,12 +96,14 @@ impl Host {
         self.compiled(program)
     }
 
-    /// The files that the script prepared last was read from, or would be if they were there, and what they held.
+    /// The files that the script prepared last was read from, or would be if they were there, and
+    /// what they held.
     pub fn files(&self) -> Vec<(PathBuf, Contents)> {
         self.modules.sought()
     }
 
-    /// Runs a prepared script as [`run`](Self::run) does. Models that an earlier run loaded are not loaded again.
+    /// Runs a prepared script as [`run`](Self::run) does. Models that an earlier run loaded are not
+    /// loaded again.
     ///
     /// # Errors
     /// As there.
@@ -119,7 +123,10 @@ impl Host {
         let value = self.evaluate(script).and_then(|value| {
             self.show(&value)?;
             self.session.params().check_used(&script.params).map_err(Failure::usage)?;
-            self.session.models().check_used(&self.session.params().values()).map_err(Failure::usage)?;
+            self.session
+                .models()
+                .check_used(&self.session.params().values())
+                .map_err(Failure::usage)?;
             Ok(value)
         });
         let record = self.record(self.source(&script.id), value.as_ref().err());
@@ -128,7 +135,8 @@ impl Host {
         recorded.map(|()| value)
     }
 
-    /// Checks what the command line says against what a script declares and names, before anything loads.
+    /// Checks what the command line says against what a script declares and names, before anything
+    /// loads.
     fn check_command(&self, script: &Script) -> Result<(), Failure> {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.models().check(&script.models).map_err(Failure::usage)
@@ -156,7 +164,10 @@ impl Host {
         Record {
             imports: imports.map(|id| self.source(&id)).collect(),
             script,
-            parameters: parameters.into_iter().map(|(name, v)| (name, json(&v).unwrap_or_default())).collect(),
+            parameters: parameters
+                .into_iter()
+                .map(|(name, v)| (name, json(&v).unwrap_or_default()))
+                .collect(),
             command: session.settings().into(),
             models: session.models().asked().iter().map(Model::record).collect(),
             first_seed: session.random().first(),
@@ -187,11 +198,15 @@ impl Host {
         interrupt::clear();
         let script = self.read(path)?;
         self.check_command(&script)?;
-        self.session.run().begin(path, self.modules.folder_of(path).ok()).map_err(Failure::usage)?;
+        self.session
+            .run()
+            .begin(path, self.modules.folder_of(path).ok())
+            .map_err(Failure::usage)?;
         self.evaluate(&script)
     }
 
-    /// Evaluates a text of this program's own, in which `variables` stand: its errors show no place in it.
+    /// Evaluates a text of this program's own, in which `variables` stand: its errors show no place
+    /// in it.
     ///
     /// # Errors
     /// What went wrong in it.
@@ -214,8 +229,8 @@ impl Host {
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
-        let value =
-            panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?.map_err(|error| self.failure("", &error))?;
+        let value = panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?
+            .map_err(|error| self.failure("", &error))?;
         interrupt::check_failed()?;
         Ok(value)
     }
@@ -245,9 +260,11 @@ impl Host {
         vocabulary::functions(&self.engine, &self.sources)
     }
 
-    /// What functions of a name give, as errors call it: those of this program, whose types are known.
+    /// What functions of a name give, as errors call it: those of this program, whose types are
+    /// known.
     pub fn gives(&self, name: &str) -> BTreeSet<String> {
-        let of_that_name = |(function, gives): (Function, String)| (function.name == name).then_some(gives);
+        let of_that_name =
+            |(function, gives): (Function, String)| (function.name == name).then_some(gives);
         vocabulary::of_this_program(&self.engine).into_iter().filter_map(of_that_name).collect()
     }
 
@@ -290,10 +307,12 @@ impl Host {
             .chain(imported.iter().map(|(id, ast)| (id.clone(), &**ast)));
         for (id, ast) in all {
             let place = |position| Place::of(&self.sources, &id, position);
-            let here = describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
+            let here =
+                describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
             points.extend(here);
             texts.append(&mut describe::texts(ast));
-            let text = self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
+            let text =
+                self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
             sources.push((id, text));
         }
         Ok(Description { params: script.params, models: script.models, points, texts, sources })
@@ -305,12 +324,16 @@ impl Host {
             Program::File(path) => self.read(path),
             Program::Bundle(bundle) => {
                 self.modules.give(&bundle.texts);
-                self.compile(&bundle.main, bundle.texts.get(&bundle.main).map_or("", String::as_str))
+                self.compile(
+                    &bundle.main,
+                    bundle.texts.get(&bundle.main).map_or("", String::as_str),
+                )
             }
         }
     }
 
-    /// Watches the clock for the work that follows, until it is dropped: as much time as the settings allow.
+    /// Watches the clock for the work that follows, until it is dropped: as much time as the
+    /// settings allow.
     ///
     /// # Errors
     /// No thread can be started.
@@ -319,7 +342,9 @@ impl Host {
     }
 
     pub(super) fn limit_memory(&self) {
-        budget::set_limit(usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX));
+        budget::set_limit(
+            usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX),
+        );
     }
 
     fn read(&self, path: &Path) -> Result<Script, Failure> {
@@ -330,11 +355,15 @@ impl Host {
 
     fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
         self.sources.add(id, text);
-        let mut ast = engine::compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
+        let mut ast =
+            engine::compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
         ast.set_source(id);
         self.sources.describe(id, &ast);
         let (mut params, mut models) = (param::declared(&ast), named(&ast));
-        let imported = self.modules.imported(&self.engine, id, &ast).map_err(|error| self.failure(id, &error))?;
+        let imported = self
+            .modules
+            .imported(&self.engine, id, &ast)
+            .map_err(|error| self.failure(id, &error))?;
         params.extend(imported.iter().flat_map(|(_, ast)| param::declared(ast)));
         models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));
         Ok(Script { id: id.into(), ast, params, models })
@@ -343,9 +372,13 @@ impl Host {
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
-        let value = panics::bug(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast))?
-            .map_err(|error| self.failure(&script.id, &error))
-            .map_err(|failure| if self.session.models().refused() { failure.into_usage() } else { failure })?;
+        let value = panics::bug(|| {
+            self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
+        })?
+        .map_err(|error| self.failure(&script.id, &error))
+        .map_err(|failure| {
+            if self.session.models().refused() { failure.into_usage() } else { failure }
+        })?;
         interrupt::check_failed()?;
         Ok(value)
     }

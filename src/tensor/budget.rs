@@ -1,5 +1,5 @@
-//! How much memory tensors may take in this thread: what is held is counted, and what would be too much is refused before
-//! it is allocated.
+//! How much memory tensors may take in this thread: what is held is counted, and what would be too
+//! much is refused before it is allocated.
 
 use std::cell::{Cell, RefCell};
 
@@ -45,12 +45,17 @@ pub fn check(dims: &[usize], bytes: usize) -> Result<()> {
     let fits = fits(bytes);
     let (held, limit) = (HELD.get(), LIMIT.get());
     let size = |bytes: usize| ByteSize(bytes as u64).display().iec().to_string();
-    let refused = |why: String| error!("a tensor {dims:?} does not fit in memory: it takes {}{why}", size(bytes));
+    let refused = |why: String| {
+        error!("a tensor {dims:?} does not fit in memory: it takes {}{why}", size(bytes))
+    };
     if !fits {
-        let taken = if held == 0 { String::new() } else { format!(", of which {} are taken", size(held)) };
-        return Err(refused(format!(", and tensors may take {}{taken}", size(limit))).help("--max-memory allows more"));
+        let taken =
+            if held == 0 { String::new() } else { format!(", of which {} are taken", size(held)) };
+        return Err(refused(format!(", and tensors may take {}{taken}", size(limit)))
+            .help("--max-memory allows more"));
     }
-    /// Below this many bytes nobody asks the allocator first: it ends the process where it can't give them.
+    /// Below this many bytes nobody asks the allocator first: it ends the process where it can't
+    /// give them.
     const SURELY_FITS: usize = 1 << 28;
     if bytes > SURELY_FITS && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
         return Err(refused(String::new()));
@@ -66,8 +71,12 @@ pub fn check_bytes(bytes: u64) -> Result<()> {
     }
     let limit = LIMIT.get() as u64;
     let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
-    Err(error!("a file of {} does not fit in memory: tensors may take {}", size(bytes), size(limit))
-        .help("--max-memory allows more"))
+    Err(error!(
+        "a file of {} does not fit in memory: tensors may take {}",
+        size(bytes),
+        size(limit)
+    )
+    .help("--max-memory allows more"))
 }
 
 /// Bytes that are held, until it is dropped.

@@ -2,16 +2,23 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::arithmetic::Arithmetic;
+use super::elementwise::arithmetic::Arithmetic;
+use super::elementwise::loops;
 use super::operand::Operand;
-use super::{Complex, Kind, Value, dims, dtype, kernel};
+use super::{Complex, Kind, Value, dims, dtype};
 use crate::{Result, error};
 
 /// One complex number: real and imaginary part.
 type Pair = (f64, f64);
 
 /// `a op b` where at least one is complex; `kind` is the result's.
-pub(super) fn arithmetic(op: Arithmetic, a: Operand, b: Operand, kind: Kind, device: &Device) -> Result<Value> {
+pub(super) fn arithmetic(
+    op: Arithmetic,
+    a: Operand,
+    b: Operand,
+    kind: Kind,
+    device: &Device,
+) -> Result<Value> {
     let ((a, ai), (b, bi)) = (a.parts(kind, device)?, b.parts(kind, device)?);
     let shape = dims::broadcast(a.dims(), b.dims(), op.name())?;
     let wide = |t: &Tensor| Ok::<_, crate::Error>(t.broadcast_as(shape.as_slice())?);
@@ -29,9 +36,10 @@ pub(super) fn arithmetic(op: Arithmetic, a: Operand, b: Operand, kind: Kind, dev
             (re, im)
         }
         Arithmetic::Mul => match (ai, bi) {
-            (Some(ai), Some(bi)) => {
-                (a.broadcast_mul(&b)?.sub(&ai.broadcast_mul(&bi)?)?, a.broadcast_mul(&bi)?.add(&ai.broadcast_mul(&b)?)?)
-            }
+            (Some(ai), Some(bi)) => (
+                a.broadcast_mul(&b)?.sub(&ai.broadcast_mul(&bi)?)?,
+                a.broadcast_mul(&bi)?.add(&ai.broadcast_mul(&b)?)?,
+            ),
             (Some(im), None) => (a.broadcast_mul(&b)?, im.broadcast_mul(&b)?),
             (None, Some(im)) => (a.broadcast_mul(&b)?, a.broadcast_mul(&im)?),
             (None, None) => (a.broadcast_mul(&b)?, wide(&a.zeros_like()?)?),
@@ -49,23 +57,30 @@ pub(super) fn arithmetic(op: Arithmetic, a: Operand, b: Operand, kind: Kind, dev
     Ok(Value::Complex(Complex { re, im }))
 }
 
-/// `f` of each pair of complex numbers, worked out in double precision, in the dtype and on the device of `a`.
+/// `f` of each pair of complex numbers, worked out in double precision, in the dtype and on the
+/// device of `a`.
 fn zip(
     (a, ai): (&Tensor, Option<Tensor>),
     (b, bi): (&Tensor, Option<Tensor>),
     shape: &[usize],
     f: impl Fn(Pair, Pair) -> Pair,
 ) -> Result<(Tensor, Tensor)> {
-    let elements = |t: &Tensor| kernel::host::<f64>(&t.to_dtype(candle_core::DType::F64)?.broadcast_as(shape)?);
+    let elements =
+        |t: &Tensor| loops::host::<f64>(&t.to_dtype(candle_core::DType::F64)?.broadcast_as(shape)?);
     let imaginary = |im: Option<Tensor>, re: &Tensor| match im {
         Some(im) => elements(&im),
         None => elements(&re.zeros_like()?),
     };
     let (xi, yi) = (imaginary(ai, a)?, imaginary(bi, b)?);
     let (x, y) = (elements(a)?, elements(b)?);
-    let (re, im): (Vec<f64>, Vec<f64>) = (0..x.len()).map(|i| f((x[i], xi[i]), (y[i], yi[i]))).unzip();
+    let (re, im): (Vec<f64>, Vec<f64>) =
+        (0..x.len()).map(|i| f((x[i], xi[i]), (y[i], yi[i]))).unzip();
     let part = |elements| {
-        Ok::<_, crate::Error>(kernel::place(elements, shape, &Device::Cpu)?.to_dtype(a.dtype())?.to_device(a.device())?)
+        Ok::<_, crate::Error>(
+            loops::place(elements, shape, &Device::Cpu)?
+                .to_dtype(a.dtype())?
+                .to_device(a.device())?,
+        )
     };
     Ok((part(re)?, part(im)?))
 }
@@ -132,10 +147,11 @@ pub fn imag(value: &Value) -> Result<Value> {
     }
 }
 
-/// The angle in radians from the positive real axis, in (-π, π]; of a real tensor 0, or π where negative.
+/// The angle in radians from the positive real axis, in (-π, π]; of a real tensor 0, or π where
+/// negative.
 pub fn angle(value: &Value) -> Result<Value> {
     Ok(Value::Real(match value {
-        Value::Complex(c) => kernel::zip_float(&c.im, &c.re, f64::atan2)?,
+        Value::Complex(c) => loops::zip_float(&c.im, &c.re, f64::atan2)?,
         other => {
             let float = dtype::cast(other, Kind::of(other).to_float())?;
             let turn = |x: f64| match x {
@@ -143,7 +159,7 @@ pub fn angle(value: &Value) -> Result<Value> {
                 x if x < 0.0 => std::f64::consts::PI,
                 _ => 0.0,
             };
-            kernel::map_float(float.real("angle")?, turn)?
+            loops::map_float(float.real("angle")?, turn)?
         }
     }))
 }
@@ -152,11 +168,11 @@ pub fn angle(value: &Value) -> Result<Value> {
 pub(super) fn modulus(c: &Complex) -> Result<Tensor> {
     match c.re.dtype() {
         // In double precision no square of a float32 is too large.
-        DType::F32 => kernel::zip(&c.re, &c.im, |re: f32, im: f32| {
+        DType::F32 => loops::zip(&c.re, &c.im, |re: f32, im: f32| {
             let (re, im) = (f64::from(re), f64::from(im));
             (re * re + im * im).sqrt() as f32
         }),
-        _ => kernel::zip_float(&c.re, &c.im, f64::hypot),
+        _ => loops::zip_float(&c.re, &c.im, f64::hypot),
     }
 }
 

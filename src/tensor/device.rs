@@ -1,4 +1,5 @@
-//! Devices by name, parsed in this one place: for `--device`, `model(…, #{device})`, `zeros(…, #{device})`, `.to(…)`.
+//! Devices by name, parsed in this one place: for `--device`, `model(…, #{device})`, `zeros(…,
+//! #{device})`, `.to(…)`.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -6,7 +7,8 @@ use candle_core::{Device, DeviceLocation, Tensor, utils};
 
 use crate::{Result, error};
 
-/// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix their tensors.
+/// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix
+/// their tensors.
 static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
 /// Whether this build can compute on a GPU.
@@ -37,12 +39,14 @@ pub fn parse(name: &str) -> Result<Device> {
     open(name, location)
 }
 
-/// Where models compute unless they are told: the first GPU that this build and this machine have, else the CPU.
+/// Where models compute unless they are told: the first GPU that this build and this machine have,
+/// else the CPU.
 pub fn default() -> &'static Device {
     &DEFAULT.0
 }
 
-/// Why [`default`] is not the GPU that this build is for; nothing where it is, or the build is for none.
+/// Why [`default`] is not the GPU that this build is for; nothing where it is, or the build is for
+/// none.
 pub fn why_not_gpu() -> Option<&'static str> {
     DEFAULT.1.as_deref()
 }
@@ -68,7 +72,7 @@ static DEFAULT: LazyLock<(Device, Option<String>)> = LazyLock::new(|| {
 pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     match device {
         #[cfg(feature = "cuda")]
-        Device::Cuda(device) => super::cuda::free_memory(device).map(Some),
+        Device::Cuda(device) => crate::kernel::cuda::free_memory(device).map(Some),
         _ => Ok(None),
     }
 }
@@ -87,8 +91,8 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// The tensor on `device`, itself where it is there already. Only its own elements travel: candle would take along the
-/// whole storage that a view looks into.
+/// The tensor on `device`, itself where it is there already. Only its own elements travel: candle
+/// would take along the whole storage that a view looks into.
 pub fn transfer(tensor: &Tensor, device: &Device) -> Result<Tensor> {
     if tensor.device().same_device(device) {
         return Ok(tensor.clone());
@@ -104,7 +108,7 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
     let device = match location {
         DeviceLocation::Cpu => Ok(Device::Cpu),
         #[cfg(feature = "cuda")]
-        DeviceLocation::Cuda { gpu_id } => super::cuda::open(gpu_id),
+        DeviceLocation::Cuda { gpu_id } => crate::kernel::cuda::open(gpu_id),
         #[cfg(not(feature = "cuda"))]
         DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id).map_err(crate::Error::from),
         DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id).map_err(crate::Error::from),
@@ -114,10 +118,8 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
             open.push(device.clone());
             Ok(device)
         }
-        Err(cause) => {
-            Err(error!("{name} cannot be used: {}", cause.message())
-                .help("precompute doctor tells what the machine has"))
-        }
+        Err(cause) => Err(error!("{name} cannot be used: {}", cause.message())
+            .help("precompute doctor tells what the machine has")),
     }
 }
 
@@ -133,7 +135,10 @@ mod tests {
     fn a_device_that_is_not_there_is_one_sentence() {
         assert_eq!(name(&parse("cpu").unwrap()), "cpu");
         for wrong in ["gpu", "cuda:x", "cpu:1", "", "cuda:-1"] {
-            assert_eq!(parse(wrong).unwrap_err().message(), format!("there is no device {wrong:?}"));
+            assert_eq!(
+                parse(wrong).unwrap_err().message(),
+                format!("there is no device {wrong:?}")
+            );
         }
         if !utils::cuda_is_available() {
             assert_eq!(

@@ -18,7 +18,10 @@ pub fn dim(dim: i64, dims: &[usize]) -> Result<usize> {
 pub fn new_dim(dim: i64, dims: &[usize]) -> Result<usize> {
     let rank = dims.len() as i64;
     resolve(dim, dims.len() + 1).ok_or_else(|| {
-        error!("a new dim cannot be at {dim} in a tensor of rank {rank} {dims:?}: expected {}..{rank}", -rank - 1)
+        error!(
+            "a new dim cannot be at {dim} in a tensor of rank {rank} {dims:?}: expected {}..{rank}",
+            -rank - 1
+        )
     })
 }
 
@@ -48,7 +51,11 @@ fn out_of_range(dim: i64, dims: &[usize]) -> crate::Error {
     match dims.len() as i64 {
         0 => error!("dim {dim} is out of range: the tensor has no dims, it is a single number"),
         rank => {
-            error!("dim {dim} is out of range for a tensor of rank {rank} {dims:?}: expected {}..{}", -rank, rank - 1)
+            error!(
+                "dim {dim} is out of range for a tensor of rank {rank} {dims:?}: expected {}..{}",
+                -rank,
+                rank - 1
+            )
         }
     }
 }
@@ -102,7 +109,8 @@ pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     let dims = sizes
         .iter()
         .map(|&size| {
-            usize::try_from(size).map_err(|_| error!("a shape's sizes are 0 or more, and {sizes:?} has {size}"))
+            usize::try_from(size)
+                .map_err(|_| error!("a shape's sizes are 0 or more, and {sizes:?} has {size}"))
         })
         .collect::<Result<Vec<_>>>()?;
     check_size(&dims)?;
@@ -115,7 +123,8 @@ pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
 /// A shape of another number of elements, or more than one -1.
 pub fn reshape(sizes: &[i64], from: &[usize]) -> Result<Vec<usize>> {
     let numel: usize = from.iter().product();
-    let mismatch = || error!("a tensor {from:?} of {numel} elements cannot be reshaped to {sizes:?}");
+    let mismatch =
+        || error!("a tensor {from:?} of {numel} elements cannot be reshaped to {sizes:?}");
     let holes = sizes.iter().filter(|&&size| size == -1).count();
     if holes > 1 {
         return Err(mismatch().help("only one size can be -1"));
@@ -141,8 +150,8 @@ pub fn strides(dims: &[usize]) -> Vec<usize> {
 }
 
 /// # Errors
-/// More elements than may be held: see [`budget`]. A dim of size 0 makes room for no others: what is reduced
-/// over it is as large as they are.
+/// More elements than may be held: see [`budget`]. A dim of size 0 makes room for no others: what
+/// is reduced over it is as large as they are.
 pub fn check_size(dims: &[usize]) -> Result<()> {
     /// What the smallest common element takes.
     const BYTES: usize = 4;
@@ -166,15 +175,24 @@ mod tests {
         assert_eq!(dim(-1, &[4, 5]).unwrap(), 1);
         assert_eq!(new_dim(-1, &[4, 5]).unwrap(), 2);
         assert_eq!(distinct(&[0, -1], &[4, 5, 6]).unwrap(), [0, 2]);
-        assert_eq!(message(dim(3, &[4, 5])), "dim 3 is out of range for a tensor of rank 2 [4, 5]: expected -2..1");
+        assert_eq!(
+            message(dim(3, &[4, 5])),
+            "dim 3 is out of range for a tensor of rank 2 [4, 5]: expected -2..1"
+        );
         assert_eq!(
             message(dim(i64::MIN, &[4])),
             format!("dim {} is out of range for a tensor of rank 1 [4]: expected -1..0", i64::MIN)
         );
-        assert_eq!(message(dim(0, &[])), "dim 0 is out of range: the tensor has no dims, it is a single number");
+        assert_eq!(
+            message(dim(0, &[])),
+            "dim 0 is out of range: the tensor has no dims, it is a single number"
+        );
         assert_eq!(message(distinct(&[1, -1], &[4, 5])), "dim 1 is named twice in [1, -1]");
         assert_eq!(index(-4, 0, &[4]).unwrap(), 0);
-        assert_eq!(message(index(4, 0, &[4, 2])), "index 4 is out of range for dim 0 of a tensor [4, 2]");
+        assert_eq!(
+            message(index(4, 0, &[4, 2])),
+            "index 4 is out of range for dim 0 of a tensor [4, 2]"
+        );
     }
 
     #[test]
@@ -182,8 +200,14 @@ mod tests {
         assert_eq!(broadcast(&[3, 1], &[4], "+").unwrap(), [3, 4]);
         assert_eq!(broadcast(&[0], &[1], "+").unwrap(), [0]);
         assert_eq!(broadcast(&[], &[2, 0], "+").unwrap(), [2, 0]);
-        assert_eq!(message(broadcast(&[2, 3], &[2], "+")), "+: shapes [2, 3] and [2] do not broadcast: 3 against 2");
-        assert_eq!(message(broadcast(&[0], &[2], "+")), "+: shapes [0] and [2] do not broadcast: 0 against 2");
+        assert_eq!(
+            message(broadcast(&[2, 3], &[2], "+")),
+            "+: shapes [2, 3] and [2] do not broadcast: 3 against 2"
+        );
+        assert_eq!(
+            message(broadcast(&[0], &[2], "+")),
+            "+: shapes [0] and [2] do not broadcast: 0 against 2"
+        );
     }
 
     #[test]
@@ -194,7 +218,10 @@ mod tests {
             "a tensor [0] of 0 elements cannot be reshaped to [0, -1, 2]"
         );
         assert_eq!(reshape(&[-1, 2], &[0]).unwrap(), [0, 2]);
-        assert_eq!(message(reshape(&[-1, 5], &[2, 3])), "a tensor [2, 3] of 6 elements cannot be reshaped to [-1, 5]");
+        assert_eq!(
+            message(reshape(&[-1, 5], &[2, 3])),
+            "a tensor [2, 3] of 6 elements cannot be reshaped to [-1, 5]"
+        );
         assert_eq!(
             message(reshape(&[-1, -1], &[2, 3])),
             "a tensor [2, 3] of 6 elements cannot be reshaped to [-1, -1]"

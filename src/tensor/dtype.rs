@@ -1,12 +1,13 @@
-//! Dtypes: their names, which one an operation on two of them gives, and casting. The rules are PyTorch's.
+//! Dtypes: their names, which one an operation on two of them gives, and casting. The rules are
+//! PyTorch's.
 
 use candle_core::{DType, WithDType};
-
 use half::{bf16, f16};
 
-use super::fold::with_slice;
-use super::kernel::by_dtype;
-use super::{Complex, Value, half_precision};
+use super::elementwise::loops::by_dtype;
+use super::reduce::fold::with_slice;
+use super::transfer::half_precision;
+use super::{Complex, Value};
 use crate::{Result, did_you_mean, error};
 
 /// What the elements of a [`Value`] are.
@@ -58,8 +59,8 @@ impl Kind {
         }
     }
 
-    /// The kind of a candle tensor's elements; the small integers and floats candle has beyond ours count as the next
-    /// wider one, to which [`cast`] takes them.
+    /// The kind of a candle tensor's elements; the small integers and floats candle has beyond ours
+    /// count as the next wider one, to which [`cast`] takes them.
     pub fn from_candle(dtype: DType) -> Kind {
         match dtype {
             DType::U8 => Kind::U8,
@@ -126,7 +127,8 @@ impl Kind {
         self.category() == Category::Float
     }
 
-    /// Whether a float can become an element: a finite one as finite, and as an integer only a number within its range.
+    /// Whether a float can become an element: a finite one as finite, and as an integer only a
+    /// number within its range.
     pub fn takes(self, x: f64) -> bool {
         let reaches = |low: f64, beyond: f64| x.trunc() >= low && x < beyond;
         match self {
@@ -146,7 +148,8 @@ impl Kind {
         self.category() <= Category::Int
     }
 
-    /// What a function with fractional results gives: floats and complex stay, integers and bools become f32.
+    /// What a function with fractional results gives: floats and complex stay, integers and bools
+    /// become f32.
     pub fn to_float(self) -> Kind {
         if self.is_exact() { Kind::F32 } else { self }
     }
@@ -169,8 +172,8 @@ impl Kind {
         }
     }
 
-    /// What an operation on two values of these kinds and ranks gives: an operand without dims only counts where its
-    /// category is the higher one.
+    /// What an operation on two values of these kinds and ranks gives: an operand without dims only
+    /// counts where its category is the higher one.
     pub fn promote_ranked((a, a_rank): (Kind, usize), (b, b_rank): (Kind, usize)) -> Kind {
         match (a_rank, b_rank) {
             (0, 1..) => b.over_scalar(a),
@@ -192,8 +195,8 @@ impl Kind {
 /// The value with elements of `kind`. Storage is shared where nothing changes.
 ///
 /// # Errors
-/// Complex to anything but complex or bool: that would drop the imaginary part unasked. A float that no integer of `kind` is,
-/// nan among them; looked for on the CPU alone.
+/// Complex to anything but complex or bool: that would drop the imaginary part unasked. A float
+/// that no integer of `kind` is, nan among them; looked for on the CPU alone.
 pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
     let dtype = kind.storage();
     if kind.category() == Category::Int && Kind::of(value).is_float() && value.device().is_cpu() {
@@ -212,8 +215,12 @@ pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
         (Value::Complex(c), Kind::C64 | Kind::C128) => {
             Value::Complex(Complex { re: c.re.to_dtype(dtype)?, im: c.im.to_dtype(dtype)? })
         }
-        (Value::Real(t), _) if t.dtype() == DType::F32 => Value::Real(half_precision::round(t, dtype)?),
-        (Value::Real(t), _) if dtype == DType::F32 => Value::Real(half_precision::widen(t)?.to_dtype(dtype)?),
+        (Value::Real(t), _) if t.dtype() == DType::F32 => {
+            Value::Real(half_precision::round(t, dtype)?)
+        }
+        (Value::Real(t), _) if dtype == DType::F32 => {
+            Value::Real(half_precision::widen(t)?.to_dtype(dtype)?)
+        }
         (Value::Real(t) | Value::Bool(t), _) => Value::Real(t.to_dtype(dtype)?),
         (Value::Complex(_), _) => {
             return Err(error!("a complex tensor has no {} form", kind.name())
@@ -233,8 +240,9 @@ fn check_whole(value: &Value, kind: Kind) -> Result<()> {
         elements.iter().map(|x| x.to_f64()).find(|x| !kind.takes(*x))
     }))?;
     match strange {
-        Some(x) => Err(error!("{} does not fit into {}", written(x), kind.name())
-            .help("x.isfinite() tells where numbers are, x.clamp(min, max) keeps them within bounds")),
+        Some(x) => Err(error!("{} does not fit into {}", written(x), kind.name()).help(
+            "x.isfinite() tells where numbers are, x.clamp(min, max) keeps them within bounds",
+        )),
         None => Ok(()),
     }
 }
@@ -272,11 +280,25 @@ mod tests {
     #[test]
     fn an_operand_without_dims_counts_by_its_category_alone() {
         use Kind::*;
-        let cases =
-            [(F16, F64, F16), (I64, F64, F64), (U8, I64, U8), (Bool, I64, I64), (F64, C64, C128), (C64, F64, C64)];
+        let cases = [
+            (F16, F64, F16),
+            (I64, F64, F64),
+            (U8, I64, U8),
+            (Bool, I64, I64),
+            (F64, C64, C128),
+            (C64, F64, C64),
+        ];
         for (dims, scalar, expected) in cases {
-            assert_eq!(Kind::promote_ranked((dims, 2), (scalar, 0)), expected, "{dims:?} {scalar:?}");
-            assert_eq!(Kind::promote_ranked((scalar, 0), (dims, 2)), expected, "{scalar:?} {dims:?}");
+            assert_eq!(
+                Kind::promote_ranked((dims, 2), (scalar, 0)),
+                expected,
+                "{dims:?} {scalar:?}"
+            );
+            assert_eq!(
+                Kind::promote_ranked((scalar, 0), (dims, 2)),
+                expected,
+                "{scalar:?} {dims:?}"
+            );
         }
         assert_eq!(Kind::promote_ranked((F16, 0), (F64, 0)), F64);
     }

@@ -1,45 +1,62 @@
-//! What models are made of and judged by: `layer_norm`, `rms_norm`, `cross_entropy`, `kl_divergence`, `one_hot`.
+//! What models are made of and judged by: `layer_norm`, `rms_norm`, `cross_entropy`,
+//! `kl_divergence`, `one_hot`.
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::accumulator::{LogSumExp, Moments, SumOf};
-use super::float::Float;
-use super::fold::{Fold, with_slice};
-use super::lines::along;
-use super::reduce::{floats, fold_float, rounded};
-use super::{Kind, Value, device, dims, half_precision, kernel, on_device, operand};
-use crate::parallel;
-use crate::simd::rows::{exponentials, largest};
+use super::elementwise::loops;
+use super::reduce::accumulator::{LogSumExp, Moments, SumOf};
+use super::reduce::along_dim::along;
+use super::reduce::by_candle;
+use super::reduce::float::Float;
+use super::reduce::fold::{Fold, with_slice};
+use super::reduce::reductions::{floats, fold_float, rounded};
+use super::transfer::half_precision;
+use super::{Kind, Value, device, dims, operand};
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::simd::rows::{exponentials, largest};
 use crate::{Result, bail, error};
 
-/// Rows of the last dim with mean 0 and variance 1, times `weight`, plus `bias`, both of one row's size.
+/// Rows of the last dim with mean 0 and variance 1, times `weight`, plus `bias`, both of one row's
+/// size.
 ///
 /// # Errors
 /// Integers, bools and complex numbers; a weight or bias of another size.
-pub fn layer_norm(x: &Value, weight: Option<&Value>, bias: Option<&Value>, eps: f64) -> Result<Value> {
+pub fn layer_norm(
+    x: &Value,
+    weight: Option<&Value>,
+    bias: Option<&Value>,
+    eps: f64,
+) -> Result<Value> {
     check_eps("layer_norm", eps)?;
     normalise(x, weight, bias, "layer_norm", |t, w, b| {
         Ok(match t.dtype() {
-            _ if !t.device().is_cpu() => on_device::layer_norm(t, eps)?,
-            DType::F64 => along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| centre(row, out, w, b, eps))?,
-            _ => along(t, t.rank() - 1, |row: &[f32], out: &mut [f32]| centre(row, out, w, b, eps))?,
+            _ if !t.device().is_cpu() => by_candle::layer_norm(t, eps)?,
+            DType::F64 => {
+                along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| centre(row, out, w, b, eps))?
+            }
+            _ => {
+                along(t, t.rank() - 1, |row: &[f32], out: &mut [f32]| centre(row, out, w, b, eps))?
+            }
         })
     })
 }
 
-/// Rows of the last dim with a mean square of 1, times `weight` of one row's size; without an `eps` the epsilon of the dtype
-/// that it is worked out in, f32 or f64.
+/// Rows of the last dim with a mean square of 1, times `weight` of one row's size; without an `eps`
+/// the epsilon of the dtype that it is worked out in, f32 or f64.
 ///
 /// # Errors
 /// Integers, bools and complex numbers; a weight of another size.
 pub fn rms_norm(x: &Value, weight: Option<&Value>, eps: Option<f64>) -> Result<Value> {
-    let eps = eps.unwrap_or(if Kind::of(x) == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() });
+    let eps =
+        eps.unwrap_or(if Kind::of(x) == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() });
     check_eps("rms_norm", eps)?;
     normalise(x, weight, None, "rms_norm", |t, w, b| {
         Ok(match t.dtype() {
-            _ if !t.device().is_cpu() => on_device::rms_norm(t, eps)?,
-            DType::F64 => along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| scale(row, out, w, b, eps))?,
+            _ if !t.device().is_cpu() => by_candle::rms_norm(t, eps)?,
+            DType::F64 => {
+                along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| scale(row, out, w, b, eps))?
+            }
             _ => along(t, t.rank() - 1, |row: &[f32], out: &mut [f32]| scale(row, out, w, b, eps))?,
         })
     })
@@ -70,8 +87,8 @@ fn normalise(
         return Ok(x.clone());
     }
     let out = if tensor.device().is_cpu() {
-        let [weight, bias] =
-            [weight, bias].map(|row| row.map(|row| kernel::host::<f64>(&row.to_dtype(DType::F64)?)).transpose());
+        let [weight, bias] = [weight, bias]
+            .map(|row| row.map(|row| loops::host::<f64>(&row.to_dtype(DType::F64)?)).transpose());
         norm(&tensor, weight?.as_deref(), bias?.as_deref())?
     } else {
         let mut out = norm(&tensor, None, None)?;
@@ -96,27 +113,48 @@ fn check_eps(call: &str, eps: f64) -> Result<()> {
     Ok(())
 }
 
-fn centre<T: Float>(row: &[T], out: &mut [T], weight: Option<&[f64]>, bias: Option<&[f64]>, eps: f64) {
+fn centre<T: Float>(
+    row: &[T],
+    out: &mut [T],
+    weight: Option<&[f64]>,
+    bias: Option<&[f64]>,
+    eps: f64,
+) {
     let count = row.len() as f64;
     let moment = Moments.block(row);
     let scale = (moment.squares / count + eps).sqrt().recip();
     affine(row, out, weight, bias, |x| (x - moment.mean) * scale);
 }
 
-fn scale<T: Float>(row: &[T], out: &mut [T], weight: Option<&[f64]>, bias: Option<&[f64]>, eps: f64) {
+fn scale<T: Float>(
+    row: &[T],
+    out: &mut [T],
+    weight: Option<&[f64]>,
+    bias: Option<&[f64]>,
+    eps: f64,
+) {
     let squares = SumOf(|x: f64| x * x).block(row);
     let scale = (squares / row.len() as f64 + eps).sqrt().recip();
     affine(row, out, weight, bias, |x| x * scale);
 }
 
-fn affine<T: Float>(row: &[T], out: &mut [T], weight: Option<&[f64]>, bias: Option<&[f64]>, f: impl Fn(f64) -> f64) {
+fn affine<T: Float>(
+    row: &[T],
+    out: &mut [T],
+    weight: Option<&[f64]>,
+    bias: Option<&[f64]>,
+    f: impl Fn(f64) -> f64,
+) {
     let pairs = out.iter_mut().zip(row);
     match (weight, bias) {
         (None, None) => pairs.for_each(|(out, &x)| *out = T::round(f(x.into()))),
         (Some(w), None) => pairs.zip(w).for_each(|((out, &x), w)| *out = T::round(f(x.into()) * w)),
         (None, Some(b)) => pairs.zip(b).for_each(|((out, &x), b)| *out = T::round(f(x.into()) + b)),
         (Some(w), Some(b)) => {
-            pairs.zip(w).zip(b).for_each(|(((out, &x), w), b)| *out = T::round(f(x.into()) * w + b));
+            pairs
+                .zip(w)
+                .zip(b)
+                .for_each(|(((out, &x), w), b)| *out = T::round(f(x.into()) * w + b));
         }
     }
 }
@@ -169,27 +207,31 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
     }
     let ids = whole(ids, call)?;
     if let Some(id) = ids.iter().find(|&&id| id != IGNORED && !(0..classes as i64).contains(&id)) {
-        bail!("cross_entropy: id {id} is none of the {classes} classes of logits {:?}", logits.dims());
+        bail!(
+            "cross_entropy: id {id} is none of the {classes} classes of logits {:?}",
+            logits.dims()
+        );
     }
     let mut losses = vec![0.0; ids.len()];
     if !ids.is_empty() && classes > 0 {
         let chosen = ids.iter().map(|&id| id.max(0)).collect();
-        let chosen = kernel::place(chosen, &[ids.len(), 1], tensor.device())?;
+        let chosen = loops::place(chosen, &[ids.len(), 1], tensor.device())?;
         let rows = tensor.reshape((ids.len(), classes))?.contiguous()?;
-        let chosen = kernel::host::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
+        let chosen = loops::host::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
         let all: Vec<f64> = if rows.device().is_cpu() && rows.dtype() == DType::F32 {
             let mut all = vec![0.0; ids.len()];
             with_slice(&rows, |rows: &[f32]| {
                 parallel::rows(&mut all, 1, classes, |row, all| {
                     let row = &rows[row * classes..][..classes];
-                    all[0] = f64::from(largest(row)) + f64::from(exponentials(&mut row.to_vec())).ln();
+                    all[0] =
+                        f64::from(largest(row)) + f64::from(exponentials(&mut row.to_vec())).ln();
                 });
             })?;
             all
         } else if rows.device().is_cpu() {
             fold_float(&rows, &[1], &LogSumExp, |(most, sum)| most + sum.ln())?
         } else {
-            kernel::host(&on_device::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?
+            loops::host(&by_candle::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?
         };
         for (((loss, id), chosen), all) in losses.iter_mut().zip(&ids).zip(chosen).zip(all) {
             if *id != IGNORED {
@@ -207,7 +249,8 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
     operand::transfer(&rounded(losses, shape, Kind::of(logits).storage())?, logits.device())
 }
 
-/// Σ p log(p / q) of p = softmax(`p_logits`) and q = softmax(`q_logits`) over the last dim, broadcast.
+/// Σ p log(p / q) of p = softmax(`p_logits`) and q = softmax(`q_logits`) over the last dim,
+/// broadcast.
 ///
 /// # Errors
 /// Shapes that do not broadcast or differ in the last dim, two devices, logits that are no floats.
@@ -216,20 +259,25 @@ pub fn kl_divergence(p_logits: &Value, q_logits: &Value) -> Result<Value> {
     let kind = Kind::of(p_logits).promote(Kind::of(q_logits));
     let (p, q) = (floats(p_logits, call)?, floats(q_logits, call)?);
     if last_dim(p_logits, call)? != last_dim(q_logits, call)? {
-        bail!("kl_divergence: logits {:?} and {:?} are not over as many classes", p.dims(), q.dims());
+        bail!(
+            "kl_divergence: logits {:?} and {:?} are not over as many classes",
+            p.dims(),
+            q.dims()
+        );
     }
     let device = operand::common_device(p_logits.into(), q_logits.into(), call)?;
     let shape = dims::broadcast(p.dims(), q.dims(), call)?;
-    let work = if p.dtype() == DType::F64 || q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let work =
+        if p.dtype() == DType::F64 || q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let wide = |t: &Tensor| t.to_dtype(work)?.broadcast_as(shape.as_slice())?.contiguous();
     let (p, q) = (wide(&p)?, wide(&q)?);
     let positions = &shape[..shape.len() - 1];
     if shape.contains(&0) {
-        return super::make::zeros(positions, kind, &device);
+        return super::creation::zeros(positions, kind, &device);
     }
     if !device.is_cpu() {
         let last = shape.len() - 1;
-        let (p, q) = (on_device::log_softmax(&p, last)?, on_device::log_softmax(&q, last)?);
+        let (p, q) = (by_candle::log_softmax(&p, last)?, by_candle::log_softmax(&q, last)?);
         let share = p.exp()?;
         let none = share.eq(&share.zeros_like()?)?;
         let terms = none.where_cond(&share.zeros_like()?, &share.mul(&p.sub(&q)?)?)?;
@@ -245,7 +293,9 @@ pub fn kl_divergence(p_logits: &Value, q_logits: &Value) -> Result<Value> {
 fn divergences<T: Float>(p: &Tensor, q: &Tensor) -> Result<Vec<f64>> {
     let size = p.dims().last().copied().unwrap_or(1);
     with_slice(p, |p: &[T]| {
-        with_slice(q, |q: &[T]| p.par_chunks(size).zip(q.par_chunks(size)).map(|(p, q)| divergence(p, q)).collect())
+        with_slice(q, |q: &[T]| {
+            p.par_chunks(size).zip(q.par_chunks(size)).map(|(p, q)| divergence(p, q)).collect()
+        })
     })?
 }
 
@@ -259,7 +309,8 @@ fn divergence<T: Float>(p: &[T], q: &[T]) -> f64 {
     p.iter().zip(q).map(term).sum()
 }
 
-/// For each id a row of `classes` zeros with a 1 at its place, in i64; without `classes` as many as the largest id needs.
+/// For each id a row of `classes` zeros with a 1 at its place, in i64; without `classes` as many as
+/// the largest id needs.
 ///
 /// # Errors
 /// Ids that are no integers, negative or beyond `classes`.
@@ -268,7 +319,9 @@ pub fn one_hot(ids: &Value, classes: Option<i64>) -> Result<Value> {
     let classes = match (classes, numbers.iter().max()) {
         (Some(classes), _) => classes,
         (None, Some(&most)) => most.saturating_add(1),
-        (None, None) => bail!("one_hot of no ids needs the number of classes, as in one_hot(ids, 10)"),
+        (None, None) => {
+            bail!("one_hot of no ids needs the number of classes, as in one_hot(ids, 10)")
+        }
     };
     if let Some(id) = numbers.iter().find(|&&id| id < 0 || id >= classes) {
         bail!("one_hot: id {id} is none of {} classes", classes.max(0));
@@ -280,18 +333,17 @@ pub fn one_hot(ids: &Value, classes: Option<i64>) -> Result<Value> {
     for (row, id) in numbers.into_iter().enumerate() {
         out[row * classes as usize + id as usize] = 1;
     }
-    Ok(Value::Real(kernel::place(out, &shape, &Device::Cpu)?.to_device(ids.device())?))
+    Ok(Value::Real(loops::place(out, &shape, &Device::Cpu)?.to_device(ids.device())?))
 }
 
 /// The integers of a tensor.
 fn whole(ids: &Value, call: &str) -> Result<Vec<i64>> {
     let kind = Kind::of(ids);
     if !matches!(kind, Kind::U8 | Kind::U32 | Kind::I64) {
-        return Err(
-            error!("{call} needs integers for ids, not {}", kind.name()).help("convert them, with .to(\"i64\")")
-        );
+        return Err(error!("{call} needs integers for ids, not {}", kind.name())
+            .help("convert them, with .to(\"i64\")"));
     }
-    kernel::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)
+    loops::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)
 }
 
 #[cfg(test)]
@@ -299,7 +351,7 @@ mod tests {
     use super::*;
 
     fn value(numbers: &[f32], shape: &[usize]) -> Value {
-        Value::Real(kernel::place(numbers.to_vec(), shape, &Device::Cpu).unwrap())
+        Value::Real(loops::place(numbers.to_vec(), shape, &Device::Cpu).unwrap())
     }
 
     fn ids(numbers: &[i64]) -> Value {
@@ -307,7 +359,7 @@ mod tests {
     }
 
     fn flat(out: Result<Value>) -> Vec<f32> {
-        kernel::host(out.unwrap().real("test").unwrap()).unwrap()
+        loops::host(out.unwrap().real("test").unwrap()).unwrap()
     }
 
     fn message(result: Result<Value>) -> String {
@@ -318,16 +370,21 @@ mod tests {
     fn norms_agree_with_loops_even_far_from_zero() {
         let size = 768;
         for far in [0.0, 1e4] {
-            let xs: Vec<f32> = (0..2 * size).map(|i| far + ((i * 7919) % 1009) as f32 / 500.0).collect();
+            let xs: Vec<f32> =
+                (0..2 * size).map(|i| far + ((i * 7919) % 1009) as f32 / 500.0).collect();
             let row: Vec<f32> = (0..size).map(|i| i as f32 / 100.0).collect();
             let (x, w) = (value(&xs, &[2, size]), value(&row, &[size]));
-            let (centred, scaled) =
-                (flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)), flat(rms_norm(&x, Some(&w), Some(1e-6))));
+            let (centred, scaled) = (
+                flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)),
+                flat(rms_norm(&x, Some(&w), Some(1e-6))),
+            );
             let tensor = x.real("test").unwrap();
-            let there = kernel::host::<f32>(&on_device::layer_norm(tensor, 1e-5).unwrap()).unwrap();
-            let scaled_there = kernel::host::<f32>(&on_device::rms_norm(tensor, 1e-6).unwrap()).unwrap();
+            let there = loops::host::<f32>(&by_candle::layer_norm(tensor, 1e-5).unwrap()).unwrap();
+            let scaled_there =
+                loops::host::<f32>(&by_candle::rms_norm(tensor, 1e-6).unwrap()).unwrap();
             for (i, &x) in xs.iter().enumerate() {
-                let whole: Vec<f64> = xs[i / size * size..][..size].iter().map(|&x| x.into()).collect();
+                let whole: Vec<f64> =
+                    xs[i / size * size..][..size].iter().map(|&x| x.into()).collect();
                 let mean = whole.iter().sum::<f64>() / size as f64;
                 let var = whole.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / size as f64;
                 let square = whole.iter().map(|x| x * x).sum::<f64>() / size as f64;
@@ -344,7 +401,10 @@ mod tests {
             message(layer_norm(&x, Some(&value(&[1.], &[1])), None, 1e-5)),
             "layer_norm: a weight for the last dim of a tensor [3] has shape [3], not [1]"
         );
-        assert_eq!(message(rms_norm(&ids(&[1]), None, None)), "rms_norm needs a float tensor, not i64");
+        assert_eq!(
+            message(rms_norm(&ids(&[1]), None, None)),
+            "rms_norm needs a float tensor, not i64"
+        );
     }
 
     #[test]
@@ -368,11 +428,15 @@ mod tests {
             message(cross_entropy(&logits, &ids(&[0, 2, 1]), Reduction::Mean)),
             "cross_entropy: id 2 is none of the 2 classes of logits [3, 2]"
         );
-        assert_eq!(message(one_hot(&value(&[1.], &[1]), None)), "one_hot needs integers for ids, not f32");
+        assert_eq!(
+            message(one_hot(&value(&[1.], &[1]), None)),
+            "one_hot needs integers for ids, not f32"
+        );
         assert_eq!(message(one_hot(&ids(&[0, 3]), Some(3))), "one_hot: id 3 is none of 3 classes");
         assert_eq!(message(one_hot(&ids(&[-1]), None)), "one_hot: id -1 is none of 0 classes");
         assert_eq!(
-            kernel::host::<i64>(one_hot(&ids(&[1, 0]), None).unwrap().real("test").unwrap()).unwrap(),
+            loops::host::<i64>(one_hot(&ids(&[1, 0]), None).unwrap().real("test").unwrap())
+                .unwrap(),
             [0, 1, 1, 0]
         );
     }

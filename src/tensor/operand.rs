@@ -5,7 +5,8 @@ use candle_core::{Device, Tensor};
 use super::{Complex, Kind, Value, device, dtype};
 use crate::{Result, error};
 
-/// One side of an operator. A number takes the tensor's dtype where its own category (bool, integer, float) allows.
+/// One side of an operator. A number takes the tensor's dtype where its own category (bool,
+/// integer, float) allows.
 #[derive(Debug, Clone, Copy)]
 pub enum Operand<'a> {
     Tensor(&'a Value),
@@ -73,7 +74,8 @@ impl Number {
     }
 
     /// # Errors
-    /// A number that a tensor of `kind` cannot hold: an integer or a float beyond its range, or nan as an integer.
+    /// A number that a tensor of `kind` cannot hold: an integer or a float beyond its range, or nan
+    /// as an integer.
     pub fn check_holds(self, kind: Kind) -> Result<()> {
         match self {
             Number::Float(x) if !kind.takes(x) => {
@@ -81,7 +83,8 @@ impl Number {
                 Err(if kind.is_exact() { error } else { error.help("use a wider dtype, or inf") })
             }
             Number::Int(i) if i < 0 && matches!(kind, Kind::U8 | Kind::U32) => {
-                Err(error!("{i} does not fit into {}", kind.name()).help("use dtype \"i64\" for negative integers"))
+                Err(error!("{i} does not fit into {}", kind.name())
+                    .help("use dtype \"i64\" for negative integers"))
             }
             _ => self.check_fits(kind),
         }

@@ -1,7 +1,9 @@
-//! What `print` shows of a tensor: all of a small one, of a large one its statistics and first elements.
+//! What `print` shows of a tensor: all of a small one, of a large one its statistics and first
+//! elements.
 
+use super::elementwise::loops;
 use super::operand::Number;
-use super::{Complex, Kind, Value, device, kernel, make};
+use super::{Complex, Kind, Value, creation, device};
 use crate::Result;
 
 /// Up to this many elements are all shown.
@@ -11,9 +13,15 @@ const SMALL: usize = 32;
 const SHOWN: usize = 6;
 
 /// `tensor [2] f32 cpu: [1.0, 2.0]`, or for a large tensor
-/// `tensor [64, 64] f32 cpu: mean 0.01, std 0.99, min -3.2, max 3.5: [0.1, -1.2, 0.3, 0.4, 0.5, -0.6, …]`.
+/// `tensor [64, 64] f32 cpu: mean 0.01, std 0.99, min -3.2, max 3.5: [0.1, -1.2, 0.3, 0.4, 0.5,
+/// -0.6, …]`.
 pub fn summary(value: &Value) -> Result<String> {
-    let head = format!("tensor {:?} {} {}", value.dims(), value.dtype_name(), device::name(value.device()));
+    let head = format!(
+        "tensor {:?} {} {}",
+        value.dims(),
+        value.dtype_name(),
+        device::name(value.device())
+    );
     if value.numel() == 0 {
         return Ok(format!("{head}: empty"));
     }
@@ -23,7 +31,10 @@ pub fn summary(value: &Value) -> Result<String> {
     }
     let first = value.map(|t| t.flatten_all()?.narrow(0, 0, SHOWN))?;
     let statistics = match value {
-        Value::Complex(c) => format!("abs {}", statistics(&super::function::abs(&Value::Complex(c.clone()))?)?),
+        Value::Complex(c) => format!(
+            "abs {}",
+            statistics(&super::elementwise::function::abs(&Value::Complex(c.clone()))?)?
+        ),
         real => statistics(real)?,
     };
     Ok(format!("{head}: {statistics}: [{}, …]", elements(&first)?.join(", ")))
@@ -31,10 +42,15 @@ pub fn summary(value: &Value) -> Result<String> {
 
 fn elements(value: &Value) -> Result<Vec<String>> {
     if let Value::Complex(Complex { re, im }) = value {
-        let (re, im) = (make::to_numbers(&re.clone().into())?, make::to_numbers(&im.clone().into())?);
-        return Ok(re.into_iter().zip(im).map(|(re, im)| complex(re.to_f64(), im.to_f64())).collect());
+        let (re, im) =
+            (creation::to_numbers(&re.clone().into())?, creation::to_numbers(&im.clone().into())?);
+        return Ok(re
+            .into_iter()
+            .zip(im)
+            .map(|(re, im)| complex(re.to_f64(), im.to_f64()))
+            .collect());
     }
-    Ok(make::to_numbers(value)?
+    Ok(creation::to_numbers(value)?
         .into_iter()
         .map(|n| match n {
             Number::Bool(b) => b.to_string(),
@@ -58,15 +74,18 @@ fn nested(elements: &[String], dims: &[usize]) -> String {
 /// Of the elements that are numbers; how many are not is said.
 fn statistics(value: &Value) -> Result<String> {
     if Kind::of(value) == Kind::Bool {
-        let ones = kernel::host::<u8>(value.real("print")?)?.iter().filter(|b| **b != 0).count();
+        let ones = loops::host::<u8>(value.real("print")?)?.iter().filter(|b| **b != 0).count();
         return Ok(format!("{ones} of {} true", value.numel()));
     }
-    let all: Vec<f64> = make::to_numbers(value)?.into_iter().map(Number::to_f64).collect();
+    let all: Vec<f64> = creation::to_numbers(value)?.into_iter().map(Number::to_f64).collect();
     let numbers: Vec<f64> = all.iter().copied().filter(|x| !x.is_nan()).collect();
     let count = numbers.len() as f64;
     let mean = numbers.iter().sum::<f64>() / count;
-    let std = (numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0)).sqrt();
-    let (min, max) = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &x| (lo.min(x), hi.max(x)));
+    let std =
+        (numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0)).sqrt();
+    let (min, max) = numbers
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &x| (lo.min(x), hi.max(x)));
     let nan = match all.len() - numbers.len() {
         0 => String::new(),
         n => format!(", nan {n}"),
@@ -74,7 +93,13 @@ fn statistics(value: &Value) -> Result<String> {
     let bound = |x: f64| if Kind::of(value).is_exact() { x.to_string() } else { float(x) };
     Ok(match numbers.is_empty() {
         true => "all nan".into(),
-        false => format!("mean {}, std {}, min {}, max {}{nan}", float(mean), float(std), bound(min), bound(max)),
+        false => format!(
+            "mean {}, std {}, min {}, max {}{nan}",
+            float(mean),
+            float(std),
+            bound(min),
+            bound(max)
+        ),
     })
 }
 

@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Device, Storage, Tensor};
 
-use super::kernel;
+use super::elementwise::loops;
 use crate::{Result, error};
 
 /// A real, bool or complex tensor.
 ///
-/// `Real` holds f32, f64, f16, bf16, i64, u32 or u8. `Bool` holds zeros and ones as u8 (candle has no bool).
+/// `Real` holds f32, f64, f16, bf16, i64, u32 or u8. `Bool` holds zeros and ones as u8 (candle has
+/// no bool).
 #[derive(Debug, Clone)]
 pub enum Value {
     Real(Tensor),
@@ -69,7 +70,8 @@ impl Value {
         }
     }
 
-    /// The same kind of value with `f` applied to each of its tensors: for operations that only move elements.
+    /// The same kind of value with `f` applied to each of its tensors: for operations that only
+    /// move elements.
     pub fn map_parts(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
         Ok(match self {
             Value::Real(t) => Value::Real(f(t)?),
@@ -116,7 +118,7 @@ impl Value {
 
     /// A contiguous copy in storage of its own.
     pub fn deep_copy(&self) -> Result<Value> {
-        self.map_parts(kernel::copied)
+        self.map_parts(loops::copied)
     }
 }
 

@@ -1,7 +1,9 @@
-//! Parts of the stream sum to what the unembedding reads, and to the logit difference, in every family.
+//! Parts of the stream sum to what the unembedding reads, and to the logit difference, in every
+//! family.
+
+use std::collections::HashMap;
 
 use candle_core::Tensor;
-use std::collections::HashMap;
 
 use crate::fixture::{CASES, directory};
 use crate::run::{precompute, script};
@@ -53,8 +55,10 @@ fn direct_logit_attribution_sums_to_the_logit_difference() {
             .unwrap();
         assert!(ran.status.success(), "{model}: {}", String::from_utf8_lossy(&ran.stderr));
         let file = here.path().join("out/attribution.safetensors");
-        let parts: HashMap<String, Tensor> = candle_core::safetensors::load(file, &candle_core::Device::Cpu).unwrap();
-        let all: f32 = ["heads", "mlps", "embeddings", "biases"].iter().map(|part| sum(&parts[*part])).sum();
+        let parts: HashMap<String, Tensor> =
+            candle_core::safetensors::load(file, &candle_core::Device::Cpu).unwrap();
+        let all: f32 =
+            ["heads", "mlps", "embeddings", "biases"].iter().map(|part| sum(&parts[*part])).sum();
         let difference = sum(&parts["difference"]);
         assert!((all - difference).abs() <= TOLERANCE, "{model}: {all} and {difference}");
         assert!(difference.abs() > 1e-2, "{model}: there is nothing to attribute");
@@ -85,7 +89,11 @@ fn the_difference_is_that_of_the_logits() {
             &["--model", &model],
         )
         .ok();
-        let both: Vec<f32> = ran.tensor("both").to_dtype(candle_core::DType::F32).unwrap().to_vec1().unwrap();
-        assert!((both[0] - both[1]).abs() <= TOLERANCE * both[1].abs().max(1.0), "{model}: {both:?}");
+        let both: Vec<f32> =
+            ran.tensor("both").to_dtype(candle_core::DType::F32).unwrap().to_vec1().unwrap();
+        assert!(
+            (both[0] - both[1]).abs() <= TOLERANCE * both[1].abs().max(1.0),
+            "{model}: {both:?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Beam search: against a second telling of the algorithm over whole passes, and against every continuation there is.
+//! Beam search: against a second telling of the algorithm over whole passes, and against every
+//! continuation there is.
 
 use std::cell::Cell;
 
@@ -13,17 +14,32 @@ use crate::fixture::{Fixture, greedy};
 const FEW: &[&str] = &["gpt2", "gpt-neox", "bloom", "gemma2", "phi3-longrope"];
 
 fn plan(max_new_tokens: usize, beams: usize, cache: bool, ends: &[u32]) -> Plan {
-    Plan { max_new_tokens, sampling: Sampling::default(), beams, ends: ends.to_vec(), pad: 0, cache, beyond: false }
+    Plan {
+        max_new_tokens,
+        sampling: Sampling::default(),
+        beams,
+        ends: ends.to_vec(),
+        pad: 0,
+        cache,
+        beyond: false,
+    }
 }
 
-fn found(decoder: &Decoder, input: Input, plan: Plan, observer: &mut dyn Observer) -> Vec<Vec<u32>> {
+fn found(
+    decoder: &Decoder,
+    input: Input,
+    plan: Plan,
+    observer: &mut dyn Observer,
+) -> Vec<Vec<u32>> {
     let before = input.attended();
     let mut generation = Generation::new(decoder, input, plan).unwrap();
     while !generation.is_done() {
         generation.advance(observer).unwrap();
     }
     let result = generation.result();
-    let real = |row: usize| result.row(row).iter().zip(result.real(row)).skip(before).filter(|(_, real)| **real);
+    let real = |row: usize| {
+        result.row(row).iter().zip(result.real(row)).skip(before).filter(|(_, real)| **real)
+    };
     (0..result.batch()).map(|row| real(row).map(|(id, _)| *id).collect()).collect()
 }
 
@@ -47,10 +63,9 @@ fn told(decoder: &Decoder, prompt: &[u32], steps: usize, beams: usize, ends: &[u
         let mut candidates: Vec<(f64, Vec<u32>)> = Vec::new();
         for (sum, tokens) in &running {
             let next = logarithms(decoder, &[prompt, tokens].concat());
-            let longer = next
-                .iter()
-                .enumerate()
-                .map(|(token, log)| (sum + f64::from(*log), [tokens.as_slice(), &[token as u32]].concat()));
+            let longer = next.iter().enumerate().map(|(token, log)| {
+                (sum + f64::from(*log), [tokens.as_slice(), &[token as u32]].concat())
+            });
             candidates.extend(longer);
         }
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -59,7 +74,8 @@ fn told(decoder: &Decoder, prompt: &[u32], steps: usize, beams: usize, ends: &[u
         for (sum, tokens) in candidates.iter().take(beams).filter(|(_, tokens)| is_end(tokens)) {
             keep(&mut ended, *sum, tokens.clone());
         }
-        running = candidates.into_iter().filter(|(_, tokens)| !is_end(tokens)).take(beams).collect();
+        running =
+            candidates.into_iter().filter(|(_, tokens)| !is_end(tokens)).take(beams).collect();
         if ended.len() == beams && ended[beams - 1].0 >= best.0 / best.1.len() as f64 {
             return ended.remove(0).1;
         }
@@ -80,12 +96,19 @@ fn beams_find_what_the_algorithm_finds_with_a_cache_and_without() {
         let candidates = logarithms(&fixture.decoder, &prompt);
         let mut order: Vec<u32> = (0..candidates.len() as u32).collect();
         order.sort_by(|&a, &b| candidates[b as usize].total_cmp(&candidates[a as usize]));
-        for (beams, ends) in [(2, vec![]), (4, vec![]), (3, vec![order[1], order[5]]), (2, vec![likeliest[2]])] {
+        for (beams, ends) in
+            [(2, vec![]), (4, vec![]), (3, vec![order[1], order[5]]), (2, vec![likeliest[2]])]
+        {
             let expected = told(&fixture.decoder, &prompt, 4, beams, &ends);
             for cache in [true, false] {
                 let input = Input::tokens(&prompt).unwrap();
-                let got = found(&fixture.decoder, input, plan(4, beams, cache, &ends), &mut Unobserved);
-                assert_eq!(got, [expected.as_slice()], "{case}: {beams} beams, ends {ends:?}, cache: {cache}");
+                let got =
+                    found(&fixture.decoder, input, plan(4, beams, cache, &ends), &mut Unobserved);
+                assert_eq!(
+                    got,
+                    [expected.as_slice()],
+                    "{case}: {beams} beams, ends {ends:?}, cache: {cache}"
+                );
             }
             other += usize::from(expected != likeliest[..expected.len()]);
         }
@@ -111,7 +134,12 @@ fn as_many_beams_as_tokens_find_the_likeliest_of_all_continuations() {
             best = (sum, vec![token as u32, next as u32]);
         }
     }
-    let got = found(&fixture.decoder, Input::tokens(prompt).unwrap(), plan(2, first.len(), true, &[]), &mut Unobserved);
+    let got = found(
+        &fixture.decoder,
+        Input::tokens(prompt).unwrap(),
+        plan(2, first.len(), true, &[]),
+        &mut Unobserved,
+    );
     assert_eq!(got, [best.1]);
 }
 
@@ -123,14 +151,22 @@ fn a_padded_batch_gives_what_the_texts_alone_give() {
         let (long, short) = (prompt[..9].to_vec(), prompt[..5].to_vec());
         let ends = [greedy(case).1[1]];
         let alone = |tokens: &[u32]| {
-            found(&fixture.decoder, Input::tokens(tokens).unwrap(), plan(5, 3, true, &ends), &mut Unobserved).remove(0)
+            found(
+                &fixture.decoder,
+                Input::tokens(tokens).unwrap(),
+                plan(5, 3, true, &ends),
+                &mut Unobserved,
+            )
+            .remove(0)
         };
         let expected = [alone(&long), alone(&short)];
         for left in [true, false] {
             let pad = |value: u32| vec![value; 4];
-            let join =
-                |value: u32, row: &[u32]| if left { [&pad(value), row].concat() } else { [row, &pad(value)].concat() };
-            let tensor = |rows: Vec<Vec<u32>>| Tensor::new(rows, &candle_core::Device::Cpu).unwrap();
+            let join = |value: u32, row: &[u32]| {
+                if left { [&pad(value), row].concat() } else { [row, &pad(value)].concat() }
+            };
+            let tensor =
+                |rows: Vec<Vec<u32>>| Tensor::new(rows, &candle_core::Device::Cpu).unwrap();
             let ids = tensor(vec![long.clone(), join(1, &short)]);
             let mask = tensor(vec![vec![1; 9], join(0, &[1; 5])]);
             let input = Input::new(&ids, Some(&mask)).unwrap();
@@ -150,11 +186,17 @@ fn hooks_are_alive_at_every_step_and_see_all_beams() {
         let hook = |_, x: &Tensor| {
             assert_eq!(x.dim(0)?, 3);
             steps.set(steps.get() + 1);
-            let signs = Tensor::arange(0f32, x.dim(2)? as f32, x.device())?.affine(0.7, 0.0)?.sin()?;
+            let signs =
+                Tensor::arange(0f32, x.dim(2)? as f32, x.device())?.affine(0.7, 0.0)?.sin()?;
             Ok(Some(x.broadcast_add(&(signs * by)?)?))
         };
         hooks.bind("post-mlp", Layers::one(1), hook).unwrap();
-        let got = found(&fixture.decoder, Input::tokens(&prompt).unwrap(), plan(5, 3, cache, &[]), &mut hooks);
+        let got = found(
+            &fixture.decoder,
+            Input::tokens(&prompt).unwrap(),
+            plan(5, 3, cache, &[]),
+            &mut hooks,
+        );
         drop(hooks);
         (got, steps.get())
     };
@@ -218,9 +260,13 @@ fn what_does_not_go_together_is_a_sentence() {
         ("min_p: -0.1", "min_p must be a number from 0 to 1, not -0.1", ""),
         ("min_p: \"a\"", "min_p must be a number, not the string", ""),
     ] {
-        let ran = script(&format!("let m = model(\"demo:opt\");\nm.generate(m.encode(\"Mary\"), #{{{options}}})"));
+        let ran = script(&format!(
+            "let m = model(\"demo:opt\");\nm.generate(m.encode(\"Mary\"), #{{{options}}})"
+        ));
         assert_eq!(ran.code, Some(1), "{options}: {}", ran.stderr);
-        let whole = ran.stderr.contains(said) && ran.stderr.contains(help) && ran.stderr.contains("s.rhai:2:");
+        let whole = ran.stderr.contains(said)
+            && ran.stderr.contains(help)
+            && ran.stderr.contains("s.rhai:2:");
         assert!(whole, "{options}: {}", ran.stderr);
     }
 }

@@ -29,9 +29,14 @@ const ERRORS: &[&str] = &[
 #[test]
 fn an_error_is_its_sentence_with_its_line_whoever_raised_it() {
     for text in ERRORS {
-        let plain = script(&format!("fn fails(n) {{ throw `a function fails at ${{n}}` }}\n{text};")).stderr;
-        let sentence =
-            plain.lines().next().and_then(|line| line.strip_prefix("error: ")).unwrap_or_else(|| panic!("{text}"));
+        let plain =
+            script(&format!("fn fails(n) {{ throw `a function fails at ${{n}}` }}\n{text};"))
+                .stderr;
+        let sentence = plain
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("error: "))
+            .unwrap_or_else(|| panic!("{text}"));
         let ran = script(&format!(
             "fn fails(n) {{ throw `a function fails at ${{n}}` }} let kept = ();\ntry {{ {text}; }} catch (e) {{ kept = e; }}\n\
              print(kept); print(kept.message); print(`in ${{kept}}`); print(\"failed: \" + kept); print(kept + \".\");\n\
@@ -56,11 +61,14 @@ fn thrown_again_it_keeps_its_place_and_its_help() {
         ("try { throw e; } catch (inner) { throw inner; }", ""),
         ("on(e);", "\n  in on, called at s.rhai:3:46"),
     ] {
-        let ran =
-            script(&format!("fn on(e) {{ throw e; }}\n\ntry {{ let x = zeros(2).item(); }} catch (e) {{ {handler} }}"));
+        let ran = script(&format!(
+            "fn on(e) {{ throw e; }}\n\ntry {{ let x = zeros(2).item(); }} catch (e) {{ {handler} }}"
+        ));
         assert_eq!(ran.code, Some(1));
         assert!(
-            ran.stderr.starts_with("error: item needs a tensor of one element, not [2]\n   --> s.rhai:3:24"),
+            ran.stderr.starts_with(
+                "error: item needs a tensor of one element, not [2]\n   --> s.rhai:3:24"
+            ),
             "{}",
             ran.stderr
         );
@@ -90,8 +98,14 @@ fn a_handler_is_a_block_like_any_other() {
         ("try { throw \"x\" } catch (e) { e = \"changed\"; print(e); }", "changed\n"),
         ("try { throw \"x\" } catch { let y; print(y == ()); }", "true\n"),
         // Nested, in closures, in functions, in loops, in texts.
-        ("try { try { throw \"in\" } catch (e) { throw `out of ${e}` } } catch (e) { print(e); }", "out of in\n"),
-        ("let f = |x| { try { throw \"x\" } catch (e) { return `${e}${x}`; } }; print(f.call(2))", "x2\n"),
+        (
+            "try { try { throw \"in\" } catch (e) { throw `out of ${e}` } } catch (e) { print(e); }",
+            "out of in\n",
+        ),
+        (
+            "let f = |x| { try { throw \"x\" } catch (e) { return `${e}${x}`; } }; print(f.call(2))",
+            "x2\n",
+        ),
         ("try { throw \"x\" } catch (e) { let f = || e.message; print(f.call()); }", "x\n"),
         ("fn f() { try { throw \"x\" } catch (e) { return e.message; } 3 } print(f())", "x\n"),
         ("fn f() { try { return 4; } catch (e) { return e; } 3 } print(f())", "4\n"),
@@ -109,8 +123,14 @@ fn a_handler_is_a_block_like_any_other() {
             "try { [][0] } catch (e) { print(#{e: e, n: 1}.to_json()); }",
             "{\"e\":\"index 0 is outside the array: it is empty\",\"n\":1}\n",
         ),
-        ("try { throw \"x\" } catch (e) { print([e.help, e.file, e.column]); }", "[(), \"s.rhai\", 7]\n"),
-        ("try { zeros(2).item() } catch (e) { print(e.help); }", "index it first, as in t[0], or take .to_array()\n"),
+        (
+            "try { throw \"x\" } catch (e) { print([e.help, e.file, e.column]); }",
+            "[(), \"s.rhai\", 7]\n",
+        ),
+        (
+            "try { zeros(2).item() } catch (e) { print(e.help); }",
+            "index it first, as in t[0], or take .to_array()\n",
+        ),
         (
             "try { throw \"no file\" } catch (e) { print([e.contains(\"file\"), e.starts_with(\"no\"), e.ends_with(\"x\")]); }",
             "[true, true, false]\n",
@@ -138,13 +158,20 @@ fn a_mistake_in_a_handler_is_a_sentence() {
     for (text, sentence) in [
         ("try { 1 }", "catch is expected here, after the block of try"),
         ("try { 1 } catch e { 2 }", "{ is expected here, to start a statement block"),
-        ("try { 1 } catch (5) { 2 }", "catch takes a variable's name, as in catch (e) { … }: 5 is none"),
+        (
+            "try { 1 } catch (5) { 2 }",
+            "catch takes a variable's name, as in catch (e) { … }: 5 is none",
+        ),
         ("try { 1 } catch () { 2 }", "catch takes a variable's name"),
         ("try { 1 } catch (e, f) { 2 }", "catch takes a variable's name"),
         ("try { throw \"x\" } catch (e) { e.mesage }", "a caught error has no mesage"),
     ] {
         let ran = script(text);
-        assert!(ran.code == Some(1) && ran.stderr.starts_with(&format!("error: {sentence}")), "{text}\n{}", ran.stderr);
+        assert!(
+            ran.code == Some(1) && ran.stderr.starts_with(&format!("error: {sentence}")),
+            "{text}\n{}",
+            ran.stderr
+        );
         assert!(ran.stderr.contains('^'), "{text}\n{}", ran.stderr);
     }
 }

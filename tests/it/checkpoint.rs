@@ -35,7 +35,8 @@ fn fails(directory: &Path) -> String {
 fn every_text_has_the_goldens_token_ids_and_comes_back() {
     for case in CASES {
         let json: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(directory(case).join("golden.json")).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(directory(case).join("golden.json")).unwrap())
+                .unwrap();
         let checkpoint = open(&directory(case)).unwrap();
         let tokenizer = checkpoint.tokenizer().unwrap();
         for text in json["texts"].as_array().unwrap() {
@@ -95,8 +96,15 @@ fn the_hubs_configs_are_read_as_they_stand() {
             "tiiuae--falcon-7b" => (32, 4544, 71, 1, 64, 18176, 65024),
             other => panic!("no expectation for {other}"),
         };
-        let sizes =
-            (spec.layers, spec.hidden, spec.heads, spec.kv_heads, spec.head_dim, spec.feed_forward, spec.vocabulary);
+        let sizes = (
+            spec.layers,
+            spec.hidden,
+            spec.heads,
+            spec.kv_heads,
+            spec.head_dim,
+            spec.feed_forward,
+            spec.vocabulary,
+        );
         assert_eq!(sizes, expected, "{name}");
         read += 1;
     }
@@ -111,7 +119,8 @@ fn a_truncated_or_lying_safetensors_is_a_sentence() {
     let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let with_header = |change: &dyn Fn(&str) -> String| {
         let text = change(std::str::from_utf8(&whole[8..8 + header]).unwrap());
-        [(text.len() as u64).to_le_bytes().as_slice(), text.as_bytes(), &whole[8 + header..]].concat()
+        [(text.len() as u64).to_le_bytes().as_slice(), text.as_bytes(), &whole[8 + header..]]
+            .concat()
     };
     for (what, bytes, sentence) in [
         ("cut in the data", whole[..whole.len() - 100].to_vec(), "cut short"),
@@ -125,7 +134,11 @@ fn a_truncated_or_lying_safetensors_is_a_sentence() {
             with_header(&|h| h.replacen("\"shape\":[48]", "\"shape\":[47]", 1)),
             "another size than its shape",
         ),
-        ("overlapping", with_header(&|h| h.replacen("\"data_offsets\":[0,", "\"data_offsets\":[4,", 1)), "is broken"),
+        (
+            "overlapping",
+            with_header(&|h| h.replacen("\"data_offsets\":[0,", "\"data_offsets\":[4,", 1)),
+            "is broken",
+        ),
         ("no JSON", with_header(&|h| h.replacen('{', "[", 1)), "its header can't be read"),
         (
             "a pointer",
@@ -156,8 +169,8 @@ fn a_broken_pickle_is_a_sentence() {
     }
 }
 
-/// `views.bin` is `torch.save({"whole": x, "second_half": x[3:], "column": x[:, 1], "turned": x.t(), "half": x.half()})` of
-/// `x = torch.arange(12.).reshape(6, 2)`.
+/// `views.bin` is `torch.save({"whole": x, "second_half": x[3:], "column": x[:, 1], "turned":
+/// x.t(), "half": x.half()})` of `x = torch.arange(12.).reshape(6, 2)`.
 #[test]
 fn tensors_of_a_pickle_that_are_views_into_one_storage() {
     let copy = copy("opt");
@@ -214,15 +227,35 @@ fn a_config_that_can_not_be_honoured_is_refused() {
         ("opt", "model_type", "optt".into(), "the model family \"optt\" is not supported"),
         ("opt", "model_type", "optt".into(), "the nearest is opt, whose reader takes this config"),
         ("stablelm", "model_type", "opt2".into(), "the nearest is stablelm"),
-        ("qwen3", "model_type", "llamma".into(), "the nearest is qwen3, whose reader takes this config"),
-        ("opt", "quantization_config", serde_json::json!({"bits": 4}), "the field quantization_config"),
-        ("gpt-neox", "rope_scaling", serde_json::json!({"type": "yarn", "factor": 2.0}), "the rope scaling \"yarn\""),
+        (
+            "qwen3",
+            "model_type",
+            "llamma".into(),
+            "the nearest is qwen3, whose reader takes this config",
+        ),
+        (
+            "opt",
+            "quantization_config",
+            serde_json::json!({"bits": 4}),
+            "the field quantization_config",
+        ),
+        (
+            "gpt-neox",
+            "rope_scaling",
+            serde_json::json!({"type": "yarn", "factor": 2.0}),
+            "the rope scaling \"yarn\"",
+        ),
         ("gpt-neox", "hidden_act", "mish".into(), "the activation \"mish\""),
         ("gpt2", "scale_attn_by_inverse_layer_idx", true.into(), "can't be honoured"),
         ("opt", "hidden_size", "big".into(), "hidden_size must be a whole number"),
         ("opt", "num_attention_heads", 5.into(), "does not divide into 5 heads"),
         ("opt", "num_hidden_layers", 0.into(), "num_hidden_layers must be at least 1"),
-        ("opt", "num_hidden_layers", 4.into(), "the checkpoint has no weight model.decoder.layers.3"),
+        (
+            "opt",
+            "num_hidden_layers",
+            4.into(),
+            "the checkpoint has no weight model.decoder.layers.3",
+        ),
         ("opt", "vocab_size", 319.into(), "config.json makes it [319, 48]"),
         ("opt", "ffn_dim", 100.into(), "and config.json makes it [100, 48]"),
         ("mistral", "num_key_value_heads", 3.into(), "do not share 3 key/value heads evenly"),
@@ -231,22 +264,31 @@ fn a_config_that_can_not_be_honoured_is_refused() {
         assert!(error.contains(sentence), "{case} {key}: {error}");
     }
     assert!(with("opt", &|config| drop(config.remove("model_type"))).contains("has no model_type"));
-    assert!(with("opt", &|config| drop(config.remove("vocab_size"))).contains("config.json has no vocab_size"));
+    assert!(
+        with("opt", &|config| drop(config.remove("vocab_size")))
+            .contains("config.json has no vocab_size")
+    );
 }
 
 #[test]
 fn weights_that_the_family_does_not_use_are_named_and_buffers_are_not() {
     for case in CASES {
         let checkpoint = open(&directory(case)).unwrap();
-        let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
+        let decoder =
+            Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
+                .unwrap();
         assert!(decoder.unused_weights().is_empty(), "{case}: {:?}", decoder.unused_weights());
     }
     let copy = copy("gpt2");
     let path = copy.path().join("model.safetensors");
     let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    tensors.insert("adapter.weight".into(), candle_core::Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap());
+    tensors.insert(
+        "adapter.weight".into(),
+        candle_core::Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap(),
+    );
     candle_core::safetensors::save(&tensors, &path).unwrap();
     let checkpoint = open(copy.path()).unwrap();
-    let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
+    let decoder =
+        Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
     assert_eq!(decoder.unused_weights(), ["adapter.weight"]);
 }

@@ -20,7 +20,11 @@ fn the_last_value_is_shown_as_print_shows_it() {
         ("", ""),
     ] {
         let ran = script(text);
-        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), shown, ""), "{text}");
+        assert_eq!(
+            (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+            (Some(0), shown, ""),
+            "{text}"
+        );
     }
 }
 
@@ -41,15 +45,24 @@ fn a_wrong_command_line_is_2() {
         (&["run", "d"], "error: d is a directory without a recipe"),
         (&["run", "latin.rhai"], "error: latin.rhai is not a script: its text is not UTF-8"),
         (&["run", "s.rhai", "--set", "n"], "a parameter is given as NAME=VALUE"),
-        (&["run", "s.rhai", "--set", "m=1"], "error: --set m: the script has no parameter m\n  help: it has n"),
-        (&["run", "s.rhai", "--set", "n=1.5"], "error: --set n=1.5: n takes an integer\n  help: its default is 1"),
+        (
+            &["run", "s.rhai", "--set", "m=1"],
+            "error: --set m: the script has no parameter m\n  help: it has n",
+        ),
+        (
+            &["run", "s.rhai", "--set", "n=1.5"],
+            "error: --set n=1.5: n takes an integer\n  help: its default is 1",
+        ),
         (&["run", "s.rhai", "--dtype", "f8"], "f32, f16, bf16, f64"),
         (&["run", "s.rhai", "--device", "tpu"], "error: --device: there is no device \"tpu\""),
         (&["run", "s.rhai", "--read", "nowhere"], "error: --read: nowhere is no directory"),
         (&["run", "s.rhai", "--seed=half"], "--seed"),
         (&["walk", "s.rhai"], "unrecognized subcommand 'walk'"),
         (&["completions", "cmd"], "bash"),
-        (&["points", "demo:opr"], "error: there is no demo model \"opr\"\n  help: did you mean opt?"),
+        (
+            &["points", "demo:opr"],
+            "error: there is no demo model \"opr\"\n  help: did you mean opt?",
+        ),
         (&["points", "--offline", "facebook/opt-125m"], "this run is offline"),
     ] {
         let ran = here.run(arguments);
@@ -124,7 +137,10 @@ fn imports_are_found_beside_the_importing_file_and_then_in_the_library() {
             "dir/s.rhai",
             "import \"sub/a\" as a; import \"./lib/labels\" as l; [a::twice(4), l::layers(#{config: #{num_hidden_layers: 2}})]",
         ),
-        ("dir/sub/a.rhai", "import \"b.rhai\" as b;\nprint(\"a runs once\");\nfn twice(x) { b::add(x, x) }"),
+        (
+            "dir/sub/a.rhai",
+            "import \"b.rhai\" as b;\nprint(\"a runs once\");\nfn twice(x) { b::add(x, x) }",
+        ),
         ("dir/sub/b.rhai", "import \"c\" as c; fn add(x, y) { x + y + c::ZERO }"),
         ("dir/sub/c.rhai", "export const ZERO = 0;"),
         ("own.rhai", "import \"lib/labels\" as l; l::layers(1)"),
@@ -136,11 +152,18 @@ fn imports_are_found_beside_the_importing_file_and_then_in_the_library() {
         ("peek.rhai", "let x = secret;"),
     ]);
     let ran = here.run(&["run", "dir/s.rhai"]);
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("a runs once\n[8, [\"layer 0\", \"layer 1\"]]\n", ""));
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("a runs once\n[8, [\"layer 0\", \"layer 1\"]]\n", "")
+    );
     assert_eq!(here.run(&["run", "own.rhai"]).stdout, "mine 1\n");
     assert_eq!(here.run(&["run", "again.rhai"]).stdout, "once\n1\n");
     let ran = here.run(&["run", "hidden.rhai"]);
-    assert!(ran.stderr.starts_with("error: there is no variable secret here\n   --> peek.rhai:1:9"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("error: there is no variable secret here\n   --> peek.rhai:1:9"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -170,12 +193,18 @@ fn no_import_leaves_the_scripts_directory() {
         ("through", "leaves the directory of the script, through a link"),
         ("missing", "there is no nothing.rhai beside the script, and the library has none"),
         ("itself", "these scripts import each other in a circle: dir/itself.rhai"),
-        ("round", "these scripts import each other in a circle: dir/ring.rhai, dir/rang.rhai, dir/ring.rhai"),
+        (
+            "round",
+            "these scripts import each other in a circle: dir/ring.rhai, dir/rang.rhai, dir/ring.rhai",
+        ),
     ] {
         let ran = here.run(&["run", &format!("dir/{file}.rhai")]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{file}");
         assert!(
-            ran.stderr.lines().next().is_some_and(|line| line.ends_with(said) || line.contains(said)),
+            ran.stderr
+                .lines()
+                .next()
+                .is_some_and(|line| line.ends_with(said) || line.contains(said)),
             "{file}: {}",
             ran.stderr
         );
@@ -186,7 +215,12 @@ fn no_import_leaves_the_scripts_directory() {
 #[test]
 fn ctrl_c_ends_a_script_within_a_second() {
     let here = Workplace::new(&[("s.rhai", "print(\"go\"); loop { let x = 1; }")]);
-    let mut child = here.command(&["run", "s.rhai"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = here
+        .command(&["run", "s.rhai"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "go\n");
@@ -201,14 +235,22 @@ fn ctrl_c_ends_a_script_within_a_second() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let here = Workplace::new(&[("s.rhai", "for i in 0..20000 { print(`a line of some length, number ${i}`); }")]);
+    let here = Workplace::new(&[(
+        "s.rhai",
+        "for i in 0..20000 { print(`a line of some length, number ${i}`); }",
+    )]);
     for arguments in [&["run", "s.rhai"] as &[&str], &["points"]] {
-        let mut child = here.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            here.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(!line.is_empty());
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"" as &[u8]), "{arguments:?}");
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), b"" as &[u8]),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -222,7 +264,10 @@ fn an_error_that_nobody_reads_keeps_its_exit_code() {
 
 #[test]
 fn output_that_does_not_fit_on_the_disk_is_an_error() {
-    let here = Workplace::new(&[("s.rhai", "for i in 0..20000 { print(`a line of some length, number ${i}`); }")]);
+    let here = Workplace::new(&[(
+        "s.rhai",
+        "for i in 0..20000 { print(`a line of some length, number ${i}`); }",
+    )]);
     let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" run s.rhai > out.txt";
     let output = std::process::Command::new("sh")
         .args(["-c", command, env!("CARGO_BIN_EXE_precompute")])
@@ -231,7 +276,10 @@ fn output_that_does_not_fit_on_the_disk_is_an_error() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: standard output can't be written to: File too large"), "{said}");
+    assert!(
+        said.starts_with("error: standard output can't be written to: File too large"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -296,7 +344,10 @@ fn every_hook_point_is_listed() {
     let ran = Workplace::new(&[]).run(&["points"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     for point in precompute::hook::Point::ALL {
-        assert!(ran.stdout.lines().any(|line| line.split_whitespace().next() == Some(point.name())), "{point}");
+        assert!(
+            ran.stdout.lines().any(|line| line.split_whitespace().next() == Some(point.name())),
+            "{point}"
+        );
     }
     assert!(ran.stdout.contains("blocks.{i}.hook_resid_post"), "{}", ran.stdout);
 }
@@ -306,12 +357,22 @@ fn a_models_points_have_its_sizes_and_its_names() {
     let here = Workplace::new(&[]);
     let line = |model: &str, point: &str| {
         let ran = here.run(&["points", &crate::fixture::directory(model).display().to_string()]);
-        let line = ran.stdout.lines().find(|line| line.split_whitespace().next() == Some(point)).map(str::to_owned);
+        let line = ran
+            .stdout
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(point))
+            .map(str::to_owned);
         line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    assert_eq!(line("opt", "query-states").unwrap().split(' ').next_back(), Some("blocks.{i}.attn.hook_q"));
+    assert_eq!(
+        line("opt", "query-states").unwrap().split(' ').next_back(),
+        Some("blocks.{i}.attn.hook_q")
+    );
     let neox = line("gpt-neox", "query-states").unwrap();
-    assert!(neox.starts_with("query-states b 4 n ") && neox.ends_with("blocks.{i}.attn.hook_rot_q"), "{neox}");
+    assert!(
+        neox.starts_with("query-states b 4 n ") && neox.ends_with("blocks.{i}.attn.hook_rot_q"),
+        "{neox}"
+    );
     // Points that the family does not have.
     assert_eq!(line("opt", "post-up"), None);
     assert!(line("llama", "post-up").is_some());
@@ -323,7 +384,10 @@ fn models_lists_what_is_here_and_what_is_supported() {
     let here = Workplace::new(&[]);
     for (model, config) in [("facebook--opt-125m", "opt"), ("someone--new", "mamba")] {
         let snapshot = format!("hf/hub/models--{model}/snapshots/{}", "a".repeat(40));
-        here.write(&format!("{snapshot}/config.json"), format!("{{\"model_type\": {config:?}}}").as_bytes());
+        here.write(
+            &format!("{snapshot}/config.json"),
+            format!("{{\"model_type\": {config:?}}}").as_bytes(),
+        );
         here.write(&format!("hf/hub/models--{model}/blobs/b"), &[0; 2_500_000]);
     }
     let ran = here.run(&["models"]);
@@ -339,7 +403,10 @@ fn models_lists_what_is_here_and_what_is_supported() {
     let families = here.run(&["models", "--families"]);
     assert_eq!((families.code, families.stderr.as_str()), (Some(0), ""));
     for family in precompute::model::family::FAMILIES {
-        let line = families.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{} ", family.name)));
+        let line = families
+            .stdout
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{} ", family.name)));
         let line = line.unwrap_or_else(|| panic!("{}: {}", family.name, families.stdout));
         assert!(line.contains(family.example) && line.contains("tests/fixtures/"), "{line}");
     }
@@ -351,7 +418,11 @@ fn an_output_directory_that_cannot_be_written_to_fails_before_the_script_runs() 
     for out in ["file", "file/below", "/proc/nowhere"] {
         let ran = here.run(&["run", "s.rhai", "--out", out]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{out}");
-        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(out), "{out}: {}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(out),
+            "{out}: {}",
+            ran.stderr
+        );
     }
 }
 
@@ -367,7 +438,9 @@ fn what_does_not_fit_on_the_disk_is_not_saved_at_all() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("error: big.safetensors") && said.contains("File too large") && said.contains("--> s.rhai:2:1"),
+        said.contains("error: big.safetensors")
+            && said.contains("File too large")
+            && said.contains("--> s.rhai:2:1"),
         "{said}"
     );
     let mut left: Vec<_> = std::fs::read_dir(here.path().join("out"))

@@ -1,4 +1,5 @@
-//! What scripts hand to tables, files and pictures: columns in the order written, endings, cells with text, sums in words.
+//! What scripts hand to tables, files and pictures: columns in the order written, endings, cells
+//! with text, sums in words.
 
 use crate::run::{Ran, script};
 use crate::snippet::{all_fail, all_show};
@@ -13,11 +14,20 @@ fn columns_stand_in_the_order_written() {
         ("table([#{token: \"a\", p: 0.5, at: 1}]);", "token p at"),
         ("let rows = []; for i in 0..2 { rows.push(#{z: i, a: i, m: i}); } table(rows);", "z a m"),
         ("fn row(i) { #{z: i, b: 1, a: 2} } table([row(1), row(2)]);", "z b a"),
-        ("let rows = [1, 2].map(|i| #{step: i, loss: 2 * i, acc: 0}); table(rows);", "step loss acc"),
+        (
+            "let rows = [1, 2].map(|i| #{step: i, loss: 2 * i, acc: 0}); table(rows);",
+            "step loss acc",
+        ),
         ("let row = #{step: 1}; row.loss = 0.5; row[\"acc\"] = 1; table([row]);", "step loss acc"),
-        ("let row = #{step: 1, loss: 2}; if true { row.acc = 3; } table([#{step: 0, loss: 1}, row]);", "step loss acc"),
+        (
+            "let row = #{step: 1, loss: 2}; if true { row.acc = 3; } table([#{step: 0, loss: 1}, row]);",
+            "step loss acc",
+        ),
         ("table([#{b: 1, a: 2}]); table([#{a: 1, b: 2}]);", "b a a b"),
-        ("let first = [#{b: 1, a: 2}];\nlet second = [#{a: 1, b: 2}];\nprint(\"\");\ntable(first);", "a b"),
+        (
+            "let first = [#{b: 1, a: 2}];\nlet second = [#{a: 1, b: 2}];\nprint(\"\");\ntable(first);",
+            "a b",
+        ),
         ("import \"lib/labels\" as labels; table([#{b: 1, a: 2}]);", "b a"),
         ("table([#{b: 1, a: 2}], #{columns: [\"a\", \"b\"]});", "a b"),
         ("table([#{b: 1, a: 2, c: 3}], #{columns: [\"c\", \"b\"]});", "c b"),
@@ -29,10 +39,13 @@ fn columns_stand_in_the_order_written() {
             .lines()
             .filter(|line| line.starts_with('│') && line.chars().any(char::is_alphabetic))
             .filter(|line| !line.contains("0.5") || line.contains("token"))
-            .map(|line| line.replace(['│', '┆'], " ").split_whitespace().collect::<Vec<_>>().join(" "))
+            .map(|line| {
+                line.replace(['│', '┆'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+            })
             .collect();
         if text.contains("let second") {
-            // The nearest literal of the same keys: which of two it was cannot be told from a value.
+            // The nearest literal of the same keys: which of two it was cannot be told from a
+            // value.
             assert_eq!(heads.join(" "), expected, "{text}");
             continue;
         }
@@ -45,7 +58,8 @@ fn columns_stand_in_the_order_written() {
     }
     let ran = script("table([#{token: 1, p: 2}], #{columns: [\"tokn\", \"p\"]});", &[]);
     assert!(
-        ran.stderr().contains("no row has a column \"tokn\"") && ran.stderr().contains("did you mean token?"),
+        ran.stderr().contains("no row has a column \"tokn\"")
+            && ran.stderr().contains("did you mean token?"),
         "{}",
         ran.stderr()
     );
@@ -62,7 +76,10 @@ fn files_keep_the_order_written() {
     )
     .ok();
     assert_eq!(text(&ran, "rows.csv"), "step,loss,acc\n1,0.5,1\n2,0.25,0\n");
-    assert_eq!(text(&ran, "rows.jsonl"), "{\"step\":1,\"loss\":0.5,\"acc\":1}\n{\"step\":2,\"loss\":0.25,\"acc\":0}\n");
+    assert_eq!(
+        text(&ran, "rows.jsonl"),
+        "{\"step\":1,\"loss\":0.5,\"acc\":1}\n{\"step\":2,\"loss\":0.25,\"acc\":0}\n"
+    );
     assert_eq!(text(&ran, "columns.csv"), "step,loss,acc\n0,0.5,0\n1,1.0,1\n");
     let compact = |name: &str| text(&ran, name).split_whitespace().collect::<String>();
     assert_eq!(compact("nested.json"), "{\"z\":1,\"a\":{\"y\":2,\"b\":3}}");
@@ -97,7 +114,11 @@ fn an_ending_is_a_format_or_a_warning() {
     for value in ["tensor([1.0])", "#{a: 1}", "[#{a: 1}]", "[[1]]"] {
         let ran = script(&format!("save(\"x.txt\", {value});"), &[]);
         assert_eq!(ran.output.status.code(), Some(1));
-        assert!(ran.stderr().contains(".txt holds a text, or a line for each of an array"), "{}", ran.stderr());
+        assert!(
+            ran.stderr().contains(".txt holds a text, or a line for each of an array"),
+            "{}",
+            ran.stderr()
+        );
         assert!(!ran.file("x.txt").exists());
     }
 }
@@ -126,7 +147,8 @@ fn heatmaps_have_texts_and_shared_scales() {
             .filter_map(|r| Some(r.split("fill=\"").nth(1)?.split('"').next()?.to_owned()))
             .collect()
     };
-    let lowest = |name: &str| colours(name).iter().any(|colour| colour.eq_ignore_ascii_case("#440154"));
+    let lowest =
+        |name: &str| colours(name).iter().any(|colour| colour.eq_ignore_ascii_case("#440154"));
     assert!(lowest("b") && !colours("c")[1].eq_ignore_ascii_case("#440154"));
     assert!(svg("d").contains(">\n7\n<") || svg("d").contains("7"), "{}", svg("d"));
     assert!(svg("e").contains("0.123") && svg("e").contains("5.000"));
@@ -184,6 +206,9 @@ fn sums_may_be_written_in_words() {
             "einsum(\"row column -> row\", zeros(2, 3, 4))",
             "einsum \"row column -> row\": \"row column\" names 2 dims, and its tensor [2, 3, 4] has 3",
         ),
-        ("einsum(zeros(2), zeros(2))", "einsum: the last argument must be a string, not a tensor [2] of f32"),
+        (
+            "einsum(zeros(2), zeros(2))",
+            "einsum: the last argument must be a string, not a tensor [2] of f32",
+        ),
     ]);
 }

@@ -28,25 +28,36 @@ fn every_function_has_its_parameters_names_and_says_what_it_does() {
         assert!(text.contains(declared), "{declared}\n{text}");
     }
     let lines: Vec<&str> = text.lines().collect();
-    for (at, line) in
-        lines.iter().enumerate().filter(|(_, line)| line.starts_with("fn ") && !line.starts_with("fn get "))
+    for (at, line) in lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with("fn ") && !line.starts_with("fn get "))
     {
         assert!(!line.contains("value_"), "a parameter of {line} has no name");
         assert!(lines[at - 1].starts_with("/// "), "nothing says what {line} does");
     }
-    assert!(text.contains("/// narrow: so many slices along a dim, from a start: (dim, start, len)\n"));
+    assert!(
+        text.contains("/// narrow: so many slices along a dim, from a start: (dim, start, len)\n")
+    );
     assert!(text.contains("///   arange(6).narrow(0, 2, 3) gives tensor [3] i64 cpu: [2, 3, 4]\n"));
 }
 
-/// The language server's grammar is Rhai's own with bodies left out: with bodies put in, Rhai reads each line.
+/// The language server's grammar is Rhai's own with bodies left out: with bodies put in, Rhai reads
+/// each line.
 #[test]
 fn rhai_reads_what_is_declared() {
     let (_here, text) = written();
     let engine = rhai::Engine::new();
-    for line in text.lines().filter(|line| line.starts_with("fn ") && !line.starts_with("fn get ")) {
+    for line in text.lines().filter(|line| line.starts_with("fn ") && !line.starts_with("fn get "))
+    {
         let (name, rest) = line.trim_start_matches("fn ").split_once('(').unwrap();
-        let parameters: Vec<&str> =
-            rest.split_once(") -> ").unwrap().0.split(", ").map(|p| p.split(':').next().unwrap()).collect();
+        let parameters: Vec<&str> = rest
+            .split_once(") -> ")
+            .unwrap()
+            .0
+            .split(", ")
+            .map(|p| p.split(':').next().unwrap())
+            .collect();
         let script = format!("fn {name}({}) {{ }}", parameters.join(", "));
         engine.compile(&script).unwrap_or_else(|error| panic!("{line}: {error}"));
     }

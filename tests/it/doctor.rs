@@ -35,11 +35,22 @@ fn a_machine_without_faults_is_0() {
     let cache = here.path().join("cache");
     let ran = doctor(&here, &[], &[("HF_HOME", cache.to_str().unwrap())]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
-    for said in ["precompute", "vector instructions", "threads", "memory", "driver", "models compute on", "Hub"] {
+    for said in [
+        "precompute",
+        "vector instructions",
+        "threads",
+        "memory",
+        "driver",
+        "models compute on",
+        "Hub",
+    ] {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
     }
     let cores = std::thread::available_parallelism().unwrap();
-    assert_eq!(finding(&here, "threads", &[("RAYON_NUM_THREADS", "1")])["found"], format!("1 on {cores} cores"));
+    assert_eq!(
+        finding(&here, "threads", &[("RAYON_NUM_THREADS", "1")])["found"],
+        format!("1 on {cores} cores")
+    );
 }
 
 #[test]
@@ -60,14 +71,22 @@ fn each_fault_is_told_with_what_to_do() {
     }
     let ran = doctor(&here, &[], &[("PRECOMPUTE_CPU", "sse")]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "error: there is 1 fault\n"));
-    assert!(ran.stdout.contains("What to do:\n  vector instructions: PRECOMPUTE_CPU=sse"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("What to do:\n  vector instructions: PRECOMPUTE_CPU=sse"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
 fn what_could_be_better_is_no_fault() {
     let here = Workplace::new(&[]);
     let offline = finding(&here, "Hub", &[("HF_HUB_OFFLINE", "1")]);
-    assert_eq!((&offline["fault"], offline["remedy"].is_string()), (&false.into(), true), "{offline}");
+    assert_eq!(
+        (&offline["fault"], offline["remedy"].is_string()),
+        (&false.into(), true),
+        "{offline}"
+    );
     let vectors = finding(&here, "vector instructions", &[("PRECOMPUTE_CPU", "portable")]);
     assert_eq!(vectors["fault"], false, "{vectors}");
 }
@@ -93,8 +112,11 @@ int cuDevicePrimaryCtxRelease_v2(int device) { return 0; }
 
 fn driver(directory: &Path, version: i32, count: i32) {
     let source = directory.join("driver.c");
-    std::fs::write(&source, DRIVER.replace("VERSION", &version.to_string()).replace("COUNT", &count.to_string()))
-        .unwrap();
+    std::fs::write(
+        &source,
+        DRIVER.replace("VERSION", &version.to_string()).replace("COUNT", &count.to_string()),
+    )
+    .unwrap();
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-o", "libcuda.so.1"]).arg(&source).current_dir(directory);
     assert!(compiler.status().unwrap().success());

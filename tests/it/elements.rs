@@ -1,4 +1,5 @@
-//! What the reference's rows do not show: dtypes, empty tensors, edges, and the sentences of errors.
+//! What the reference's rows do not show: dtypes, empty tensors, edges, and the sentences of
+//! errors.
 
 use crate::snippet::{all_fail, all_show, error, shown};
 
@@ -39,15 +40,24 @@ fn indexing_is_pytorchs() {
         (&format!("{t} t[2]"), "index 2 is out of range for dim 0 of a tensor [2, 3, 4]"),
         (&format!("{t} t[[0, -4]]"), "index -4 is out of range for dim 1 of a tensor [2, 3, 4]"),
         (&format!("{t} t[[0, 0, 0, 0]]"), "a tensor [2, 3, 4] has 3 dims, and the index has more"),
-        (&format!("{t} t[tensor([0, 2])]"), "index 2 is out of range for dim 0 of a tensor [2, 3, 4]"),
-        (&format!("{t} t[tensor([true, true, true])]"), "a mask [3] does not fit dims [2, 3, 4] of a tensor [2, 3, 4]"),
+        (
+            &format!("{t} t[tensor([0, 2])]"),
+            "index 2 is out of range for dim 0 of a tensor [2, 3, 4]",
+        ),
+        (
+            &format!("{t} t[tensor([true, true, true])]"),
+            "a mask [3] does not fit dims [2, 3, 4] of a tensor [2, 3, 4]",
+        ),
         (&format!("{t} t[tensor([0.0])]"), "indexing needs integers for ids, not f32"),
         (
             &format!("{t} t[[[0, 1], [0, 1, 2]]]"),
             "picking along several dims: shapes [2] and [3] do not broadcast: 2 against 3",
         ),
         (&format!("{t} t[[1.5]]"), "a tensor cannot be indexed by 1.5"),
-        (&format!("{t} t.shap"), "Unknown property 'shap' - a getter is not registered for type 'tensor'"),
+        (
+            &format!("{t} t.shap"),
+            "Unknown property 'shap' - a getter is not registered for type 'tensor'",
+        ),
         ("tensor(1.0)[0]", "a tensor without dims cannot be indexed"),
         ("zeros(0)[0]", "index 0 is out of range for dim 0 of a tensor [0]"),
     ]);
@@ -147,7 +157,9 @@ fn every_real_dtype_goes_through_everything() {
             assert_eq!(array(script), expected, "{kind}: {script}");
         }
         assert_eq!(
-            shown(&format!("{t} t[1] = 8; t[[.., 0]] = t[0]; t[t > 7] = 0; t.to(\"f64\").to_array()")),
+            shown(&format!(
+                "{t} t[1] = 8; t[[.., 0]] = t[0]; t[t > 7] = 0; t.to(\"f64\").to_array()"
+            )),
             "[[1.0, 2.0], [2.0, 0.0]]"
         );
     }
@@ -251,7 +263,10 @@ fn numbers_keep_their_edges() {
             "seed(3); let a = randn(2, 3); let b = randn(2, 3); seed(3); [(a == randn(2, 3)).nonzero().len, (a == b).nonzero().len]",
             "[6, 0]",
         ),
-        ("let s = 0; for x in randn(10000) { s += x * x; } (s / 10000 - 1.0).abs().item() < 0.05", "true"),
+        (
+            "let s = 0; for x in randn(10000) { s += x * x; } (s / 10000 - 1.0).abs().item() < 0.05",
+            "true",
+        ),
     ]);
 }
 
@@ -261,7 +276,10 @@ fn printing_is_a_summary() {
     assert!(long.starts_with("tensor [1000, 1000] f32 cpu: mean ") && long.len() < 160, "{long}");
     all_show(&[
         ("tensor(2.5)", "tensor [] f32 cpu: 2.5"),
-        ("(arange(100) > 49)", "tensor [100] bool cpu: 50 of 100 true: [false, false, false, false, false, false, …]"),
+        (
+            "(arange(100) > 49)",
+            "tensor [100] bool cpu: 50 of 100 true: [false, false, false, false, false, false, …]",
+        ),
         (
             "let t = ones(40); t[3] = tensor(0.0) / 0.0; t",
             "tensor [40] f32 cpu: mean 1.0, std 0.0, min 1.0, max 1.0, nan 1: [1.0, 1.0, 1.0, nan, 1.0, 1.0, …]",
@@ -279,9 +297,15 @@ fn captured_tensors_work_in_closures() {
     all_show(&[
         ("let t = arange(3); let f = |x| t + x; f.call(t).to_array()", "[0, 2, 4]"),
         ("let t = arange(3); let f = || minimum(t, t.flip(0)); f.call().to_array()", "[0, 1, 0]"),
-        ("let t = arange(3); let f = || { t[0] = t[2]; cat([t, t]).to_array() }; f.call()", "[2, 1, 2, 2, 1, 2]"),
+        (
+            "let t = arange(3); let f = || { t[0] = t[2]; cat([t, t]).to_array() }; f.call()",
+            "[2, 1, 2, 2, 1, 2]",
+        ),
         ("let t = arange(4); let n = 1; let f = || t[n..3].to_array(); f.call()", "[1, 2]"),
-        ("let d = 0; let t = zeros(2, 3); let f = || t.flip(d).reshape([d + 3, -1]).shape; f.call()", "[3, 2]"),
+        (
+            "let d = 0; let t = zeros(2, 3); let f = || t.flip(d).reshape([d + 3, -1]).shape; f.call()",
+            "[3, 2]",
+        ),
     ]);
 }
 
@@ -303,39 +327,84 @@ fn wrong_calls_are_sentences() {
         ("ones(1).to(\"c64\") % 1", "% has no meaning for complex tensors"),
         ("ones(1).to(\"c64\").exp()", "exp needs a real tensor, and this one is complex"),
         ("ones(1).to(\"c64\").item()", "item needs a real tensor, and this one is complex"),
-        ("ones(4, 5).flip(3)", "dim 3 is out of range for a tensor of rank 2 [4, 5]: expected -2..1"),
-        ("ones(4, 5).transpose(0, 2)", "dim 2 is out of range for a tensor of rank 2 [4, 5]: expected -2..1"),
-        ("ones(4, 5).unsqueeze(4)", "a new dim cannot be at 4 in a tensor of rank 2 [4, 5]: expected -3..2"),
+        (
+            "ones(4, 5).flip(3)",
+            "dim 3 is out of range for a tensor of rank 2 [4, 5]: expected -2..1",
+        ),
+        (
+            "ones(4, 5).transpose(0, 2)",
+            "dim 2 is out of range for a tensor of rank 2 [4, 5]: expected -2..1",
+        ),
+        (
+            "ones(4, 5).unsqueeze(4)",
+            "a new dim cannot be at 4 in a tensor of rank 2 [4, 5]: expected -3..2",
+        ),
         ("ones(4, 5).permute(0, 0)", "dim 0 is named twice in [0, 0]"),
         ("ones(4, 5).permute(0)", "permute needs each of the 2 dims of [4, 5] once, and got [0]"),
         ("ones(4).reshape(3, -1)", "a tensor [4] of 4 elements cannot be reshaped to [3, -1]"),
         ("ones(4).expand(3)", "a tensor [4] cannot be expanded to [3]"),
-        ("ones(2, 3).repeat(2)", "repeat needs a count for each of the 2 dims of [2, 3], and got [2]"),
-        ("ones(3).repeat_interleave([1, 2])", "repeat_interleave: 2 counts for 3 slices along dim 0 of [3]"),
+        (
+            "ones(2, 3).repeat(2)",
+            "repeat needs a count for each of the 2 dims of [2, 3], and got [2]",
+        ),
+        (
+            "ones(3).repeat_interleave([1, 2])",
+            "repeat_interleave: 2 counts for 3 slices along dim 0 of [3]",
+        ),
         ("cat([])", "cat needs at least one tensor"),
-        ("cat([ones(2, 3), ones(3, 2)])", "cat along dim 0: shapes [2, 3] and [3, 2] differ elsewhere"),
+        (
+            "cat([ones(2, 3), ones(3, 2)])",
+            "cat along dim 0: shapes [2, 3] and [3, 2] differ elsewhere",
+        ),
         ("cat([ones(2), 3])", "cat joins tensors, and the array holds 3"),
         ("stack([ones(2), ones(3)])", "stack needs tensors of one shape, not [2] and [3]"),
-        ("ones(5).split([2, 2])", "split: sizes [2, 2] do not add up to 5, the size of dim 0 of [5]"),
+        (
+            "ones(5).split([2, 2])",
+            "split: sizes [2, 2] do not add up to 5, the size of dim 0 of [5]",
+        ),
         ("ones(5).split(0)", "split needs pieces of at least 1, not 0"),
         ("ones(5).narrow(0, 3, 3)", "narrow: 3 from 3 on reaches beyond dim 0 of a tensor [5]"),
         ("ones(5).gather(0, tensor([5]))", "index 5 is out of range for dim 0 of a tensor [5]"),
-        ("ones(2, 2).gather(0, tensor([0]))", "gather along dim 0: ids [1] do not fit a tensor [2, 2]"),
-        ("ones(2).masked_fill(1 > ones(3), 1)", "masked_fill: shapes [2] and [3] do not broadcast: 2 against 3"),
-        ("ones(2).masked_fill(ones(2), 1)", "masked_fill needs a bool tensor for its mask, not f32"),
+        (
+            "ones(2, 2).gather(0, tensor([0]))",
+            "gather along dim 0: ids [1] do not fit a tensor [2, 2]",
+        ),
+        (
+            "ones(2).masked_fill(1 > ones(3), 1)",
+            "masked_fill: shapes [2] and [3] do not broadcast: 2 against 3",
+        ),
+        (
+            "ones(2).masked_fill(ones(2), 1)",
+            "masked_fill needs a bool tensor for its mask, not f32",
+        ),
         ("where(ones(2), 1, 2)", "where needs a bool tensor first, not f32"),
-        ("tensor([[1, 2], [3]])", "tensor: a nested array must be even, and has a row of 1 beside one of 2"),
-        ("tensor([1, [2]])", "tensor: a nested array must be even, and has an array beside a number"),
-        ("tensor([[1], 2])", "tensor: a nested array must be even, and has a number beside an array"),
+        (
+            "tensor([[1, 2], [3]])",
+            "tensor: a nested array must be even, and has a row of 1 beside one of 2",
+        ),
+        (
+            "tensor([1, [2]])",
+            "tensor: a nested array must be even, and has an array beside a number",
+        ),
+        (
+            "tensor([[1], 2])",
+            "tensor: a nested array must be even, and has a number beside an array",
+        ),
         ("tensor([\"a\"])", "tensor needs numbers, not the string \"a\""),
         ("tensor([ones(2)])", "tensor: an array may hold numbers, not a tensor [2] of f32"),
         ("tensor([-1], #{dtype: \"u32\"})", "-1 does not fit into u32"),
         ("zeros(-1)", "a shape's sizes are 0 or more, and [-1] has -1"),
-        ("zeros(\"a\")", "zeros: shape must be an integer or an array of integers, not the string \"a\""),
+        (
+            "zeros(\"a\")",
+            "zeros: shape must be an integer or an array of integers, not the string \"a\"",
+        ),
         ("zeros(2, #{dtyp: \"f16\"})", "zeros has no option dtyp"),
         ("zeros(2, #{dtype: \"f61\"})", "there is no dtype \"f61\""),
         ("zeros(2, #{device: \"gpu\"})", "there is no device \"gpu\""),
-        ("zeros([1000000000000, 1000000000000])", "a tensor [1000000000000, 1000000000000] does not fit in memory"),
+        (
+            "zeros([1000000000000, 1000000000000])",
+            "a tensor [1000000000000, 1000000000000] does not fit in memory",
+        ),
         ("arange(0, 5, -1)", "arange cannot come from 0 to 5 by steps of -1"),
         ("arange(5, 0)", "arange cannot come from 5 to 0 by steps of 1"),
         ("rand(2, #{dtype: \"i64\"})", "rand gives floats, not i64"),
@@ -345,7 +414,10 @@ fn wrong_calls_are_sentences() {
         ("tensor(1).len", "a tensor without dims has no length"),
         ("for x in tensor(1) { x.item(); }", "a tensor without dims has no length"),
         ("ones(2).clamp()", "clamp needs a bound"),
-        ("ones(2).gelu(#{approximate: \"x\"})", "gelu: approximate must be \"none\" or \"tanh\", not \"x\""),
+        (
+            "ones(2).gelu(#{approximate: \"x\"})",
+            "gelu: approximate must be \"none\" or \"tanh\", not \"x\"",
+        ),
         ("let t = ones(2); t.imag[0] = 1", "a real tensor has no imaginary part to write"),
         (
             "let t = ones(2); t.shape = [1]",
@@ -353,7 +425,10 @@ fn wrong_calls_are_sentences() {
         ),
         ("ones(2).tril()", "tril needs a tensor of at least 2 dims, not [2]"),
         ("ones(2).flip(1, 2)", "flip takes at most 2 arguments before its options, and 3 came"),
-        ("ones(2).flip(\"a\")", "flip: dim must be an integer or an array of integers, not the string \"a\""),
+        (
+            "ones(2).flip(\"a\")",
+            "flip: dim must be an integer or an array of integers, not the string \"a\"",
+        ),
     ]);
     let condition = error("if ones(2) == ones(2) { 1 }");
     assert!(condition.contains("bool"), "{condition}");

@@ -1,4 +1,5 @@
-//! What a person reads when a script fails: the sentence, the place under a caret, the way there, what to try.
+//! What a person reads when a script fails: the sentence, the place under a caret, the way there,
+//! what to try.
 
 use precompute::script::{Host, Settings};
 
@@ -54,7 +55,11 @@ error: there is no / between an int and a string
     );
     let ran = script("fn f(n) { if n == 0 { throw \"deep\" } else { f(n - 1) } }\nf(9)");
     assert!(ran.stderr.starts_with("error: deep\n   --> s.rhai:1:23\n"), "{}", ran.stderr);
-    assert!(ran.stderr.ends_with("  in f, called at s.rhai:1:45\n  in f, called at s.rhai:2:1\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.ends_with("  in f, called at s.rhai:1:45\n  in f, called at s.rhai:2:1\n"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -109,26 +114,58 @@ const SENTENCES: &[(&str, &str, &str)] = &[
         "there is no variable a here",
         "a is declared elsewhere in this script, after this line or within a block",
     ),
-    ("let x = context; 1", "there is no variable context here", "context is a function: call it as context(…)"),
+    (
+        "let x = context; 1",
+        "there is no variable context here",
+        "context is a function: call it as context(…)",
+    ),
     ("contxt([])", "there is no function contxt", "did you mean context"),
-    ("let f = |x| x; f(1)", "there is no function f", "f is a variable: a closure in it is called with f.call(…)"),
+    (
+        "let f = |x| x; f(1)",
+        "there is no function f",
+        "f is a variable: a closure in it is called with f.call(…)",
+    ),
     ("fn f(a, b) { a } f(1)", "f does not take (int)", "there is f(a, b)"),
-    ("lens::logits(1)", "no module is imported as lens", "import \"file\" as lens; imports file.rhai"),
-    ("import \"lib/labels\" as l; l::layer(1)", "module l has no function layer(int)", "did you mean layers"),
+    (
+        "lens::logits(1)",
+        "no module is imported as lens",
+        "import \"file\" as lens; imports file.rhai",
+    ),
+    (
+        "import \"lib/labels\" as l; l::layer(1)",
+        "module l has no function layer(int)",
+        "did you mean layers",
+    ),
     // calls
-    ("let f = |x| x; f.call(1, 2)", "the closure takes another number of arguments than the 2 it is called with", ""),
+    (
+        "let f = |x| x; f.call(1, 2)",
+        "the closure takes another number of arguments than the 2 it is called with",
+        "",
+    ),
     (
         "hook(\"post-mlp\", 1)",
         "hook does not take (string, int)",
         "there is hook(string, function), hook(string, function, map)",
     ),
-    ("zeros([2]).reshape()", "reshape of a tensor does not take ()", "there is tensor.reshape(value), "),
+    (
+        "zeros([2]).reshape()",
+        "reshape of a tensor does not take ()",
+        "there is tensor.reshape(value), ",
+    ),
     ("zeros([2]).reshap([1, 2])", "a tensor has no method reshap(array)", "did you mean reshape"),
     ("zeros([2]).shap", "a tensor has no property shap", "did you mean shape"),
-    ("zeros([2]).numel()", "a tensor has no method numel()", "numel is a property: it is read without ()"),
+    (
+        "zeros([2]).numel()",
+        "a tensor has no method numel()",
+        "numel is a property: it is read without ()",
+    ),
     ("zeros([2]).cpu", "a tensor has no property cpu", "cpu is a method: it is called as .cpu()"),
     ("zeros([2])[\"a\"]", "a tensor can't be indexed with a string", ""),
-    ("zeros([2]) + zeros([3])", "+: shapes [2] and [3] do not broadcast: 2 against 3", "counted from the last"),
+    (
+        "zeros([2]) + zeros([3])",
+        "+: shapes [2] and [3] do not broadcast: 2 against 3",
+        "counted from the last",
+    ),
     ("timestamp().elapse", "a timestamp has no property elapse", "did you mean elapsed?"),
     ("let t = timestamp(); t.elapsed = 1", "elapsed of a timestamp can't be set", ""),
     ("\"abc\".lenn()", "a string has no method lenn()", "did you mean len?"),
@@ -162,8 +199,16 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     ),
     ("[][0]", "index 0 is outside the array: it is empty", ""),
     ("let s = \"abc\"; s[1.5]", "an int was expected here, and a float came", ""),
-    ("let a = [1, 2]; a[1..]", "an array has no range of places", "array.extract(1..3) cuts it; a tensor takes [1..3]"),
-    ("let x = 5; for i in x { }", "for can't go through this value", "an array, a range, a string or a tensor will do"),
+    (
+        "let a = [1, 2]; a[1..]",
+        "an array has no range of places",
+        "array.extract(1..3) cuts it; a tensor takes [1..3]",
+    ),
+    (
+        "let x = 5; for i in x { }",
+        "for can't go through this value",
+        "an array, a range, a string or a tensor will do",
+    ),
     ("1 / 0", "division by zero: 1 / 0", ""),
     ("9223372036854775807 + 1", "addition overflow: 9223372036854775807 + 1", ""),
     ("const A = 1; A = 2;", "A is a constant", "declare it with let A = … to change it"),
@@ -223,7 +268,11 @@ const SENTENCES: &[(&str, &str, &str)] = &[
         "integers divide as integers with /",
     ),
     // hooks
-    ("hook(\"post-mpl\", |x, ctx| x)", "there is no hook point \"post-mpl\"", "did you mean post-mlp"),
+    (
+        "hook(\"post-mpl\", |x, ctx| x)",
+        "there is no hook point \"post-mpl\"",
+        "did you mean post-mlp",
+    ),
     (
         "hook(\"post-mlp\", |x| x)",
         "a hook takes two parameters, x and ctx, and the closure at post-mlp takes 1",
@@ -237,12 +286,17 @@ fn every_mistake_has_its_sentence() {
     for (text, sentence, help) in SENTENCES {
         let ran = script(text);
         let lines: Vec<&str> = ran.stderr.lines().collect();
-        let caret = lines.get(1).is_some_and(|at| at.contains("--> s.rhai:")) && ran.stderr.contains('^');
+        let caret =
+            lines.get(1).is_some_and(|at| at.contains("--> s.rhai:")) && ran.stderr.contains('^');
         let helped = match *help {
             "" => !ran.stderr.contains("help:"),
             help => ran.stderr.contains(&format!("\n  help: {help}")),
         };
-        if ran.code != Some(1) || lines.first() != Some(&format!("error: {sentence}").as_str()) || !caret || !helped {
+        if ran.code != Some(1)
+            || lines.first() != Some(&format!("error: {sentence}").as_str())
+            || !caret
+            || !helped
+        {
             wrong.push(format!("{text}\n{:?} {}", ran.code, ran.stderr));
         }
     }
@@ -251,10 +305,13 @@ fn every_mistake_has_its_sentence() {
 
 #[test]
 fn an_error_of_a_call_can_be_caught_and_the_script_goes_on() {
-    let ran = script("let said = \"\"; try { hook(\"nowhere\", |x, ctx| x) } catch (e) { said = e; } print(said); 1");
+    let ran = script(
+        "let said = \"\"; try { hook(\"nowhere\", |x, ctx| x) } catch (e) { said = e; } print(said); 1",
+    );
     assert_eq!(ran.code, Some(0));
     assert!(
-        ran.stdout.starts_with("there is no hook point \"nowhere\"") && ran.stdout.ends_with("\n1\n"),
+        ran.stdout.starts_with("there is no hook point \"nowhere\"")
+            && ran.stdout.ends_with("\n1\n"),
         "{}",
         ran.stdout
     );

@@ -1,4 +1,5 @@
-//! What is no finite number: queries with nothing left to attend to, and what is said of a pass that makes a NaN or an infinity.
+//! What is no finite number: queries with nothing left to attend to, and what is said of a pass
+//! that makes a NaN or an infinity.
 
 use candle_core::{DType, Device, Tensor};
 use precompute::hook::{Capture, Chain, Hooks, Layers, Point, Site};
@@ -30,24 +31,38 @@ fn a_row_of_minus_infinity_attends_to_nothing_in_every_dtype() {
             let decoder = subject.reload(dtype);
             for point in ["pre-mask-attn-weights", "post-mask-attn-weights"] {
                 let mut hooks = Hooks::new();
-                hooks.bind(point, Layers::one(0), |_, x| Ok(Some(with_row(x, 2, f64::NEG_INFINITY)?))).unwrap();
-                let mut capture = Capture::new([Point::AttnProbs, Point::AttnWeightedValues], Layers::one(0));
+                hooks
+                    .bind(point, Layers::one(0), |_, x| {
+                        Ok(Some(with_row(x, 2, f64::NEG_INFINITY)?))
+                    })
+                    .unwrap();
+                let mut capture =
+                    Capture::new([Point::AttnProbs, Point::AttnWeightedValues], Layers::one(0));
                 let output = run(&decoder, &subject.input, &mut hooks, &mut capture);
                 let what = format!("{} {dtype:?} {point}", subject.name);
                 let pattern = capture.get(Point::AttnProbs, Some(0)).unwrap();
-                assert!(floats(&pattern.narrow(2, 2, 1).unwrap()).iter().all(|share| *share == 0.0), "{what}");
-                let sums = floats(&pattern.to_dtype(DType::F32).unwrap().sum(3).unwrap().narrow(2, 3, 1).unwrap());
+                assert!(
+                    floats(&pattern.narrow(2, 2, 1).unwrap()).iter().all(|share| *share == 0.0),
+                    "{what}"
+                );
+                let sums = floats(
+                    &pattern.to_dtype(DType::F32).unwrap().sum(3).unwrap().narrow(2, 3, 1).unwrap(),
+                );
                 assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 0.02), "{what}: {sums:?}");
                 let z = capture.get(Point::AttnWeightedValues, Some(0)).unwrap();
                 assert!(floats(&z.narrow(2, 2, 1).unwrap()).iter().all(|z| *z == 0.0), "{what}");
-                assert!(floats(&output.logits.unwrap()).iter().all(|logit| logit.is_finite()), "{what}");
+                assert!(
+                    floats(&output.logits.unwrap()).iter().all(|logit| logit.is_finite()),
+                    "{what}"
+                );
                 assert_eq!(output.not_finite, None, "{what}");
             }
         }
     }
 }
 
-/// The scores are −∞ by what queries and keys are: nobody looks at them, and the fused kernel is at work.
+/// The scores are −∞ by what queries and keys are: nobody looks at them, and the fused kernel is at
+/// work.
 #[test]
 fn the_kernel_that_makes_no_scores_agrees_with_those_that_do() {
     for subject in subjects() {
@@ -57,7 +72,9 @@ fn the_kernel_that_makes_no_scores_agrees_with_those_that_do() {
         let hooks = || {
             let mut hooks = Hooks::new();
             hooks
-                .bind("query-states", Layers::one(0), |_, x| Ok(Some(with_row(x, 2, f64::NEG_INFINITY)?)))
+                .bind("query-states", Layers::one(0), |_, x| {
+                    Ok(Some(with_row(x, 2, f64::NEG_INFINITY)?))
+                })
                 .unwrap()
                 .bind("key-states", Layers::one(0), |_, x| Ok(Some(x.ones_like()?)))
                 .unwrap();
@@ -69,13 +86,18 @@ fn the_kernel_that_makes_no_scores_agrees_with_those_that_do() {
             capture.get(Point::AttnWeightedValues, Some(0)).unwrap().clone()
         };
         let fused = seen(vec![Point::AttnWeightedValues]);
-        assert!(floats(&fused.narrow(2, 2, 1).unwrap()).iter().all(|z| *z == 0.0), "{}", subject.name);
+        assert!(
+            floats(&fused.narrow(2, 2, 1).unwrap()).iter().all(|z| *z == 0.0),
+            "{}",
+            subject.name
+        );
         let by_scores = seen(vec![Point::AttnWeightedValues, Point::AttnProbs]);
         assert!(difference(&fused, &by_scores) < 1e-5, "{}", subject.name);
     }
 }
 
-/// What is wrong with a pass in which a block's norm divides by nothing, looked for where blocks meet or everywhere.
+/// What is wrong with a pass in which a block's norm divides by nothing, looked for where blocks
+/// meet or everywhere.
 #[test]
 fn the_first_point_is_found_where_nobody_changes_anything() {
     for subject in subjects() {
@@ -88,15 +110,23 @@ fn the_first_point_is_found_where_nobody_changes_anything() {
             let stream = Tensor::from_vec(stream, (2, 12, d), &Device::Cpu).unwrap();
             let start = Some(precompute::model::Start { layer: layers - 1, stream });
             let options = Options { start, check_finite, ..Options::default() };
-            let output = subject.decoder.forward(&subject.input, &options, &mut precompute::hook::Unobserved).unwrap();
+            let output = subject
+                .decoder
+                .forward(&subject.input, &options, &mut precompute::hook::Unobserved)
+                .unwrap();
             let Some(found) = output.not_finite else {
-                // What the norm divides by is infinite, and what it gives is 0: finite again where blocks meet.
+                // What the norm divides by is infinite, and what it gives is 0: finite again where
+                // blocks meet.
                 assert!(!check_finite, "{}: nothing is found", subject.name);
                 continue;
             };
             match found.place {
                 Place::Made(Site { layer, .. }) => {
-                    assert!(layer.is_none_or(|layer| layer == layers - 1), "{}: {found:?}", subject.name);
+                    assert!(
+                        layer.is_none_or(|layer| layer == layers - 1),
+                        "{}: {found:?}",
+                        subject.name
+                    );
                 }
                 other => panic!("{}: {other:?}", subject.name),
             }
@@ -128,20 +158,28 @@ fn a_weight_that_is_no_number_is_found_at_its_point() {
                 false => (known, tensor),
             })
             .collect();
-        let decoder = Decoder::load(&checkpoint.config, &weights, DType::F32, &Device::Cpu).unwrap();
+        let decoder =
+            Decoder::load(&checkpoint.config, &weights, DType::F32, &Device::Cpu).unwrap();
         for check_finite in [false, true] {
             let options = Options { check_finite, ..Options::default() };
-            let output = decoder.forward(&fixture.input(), &options, &mut precompute::hook::Unobserved).unwrap();
+            let output = decoder
+                .forward(&fixture.input(), &options, &mut precompute::hook::Unobserved)
+                .unwrap();
             let found = output.not_finite.unwrap();
             assert_eq!(found.place, Place::Made(Site { point, layer }), "{name}");
-            assert_eq!(found.kind, if number.is_nan() { Kind::Nan } else { Kind::Infinity }, "{name}");
+            assert_eq!(
+                found.kind,
+                if number.is_nan() { Kind::Nan } else { Kind::Infinity },
+                "{name}"
+            );
         }
     }
 }
 
 fn warned(body: &str, arguments: &[&str]) -> Ran {
     let here = Workplace::new(&[]);
-    let text = format!("let m = model(\"demo:opt\"); let ids = m.encode(\"When Mary went\");\n{body}");
+    let text =
+        format!("let m = model(\"demo:opt\"); let ids = m.encode(\"When Mary went\");\n{body}");
     here.write("s.rhai", text.as_bytes());
     let ran = here.run(&[&["run", "s.rhai"], arguments].concat());
     assert_eq!(ran.code, Some(0), "{body}\n{}", ran.stderr);
@@ -200,17 +238,22 @@ fn a_pass_is_warned_of_once_and_the_hook_is_named() {
 
 #[test]
 fn every_point_is_looked_at_when_asked() {
-    let made = "m.forward(ids, context([hook(\"attn-norm-scale\", |x, ctx| x * 0.0, #{layers: 2})]));";
+    let made =
+        "m.forward(ids, context([hook(\"attn-norm-scale\", |x, ctx| x * 0.0, #{layers: 2})]));";
     let ran = warned(made, &["--check-finite"]);
     assert!(
-        ran.stderr.contains("this pass made an infinity of finite numbers, first at pre-attn of layer 2"),
+        ran.stderr
+            .contains("this pass made an infinity of finite numbers, first at pre-attn of layer 2"),
         "{}",
         ran.stderr
     );
-    let left =
-        "m.forward(ids, context([hook(\"attn-probs\", |x, ctx| x * (0.0/0.0), #{layers: 1})]), #{check_finite: true});";
+    let left = "m.forward(ids, context([hook(\"attn-probs\", |x, ctx| x * (0.0/0.0), #{layers: 1})]), #{check_finite: true});";
     let ran = warned(left, &[]);
-    assert!(ran.stderr.contains("NaN, first at attn-probs of layer 1, after the hook at line 2"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("NaN, first at attn-probs of layer 1, after the hook at line 2"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -233,9 +276,11 @@ fn infinities_that_tell_something_and_what_was_given_are_not_warned_of() {
 /// What is not finite is not kept for a later pass, of which nothing would be said then.
 #[test]
 fn the_same_pass_again_is_warned_of_again() {
-    let pass = "m.forward(ids, context([hook(\"post-mlp\", |x, ctx| x * (0.0/0.0), #{layers: 0})]));";
+    let pass =
+        "m.forward(ids, context([hook(\"post-mlp\", |x, ctx| x * (0.0/0.0), #{layers: 0})]));";
     let ran = warned(&format!("{pass}\n{pass}"), &[]);
-    let lines: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let lines: Vec<&str> =
+        ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(lines.len(), 2, "{}", ran.stderr);
     assert!(lines[1].contains("post-mlp of layer 0, after the hook at line 3"), "{}", ran.stderr);
 }

@@ -45,7 +45,8 @@ pub fn directory(case: &str) -> PathBuf {
 
 /// The goldens of a case, by key.
 pub fn golden(case: &str) -> HashMap<String, Tensor> {
-    candle_core::safetensors::load(directory(case).join("golden.safetensors"), &Device::Cpu).unwrap()
+    candle_core::safetensors::load(directory(case).join("golden.safetensors"), &Device::Cpu)
+        .unwrap()
 }
 
 fn load(id: &str, dtype: DType) -> Decoder {
@@ -55,7 +56,11 @@ fn load(id: &str, dtype: DType) -> Decoder {
 
 impl Fixture {
     pub fn load(case: &'static str) -> Self {
-        Self { case, decoder: load(directory(case).to_str().unwrap(), DType::F32), golden: golden(case) }
+        Self {
+            case,
+            decoder: load(directory(case).to_str().unwrap(), DType::F32),
+            golden: golden(case),
+        }
     }
 
     pub fn golden(&self, key: &str) -> &Tensor {
@@ -68,7 +73,8 @@ impl Fixture {
 
     /// A tensor of the checkpoint, in float32.
     pub fn weight(&self, name: &str) -> Tensor {
-        let checkpoint = Checkpoint::open(directory(self.case).to_str().unwrap(), &Open::default()).unwrap();
+        let checkpoint =
+            Checkpoint::open(directory(self.case).to_str().unwrap(), &Open::default()).unwrap();
         checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap()
     }
 
@@ -82,7 +88,9 @@ pub fn difference(a: &Tensor, b: &Tensor) -> f32 {
     if a.dims() != b.dims() {
         return f32::INFINITY;
     }
-    let flat = |t: &Tensor| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let flat = |t: &Tensor| {
+        t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
     flat(a)
         .into_iter()
         .zip(flat(b))
@@ -102,7 +110,8 @@ impl Subject {
         let decoder = load(id, DType::F32);
         let vocabulary = decoder.spec().vocabulary as u32;
         let ids: Vec<u32> = (0..24).map(|i| (i * 37 + 5) % vocabulary).collect();
-        let input = Input::new(&Tensor::from_vec(ids, (2, 12), &Device::Cpu).unwrap(), None).unwrap();
+        let input =
+            Input::new(&Tensor::from_vec(ids, (2, 12), &Device::Cpu).unwrap(), None).unwrap();
         Self { name: name.into(), decoder, input }
     }
 
@@ -118,7 +127,11 @@ impl Subject {
     }
 
     fn id(&self) -> String {
-        if self.name.starts_with("demo:") { self.name.clone() } else { directory(&self.name).display().to_string() }
+        if self.name.starts_with("demo:") {
+            self.name.clone()
+        } else {
+            directory(&self.name).display().to_string()
+        }
     }
 }
 

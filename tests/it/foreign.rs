@@ -1,6 +1,7 @@
-//! What people bring from PyTorch, TransformerLens and Python: each is answered with how it is said here, at its place.
+//! What people bring from PyTorch, TransformerLens and Python: each is answered with how it is said
+//! here, at its place.
 
-use precompute::script::foreign::{NAMES, On, WRITINGS};
+use precompute::script::errors::foreign::{NAMES, On, WRITINGS};
 
 use crate::binary::script;
 
@@ -9,7 +10,8 @@ fn help(text: &str) -> (String, String) {
     let ran = script(text);
     assert_eq!(ran.code, Some(1), "{text}\n{}", ran.stdout);
     assert!(ran.stderr.contains("^"), "{text}\n{}", ran.stderr);
-    let help = ran.stderr.split("\n  help: ").nth(1).unwrap_or_else(|| panic!("{text}\n{}", ran.stderr));
+    let help =
+        ran.stderr.split("\n  help: ").nth(1).unwrap_or_else(|| panic!("{text}\n{}", ran.stderr));
     (ran.stderr.lines().nth(1).unwrap_or_default().trim().to_owned(), help.trim_end().to_owned())
 }
 
@@ -32,7 +34,9 @@ fn every_name_of_the_table_is_answered_where_it_stands() {
                 let uses = match on {
                     // m.to_string() is a text; what TransformerLens's takes is another matter.
                     On::Model if *name == "to_string" => vec!["value.to_string([1])".to_owned()],
-                    On::Nothing if ["len", "int", "float", "not"].contains(name) => vec![format!("{name}(ones(2))")],
+                    On::Nothing if ["len", "int", "float", "not"].contains(name) => {
+                        vec![format!("{name}(ones(2))")]
+                    }
                     On::Nothing => vec![format!("{name}(1)"), name.to_string()],
                     _ => vec![format!("value.{name}(1)"), format!("value.{name}")],
                 };
@@ -55,11 +59,16 @@ fn every_name_of_the_table_is_answered_where_it_stands() {
             .filter(|((said, expected), _)| said != expected)
             .map(|((said, expected), text)| format!("{text}\n  {said}\n  {expected}"))
             .collect();
-        assert!(wrong.is_empty() && ran.stdout.lines().count() == expected.len(), "{on:?}\n{}", wrong.join("\n"));
+        assert!(
+            wrong.is_empty() && ran.stdout.lines().count() == expected.len(),
+            "{on:?}\n{}",
+            wrong.join("\n")
+        );
     }
 }
 
-/// A text that does not compile, what is said to be written another way, and the column of the caret.
+/// A text that does not compile, what is said to be written another way, and the column of the
+/// caret.
 const TEXTS: &[(&str, &str, usize)] = &[
     ("let x = 1; # a comment", "# before a comment", 12),
     ("let y = x @ z;", "a matrix product with @", 11),
@@ -104,10 +113,17 @@ const TEXTS: &[(&str, &str, usize)] = &[
 fn every_writing_of_another_language_is_answered_at_its_place() {
     let mut wrong = Vec::new();
     for (text, what, column) in TEXTS {
-        let here = WRITINGS.iter().find(|writing| writing.what == *what).unwrap_or_else(|| panic!("{what}")).here;
+        let here = WRITINGS
+            .iter()
+            .find(|writing| writing.what == *what)
+            .unwrap_or_else(|| panic!("{what}"))
+            .here;
         let ran = script(text);
-        let expected = format!("error: {what} is written another way here\n   --> s.rhai:1:{column}\n");
-        if !ran.stderr.starts_with(&expected) || !ran.stderr.trim_end().ends_with(&format!("\n  help: {here}")) {
+        let expected =
+            format!("error: {what} is written another way here\n   --> s.rhai:1:{column}\n");
+        if !ran.stderr.starts_with(&expected)
+            || !ran.stderr.trim_end().ends_with(&format!("\n  help: {here}"))
+        {
             wrong.push(format!("{text}\n{expected}{}", ran.stderr));
         }
     }
@@ -137,18 +153,33 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
         ),
         ("hook(\"blocks.1.hook_q\", |x, ctx| x)", "1:1", "did you mean blocks.1.attn.hook_q?"),
         ("hook(\"blocks.1.hook_z\", |x, ctx| x)", "1:1", "did you mean blocks.1.attn.hook_z?"),
-        ("hook(\"blocks.2.hook_pattern\", |x, ctx| x)", "1:1", "did you mean blocks.2.attn.hook_pattern?"),
+        (
+            "hook(\"blocks.2.hook_pattern\", |x, ctx| x)",
+            "1:1",
+            "did you mean blocks.2.attn.hook_pattern?",
+        ),
         ("hook(\"blocks.0.hook_post\", |x, ctx| x)", "1:1", "did you mean blocks.0.mlp.hook_post?"),
-        ("hook(\"blocks.0.hook_resid_pots\", |x, ctx| x)", "1:1", "did you mean blocks.0.hook_resid_post?"),
+        (
+            "hook(\"blocks.0.hook_resid_pots\", |x, ctx| x)",
+            "1:1",
+            "did you mean blocks.0.hook_resid_post?",
+        ),
         ("hook(\"hook_q\", |x, ctx| x)", "1:1", "did you mean blocks.0.attn.hook_q?"),
         ("hook(\"resid_post\", |x, ctx| x)", "1:1", "did you mean post-mlp?"),
         ("hook(\"pattern\", |x, ctx| x)", "1:1", "did you mean attn-probs?"),
         ("hook(\"blocks.0.hook_q_input\", |x, ctx| x)", "1:1", "query-states"),
-        ("hook(\"blocks.0.hook_mlp_in\", |x, ctx| x)", "1:1", "post-attn is the stream that the MLP's norm reads"),
+        (
+            "hook(\"blocks.0.hook_mlp_in\", |x, ctx| x)",
+            "1:1",
+            "post-attn is the stream that the MLP's norm reads",
+        ),
         ("hook(\"hook_pos_embed\", |x, ctx| x)", "1:1", "post-pos-embeddings"),
     ] {
         let (at, help) = help(text);
-        assert!(at.ends_with(&format!("s.rhai:{place}")) && help.contains(said), "{text}\n{at}\n{help}");
+        assert!(
+            at.ends_with(&format!("s.rhai:{place}")) && help.contains(said),
+            "{text}\n{at}\n{help}"
+        );
     }
 }
 
@@ -156,7 +187,10 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
 fn what_compiles_here_is_not_taken_for_python() {
     for (text, printed) in [
         ("let and = 1; let or = 2; print(and + or)", "3"),
-        ("let x = [1, 2]; let y = if x[0] == 1 { \"a: b, c\" } else { \"#\" }; print(y) // def", "a: b, c"),
+        (
+            "let x = [1, 2]; let y = if x[0] == 1 { \"a: b, c\" } else { \"#\" }; print(y) // def",
+            "a: b, c",
+        ),
         ("let m = #{a: 1, \"b\": [1, 2]}; print(m.b[1])", "2"),
         ("switch 1 { 1 => print(\"f\"), _ => print('c') }", "f"),
     ] {

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use precompute::checkpoint::{Checkpoint, Open};
 use precompute::model::{Decoder, Input};
+use world::{Split, Task, World};
 
 use crate::run::{Ran, precompute};
-use world::{Split, Task, World};
 
 #[path = "../../examples/train_demo/world.rs"]
 #[allow(dead_code)]
@@ -17,11 +17,15 @@ const DEMOS: [&str; 2] = ["demo:opt", "demo:gpt-neox"];
 fn run(name: &str, model: &str) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let script = format!("{}/scripts/{name}.rhai", env!("CARGO_MANIFEST_DIR"));
-    let output =
-        precompute(directory.path()).args(["run", &script, "--model", model, "--out", "out"]).output().unwrap();
+    let output = precompute(directory.path())
+        .args(["run", &script, "--model", model, "--out", "out"])
+        .output()
+        .unwrap();
     let ran = Ran { directory, output }.ok();
     let pictures = std::fs::read_dir(ran.file("")).unwrap().filter(|entry| {
-        entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "svg"))
+        entry
+            .as_ref()
+            .is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "svg"))
     });
     assert!(pictures.count() > 0 || name == "ablation", "{name} saved no picture");
     ran
@@ -47,7 +51,11 @@ fn induction_heads() {
     for model in DEMOS {
         let scores = run("induction_heads", model).tensors("scores.safetensors");
         assert!(most(&scores["induction"]) > 0.5, "{model}: {}", most(&scores["induction"]));
-        assert!(most(&scores["previous token"]) > 0.3, "{model}: {}", most(&scores["previous token"]));
+        assert!(
+            most(&scores["previous token"]) > 0.3,
+            "{model}: {}",
+            most(&scores["previous token"])
+        );
         // What an induction head copies, a head of an earlier layer has put one token further.
         assert!(peak(&scores["previous token"]).0 < peak(&scores["induction"]).0, "{model}");
     }
@@ -66,7 +74,11 @@ fn loss_by_position() {
 fn logit_lens() {
     for model in DEMOS {
         let ran = run("logit_lens", model);
-        assert!(ran.stdout().starts_with("after the prompt comes  Mary"), "{model}: {}", ran.stdout());
+        assert!(
+            ran.stdout().starts_with("after the prompt comes  Mary"),
+            "{model}: {}",
+            ran.stdout()
+        );
         let answer = &ran.tensors("lens.safetensors")["answer"];
         let (layers, n) = answer.dims2().unwrap();
         let at = |layer: usize| flat(&answer.get(layer).unwrap())[n - 1];
@@ -93,13 +105,20 @@ fn activation_patching() {
         let values: Vec<Vec<f32>> = restored.to_vec2().unwrap();
         // Before block 0 the answer hangs on the one token that differs.
         let subject = peak(&restored.narrow(0, 0, 1).unwrap()).1;
-        assert!(values[0][subject] > 0.95 && subject < n - 1 && subject > 5, "{model}: {:?}", values[0]);
+        assert!(
+            values[0][subject] > 0.95 && subject < n - 1 && subject > 5,
+            "{model}: {:?}",
+            values[0]
+        );
         // In between it is with one of the two.
         for row in &values {
             assert!(row[subject] > 0.5 || row[n - 1] > 0.5, "{model}: {row:?}");
         }
         // The tokens before the one that differs can restore nothing.
-        assert!(values.iter().all(|row| row[..subject].iter().all(|share| share.abs() < 1e-3)), "{model}");
+        assert!(
+            values.iter().all(|row| row[..subject].iter().all(|share| share.abs() < 1e-3)),
+            "{model}"
+        );
     }
 }
 
@@ -126,8 +145,11 @@ fn ablation() {
 fn without_its_induction_heads_a_model_does_not_repeat() {
     for model in DEMOS {
         let scores: Vec<Vec<f32>> =
-            run("induction_heads", model).tensors("scores.safetensors")["induction"].to_vec2().unwrap();
-        let heads: Vec<(usize, usize)> = (0..16).map(|i| (i / 4, i % 4)).filter(|&(l, h)| scores[l][h] > 0.3).collect();
+            run("induction_heads", model).tensors("scores.safetensors")["induction"]
+                .to_vec2()
+                .unwrap();
+        let heads: Vec<(usize, usize)> =
+            (0..16).map(|i| (i / 4, i % 4)).filter(|&(l, h)| scores[l][h] > 0.3).collect();
         let hooks: Vec<String> = heads
             .iter()
             .map(|(layer, head)| {
@@ -149,7 +171,8 @@ fn without_its_induction_heads_a_model_does_not_repeat() {
             ),
             &[],
         );
-        let losses: Vec<f32> = ran.ok().stdout().lines().map(|line| line.parse().unwrap()).collect();
+        let losses: Vec<f32> =
+            ran.ok().stdout().lines().map(|line| line.parse().unwrap()).collect();
         assert!(losses[0] < 1.0 && losses[1] > 3.0, "{model}, heads {heads:?}: {losses:?}");
     }
 }
@@ -159,7 +182,10 @@ fn steering() {
     for model in DEMOS {
         let ran = run("steering", model);
         let rows = std::fs::read_to_string(ran.file("steering.csv")).unwrap();
-        assert!(rows.contains(" Mary") && rows.contains(" John"), "{model}: the answer does not turn\n{rows}");
+        assert!(
+            rows.contains(" Mary") && rows.contains(" John"),
+            "{model}: the answer does not turn\n{rows}"
+        );
     }
 }
 
@@ -198,11 +224,16 @@ fn composition_scores() {
         let scores = run("composition_scores", model).tensors("composition.safetensors");
         let heads = 4;
         let index = |(layer, head): (usize, usize)| layer * heads + head;
-        let (writer, reader) = (index(peak(&found["previous token"])), index(peak(&found["induction"])));
-        // The induction head's keys read what the previous-token head wrote: more than what other heads wrote.
+        let (writer, reader) =
+            (index(peak(&found["previous token"])), index(peak(&found["induction"])));
+        // The induction head's keys read what the previous-token head wrote: more than what other
+        // heads wrote.
         let column: Vec<f32> = flat(&scores["K"].narrow(1, reader, 1).unwrap());
         let larger = column.iter().filter(|score| **score > column[writer]).count();
-        assert!(larger <= 1, "{model}: {larger} heads compose more strongly than head {writer}: {column:?}");
+        assert!(
+            larger <= 1,
+            "{model}: {larger} heads compose more strongly than head {writer}: {column:?}"
+        );
     }
 }
 
@@ -232,21 +263,26 @@ fn bidirectional_attention_and_high_pass_filter() {
     for model in DEMOS {
         let losses = run("bidirectional_attention", model).tensors("losses.safetensors");
         assert!(losses["causal"].dims() == losses["bidirectional"].dims(), "{model}");
-        let csv = std::fs::read_to_string(run("high_pass_filter", model).file("losses.csv")).unwrap();
-        let losses: Vec<f32> =
-            csv.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+        let csv =
+            std::fs::read_to_string(run("high_pass_filter", model).file("losses.csv")).unwrap();
+        let losses: Vec<f32> = csv
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').nth(1).unwrap().parse().unwrap())
+            .collect();
         assert!(losses[losses.len() - 1] > losses[0] + 0.5, "{model}: {losses:?}");
     }
 }
 
-/// The accuracies that the model card states, from the embedded float16 files: of the whole vocabulary the likeliest next token
-/// is the right one.
+/// The accuracies that the model card states, from the embedded float16 files: of the whole
+/// vocabulary the likeliest next token is the right one.
 #[test]
 fn what_the_model_card_says_the_demos_know() {
     for model in DEMOS {
         let checkpoint = Checkpoint::open(model, &Open::default()).unwrap();
         let (dtype, device) = (candle_core::DType::F32, candle_core::Device::Cpu);
-        let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();
+        let decoder =
+            Decoder::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();
         let tokenizer = checkpoint.tokenizer().unwrap();
         let likeliest = |ids: &[u32]| -> Vec<u32> {
             let logits = decoder.logits(&Input::tokens(ids).unwrap()).unwrap();
@@ -258,13 +294,15 @@ fn what_the_model_card_says_the_demos_know() {
                 .filter(|_| {
                     let sentence = world.sentence(task, Split::HeldOut);
                     let ids = tokenizer.encode(&sentence.prompt, true).unwrap();
-                    likeliest(&ids).last() == Some(&tokenizer.single_token(&sentence.answer).unwrap())
+                    likeliest(&ids).last()
+                        == Some(&tokenizer.single_token(&sentence.answer).unwrap())
                 })
                 .count();
             println!("{model}: {} {:.1} %", task.name(), right as f32 / 2.0);
             assert!(right >= 2 * least, "{model}: {} {right} of 200", task.name());
         }
-        let (with, without) = (tokenizer.encode("When", true).unwrap(), tokenizer.encode("When", false).unwrap());
+        let (with, without) =
+            (tokenizer.encode("When", true).unwrap(), tokenizer.encode("When", false).unwrap());
         let opening = with[..with.len() - without.len()].to_vec();
         let (mut right, mut total) = (0, 0);
         for _ in 0..20 {

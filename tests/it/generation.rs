@@ -1,4 +1,5 @@
-//! Generation: the goldens' continuations, with a cache and without, padded or alone, under hooks; the options; the command.
+//! Generation: the goldens' continuations, with a cache and without, padded or alone, under hooks;
+//! the options; the command.
 
 use candle_core::Tensor;
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
@@ -8,17 +9,32 @@ use crate::binary::{Workplace, script};
 use crate::fixture::{CASES, Fixture, difference, directory, greedy, subjects};
 
 fn plan(max_new_tokens: usize, cache: bool) -> Plan {
-    Plan { max_new_tokens, sampling: Sampling::default(), beams: 1, ends: Vec::new(), pad: 0, cache, beyond: false }
+    Plan {
+        max_new_tokens,
+        sampling: Sampling::default(),
+        beams: 1,
+        ends: Vec::new(),
+        pad: 0,
+        cache,
+        beyond: false,
+    }
 }
 
 /// The new tokens of every row.
-fn continued(decoder: &Decoder, input: Input, plan: Plan, observer: &mut dyn Observer) -> Vec<Vec<u32>> {
+fn continued(
+    decoder: &Decoder,
+    input: Input,
+    plan: Plan,
+    observer: &mut dyn Observer,
+) -> Vec<Vec<u32>> {
     let before = input.attended();
     let mut generation = Generation::new(decoder, input, plan).unwrap();
     while !generation.is_done() {
         generation.advance(observer).unwrap();
     }
-    (0..generation.input().batch()).map(|row| generation.input().row(row)[before..].to_vec()).collect()
+    (0..generation.input().batch())
+        .map(|row| generation.input().row(row)[before..].to_vec())
+        .collect()
 }
 
 #[test]
@@ -28,7 +44,8 @@ fn greedy_continuations_are_the_goldens_with_a_cache_and_without() {
         let (prompt, expected) = greedy(case);
         for cache in [true, false] {
             let input = Input::tokens(&prompt).unwrap();
-            let got = continued(&fixture.decoder, input, plan(expected.len(), cache), &mut Unobserved);
+            let got =
+                continued(&fixture.decoder, input, plan(expected.len(), cache), &mut Unobserved);
             assert_eq!(got, [expected.as_slice()], "{case}, cache: {cache}");
         }
     }
@@ -39,17 +56,21 @@ fn a_padded_batch_and_a_repetition_penalty_are_as_in_transformers_own_generate()
     for case in CASES {
         let fixture = Fixture::load(case);
         let path = directory(case).join("continuation.json");
-        let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let rows = |name: &str| -> Vec<Vec<u32>> { serde_json::from_value(golden[name].clone()).unwrap() };
+        let golden: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let rows =
+            |name: &str| -> Vec<Vec<u32>> { serde_json::from_value(golden[name].clone()).unwrap() };
         let prompts = rows("prompts");
         for (left, cache) in [(true, true), (true, false), (false, true), (false, false)] {
             let input = batch(&prompts, left);
             let got = continued(&fixture.decoder, input, plan(8, cache), &mut Unobserved);
             assert_eq!(got, rows("greedy"), "{case}, left: {left}, cache: {cache}");
         }
-        let sampling = Sampling { repetition_penalty: golden["penalty"].as_f64(), ..Sampling::default() };
+        let sampling =
+            Sampling { repetition_penalty: golden["penalty"].as_f64(), ..Sampling::default() };
         let plan = Plan { sampling, ..plan(8, true) };
-        let got = continued(&fixture.decoder, Input::tokens(&prompts[0]).unwrap(), plan, &mut Unobserved);
+        let got =
+            continued(&fixture.decoder, Input::tokens(&prompts[0]).unwrap(), plan, &mut Unobserved);
         let penalised: Vec<u32> = serde_json::from_value(golden["penalised"].clone()).unwrap();
         assert_eq!(got, [penalised], "{case}");
     }
@@ -65,7 +86,8 @@ fn a_pass_in_pieces_is_the_pass_in_one() {
         for end in [5, 6, input.attended()] {
             let rows: Vec<&[u32]> = (0..input.batch()).map(|row| &input.row(row)[..end]).collect();
             let part = Input::new(&Tensor::new(rows, decoder.device()).unwrap(), None).unwrap();
-            let output = decoder.extend(&part, &mut cache, &Options::default(), &mut Unobserved).unwrap();
+            let output =
+                decoder.extend(&part, &mut cache, &Options::default(), &mut Unobserved).unwrap();
             assert_eq!(cache.len(), end, "{}", subject.name);
             pieces.push(output.logits.unwrap());
         }
@@ -104,7 +126,8 @@ fn padding_on_either_side_or_none_gives_the_same_continuation() {
             continued(&fixture.decoder, input, plan(8, true), &mut Unobserved).remove(0)
         });
         for (left, cache) in [(true, true), (true, false), (false, true), (false, false)] {
-            let got = continued(&fixture.decoder, padded(&prompt, left), plan(8, cache), &mut Unobserved);
+            let got =
+                continued(&fixture.decoder, padded(&prompt, left), plan(8, cache), &mut Unobserved);
             assert_eq!(got, alone, "{case}, left: {left}, cache: {cache}");
         }
     }
@@ -113,8 +136,15 @@ fn padding_on_either_side_or_none_gives_the_same_continuation() {
 #[test]
 fn hooks_that_act_position_by_position_give_the_same_tokens_with_a_cache_and_without() {
     // What each does moves the logits; all act on a position without a look at the others.
-    let points =
-        ["post-mlp", "attn-residual", "query-states", "key-states", "value-states", "attn-weighted-values", "post-act"];
+    let points = [
+        "post-mlp",
+        "attn-residual",
+        "query-states",
+        "key-states",
+        "value-states",
+        "attn-weighted-values",
+        "post-act",
+    ];
     for case in CASES {
         let fixture = Fixture::load(case);
         let (prompt, _) = greedy(case);
@@ -124,7 +154,8 @@ fn hooks_that_act_position_by_position_give_the_same_tokens_with_a_cache_and_wit
                 hooks
                     .bind(point, Layers::All, |_, x| {
                         let c = x.dim(candle_core::D::Minus1)?;
-                        let signs: Vec<f32> = (0..c).map(|i| if i % 3 == 0 { -0.5 } else { 1.25 }).collect();
+                        let signs: Vec<f32> =
+                            (0..c).map(|i| if i % 3 == 0 { -0.5 } else { 1.25 }).collect();
                         Ok(Some(x.broadcast_mul(&Tensor::from_vec(signs, c, x.device())?)?))
                     })
                     .unwrap();
@@ -170,10 +201,21 @@ fn hooks_on_keys_values_scores_and_patterns_see_the_cached_past() {
         drop(hooks);
         let shapes = |n: usize, m: usize| {
             let (h, k, c) = (spec.heads, spec.kv_heads, spec.head_dim);
-            [vec![1, h, n, c], vec![1, k, m, c], vec![1, k, m, c], vec![1, h, n, m], vec![1, h, n, m], vec![1, h, n, m]]
+            [
+                vec![1, h, n, c],
+                vec![1, k, m, c],
+                vec![1, k, m, c],
+                vec![1, h, n, m],
+                vec![1, h, n, m],
+                vec![1, h, n, m],
+            ]
         };
         let n = prompt.len();
-        assert_eq!(seen.into_inner(), [shapes(n, n), shapes(1, n + 1), shapes(1, n + 2)].concat(), "{case}");
+        assert_eq!(
+            seen.into_inner(),
+            [shapes(n, n), shapes(1, n + 1), shapes(1, n + 2)].concat(),
+            "{case}"
+        );
     }
 }
 
@@ -192,13 +234,19 @@ fn what_hooks_see_with_a_cache_is_what_they_see_without() {
                         Ok(None)
                     })
                     .unwrap();
-                continued(&fixture.decoder, Input::tokens(&prompt).unwrap(), plan(4, cache), &mut hooks);
+                continued(
+                    &fixture.decoder,
+                    Input::tokens(&prompt).unwrap(),
+                    plan(4, cache),
+                    &mut hooks,
+                );
                 drop(hooks);
                 kept.into_inner()
             };
             for (cached, whole) in last(true).iter().zip(&last(false)) {
                 // Of queries only the new are there.
-                let (new, all) = (cached.dims()[cached.rank() - 2], whole.dims()[cached.rank() - 2]);
+                let (new, all) =
+                    (cached.dims()[cached.rank() - 2], whole.dims()[cached.rank() - 2]);
                 let whole = whole.narrow(cached.rank() - 2, all - new, new).unwrap();
                 let difference = difference(cached, &whole.contiguous().unwrap());
                 assert!(difference < 2e-5, "{case}: {point} is off by {difference}");
@@ -213,7 +261,8 @@ fn a_seed_makes_a_draw_repeatable_and_the_narrowest_draw_is_greedy() {
     let (prompt, expected) = greedy("gpt2");
     let run = |sampling: Sampling| {
         let plan = Plan { sampling, ..plan(expected.len(), true) };
-        continued(&fixture.decoder, Input::tokens(&prompt).unwrap(), plan, &mut Unobserved).remove(0)
+        continued(&fixture.decoder, Input::tokens(&prompt).unwrap(), plan, &mut Unobserved)
+            .remove(0)
     };
     let drawn = |seed| Sampling { temperature: Some(2.0), seed, ..Sampling::default() };
     assert_eq!(run(drawn(1)), run(drawn(1)));
@@ -224,7 +273,10 @@ fn a_seed_makes_a_draw_repeatable_and_the_narrowest_draw_is_greedy() {
     let narrow = run(Sampling { top_k: Some(3), top_p: Some(0.5), ..drawn(1) });
     let logits = |tokens: &[u32]| {
         let options = Options { logits: Logits::Last, ..Options::default() };
-        let output = fixture.decoder.forward(&Input::tokens(tokens).unwrap(), &options, &mut Unobserved).unwrap();
+        let output = fixture
+            .decoder
+            .forward(&Input::tokens(tokens).unwrap(), &options, &mut Unobserved)
+            .unwrap();
         output.logits.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let mut text = prompt.clone();
@@ -265,7 +317,11 @@ fn the_script_sees_steps_and_positions_and_gets_ids_and_text() {
     assert_eq!(lines[0], "3");
     assert_eq!(lines[1], "true");
     assert!(lines[2].starts_with("Mary and John went to the "), "{}", lines[2]);
-    assert!(lines[3].ends_with("[1, [8], 1, [1, 1], [1, 1]], [2, [9], 1, [1, 1], [1, 1]]]"), "{}", lines[3]);
+    assert!(
+        lines[3].ends_with("[1, [8], 1, [1, 1], [1, 1]], [2, [9], 1, [1, 1], [1, 1]]]"),
+        "{}",
+        lines[3]
+    );
     assert_eq!(lines[4..], ["true", "true", "[2, 11]", "10"]);
     assert_eq!(ran.stderr, "", "nothing is streamed where standard error is no terminal");
 }
@@ -304,8 +360,10 @@ fn a_checkpoints_own_end_of_text_ends_it_unless_ignored() {
         let file = file.unwrap();
         std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
     }
-    workplace
-        .write("model/generation_config.json", format!("{{\"eos_token_id\": [7777, {}]}}", expected[2]).as_bytes());
+    workplace.write(
+        "model/generation_config.json",
+        format!("{{\"eos_token_id\": [7777, {}]}}", expected[2]).as_bytes(),
+    );
     let (prompt, _) = greedy(case);
     let body = format!(
         "let m = model(\"model\"); let ids = tensor({prompt:?}).unsqueeze(0);\n\
@@ -325,11 +383,17 @@ fn what_can_not_be_generated_is_a_sentence() {
     for (call, expected) in [
         ("m.generate(ids, #{max_new_tokens: 0})", "max_new_tokens must be at least 1"),
         ("m.generate(ids, #{max_new_tokens: -3})", "max_new_tokens must be at least 1, not -3"),
-        ("m.generate(ids, #{temperature: -1.0})", "temperature must be a number of at least 0, not -1"),
+        (
+            "m.generate(ids, #{temperature: -1.0})",
+            "temperature must be a number of at least 0, not -1",
+        ),
         ("m.generate(ids, #{top_p: 1.5})", "top_p must be above 0 and at most 1, not 1.5"),
         ("m.generate(ids, #{top_k: 0})", "top_k must be at least 1"),
         ("m.generate(ids, #{repetition_penalty: 0})", "repetition_penalty must be above 0, not 0"),
-        ("m.generate(ids, #{stop: 1.5})", "stop must be a string, a token id or an array of them, not 1.5"),
+        (
+            "m.generate(ids, #{stop: 1.5})",
+            "stop must be a string, a token id or an array of them, not 1.5",
+        ),
         ("m.generate(ids, #{stop: \"\"})", "an empty string would end every text at once"),
         ("m.generate(ids, #{temprature: 1})", "generate has no option temprature"),
         ("m.generate(ids, #{max_new_tokens: 2000})", "pass the model's"),
@@ -339,9 +403,15 @@ fn what_can_not_be_generated_is_a_sentence() {
             "the logits of row 0 are no numbers at step 0",
         ),
     ] {
-        let ran = script(&format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"Mary and\");\n{call}"));
+        let ran = script(&format!(
+            "let m = model(\"demo:opt\");\nlet ids = m.encode(\"Mary and\");\n{call}"
+        ));
         assert_eq!(ran.code, Some(1), "{call}: {}", ran.stderr);
-        assert!(ran.stderr.contains(expected) && ran.stderr.contains("s.rhai:3:"), "{call}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(expected) && ran.stderr.contains("s.rhai:3:"),
+            "{call}: {}",
+            ran.stderr
+        );
     }
 }
 
@@ -379,17 +449,31 @@ fn the_command_continues_prompts_with_hooks_at_work() {
     };
     let plain = generate(&["--prompt", "Mary and John went to the"]);
     assert_eq!(plain.code, Some(0), "{}", plain.stderr);
-    assert!(plain.stdout.starts_with("Mary and John went to the ") && plain.stdout.ends_with('\n'), "{}", plain.stdout);
-    assert!(plain.stderr.starts_with("6 tokens in ") && plain.stderr.ends_with(" a second\n"), "{}", plain.stderr);
+    assert!(
+        plain.stdout.starts_with("Mary and John went to the ") && plain.stdout.ends_with('\n'),
+        "{}",
+        plain.stdout
+    );
+    assert!(
+        plain.stderr.starts_with("6 tokens in ") && plain.stderr.ends_with(" a second\n"),
+        "{}",
+        plain.stderr
+    );
 
     let batch = generate(&["--prompt", "Mary and John went to the", "--prompt", "The"]);
     assert_eq!(batch.stdout.lines().count(), 2);
     assert_eq!(batch.stdout.lines().next(), plain.stdout.lines().next());
-    assert_eq!(generate(&["--prompt", "Mary and John went to the", "--no-cache"]).stdout, plain.stdout);
+    assert_eq!(
+        generate(&["--prompt", "Mary and John went to the", "--no-cache"]).stdout,
+        plain.stdout
+    );
 
     let hooked = generate(&["--prompt", "Mary and John went to the", "--hooks", "hooks.rhai"]);
     assert_ne!(hooked.stdout, plain.stdout);
-    assert_eq!(generate(&["--prompt", "Mary and John went to the", "--hooks", "context.rhai"]).stdout, hooked.stdout);
+    assert_eq!(
+        generate(&["--prompt", "Mary and John went to the", "--hooks", "context.rhai"]).stdout,
+        hooked.stdout
+    );
 
     let wrong = generate(&["--prompt", "Mary", "--hooks", "none.rhai"]);
     assert_eq!(wrong.code, Some(2));
@@ -398,6 +482,10 @@ fn the_command_continues_prompts_with_hooks_at_work() {
     assert_eq!(broken.code, Some(1));
     assert!(broken.stderr.contains("broken.rhai:1:"), "{}", broken.stderr);
     let cold = generate(&["--prompt", "Mary", "--temperature", "-1"]);
-    assert!(cold.stderr.contains("temperature must be") && !cold.stderr.contains("-->"), "{}", cold.stderr);
+    assert!(
+        cold.stderr.contains("temperature must be") && !cold.stderr.contains("-->"),
+        "{}",
+        cold.stderr
+    );
     assert_eq!(cold.code, Some(1));
 }

@@ -25,14 +25,18 @@ fn every_family_is_verified_on_its_fixtures() {
 }
 
 fn run(fixture: &Fixture, observer: &mut dyn Observer) -> Output {
-    fixture.decoder.forward(&fixture.input(), &Options { loss: true, ..Options::default() }, observer).unwrap()
+    fixture
+        .decoder
+        .forward(&fixture.input(), &Options { loss: true, ..Options::default() }, observer)
+        .unwrap()
 }
 
 fn points(fixture: &Fixture) -> Vec<Point> {
     Point::ALL.into_iter().filter(|point| fixture.decoder.spec().has(*point)).collect()
 }
 
-/// What the norm of a sub-block's output divides by, from the goldens of what the sub-block is made of: √(mean square + eps).
+/// What the norm of a sub-block's output divides by, from the goldens of what the sub-block is made
+/// of: √(mean square + eps).
 fn output_scale(fixture: &Fixture, point: Point, layer: usize) -> Tensor {
     let golden = |point: &str| fixture.golden(&format!("plain/{layer}/{point}")).clone();
     let output = match point {
@@ -40,7 +44,8 @@ fn output_scale(fixture: &Fixture, point: Point, layer: usize) -> Tensor {
         _ => {
             let act = golden("post-act");
             let (b, n, f) = act.dims3().unwrap();
-            let w_out = fixture.weight(&format!("model.layers.{layer}.mlp.down_proj.weight")).t().unwrap();
+            let w_out =
+                fixture.weight(&format!("model.layers.{layer}.mlp.down_proj.weight")).t().unwrap();
             act.reshape((b * n, f)).unwrap().matmul(&w_out).unwrap().reshape((b, n, ())).unwrap()
         }
     };
@@ -62,7 +67,11 @@ fn every_point_of_a_plain_pass() {
         let mut capture = Capture::new(points(&fixture), Layers::All);
         run(&fixture, &mut capture);
         for point in points(&fixture) {
-            let layers = if point.in_block() { (0..fixture.layers()).map(Some).collect() } else { vec![None] };
+            let layers = if point.in_block() {
+                (0..fixture.layers()).map(Some).collect()
+            } else {
+                vec![None]
+            };
             for layer in layers {
                 let key = match layer {
                     Some(layer) => format!("plain/{layer}/{point}"),
@@ -70,12 +79,18 @@ fn every_point_of_a_plain_pass() {
                 };
                 let mut got = capture.get(point, layer).unwrap().clone();
                 let mut expected = match point {
-                    Point::PostAttnNormScale | Point::PostMlpNormScale => output_scale(&fixture, point, layer.unwrap()),
+                    Point::PostAttnNormScale | Point::PostMlpNormScale => {
+                        output_scale(&fixture, point, layer.unwrap())
+                    }
                     _ => fixture.golden(&key).clone(),
                 };
                 if point == Point::PostMaskAttnWeights {
                     let masked = expected.le(-1e30).unwrap();
-                    assert_eq!(difference(&got.le(-1e30).unwrap(), &masked), 0.0, "{case}: {key} masks other places");
+                    assert_eq!(
+                        difference(&got.le(-1e30).unwrap(), &masked),
+                        0.0,
+                        "{case}: {key} masks other places"
+                    );
                     let zero = expected.zeros_like().unwrap();
                     got = masked.where_cond(&zero, &got).unwrap();
                     expected = masked.where_cond(&zero, &expected).unwrap();
@@ -98,7 +113,8 @@ fn a_hook_at_every_point_reaches_the_logits() {
                         return Ok(Some(flip(x)));
                     }
                     let n = x.dim(1)? as u32;
-                    let factor = (Tensor::arange(0u32, n, &Device::Cpu)?.to_dtype(DType::F32)? / 8.0)?;
+                    let factor =
+                        (Tensor::arange(0u32, n, &Device::Cpu)?.to_dtype(DType::F32)? / 8.0)?;
                     Ok(Some(x.broadcast_mul(&(factor + 1.0)?.reshape((1, (), 1))?)?))
                 })
                 .unwrap();
@@ -110,34 +126,44 @@ fn a_hook_at_every_point_reaches_the_logits() {
     }
 }
 
-/// Points of which the goldens have no change: a loss has no logits, and the others are held to what follows from those that have one.
-const UNSTATED: [Point; 3] = [Point::UnreducedLoss, Point::PostAttnNormScale, Point::PostMlpNormScale];
+/// Points of which the goldens have no change: a loss has no logits, and the others are held to
+/// what follows from those that have one.
+const UNSTATED: [Point; 3] =
+    [Point::UnreducedLoss, Point::PostAttnNormScale, Point::PostMlpNormScale];
 
 #[test]
 fn what_norms_of_outputs_divide_by_reaches_the_logits() {
     let mut tried = 0;
     for case in CASES {
         let fixture = Fixture::load(case);
-        for (point, output) in
-            [(Point::PostAttnNormScale, Point::AttnResidual), (Point::PostMlpNormScale, Point::MlpResidual)]
-        {
+        for (point, output) in [
+            (Point::PostAttnNormScale, Point::AttnResidual),
+            (Point::PostMlpNormScale, Point::MlpResidual),
+        ] {
             if !fixture.decoder.spec().has(point) {
                 let mut hooks = Hooks::new();
                 hooks.bind(point.name(), Layers::All, |_, _| Ok(None)).unwrap();
-                let refused = fixture.decoder.forward(&fixture.input(), &Options::default(), &mut hooks);
+                let refused =
+                    fixture.decoder.forward(&fixture.input(), &Options::default(), &mut hooks);
                 let error = refused.err().unwrap().to_string();
                 assert!(error.contains(&format!("model has no {point}: ")), "{case}: {error}");
                 continue;
             }
             // The norm has no bias: dividing by more is to give less.
-            let factor = ((Tensor::arange(0u32, 12u32, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap() / 8.0)
+            let factor = ((Tensor::arange(0u32, 12u32, &Device::Cpu)
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap()
+                / 8.0)
                 .unwrap()
                 + 1.0)
                 .unwrap()
                 .reshape((1, 12, 1))
                 .unwrap();
             let logits = |point: Point, times: bool| {
-                let change = |x: &Tensor| if times { x.broadcast_mul(&factor) } else { x.broadcast_div(&factor) };
+                let change = |x: &Tensor| {
+                    if times { x.broadcast_mul(&factor) } else { x.broadcast_div(&factor) }
+                };
                 let mut hooks = Hooks::new();
                 hooks.bind(point.name(), Layers::All, |_, x| Ok(Some(change(x)?))).unwrap();
                 run(&fixture, &mut hooks).logits.unwrap()
@@ -151,7 +177,12 @@ fn what_norms_of_outputs_divide_by_reaches_the_logits() {
                     Point::PostAttnNormScale => "changed/attn-norm-scale",
                     _ => "changed/mlp-norm-scale",
                 };
-                close(case, known, &by_scale.narrow(1, 11, 1).unwrap().squeeze(1).unwrap(), fixture.golden(known));
+                close(
+                    case,
+                    known,
+                    &by_scale.narrow(1, 11, 1).unwrap().squeeze(1).unwrap(),
+                    fixture.golden(known),
+                );
             }
             tried += 1;
         }
@@ -201,7 +232,12 @@ fn one_head_ablated() {
             })
             .unwrap();
         let logits = run(&fixture, &mut hooks).logits.unwrap();
-        close(case, "ablate_head_1_last_layer", &logits, fixture.golden("ablate_head_1_last_layer"));
+        close(
+            case,
+            "ablate_head_1_last_layer",
+            &logits,
+            fixture.golden("ablate_head_1_last_layer"),
+        );
     }
 }
 
@@ -214,7 +250,8 @@ fn the_logit_lens() {
         for layer in 0..fixture.layers() {
             let stream = capture.get(Point::PostMlp, Some(layer)).unwrap();
             let key = format!("logit_lens/{layer}");
-            let lens = fixture.decoder.unembed(&fixture.decoder.final_norm(stream).unwrap()).unwrap();
+            let lens =
+                fixture.decoder.unembed(&fixture.decoder.final_norm(stream).unwrap()).unwrap();
             close(case, &key, &lens, fixture.golden(&key));
 
             let mut hooks = Hooks::new();
@@ -238,8 +275,10 @@ fn padding_on_either_side() {
             close(case, &format!("padded_{side}"), &masked(&logits), &masked(golden("logits")));
 
             let last = Options { logits: Logits::Last, ..Options::default() };
-            let last = fixture.decoder.forward(&input, &last, &mut Unobserved).unwrap().logits.unwrap();
-            for (row, position) in [11, if side == "left" { 11 } else { 8 }].into_iter().enumerate() {
+            let last =
+                fixture.decoder.forward(&input, &last, &mut Unobserved).unwrap().logits.unwrap();
+            for (row, position) in [11, if side == "left" { 11 } else { 8 }].into_iter().enumerate()
+            {
                 let expected = logits.narrow(0, row, 1).unwrap().narrow(1, position, 1).unwrap();
                 close(case, "last", &last.narrow(0, row, 1).unwrap(), &expected);
             }
@@ -264,8 +303,13 @@ fn the_loss_does_not_depend_on_the_padding_side() {
         // The mean over all 11 + 8 real targets of both rows.
         let ids = fixture.golden("ids");
         let full = loss(&Input::new(&ids.narrow(0, 0, 1).unwrap(), None).unwrap());
-        let short = loss(&Input::new(&ids.narrow(0, 1, 1).unwrap().narrow(1, 0, 9).unwrap(), None).unwrap());
-        assert!((left - (full * 11.0 + short * 8.0) / 19.0).abs() < 1e-5, "{case}: {left} {full} {short}");
+        let short = loss(
+            &Input::new(&ids.narrow(0, 1, 1).unwrap().narrow(1, 0, 9).unwrap(), None).unwrap(),
+        );
+        assert!(
+            (left - (full * 11.0 + short * 8.0) / 19.0).abs() < 1e-5,
+            "{case}: {left} {full} {short}"
+        );
     }
 }
 
@@ -276,18 +320,25 @@ fn a_stream_far_from_zero_stays_within_twice_pytorchs_own_error() {
     assert_eq!(with_one.len(), 10);
     for case in with_one {
         let fixture = Fixture::load(case);
-        let shifted =
-            candle_core::safetensors::load(directory(case).join("shifted.safetensors"), &Device::Cpu).unwrap();
+        let shifted = candle_core::safetensors::load(
+            directory(case).join("shifted.safetensors"),
+            &Device::Cpu,
+        )
+        .unwrap();
         for (name, shift) in [("+1e4", 1e4), ("-1e4", -1e4)] {
             let mut hooks = Hooks::new();
             hooks.bind("pre-block", Layers::one(0), |_, x| Ok(Some((x + shift)?))).unwrap();
             let logits = run(&fixture, &mut hooks).logits.unwrap().to_dtype(DType::F64).unwrap();
             let expected = &shifted[&format!("{name}/logits")];
-            let error = (logits - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            let error =
+                (logits - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             let error = error.to_scalar::<f64>().unwrap();
             let pytorch = shifted[&format!("{name}/difference")].to_scalar::<f64>().unwrap();
             println!("{case} {name}: {error:.3e}, PyTorch {pytorch:.3e}");
-            assert!(error <= 2.0 * pytorch, "{case}: shifted by {name}, off by {error}; PyTorch is off by {pytorch}");
+            assert!(
+                error <= 2.0 * pytorch,
+                "{case}: shifted by {name}, off by {error}; PyTorch is off by {pytorch}"
+            );
         }
     }
 }

@@ -4,15 +4,23 @@ use crate::run::script;
 
 /// Runs a script on demo:opt, with `m` the model and `ids` a prompt, and gives what it printed.
 fn prints(body: &str) -> String {
-    let ran =
-        script(&format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"), &[]);
+    let ran = script(
+        &format!(
+            "let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"
+        ),
+        &[],
+    );
     ran.ok().stdout()
 }
 
 /// Runs a script that is to fail, and gives what it wrote to standard error.
 fn fails(body: &str) -> String {
-    let ran =
-        script(&format!("let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"), &[]);
+    let ran = script(
+        &format!(
+            "let m = model(\"demo:opt\");\nlet ids = m.encode(\"When Mary and John went\");\n{body}"
+        ),
+        &[],
+    );
     assert_eq!(ran.output.status.code(), Some(1), "{}", ran.stderr());
     ran.stderr()
 }
@@ -45,8 +53,9 @@ fn a_hook_may_run_another_pass_but_not_with_its_own_context() {
         "#,
     );
     assert_eq!(out, "true\ntrue\n");
-    let error =
-        fails("let ctx = context([hook(\"post-mlp\", |x, ctx| { m.forward(ids, ctx); })]);\nm.forward(ids, ctx);");
+    let error = fails(
+        "let ctx = context([hook(\"post-mlp\", |x, ctx| { m.forward(ids, ctx); })]);\nm.forward(ids, ctx);",
+    );
     assert!(error.contains("this context is serving a pass already"), "{error}");
 }
 
@@ -173,9 +182,16 @@ fn a_hook_whose_script_has_ended_still_runs() {
          print((seen == m.capture(ids, \"post-mlp\", #{layers: -1}) * 0.5).all().item());",
     )
     .unwrap();
-    let output =
-        crate::run::precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "true\n", "{}", String::from_utf8_lossy(&output.stderr));
+    let output = crate::run::precompute(directory.path())
+        .args(["run", "script.rhai", "--out", "out"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "true\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -215,7 +231,10 @@ fn the_context_is_one_map_for_several_passes() {
         print("layer" in ctx);
         "#,
     );
-    assert_eq!(out, "true\n[\"count\", \"last\"]\ntrue\ntrue\nfalse\ntrue\ntrue\ntrue\ntrue\nfalse\n");
+    assert_eq!(
+        out,
+        "true\n[\"count\", \"last\"]\ntrue\ntrue\nfalse\ntrue\ntrue\ntrue\ntrue\nfalse\n"
+    );
 }
 
 #[test]
@@ -236,24 +255,40 @@ fn a_hook_that_fails_stops_the_pass_and_leaves_everything_usable() {
 
 #[test]
 fn faults_in_binding_and_returning_are_sentences() {
-    let forward = |hook: &str| fails(&format!("m.forward(ids, context([{hook}]), #{{loss: true}});"));
+    let forward =
+        |hook: &str| fails(&format!("m.forward(ids, context([{hook}]), #{{loss: true}});"));
     for (hook, sentence) in [
         ("hook(\"post-mpl\", |x, ctx| x)", "there is no hook point \"post-mpl\""),
         ("hook(\"post-mpl\", |x, ctx| x)", "did you mean post-mlp"),
-        ("hook(\"post-mlp\", |x| x)", "a hook takes two parameters, x and ctx, and the closure at post-mlp takes 1"),
+        (
+            "hook(\"post-mlp\", |x| x)",
+            "a hook takes two parameters, x and ctx, and the closure at post-mlp takes 1",
+        ),
         ("hook(\"post-mlp\", |x, ctx| x, #{layers: 9})", "there is no layer 9"),
         ("hook(\"post-mlp\", |x, ctx| x, #{layer: 0})", "hook has no option layer"),
-        ("hook(\"post-mlp\", |x, ctx| x, #{layers: \"all\"})", "layers must be a layer, an array of them or a range"),
+        (
+            "hook(\"post-mlp\", |x, ctx| x, #{layers: \"all\"})",
+            "layers must be a layer, an array of them or a range",
+        ),
         ("hook(\"logits\", |x, ctx| x, #{layers: 0})", "logits is not in a block"),
-        ("hook(\"blocks.0.hook_resid_post\", |x, ctx| x, #{layers: 1})", "the name already says layer 0"),
+        (
+            "hook(\"blocks.0.hook_resid_post\", |x, ctx| x, #{layers: 1})",
+            "the name already says layer 0",
+        ),
         ("hook(\"post-up\", |x, ctx| x)", "this opt model has no post-up"),
         ("hook(\"blocks.0.attn.hook_rot_q\", |x, ctx| x)", "opt has no rotary positions"),
-        ("hook(\"post-mlp\", |x, ctx| x[0], #{layers: 1})", "the hook at post-mlp, layer 1, must return a tensor"),
+        (
+            "hook(\"post-mlp\", |x, ctx| x[0], #{layers: 1})",
+            "the hook at post-mlp, layer 1, must return a tensor",
+        ),
         ("hook(\"post-mlp\", |x, ctx| 5)", "or nothing, and returned 5"),
         ("hook(\"attn-residual\", |x, ctx| fft(x))", "take .real first"),
         ("hook(\"post-mlp\", |x, ctx| { ctx.layer = 3; })", "ctx.layer belongs to the pass"),
         ("hook(\"post-mlp\", |x, ctx| { ctx.ids = x; })", "ctx.ids belongs to the pass"),
-        ("hook(\"post-mlp\", |x, ctx| { ctx.kept = 1; ctx.kpt })", "the context has no key \"kpt\""),
+        (
+            "hook(\"post-mlp\", |x, ctx| { ctx.kept = 1; ctx.kpt })",
+            "the context has no key \"kpt\"",
+        ),
         ("hook(\"logits\", |x, ctx| ctx.layer)", "there is no layer here"),
     ] {
         let error = forward(hook);
@@ -270,7 +305,10 @@ fn faults_in_a_pass_are_sentences() {
         ("m.forward(tensor([[1.5]]))", "token ids must be integers"),
         ("m.forward(zeros([1, 0]).to(\"i64\"))", "the prompt is empty"),
         ("m.encode(\"\", #{special: false})", "the prompt \"\" is empty"),
-        ("m.forward(ones([1, 5000]).to(\"i64\"))", "the prompt has 5000 tokens, and the model has positions for"),
+        (
+            "m.forward(ones([1, 5000]).to(\"i64\"))",
+            "the prompt has 5000 tokens, and the model has positions for",
+        ),
         ("m.forward(ids, #{stop: \"post-mlp\"})", "every block has post-mlp; which one?"),
         ("m.forward(ids, #{stop: \"post-mlp@99\"})", "there is no layer 99"),
         ("m.forward(ids, #{logits: \"some\"})", "logits must be \"all\", \"last\" or \"none\""),
@@ -278,7 +316,10 @@ fn faults_in_a_pass_are_sentences() {
         ("m.forward(ids).loss", "this pass made no loss"),
         ("m.forward(ids).losses", "losses"),
         ("m.forward(ids, #{mask: ones([2, 2])})", "the mask is [2, 2]"),
-        ("m.forward(ids, context([hook(\"unreduced-loss\", |x, ctx| x)]))", "only where a loss is asked for"),
+        (
+            "m.forward(ids, context([hook(\"unreduced-loss\", |x, ctx| x)]))",
+            "only where a loss is asked for",
+        ),
         (
             "m.forward(ids, context([hook(\"logits\", |x, ctx| x)]), #{stop: \"post-mlp@0\"})",
             "logits comes after post-mlp@0",

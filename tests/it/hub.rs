@@ -1,4 +1,5 @@
-//! Models from a Hub, which is a server on loopback: what is asked of it, what is kept, and what is said when it fails.
+//! Models from a Hub, which is a server on loopback: what is asked of it, what is kept, and what is
+//! said when it fails.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::{Checkpoint, Hub, Open, cache};
+use precompute::checkpoint::hub::cache;
+use precompute::checkpoint::{Checkpoint, Hub, Open};
 use precompute::model::Decoder;
 use tempfile::TempDir;
 
@@ -61,7 +63,9 @@ impl Setting {
 
     /// Every file in the cache that is under its final name.
     fn blobs(&self, case: &str) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.repository(case).join("blobs")) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.repository(case).join("blobs")) else {
+            return Vec::new();
+        };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !name.ends_with(".incomplete")).collect()
     }
@@ -85,7 +89,8 @@ fn refusal<T>(opened: precompute::Result<T>) -> String {
 
 /// The checkpoint is the fixture: it computes what PyTorch computed.
 fn check(checkpoint: &Checkpoint, case: &'static str) {
-    let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
+    let decoder =
+        Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
     let fixture = Fixture { case, decoder, golden: fixture::golden(case) };
     let logits = fixture.decoder.logits(&fixture.input()).unwrap();
     assert!(difference(&logits, fixture.golden("plain/logits")) < 1e-4);
@@ -122,7 +127,10 @@ fn only_the_files_that_a_model_needs_are_fetched_and_they_are_the_model() {
                 "vocab.json",
             ] as &[&str],
         ),
-        ("gpt-neox", &["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]),
+        (
+            "gpt-neox",
+            &["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"],
+        ),
         (
             "llama",
             &[
@@ -151,7 +159,9 @@ fn only_the_files_that_a_model_needs_are_fetched_and_they_are_the_model() {
 #[test]
 fn safetensors_are_preferred_to_a_pickle_beside_them() {
     let setting = Setting::new(&["gpt-neox"]);
-    setting.hub.edit("tiny/gpt-neox", |files| drop(files.insert("pytorch_model.bin".into(), b"a pickle".into())));
+    setting.hub.edit("tiny/gpt-neox", |files| {
+        drop(files.insert("pytorch_model.bin".into(), b"a pickle".into()))
+    });
     check(&setting.open("tiny/gpt-neox").unwrap(), "gpt-neox");
     assert!(!setting.hub.fetched().contains(&"pytorch_model.bin".to_owned()));
 }
@@ -179,7 +189,8 @@ fn what_is_in_the_cache_is_not_fetched_again() {
     setting.open("tiny/opt").unwrap();
     setting.hub.requests();
     check(&setting.open("tiny/opt").unwrap(), "opt");
-    let asked: Vec<String> = setting.hub.requests().into_iter().map(|request| request.path).collect();
+    let asked: Vec<String> =
+        setting.hub.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(asked, ["/api/models/tiny/opt/revision/main"]);
     check(&setting.open_offline("tiny/opt").unwrap(), "opt");
     assert_eq!(setting.hub.requests().len(), 0, "offline asks nothing");
@@ -208,9 +219,13 @@ fn offline_without_a_copy_is_a_sentence() {
     precompute::checkpoint::config("tiny/opt", &setting.options()).unwrap();
     assert_eq!(setting.hub.fetched(), ["config.json"], "the config alone");
     setting.hub.requests();
-    precompute::checkpoint::config("tiny/opt", &Open { offline: true, ..setting.options() }).unwrap();
+    precompute::checkpoint::config("tiny/opt", &Open { offline: true, ..setting.options() })
+        .unwrap();
     let said = refusal(setting.open_offline("tiny/opt"));
-    assert!(said.starts_with(&format!("only a part of tiny/opt is in the cache {cache}, and")), "{said}");
+    assert!(
+        said.starts_with(&format!("only a part of tiny/opt is in the cache {cache}, and")),
+        "{said}"
+    );
     let open = Open { offline: true, revision: Some("v1".into()), ..setting.options() };
     let said = refusal(Checkpoint::open("tiny/opt", &open));
     assert!(said.starts_with("tiny/opt at revision \"v1\" is not in the cache"), "{said}");
@@ -230,7 +245,8 @@ fn a_model_that_python_fetched_is_found() {
         let bytes = std::fs::read(directory("llama").join(&name)).unwrap();
         let blob = etag(&name, &bytes);
         std::fs::write(repository.join("blobs").join(&blob), &bytes).unwrap();
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(&blob), snapshot.join(&name)).unwrap();
+        std::os::unix::fs::symlink(Path::new("../../blobs").join(&blob), snapshot.join(&name))
+            .unwrap();
     }
     for revision in ["refs/pr/1", V1] {
         let open = Open { offline: true, revision: Some(revision.into()), ..setting.options() };
@@ -247,8 +263,9 @@ fn a_model_that_python_fetched_is_found() {
 #[test]
 fn a_revision_is_a_branch_a_tag_or_a_commit() {
     let setting = Setting::new(&["opt"]);
-    let name =
-        |checkpoint: &Checkpoint| checkpoint.config.get("_name_or_path").and_then(|name| name.as_str()) == Some("v1");
+    let name = |checkpoint: &Checkpoint| {
+        checkpoint.config.get("_name_or_path").and_then(|name| name.as_str()) == Some("v1")
+    };
     for (revision, commit) in [("v1", V1), (V1, V1), ("main", MAIN), ("refs/pr/1", MAIN)] {
         let checkpoint = setting.open_at("tiny/opt", revision).unwrap();
         assert_eq!(checkpoint.revision.as_deref(), Some(commit), "{revision}");
@@ -292,14 +309,21 @@ fn a_private_model_wants_the_token_and_the_host_of_large_files_does_not_get_it()
     let setting = Setting::new(&["gpt-neox"]);
     setting.hub.restrict("tiny/gpt-neox", true, false);
     for refused in [setting.open("tiny/gpt-neox"), setting.open_with("tiny/gpt-neox", "wrong")] {
-        assert!(refusal(refused).starts_with("there is no model tiny/gpt-neox on the Hub, or it is private\n"));
+        assert!(
+            refusal(refused)
+                .starts_with("there is no model tiny/gpt-neox on the Hub, or it is private\n")
+        );
     }
     setting.hub.requests();
     check(&setting.open_with("tiny/gpt-neox", TOKEN).unwrap(), "gpt-neox");
     let requests = setting.hub.requests();
     assert!(requests.iter().any(|request| request.cdn));
     for request in requests {
-        assert_eq!(request.token.as_deref(), if request.cdn { None } else { Some(TOKEN) }, "{request:?}");
+        assert_eq!(
+            request.token.as_deref(),
+            if request.cdn { None } else { Some(TOKEN) },
+            "{request:?}"
+        );
     }
 }
 
@@ -307,10 +331,13 @@ fn a_private_model_wants_the_token_and_the_host_of_large_files_does_not_get_it()
 fn a_gated_model_wants_its_licence_accepted() {
     let setting = Setting::new(&["gpt-neox"]);
     setting.hub.restrict("tiny/gpt-neox", false, true);
-    let licence = "accept the model's licence on its page, and set HF_TOKEN to a token of that account";
+    let licence =
+        "accept the model's licence on its page, and set HF_TOKEN to a token of that account";
     assert_eq!(
         setting.refusal("tiny/gpt-neox"),
-        format!("tiny/gpt-neox: config.json may not be fetched without a token, or with this one\n  help: {licence}")
+        format!(
+            "tiny/gpt-neox: config.json may not be fetched without a token, or with this one\n  help: {licence}"
+        )
     );
     assert_eq!(
         refusal(setting.open_with("tiny/gpt-neox", "another")),
@@ -328,7 +355,10 @@ fn a_gated_model_wants_its_licence_accepted() {
 fn a_file_that_the_listing_has_and_the_hub_has_not() {
     let setting = Setting::new(&["llama"]);
     setting.hub.edit("tiny/llama", |files| drop(files.remove("model-00002-of-00002.safetensors")));
-    assert_eq!(setting.refusal("tiny/llama"), "tiny/llama: the repository has no model-00002-of-00002.safetensors");
+    assert_eq!(
+        setting.refusal("tiny/llama"),
+        "tiny/llama: the repository has no model-00002-of-00002.safetensors"
+    );
 }
 
 #[test]
@@ -346,7 +376,8 @@ fn what_passes_is_asked_for_again() {
     ] {
         let setting = Setting::new(&["opt"]);
         setting.hub.fail(method, path, fault, 1);
-        let checkpoint = setting.open("tiny/opt").unwrap_or_else(|e| panic!("{method} {path} {fault:?}: {e}"));
+        let checkpoint =
+            setting.open("tiny/opt").unwrap_or_else(|e| panic!("{method} {path} {fault:?}: {e}"));
         check(&checkpoint, "opt");
         let blobs = files(&setting.repository("opt").join("blobs"), "");
         assert_eq!(blobs.len(), 6, "{method} {path} {fault:?} leaves {blobs:?}");
@@ -359,9 +390,11 @@ fn a_large_file_whose_download_broke_off_is_resumed() {
     setting.hub.fail("GET", "/lfs/", Fault::Drop(100_000), 1);
     check(&setting.open("tiny/gpt-neox").unwrap(), "gpt-neox");
     let requests = setting.hub.requests();
-    let came: Vec<_> = requests.iter().filter(|request| request.cdn && request.method == "GET").collect();
+    let came: Vec<_> =
+        requests.iter().filter(|request| request.cdn && request.method == "GET").collect();
     assert_eq!(came.len(), 2);
-    let size = std::fs::metadata(directory("gpt-neox").join("model.safetensors")).unwrap().len() as usize;
+    let size =
+        std::fs::metadata(directory("gpt-neox").join("model.safetensors")).unwrap().len() as usize;
     assert_eq!(came[0].range, None);
     let (first, last) = came[1].range.unwrap();
     assert!(0 < first && first <= 100_000, "{first}");
@@ -372,9 +405,11 @@ fn a_large_file_whose_download_broke_off_is_resumed() {
 fn a_download_that_an_earlier_run_left_is_resumed_and_a_wrong_beginning_is_not_kept() {
     let bytes = std::fs::read(directory("gpt-neox").join("model.safetensors")).unwrap();
     let range = Some((50_000, bytes.len() - 1));
-    for (left, ranges) in
-        [(bytes[..50_000].to_vec(), vec![range]), (vec![7; 50_000], vec![range, None]), (bytes.clone(), vec![])]
-    {
+    for (left, ranges) in [
+        (bytes[..50_000].to_vec(), vec![range]),
+        (vec![7; 50_000], vec![range, None]),
+        (bytes.clone(), vec![]),
+    ] {
         let setting = Setting::new(&["gpt-neox"]);
         let blobs = setting.repository("gpt-neox").join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
@@ -393,8 +428,10 @@ fn what_another_process_is_fetching_is_left_to_it() {
     let setting = Setting::new(&["gpt-neox"]);
     let bytes = std::fs::read(directory("gpt-neox").join("model.safetensors")).unwrap();
     let name = etag("model.safetensors", &bytes);
-    let (blobs, locks) =
-        (setting.repository("gpt-neox").join("blobs"), setting.cache.path().join(".locks/models--tiny--gpt-neox"));
+    let (blobs, locks) = (
+        setting.repository("gpt-neox").join("blobs"),
+        setting.cache.path().join(".locks/models--tiny--gpt-neox"),
+    );
     std::fs::create_dir_all(&blobs).unwrap();
     std::fs::create_dir_all(&locks).unwrap();
     std::fs::write(blobs.join(format!("{name}.incomplete")), &bytes[..1000]).unwrap();
@@ -420,10 +457,20 @@ fn what_keeps_failing_ends_in_a_sentence_and_nothing_is_kept() {
             "tiny/opt: pytorch_model.bin came as 1000 bytes, and the Hub has it as 223203",
         ),
         ("GET", "config.json", Fault::Drop(10), "tiny/opt: config.json: the connection dropped ("),
-        ("HEAD", "config.json", Fault::Status(500, ""), "tiny/opt: config.json: the Hub answers 500"),
+        (
+            "HEAD",
+            "config.json",
+            Fault::Status(500, ""),
+            "tiny/opt: config.json: the Hub answers 500",
+        ),
         ("GET", "/api/", Fault::Status(500, ""), "tiny/opt can't be fetched: the Hub answers 500"),
         ("GET", "/api/", Fault::Drop(10), "tiny/opt can't be fetched: the Hub can't be reached ("),
-        ("GET", "/api/", Fault::Page, "tiny/opt: what answers is not the Hub\n  help: check HF_ENDPOINT"),
+        (
+            "GET",
+            "/api/",
+            Fault::Page,
+            "tiny/opt: what answers is not the Hub\n  help: check HF_ENDPOINT",
+        ),
         ("GET", "/api/", Fault::Status(429, ""), "the Hub asks to wait: too many requests"),
     ] {
         let setting = Setting::new(&["opt"]);
@@ -431,9 +478,16 @@ fn what_keeps_failing_ends_in_a_sentence_and_nothing_is_kept() {
         let begun = Instant::now();
         let said = setting.refusal("tiny/opt");
         assert!(said.starts_with(sentence), "{method} {path} {fault:?}: {said}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{method} {path} {fault:?}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{method} {path} {fault:?}: {:?}",
+            begun.elapsed()
+        );
         let bin = std::fs::read(directory("opt").join("pytorch_model.bin")).unwrap();
-        assert!(!setting.blobs("opt").contains(&etag("pytorch_model.bin", &bin)), "{method} {path} {fault:?}");
+        assert!(
+            !setting.blobs("opt").contains(&etag("pytorch_model.bin", &bin)),
+            "{method} {path} {fault:?}"
+        );
         assert!(setting.open_offline("tiny/opt").is_err(), "{method} {path} {fault:?}");
 
         setting.hub.heal();
@@ -470,14 +524,22 @@ fn the_cache_is_listed() {
         setting.open(id).unwrap();
     }
     setting.open_at("tiny/opt", "v1").unwrap();
-    std::fs::create_dir_all(setting.cache.path().join("datasets--tiny--words/snapshots").join(MAIN)).unwrap();
+    std::fs::create_dir_all(
+        setting.cache.path().join("datasets--tiny--words/snapshots").join(MAIN),
+    )
+    .unwrap();
     let listed = cache::list(&hub);
-    let ids: Vec<_> = listed.iter().map(|model| (model.id.as_str(), model.family.as_deref())).collect();
+    let ids: Vec<_> =
+        listed.iter().map(|model| (model.id.as_str(), model.family.as_deref())).collect();
     assert_eq!(ids, [("tiny/gpt-neox", Some("gpt_neox")), ("tiny/opt", Some("opt"))]);
     assert_eq!(listed[0].revisions, [MAIN]);
     assert_eq!(listed[1].revisions, [MAIN, V1]);
     let blobs = setting.repository("gpt-neox").join("blobs");
-    let bytes: u64 = setting.blobs("gpt-neox").iter().map(|name| blobs.join(name).metadata().unwrap().len()).sum();
+    let bytes: u64 = setting
+        .blobs("gpt-neox")
+        .iter()
+        .map(|name| blobs.join(name).metadata().unwrap().len())
+        .sum();
     assert_eq!(listed[0].bytes, bytes);
 }
 
@@ -489,7 +551,11 @@ fn the_environment_says_which_hub_whose_token_and_where_files_are_kept() {
     let run = |command: &mut Command| -> Ran { command.output().unwrap().into() };
     let ran = run(&mut setting.command(&here, &["run", "s.rhai"]));
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains("there is no model tiny/opt on the Hub, or it is private"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("there is no model tiny/opt on the Hub, or it is private"),
+        "{}",
+        ran.stderr
+    );
 
     let ran = run(setting.command(&here, &["run", "s.rhai"]).env("HF_TOKEN", TOKEN));
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "48\n", ""));
@@ -503,7 +569,10 @@ fn the_environment_says_which_hub_whose_token_and_where_files_are_kept() {
     let ran = run(&mut setting.command(&here, &["run", "s.rhai", "--offline"]));
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "48\n", ""));
     let elsewhere = here.path().join("elsewhere");
-    let ran = run(setting.command(&here, &["run", "s.rhai"]).env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", elsewhere));
+    let ran = run(setting
+        .command(&here, &["run", "s.rhai"])
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HUB_CACHE", elsewhere));
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("elsewhere, and this run is offline"), "{}", ran.stderr);
     assert_eq!(setting.hub.requests().len(), 0, "offline asks nothing");
@@ -520,7 +589,10 @@ fn a_script_names_the_revision() {
     let here = Workplace::new(&[("s.rhai", script)]);
     let ran: Ran = setting.command(&here, &["run", "s.rhai"]).output().unwrap().into();
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "48\n", ""));
-    assert_eq!(std::fs::read_to_string(here.path().join("hf/hub/models--tiny--opt/refs/v1")).unwrap(), V1);
+    assert_eq!(
+        std::fs::read_to_string(here.path().join("hf/hub/models--tiny--opt/refs/v1")).unwrap(),
+        V1
+    );
 }
 
 #[test]
@@ -531,7 +603,10 @@ fn a_hub_that_is_gone_leaves_a_note_and_the_copy() {
     setting.hub.fail("GET", "/api/", Fault::Status(503, ""), usize::MAX);
     let ran: Ran = setting.command(&here, &["run", "s.rhai"]).output().unwrap().into();
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "48\n"));
-    assert_eq!(ran.stderr, "note: the Hub answers 503 Service Unavailable; using the copy of tiny/opt in the cache\n");
+    assert_eq!(
+        ran.stderr,
+        "note: the Hub answers 503 Service Unavailable; using the copy of tiny/opt in the cache\n"
+    );
 }
 
 #[test]
@@ -541,11 +616,19 @@ fn a_hub_that_falls_silent_is_not_waited_for() {
     for (method, path) in [("GET", "/api/"), ("GET", "/lfs/")] {
         setting.hub.fail(method, path, Fault::Silence, 1);
         let begun = Instant::now();
-        let ran: Ran =
-            setting.command(&here, &["run", "s.rhai"]).env("HF_HUB_DOWNLOAD_TIMEOUT", "1").output().unwrap().into();
+        let ran: Ran = setting
+            .command(&here, &["run", "s.rhai"])
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "1")
+            .output()
+            .unwrap()
+            .into();
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert_eq!(ran.code, Some(1));
-        assert!(ran.stderr.contains("tiny/opt can't be fetched: the Hub has been silent for 1s"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("tiny/opt can't be fetched: the Hub has been silent for 1s"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 
@@ -554,12 +637,14 @@ fn ctrl_c_ends_a_download_and_the_next_run_resumes_it() {
     let setting = Setting::new(&["opt"]);
     let here = Workplace::new(&[("s.rhai", SCRIPT)]);
     setting.hub.fail("GET", "/lfs/", Fault::Trickle, 1);
-    let mut child = setting.command(&here, &["run", "s.rhai"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        setting.command(&here, &["run", "s.rhai"]).stderr(Stdio::piped()).spawn().unwrap();
     let blobs = here.path().join("hf/hub/models--tiny--opt/blobs");
     let begun = Instant::now();
     let partial = || {
         let entries = std::fs::read_dir(&blobs).ok()?.map(|entry| entry.unwrap());
-        let sizes = entries.filter(|entry| entry.file_name().to_str().unwrap().ends_with(".incomplete"));
+        let sizes =
+            entries.filter(|entry| entry.file_name().to_str().unwrap().ends_with(".incomplete"));
         sizes.map(|entry| entry.metadata().unwrap().len()).max()
     };
     while partial().unwrap_or(0) < 4096 {
@@ -575,11 +660,18 @@ fn ctrl_c_ends_a_download_and_the_next_run_resumes_it() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "interrupted\n");
     let bin = std::fs::read(directory("opt").join("pytorch_model.bin")).unwrap();
     assert!(!blobs.join(etag("pytorch_model.bin", &bin)).exists());
-    assert!(!here.path().join("hf/hub/models--tiny--opt/refs/main").exists(), "half a model has no name");
+    assert!(
+        !here.path().join("hf/hub/models--tiny--opt/refs/main").exists(),
+        "half a model has no name"
+    );
 
     setting.hub.requests();
     let ran: Ran = setting.command(&here, &["run", "s.rhai"]).output().unwrap().into();
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "48\n", ""));
     let requests = setting.hub.requests();
-    assert!(requests.iter().all(|request| request.method != "GET" || !request.cdn || request.range.is_some()));
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.method != "GET" || !request.cdn || request.range.is_some())
+    );
 }

@@ -1,4 +1,5 @@
-//! A Hub on loopback: it serves the fixtures as the Hugging Face Hub serves models, and fails where it is told to.
+//! A Hub on loopback: it serves the fixtures as the Hugging Face Hub serves models, and fails where
+//! it is told to.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -85,7 +86,8 @@ impl HubServer {
         let cdn = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", hub.local_addr().unwrap());
         let large = format!("http://{}", cdn.local_addr().unwrap());
-        let repositories = cases.iter().map(|case| (format!("tiny/{case}"), Repository::of(case))).collect();
+        let repositories =
+            cases.iter().map(|case| (format!("tiny/{case}"), Repository::of(case))).collect();
         let state = Arc::new(Mutex::new(State { repositories, ..State::default() }));
         for (listener, is_cdn) in [(hub, false), (cdn, true)] {
             let (state, large) = (state.clone(), large.clone());
@@ -93,7 +95,9 @@ impl HubServer {
                 for stream in listener.incoming().flatten() {
                     let (state, large) = (state.clone(), large.clone());
                     // A client that has gone is no concern of the server's.
-                    std::thread::spawn(move || serve(stream, &state, &large, is_cdn).unwrap_or_default());
+                    std::thread::spawn(move || {
+                        serve(stream, &state, &large, is_cdn).unwrap_or_default()
+                    });
                 }
             });
         }
@@ -120,11 +124,21 @@ impl HubServer {
     }
 
     pub fn edit(&self, id: &str, edit: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) {
-        edit(self.state.lock().unwrap().repositories.get_mut(id).unwrap().files.get_mut(MAIN).unwrap());
+        edit(
+            self.state
+                .lock()
+                .unwrap()
+                .repositories
+                .get_mut(id)
+                .unwrap()
+                .files
+                .get_mut(MAIN)
+                .unwrap(),
+        );
     }
 
-    /// Puts files into the repository `id`, which is made if it is not there, as the commit that `revision` stands for from
-    /// now on.
+    /// Puts files into the repository `id`, which is made if it is not there, as the commit that
+    /// `revision` stands for from now on.
     pub fn put(&self, id: &str, revision: &str, commit: &str, files: &[(&str, &str)]) {
         let mut state = self.state.lock().unwrap();
         let repository = state.repositories.entry(id.into()).or_default();
@@ -144,7 +158,10 @@ impl HubServer {
         let state = self.state.lock().unwrap();
         let repository = &state.repositories[id];
         let files = &repository.files[&repository.branches["main"]];
-        files.iter().map(|(name, bytes)| (name.clone(), String::from_utf8(bytes.clone()).unwrap())).collect()
+        files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), String::from_utf8(bytes.clone()).unwrap()))
+            .collect()
     }
 
     /// Every request so far, which are then forgotten.
@@ -154,9 +171,12 @@ impl HubServer {
 
     /// The files fetched since the last call, in order of name, each once.
     pub fn fetched(&self) -> Vec<String> {
-        let names = self.requests().into_iter().filter(|request| request.method == "GET" && !request.cdn);
+        let names =
+            self.requests().into_iter().filter(|request| request.method == "GET" && !request.cdn);
         let mut names: Vec<String> = names
-            .filter_map(|request| Some(request.path.split_once("/resolve/")?.1.split_once('/')?.1.into()))
+            .filter_map(|request| {
+                Some(request.path.split_once("/resolve/")?.1.split_once('/')?.1.into())
+            })
             .collect();
         names.sort();
         names.dedup();
@@ -169,10 +189,21 @@ impl Repository {
         let mut files: BTreeMap<String, Vec<u8>> = std::fs::read_dir(directory(case))
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_str().unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                )
+            })
             .filter(|(name, _)| !name.starts_with("golden") && !name.starts_with("shifted"))
             .collect();
-        for extra in ["README.md", ".gitattributes", "flax_model.msgpack", "onnx/model.onnx", "model-v2.safetensors"] {
+        for extra in [
+            "README.md",
+            ".gitattributes",
+            "flax_model.msgpack",
+            "onnx/model.onnx",
+            "model-v2.safetensors",
+        ] {
             files.insert(extra.into(), b"not for us".into());
         }
         let mut first = files.clone();
@@ -181,7 +212,11 @@ impl Repository {
         first.insert("config.json".into(), config.to_string().into_bytes());
         let branches = [("main", MAIN), ("refs%2Fpr%2F1", MAIN), ("v1", V1)];
         let branches = branches.map(|(name, commit)| (name.to_owned(), commit.to_owned())).into();
-        Self { files: [(MAIN.into(), files), (V1.into(), first)].into(), branches, ..Self::default() }
+        Self {
+            files: [(MAIN.into(), files), (V1.into(), first)].into(),
+            branches,
+            ..Self::default()
+        }
     }
 }
 
@@ -226,7 +261,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>, large: &str, cdn: bool) -> std
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
         let planned = state.faults.iter_mut().find(|planned| {
-            planned.times > 0 && planned.method == request.method && request.path.contains(planned.path)
+            planned.times > 0
+                && planned.method == request.method
+                && request.path.contains(planned.path)
         });
         let fault = planned.map(|planned| {
             planned.times -= 1;
@@ -274,7 +311,11 @@ fn accept(request: &Request, state: &mut State) -> Answer {
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
     if request.path == "/api/repos/create" {
         let asked = json(&request.body);
-        let id = format!("{}/{}", asked["organization"].as_str().unwrap(), asked["name"].as_str().unwrap());
+        let id = format!(
+            "{}/{}",
+            asked["organization"].as_str().unwrap(),
+            asked["name"].as_str().unwrap()
+        );
         if state.repositories.contains_key(&id) {
             return Answer::error(409, "");
         }
@@ -286,9 +327,13 @@ fn accept(request: &Request, state: &mut State) -> Answer {
             ..Repository::default()
         };
         state.repositories.insert(id.clone(), repository);
-        return Answer::new(200, serde_json::json!({"url": format!("https://hub/{id}")}).to_string());
+        return Answer::new(
+            200,
+            serde_json::json!({"url": format!("https://hub/{id}")}).to_string(),
+        );
     }
-    let parts: Vec<&str> = request.path.strip_prefix("/api/models/").unwrap().splitn(4, '/').collect();
+    let parts: Vec<&str> =
+        request.path.strip_prefix("/api/models/").unwrap().splitn(4, '/').collect();
     let [owner, name, what, "main"] = parts[..] else { return Answer::new(404, "") };
     let Some(repository) = state.repositories.get_mut(&format!("{owner}/{name}")) else {
         return Answer::error(404, "RepoNotFound");
@@ -311,7 +356,10 @@ fn accept(request: &Request, state: &mut State) -> Answer {
             let digest = etag("", format!("{files:?}").as_bytes());
             repository.files.insert(digest.clone(), files);
             repository.branches.insert("main".into(), digest.clone());
-            Answer::new(200, serde_json::json!({"commitOid": digest, "commitUrl": "https://hub/"}).to_string())
+            Answer::new(
+                200,
+                serde_json::json!({"commitOid": digest, "commitUrl": "https://hub/"}).to_string(),
+            )
         }
         _ => Answer::new(404, ""),
     }
@@ -372,7 +420,8 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
         return Answer::new(200, serde_json::Value::from(entries.collect::<Vec<_>>()).to_string());
     }
     if api {
-        let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+        let siblings: Vec<_> =
+            files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
         let info = serde_json::json!({"id": id, "sha": commit, "siblings": siblings, "private": repository.private});
         return Answer::new(200, info.to_string());
     }
@@ -403,7 +452,12 @@ fn bytes_of(bytes: &[u8], range: Option<(usize, usize)>) -> Answer {
     .with("Accept-Ranges", "bytes")
 }
 
-fn write(mut stream: TcpStream, request: &Request, answer: Answer, fault: Option<Fault>) -> std::io::Result<()> {
+fn write(
+    mut stream: TcpStream,
+    request: &Request,
+    answer: Answer,
+    fault: Option<Fault>,
+) -> std::io::Result<()> {
     let answer = match fault {
         Some(Fault::Status(status, code)) => Answer::error(status, code),
         Some(Fault::Page) => Answer::new(200, "<html>Welcome to the café's network</html>"),

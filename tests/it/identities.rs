@@ -25,7 +25,8 @@ fn captured(subject: &Subject) -> Capture {
 }
 
 fn close(name: &str, what: &str, got: &Tensor, expected: &Tensor) {
-    let largest = expected.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    let largest =
+        expected.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
     let difference = difference(got, expected);
     assert!(difference <= TOLERANCE * largest.max(1.0), "{name}: {what} is off by {difference}");
 }
@@ -40,7 +41,13 @@ fn the_pattern_times_the_values_is_what_each_head_gathers() {
             let v = at(Point::ValueStates);
             let (b, k, m, c) = v.dims4().unwrap();
             let shape = (b, k, spec.heads / k, m, c);
-            let repeated = v.unsqueeze(2).unwrap().expand(shape).unwrap().reshape((b, spec.heads, m, c)).unwrap();
+            let repeated = v
+                .unsqueeze(2)
+                .unwrap()
+                .expand(shape)
+                .unwrap()
+                .reshape((b, spec.heads, m, c))
+                .unwrap();
             let z = at(Point::AttnProbs).matmul(&repeated).unwrap();
             close(&subject.name, "attn-weighted-values", &z, at(Point::AttnWeightedValues));
         }
@@ -77,7 +84,8 @@ fn the_heads_outputs_and_the_bias_are_what_attention_adds() {
             let spec = subject.decoder.spec();
             if matches!(spec.norm_place, NormPlace::Outputs | NormPlace::Both) {
                 // The norm that stands between the sum and what joins the stream.
-                let gain = subject.weight(&format!("model.layers.{layer}.post_attention_layernorm.weight"));
+                let gain = subject
+                    .weight(&format!("model.layers.{layer}.post_attention_layernorm.weight"));
                 let gain = if spec.norm.gain_less_one { (gain + 1.0).unwrap() } else { gain };
                 let squares = sum.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
                 let scale = (squares + spec.norm.eps).unwrap().sqrt().unwrap();
@@ -98,10 +106,20 @@ fn heads_are_the_projections() {
             let (b, n, d) = at(Point::PreAttn).dims3().unwrap();
             let k = heads.w_v.dim(0).unwrap();
             let x = at(Point::PreAttn).reshape((b, 1, n, d)).unwrap().expand((b, k, n, d)).unwrap();
-            let w_v = heads.w_v.unsqueeze(0).unwrap().expand((b, k, d, heads.w_v.dim(2).unwrap())).unwrap();
+            let w_v = heads
+                .w_v
+                .unsqueeze(0)
+                .unwrap()
+                .expand((b, k, d, heads.w_v.dim(2).unwrap()))
+                .unwrap();
             let v = x.contiguous().unwrap().matmul(&w_v.contiguous().unwrap()).unwrap();
             let b_v = heads.b_v.unsqueeze(1).unwrap().unsqueeze(0).unwrap();
-            close(&subject.name, "value-states", &v.broadcast_add(&b_v).unwrap(), at(Point::ValueStates));
+            close(
+                &subject.name,
+                "value-states",
+                &v.broadcast_add(&b_v).unwrap(),
+                at(Point::ValueStates),
+            );
         }
     }
 }
@@ -136,7 +154,9 @@ fn hooks_that_pass_through_change_nothing() {
     for subject in subjects() {
         let plain = subject.decoder.forward(&subject.input, &options(), &mut Unobserved).unwrap();
         let mut hooks = Hooks::new();
-        for point in points(&subject.decoder).into_iter().filter(|point| *point != Point::AttnHeadOutputs) {
+        for point in
+            points(&subject.decoder).into_iter().filter(|point| *point != Point::AttnHeadOutputs)
+        {
             hooks.bind(point.name(), Layers::All, |_, x| Ok(Some(x.clone()))).unwrap();
         }
         let hooked = subject.decoder.forward(&subject.input, &options(), &mut hooks).unwrap();
@@ -157,13 +177,23 @@ fn a_pass_that_stops_has_what_a_full_pass_has_there() {
         let capture = captured(&subject);
         let layers = subject.decoder.spec().layers;
         for point in points(&subject.decoder) {
-            for layer in if point.in_block() { (0..layers).map(Some).collect() } else { vec![None] } {
+            for layer in if point.in_block() { (0..layers).map(Some).collect() } else { vec![None] }
+            {
                 let site = Site { point, layer };
-                let stop = Options { stop: Some(site), loss: point == Point::UnreducedLoss, ..Options::default() };
+                let stop = Options {
+                    stop: Some(site),
+                    loss: point == Point::UnreducedLoss,
+                    ..Options::default()
+                };
                 let mut seen = Seen { sites: Vec::new(), only: None };
                 let output = subject.decoder.forward(&subject.input, &stop, &mut seen).unwrap();
                 let what = format!("stopped at {site}");
-                close(&subject.name, &what, &output.stopped.unwrap(), capture.get(point, layer).unwrap());
+                close(
+                    &subject.name,
+                    &what,
+                    &output.stopped.unwrap(),
+                    capture.get(point, layer).unwrap(),
+                );
                 assert!(output.logits.is_none() && output.loss.is_none());
             }
         }
@@ -200,13 +230,21 @@ fn a_hook_after_the_stop_is_refused_and_one_before_it_runs() {
         subject.decoder.forward(&subject.input, &options(), &mut seen).unwrap();
         let order = seen.sites;
         let stop_at = order.len() / 2;
-        for (i, &site) in order.iter().enumerate().filter(|(_, site)| site.point != Point::UnreducedLoss) {
+        for (i, &site) in
+            order.iter().enumerate().filter(|(_, site)| site.point != Point::UnreducedLoss)
+        {
             let mut one = SiteSet::new(layers);
             one.insert(site);
             let stop = Options { stop: Some(order[stop_at]), ..Options::default() };
             let mut seen = everything(Some(one));
             let result = subject.decoder.forward(&subject.input, &stop, &mut seen);
-            assert_eq!(result.is_ok(), i <= stop_at, "{}: {site} with a stop at {}", subject.name, order[stop_at]);
+            assert_eq!(
+                result.is_ok(),
+                i <= stop_at,
+                "{}: {site} with a stop at {}",
+                subject.name,
+                order[stop_at]
+            );
             assert_eq!(seen.sites.len(), usize::from(i <= stop_at));
         }
     }
@@ -219,10 +257,22 @@ fn a_half_precision_pass_is_near_and_finite() {
             let half = subject.reload(dtype);
             let logits = half.logits(&subject.input).unwrap();
             let full = subject.decoder.logits(&subject.input).unwrap();
-            let spread = full.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            let spread = full
+                .abs()
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .max(0)
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
             let bound = if dtype == DType::F16 { 0.02 } else { 0.15 };
             let difference = difference(&logits, &full);
-            assert!(difference <= bound * spread, "{}: {dtype:?} is off by {difference} of {spread}", subject.name);
+            assert!(
+                difference <= bound * spread,
+                "{}: {dtype:?} is off by {difference} of {spread}",
+                subject.name
+            );
         }
     }
 }
@@ -243,8 +293,11 @@ fn a_failed_pass_leaves_the_model_as_it_was() {
 fn tokens_that_come_later_change_nothing_before_them() {
     for subject in subjects() {
         let full = subject.decoder.logits(&subject.input).unwrap();
-        let half =
-            Input::new(&subject.input.ids(&candle_core::Device::Cpu).unwrap().narrow(1, 0, 6).unwrap(), None).unwrap();
+        let half = Input::new(
+            &subject.input.ids(&candle_core::Device::Cpu).unwrap().narrow(1, 0, 6).unwrap(),
+            None,
+        )
+        .unwrap();
         let logits = subject.decoder.logits(&half).unwrap();
         close(&subject.name, "the first six positions", &logits, &full.narrow(1, 0, 6).unwrap());
     }

@@ -1,4 +1,5 @@
-//! Hooks that can have no effect, by their own text: an error when they are bound. Those that do something are not.
+//! Hooks that can have no effect, by their own text: an error when they are bound. Those that do
+//! something are not.
 
 use precompute::script::{Host, Settings};
 
@@ -21,15 +22,30 @@ const IDLE: &[(&str, &str, &str, &str)] = &[
     ("{ x = x + n; }", "is not returned", "write x += n", "x = x"),
     ("{ x = halved(x); }", "is not returned", "x *= 0.0 or x[..] = y, or end with x", "x = halved"),
     ("{ let x = x * 0.0; }", "let x = … makes another variable", "x *= 0.0", "let x"),
-    ("{ let x = x.copy(); x *= 0.0; }", "let x = … makes another variable", "or end with x", "let x"),
-    ("{ let x = x.copy(); x[0] = 0.0; }", "let x = … makes another variable", "or end with x", "let x"),
+    (
+        "{ let x = x.copy(); x *= 0.0; }",
+        "let x = … makes another variable",
+        "or end with x",
+        "let x",
+    ),
+    (
+        "{ let x = x.copy(); x[0] = 0.0; }",
+        "let x = … makes another variable",
+        "or end with x",
+        "let x",
+    ),
     ("{ x += \"oops\"; }", "x += makes a text of x", "or end with x", "x += "),
     ("{ x += `${n} oops`; }", "x += makes a text of x", "or end with x", "x += "),
     ("{ x += \"a\" + n; }", "x += makes a text of x", "or end with x", "x += "),
     ("{ if ctx.layer == 2 { x = x * 0.0; } }", "is not returned", "x *= 0.0", "x = x"),
     ("{ if ctx.layer == 2 { x } else { x = x * 0.0; } }", "is not returned", "x *= 0.0", "x = x"),
     ("{ switch ctx.layer { 1 => x = x * 0.0, _ => () } }", "is not returned", "x *= 0.0", "x = x"),
-    ("{ switch ctx.layer { 1 => { x = x * 0.0; } 2..4 => { x *= 2.0; } } }", "is not returned", "x *= 0.0", "x = x"),
+    (
+        "{ switch ctx.layer { 1 => { x = x * 0.0; } 2..4 => { x *= 2.0; } } }",
+        "is not returned",
+        "x *= 0.0",
+        "x = x",
+    ),
     ("{ for i in 0..2 { x = x * 0.5; } }", "is not returned", "x *= 0.5", "x = x"),
     ("{ let i = 0; while i < 2 { x = x * 0.5; i += 1; } }", "is not returned", "x *= 0.5", "x = x"),
     ("{ loop { x = x * 0.5; break; } }", "is not returned", "x *= 0.5", "x = x"),
@@ -55,7 +71,12 @@ const IDLE: &[(&str, &str, &str, &str)] = &[
     ("{ let l = []; l.push(x.mean()); }", "only computes", "end it with", ""),
     ("{ let l = #{}; l.x = x * 1.0; }", "only computes", "end it with", ""),
     ("{ softmax(x, -1); x.mean(); () }", "only computes", "end it with", ""),
-    ("{ if x.mean().item() > 0.0 { x * 2.0; } else { } let z = 1; }", "only computes", "end it with", ""),
+    (
+        "{ if x.mean().item() > 0.0 { x * 2.0; } else { } let z = 1; }",
+        "only computes",
+        "end it with",
+        "",
+    ),
     ("{ m.unembed(x); ctx.get(\"a\", 0); return; }", "only computes", "end it with", ""),
 ];
 
@@ -135,7 +156,10 @@ fn a_hook_without_effect_is_an_error_when_it_is_bound() {
         assert!(failure.contains(said) && failure.contains(instead), "{body}\n{failure}");
         if let Some(at) = hook.find(caret).filter(|_| !caret.is_empty()) {
             let (line, column) = (BEFORE.lines().count() + 1, hook[..at].chars().count() + 1);
-            assert!(failure.contains(&format!("input:{line}:{column}\n")), "{body}: {caret}\n{failure}");
+            assert!(
+                failure.contains(&format!("input:{line}:{column}\n")),
+                "{body}: {caret}\n{failure}"
+            );
         }
     }
 }
@@ -145,18 +169,29 @@ fn a_named_function_is_looked_into_too() {
     for (code, line) in [
         ("fn f(t, ctx) { t = t * 0.0; }\nhook(\"post-mlp\", f);", "s.rhai:1:16"),
         ("fn f(t, ctx) {\n  let t = t * 0.0;\n}\nhook(\"post-mlp\", f);", "s.rhai:2:3"),
-        ("fn f(by, t, ctx) { t = t * by; }\nhook(\"post-mlp\", Fn(\"f\").curry(0.0));", "s.rhai:1:20"),
+        (
+            "fn f(by, t, ctx) { t = t * by; }\nhook(\"post-mlp\", Fn(\"f\").curry(0.0));",
+            "s.rhai:1:20",
+        ),
     ] {
         let ran = script(code);
         assert_eq!(ran.code, Some(1), "{code}\n{}", ran.stderr);
-        assert!(ran.stderr.contains("or end with t") && ran.stderr.contains(line), "{code}\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("or end with t") && ran.stderr.contains(line),
+            "{code}\n{}",
+            ran.stderr
+        );
     }
     let here = Workplace::new(&[
         ("made.rhai", "\n\n\nfn idle() { hook(\"post-mlp\", |x, ctx| { x = x * 0.0; }) }"),
         ("s.rhai", "import \"made\" as made;\nmade::idle();"),
     ]);
     let ran = here.run(&["run", "s.rhai"]);
-    assert!(ran.stderr.contains("made.rhai:4:41") && ran.stderr.contains("s.rhai:2:"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("made.rhai:4:41") && ran.stderr.contains("s.rhai:2:"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -164,7 +199,9 @@ fn a_hook_that_does_something_is_bound_and_runs() {
     let host = Host::new(Settings::default()).unwrap();
     for body in BUSY {
         let pass = format!("m.forward(ids, context([hook(\"post-mlp\", |x, ctx| {body})])); true");
-        let ran = host.eval(&format!("{BEFORE}{pass}")).unwrap_or_else(|failure| panic!("{body}\n{failure}"));
+        let ran = host
+            .eval(&format!("{BEFORE}{pass}"))
+            .unwrap_or_else(|failure| panic!("{body}\n{failure}"));
         assert_eq!(ran.as_bool(), Ok(true), "{body}");
     }
 }
@@ -172,7 +209,11 @@ fn a_hook_that_does_something_is_bound_and_runs() {
 #[test]
 fn what_is_written_into_a_copy_that_nothing_holds_is_an_error() {
     for (code, said, help) in [
-        ("m.weight(\"w\")[0] = 0.0;", "weight(…) gives a copy of a model's weights", "m.with_weights"),
+        (
+            "m.weight(\"w\")[0] = 0.0;",
+            "weight(…) gives a copy of a model's weights",
+            "m.with_weights",
+        ),
         ("m.weight(\"w\") *= 0.0;", "weight(…) gives a copy of a model's weights", "hook("),
         ("m.heads(0).w_q *= 0.0;", "heads(…) gives a copy of a model's weights", "m.with_weights"),
         ("m.heads(0).w_q[0] = 0.0;", "heads(…) gives a copy", "m.with_weights"),
@@ -183,15 +224,28 @@ fn what_is_written_into_a_copy_that_nothing_holds_is_an_error() {
         ("m.config.hidden_size += 1;", ".config gives a copy", "m.with_weights"),
         ("m.config.remove(\"hidden_size\");", ".config gives a copy", "m.with_weights"),
         ("m.config = #{};", ".config gives a copy", "m.with_weights"),
-        ("let out = m.forward(ids); out.logits[0] = 0.0;", ".logits gives a copy", "let y = out.logits"),
-        ("let out = m.forward(ids); out.logits *= 0.0;", ".logits gives a copy", "let y = out.logits"),
-        ("let out = m.forward(ids); out.logits = zeros([2]);", ".logits gives a copy", "let y = out.logits"),
+        (
+            "let out = m.forward(ids); out.logits[0] = 0.0;",
+            ".logits gives a copy",
+            "let y = out.logits",
+        ),
+        (
+            "let out = m.forward(ids); out.logits *= 0.0;",
+            ".logits gives a copy",
+            "let y = out.logits",
+        ),
+        (
+            "let out = m.forward(ids); out.logits = zeros([2]);",
+            ".logits gives a copy",
+            "let y = out.logits",
+        ),
         ("m.forward(ids).logits[0] = 0.0;", "what forward(…) gives has no name", "let y ="),
         ("m.capture(ids, \"post-mlp\")[0] = 0.0;", "what capture(…) gives has no name", "let y ="),
         ("ids.reshape([-1])[0] = 0;", "what reshape(…) gives has no name", "let y ="),
         ("zeros([3])[0] = 1.0;", "what zeros(…) gives has no name", "let y ="),
     ] {
-        let ran = script(&format!("let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\");\n{code}"));
+        let ran =
+            script(&format!("let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\");\n{code}"));
         assert_eq!(ran.code, Some(1), "{code}: {}", ran.stderr);
         for part in [said, help, "s.rhai:2:"] {
             assert!(ran.stderr.contains(part), "{code} lacks {part}\n{}", ran.stderr);

@@ -92,9 +92,20 @@ fn the_power_spectrum() {
         for (name, got) in ran.tensors("power.safetensors") {
             let golden = golden(case);
             let expected = &golden[&format!("power/{name}")];
-            let largest = expected.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            let largest = expected
+                .abs()
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .max(0)
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
             let difference = difference(&got, expected) / largest;
-            assert!(difference <= TOLERANCE, "{case}: power/{name} is off by {difference} of the largest");
+            assert!(
+                difference <= TOLERANCE,
+                "{case}: power/{name} is off by {difference} of the largest"
+            );
         }
     }
 }
@@ -111,10 +122,20 @@ fn a_head_ablated_and_the_logit_lens() {
             "#,
         );
         let golden = golden(case);
-        close(case, "ablate_head_1_last_layer", &ran.tensor("ablated"), &golden["ablate_head_1_last_layer"]);
+        close(
+            case,
+            "ablate_head_1_last_layer",
+            &ran.tensor("ablated"),
+            &golden["ablate_head_1_last_layer"],
+        );
         let lens = ran.tensor("lens");
         for layer in 0..lens.dim(0).unwrap() {
-            close(case, "logit lens", &lens.get(layer).unwrap(), &golden[&format!("logit_lens/{layer}")]);
+            close(
+                case,
+                "logit lens",
+                &lens.get(layer).unwrap(),
+                &golden[&format!("logit_lens/{layer}")],
+            );
         }
     }
 }
@@ -183,7 +204,8 @@ fn lenses_and_weights_work_in_every_family() {
             "#,
         );
         assert_eq!(ran.stdout(), "true\n", "{case}");
-        let seen: std::collections::HashMap<String, Tensor> = ran.tensors("seen.safetensors").into_iter().collect();
+        let seen: std::collections::HashMap<String, Tensor> =
+            ran.tensors("seen.safetensors").into_iter().collect();
         // Norms on the stream itself (OPT-350m) are no sum.
         if *case != "opt-post-norm" {
             close(case, "the sum of what is added", &seen["added"], &seen["stream"]);

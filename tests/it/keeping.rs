@@ -1,4 +1,5 @@
-//! What a hook keeps of x is kept by value: no later write into x shows in it, by whatever way it was kept.
+//! What a hook keeps of x is kept by value: no later write into x shows in it, by whatever way it
+//! was kept.
 
 use crate::binary::script;
 
@@ -14,18 +15,33 @@ const WAYS: &[(&str, &str, &str, &str)] = &[
     ("an array written out", "let kept = ();", "kept = [1, x];", "kept[1]"),
     ("a place of a captured array", "let kept = [0, 0];", "kept[1] = x;", "kept[1]"),
     ("a captured map", "let kept = #{};", "kept.x = x;", "kept.x"),
-    ("a captured map, by a worked out key", "let kept = #{};", "kept[`at ${ctx.layer}`] = x;", "kept[\"at 0\"]"),
+    (
+        "a captured map, by a worked out key",
+        "let kept = #{};",
+        "kept[`at ${ctx.layer}`] = x;",
+        "kept[\"at 0\"]",
+    ),
     ("a map written out", "let kept = ();", "kept = #{x: x};", "kept.x"),
     ("an array in ctx", "", "ctx.kept = ctx.get(\"kept\", []); ctx.kept.push(x);", "ctx.kept[0]"),
     ("an array for ctx", "", "ctx.kept = [[x]];", "ctx.kept[0][0]"),
     ("a map in ctx", "", "ctx.kept = #{}; ctx.kept.x = x;", "ctx.kept.x"),
     ("nested", "let kept = #{list: [#{}]};", "kept.list[0].x = #{y: [x]};", "kept.list[0].x.y[0]"),
     ("a second context", "let other = context();", "other.kept = x;", "other.kept"),
-    ("a second context's map", "let other = context(); other.m = #{};", "other.m.kept = [x];", "other.m.kept[0]"),
+    (
+        "a second context's map",
+        "let other = context(); other.m = #{};",
+        "other.m.kept = [x];",
+        "other.m.kept[0]",
+    ),
     ("what a fn returned", "", "ctx.kept = same(x);", "ctx.kept"),
     ("what a fn made of it", "let kept = ();", "kept = pair(x);", "kept[1]"),
     ("what a fn put into ctx", "", "keep(x, ctx);", "ctx.kept"),
-    ("what another closure put away", "let kept = []; let away = |t| { kept.push(t); };", "away.call(x);", "kept[0]"),
+    (
+        "what another closure put away",
+        "let kept = []; let away = |t| { kept.push(t); };",
+        "away.call(x);",
+        "kept[0]",
+    ),
     ("in a map that holds the hook", "let kept = #{}; kept.f = || kept;", "kept.x = x;", "kept.x"),
     ("a map that a function gave", "let kept = m.heads(0);", "kept.x = x;", "kept.x"),
     ("a name of its own", "let kept = ();", "let y = x; kept = y;", "kept"),
@@ -34,7 +50,8 @@ const WAYS: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// A write into x.
-const WRITES: &[&str] = &["x *= 0.0;", "x += 1.0;", "x[..] = 7.0;", "x[[0, -1]] = 1000.0;", "x[x > 0.0] = 3.0;"];
+const WRITES: &[&str] =
+    &["x *= 0.0;", "x += 1.0;", "x[..] = 7.0;", "x[[0, -1]] = 1000.0;", "x[x > 0.0] = 3.0;"];
 
 #[test]
 fn a_write_by_the_same_hook_or_another_does_not_show_in_what_was_kept() {
@@ -60,7 +77,11 @@ fn a_write_by_the_same_hook_or_another_does_not_show_in_what_was_kept() {
              }}"
         );
         let ran = script(&text);
-        assert_eq!(ran.stdout, "true\ntrue\ntrue\ntrue\n", "{name}: {keep} {write}\n{}", ran.stderr);
+        assert_eq!(
+            ran.stdout, "true\ntrue\ntrue\ntrue\n",
+            "{name}: {keep} {write}\n{}",
+            ran.stderr
+        );
     }
 }
 

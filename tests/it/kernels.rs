@@ -1,4 +1,5 @@
-//! The kernels of the CPU in whole passes: with and without scores that someone sees, and with every set of instructions.
+//! The kernels of the CPU in whole passes: with and without scores that someone sees, and with
+//! every set of instructions.
 
 use std::process::Command;
 
@@ -11,10 +12,13 @@ use crate::fixture::{CASES, Fixture, difference};
 fn padded(left: bool) -> Input {
     let (ids, mask): ([[u32; 7]; 2], [[u8; 7]; 2]) = match left {
         true => ([[9, 4, 17, 3, 8, 2, 5], [1, 1, 1, 6, 11, 4, 3]], [[1; 7], [0, 0, 0, 1, 1, 1, 1]]),
-        false => ([[9, 4, 17, 3, 8, 2, 5], [6, 11, 4, 3, 1, 1, 1]], [[1; 7], [1, 1, 1, 1, 0, 0, 0]]),
+        false => {
+            ([[9, 4, 17, 3, 8, 2, 5], [6, 11, 4, 3, 1, 1, 1]], [[1; 7], [1, 1, 1, 1, 0, 0, 0]])
+        }
     };
     let device = &candle_core::Device::Cpu;
-    Input::new(&Tensor::new(&ids, device).unwrap(), Some(&Tensor::new(&mask, device).unwrap())).unwrap()
+    Input::new(&Tensor::new(&ids, device).unwrap(), Some(&Tensor::new(&mask, device).unwrap()))
+        .unwrap()
 }
 
 #[test]
@@ -23,10 +27,20 @@ fn attention_is_the_same_whether_its_scores_are_seen_or_not() {
         let fixture = Fixture::load(case);
         for input in [fixture.input(), padded(true), padded(false)] {
             let run = |observer: &mut dyn precompute::hook::Observer| {
-                fixture.decoder.forward(&input, &Options::default(), observer).unwrap().logits.unwrap()
+                fixture
+                    .decoder
+                    .forward(&input, &Options::default(), observer)
+                    .unwrap()
+                    .logits
+                    .unwrap()
             };
             let unseen = run(&mut Unobserved);
-            for point in [Point::PreMaskAttnWeights, Point::AttnProbs, Point::AttnHeadOutputs, Point::AttnNormScale] {
+            for point in [
+                Point::PreMaskAttnWeights,
+                Point::AttnProbs,
+                Point::AttnHeadOutputs,
+                Point::AttnNormScale,
+            ] {
                 if fixture.decoder.spec().has(point) {
                     let off = difference(&unseen, &run(&mut Capture::new([point], Layers::All)));
                     assert!(off < 1e-5, "{case} with {point}: {off}");
@@ -50,7 +64,8 @@ fn wide() -> tempfile::TempDir {
     };
     let narrow = std::fs::read(from.join("model.safetensors")).unwrap();
     let narrow = safetensors::SafeTensors::deserialize(&narrow).unwrap();
-    let mut weights: Vec<_> = narrow.iter().filter(|(_, view)| view.dtype() != safetensors::Dtype::BOOL).collect();
+    let mut weights: Vec<_> =
+        narrow.iter().filter(|(_, view)| view.dtype() != safetensors::Dtype::BOOL).collect();
     weights.sort_by_key(|(name, _)| *name);
     let wider = |size: &usize| match size {
         48 => 512,
@@ -63,7 +78,8 @@ fn wide() -> tempfile::TempDir {
         let numbers: Vec<f32> = (0..dims.iter().product()).map(|_| number()).collect();
         (name.to_owned(), Tensor::from_vec(numbers, dims, &candle_core::Device::Cpu).unwrap())
     });
-    candle_core::safetensors::save(&weights.collect(), to.path().join("model.safetensors")).unwrap();
+    candle_core::safetensors::save(&weights.collect(), to.path().join("model.safetensors"))
+        .unwrap();
     to
 }
 
@@ -77,10 +93,16 @@ fn every_set_of_instructions_gives_the_same_but_for_last_digits() {
              let seen = m.capture(ids, [\"attn-probs\", \"post-mlp\", \"attn-norm-scale\"], #{logits: \"all\"}); \
              save(\"all\", #{logits: m.forward(ids).logits, pattern: seen[\"attn-probs\"], stream: seen[\"post-mlp\"]});",
         )]);
-        let mut command: Command = here.command(&["run", "s.rhai", "--fresh", "--out", "out", "--set"]);
-        let output = command.arg(format!("model={model}")).env("PRECOMPUTE_CPU", cpu).output().unwrap();
+        let mut command: Command =
+            here.command(&["run", "s.rhai", "--fresh", "--out", "out", "--set"]);
+        let output =
+            command.arg(format!("model={model}")).env("PRECOMPUTE_CPU", cpu).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        candle_core::safetensors::load(here.path().join("out/all.safetensors"), &candle_core::Device::Cpu).unwrap()
+        candle_core::safetensors::load(
+            here.path().join("out/all.safetensors"),
+            &candle_core::Device::Cpu,
+        )
+        .unwrap()
     };
     let wide = wide();
     let tiny = ["opt", "gpt-neox", "gemma2", "qwen3"].map(crate::fixture::directory);
@@ -91,21 +113,31 @@ fn every_set_of_instructions_gives_the_same_but_for_last_digits() {
             for (name, tensor) in seen(cpu, &model) {
                 let off = difference(&tensor, &portable[&name]);
                 let size = difference(&tensor, &tensor.zeros_like().unwrap());
-                assert!(off < 1e-5 * size.max(1.0), "{model} with {cpu}: {name} is {off} off of {size}");
+                assert!(
+                    off < 1e-5 * size.max(1.0),
+                    "{model} with {cpu}: {name} is {off} off of {size}"
+                );
             }
         }
     }
 }
 
-/// The goldens again, in processes that may use less than the processor has: with what it has they run anyway.
+/// The goldens again, in processes that may use less than the processor has: with what it has they
+/// run anyway.
 #[test]
 fn the_goldens_hold_with_every_set_of_instructions() {
     for cpu in ["portable", "avx2"] {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["goldens::", "--test-threads", "1"]).env("PRECOMPUTE_CPU", cpu).output().unwrap();
+        let output = command
+            .args(["goldens::", "--test-threads", "1"])
+            .env("PRECOMPUTE_CPU", cpu)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && said.contains("test result: ok.") && !said.contains(" 0 passed"),
+            output.status.success()
+                && said.contains("test result: ok.")
+                && !said.contains(" 0 passed"),
             "{cpu}: {said}"
         );
     }

@@ -1,5 +1,5 @@
-//! Functions of matrices, against identities and known values: batched, in float32 and float64, of no elements, and the
-//! sentences of what has no answer.
+//! Functions of matrices, against identities and known values: batched, in float32 and float64, of
+//! no elements, and the sentences of what has no answer.
 
 use crate::snippet::{all_fail, all_show, error, shown};
 
@@ -23,11 +23,21 @@ fn identities_hold() {
             );
             near(&setup, "a.matmul(a.inv())", "eye", most);
             near(&setup, "a.matmul(solve(a, b))", "b", most);
-            near(&setup, "a.matmul(solve(a, b.select(-1, 0)).unsqueeze(-1)).squeeze(-1)", "b.select(-1, 0)", most);
+            near(
+                &setup,
+                "a.matmul(solve(a, b.select(-1, 0)).unsqueeze(-1)).squeeze(-1)",
+                "b.select(-1, 0)",
+                most,
+            );
             near(&setup, "a.matmul(b).det()", "a.det() * b.det()", most * 10.0);
             near(&setup, "a.pinv()", "a.inv()", most * 10.0);
             near(&setup, "a.matrix_exp().matmul((-a).matrix_exp())", "eye", most * 10.0);
-            near(&setup, "a.matrix_exp().det().log()", "a.diagonal(0, -2, -1).sum(-1)", most * 10.0);
+            near(
+                &setup,
+                "a.matrix_exp().det().log()",
+                "a.diagonal(0, -2, -1).sum(-1)",
+                most * 10.0,
+            );
             near(&setup, "a.eigvals().real.sum(-1)", "a.diagonal(0, -2, -1).sum(-1)", most);
             near(&setup, "a.eigvals().imag.sum(-1)", "zeros(1)", most);
             near(&setup, "a.eig().values.abs().prod(-1)", "a.det().abs()", most * 10.0);
@@ -47,7 +57,8 @@ fn identities_hold() {
             );
         }
         for (m, n) in [(5, 3), (3, 5)] {
-            let setup = format!("let a = randn([2, {m}, {n}], #{{dtype: \"{dtype}\"}}); let p = a.pinv();");
+            let setup =
+                format!("let a = randn([2, {m}, {n}], #{{dtype: \"{dtype}\"}}); let p = a.pinv();");
             near(&setup, "a.matmul(p).matmul(a)", "a", most);
             near(&setup, "p.matmul(a).matmul(p)", "p", most);
             near(&setup, "a.matmul(p)", "a.matmul(p).transpose(-2, -1)", most);
@@ -77,14 +88,28 @@ fn known_values() {
         1e-12,
     );
     near("", "tensor([[0, 1], [0, 0]]).matrix_exp()", "tensor([[1, 1], [0, 1]])", 0.0);
-    near("", "diag(tensor([-1.0, 0.0, 3.0])).matrix_exp().diag()", "tensor([-1.0, 0.0, 3.0]).exp()", 2e-6);
+    near(
+        "",
+        "diag(tensor([-1.0, 0.0, 3.0])).matrix_exp().diag()",
+        "tensor([-1.0, 0.0, 3.0]).exp()",
+        2e-6,
+    );
     all_show(&[
         ("tensor([[0, 1], [1, 0]]).det()", "tensor [] f32 cpu: -1.0"),
         ("tensor([[1, 2], [2, 4]]).det()", "tensor [] f32 cpu: 0.0"),
         ("tensor([[0, 2, 0], [0, 0, 3], [4, 0, 0]]).det()", "tensor [] f32 cpu: 24.0"),
-        ("tensor([[1.0, 2.0], [2.0, 4.0]]).pinv() * 25.0", "tensor [2, 2] f32 cpu: [[1.0, 2.0], [2.0, 4.0]]"),
-        ("tensor([[1.0, 0.0], [0.0, 0.1]]).pinv(#{rtol: 0.5})", "tensor [2, 2] f32 cpu: [[1.0, 0.0], [0.0, 0.0]]"),
-        ("tensor([[0.0, -2.0], [2.0, 0.0]]).eigvals().imag.sort().values", "tensor [2] f32 cpu: [-2.0, 2.0]"),
+        (
+            "tensor([[1.0, 2.0], [2.0, 4.0]]).pinv() * 25.0",
+            "tensor [2, 2] f32 cpu: [[1.0, 2.0], [2.0, 4.0]]",
+        ),
+        (
+            "tensor([[1.0, 0.0], [0.0, 0.1]]).pinv(#{rtol: 0.5})",
+            "tensor [2, 2] f32 cpu: [[1.0, 0.0], [0.0, 0.0]]",
+        ),
+        (
+            "tensor([[0.0, -2.0], [2.0, 0.0]]).eigvals().imag.sort().values",
+            "tensor [2] f32 cpu: [-2.0, 2.0]",
+        ),
         (
             "solve(eye(2), tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))",
             "tensor [2, 3] f32 cpu: [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]",
@@ -111,7 +136,10 @@ fn nothing_in_is_nothing_out() {
             "[solve(zeros(0, 0), zeros(0, 2)).shape, solve(eye(2), zeros(2, 0)).shape, solve(zeros(0, 2, 2), zeros(0, 2)).shape]",
             "[[0, 2], [2, 0], [0, 2]]",
         ),
-        ("[zeros(0, 3).pinv().shape, zeros(0, 0).trace().item(), zeros(0).diag().shape]", "[[3, 0], 0.0, [0, 0]]"),
+        (
+            "[zeros(0, 3).pinv().shape, zeros(0, 0).trace().item(), zeros(0).diag().shape]",
+            "[[3, 0], 0.0, [0, 0]]",
+        ),
         ("[zeros(0, 2, 2).det().shape, zeros(2, 0, 3).pinv().shape]", "[[0], [2, 3, 0]]"),
     ]);
 }
@@ -124,11 +152,26 @@ fn diagonals_are_pytorchs() {
         ("arange(6).reshape(2, 3).diag(9)", "tensor [0] i64 cpu: empty"),
         ("tensor([1, 2]).diag(-1)", "tensor [3, 3] i64 cpu: [[0, 0, 0], [1, 0, 0], [0, 2, 0]]"),
         ("tensor([true, false]).diag()", "tensor [2, 2] bool cpu: [[true, false], [false, false]]"),
-        ("tensor([1.0]).to(\"c64\").diag(1)", "tensor [2, 2] c64 cpu: [[0.0+0.0i, 1.0+0.0i], [0.0+0.0i, 0.0+0.0i]]"),
-        ("arange(24).reshape(2, 3, 4).diagonal().to_array()", "[[0, 16], [1, 17], [2, 18], [3, 19]]"),
-        ("arange(24).reshape(2, 3, 4).diagonal(1, 1, 2)", "tensor [2, 3] i64 cpu: [[1, 6, 11], [13, 18, 23]]"),
-        ("arange(24).reshape(2, 3, 4).diagonal(#{dim1: -1, dim2: 0}).to_array()", "[[0, 13], [4, 17], [8, 21]]"),
-        ("(tensor([[-4.0, 0.0], [0.0, -9.0]]).to(\"c64\") ** 0.5).trace()", "tensor [] c64 cpu: 0.0+5.0i"),
+        (
+            "tensor([1.0]).to(\"c64\").diag(1)",
+            "tensor [2, 2] c64 cpu: [[0.0+0.0i, 1.0+0.0i], [0.0+0.0i, 0.0+0.0i]]",
+        ),
+        (
+            "arange(24).reshape(2, 3, 4).diagonal().to_array()",
+            "[[0, 16], [1, 17], [2, 18], [3, 19]]",
+        ),
+        (
+            "arange(24).reshape(2, 3, 4).diagonal(1, 1, 2)",
+            "tensor [2, 3] i64 cpu: [[1, 6, 11], [13, 18, 23]]",
+        ),
+        (
+            "arange(24).reshape(2, 3, 4).diagonal(#{dim1: -1, dim2: 0}).to_array()",
+            "[[0, 13], [4, 17], [8, 21]]",
+        ),
+        (
+            "(tensor([[-4.0, 0.0], [0.0, -9.0]]).to(\"c64\") ** 0.5).trace()",
+            "tensor [] c64 cpu: 0.0+5.0i",
+        ),
         ("tensor([[true, false], [false, true]]).trace()", "tensor [] i64 cpu: 2"),
         (
             "[tensor(5).T.item(), tensor([1, 2]).T.shape, arange(6).reshape(2, 3).T.T == arange(6).reshape(2, 3)]",
@@ -161,8 +204,14 @@ fn diagonals_are_pytorchs() {
 fn what_has_no_answer_is_a_sentence() {
     let functions = ["det", "inv", "eig", "eigvals", "matrix_exp"];
     for name in functions {
-        assert_eq!(error(&format!("zeros(2, 3).{name}()")), format!("{name} needs square matrices, not [2, 3]"));
-        assert_eq!(error(&format!("zeros(3).{name}()")), format!("{name} needs a matrix, not a tensor [3]"));
+        assert_eq!(
+            error(&format!("zeros(2, 3).{name}()")),
+            format!("{name} needs square matrices, not [2, 3]")
+        );
+        assert_eq!(
+            error(&format!("zeros(3).{name}()")),
+            format!("{name} needs a matrix, not a tensor [3]")
+        );
         assert_eq!(
             error(&format!("tensor([[nan]]).{name}()")),
             format!("{name}: the tensor [1, 1] has elements that are nan or inf")
@@ -174,11 +223,17 @@ fn what_has_no_answer_is_a_sentence() {
     }
     all_fail(&[
         ("tensor([[1, 2], [2, 4]]).inv()", "inv: the matrix [2, 2] is singular: it has no inverse"),
-        ("stack([eye(2), zeros(2, 2)]).inv()", "inv: a matrix of [2, 2, 2] is singular: it has no inverse"),
+        (
+            "stack([eye(2), zeros(2, 2)]).inv()",
+            "inv: a matrix of [2, 2, 2] is singular: it has no inverse",
+        ),
         ("solve(zeros(2, 2), ones(2))", "solve: the matrix [2, 2] is singular: it has no inverse"),
         ("solve(eye(2), ones(3))", "solve: shapes [2, 2] and [3] do not fit"),
         ("solve(eye(2), ones(3, 1))", "solve: shapes [2, 2] and [3, 1] do not fit"),
-        ("solve(eye(2).expand(2, 2, 2), ones(3, 2, 1))", "solve: shapes [2] and [3] do not broadcast: 2 against 3"),
+        (
+            "solve(eye(2).expand(2, 2, 2), ones(3, 2, 1))",
+            "solve: shapes [2] and [3] do not broadcast: 2 against 3",
+        ),
         ("solve(zeros(2, 3), ones(2))", "solve needs square matrices, not [2, 3]"),
         (
             "tensor([[1000.0, 1.0], [0.0, 1000.0]]).matrix_exp()",
@@ -193,15 +248,24 @@ fn what_differs_is_found_once() {
     all_show(&[
         ("tensor([2.0, nan, 1.0, nan, 2.0]).unique()", "tensor [4] f32 cpu: [1.0, 2.0, nan, nan]"),
         ("tensor([[1, 2], [1, 2], [0, 5]]).unique(0)", "tensor [2, 2] i64 cpu: [[0, 5], [1, 2]]"),
-        ("tensor([[1, 1, 0], [2, 2, 5]]).unique(#{dim: 1, return_counts: true}).counts", "tensor [2] i64 cpu: [1, 2]"),
-        ("tensor([[3, 1], [1, 3]]).unique(#{return_inverse: true}).inverse", "tensor [2, 2] i64 cpu: [[1, 0], [0, 1]]"),
+        (
+            "tensor([[1, 1, 0], [2, 2, 5]]).unique(#{dim: 1, return_counts: true}).counts",
+            "tensor [2] i64 cpu: [1, 2]",
+        ),
+        (
+            "tensor([[3, 1], [1, 3]]).unique(#{return_inverse: true}).inverse",
+            "tensor [2, 2] i64 cpu: [[1, 0], [0, 1]]",
+        ),
         ("tensor([true, false, true]).unique()", "tensor [2] bool cpu: [false, true]"),
         ("zeros(0).unique()", "tensor [0] f32 cpu: empty"),
         ("tensor(4).unique()", "tensor [1] i64 cpu: [4]"),
         ("tensor([0.0, -0.0]).unique().numel", "1"),
         ("tensor([3, 3]).unique(#{return_counts: true}).keys()", "[\"counts\", \"values\"]"),
     ]);
-    assert_eq!(error("tensor([1.0]).to(\"c64\").unique()"), "unique needs a real tensor, and this one is complex");
+    assert_eq!(
+        error("tensor([1.0]).to(\"c64\").unique()"),
+        "unique needs a real tensor, and this one is complex"
+    );
 }
 
 #[test]
@@ -225,13 +289,22 @@ fn draws_follow_their_weights() {
             "let d = tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 3.0]]).multinomial(2); d.sort().values",
             "tensor [2, 2] i64 cpu: [[0, 1], [1, 2]]",
         ),
-        ("tensor([1e-40, 1e308], #{dtype: \"f64\"}).multinomial(2).sort().values", "tensor [2] i64 cpu: [0, 1]"),
+        (
+            "tensor([1e-40, 1e308], #{dtype: \"f64\"}).multinomial(2).sort().values",
+            "tensor [2] i64 cpu: [0, 1]",
+        ),
     ]);
     all_fail(&[
         ("randperm(-1)", "a shape's sizes are 0 or more, and [-1] has -1"),
         ("randperm(300, #{dtype: \"u8\"})", "randperm: u8 does not hold the numbers below 300"),
-        ("tensor([1.0, -1.0]).multinomial(1)", "multinomial: weights are 0 or more and finite, and one is -1"),
-        ("tensor([1.0, nan]).multinomial(1)", "multinomial: weights are 0 or more and finite, and one is NaN"),
+        (
+            "tensor([1.0, -1.0]).multinomial(1)",
+            "multinomial: weights are 0 or more and finite, and one is -1",
+        ),
+        (
+            "tensor([1.0, nan]).multinomial(1)",
+            "multinomial: weights are 0 or more and finite, and one is NaN",
+        ),
         ("tensor([0.0, 0.0]).multinomial(1)", "multinomial: a row of weights has none above 0"),
         (
             "tensor([1.0, 0.0]).multinomial(2)",
@@ -239,14 +312,20 @@ fn draws_follow_their_weights() {
         ),
         ("tensor([1.0]).multinomial(0)", "multinomial draws at least once, not 0 times"),
         ("tensor([1]).multinomial(1)", "multinomial needs float weights, not i64"),
-        ("zeros(1, 1, 1).multinomial(1)", "multinomial needs weights [n] or [m, n], not a tensor [1, 1, 1]"),
+        (
+            "zeros(1, 1, 1).multinomial(1)",
+            "multinomial needs weights [n] or [m, n], not a tensor [1, 1, 1]",
+        ),
     ]);
 }
 
 #[test]
 fn elements_that_are_no_numbers_are_found() {
     all_show(&[
-        ("let z = rfft(tensor([1.0, inf])); [z.isnan().any().item(), z.isfinite().all().item()]", "[true, false]"),
+        (
+            "let z = rfft(tensor([1.0, inf])); [z.isnan().any().item(), z.isfinite().all().item()]",
+            "[true, false]",
+        ),
         ("tensor([1, 2]).isfinite()", "tensor [2] bool cpu: [true, true]"),
         ("tensor([true]).isnan()", "tensor [1] bool cpu: [false]"),
         ("tensor([inf, 1.0], #{dtype: \"f16\"}).isinf()", "tensor [2] bool cpu: [true, false]"),

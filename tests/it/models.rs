@@ -12,29 +12,37 @@ print([a.id, b.id, a.config.model_type, b.config.model_type]);
 "#;
 
 fn run(text: &str, arguments: &[&str]) -> (Option<i32>, String, String, Workplace) {
-    let here = Workplace::new(&[("s.rhai", text), ("lib.rhai", "fn second() { model(\"demo:gpt-neox\") }")]);
+    let here = Workplace::new(&[
+        ("s.rhai", text),
+        ("lib.rhai", "fn second() { model(\"demo:gpt-neox\") }"),
+    ]);
     let ran = here.run(&[&["run", "s.rhai", "--out", "out"], arguments].concat());
     (ran.code, ran.stdout, ran.stderr, here)
 }
 
 #[test]
 fn one_model_is_not_put_in_the_place_of_two() {
-    let imported = "import \"lib\" as lib; let a = model(\"demo:opt\"); let b = lib::second(); print(a.id);";
-    let variable =
-        "let name = param(\"model\", \"demo:opt\"); let a = model(name); let b = model(\"demo:gpt-neox\"); print(1);";
+    let imported =
+        "import \"lib\" as lib; let a = model(\"demo:opt\"); let b = lib::second(); print(a.id);";
+    let variable = "let name = param(\"model\", \"demo:opt\"); let a = model(name); let b = model(\"demo:gpt-neox\"); print(1);";
     for text in [TWO, imported, variable] {
         let (code, stdout, stderr, here) = run(text, &["--model", "demo:opt"]);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{text}\n{stderr}");
-        assert!(stderr.contains("would take the place of every model that the script names: "), "{stderr}");
+        assert!(
+            stderr.contains("would take the place of every model that the script names: "),
+            "{stderr}"
+        );
         assert!(stderr.contains("say of which, as in --model "), "{stderr}");
         assert!(!here.path().join("out").exists());
     }
     // What is worked out is met as it is loaded; nothing in the script goes on after it.
-    let worked_out =
-        "for id in [\"demo:opt\", \"demo:gpt-neox\"] { try { print(model(id).id); } catch { print(\"caught\"); } }";
+    let worked_out = "for id in [\"demo:opt\", \"demo:gpt-neox\"] { try { print(model(id).id); } catch { print(\"caught\"); } }";
     let (code, stdout, stderr, _) = run(worked_out, &["--model", "demo:opt"]);
     assert_eq!((code, stdout.as_str()), (Some(2), "demo:opt\n"), "{stderr}");
-    assert!(stderr.contains("every model that the script names: demo:opt and demo:gpt-neox"), "{stderr}");
+    assert!(
+        stderr.contains("every model that the script names: demo:opt and demo:gpt-neox"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -45,7 +53,11 @@ fn one_model_takes_the_place_of_one_however_often_it_is_named() {
         "let m = []; for id in [\"demo:opt\", \"demo:opt\"] { m.push(model(id).id); } print(m);",
     ] {
         let (code, stdout, stderr, _) = run(text, &["--model", "demo:gpt-neox"]);
-        assert_eq!((code, stdout.as_str()), (Some(0), "[\"demo:gpt-neox\", \"demo:gpt-neox\"]\n"), "{stderr}");
+        assert_eq!(
+            (code, stdout.as_str()),
+            (Some(0), "[\"demo:gpt-neox\", \"demo:gpt-neox\"]\n"),
+            "{stderr}"
+        );
     }
 }
 
@@ -84,13 +96,25 @@ fn models_are_given_by_the_names_that_the_script_has_for_them() {
 #[test]
 fn names_that_are_wrong_are_found_before_anything_loads() {
     for (arguments, said) in [
-        (&["--model", "othr=demo:opt"] as &[&str], "the script names no model othr\n  help: did you mean other?"),
-        (&["--model", "cutoff=demo:opt"], "the script names no model cutoff\n  help: it names demo:opt, other"),
-        (&["--model", "demo:opt", "--model", "demo:gpt-neox"], "--model says both demo:opt and demo:gpt-neox"),
+        (
+            &["--model", "othr=demo:opt"] as &[&str],
+            "the script names no model othr\n  help: did you mean other?",
+        ),
+        (
+            &["--model", "cutoff=demo:opt"],
+            "the script names no model cutoff\n  help: it names demo:opt, other",
+        ),
+        (
+            &["--model", "demo:opt", "--model", "demo:gpt-neox"],
+            "--model says both demo:opt and demo:gpt-neox",
+        ),
         (&["--model", "other=a", "--model", "other=b"], "--model says both other=a and other=b"),
         (&["--model", "=demo:opt"], "a model is given as ID or as NAME=ID"),
         (&["--model", "other="], "a model is given as ID or as NAME=ID"),
-        (&["--model", "other=demo:opt", "--set", "other=demo:opt"], "say two things of the parameter other"),
+        (
+            &["--model", "other=demo:opt", "--set", "other=demo:opt"],
+            "say two things of the parameter other",
+        ),
     ] {
         let (code, stdout, stderr, _) = run(TWO, arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}\n{stderr}");
@@ -110,9 +134,11 @@ fn a_run_says_which_models_it_had_and_rerun_has_them_again() {
     let text = format!(
         "{TWO}\nlet ids = a.encode(\"When\"); save(\"x\", #{{a: a.forward(ids).logits, b: b.forward(ids).logits}});"
     );
-    let (code, _, stderr, here) = run(&text, &["--model", "demo:opt=demo:gpt-neox", "--model", "other=demo:opt"]);
+    let (code, _, stderr, here) =
+        run(&text, &["--model", "demo:opt=demo:gpt-neox", "--model", "other=demo:opt"]);
     assert_eq!(code, Some(0), "{stderr}");
-    let record: Json = serde_json::from_slice(&std::fs::read(here.path().join("out/run.json")).unwrap()).unwrap();
+    let record: Json =
+        serde_json::from_slice(&std::fs::read(here.path().join("out/run.json")).unwrap()).unwrap();
     assert_eq!(record["command"]["model"], "demo:opt=demo:gpt-neox\nother=demo:opt");
     assert_eq!(record["parameters"]["other"], "demo:opt");
     let again = here.run(&["rerun", "out/run.json", "--out", "again"]);
@@ -180,11 +206,24 @@ fn recipes_of_two_models_are_checked_with_both() {
 
 #[test]
 fn a_path_that_leads_nowhere_is_said_before_the_hub_is() {
-    let here = Workplace::new(&[("s.rhai", "model(param(\"id\", \"\"))"), ("models/empty/note.txt", ""), ("file", "")]);
+    let here = Workplace::new(&[
+        ("s.rhai", "model(param(\"id\", \"\"))"),
+        ("models/empty/note.txt", ""),
+        ("file", ""),
+    ]);
     for (id, said) in [
-        ("dir/that/is/not/there", "there is no directory \"dir/that/is/not/there\", and it is no Hub id"),
-        ("./models/nope", "there is no directory \"./models/nope\" (./models has no nope), and it is no Hub id"),
-        ("models/nope", "there is no directory \"models/nope\" (models has no nope), and as a model of the Hub: "),
+        (
+            "dir/that/is/not/there",
+            "there is no directory \"dir/that/is/not/there\", and it is no Hub id",
+        ),
+        (
+            "./models/nope",
+            "there is no directory \"./models/nope\" (./models has no nope), and it is no Hub id",
+        ),
+        (
+            "models/nope",
+            "there is no directory \"models/nope\" (models has no nope), and as a model of the Hub: ",
+        ),
         ("models/nope/deeper", "there is no directory \"models/nope/deeper\" (models has no nope)"),
         ("/nowhere/at/all", "there is no directory \"/nowhere/at/all\" (/ has no nowhere)"),
         ("~/model", "a shell puts your home directory in the place of ~"),
@@ -196,6 +235,10 @@ fn a_path_that_leads_nowhere_is_said_before_the_hub_is() {
     ] {
         let ran = here.run(&["run", "s.rhai", "--set", &format!("id={id}")]);
         assert_eq!(ran.code, Some(1), "{id}\n{}", ran.stderr);
-        assert!(ran.stderr.starts_with(&format!("error: {said}")) || ran.stderr.contains(said), "{id}\n{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with(&format!("error: {said}")) || ran.stderr.contains(said),
+            "{id}\n{}",
+            ran.stderr
+        );
     }
 }

@@ -5,7 +5,8 @@ use crate::snippet::{all_fail, all_show, error, shown};
 
 /// Negative, halves, whole, zeros, tiny, infinite, no number.
 const FLOATS: [&str; 15] = [
-    "-inf", "-3.0", "-2.5", "-1.5", "-0.5", "-1e-20", "-0.0", "0.0", "1e-20", "0.3", "0.5", "1.0", "2.5", "inf", "nan",
+    "-inf", "-3.0", "-2.5", "-1.5", "-0.5", "-1e-20", "-0.0", "0.0", "1e-20", "0.3", "0.5", "1.0",
+    "2.5", "inf", "nan",
 ];
 const INTEGERS: [&str; 6] = ["-7", "-2", "0", "1", "3", "8"];
 
@@ -47,12 +48,16 @@ fn functions_of_a_number_are_those_of_a_tensor() {
     let names = "abs exp expm1 log log2 log10 log1p sqrt rsqrt sin cos tanh sigmoid relu gelu silu erf round floor ceil sign isnan \
         isinf isfinite";
     for name in names.split_whitespace() {
-        let pairs: Vec<_> = FLOATS.map(|x| (format!("({x}).{name}()"), format!("{}.{name}()", tensor(x, true)))).into();
+        let pairs: Vec<_> = FLOATS
+            .map(|x| (format!("({x}).{name}()"), format!("{}.{name}()", tensor(x, true))))
+            .into();
         assert_eq!(differing(&pairs), "[]", "{name} of floats");
         // Of integers a function with fractions gives float32: compared with the float's.
-        let whole = ["abs", "relu", "round", "floor", "ceil", "sign", "isnan", "isinf", "isfinite"].contains(&name);
-        let pairs: Vec<_> =
-            INTEGERS.map(|x| (format!("({x}).{name}()"), format!("{}.{name}()", tensor(x, !whole)))).into();
+        let whole = ["abs", "relu", "round", "floor", "ceil", "sign", "isnan", "isinf", "isfinite"]
+            .contains(&name);
+        let pairs: Vec<_> = INTEGERS
+            .map(|x| (format!("({x}).{name}()"), format!("{}.{name}()", tensor(x, !whole))))
+            .into();
         assert_eq!(differing(&pairs), "[]", "{name} of integers");
     }
 }
@@ -63,40 +68,63 @@ fn operators_between_numbers_are_those_of_tensors() {
     let functions = ["minimum", "maximum"];
     let mut pairs = Vec::new();
     for (x, y) in FLOATS.iter().flat_map(|x| FLOATS.iter().map(move |y| (*x, *y))) {
-        // `==` of numbers allows a rounding error, by contract, which is what a number next to 0 is.
+        // `==` of numbers allows a rounding error, by contract, which is what a number next to 0
+        // is.
         let near = |a: &str| a.contains("e-20");
         for operator in operators {
             if ["==", "!="].contains(&operator) && (near(x) || near(y)) {
                 continue;
             }
-            pairs.push((format!("(({x}) {operator} ({y}))"), format!("({} {operator} ({y}))", tensor(x, true))));
+            pairs.push((
+                format!("(({x}) {operator} ({y}))"),
+                format!("({} {operator} ({y}))", tensor(x, true)),
+            ));
         }
         for function in functions {
-            pairs.push((format!("{function}({x}, {y})"), format!("{function}({}, {y})", tensor(x, true))));
+            pairs.push((
+                format!("{function}({x}, {y})"),
+                format!("{function}({}, {y})", tensor(x, true)),
+            ));
         }
         pairs.push((format!("max({x}, {y})"), format!("maximum({}, {y})", tensor(x, true))));
         pairs.push((format!("min({x}, {y})"), format!("minimum({}, {y})", tensor(x, true))));
-        pairs.push((format!("({x}).clamp({y}, 1.0)"), format!("{}.clamp({y}, 1.0)", tensor(x, true))));
+        pairs.push((
+            format!("({x}).clamp({y}, 1.0)"),
+            format!("{}.clamp({y}, 1.0)", tensor(x, true)),
+        ));
         pairs.push((
             format!("{{ let x = {x}; x %= {y}; x }}"),
             format!("{{ let x = {}; x %= {y}; x }}", tensor(x, true)),
         ));
     }
     assert_eq!(differing(&pairs), "[]");
-    // Integers divide as integers, by contract, and a power of theirs that is too large is an error.
+    // Integers divide as integers, by contract, and a power of theirs that is too large is an
+    // error.
     let operators = ["+", "-", "*", "%", "<", "<=", ">", ">=", "==", "!=", "&", "|", "^"];
     let mut pairs = Vec::new();
     for (x, y) in INTEGERS.iter().flat_map(|x| INTEGERS.iter().map(move |y| (*x, *y))) {
         for operator in operators.into_iter().filter(|operator| *operator != "%" || y != "0") {
-            pairs.push((format!("(({x}) {operator} ({y}))"), format!("({} {operator} ({y}))", tensor(x, false))));
+            pairs.push((
+                format!("(({x}) {operator} ({y}))"),
+                format!("({} {operator} ({y}))", tensor(x, false)),
+            ));
         }
         for function in functions {
-            pairs.push((format!("{function}({x}, {y})"), format!("{function}({}, {y})", tensor(x, false))));
+            pairs.push((
+                format!("{function}({x}, {y})"),
+                format!("{function}({}, {y})", tensor(x, false)),
+            ));
         }
         // An integer and a float.
         for operator in ["+", "-", "*", "/", "%", "**", "<", ">=", "=="] {
-            pairs.push((format!("(({x}) {operator} {y}.0)"), format!("({} {operator} {y}.0)", tensor(x, true))));
-            pairs.push((format!("({x}.0 {operator} ({y}))"), format!("({} {operator} ({y}))", tensor(x, true))));
+            pairs.push((
+                format!("(({x}) {operator} {y}.0)"),
+                format!("({} {operator} {y}.0)", tensor(x, true)),
+            ));
+            pairs.push((
+                format!("({x}.0 {operator} ({y}))"),
+                format!("({} {operator} ({y}))", tensor(x, true)),
+            ));
         }
     }
     assert_eq!(differing(&pairs), "[]");
@@ -110,7 +138,10 @@ fn what_no_number_can_be_is_a_sentence() {
         ("nan.to_int()", "to_int: no integer is nan"),
         ("inf.to_int()", "to_int: no integer is inf"),
         ("(2.0 ** 63).to_int()", "to_int: no integer is 9.223e18"),
-        ("1.0.clamp(\"a\", 2)", "clamp: the bounds of a number must be numbers, not the string \"a\""),
+        (
+            "1.0.clamp(\"a\", 2)",
+            "clamp: the bounds of a number must be numbers, not the string \"a\"",
+        ),
         ("1.5.fixed(-1)", "fixed writes 0 to 100 digits after the point, not -1"),
         ("tensor([1.5]).fixed(101)", "fixed writes 0 to 100 digits after the point, not 101"),
     ]);
@@ -143,7 +174,10 @@ fn numbers_are_written_with_so_many_digits() {
             "[3.14159.fixed(3), 2.fixed(2), (-0.5).fixed(0), nan.fixed(2), (-inf).fixed(1)]",
             "[\"3.142\", \"2.00\", \"-0\", \"nan\", \"-inf\"]",
         ),
-        ("tensor([[1.0, 2.345], [nan, -1.5]]).fixed(1)", "[[\"1.0\", \"2.3\"], [\"nan\", \"-1.5\"]]"),
+        (
+            "tensor([[1.0, 2.345], [nan, -1.5]]).fixed(1)",
+            "[[\"1.0\", \"2.3\"], [\"nan\", \"-1.5\"]]",
+        ),
         ("tensor(2.5).fixed(2) + \"!\"", "2.50!"),
         ("tensor([3]).fixed(1)", "[\"3.0\"]"),
         ("(tensor([-4.0]).to(\"c64\") ** 0.5).conj().fixed(1)", "[\"0.0-2.0i\"]"),
@@ -165,10 +199,16 @@ fn arrays_of_numbers_add_up() {
         ("[].min()", "min of an empty array is undefined"),
         ("[].max()", "max of an empty array is undefined"),
         ("[].mean()", "mean of an empty array is undefined"),
-        ("[9223372036854775807, 1].sum()", "sum: the integers of the array add up to more than an integer can be"),
+        (
+            "[9223372036854775807, 1].sum()",
+            "sum: the integers of the array add up to more than an integer can be",
+        ),
         ("[1, \"a\"].sum()", "sum of an array takes numbers, and this one holds the string \"a\""),
         ("[[1], [2]].max()", "max of an array takes numbers, and this one holds an array of 1"),
-        ("[tensor([1.0])].mean()", "mean of an array takes numbers, and this one holds a tensor [1] of f32"),
+        (
+            "[tensor([1.0])].mean()",
+            "mean of an array takes numbers, and this one holds a tensor [1] of f32",
+        ),
     ]);
 }
 

@@ -1,4 +1,5 @@
-//! Models whose blocks stay in host memory. On the CPU the copies are made too, so that their order is checked without a GPU.
+//! Models whose blocks stay in host memory. On the CPU the copies are made too, so that their order
+//! is checked without a GPU.
 
 use candle_core::{DType, Device};
 use precompute::checkpoint::{Checkpoint, Open};
@@ -22,15 +23,26 @@ fn results_are_those_of_a_model_that_is_resident() {
     for case in CASES {
         let (fixture, offloaded) = (Fixture::load(case), offloaded(case));
         assert!(offloaded.is_offloaded() && !fixture.decoder.is_offloaded());
-        // Twice: the second pass begins with the block that was copied ahead at the end of the first.
+        // Twice: the second pass begins with the block that was copied ahead at the end of the
+        // first.
         for _ in 0..2 {
-            let (mut seen, mut expected) =
-                (Capture::new([Point::PostMlp], Layers::All), Capture::new([Point::PostMlp], Layers::All));
+            let (mut seen, mut expected) = (
+                Capture::new([Point::PostMlp], Layers::All),
+                Capture::new([Point::PostMlp], Layers::All),
+            );
             let input = fixture.input();
-            let here = offloaded.forward(&input, &Options::default(), &mut seen).unwrap().logits.unwrap();
-            let there = fixture.decoder.forward(&input, &Options::default(), &mut expected).unwrap().logits.unwrap();
+            let here =
+                offloaded.forward(&input, &Options::default(), &mut seen).unwrap().logits.unwrap();
+            let there = fixture
+                .decoder
+                .forward(&input, &Options::default(), &mut expected)
+                .unwrap()
+                .logits
+                .unwrap();
             assert_eq!(bits(&here), bits(&there), "{case}");
-            let stacked = |capture: &Capture| bits(&capture.stacked(Point::PostMlp, fixture.layers()).unwrap());
+            let stacked = |capture: &Capture| {
+                bits(&capture.stacked(Point::PostMlp, fixture.layers()).unwrap())
+            };
             assert_eq!(stacked(&seen), stacked(&expected), "{case}");
         }
     }
@@ -40,7 +52,8 @@ fn results_are_those_of_a_model_that_is_resident() {
 fn blocks_are_found_in_any_order() {
     let (fixture, offloaded) = (Fixture::load("llama"), offloaded("llama"));
     for layer in (0..fixture.layers()).rev().chain([0, 0]) {
-        let (here, there) = (offloaded.heads(layer).unwrap(), fixture.decoder.heads(layer).unwrap());
+        let (here, there) =
+            (offloaded.heads(layer).unwrap(), fixture.decoder.heads(layer).unwrap());
         assert_eq!(bits(&here.w_o), bits(&there.w_o));
         assert_eq!(bits(&here.w_q), bits(&there.w_q));
     }
@@ -53,7 +66,11 @@ fn it_generates_from_a_cache() {
     let input = fixture.input();
     let logits = |decoder: &Decoder| {
         let mut cache = Cache::new(fixture.layers(), 8);
-        decoder.extend(&input, &mut cache, &Options::default(), &mut Unobserved).unwrap().logits.unwrap()
+        decoder
+            .extend(&input, &mut cache, &Options::default(), &mut Unobserved)
+            .unwrap()
+            .logits
+            .unwrap()
     };
     assert_eq!(bits(&logits(&offloaded)), bits(&logits(&fixture.decoder)));
 }

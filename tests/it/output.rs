@@ -59,13 +59,21 @@ fn the_value_and_the_name_choose_the_format() {
     assert_eq!(text("m.csv"), "0,1\n1,2\n3,4\n");
     assert_eq!(text("cols.csv"), "a,b\n1,0.5\n2,0.25\n");
     assert_eq!(json(&ran, "m.json"), json!([[1.5, 2.5]]));
-    assert_eq!(json(&ran, "other.json"), json!({"list": [1, "two", null], "nan": "NaN", "t": [1, 2]}));
+    assert_eq!(
+        json(&ran, "other.json"),
+        json!({"list": [1, "two", null], "nan": "NaN", "t": [1, 2]})
+    );
     let npy = candle_core::Tensor::read_npy(ran.file("m.npy")).unwrap();
-    assert_eq!((npy.dtype(), npy.to_vec2::<i64>().unwrap()), (DType::I64, vec![vec![1, 2], vec![3, 4]]));
+    assert_eq!(
+        (npy.dtype(), npy.to_vec2::<i64>().unwrap()),
+        (DType::I64, vec![vec![1, 2], vec![3, 4]])
+    );
 
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let parquet = SerializedFileReader::new(std::fs::File::open(ran.file("rows.parquet")).unwrap()).unwrap();
-    let rows: Vec<String> = parquet.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
+    let parquet =
+        SerializedFileReader::new(std::fs::File::open(ran.file("rows.parquet")).unwrap()).unwrap();
+    let rows: Vec<String> =
+        parquet.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
     assert_eq!(rows, ["{x: 1, y: \"a\"}", "{x: 2, y: \"b\"}"]);
 }
 
@@ -97,7 +105,14 @@ fn every_dtype_comes_back_as_it_was() {
     "#;
     let again = script(body, &["--read", out.to_str().unwrap()]).ok();
     assert_eq!(again.stdout().matches("true").count(), 10, "{}", again.stdout());
-    for line in ["bf16 bf16 [1]", "bool bool [2]", "c64 c64 [2]", "empty f32 [0, 4]", "scalar f32 []", "u8 u8 [1]"] {
+    for line in [
+        "bf16 bf16 [1]",
+        "bool bool [2]",
+        "c64 c64 [2]",
+        "empty f32 [0, 4]",
+        "scalar f32 []",
+        "u8 u8 [1]",
+    ] {
         assert!(again.stdout().contains(line), "{line}\n{}", again.stdout());
     }
 }
@@ -121,7 +136,11 @@ fn nothing_is_written_or_read_elsewhere() {
     ] {
         let ran = script(&format!("{call};"), &[]);
         assert_eq!(ran.output.status.code(), Some(1), "{call}\n{}", ran.stderr());
-        assert!(ran.stderr().starts_with("error: ") && ran.stderr().contains('^'), "{call}\n{}", ran.stderr());
+        assert!(
+            ran.stderr().starts_with("error: ") && ran.stderr().contains('^'),
+            "{call}\n{}",
+            ran.stderr()
+        );
     }
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
 }
@@ -132,7 +151,10 @@ fn a_broken_file_is_a_sentence() {
     let whole = std::fs::read(crate::fixture::directory("gpt2").join("model.safetensors")).unwrap();
     workplace.write("cut.safetensors", &whole[..whole.len() / 2]);
     workplace.write("text.safetensors", b"hello there");
-    workplace.write("cut.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }");
+    workplace.write(
+        "cut.npy",
+        b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }",
+    );
     workplace.write(
         "huge.npy",
         b"\x93NUMPY\x01\x00\x3e\x00{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }\n\0\0\0\0",
@@ -205,8 +227,7 @@ fn a_picture_that_can_not_be_drawn_is_a_sentence() {
 
 #[test]
 fn the_record_says_how_to_repeat_the_run() {
-    let text =
-        "let m = model(\"demo:opt\", #{dtype: \"f64\"});\nseed(7);\nprint(param(\"n\", 1) + rand([1]).shape[0]);\n";
+    let text = "let m = model(\"demo:opt\", #{dtype: \"f64\"});\nseed(7);\nprint(param(\"n\", 1) + rand([1]).shape[0]);\n";
     let ran = script(text, &["--set", "n=4"]).ok();
     let record = json(&ran, "run.json");
     assert_eq!(record["script"]["text"], text);
@@ -226,7 +247,8 @@ fn the_record_says_how_to_repeat_the_run() {
 
 #[test]
 fn a_seed_makes_a_run_repeatable() {
-    let drawn = |arguments: &[&str]| script("print(randn([4]).to_array());", arguments).ok().stdout();
+    let drawn =
+        |arguments: &[&str]| script("print(randn([4]).to_array());", arguments).ok().stdout();
     assert_eq!(drawn(&["--seed", "3"]), drawn(&["--seed", "3"]));
     assert_ne!(drawn(&["--seed", "3"]), drawn(&["--seed", "4"]));
     assert_ne!(drawn(&[]), drawn(&[]));

@@ -26,7 +26,8 @@ fn host() -> Host {
 
 #[track_caller]
 fn eval(host: &Host, model: &str, script: &str) -> Dynamic {
-    host.eval(&format!("{}{script}", before(model))).unwrap_or_else(|failure| panic!("{script}\n{failure}"))
+    host.eval(&format!("{}{script}", before(model)))
+        .unwrap_or_else(|failure| panic!("{script}\n{failure}"))
 }
 
 #[track_caller]
@@ -58,8 +59,14 @@ fn steering_gives_the_same_tokens_with_a_cache_and_without_in_every_family() {
         let model = directory(case).display().to_string();
         for by in 0..2 {
             let pick = picks[(at * 2 + by) % picks.len()];
-            let point = ["post-mlp", "attn-residual", "value-states", "attn-weighted-values", "key-states", "post-act"]
-                [(at + by) % 6];
+            let point = [
+                "post-mlp",
+                "attn-residual",
+                "value-states",
+                "attn-weighted-values",
+                "key-states",
+                "post-act",
+            ][(at + by) % 6];
             let script = format!(
                 "let by = |x, ctx| {{ let c = x.shape[-1]; x + v[0..c.min(d)].sum() * 0.01 + (arange(c) % 3).to(\"f32\") * 2.0 }};\n\
                  let texts = [];\n\
@@ -121,7 +128,13 @@ fn a_hook_is_given_the_tokens_it_picks_and_what_it_leaves_is_put_in_their_places
 
 #[test]
 fn rows_of_a_padded_batch_are_what_the_texts_alone_give() {
-    for pick in ["#{positions: -1}", "#{positions: 1..}", "#{positions: [0, 2]}", "#{positions: 4}", "#{steps: 0}"] {
+    for pick in [
+        "#{positions: -1}",
+        "#{positions: 1..}",
+        "#{positions: [0, 2]}",
+        "#{positions: 4}",
+        "#{steps: 0}",
+    ] {
         demo(&format!(
             "let same = true;\n\
              for left in [true, false] {{\n\
@@ -199,7 +212,8 @@ fn several_points_and_patterns() {
         at.sort() == ["attn-head-outputs", "attn-norm-scale", "attn-probs", "attn-residual", "attn-weighted-values"]
         "#,
     );
-    // Points that a family or a pass does not have are left out of a pattern; what is named is an error.
+    // Points that a family or a pass does not have are left out of a pattern; what is named is an
+    // error.
     demo(
         r#"
         let at = [];
@@ -267,7 +281,8 @@ fn a_hook_prints_as_one_writes_it() {
         "hook(\"blocks.3.hook_resid_post\", halved, #{positions: 2..})",
     ] {
         let code = text.replace('…', "0");
-        let script = format!("fn halved(x, ctx) {{ x * 0.5 }}\nlet h = {code}; [h.to_string(), `${{[h]}}`]");
+        let script =
+            format!("fn halved(x, ctx) {{ x * 0.5 }}\nlet h = {code}; [h.to_string(), `${{[h]}}`]");
         let shown = host.eval(&script).unwrap().cast::<rhai::Array>();
         assert_eq!(shown[0].to_string(), text);
         assert_eq!(shown[1].to_string(), format!("[{text}]"));
@@ -279,29 +294,69 @@ fn what_can_not_be_is_a_sentence() {
     let host = host();
     for (code, said, help) in [
         ("hook(\"attn_*\", |x, ctx| x)", "\"attn_*\" fits no hook point", "attn-probs"),
-        ("hook([\"post-mlp\", \"post-mpl\"], |x, ctx| x)", "there is no hook point \"post-mpl\"", "post-mlp"),
-        ("hook([], |x, ctx| x)", "hook takes a point's name or an array of them, not an array of 0", ""),
+        (
+            "hook([\"post-mlp\", \"post-mpl\"], |x, ctx| x)",
+            "there is no hook point \"post-mpl\"",
+            "post-mlp",
+        ),
+        (
+            "hook([], |x, ctx| x)",
+            "hook takes a point's name or an array of them, not an array of 0",
+            "",
+        ),
         ("hook([1], |x, ctx| x)", "hook takes a point's name or an array of them", ""),
         ("hook(\"logits\", |x, ctx| x, #{layers: 1})", "logits is not in a block", ""),
-        ("hook(\"log*\", |x, ctx| x, #{layers: 1})", "fits no hook point to which these options apply", ""),
-        ("hook(\"unreduced-loss\", |x, ctx| x, #{positions: 1})", "unreduced-loss has no dim of tokens", ""),
-        ("hook(\"post-mlp\", |x, ctx| x, #{positions: \"last\"})", "positions must be a position", "#{positions: -1}"),
+        (
+            "hook(\"log*\", |x, ctx| x, #{layers: 1})",
+            "fits no hook point to which these options apply",
+            "",
+        ),
+        (
+            "hook(\"unreduced-loss\", |x, ctx| x, #{positions: 1})",
+            "unreduced-loss has no dim of tokens",
+            "",
+        ),
+        (
+            "hook(\"post-mlp\", |x, ctx| x, #{positions: \"last\"})",
+            "positions must be a position",
+            "#{positions: -1}",
+        ),
         ("hook(\"post-mlp\", |x, ctx| x, #{steps: 1.5})", "steps must be a step", "#{steps: 1..}"),
         (
             "hook(\"post-mlp\", |x, ctx| x, #{positions: []})",
             "positions is an empty array: the hook would never run",
             "",
         ),
-        ("hook(\"post-mlp\", |x, ctx| x, #{position: 1})", "hook has no option position", "positions"),
+        (
+            "hook(\"post-mlp\", |x, ctx| x, #{position: 1})",
+            "hook has no option position",
+            "positions",
+        ),
         (
             "m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: 6})])",
             "there is no position 6: the text has 6 tokens",
             "0 to 5",
         ),
-        ("m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: -7})])", "there is no position -7", ""),
-        ("m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: 9..})])", "none of the positions asked for", ""),
-        ("m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{steps: 1..})])", "a pass of its own is step 0", "generate"),
-        ("m.capture(ids, \"post-mlp\", [hook(\"post-mlp\", |x, ctx| x, #{steps: 1})])", "there is no step 1", ""),
+        (
+            "m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: -7})])",
+            "there is no position -7",
+            "",
+        ),
+        (
+            "m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: 9..})])",
+            "none of the positions asked for",
+            "",
+        ),
+        (
+            "m.forward(ids, [hook(\"post-mlp\", |x, ctx| x, #{steps: 1..})])",
+            "a pass of its own is step 0",
+            "generate",
+        ),
+        (
+            "m.capture(ids, \"post-mlp\", [hook(\"post-mlp\", |x, ctx| x, #{steps: 1})])",
+            "there is no step 1",
+            "",
+        ),
         (
             "m.generate(ids, [hook(\"post-mlp\", |x, ctx| x, #{positions: 8})], #{max_new_tokens: 3})",
             "there is no position 8",
@@ -322,14 +377,22 @@ fn what_can_not_be_is_a_sentence() {
             "the hook at pre-mlp, layer 0, must return a tensor",
             "",
         ),
-        ("m.forward(ids, [1])", "forward takes an array of hooks, and one of its elements is 1", ""),
+        (
+            "m.forward(ids, [1])",
+            "forward takes an array of hooks, and one of its elements is 1",
+            "",
+        ),
         (
             "m.generate(ids, [|x, ctx| x])",
             "generate takes an array of hooks, and one of its elements is a function",
             "",
         ),
         ("m.capture(ids, \"post-up*\")", "this opt model has no such point", ""),
-        ("m.forward(ids, [hook(\"post-up*\", |x, ctx| x)])", "this opt model has no such point", ""),
+        (
+            "m.forward(ids, [hook(\"post-up*\", |x, ctx| x)])",
+            "this opt model has no such point",
+            "",
+        ),
         (
             "m.forward(ids, [hook(\"post-mlp\", |x, ctx| { ctx.prompt_len = 1; })])",
             "ctx.prompt_len belongs to the pass",
@@ -346,9 +409,14 @@ fn what_can_not_be_is_a_sentence() {
             "cache: false",
         ),
     ] {
-        let Err(failure) = host.eval(&format!("{}{code}", before("demo:opt"))) else { panic!("{code} is taken") };
+        let Err(failure) = host.eval(&format!("{}{code}", before("demo:opt"))) else {
+            panic!("{code} is taken")
+        };
         let failure = failure.to_string();
-        assert!(failure.contains(said) && failure.contains(help), "{code}\n{failure}\nlacks: {said}");
+        assert!(
+            failure.contains(said) && failure.contains(help),
+            "{code}\n{failure}\nlacks: {said}"
+        );
         assert!(failure.contains("input:"), "{code}\n{failure}");
     }
     // Without a cache there is a position 3.

@@ -21,7 +21,8 @@ fn clone() -> tempfile::TempDir {
     for entry in std::fs::read_dir(root.join("scripts")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "rhai") {
-            std::fs::copy(&path, clone.path().join("scripts").join(path.file_name().unwrap())).unwrap();
+            std::fs::copy(&path, clone.path().join("scripts").join(path.file_name().unwrap()))
+                .unwrap();
         }
     }
     std::fs::write(clone.path().join("experiment.rhai"), blocks("rhai")[0]).unwrap();
@@ -29,7 +30,10 @@ fn clone() -> tempfile::TempDir {
 }
 
 fn run(directory: &Path, command: &str) -> Output {
-    let arguments = command.strip_prefix("cargo run -- ").or_else(|| command.strip_prefix("precompute ")).unwrap();
+    let arguments = command
+        .strip_prefix("cargo run -- ")
+        .or_else(|| command.strip_prefix("precompute "))
+        .unwrap();
     // Words as a shell has them: what stands in quotation marks is one.
     let mut words: Vec<String> = Vec::new();
     for (i, part) in arguments.split('"').enumerate() {
@@ -45,13 +49,18 @@ fn run(directory: &Path, command: &str) -> Output {
 fn every_command_runs() {
     let clone = clone();
     let mut ran = 0;
-    for command in blocks("sh").into_iter().flat_map(str::lines).filter(|command| *command != "cargo test") {
+    for command in
+        blocks("sh").into_iter().flat_map(str::lines).filter(|command| *command != "cargo test")
+    {
         let output = run(clone.path(), command);
         assert!(output.status.success(), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
         ran += 1;
     }
     assert!(ran >= 5);
-    assert!(include_str!("../../.ci/run").lines().any(|line| line == "cargo test"), "CI runs another test command");
+    assert!(
+        include_str!("../../.ci/run").lines().any(|line| line == "cargo test"),
+        "CI runs another test command"
+    );
 }
 
 #[test]
@@ -76,25 +85,34 @@ fn every_script_runs_on_both_demos() {
 fn what_is_shown_is_what_is_printed() {
     let shown = blocks("text");
     let clone = clone();
-    let lens = String::from_utf8(run(clone.path(), "precompute run scripts/logit_lens.rhai").stdout).unwrap();
+    let lens =
+        String::from_utf8(run(clone.path(), "precompute run scripts/logit_lens.rhai").stdout)
+            .unwrap();
     // Numbers may differ in their last digit between processors.
     let words = |text: &str| -> Vec<String> {
-        text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).map(str::to_owned).collect()
+        text.split_whitespace()
+            .filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
+            .map(str::to_owned)
+            .collect()
     };
     assert_eq!(words(shown[0]), words(&lens), "{lens}");
 
     let wrong = "let m = model(\"demo:opt\");\nlet ids = m.encode(\"When\");\n\
                  m.forward(ids, context([hook(\"post-mpl\", |x, ctx| x)]));\n";
     std::fs::write(clone.path().join("experiment.rhai"), wrong).unwrap();
-    let error = String::from_utf8(run(clone.path(), "precompute run experiment.rhai").stderr).unwrap();
+    let error =
+        String::from_utf8(run(clone.path(), "precompute run experiment.rhai").stderr).unwrap();
     assert_eq!(shown[1].trim(), error.trim());
 }
 
 #[test]
 fn the_session_that_is_shown_is_had() {
     let [shown] = blocks("console")[..] else { panic!("one session is shown") };
-    let typed: String =
-        shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| format!("{line}\n")).collect();
+    let typed: String = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("> "))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let clone = clone();
     std::fs::write(clone.path().join("typed"), typed).unwrap();
     let output = precompute(clone.path())
@@ -106,7 +124,9 @@ fn the_session_that_is_shown_is_had() {
     let printed = String::from_utf8(output.stdout).unwrap();
     // Times differ.
     let lines = |text: &str| -> Vec<String> {
-        let line = |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.ends_with('s')).collect::<String>();
+        let line = |line: &str| {
+            line.split("  ").map(str::trim).filter(|cell| !cell.ends_with('s')).collect::<String>()
+        };
         text.lines().filter(|line| !line.starts_with("> ")).map(line).collect()
     };
     assert_eq!(lines(&printed), lines(shown), "{printed}");

@@ -1,4 +1,5 @@
-//! Recipes: headers, references, the lock file, trust, checking, publishing, through the real binary and a Hub on loopback.
+//! Recipes: headers, references, the lock file, trust, checking, publishing, through the real
+//! binary and a Hub on loopback.
 
 use std::process::Command;
 
@@ -37,7 +38,11 @@ impl Setting {
     fn new() -> Self {
         let (hub, place) = (HubServer::start(&["opt"]), Workplace::new(&[]));
         let text = recipe("");
-        let files = [("deep/count.rhai", text.as_str()), ("deep/parts/words.rhai", WORDS), ("deep/other.rhai", "1")];
+        let files = [
+            ("deep/count.rhai", text.as_str()),
+            ("deep/parts/words.rhai", WORDS),
+            ("deep/other.rhai", "1"),
+        ];
         hub.put("ann/counts", "main", ONE, &files);
         Self { hub, place }
     }
@@ -73,7 +78,13 @@ impl Setting {
     #[track_caller]
     fn refused(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
-        assert!(matches!(ran.code, Some(1 | 2)), "{arguments:?} {:?}\n{}\n{}", ran.code, ran.stdout, ran.stderr);
+        assert!(
+            matches!(ran.code, Some(1 | 2)),
+            "{arguments:?} {:?}\n{}\n{}",
+            ran.code,
+            ran.stdout,
+            ran.stderr
+        );
         ran.stderr
     }
 
@@ -98,11 +109,16 @@ fn a_strangers_recipe_is_run_once_it_is_trusted_and_pinned_to_its_commit() {
     assert_eq!(setting.hub.fetched(), ["deep/count.rhai", "deep/parts/words.rhai"]);
     let lock = Lock::parse(&setting.lock()).unwrap();
     let locked = lock.named("count").unwrap();
-    assert_eq!((locked.reference.as_str(), locked.commit.as_str(), locked.files.len()), (REFERENCE, ONE, 2));
+    assert_eq!(
+        (locked.reference.as_str(), locked.commit.as_str(), locked.files.len()),
+        (REFERENCE, ONE, 2)
+    );
 
     // From now on it needs neither word nor network, and what main stands for does not matter.
     setting.change("print(\"changed\");");
-    for arguments in [&["run", "count"] as &[&str], &["run", REFERENCE], &["run", "count", "--offline"]] {
+    for arguments in
+        [&["run", "count"] as &[&str], &["run", REFERENCE], &["run", "count", "--offline"]]
+    {
         assert_eq!(setting.ok(arguments), "4 tokens\n", "{arguments:?}");
     }
     assert!(setting.hub.fetched().is_empty());
@@ -145,7 +161,9 @@ fn a_person_at_a_terminal_is_shown_the_source_and_asked() {
     let setting = Setting::new();
     let (shown, ran) = asked(&setting, "n\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{shown}");
-    for says in ["Counts tokens", "words::count", "fn count(m, text)", "Run it? [y/N]", "was not run"] {
+    for says in
+        ["Counts tokens", "words::count", "fn count(m, text)", "Run it? [y/N]", "was not run"]
+    {
         assert!(shown.contains(says), "{says}\n{shown}");
     }
     assert!(!setting.place.path().join("precompute.lock").exists());
@@ -160,8 +178,12 @@ fn a_revision_is_part_of_the_reference() {
     let setting = Setting::new();
     setting.hub.put("ann/counts", "v2", TWO, &[("deep/count.rhai", "print(\"two\");")]);
     let at = |revision: &str| setting.ok(&["run", &format!("{REFERENCE}@{revision}"), "--trust"]);
-    assert_eq!((at("main").as_str(), at("v2").as_str(), at(ONE).as_str()), ("4 tokens\n", "two\n", "4 tokens\n"));
-    let names: Vec<String> = Lock::parse(&setting.lock()).unwrap().recipes.into_iter().map(|r| r.name).collect();
+    assert_eq!(
+        (at("main").as_str(), at("v2").as_str(), at(ONE).as_str()),
+        ("4 tokens\n", "two\n", "4 tokens\n")
+    );
+    let names: Vec<String> =
+        Lock::parse(&setting.lock()).unwrap().recipes.into_iter().map(|r| r.name).collect();
     assert_eq!(names, ["count", "count-2", "count-3"]);
     let refusal = setting.refused(&["run", &format!("{REFERENCE}@v9")]);
     assert!(refusal.contains("ann/counts has no revision \"v9\""), "{refusal}");
@@ -198,14 +220,26 @@ fn a_file_that_is_not_what_was_locked_is_refused() {
         }
     }
     let refusal = setting.refused(&["run", "count", "--trust"]);
-    assert!(refusal.contains("deep/parts/words.rhai is not the file that precompute.lock recorded"), "{refusal}");
+    assert!(
+        refusal.contains("deep/parts/words.rhai is not the file that precompute.lock recorded"),
+        "{refusal}"
+    );
     assert!(setting.run(&["recipe", "verify"]).stdout.contains("is not the file"));
     // Or the Hub gives something else for the commit.
     std::fs::remove_dir_all(setting.place.path().join("hf")).unwrap();
-    setting.hub.put("ann/counts", "main", ONE, &[("deep/count.rhai", &recipe("1")), ("deep/parts/words.rhai", WORDS)]);
+    setting.hub.put(
+        "ann/counts",
+        "main",
+        ONE,
+        &[("deep/count.rhai", &recipe("1")), ("deep/parts/words.rhai", WORDS)],
+    );
     let refusal = setting.refused(&["run", "count", "--trust"]);
-    assert!(refusal.contains("deep/count.rhai is not the file that precompute.lock recorded"), "{refusal}");
-    let report: Json = serde_json::from_str(&setting.run(&["recipe", "verify", "--json"]).stdout).unwrap();
+    assert!(
+        refusal.contains("deep/count.rhai is not the file that precompute.lock recorded"),
+        "{refusal}"
+    );
+    let report: Json =
+        serde_json::from_str(&setting.run(&["recipe", "verify", "--json"]).stdout).unwrap();
     assert_eq!(report[0]["ok"], false);
 }
 
@@ -216,7 +250,13 @@ fn a_recipe_is_added_listed_updated_and_removed() {
     let listed = setting.ok(&["recipe", "list"]);
     assert!(listed.contains("logit_lens") && listed.contains("Counts tokens"), "{listed}");
     let listed: Json = serde_json::from_str(&setting.ok(&["recipe", "list", "--json"])).unwrap();
-    assert!(listed.as_array().unwrap().iter().any(|recipe| recipe["name"] == "mine" && recipe["commit"] == ONE));
+    assert!(
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|recipe| recipe["name"] == "mine" && recipe["commit"] == ONE)
+    );
     assert_eq!(setting.ok(&["run", "mine", "--trust"]), "4 tokens\n");
 
     assert!(setting.ok(&["recipe", "update"]).contains("stays at"));
@@ -272,7 +312,8 @@ fn a_recipe_is_shown_with_nothing_hidden() {
     ] {
         assert!(shown.contains(says), "{says}\n{shown}");
     }
-    let shown: Json = serde_json::from_str(&setting.ok(&["recipe", "show", REFERENCE, "--json"])).unwrap();
+    let shown: Json =
+        serde_json::from_str(&setting.ok(&["recipe", "show", REFERENCE, "--json"])).unwrap();
     assert_eq!((&shown["header"]["name"], &shown["trusted"]), (&"count".into(), &false.into()));
     assert_eq!(shown["files"][1]["text"], WORDS);
     assert!(!setting.place.path().join("precompute.lock").exists());
@@ -288,7 +329,8 @@ fn a_stranger_loads_only_the_models_that_are_named() {
                 try { model(\"ann/other\"); print(\"loaded\"); } catch (e) { print(e); }\n";
     setting.hub.put("ann/loads", "main", ONE, &[("x.rhai", text)]);
     setting.place.write("models/config.json", b"{}");
-    let run = |more: &[&str]| setting.run(&[&["run", "hf:ann/loads/x.rhai", "--trust"], more].concat());
+    let run =
+        |more: &[&str]| setting.run(&[&["run", "hf:ann/loads/x.rhai", "--trust"], more].concat());
     let stdout = run(&[]).stdout;
     assert!(stdout.contains("this script is not yours") && !stdout.contains("loaded"), "{stdout}");
     assert_eq!(run(&["--set", "id=tiny/opt"]).code, Some(0));
@@ -297,7 +339,8 @@ fn a_stranger_loads_only_the_models_that_are_named() {
     setting.hub.put("ann/loads", "main", ONE, &[("y.rhai", script), ("x.rhai", text)]);
     let refusal = setting.refused(&["run", "hf:ann/loads/y.rhai@main", "--trust"]);
     assert!(refusal.contains("this script is not yours"), "{refusal}");
-    let refusal = setting.refused(&["run", "hf:ann/loads/y.rhai@main", "--trust", "--model", "./models"]);
+    let refusal =
+        setting.refused(&["run", "hf:ann/loads/y.rhai@main", "--trust", "--model", "./models"]);
     assert!(!refusal.contains("this script is not yours"), "{refusal}");
 }
 
@@ -310,7 +353,12 @@ fn a_strangers_imports_stay_in_its_repository() {
         let file = format!("x{i}.rhai");
         setting.hub.put("ann/imports", "main", ONE, &[(&file, &imports(name))]);
         let ran = setting.run(&["run", &format!("hf:ann/imports/{file}"), "--trust"]);
-        assert!(ran.code == Some(1) && !ran.stdout.contains("secret"), "{name}\n{}{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.code == Some(1) && !ran.stdout.contains("secret"),
+            "{name}\n{}{}",
+            ran.stdout,
+            ran.stderr
+        );
     }
 }
 
@@ -318,9 +366,16 @@ fn a_strangers_imports_stay_in_its_repository() {
 fn a_shipped_recipe_runs_by_its_name_anywhere() {
     let place = Workplace::new(&[]);
     let ran = place.run(&["run", "logit_lens"]);
-    assert!(ran.code == Some(0) && ran.stdout.contains("after the prompt comes  Mary"), "{}{}", ran.stdout, ran.stderr);
-    let runs: Vec<_> =
-        std::fs::read_dir(place.path().join("runs")).unwrap().map(|run| run.unwrap().file_name()).collect();
+    assert!(
+        ran.code == Some(0) && ran.stdout.contains("after the prompt comes  Mary"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    let runs: Vec<_> = std::fs::read_dir(place.path().join("runs"))
+        .unwrap()
+        .map(|run| run.unwrap().file_name())
+        .collect();
     assert!(runs[0].to_str().unwrap().starts_with("logit_lens-"), "{runs:?}");
     assert_eq!(place.run(&["run", "logit_lens", "--help-params"]).code, Some(0));
 }
@@ -339,7 +394,11 @@ fn a_header_that_is_wrong_stops_a_run_with_a_caret() {
     let place = Workplace::new(&[("s.rhai", "//! name = \"s\"\n//! sumary = \"x\"\nprint(1);\n")]);
     let ran = place.run(&["run", "s.rhai"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains("--> s.rhai:2:5") && ran.stderr.contains("did you mean summary?"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("--> s.rhai:2:5") && ran.stderr.contains("did you mean summary?"),
+        "{}",
+        ran.stderr
+    );
     place.write("s.rhai", b"//! requires = \">=99\"\nprint(1);\n");
     let ran = place.run(&["run", "s.rhai"]);
     assert!(ran.code == Some(2) && ran.stderr.contains("--> s.rhai:1:16"), "{}", ran.stderr);
@@ -348,19 +407,25 @@ fn a_header_that_is_wrong_stops_a_run_with_a_caret() {
 #[test]
 fn every_shipped_script_is_as_its_header_says() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scripts = std::fs::read_dir(root.join("scripts")).unwrap().map(|entry| entry.unwrap().path());
+    let scripts =
+        std::fs::read_dir(root.join("scripts")).unwrap().map(|entry| entry.unwrap().path());
     let scripts: Vec<String> = scripts
         .filter(|path| path.extension().is_some_and(|ending| ending == "rhai"))
         .map(|path| path.display().to_string())
         .collect();
-    let arguments: Vec<&str> =
-        ["recipe", "check", "--json"].into_iter().chain(scripts.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = ["recipe", "check", "--json"]
+        .into_iter()
+        .chain(scripts.iter().map(String::as_str))
+        .collect();
     let ran = Workplace::new(&[]).run(&arguments);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let report: Json = serde_json::from_str(&ran.stdout).unwrap();
     let recipes = report.as_array().unwrap();
     assert_eq!(recipes.len(), scripts.len());
-    assert!(recipes.iter().all(|recipe| recipe["runs"].as_array().unwrap().len() == 2), "{report:#}");
+    assert!(
+        recipes.iter().all(|recipe| recipe["runs"].as_array().unwrap().len() == 2),
+        "{report:#}"
+    );
 }
 
 #[test]
@@ -376,10 +441,18 @@ fn check_finds_what_the_header_does_not_say() {
     };
     found(&recipe(""), &[]);
     found("print(1);", &["has no header"]);
-    found("//! name = \"x\"\n", &["the header does not say its version, license, summary, authors, requires, models"]);
+    found(
+        "//! name = \"x\"\n",
+        &["the header does not say its version, license, summary, authors, requires, models"],
+    );
     found(
         &recipe("param(\"k\", 5);\nsave(\"x\", tensor([1.0]));\n"),
-        &["s.rhai:18:1", "does not have the parameter k", "//! [params.\"k\"]", "x.safetensors, which is not among"],
+        &[
+            "s.rhai:18:1",
+            "does not have the parameter k",
+            "//! [params.\"k\"]",
+            "x.safetensors, which is not among",
+        ],
     );
     let replaced = |from: &str, to: &str| recipe("").replacen(from, to, 1);
     found(
@@ -387,12 +460,23 @@ fn check_finds_what_the_header_does_not_say() {
         &["the header's default of text is \"When\""],
     );
     found(&replaced("//! default = \"When Mary\"\n", ""), &["does not have the default of text"]);
-    found(&replaced("//! help = \"what to count\"", "//! help = \"what\""), &["the header's help of text is not"]);
-    found(&replaced("[params.text]", "[params.txt]"), &["the script has no parameter txt", "s.rhai:9:5"]);
-    found(&replaced("\"*.json\",", "\"m.json\","), &["no run saves m.json", "a run saves n.json"]);
-    found(&replaced("//! outputs", "//! points = [\"post-mlp\"]\n//! outputs"), &["does not name the point post-mlp"]);
     found(
-        &recipe("m.capture(m.encode(\"When\"), \"blocks.0.hook_resid_pre\");\nhook(\"logits\", |x, ctx| x);\n"),
+        &replaced("//! help = \"what to count\"", "//! help = \"what\""),
+        &["the header's help of text is not"],
+    );
+    found(
+        &replaced("[params.text]", "[params.txt]"),
+        &["the script has no parameter txt", "s.rhai:9:5"],
+    );
+    found(&replaced("\"*.json\",", "\"m.json\","), &["no run saves m.json", "a run saves n.json"]);
+    found(
+        &replaced("//! outputs", "//! points = [\"post-mlp\"]\n//! outputs"),
+        &["does not name the point post-mlp"],
+    );
+    found(
+        &recipe(
+            "m.capture(m.encode(\"When\"), \"blocks.0.hook_resid_pre\");\nhook(\"logits\", |x, ctx| x);\n",
+        ),
         &["points do not have pre-block", "points do not have logits"],
     );
     found(&recipe("throw \"no\";"), &["it fails on demo:opt: no"]);
@@ -405,7 +489,12 @@ fn a_new_recipe_is_as_its_header_says() {
     assert_eq!(place.run(&["recipe", "new", "first"]).code, Some(0));
     let ran = place.run(&["recipe", "check", "first.rhai"]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    assert!(place.run(&["recipe", "new", "first"]).stderr.contains("there is a file ./first.rhai already"));
+    assert!(
+        place
+            .run(&["recipe", "new", "first"])
+            .stderr
+            .contains("there is a file ./first.rhai already")
+    );
     assert!(place.run(&["recipe", "new", "a/b"]).stderr.contains("is no name of a recipe"));
 }
 
@@ -421,12 +510,22 @@ fn what_is_published_can_be_run_by_others() {
         command.output().unwrap().into()
     };
     let listed = publish(&["--dry-run"], None);
-    assert!(listed.code == Some(0) && listed.stdout.contains("parts/words.rhai"), "{}{}", listed.stdout, listed.stderr);
+    assert!(
+        listed.code == Some(0) && listed.stdout.contains("parts/words.rhai"),
+        "{}{}",
+        listed.stdout,
+        listed.stderr
+    );
     let listed = publish(&["--dry-run", "--json"], None);
     let report: Json = serde_json::from_str(&listed.stdout).unwrap();
-    assert!(report["files"].as_array().unwrap().iter().any(|file| file["path"] == "parts/words.rhai"), "{report}");
+    assert!(
+        report["files"].as_array().unwrap().iter().any(|file| file["path"] == "parts/words.rhai"),
+        "{report}"
+    );
     assert!(publish(&["--yes"], None).stderr.contains("can't be written to without a token"));
-    assert!(publish(&["--yes"], Some("wrong")).stderr.contains("can't be written to with this token"));
+    assert!(
+        publish(&["--yes"], Some("wrong")).stderr.contains("can't be written to with this token")
+    );
     assert!(publish(&[], Some(TOKEN)).stderr.contains("there is no terminal to ask at"));
     let published = publish(&["--yes"], Some(TOKEN));
     assert_eq!(published.code, Some(0), "{}{}", published.stdout, published.stderr);
@@ -434,7 +533,10 @@ fn what_is_published_can_be_run_by_others() {
     let texts = setting.hub.texts("bob/tools");
     let names: Vec<&str> = texts.keys().map(String::as_str).collect();
     assert_eq!(names, ["README.md", "count.rhai", "count.svg", "parts/words.rhai"]);
-    assert_eq!((texts["count.rhai"].as_str(), texts["parts/words.rhai"].as_str()), (recipe("").as_str(), WORDS));
+    assert_eq!(
+        (texts["count.rhai"].as_str(), texts["parts/words.rhai"].as_str()),
+        (recipe("").as_str(), WORDS)
+    );
     assert!(texts["count.svg"].starts_with("<svg"));
     let page = &texts["README.md"];
     for says in [
@@ -447,7 +549,13 @@ fn what_is_published_can_be_run_by_others() {
     ] {
         assert!(page.contains(says), "{says}\n{page}");
     }
-    let reference = published.stdout.lines().last().unwrap().strip_prefix("published: precompute run ").unwrap();
+    let reference = published
+        .stdout
+        .lines()
+        .last()
+        .unwrap()
+        .strip_prefix("published: precompute run ")
+        .unwrap();
     assert_eq!(setting.ok(&["run", reference, "--trust"]), "4 tokens\n");
 
     // Again, over its own page; but not over another's.

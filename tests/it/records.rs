@@ -14,9 +14,15 @@ fn a_key_that_is_not_there_is_an_error_that_names_the_nearest() {
         ("eye(2).svd().v", "v", "did you mean vh"),
         ("eye(2).eigh().vals", "vals", "did you mean values"),
         ("ones(3).histogram(2).bins", "bins", "there are counts, edges"),
-        ("m.capture(ids, [\"post-mlp\", \"attn-probs\"])[\"post-mpl\"]", "post-mpl", "did you mean post-mlp"),
+        (
+            "m.capture(ids, [\"post-mlp\", \"attn-probs\"])[\"post-mpl\"]",
+            "post-mpl",
+            "did you mean post-mlp",
+        ),
     ] {
-        let ran = script(&format!("let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\");\nlet x = {text};"));
+        let ran = script(&format!(
+            "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\");\nlet x = {text};"
+        ));
         let said = format!("error: this map has no key {key:?}\n   --> s.rhai:2:");
         assert!(
             ran.code == Some(1) && ran.stderr.starts_with(&said) && ran.stderr.contains(help),
@@ -24,9 +30,15 @@ fn a_key_that_is_not_there_is_an_error_that_names_the_nearest() {
             ran.stderr
         );
     }
-    let ran = crate::run::script("save(\"a\", #{left: ones(1)}); load_tensors(\"out/a.safetensors\").lef", &[]);
+    let ran = crate::run::script(
+        "save(\"a\", #{left: ones(1)}); load_tensors(\"out/a.safetensors\").lef",
+        &[],
+    );
     let said = ran.stderr();
-    assert!(said.contains("this map has no key \"lef\"") && said.contains("did you mean left"), "{said}");
+    assert!(
+        said.contains("this map has no key \"lef\"") && said.contains("did you mean left"),
+        "{said}"
+    );
     let ran = script("let m = model(\"demo:opt\");\nlet o = m.forward(m.encode(\"a\")).logit;");
     assert!(ran.stderr.contains("did you mean logits"), "{}", ran.stderr);
     let ran = script(
@@ -74,8 +86,9 @@ fn else_they_are_maps() {
         ("let own = #{}; own[\"nope\"] == ()", "true"),
         ("let own = #{a: #{}}; own.a.nope == ()", "true"),
     ] {
-        let ran =
-            script(&format!("let m = model(\"demo:opt\"); let t = tensor([3.0, 2.0]).topk(2);\nprint({{ {text} }});"));
+        let ran = script(&format!(
+            "let m = model(\"demo:opt\"); let t = tensor([3.0, 2.0]).topk(2);\nprint({{ {text} }});"
+        ));
         assert_eq!((ran.stdout.trim_end(), ran.code), (printed, Some(0)), "{text}\n{}", ran.stderr);
     }
     let ran = script(
@@ -83,7 +96,9 @@ fn else_they_are_maps() {
     );
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(
-        ran.stdout.starts_with("#{\"indices\": tensor [1] i64 cpu: [0], \"values\": tensor [1] f32 cpu: [3.0]}"),
+        ran.stdout.starts_with(
+            "#{\"indices\": tensor [1] i64 cpu: [0], \"values\": tensor [1] f32 cpu: [3.0]}"
+        ),
         "{}",
         ran.stdout
     );

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use precompute::script::random::Random;
-use precompute::script::tensor;
-use precompute::script::{Host, Settings};
+use precompute::script::session::random::Random;
+use precompute::script::{Host, Settings, tensor};
 
 /// Tables of `| name | what it gives | example | result |`.
-const TABLES: &[(&str, &str)] =
-    &[("language.md", include_str!("../../src/script/language.md")), ("reference.md", REFERENCE)];
+const TABLES: &[(&str, &str)] = &[
+    ("language.md", include_str!("../../src/script/reference/language.md")),
+    ("reference.md", REFERENCE),
+];
 
-const REFERENCE: &str = include_str!("../../src/script/reference.md");
+const REFERENCE: &str = include_str!("../../src/script/reference/reference.md");
 
 /// Every name that the contract gives to tensors.
 const CONTRACT: &str = "tensor zeros ones full arange linspace eye rand randn seed zeros_like shape rank dtype device len numel \
@@ -26,7 +27,9 @@ const CONTRACT: &str = "tensor zeros ones full arange linspace eye rand randn se
 fn every_name_of_the_contract_has_a_row() {
     let names: Vec<String> = rows(REFERENCE).into_iter().map(|row| row.name).collect();
     let has = |wanted: &str| {
-        let words = |name: &String| name.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted);
+        let words = |name: &String| {
+            name.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted)
+        };
         names.iter().any(words)
     };
     let missing: Vec<&str> = CONTRACT.split_whitespace().filter(|name| !has(name)).collect();
@@ -38,7 +41,7 @@ fn every_name_of_the_contract_has_a_row() {
 fn every_experiment_gives_its_result() {
     let here = tempfile::tempdir().unwrap();
     let settings = || Settings { out: Some(here.path().join("out")), ..Settings::default() };
-    let rows = rows(include_str!("../../src/script/experiments.md"));
+    let rows = rows(include_str!("../../src/script/reference/experiments.md"));
     assert!(rows.len() > 30);
     let mut wrong = Vec::new();
     for row in rows {
@@ -72,7 +75,10 @@ fn every_example_gives_its_result() {
         for row in rows {
             let printed = printed(&row.example);
             if printed != row.result {
-                wrong.push(format!("{file}, {}: {}\n  says {}\n  gives {printed}", row.name, row.example, row.result));
+                wrong.push(format!(
+                    "{file}, {}: {}\n  says {}\n  gives {printed}",
+                    row.name, row.example, row.result
+                ));
             }
         }
     }
@@ -97,7 +103,11 @@ fn rows(table: &str) -> Vec<Row> {
     lines
         .map(cells)
         .filter(|cells| cells.len() == 4 && cells[0] != "name" && !cells[0].starts_with('-'))
-        .map(|cells| Row { name: code(&cells[0]), example: code(&cells[2]), result: code(&cells[3]) })
+        .map(|cells| Row {
+            name: code(&cells[0]),
+            example: code(&cells[2]),
+            result: code(&cells[3]),
+        })
         .collect()
 }
 

@@ -24,7 +24,10 @@ const SCRIPT: &str = r#"
 "#;
 
 fn place() -> Workplace {
-    Workplace::new(&[("s.rhai", SCRIPT), ("parts/words.rhai", "fn greet(name) { `hello ${name}` }\n")])
+    Workplace::new(&[
+        ("s.rhai", SCRIPT),
+        ("parts/words.rhai", "fn greet(name) { `hello ${name}` }\n"),
+    ])
 }
 
 /// The record of a run in `out`, with an edit.
@@ -38,8 +41,11 @@ fn edit(place: &Workplace, edit: impl FnOnce(&mut Json)) -> PathBuf {
 
 #[test]
 fn a_run_is_repeated_from_its_record_alone() {
-    for more in [&[] as &[&str], &["--set", "n=4", "--set", "model=demo:gpt-neox"], &["--seed", "9", "--dtype", "f64"]]
-    {
+    for more in [
+        &[] as &[&str],
+        &["--set", "n=4", "--set", "model=demo:gpt-neox"],
+        &["--seed", "9", "--dtype", "f64"],
+    ] {
         let place = place();
         let ran = place.run(&[&["run", "s.rhai", "--out", "out"], more].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -64,13 +70,23 @@ fn what_differs_is_said_with_how_much() {
     let path = edit(&place, |record| record["first_seed"] = json!(2));
     let ran = place.run(&["rerun", path.to_str().unwrap(), "--out", "again"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let line = |name: &str| ran.stdout.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned();
+    let line = |name: &str| {
+        ran.stdout.lines().find(|line| line.trim_start().starts_with(name)).unwrap().to_owned()
+    };
     for name in ["x.safetensors", "n.npy", "rows.csv", "table.parquet"] {
         assert!(line(name).contains("differs by at most"), "{}", line(name));
     }
-    assert!(line("rows.csv").contains("most in size") && line("text.json").contains("identical"), "{}", ran.stdout);
+    assert!(
+        line("rows.csv").contains("most in size") && line("text.json").contains("identical"),
+        "{}",
+        ran.stdout
+    );
     let strict = place.run(&["rerun", "out", "--out", "again", "--within", "1e-6"]);
-    assert!(strict.code == Some(1) && strict.stderr.contains("4 of 6 saved values"), "{}", strict.stderr);
+    assert!(
+        strict.code == Some(1) && strict.stderr.contains("4 of 6 saved values"),
+        "{}",
+        strict.stderr
+    );
 }
 
 #[test]
@@ -105,7 +121,8 @@ fn the_models_are_those_of_the_recorded_commits() {
     let again = run(&["rerun", "out", "--out", "again"]);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert!(String::from_utf8(again.stdout).unwrap().contains("identical"));
-    let text = |run: &str| std::fs::read_to_string(place.path().join(run).join("name.json")).unwrap();
+    let text =
+        |run: &str| std::fs::read_to_string(place.path().join(run).join("name.json")).unwrap();
     assert_ne!(text("moved"), text("out"), "the branch did not move");
 }
 
@@ -117,7 +134,12 @@ fn a_record_can_do_no_more_than_a_stranger() {
     assert_eq!(place.run(&["run", "s.rhai", "--out", "out", "--set", "id=./models"]).code, Some(1));
     let ran = place.run(&["rerun", "out", "--out", "again"]);
     assert!(ran.stderr.contains("this script is not yours"), "{}", ran.stderr);
-    assert!(!place.run(&["rerun", "out", "--out", "again", "--trust"]).stderr.contains("this script is not yours"));
+    assert!(
+        !place
+            .run(&["rerun", "out", "--out", "again", "--trust"])
+            .stderr
+            .contains("this script is not yours")
+    );
 
     assert_eq!(place.run(&["run", "s.rhai", "--out", "out", "--model", "./models"]).code, Some(1));
     assert!(place.run(&["rerun", "out"]).stderr.contains("--trust allows it"));
@@ -125,7 +147,8 @@ fn a_record_can_do_no_more_than_a_stranger() {
     edit(&place, |record| record["script"]["text"] = json!("print(\"other\");"));
     assert!(place.run(&["rerun", "out"]).stderr.contains("its SHA-256 is another"));
     edit(&place, |record| {
-        record["script"] = serde_json::to_value(precompute::output::record::Source::new("s.rhai", "1")).unwrap();
+        record["script"] =
+            serde_json::to_value(precompute::output::record::Source::new("s.rhai", "1")).unwrap();
         record["files"] = json!([{"name": "../../x", "sha256": ""}]);
     });
     assert!(place.run(&["rerun", "out"]).stderr.contains("is no name of a saved file"));

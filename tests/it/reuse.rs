@@ -1,4 +1,5 @@
-//! Layers that are not run again: what is reused, what never is, and that results are the same to the last bit.
+//! Layers that are not run again: what is reused, what never is, and that results are the same to
+//! the last bit.
 
 use std::fmt::Write;
 
@@ -32,8 +33,13 @@ fn bits(value: &Dynamic) -> String {
         let value = handle.value();
         let mut text = format!("{} {:?}", value.dtype_name(), value.dims());
         for part in value.parts() {
-            let numbers =
-                part.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let numbers = part
+                .to_dtype(candle_core::DType::F64)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f64>()
+                .unwrap();
             numbers.iter().for_each(|x| write!(text, " {:x}", x.to_bits()).unwrap());
         }
         return text;
@@ -111,8 +117,11 @@ impl RandomHook {
         let count = random.random_range(1..=layers);
         let some = (0..count).map(|_| random.random_range(0..layers)).collect();
         // Most can be left out, so that there is something to reuse.
-        let body =
-            if random.random_bool(0.85) { random.random_range(0..15) } else { random.random_range(15..BODIES.len()) };
+        let body = if random.random_bool(0.85) {
+            random.random_range(0..15)
+        } else {
+            random.random_range(15..BODIES.len())
+        };
         Self {
             point,
             layers: random.random_bool(0.7).then_some(some),
@@ -128,7 +137,9 @@ impl RandomHook {
     fn text(&self) -> String {
         let body = BODIES[self.body].replace("BY", &format!("{:?}", self.by));
         match self.layers.as_ref().filter(|_| self.in_block()) {
-            Some(layers) => format!("hook(\"{}\", |x, ctx| {body}, #{{layers: {layers:?}}})", self.point),
+            Some(layers) => {
+                format!("hook(\"{}\", |x, ctx| {body}, #{{layers: {layers:?}}})", self.point)
+            }
             None => format!("hook(\"{}\", |x, ctx| {body})", self.point),
         }
     }
@@ -167,7 +178,8 @@ fn random_edits_give_the_same_to_the_last_bit() {
         let (with, without) = (host(None), host(Some(0)));
         let count = format!("model({model:?}).config.num_hidden_layers");
         let layers = with.eval(&count).unwrap().as_int().unwrap() as usize;
-        let mut hooks: Vec<RandomHook> = (0..3).map(|_| RandomHook::new(&mut random, layers)).collect();
+        let mut hooks: Vec<RandomHook> =
+            (0..3).map(|_| RandomHook::new(&mut random, layers)).collect();
         let mut helper = 0.5;
         for edit in 0..24 {
             match random.random_range(0..8) {
@@ -203,7 +215,9 @@ fn random_edits_give_the_same_to_the_last_bit() {
             let text = script(&model, &hooks, &pass, helper, random.random_range(0..4));
             let (a, b) = (with.eval(&text), without.eval(&text));
             match (a, b) {
-                (Ok(a), Ok(b)) => assert!(bits(&a) == bits(&b), "edit {edit} of {model} differs:\n{text}"),
+                (Ok(a), Ok(b)) => {
+                    assert!(bits(&a) == bits(&b), "edit {edit} of {model} differs:\n{text}")
+                }
                 (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string(), "{text}"),
                 (a, b) => panic!("{a:?}\n{b:?}\n{text}"),
             }
@@ -223,7 +237,8 @@ fn pass(before: &str, hooks: &str) -> String {
 }
 
 fn layers() -> usize {
-    host(None).eval("model(\"demo:opt\").config.num_hidden_layers").unwrap().as_int().unwrap() as usize
+    host(None).eval("model(\"demo:opt\").config.num_hidden_layers").unwrap().as_int().unwrap()
+        as usize
 }
 
 #[test]
@@ -242,14 +257,21 @@ fn layers_before_the_edit_are_not_run_again() {
     assert_eq!(last(&host, &hooks(0.25, 0.75)).from, 0);
     assert_eq!(last(&host, &hooks(0.5, 0.75)).from, n, "what was run once is known still");
     assert_eq!(last(&host, &pass("", "")).from, 0);
-    let at = |layer: usize| pass("", &format!("hook(\"attn-residual\", |x, ctx| x * 0.0, #{{layers: {layer}}})"));
-    assert_eq!((0..n).map(|layer| last(&host, &at(layer)).from).collect::<Vec<_>>(), (0..n).collect::<Vec<_>>());
+    let at = |layer: usize| {
+        pass("", &format!("hook(\"attn-residual\", |x, ctx| x * 0.0, #{{layers: {layer}}})"))
+    };
+    assert_eq!(
+        (0..n).map(|layer| last(&host, &at(layer)).from).collect::<Vec<_>>(),
+        (0..n).collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn other_tokens_or_another_model_are_another_pass() {
     let host = host(None);
-    let of = |model: &str, text: &str| format!("let m = model({model:?}); m.forward(m.encode({text:?})).logits");
+    let of = |model: &str, text: &str| {
+        format!("let m = model({model:?}); m.forward(m.encode({text:?})).logits")
+    };
     assert_eq!(last(&host, &of("demo:opt", "Mary")).from, 0);
     assert_eq!(last(&host, &of("demo:opt", "John")).from, 0);
     assert_eq!(last(&host, &of("demo:gpt-neox", "Mary")).from, 0);
@@ -259,8 +281,9 @@ fn other_tokens_or_another_model_are_another_pass() {
 #[test]
 fn a_hook_is_its_code_what_it_calls_and_what_it_captured() {
     let n = layers();
-    let hooked =
-        |before: &str, body: &str| pass(before, &format!("hook(\"post-mlp\", |x, ctx| {body}, #{{layers: 1}})"));
+    let hooked = |before: &str, body: &str| {
+        pass(before, &format!("hook(\"post-mlp\", |x, ctx| {body}, #{{layers: 1}})"))
+    };
     for (one, other, same) in [
         // Where it stands, and what is said about it, is no part of it.
         (hooked("", "x * 2.0"), format!("// A word.\n\n{}", hooked("", "x  *  2.0")), true),
@@ -269,11 +292,27 @@ fn a_hook_is_its_code_what_it_calls_and_what_it_captured() {
         (hooked("", "{ let y = x; y }"), hooked("", "{ let z = x; z }"), false),
         (hooked("let s = 2.0;", "x * s"), hooked("let s = 2.0;", "x * s"), true),
         (hooked("let s = 2.0;", "x * s"), hooked("let s = 2.5;", "x * s"), false),
-        (hooked("let s = [1, [2.0]];", "x * s[0]"), hooked("let s = [1, [2.5]];", "x * s[0]"), false),
+        (
+            hooked("let s = [1, [2.0]];", "x * s[0]"),
+            hooked("let s = [1, [2.5]];", "x * s[0]"),
+            false,
+        ),
         (hooked("let s = ones(3);", "x * s[0]"), hooked("let s = ones(3);", "x * s[0]"), true),
-        (hooked("let s = ones(3);", "x * s[0]"), hooked("let s = ones(3); s[2] = 2;", "x * s[0]"), false),
-        (hooked("let f = |x| x * 2.0;", "f.call(x)"), hooked("let f = |x| x * 2.0;", "f.call(x)"), true),
-        (hooked("let f = |x| x * 2.0;", "f.call(x)"), hooked("let f = |x| x * 3.0;", "f.call(x)"), false),
+        (
+            hooked("let s = ones(3);", "x * s[0]"),
+            hooked("let s = ones(3); s[2] = 2;", "x * s[0]"),
+            false,
+        ),
+        (
+            hooked("let f = |x| x * 2.0;", "f.call(x)"),
+            hooked("let f = |x| x * 2.0;", "f.call(x)"),
+            true,
+        ),
+        (
+            hooked("let f = |x| x * 2.0;", "f.call(x)"),
+            hooked("let f = |x| x * 3.0;", "f.call(x)"),
+            false,
+        ),
         (
             format!("fn a(x) {{ b(x) }} fn b(x) {{ x * 2.0 }} {}", hooked("", "a(x)")),
             format!("fn b(x) {{ x * 2.0 }}\nfn a(x) {{ b(x) }} {}", hooked("", "a(x)")),
@@ -316,7 +355,8 @@ fn a_hook_is_its_code_what_it_calls_and_what_it_captured() {
 fn an_imported_function_counts_too() {
     let hooked = "import \"lib\" as lib; let m = model(\"demo:opt\"); \
                   m.forward(m.encode(\"Mary\"), context([hook(\"post-mlp\", |x, ctx| lib::f(x), #{layers: 1})]));";
-    let here = Workplace::new(&[("s.rhai", hooked), ("lib.rhai", "fn f(x) { g(x) } fn g(x) { x * 2.0 }")]);
+    let here =
+        Workplace::new(&[("s.rhai", hooked), ("lib.rhai", "fn f(x) { g(x) } fn g(x) { x * 2.0 }")]);
     let (host, n, file) = (host(None), layers(), here.path().join("s.rhai"));
     let from = || {
         let _ = host.run_file(&file).unwrap();
@@ -352,9 +392,21 @@ fn a_hook_that_does_more_than_give_a_value_is_never_left_out() {
         ("", "{ param(\"p\", 1); x }", "calls param, which reads a parameter of the script"),
         ("", "{ let f = Fn(\"he\" + \"re\"); x }", "a name that is worked out"),
         ("let f = |y| { print(y.shape); y };", "f.call(x)", "captures a function that calls print"),
-        ("let f = Fn(\"seed\");", "{ f.call(1); x }", "captures a function that calls seed, which seeds the random"),
-        ("let t = timestamp();", "{ let u = t; x }", "captures a timestamp, which can't be compared"),
-        ("let t = 1; t.tag = 3;", "{ let u = t.tag; x }", "uses .tag, which uses the tag of a value"),
+        (
+            "let f = Fn(\"seed\");",
+            "{ f.call(1); x }",
+            "captures a function that calls seed, which seeds the random",
+        ),
+        (
+            "let t = timestamp();",
+            "{ let u = t; x }",
+            "captures a timestamp, which can't be compared",
+        ),
+        (
+            "let t = 1; t.tag = 3;",
+            "{ let u = t.tag; x }",
+            "uses .tag, which uses the tag of a value",
+        ),
     ] {
         let (host, script) = (host(None), hooked(before, body));
         last(&host, &script);
@@ -400,19 +452,31 @@ fn a_log_is_filled_as_if_every_layer_had_run() {
     }
     assert_eq!(with.session().reuse().report().last.unwrap().from, layers() - 1);
     // Each layer is held once, and the log once: not a log for each layer.
-    let Some(log) = without.eval(&log(1.0)).unwrap().try_cast::<Handle>() else { panic!("no tensor") };
+    let Some(log) = without.eval(&log(1.0)).unwrap().try_cast::<Handle>() else {
+        panic!("no tensor")
+    };
     let bytes = match &*log.value() {
         Value::Real(t) => t.elem_count() as u64 * 4,
         _ => panic!("no real tensor"),
     };
-    assert!(with.session().reuse().bytes() < 10 * bytes, "{} for a log of {bytes}", with.session().reuse().bytes());
+    assert!(
+        with.session().reuse().bytes() < 10 * bytes,
+        "{} for a log of {bytes}",
+        with.session().reuse().bytes()
+    );
 }
 
 #[test]
 fn no_more_is_held_than_was_allowed() {
     let host = host(Some(200_000));
     for by in 0..12 {
-        last(&host, &pass("", &format!("hook(\"post-mlp\", |x, ctx| {{ ctx[`${{ctx.layer}}`] = x * {by}; }})")));
+        last(
+            &host,
+            &pass(
+                "",
+                &format!("hook(\"post-mlp\", |x, ctx| {{ ctx[`${{ctx.layer}}`] = x * {by}; }})"),
+            ),
+        );
         assert!(host.session().reuse().bytes() <= 200_000);
     }
     assert!(host.session().reuse().bytes() > 0);
@@ -421,18 +485,20 @@ fn no_more_is_held_than_was_allowed() {
 #[test]
 fn a_pass_that_fails_later_is_taken_up_where_it_failed() {
     let (host, n) = (host(None), layers());
-    let with = |body: &str| pass("", &format!("hook(\"post-mlp\", |x, ctx| {body}, #{{layers: -1}})"));
+    let with =
+        |body: &str| pass("", &format!("hook(\"post-mlp\", |x, ctx| {body}, #{{layers: -1}})"));
     assert!(host.eval(&with("throw \"no\"")).is_err());
     assert_eq!(last(&host, &with("x * 2.0")).from, n - 1);
 }
 
 #[test]
 fn fresh_and_the_memory_are_said_on_the_command_line() {
-    let twice =
-        "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\"); m.forward(ids); m.forward(ids).logits.sum()";
+    let twice = "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary\"); m.forward(ids); m.forward(ids).logits.sum()";
     let here = Workplace::new(&[("s.rhai", twice)]);
     let plain = here.run(&["run", "s.rhai"]);
-    for arguments in [&["--fresh"] as &[&str], &["--reuse-memory", "1B"], &["--reuse-memory", "1.5GB"]] {
+    for arguments in
+        [&["--fresh"] as &[&str], &["--reuse-memory", "1B"], &["--reuse-memory", "1.5GB"]]
+    {
         let ran = here.run(&[&["run", "s.rhai"], arguments].concat());
         assert_eq!((ran.code, &ran.stdout), (Some(0), &plain.stdout), "{}", ran.stderr);
     }
@@ -467,9 +533,14 @@ fn what_only_computes_can_be_left_out() {
         ("", "{ let read = parse_json(\"{\\\"by\\\": 2}\"); x * read.by }"),
         ("", "{ m.unembed(m.final_norm(x)); x * m.heads(0).w_q.sum() }"),
     ] {
-        let (host, script) = (host(None), pass(before, &format!("hook(\"post-mlp\", |x, ctx| {body})")));
+        let (host, script) =
+            (host(None), pass(before, &format!("hook(\"post-mlp\", |x, ctx| {body})")));
         last(&host, &script);
-        assert_eq!(last(&host, &script), Last { layers: n, from: n, limit: None }, "{before} {body}");
+        assert_eq!(
+            last(&host, &script),
+            Last { layers: n, from: n, limit: None },
+            "{before} {body}"
+        );
     }
 }
 
@@ -483,13 +554,19 @@ fn the_hooks_of_the_scripts_that_ship_can_be_left_out() {
             continue;
         }
         let out = tempfile::tempdir().unwrap();
-        let settings =
-            Settings { seed: Some(1), silent: true, out: Some(out.path().join("run")), ..Settings::default() };
+        let settings = Settings {
+            seed: Some(1),
+            silent: true,
+            out: Some(out.path().join("run")),
+            ..Settings::default()
+        };
         let host = Host::new(settings).unwrap();
         let _ = host.run_file(&path).unwrap_or_else(|failure| panic!("{failure}"));
         let report = host.session().reuse().report();
         assert_eq!(report.limit, None, "{}", path.display());
-        hooked += usize::from(std::fs::read_to_string(&path).unwrap().contains("hook(\"") && report.passes > 0);
+        hooked += usize::from(
+            std::fs::read_to_string(&path).unwrap().contains("hook(\"") && report.passes > 0,
+        );
     }
     assert!(hooked > 5, "{hooked} scripts have hooks");
 }

@@ -28,8 +28,11 @@ pub fn precompute(directory: &Path) -> Command {
 pub fn script(script: &str, arguments: &[&str]) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("script.rhai"), script).unwrap();
-    let output =
-        precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).args(arguments).output().unwrap();
+    let output = precompute(directory.path())
+        .args(["run", "script.rhai", "--out", "out"])
+        .args(arguments)
+        .output()
+        .unwrap();
     Ran { directory, output }
 }
 
@@ -44,7 +47,12 @@ impl Ran {
 
     /// The same, having made sure that the script did what it was to.
     pub fn ok(self) -> Self {
-        assert!(self.output.status.success(), "the script failed:\n{}\n{}", self.stdout(), self.stderr());
+        assert!(
+            self.output.status.success(),
+            "the script failed:\n{}\n{}",
+            self.stdout(),
+            self.stderr()
+        );
         self
     }
 

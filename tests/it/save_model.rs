@@ -40,7 +40,14 @@ fn every_model_comes_back_with_the_same_logits_and_dtypes() {
             print([m.decode(ids) == n.decode(ids), m.config == n.config, n.id == path]);
             "#,
         )]);
-        let ran = here.run(&["run", "s.rhai", "--set", &format!("model={}", id(&subject.name)), "--out", "out"]);
+        let ran = here.run(&[
+            "run",
+            "s.rhai",
+            "--set",
+            &format!("model={}", id(&subject.name)),
+            "--out",
+            "out",
+        ]);
         assert_eq!(
             (ran.code, ran.stdout.as_str()),
             (Some(0), "0.0\n[true, true, true]\n"),
@@ -49,7 +56,8 @@ fn every_model_comes_back_with_the_same_logits_and_dtypes() {
             ran.stderr
         );
         let saved = here.path().join("out/copies/of it");
-        let (before, after) = (Checkpoint::open(&id(&subject.name), &Open::default()).unwrap(), open(&saved));
+        let (before, after) =
+            (Checkpoint::open(&id(&subject.name), &Open::default()).unwrap(), open(&saved));
         assert_eq!(
             (before.config.clone(), &before.generation_config),
             (after.config.clone(), &after.generation_config)
@@ -59,7 +67,12 @@ fn every_model_comes_back_with_the_same_logits_and_dtypes() {
         again.sort();
         assert_eq!(names, again, "{}", subject.name);
         for name in &names {
-            assert_eq!(before.weights.stored(name), after.weights.stored(name), "{}: {name}", subject.name);
+            assert_eq!(
+                before.weights.stored(name),
+                after.weights.stored(name),
+                "{}: {name}",
+                subject.name
+            );
             let load = |from: &Checkpoint| {
                 let tensor = from.weights.load(name, DType::F64, &Device::Cpu).unwrap();
                 tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap()
@@ -68,8 +81,11 @@ fn every_model_comes_back_with_the_same_logits_and_dtypes() {
         }
         // transformers looks at this before it reads weights.
         assert_eq!(header(&saved.join("model.safetensors"))["__metadata__"]["format"], "pt");
-        let record: Json = serde_json::from_slice(&std::fs::read(here.path().join("out/run.json")).unwrap()).unwrap();
-        let listed = record["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap());
+        let record: Json =
+            serde_json::from_slice(&std::fs::read(here.path().join("out/run.json")).unwrap())
+                .unwrap();
+        let listed =
+            record["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap());
         let listed: Vec<&str> = listed.collect();
         for name in ["model.safetensors", "config.json"] {
             assert!(listed.contains(&format!("copies/of it/{name}").as_str()), "{listed:?}");
@@ -90,11 +106,14 @@ fn weights_are_sharded_where_they_are_large() {
                 fill(&mut file)
             })
             .unwrap();
-        let shards: Vec<&String> = order.iter().filter(|name| name.ends_with(".safetensors")).collect();
+        let shards: Vec<&String> =
+            order.iter().filter(|name| name.ends_with(".safetensors")).collect();
         assert!(shards.len() > 2, "{case}: {order:?}");
         assert_eq!(order.last().unwrap(), "config.json");
-        let index: Json =
-            serde_json::from_slice(&std::fs::read(here.path().join("model.safetensors.index.json")).unwrap()).unwrap();
+        let index: Json = serde_json::from_slice(
+            &std::fs::read(here.path().join("model.safetensors.index.json")).unwrap(),
+        )
+        .unwrap();
         assert_eq!(index["metadata"]["total_size"], before.size().unwrap());
         let mut held = BTreeMap::new();
         for (at, shard) in shards.iter().enumerate() {
@@ -109,7 +128,9 @@ fn weights_are_sharded_where_they_are_large() {
         assert_eq!(held.len(), before.weights.names().len(), "{case}");
         let after = open(here.path());
         let logits = |checkpoint: &Checkpoint| {
-            let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
+            let decoder =
+                Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
+                    .unwrap();
             let input = precompute::model::Input::tokens(&[5, 6, 7]).unwrap();
             decoder.logits(&input).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
@@ -140,7 +161,13 @@ fn what_can_not_be_saved_is_said_and_leaves_nothing() {
     assert!(ran.stderr.contains("has merges.txt of another model"), "{}", ran.stderr);
     let again = here.run(&["run", "s.rhai", "--out", "other"]);
     let once_more = here.run(&["run", "s.rhai", "--out", "other"]);
-    assert_eq!((again.code, once_more.code), (Some(0), Some(0)), "{}{}", again.stderr, once_more.stderr);
+    assert_eq!(
+        (again.code, once_more.code),
+        (Some(0), Some(0)),
+        "{}{}",
+        again.stderr,
+        once_more.stderr
+    );
 }
 
 #[test]
@@ -149,7 +176,8 @@ fn a_model_is_no_value_that_save_writes() {
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
 }
 
-/// `m.config` is the checkpoint's and the sizes that every family has by one name: saved as config.json it is taken.
+/// `m.config` is the checkpoint's and the sizes that every family has by one name: saved as
+/// config.json it is taken.
 #[test]
 fn a_config_that_a_script_saves_is_a_config() {
     for subject in subjects() {
@@ -165,21 +193,43 @@ fn a_config_that_a_script_saves_is_a_config() {
             print(m.config == n.config);
             "#,
         )]);
-        let ran = here.run(&["run", "s.rhai", "--set", &format!("model={}", id(&subject.name)), "--out", "out"]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "0.0\ntrue\n"), "{}: {}", subject.name, ran.stderr);
+        let ran = here.run(&[
+            "run",
+            "s.rhai",
+            "--set",
+            &format!("model={}", id(&subject.name)),
+            "--out",
+            "out",
+        ]);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(0), "0.0\ntrue\n"),
+            "{}: {}",
+            subject.name,
+            ran.stderr
+        );
     }
 }
 
 #[test]
 fn a_size_that_is_said_twice_and_differs_is_refused() {
     for (case, field, said) in [
-        ("gpt2", "hidden_size", "hidden_size is 7, and the fields that this family reads make it 48"),
+        (
+            "gpt2",
+            "hidden_size",
+            "hidden_size is 7, and the fields that this family reads make it 48",
+        ),
         ("opt", "head_dim", "head_dim is 7, and the fields that this family reads make it"),
-        ("falcon", "num_key_value_heads", "num_key_value_heads is 7, and the fields that this family reads make it"),
+        (
+            "falcon",
+            "num_key_value_heads",
+            "num_key_value_heads is 7, and the fields that this family reads make it",
+        ),
     ] {
         let mut config = open(&directory(case)).config;
         config.insert(field.into(), 7.into());
-        let error = precompute::model::family::Family::of(&config).unwrap().read(&config).err().unwrap();
+        let error =
+            precompute::model::family::Family::of(&config).unwrap().read(&config).err().unwrap();
         assert!(error.to_string().contains(said), "{case}: {error}");
     }
 }

@@ -1,6 +1,7 @@
-//! candle-transformers has its own models of some families: on the fixtures they give the same logits. Those that do not as
-//! transformers does are left out: its Gemma 2 scales scores by the head's size, its Mistral's window is one key longer, its
-//! Phi-3 has no window and no long factors, its Falcon's GELU is the approximation.
+//! candle-transformers has its own models of some families: on the fixtures they give the same
+//! logits. Those that do not as transformers does are left out: its Gemma 2 scales scores by the
+//! head's size, its Mistral's window is one key longer, its Phi-3 has no window and no long
+//! factors, its Falcon's GELU is the approximation.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -30,7 +31,8 @@ fn config<T: serde::de::DeserializeOwned>(case: &str, besides: Value) -> T {
     serde_json::from_value(config).unwrap()
 }
 
-/// The last logits of the first of the goldens' inputs, which every model of theirs reads, are ours.
+/// The last logits of the first of the goldens' inputs, which every model of theirs reads, are
+/// ours.
 fn agree(case: &'static str, theirs: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>) {
     let stated = VERIFIED.iter().find(|verified| verified.fixture == case).unwrap();
     assert!(stated.second_opinion, "{case} has a second opinion, and the table does not say so");

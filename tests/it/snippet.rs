@@ -1,6 +1,6 @@
 //! Runs snippets of script that need tensors and nothing else.
 
-use precompute::script::random::Random;
+use precompute::script::session::random::Random;
 use precompute::script::tensor;
 use rhai::{Dynamic, Engine};
 
@@ -24,7 +24,12 @@ pub fn error(script: &str) -> String {
         Ok(value) => panic!("{script} gives {value}"),
         Err(error) => {
             let text = error.to_string();
-            let text = text.trim_start_matches("Runtime error: ").lines().next().unwrap_or_default().to_owned();
+            let text = text
+                .trim_start_matches("Runtime error: ")
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             text.split(" (line").next().unwrap_or_default().to_owned()
         }
     }

@@ -37,10 +37,16 @@ fn a_write_shows_in_the_same_tensor_and_in_no_other() {
             "let z = tensor([[1, 2], [3, 4]]).to(\"c64\"); z.real = z.real.transpose(0, 1); z.real.to_array()",
             "[[1.0, 3.0], [2.0, 4.0]]",
         ),
-        ("let c = zeros(2).to(\"c64\"); c.imag[1] = 3; c.real = 2; c", "tensor [2] c64 cpu: [2.0+0.0i, 2.0+3.0i]"),
+        (
+            "let c = zeros(2).to(\"c64\"); c.imag[1] = 3; c.real = 2; c",
+            "tensor [2] c64 cpu: [2.0+0.0i, 2.0+3.0i]",
+        ),
         ("let a = ones(2); a.real[1] = 4; a.imag.to_array(); a.to_array()", "[1.0, 4.0]"),
         ("let a = ones(2); let c = a.to(\"c64\"); c[0] = 5; a.to_array()", "[1.0, 1.0]"),
-        ("let a = arange(3); for row in a { a[2] = 9; if row.item() == 2 { a[0] = 7; } } a.to_array()", "[7, 1, 9]"),
+        (
+            "let a = arange(3); for row in a { a[2] = 9; if row.item() == 2 { a[0] = 7; } } a.to_array()",
+            "[7, 1, 9]",
+        ),
         (
             "let m = #{log: zeros(2, 2)}; m.log[1] = 3; m[\"log\"][0][1] = 4; m.log.to_array()",
             "[[0.0, 4.0], [3.0, 3.0]]",
@@ -61,7 +67,10 @@ fn a_tensor_may_be_written_into_itself() {
         ("let t = arange(4); t[..] = t.flip(0); t.to_array()", "[3, 2, 1, 0]"),
         ("let t = arange(4); t[[..]] = t.flip(0); t.to_array()", "[3, 2, 1, 0]"),
         ("let t = arange(4); t[0..4] = t; t.to_array()", "[0, 1, 2, 3]"),
-        ("let t = tensor([[1, 2], [3, 4]]); t[0..2] = t.transpose(0, 1); t.to_array()", "[[1, 3], [2, 4]]"),
+        (
+            "let t = tensor([[1, 2], [3, 4]]); t[0..2] = t.transpose(0, 1); t.to_array()",
+            "[[1, 3], [2, 4]]",
+        ),
         ("let t = tensor([2, 0, 1]); t[t] = t; t.to_array()", "[0, 1, 2]"),
         ("let t = tensor([1, -1, 2]); t[t < 0] = t[0]; t.to_array()", "[1, 1, 2]"),
     ]);
@@ -71,7 +80,8 @@ fn a_tensor_may_be_written_into_itself() {
 fn a_write_costs_the_part_and_keeps_the_storage() {
     let engine = engine();
     let mut scope = Scope::new();
-    let log = Handle::from(Tensor::zeros((4, 2, 3), candle_core::DType::F32, &Device::Cpu).unwrap());
+    let log =
+        Handle::from(Tensor::zeros((4, 2, 3), candle_core::DType::F32, &Device::Cpu).unwrap());
     let address = log.value().addresses();
     scope.push("log", log.clone());
     for write in [
@@ -100,14 +110,26 @@ fn an_operator_that_assigns_writes_in_place() {
             "[[3.0, 3.0], [[1.0, 1.0]]]",
         ),
         ("let a = arange(3); a %= 2; a **= 2; a -= a; a.to_array()", "[0, 0, 0]"),
-        ("let a = tensor([true, false]); a |= true; a &= a; a ^= tensor([true, false]); a.to_array()", "[false, true]"),
-        ("let a = zeros(2, 2); a[1][0] += 2; a[[.., 1]] -= 1; a.to_array()", "[[0.0, -1.0], [2.0, -1.0]]"),
-        ("let a = ones(2); a += tensor([1], #{dtype: \"f64\"}); a", "tensor [2] f32 cpu: [2.0, 2.0]"),
+        (
+            "let a = tensor([true, false]); a |= true; a &= a; a ^= tensor([true, false]); a.to_array()",
+            "[false, true]",
+        ),
+        (
+            "let a = zeros(2, 2); a[1][0] += 2; a[[.., 1]] -= 1; a.to_array()",
+            "[[0.0, -1.0], [2.0, -1.0]]",
+        ),
+        (
+            "let a = ones(2); a += tensor([1], #{dtype: \"f64\"}); a",
+            "tensor [2] f32 cpu: [2.0, 2.0]",
+        ),
         ("let sum = 0; for row in ones(3, 2) { sum += row; } sum.to_array()", "[3.0, 3.0]"),
         ("let m = #{x: ones(2)}; m.x /= 2; m.x.to_array()", "[0.5, 0.5]"),
     ]);
     all_fail(&[
-        ("let a = arange(2); a += 0.5", "+= writes into a tensor [2] of i64, which cannot hold the result: [2] of f32"),
+        (
+            "let a = arange(2); a += 0.5",
+            "+= writes into a tensor [2] of i64, which cannot hold the result: [2] of f32",
+        ),
         (
             "let a = ones(2); a *= ones(3, 2)",
             "*= writes into a tensor [2] of f32, which cannot hold the result: [3, 2] of f32",
@@ -129,10 +151,15 @@ fn what_the_model_holds_is_never_written() {
     let x = Handle::lent(weight.clone());
     scope.push("x", x.clone());
     engine
-        .run_with_scope(&mut scope, "let part = x[0]; part[0] = 1; let flat = x.reshape(4); flat[1] = 3; x[1] = 2")
+        .run_with_scope(
+            &mut scope,
+            "let part = x[0]; part[0] = 1; let flat = x.reshape(4); flat[1] = 3; x[1] = 2",
+        )
         .unwrap();
     assert_eq!(weight.to_vec2::<f32>().unwrap(), [[0., 0.], [0., 0.]]);
-    let Ok(written) = x.value().real("x").and_then(|t| Ok(t.to_vec2::<f32>()?)) else { panic!("not real") };
+    let Ok(written) = x.value().real("x").and_then(|t| Ok(t.to_vec2::<f32>()?)) else {
+        panic!("not real")
+    };
     assert_eq!(written, [[0., 0.], [2., 2.]]);
 
     // Once handed back to the model, it is the model's.
@@ -174,7 +201,10 @@ fn assignment_broadcasts_casts_and_fits() {
         ),
         ("let t = zeros(2, #{dtype: \"i64\"}); t[0] = 2.9; t[1] = -2.9; t.to_array()", "[2, -2]"),
         ("let t = zeros(2, #{dtype: \"bool\"}); t[0] = 3; t.to_array()", "[true, false]"),
-        ("let t = zeros(2, 2); t[[..]] = tensor([[1], [2]]); t.to_array()", "[[1.0, 1.0], [2.0, 2.0]]"),
+        (
+            "let t = zeros(2, 2); t[[..]] = tensor([[1], [2]]); t.to_array()",
+            "[[1.0, 1.0], [2.0, 2.0]]",
+        ),
         ("let t = zeros(3); t[[..]] = ones(1, 1, 3); t.to_array()", "[1.0, 1.0, 1.0]"),
         ("let t = zeros(3); t[5..] = 1; t[2..1] = ones(0); t.to_array()", "[0.0, 0.0, 0.0]"),
         ("let t = tensor(1.5); t[[]] = 2; t.item()", "2.0"),
@@ -190,11 +220,20 @@ fn assignment_broadcasts_casts_and_fits() {
             "let t = zeros(2, 2); t[tensor([[true, false], [false, true]])] = tensor([5, 6]); t.to_array()",
             "[[5.0, 0.0], [0.0, 6.0]]",
         ),
-        ("let t = zeros(2, 2); t[tensor([false, true])] = 1; t.to_array()", "[[0.0, 0.0], [1.0, 1.0]]"),
+        (
+            "let t = zeros(2, 2); t[tensor([false, true])] = 1; t.to_array()",
+            "[[0.0, 0.0], [1.0, 1.0]]",
+        ),
     ]);
     all_fail(&[
-        ("let t = zeros(2, 3); t[0] = ones(2)", "a tensor [2] cannot be written into a part of shape [3]"),
-        ("let t = zeros(2, 3); t[0] = ones(2, 3)", "a tensor [2, 3] cannot be written into a part of shape [3]"),
+        (
+            "let t = zeros(2, 3); t[0] = ones(2)",
+            "a tensor [2] cannot be written into a part of shape [3]",
+        ),
+        (
+            "let t = zeros(2, 3); t[0] = ones(2, 3)",
+            "a tensor [2, 3] cannot be written into a part of shape [3]",
+        ),
         (
             "let t = zeros(2); t[0] = \"x\"",
             "a part of a tensor can be set to a tensor or a number, not the string \"x\"",

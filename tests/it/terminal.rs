@@ -38,7 +38,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The binary, started in `directory`, with nothing of the caller's surroundings that could reach a network or a cache.
+    /// The binary, started in `directory`, with nothing of the caller's surroundings that could
+    /// reach a network or a cache.
     pub fn start(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -89,8 +90,16 @@ impl Terminal {
         let begun = Instant::now();
         let mut shown = lock.lock().unwrap();
         while !wanted(shown.parser.screen()) {
-            assert!(!shown.ended, "it ended before there was {what}:\n{}", shown.parser.screen().contents());
-            assert!(begun.elapsed() < PATIENCE, "there is no {what}:\n{}", shown.parser.screen().contents());
+            assert!(
+                !shown.ended,
+                "it ended before there was {what}:\n{}",
+                shown.parser.screen().contents()
+            );
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "there is no {what}:\n{}",
+                shown.parser.screen().contents()
+            );
             shown = news.wait_timeout(shown, Duration::from_millis(200)).unwrap().0;
         }
     }
@@ -123,7 +132,8 @@ impl Terminal {
         self.until_shown(end, |screen| cursor_line(screen).ends_with(end));
     }
 
-    /// Types an input, and waits until it has been dealt with: what stands between it and the next prompt.
+    /// Types an input, and waits until it has been dealt with: what stands between it and the next
+    /// prompt.
     #[track_caller]
     pub fn enter(&mut self, text: &str) -> String {
         self.prompt();
@@ -141,13 +151,16 @@ impl Terminal {
         self.shown.0.lock().unwrap().parser.screen().contents()
     }
 
-    /// The colour of the last place on the screen where `text` stands, and whether it is bold there.
+    /// The colour of the last place on the screen where `text` stands, and whether it is bold
+    /// there.
     pub fn colour(&self, text: &str) -> (vt100::Color, bool) {
         let shown = self.shown.0.lock().unwrap();
         let screen = shown.parser.screen();
         let rows: Vec<String> = screen.rows(0, COLUMNS).collect();
-        let found = rows.iter().enumerate().rev().find_map(|(row, line)| Some((row, line.rfind(text)?)));
-        let (row, column) = found.unwrap_or_else(|| panic!("{text} is not shown:\n{}", screen.contents()));
+        let found =
+            rows.iter().enumerate().rev().find_map(|(row, line)| Some((row, line.rfind(text)?)));
+        let (row, column) =
+            found.unwrap_or_else(|| panic!("{text} is not shown:\n{}", screen.contents()));
         let column = rows[row][..column].chars().count();
         let cell = screen.cell(row.try_into().unwrap(), column.try_into().unwrap()).unwrap();
         (cell.fgcolor(), cell.bold())

@@ -28,7 +28,8 @@ impl Watching {
         // One pipe, so that lines come in the order in which they were written.
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let mut command = here.command(&arguments);
-        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().expect("the binary");
+        let child =
+            command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().expect("the binary");
         // It holds the writers.
         drop(command);
         let (sender, lines) = mpsc::channel();
@@ -152,7 +153,9 @@ fn models_and_tokenizers_stay_in_memory() {
         std::fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
     }
     let script = |shown: &str| {
-        format!("let m = model(\"model\"); let ids = m.encode(\"a b\"); m.forward(ids); `{shown} ${{ids.shape}}`")
+        format!(
+            "let m = model(\"model\"); let ids = m.encode(\"a b\"); m.forward(ids); `{shown} ${{ids.shape}}`"
+        )
     };
     here.write("s.rhai", script("first").as_bytes());
     let mut watching = Watching::start(&here, &[]);
@@ -213,7 +216,10 @@ fn a_script_that_does_not_compile_or_fails_leaves_the_last_good_results() {
 
     here.write("s.rhai", b"save(\"x\", 2;");
     let said = watching.rest();
-    assert!(has(&said, "error: ") && has(&said, "s.rhai:1:") && has(&said, "the last good run stand"), "{said:?}");
+    assert!(
+        has(&said, "error: ") && has(&said, "s.rhai:1:") && has(&said, "the last good run stand"),
+        "{said:?}"
+    );
     here.write("s.rhai", b"save(\"x\", 3); save(\"y\", 3); throw \"no\"");
     let said = watching.rest();
     assert!(has(&said, "error: no"), "{said:?}");
@@ -221,14 +227,19 @@ fn a_script_that_does_not_compile_or_fails_leaves_the_last_good_results() {
     assert!(has(&watching.rest(), "there is no file s.rhai"));
     assert_eq!(read(&file), "1\n");
     assert_eq!(read(&here.path().join("out/run.json")), record);
-    let names = |path: &Path| std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let names = |path: &Path| {
+        std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&here.path().join("out")).len(), 2, "a failed run left a file");
 
     here.write("s.rhai", b"save(\"x\", 4);");
     let said = watching.rest();
     assert!(has(&said, "x.json: 1 of 1 values changed: from 1 to 4"), "{said:?}");
     assert_eq!(watching.end(), Some(130));
-    let left: Vec<_> = names(here.path()).into_iter().filter(|n| n.to_string_lossy().starts_with(".pre")).collect();
+    let left: Vec<_> = names(here.path())
+        .into_iter()
+        .filter(|n| n.to_string_lossy().starts_with(".pre"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -314,10 +325,17 @@ fn it_says_what_was_reused_unless_all_is_to_be_fresh() {
         let here = Workplace::new(&[("s.rhai", &script(0.5))]);
         let mut watching = Watching::start(&here, arguments);
         let said = watching.rest();
-        assert!(has(&said, "0 of ") && has(&said, " layers in 1 pass were not run again"), "{said:?}");
+        assert!(
+            has(&said, "0 of ") && has(&said, " layers in 1 pass were not run again"),
+            "{said:?}"
+        );
         here.write("s.rhai", script(0.75).as_bytes());
         let said = watching.rest();
-        assert_eq!(!has(&said, " 0 of ") && !said.iter().any(|line| line.starts_with("0 of ")), reused, "{said:?}");
+        assert_eq!(
+            !has(&said, " 0 of ") && !said.iter().any(|line| line.starts_with("0 of ")),
+            reused,
+            "{said:?}"
+        );
         assert_eq!(watching.end(), Some(130));
     }
 }

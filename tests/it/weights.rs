@@ -1,9 +1,10 @@
-//! Weights by the same names in every family, parts of a model on their own, and passes that begin at a block.
+//! Weights by the same names in every family, parts of a model on their own, and passes that begin
+//! at a block.
 
 use candle_core::{D, DType, Tensor};
 use precompute::hook::{Capture, Hooks, Layers, Point, Unobserved};
+use precompute::model::load::weights::{NormWeights, Projection};
 use precompute::model::spec::{NormKind, NormPlace};
-use precompute::model::weights::{NormWeights, Projection};
 use precompute::model::{Input, Options, Start};
 
 use crate::binary::script;
@@ -19,7 +20,13 @@ fn close(case: &str, what: &str, got: &Tensor, expected: &Tensor) {
 /// x [.., in] through a projection.
 fn through(x: &Tensor, by: &Projection) -> Tensor {
     let (mut dims, rows) = (x.dims().to_vec(), x.elem_count() / x.dim(D::Minus1).unwrap());
-    let y = x.reshape((rows, ())).unwrap().matmul(&by.w.contiguous().unwrap()).unwrap().broadcast_add(&by.b).unwrap();
+    let y = x
+        .reshape((rows, ()))
+        .unwrap()
+        .matmul(&by.w.contiguous().unwrap())
+        .unwrap()
+        .broadcast_add(&by.b)
+        .unwrap();
     *dims.last_mut().unwrap() = by.w.dim(1).unwrap();
     y.reshape(dims).unwrap()
 }
@@ -29,7 +36,8 @@ fn normed(x: &Tensor, norm: &NormWeights) -> Tensor {
         NormKind::Layer => x.broadcast_sub(&x.mean_keepdim(D::Minus1).unwrap()).unwrap(),
         NormKind::Rms => x.clone(),
     };
-    let scale = (x.sqr().unwrap().mean_keepdim(D::Minus1).unwrap() + norm.eps).unwrap().sqrt().unwrap();
+    let scale =
+        (x.sqr().unwrap().mean_keepdim(D::Minus1).unwrap() + norm.eps).unwrap().sqrt().unwrap();
     let y = x.broadcast_div(&scale).unwrap().broadcast_mul(&norm.w).unwrap();
     y.broadcast_add(&norm.b).unwrap()
 }
@@ -50,7 +58,9 @@ fn mlps_and_norms_are_those_of_the_goldens() {
                     close(case, "w_gate", &through(golden("pre-mlp"), gate), golden("post-fc1"));
                     close(case, "w_in", &through(golden("pre-mlp"), &mlp.input), golden("post-up"));
                 }
-                None => close(case, "w_in", &through(golden("pre-mlp"), &mlp.input), golden("post-fc1")),
+                None => {
+                    close(case, "w_in", &through(golden("pre-mlp"), &mlp.input), golden("post-fc1"))
+                }
             }
             let norms = fixture.decoder.norms(layer).unwrap();
             let out = through(golden("post-act"), &mlp.output);
@@ -63,11 +73,26 @@ fn mlps_and_norms_are_those_of_the_goldens() {
                     close(case, "attn norm", &normed(stream, &norms.attn), golden("pre-attn"));
                     let read = if spec.parallel { stream } else { golden("post-attn") };
                     close(case, "mlp norm", &normed(read, &norms.mlp), golden("pre-mlp"));
-                    close(case, "attn_norm", &fixture.decoder.attn_norm(layer, stream).unwrap(), golden("pre-attn"));
-                    close(case, "mlp_norm", &fixture.decoder.mlp_norm(layer, read).unwrap(), golden("pre-mlp"));
+                    close(
+                        case,
+                        "attn_norm",
+                        &fixture.decoder.attn_norm(layer, stream).unwrap(),
+                        golden("pre-attn"),
+                    );
+                    close(
+                        case,
+                        "mlp_norm",
+                        &fixture.decoder.mlp_norm(layer, read).unwrap(),
+                        golden("pre-mlp"),
+                    );
                 }
                 NormPlace::After => {
-                    close(case, "attn norm", &normed(golden("post-attn"), &norms.attn), golden("pre-mlp"));
+                    close(
+                        case,
+                        "attn norm",
+                        &normed(golden("post-attn"), &norms.attn),
+                        golden("pre-mlp"),
+                    );
                     let next = fixture.decoder.mlp_norm(layer, golden("post-mlp")).unwrap();
                     close(case, "mlp norm", &normed(golden("post-mlp"), &norms.mlp), &next);
                 }
@@ -99,8 +124,10 @@ fn embedding_and_unembedding_are_those_of_the_goldens() {
         if spec.embedding == spec.hidden {
             close(case, "embedding", &rows, fixture.golden("plain/post-tok-embeddings"));
         } else {
-            let project = fixture.weight("decoder.project_in.weight").t().unwrap().contiguous().unwrap();
-            let embedded = fixture.golden("plain/post-tok-embeddings").reshape((b * n, ())).unwrap();
+            let project =
+                fixture.weight("decoder.project_in.weight").t().unwrap().contiguous().unwrap();
+            let embedded =
+                fixture.golden("plain/post-tok-embeddings").reshape((b * n, ())).unwrap();
             let projected = embedded.matmul(&project).unwrap().reshape((b, n, ())).unwrap();
             close(case, "embedding", &rows, &projected);
         }
@@ -113,7 +140,12 @@ fn embedding_and_unembedding_are_those_of_the_goldens() {
         close(case, "unembedding", &logits, fixture.golden("plain/logits"));
         if let Some(last) = fixture.decoder.final_norm_weights().unwrap() {
             let stream = fixture.golden(&format!("plain/{}/post-mlp", spec.layers - 1));
-            close(case, "final norm", &normed(stream, &last), fixture.golden("plain/post-final-layer-norm"));
+            close(
+                case,
+                "final norm",
+                &normed(stream, &last),
+                fixture.golden("plain/post-final-layer-norm"),
+            );
         }
     }
 }
@@ -152,14 +184,29 @@ fn a_pass_that_begins_at_a_block_is_the_whole_pass_to_the_last_bit() {
             let whole = subject.decoder.forward(input, &options, &mut Unobserved).unwrap();
             for layer in 0..layers {
                 let stream = capture.get(Point::PreBlock, Some(layer)).unwrap().clone();
-                let options = Options { start: Some(Start { layer, stream: stream.clone() }), ..options.clone() };
+                let options = Options {
+                    start: Some(Start { layer, stream: stream.clone() }),
+                    ..options.clone()
+                };
                 let part = subject.decoder.forward(input, &options, &mut Unobserved).unwrap();
                 let what = format!("{} from {layer}, input {which}", subject.name);
-                assert_eq!(bits(part.logits.as_ref().unwrap()), bits(whole.logits.as_ref().unwrap()), "{what}");
-                assert_eq!(bits(part.loss.as_ref().unwrap()), bits(whole.loss.as_ref().unwrap()), "{what}");
+                assert_eq!(
+                    bits(part.logits.as_ref().unwrap()),
+                    bits(whole.logits.as_ref().unwrap()),
+                    "{what}"
+                );
+                assert_eq!(
+                    bits(part.loss.as_ref().unwrap()),
+                    bits(whole.loss.as_ref().unwrap()),
+                    "{what}"
+                );
                 if layer + 1 < layers {
                     let next = subject.decoder.block(layer, &stream, input).unwrap();
-                    assert_eq!(bits(&next), bits(capture.get(Point::PreBlock, Some(layer + 1)).unwrap()), "{what}");
+                    assert_eq!(
+                        bits(&next),
+                        bits(capture.get(Point::PreBlock, Some(layer + 1)).unwrap()),
+                        "{what}"
+                    );
                 }
             }
         }
@@ -169,7 +216,12 @@ fn a_pass_that_begins_at_a_block_is_the_whole_pass_to_the_last_bit() {
 #[test]
 fn what_comes_before_the_start_is_refused() {
     let subject = &subjects()[0];
-    let stream = Tensor::zeros((2, 12, subject.decoder.spec().hidden), DType::F32, &candle_core::Device::Cpu).unwrap();
+    let stream = Tensor::zeros(
+        (2, 12, subject.decoder.spec().hidden),
+        DType::F32,
+        &candle_core::Device::Cpu,
+    )
+    .unwrap();
     let options = Options { start: Some(Start { layer: 1, stream }), ..Options::default() };
     for (point, layers, allowed) in [
         ("post-tok-embeddings", Layers::All, false),
@@ -190,7 +242,10 @@ fn what_comes_before_the_start_is_refused() {
         drop(hooks);
         assert_eq!((output.is_ok(), ran.get()), (allowed, allowed), "{point}");
         if let Err(error) = output {
-            assert!(error.to_string().contains("comes before pre-block@1, where the pass is to begin"), "{error}");
+            assert!(
+                error.to_string().contains("comes before pre-block@1, where the pass is to begin"),
+                "{error}"
+            );
         }
     }
 }
@@ -202,12 +257,18 @@ fn what_is_wrong_with_a_start_or_a_part_is_said() {
     for (body, said) in [
         ("m.forward(ids, #{start: \"pre-block@1\"})", "from, what stands there, is missing"),
         ("m.forward(ids, #{from: zeros([1, 2, 3])})", "start, where it begins, is missing"),
-        ("m.forward(ids, #{start: \"post-mlp@1\", from: zeros([1, 2, 3])})", "and not at post-mlp@1"),
+        (
+            "m.forward(ids, #{start: \"post-mlp@1\", from: zeros([1, 2, 3])})",
+            "and not at post-mlp@1",
+        ),
         (
             "m.forward(ids, #{start: \"pre-block\", from: zeros([1, 2, 3])})",
             "start: every block has pre-block; which one?",
         ),
-        ("m.forward(ids, #{start: \"pre-block@9\", from: zeros([1, 2, 3])})", "there is no layer 9"),
+        (
+            "m.forward(ids, #{start: \"pre-block@9\", from: zeros([1, 2, 3])})",
+            "there is no layer 9",
+        ),
         (
             "m.forward(ids, #{start: \"pre-block@1\", from: zeros([1, 2, 3])})",
             "what enters a block is [b, n, d], here [1, ",
@@ -232,7 +293,10 @@ fn what_is_wrong_with_a_start_or_a_part_is_said() {
         ("m.attn_norm(0, zeros([3]))", "attn_norm reads the residual stream"),
         ("m.weight(\"nope\")", "m.weights(\"*\") has the names of all"),
         ("m.weight(\"embed_tokens\")", "did you mean model.decoder.embed_tokens.weight?"),
-        ("m.weight(\"model.decoder.layers.0.fc1.wieght\")", "did you mean model.decoder.layers.0.fc1.weight"),
+        (
+            "m.weight(\"model.decoder.layers.0.fc1.wieght\")",
+            "did you mean model.decoder.layers.0.fc1.weight",
+        ),
         ("m.weights(\"*.fc9.*\")", "no weight of the checkpoint is called \"*.fc9.*\""),
         ("m.weights(\"[\")", "is no pattern"),
     ] {
@@ -275,7 +339,12 @@ fn scripts_have_weights_and_parts_in_every_family() {
             model.to_str().unwrap()
         );
         let ran = script(&text);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "true\n".repeat(8).as_str()), "{case}\n{}", ran.stderr);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(0), "true\n".repeat(8).as_str()),
+            "{case}\n{}",
+            ran.stderr
+        );
     }
 }
 

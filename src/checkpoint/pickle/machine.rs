@@ -1,7 +1,8 @@
-//! A pickle's instructions, followed without running anything: classes and calls are named, never looked up.
+//! A pickle's instructions, followed without running anything: classes and calls are named, never
+//! looked up.
 //!
-//! An object that a pickle uses again is the same object, as in Python, so that what is made is no larger than the text is
-//! long; nothing here recurses, however deep the objects nest.
+//! An object that a pickle uses again is the same object, as in Python, so that what is made is no
+//! larger than the text is long; nothing here recurses, however deep the objects nest.
 
 use crate::{Result, bail, error};
 
@@ -50,8 +51,14 @@ impl<'a> Objects<'a> {
     /// # Errors
     /// Bytes that are no pickle, are cut short, or use what no checkpoint does.
     pub fn read(bytes: &'a [u8]) -> Result<Self> {
-        let mut machine =
-            Machine { bytes, at: 0, made: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: vec![] };
+        let mut machine = Machine {
+            bytes,
+            at: 0,
+            made: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: vec![],
+        };
         loop {
             let at = machine.at;
             let ended = machine.step().map_err(|e| e.at(format!("at byte {at}")))?;
@@ -125,7 +132,8 @@ impl<'a> Machine<'a> {
             }
             b'X' | 0x8c | 0x8d => {
                 let length = self.length(code)?;
-                let text = std::str::from_utf8(self.take(length)?).map_err(|_| error!("a text is not UTF-8"))?;
+                let text = std::str::from_utf8(self.take(length)?)
+                    .map_err(|_| error!("a text is not UTF-8"))?;
                 self.push(Object::Text(text))?;
             }
             // Bytes: BINBYTES, SHORT_BINBYTES, BINBYTES8, BINSTRING, SHORT_BINSTRING.
@@ -141,7 +149,9 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (&self.made[module as usize], &self.made[name as usize]) {
-                    (&Object::Text(module), &Object::Text(name)) => self.push(Object::Global { module, name })?,
+                    (&Object::Text(module), &Object::Text(name)) => {
+                        self.push(Object::Global { module, name })?
+                    }
                     _ => bail!("a class is named by no text"),
                 }
             }
@@ -261,9 +271,12 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
-        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { bail!("it is cut short") };
+        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+            bail!("it is cut short")
+        };
         self.at += end + 1;
-        let line = std::str::from_utf8(&rest[..end]).map_err(|_| error!("the name of a class is not UTF-8"))?;
+        let line = std::str::from_utf8(&rest[..end])
+            .map_err(|_| error!("the name of a class is not UTF-8"))?;
         Ok(line.strip_suffix('\r').unwrap_or(line))
     }
 
@@ -291,7 +304,11 @@ impl<'a> Machine<'a> {
             self.made[callable as usize],
             Object::Global { module: "collections", name: "OrderedDict" | "defaultdict" }
         );
-        self.push(if ordered { Object::Dict(Vec::new()) } else { Object::Call { callable, arguments } })
+        self.push(if ordered {
+            Object::Dict(Vec::new())
+        } else {
+            Object::Call { callable, arguments }
+        })
     }
 
     /// Where the topmost `count` objects begin: they stand above the last mark.
@@ -314,7 +331,9 @@ impl<'a> Machine<'a> {
     }
 
     fn since_mark(&mut self) -> Result<Vec<Id>> {
-        let Some(mark) = self.marks.pop() else { bail!("an instruction takes more objects than there are") };
+        let Some(mark) = self.marks.pop() else {
+            bail!("an instruction takes more objects than there are")
+        };
         Ok(self.stack.split_off(mark))
     }
 
@@ -335,7 +354,8 @@ impl<'a> Machine<'a> {
     }
 
     fn remember(&mut self, place: usize) -> Result<()> {
-        // Places are given out one after the other: one far beyond the instructions so far would make the memo large.
+        // Places are given out one after the other: one far beyond the instructions so far would
+        // make the memo large.
         if place > self.at {
             bail!("an object is remembered in place {place}, before there are so many");
         }

@@ -1,4 +1,5 @@
-//! One pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the tensors' storages.
+//! One pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the
+//! tensors' storages.
 
 mod machine;
 mod state_dict;
@@ -7,15 +8,15 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use candle_core::{DType, Tensor};
+use state_dict::{StateDict, View};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::decode::decode;
 use super::files::Bytes;
-use crate::file::Kind;
-use crate::harmless::shown;
+use crate::system::escape::shown;
+use crate::system::file::Kind;
 use crate::tensor::budget;
 use crate::{Error, Result, bail, error};
-use state_dict::{StateDict, View};
 
 pub struct Pickle {
     name: String,
@@ -30,19 +31,23 @@ type Place = (usize, usize);
 
 impl Pickle {
     /// # Errors
-    /// A file that is no zip (PyTorch before 1.6 wrote such), or whose pickle holds anything but tensors by name; tensors that
-    /// would take far more memory than the file has bytes.
+    /// A file that is no zip (PyTorch before 1.6 wrote such), or whose pickle holds anything but
+    /// tensors by name; tensors that would take far more memory than the file has bytes.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
         let start = bytes.get();
         if start.starts_with(b"version https://git-lfs") {
-            return Err(error!("{name} is a Git LFS pointer, not the weights").help("fetch them with git lfs pull"));
+            return Err(error!("{name} is a Git LFS pointer, not the weights")
+                .help("fetch them with git lfs pull"));
         }
         if !start.starts_with(b"PK\x03\x04") {
-            return Err(error!("{name} is not a zip of a pickle, as PyTorch has written them since 1.6")
-                .help("load it with a current PyTorch and save it again, as .safetensors best"));
+            return Err(error!(
+                "{name} is not a zip of a pickle, as PyTorch has written them since 1.6"
+            )
+            .help("load it with a current PyTorch and save it again, as .safetensors best"));
         }
-        let (state, places) = Self::contents(start)
-            .map_err(|e| error!("{name} is broken: {}", shown(e.message())).help("fetch the file again"))?;
+        let (state, places) = Self::contents(start).map_err(|e| {
+            error!("{name} is broken: {}", shown(e.message())).help("fetch the file again")
+        })?;
         let pickle = Self { name: name.into(), bytes, state, places };
         pickle.check_size()?;
         Ok(pickle)
@@ -54,7 +59,9 @@ impl Pickle {
         let names = || zip.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
         let is_pickle = |name: &String| name == "data.pkl" || name.ends_with("/data.pkl");
         let mut pickles = names().filter(is_pickle);
-        let (Some(entry), None) = (pickles.next(), pickles.next()) else { bail!("its zip has not one data.pkl") };
+        let (Some(entry), None) = (pickles.next(), pickles.next()) else {
+            bail!("its zip has not one data.pkl")
+        };
         drop(pickles);
         let root = entry.strip_suffix("data.pkl").unwrap_or_default().to_owned();
         if let Ok(order) = zip.by_name(&format!("{root}byteorder")) {
@@ -68,20 +75,25 @@ impl Pickle {
         if length as u64 > Kind::Pickle.largest() {
             bail!("its pickle has {length} bytes, far more than names and shapes take");
         }
-        let pickle = bytes.get(start..start + length).ok_or_else(|| error!("its pickle is cut short"))?;
+        let pickle =
+            bytes.get(start..start + length).ok_or_else(|| error!("its pickle is cut short"))?;
         let state = StateDict::read(pickle).map_err(|e| e.at("its pickle"))?;
-        let places = state.storages.iter().map(|storage| place(&mut zip, &format!("{root}data/{}", storage.key)));
+        let places = state
+            .storages
+            .iter()
+            .map(|storage| place(&mut zip, &format!("{root}data/{}", storage.key)));
         let places = places.collect();
         Ok((state, places))
     }
 
-    /// Views may share their numbers, as tied weights do, and repeat them. What they take beyond twice the storages counts as
-    /// what a script holds does.
+    /// Views may share their numbers, as tied weights do, and repeat them. What they take beyond
+    /// twice the storages counts as what a script holds does.
     fn check_size(&self) -> Result<()> {
         // By where they begin: one may be named twice.
         let storages: BTreeMap<usize, usize> = self.places.iter().flatten().copied().collect();
         let held: u64 = storages.values().map(|length| *length as u64).sum();
-        let bytes = |view: &View| view.elements.saturating_mul(self.dtype(view).size_in_bytes()) as u64;
+        let bytes =
+            |view: &View| view.elements.saturating_mul(self.dtype(view).size_in_bytes()) as u64;
         let taken = self.state.tensors.values().map(bytes).fold(0, u64::saturating_add);
         let beyond = taken.saturating_sub(held.saturating_mul(2));
         if beyond == 0 {
@@ -130,23 +142,35 @@ impl Pickle {
 
     /// A tensor in `dtype`, on the CPU.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        let at = |error: Error| error!("{}: {}: {}", self.name, shown(name), shown(error.message()));
+        let at =
+            |error: Error| error!("{}: {}: {}", self.name, shown(name), shown(error.message()));
         if let Some(why) = self.state.unreadable.get(name) {
             return Err(at(error!("{why}")));
         }
-        let Some(view) = self.state.tensors.get(name) else { bail!("{} has no tensor {}", self.name, shown(name)) };
+        let Some(view) = self.state.tensors.get(name) else {
+            bail!("{} has no tensor {}", self.name, shown(name))
+        };
         self.tensor(view, dtype).map_err(at)
     }
 
-    /// The bytes that a view is into, from its first element to its last, and where they begin in the file.
+    /// The bytes that a view is into, from its first element to its last, and where they begin in
+    /// the file.
     fn numbers(&self, view: &View) -> Result<(usize, &[u8])> {
         let (start, length) = self.places[view.storage].clone()?;
         let size = self.dtype(view).size_in_bytes();
-        let storage = self.bytes.get().get(start..start + length).ok_or_else(|| error!("its storage is cut short"))?;
+        let storage = self
+            .bytes
+            .get()
+            .get(start..start + length)
+            .ok_or_else(|| error!("its storage is cut short"))?;
         // Both fit: a view's sizes were checked when it was read.
-        let (from, to) = if view.elements == 0 { (0, 0) } else { (view.offset * size, view.end * size) };
+        let (from, to) =
+            if view.elements == 0 { (0, 0) } else { (view.offset * size, view.end * size) };
         let numbers = storage.get(from..to);
-        Ok((start + from, numbers.ok_or_else(|| error!("it reaches beyond its storage of {length} bytes"))?))
+        Ok((
+            start + from,
+            numbers.ok_or_else(|| error!("it reaches beyond its storage of {length} bytes"))?,
+        ))
     }
 
     fn tensor(&self, view: &View, dtype: DType) -> Result<Tensor> {
@@ -159,7 +183,9 @@ impl Pickle {
             return tensor;
         }
         let mut gathered = Vec::new();
-        gathered.try_reserve_exact(view.elements * size).map_err(|_| error!("it does not fit in memory"))?;
+        gathered
+            .try_reserve_exact(view.elements * size)
+            .map_err(|_| error!("it does not fit in memory"))?;
         let mut index = vec![0; view.shape.len()];
         for _ in 0..view.elements {
             let at: usize = index.iter().zip(&view.strides).map(|(i, stride)| i * stride).sum();
@@ -187,7 +213,9 @@ fn is_contiguous(view: &View) -> bool {
 
 /// Where the contents of an entry begin, and how many bytes they are.
 fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Place> {
-    let entry = zip.by_name(name).map_err(|e| error!("its zip has no {} that can be read ({e})", shown(name)))?;
+    let entry = zip
+        .by_name(name)
+        .map_err(|e| error!("its zip has no {} that can be read ({e})", shown(name)))?;
     if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
         bail!("its zip has {} compressed or encrypted, which PyTorch does not do", shown(name));
     }

@@ -1,4 +1,5 @@
-//! The tensors of a pickled state dict: each a view into a storage, checked before anything is made of it.
+//! The tensors of a pickled state dict: each a view into a storage, checked before anything is made
+//! of it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,11 +54,15 @@ impl StateDict {
     /// Bytes that are no pickle, or one of something else.
     pub fn read(pickle: &[u8]) -> Result<Self> {
         let objects = &Objects::read(pickle)?;
-        let Object::Dict(entries) = objects.get(dict(objects)) else { bail!("it holds no map from names to tensors") };
+        let Object::Dict(entries) = objects.get(dict(objects)) else {
+            bail!("it holds no map from names to tensors")
+        };
         let mut reader = Reader { objects, storages: Vec::new(), known: HashMap::new() };
         let mut read = StateDict::default();
         for &(key, value) in entries {
-            let (&Object::Text(name), Some(call)) = (objects.get(key), reader.tensor(value)) else { continue };
+            let (&Object::Text(name), Some(call)) = (objects.get(key), reader.tensor(value)) else {
+                continue;
+            };
             if name.len() > LONGEST_NAME {
                 bail!("the name of a tensor has {} bytes", name.len());
             }
@@ -102,12 +107,18 @@ impl Reader<'_, '_> {
         let Object::Call { callable, arguments } = *self.objects.get(id) else { return None };
         let arguments = match *self.objects.get(callable) {
             Object::Global { module: "torch._utils", name: "_rebuild_tensor_v2" } => Ok(arguments),
-            Object::Global { module: "torch._utils", name: "_rebuild_parameter" } => self.within(arguments),
-            Object::Global { module: "torch._tensor", name: "_rebuild_from_type_v2" } => match self.items(arguments) {
-                Ok(&[_, _, arguments, ..]) => Ok(arguments),
-                _ => Err(error!("it is rebuilt from too few arguments")),
-            },
-            Object::Global { module, name } => Err(error!("it is made by {module}.{name}, which is not supported")),
+            Object::Global { module: "torch._utils", name: "_rebuild_parameter" } => {
+                self.within(arguments)
+            }
+            Object::Global { module: "torch._tensor", name: "_rebuild_from_type_v2" } => {
+                match self.items(arguments) {
+                    Ok(&[_, _, arguments, ..]) => Ok(arguments),
+                    _ => Err(error!("it is rebuilt from too few arguments")),
+                }
+            }
+            Object::Global { module, name } => {
+                Err(error!("it is made by {module}.{name}, which is not supported"))
+            }
             _ => Err(error!("it is made by no function")),
         };
         Some(arguments)
@@ -143,15 +154,19 @@ impl Reader<'_, '_> {
         }
         let storage = self.storage(storage)?;
         let size = self.storages[storage].dtype.size_in_bytes();
-        let too_large = || error!("its shape {shape:?} with strides {strides:?} is larger than any storage");
+        let too_large =
+            || error!("its shape {shape:?} with strides {strides:?} is larger than any storage");
         let product = shape.iter().try_fold(1usize, |product, n| product.checked_mul((*n).max(1)));
         let elements = if shape.contains(&0) { 0 } else { product.ok_or_else(too_large)? };
-        let furthest = shape
-            .iter()
-            .zip(&strides)
-            .try_fold(offset, |furthest, (n, stride)| furthest.checked_add(n.saturating_sub(1).checked_mul(*stride)?));
+        let furthest = shape.iter().zip(&strides).try_fold(offset, |furthest, (n, stride)| {
+            furthest.checked_add(n.saturating_sub(1).checked_mul(*stride)?)
+        });
         let end = furthest.and_then(|furthest| furthest.checked_add(1)).ok_or_else(too_large)?;
-        if product.unwrap_or(usize::MAX).max(end).checked_mul(size).is_none_or(|bytes| isize::try_from(bytes).is_err())
+        if product
+            .unwrap_or(usize::MAX)
+            .max(end)
+            .checked_mul(size)
+            .is_none_or(|bytes| isize::try_from(bytes).is_err())
         {
             return Err(too_large());
         }
@@ -165,8 +180,11 @@ impl Reader<'_, '_> {
             return Ok(known);
         }
         let Object::Persistent(parts) = *self.objects.get(id) else { bail!("it has no storage") };
-        let &[_, class, key, ..] = self.items(parts)? else { bail!("its storage is not described") };
-        let (&Object::Global { name, .. }, &Object::Text(key)) = (self.objects.get(class), self.objects.get(key))
+        let &[_, class, key, ..] = self.items(parts)? else {
+            bail!("its storage is not described")
+        };
+        let (&Object::Global { name, .. }, &Object::Text(key)) =
+            (self.objects.get(class), self.objects.get(key))
         else {
             bail!("its storage is not described")
         };

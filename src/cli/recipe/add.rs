@@ -8,9 +8,12 @@ use crate::recipe::header::check_name;
 use crate::recipe::{Origin, Recipe};
 use crate::script::Failure;
 
-/// Take a recipe from the Hub into precompute.lock, so that it can be run by its name; its first run asks
+/// Take a recipe from the Hub into precompute.lock, so that it can be run by its name; its first
+/// run asks
 #[derive(Args)]
-#[command(after_help = "Example:\n  precompute recipe add hf:owner/lenses/lens.rhai@v1 --name lens")]
+#[command(
+    after_help = "Example:\n  precompute recipe add hf:owner/lenses/lens.rhai@v1 --name lens"
+)]
 pub struct Add {
     /// hf:owner/repo/recipe.rhai[@revision]
     reference: String,
@@ -32,7 +35,9 @@ impl Add {
         let recipe = Recipe::open(&self.reference, self.offline)?;
         let Origin::Hub { locked, .. } = &recipe.origin else {
             let error = error!("{} is not on the Hub, and needs no adding", self.reference);
-            return Err(Failure::usage(error.help(format!("it is run as it is: precompute run {}", self.reference))));
+            return Err(Failure::usage(
+                error.help(format!("it is run as it is: precompute run {}", self.reference)),
+            ));
         };
         let name = self.name.as_deref().unwrap_or(&locked.name);
         ask::record(&recipe, Some(name)).map(drop).map_err(Failure::usage)

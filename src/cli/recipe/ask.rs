@@ -3,13 +3,14 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::text::describe;
-use crate::notice::notice;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Origin, Recipe, shipped, trust};
 use crate::script::Failure;
+use crate::system::message::notice;
 use crate::{Result, bail, error};
 
-/// Sees that a recipe from the Hub has been let run, with these very files: before, by `trusted`, or now.
+/// Sees that a recipe from the Hub has been let run, with these very files: before, by `trusted`,
+/// or now.
 ///
 /// # Errors
 /// The person says no, or there is no terminal to ask at.
@@ -22,10 +23,12 @@ pub fn allow(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
     if !trusted {
         let reference = &locked.reference;
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            let error = error!("{reference} has not been run here before, and there is no terminal to ask at");
-            return Err(Failure::usage(
-                error.help(format!("read it with `precompute recipe show {reference}`, then run it with --trust")),
-            ));
+            let error = error!(
+                "{reference} has not been run here before, and there is no terminal to ask at"
+            );
+            return Err(Failure::usage(error.help(format!(
+                "read it with `precompute recipe show {reference}`, then run it with --trust"
+            ))));
         }
         describe(recipe)?.into_iter().for_each(notice);
         if !confirmed("\nThis is its first run here. Run it?") {
@@ -35,7 +38,8 @@ pub fn allow(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
     trust::trust(&content, &format!("{}@{}", recipe.id, locked.commit)).map_err(Failure::usage)
 }
 
-/// Takes a recipe from the Hub into the lock file, as `name` or as it calls itself; gives what it is called there.
+/// Takes a recipe from the Hub into the lock file, as `name` or as it calls itself; gives what it
+/// is called there.
 ///
 /// # Errors
 /// A name that is taken, or a lock file that can't be written.
@@ -46,7 +50,8 @@ pub fn record(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
     }
     let mut lock = Lock::read(&here()).map_err(|failure| error!("{}", failure.message()))?;
     let taken = |name: &str| {
-        shipped::text(name).is_some() || lock.named(name).is_some_and(|other| other.reference != locked.reference)
+        shipped::text(name).is_some()
+            || lock.named(name).is_some_and(|other| other.reference != locked.reference)
     };
     let name = match name {
         Some(name) if taken(name) => {
@@ -55,7 +60,8 @@ pub fn record(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
         Some(name) => name.to_owned(),
         None => {
             let others = (2..).map(|n| format!("{}-{n}", locked.name));
-            let mut free = std::iter::once(locked.name.clone()).chain(others).filter(|name| !taken(name));
+            let mut free =
+                std::iter::once(locked.name.clone()).chain(others).filter(|name| !taken(name));
             free.next().unwrap_or_else(|| locked.name.clone())
         }
     };

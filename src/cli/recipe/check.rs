@@ -4,15 +4,16 @@ use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
 use super::{ask, print_json};
-use crate::cli::limits::Limits;
-use crate::cli::model::Models;
+use crate::cli::options::limits::Limits;
+use crate::cli::options::model::Models;
 use crate::error;
 use crate::recipe::Recipe;
 use crate::recipe::check::{Checked, check};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
-/// Compile a recipe, compare its header with its code, and run it on the demo models that it is made for
+/// Compile a recipe, compare its header with its code, and run it on the demo models that it is
+/// made for
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  precompute recipe check experiment.rhai\n  precompute recipe check scripts/*.rhai --json"
@@ -53,7 +54,9 @@ impl Check {
             });
             let checked = match checked {
                 Err(failure) if failure.is_interrupted() => return Err(failure),
-                Err(failure) => Checked { findings: vec![failure], trials: Vec::new(), sources: Vec::new() },
+                Err(failure) => {
+                    Checked { findings: vec![failure], trials: Vec::new(), sources: Vec::new() }
+                }
                 Ok(checked) => checked,
             };
             wrong += usize::from(!checked.findings.is_empty());
@@ -68,8 +71,14 @@ impl Check {
         console.check().map_err(Failure::from)?;
         match wrong {
             0 => Ok(()),
-            1 if self.recipes.len() == 1 => Err(error!("{} is not as its header says", self.recipes[0]).into()),
-            _ => Err(error!("{wrong} of {} recipes are not as their headers say", self.recipes.len()).into()),
+            1 if self.recipes.len() == 1 => {
+                Err(error!("{} is not as its header says", self.recipes[0]).into())
+            }
+            _ => Err(error!(
+                "{wrong} of {} recipes are not as their headers say",
+                self.recipes.len()
+            )
+            .into()),
         }
     }
 }
@@ -87,7 +96,11 @@ fn print(console: &Console, reference: &str, checked: &Checked) {
         ));
     }
     if checked.findings.is_empty() {
-        let note = if checked.trials.is_empty() { " (no demo is among its models: it was not run)" } else { "" };
+        let note = if checked.trials.is_empty() {
+            " (no demo is among its models: it was not run)"
+        } else {
+            ""
+        };
         console.line(&format!("{reference}: is as its header says{note}"));
     }
 }

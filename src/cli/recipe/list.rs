@@ -3,12 +3,13 @@
 use clap::Args;
 use serde_json::json;
 
+use super::print_json;
 use super::text::visible;
-use super::{super::columns, print_json};
+use crate::cli::columns;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Header, Lock, Recipe, shipped};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// List the recipes that ship and those that precompute.lock has, with what each is about
 #[derive(Args)]
@@ -21,14 +22,18 @@ pub struct List {
 impl List {
     pub fn run(self) -> Result<(), Failure> {
         let summary = |header: Option<&Header>| {
-            header.and_then(|header| header.summary.as_ref()).map(|text| visible(text.get_ref())).unwrap_or_default()
+            header
+                .and_then(|header| header.summary.as_ref())
+                .map(|text| visible(text.get_ref()))
+                .unwrap_or_default()
         };
         let mut ours = Vec::new();
         for (name, text) in shipped::SHIPPED {
             ours.push((*name, summary(Header::read(name, text)?.as_ref())));
         }
         let lock = Lock::read(&here())?;
-        // Of what is not in the cache only the lock file's own words are shown: a list fetches nothing.
+        // Of what is not in the cache only the lock file's own words are shown: a list fetches
+        // nothing.
         let theirs: Vec<_> = lock
             .recipes
             .iter()
@@ -38,7 +43,9 @@ impl List {
             })
             .collect();
         if self.json {
-            let shipped = ours.iter().map(|(name, summary)| json!({"name": name, "summary": summary, "shipped": true}));
+            let shipped = ours
+                .iter()
+                .map(|(name, summary)| json!({"name": name, "summary": summary, "shipped": true}));
             let added = theirs.iter().map(|(locked, summary)| {
                 json!({
                     "name": locked.name, "summary": summary, "shipped": false,
@@ -49,11 +56,17 @@ impl List {
         }
         let console = Console::default();
         console.line("Inside this program:");
-        console.lines(columns(ours.iter().map(|(name, summary)| [(*name).to_owned(), summary.clone()])));
+        console.lines(columns(
+            ours.iter().map(|(name, summary)| [(*name).to_owned(), summary.clone()]),
+        ));
         if !theirs.is_empty() {
             console.line(&format!("\nIn {LOCK}:"));
             console.lines(columns(theirs.into_iter().map(|(locked, summary)| {
-                [locked.name.clone(), summary.unwrap_or_else(|| "(not fetched yet)".into()), locked.reference.clone()]
+                [
+                    locked.name.clone(),
+                    summary.unwrap_or_else(|| "(not fetched yet)".into()),
+                    locked.reference.clone(),
+                ]
             })));
         }
         console.check().map_err(Failure::from)

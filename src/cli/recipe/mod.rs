@@ -16,12 +16,13 @@ use clap::Subcommand;
 use serde_json::Value as Json;
 
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// Write, check, find, pin and share recipes
 ///
-/// A recipe is a script that begins with a header, //! lines in TOML, which says what it is, what it takes and what it does.
-/// It is named by a path, by the name of one that ships or that precompute.lock has, or by hf:owner/repo/recipe.rhai[@revision].
+/// A recipe is a script that begins with a header, //! lines in TOML, which says what it is, what
+/// it takes and what it does. It is named by a path, by the name of one that ships or that
+/// precompute.lock has, or by hf:owner/repo/recipe.rhai[@revision].
 #[derive(Subcommand)]
 pub enum Recipe {
     New(new::New),

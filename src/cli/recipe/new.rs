@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use crate::error;
 use crate::recipe::header::check_name;
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// Write a recipe to begin from: NAME.rhai, with a header, which runs and passes `recipe check`
 #[derive(Args)]
@@ -34,7 +34,9 @@ impl New {
             OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(text.as_bytes())
         };
         written().map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::usage(error!("there is a file {} already", path.display())),
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::usage(error!("there is a file {} already", path.display()))
+            }
             _ => Failure::usage(error!("{} can't be written: {e}", path.display())),
         })?;
         let (path, console) = (path.display(), Console::default());

@@ -8,7 +8,7 @@ use super::print_json;
 use super::text::{describe, sources, touches, visible};
 use crate::recipe::{Origin, Recipe, trust};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 use crate::{Result, error};
 
 /// Show a recipe without running it: header, what it may touch, every file of it
@@ -45,16 +45,26 @@ impl Show {
                 let [from, to] = [&recipe, &newer].map(commit);
                 return print_json(&json!({"from": from, "to": to, "difference": changes}));
             }
-            return print(if changes.is_empty() { vec!["nothing changed".into()] } else { changes });
+            return print(if changes.is_empty() {
+                vec!["nothing changed".into()]
+            } else {
+                changes
+            });
         }
         if self.json {
             let (reference, content) = match &recipe.origin {
-                Origin::Hub { locked, texts, .. } => (Some(&locked.reference), Some(trust::content(texts))),
+                Origin::Hub { locked, texts, .. } => {
+                    (Some(&locked.reference), Some(trust::content(texts)))
+                }
                 _ => (None, None),
             };
-            let files = sources(&recipe)?.into_iter().map(|(path, text)| json!({"path": path, "text": text}));
-            let touches: serde_json::Map<_, _> =
-                touches(&recipe).into_iter().map(|(what, which)| (what.into(), which.into())).collect();
+            let files = sources(&recipe)?
+                .into_iter()
+                .map(|(path, text)| json!({"path": path, "text": text}));
+            let touches: serde_json::Map<_, _> = touches(&recipe)
+                .into_iter()
+                .map(|(what, which)| (what.into(), which.into()))
+                .collect();
             return print_json(&json!({
                 "name": recipe.name(), "reference": reference, "commit": commit(&recipe), "header": recipe.header,
                 "may": touches, "trusted": content.map(|content| trust::is_trusted(&content)),
@@ -78,21 +88,28 @@ fn commit(recipe: &Recipe) -> Option<&str> {
 /// It is none of the lock file's, or can't be fetched.
 pub fn newer(recipe: &Recipe, offline: bool) -> Result<Recipe, Failure> {
     match &recipe.origin {
-        Origin::Hub { locked, .. } => Recipe::fetch(&locked.remote().map_err(Failure::usage)?, offline),
-        _ => {
-            Err(Failure::usage(error!("{} is not from the Hub, so there is nothing to compare it with", recipe.name())))
+        Origin::Hub { locked, .. } => {
+            Recipe::fetch(&locked.remote().map_err(Failure::usage)?, offline)
         }
+        _ => Err(Failure::usage(error!(
+            "{} is not from the Hub, so there is nothing to compare it with",
+            recipe.name()
+        ))),
     }
 }
 
 /// What differs between two versions of a recipe, file by file; nothing where they are the same.
 pub fn difference(old: &Recipe, new: &Recipe) -> Vec<String> {
-    let (Origin::Hub { texts: old, .. }, Origin::Hub { texts: new, .. }) = (&old.origin, &new.origin) else {
+    let (Origin::Hub { texts: old, .. }, Origin::Hub { texts: new, .. }) =
+        (&old.origin, &new.origin)
+    else {
         return Vec::new();
     };
     let mut lines = Vec::new();
     for path in old.keys().chain(new.keys().filter(|path| !old.contains_key(*path))) {
-        let text = |texts: &std::collections::BTreeMap<String, String>| texts.get(path).cloned().unwrap_or_default();
+        let text = |texts: &std::collections::BTreeMap<String, String>| {
+            texts.get(path).cloned().unwrap_or_default()
+        };
         let (before, after) = (text(old), text(new));
         if before != after {
             let diff = TextDiff::from_lines(&before, &after);

@@ -1,4 +1,5 @@
-//! A recipe in words: what it says of itself, what it may touch, and its source, with nothing hidden.
+//! A recipe in words: what it says of itself, what it may touch, and its source, with nothing
+//! hidden.
 
 use crate::Result;
 use crate::recipe::{Header, Origin, Recipe};
@@ -12,7 +13,8 @@ pub fn sources(recipe: &Recipe) -> Result<Vec<(String, String)>, Failure> {
         all.sort_by_key(|(path, _)| *path != main);
         return Ok(all);
     }
-    let host = Host::new(Settings { silent: true, ..Settings::default() }).map_err(Failure::usage)?;
+    let host =
+        Host::new(Settings { silent: true, ..Settings::default() }).map_err(Failure::usage)?;
     let sources = host.describe(&recipe.program())?.sources;
     Ok(sources
         .into_iter()
@@ -41,7 +43,9 @@ fn head(recipe: &Recipe) -> Vec<String> {
     let Some(header) = &recipe.header else {
         return vec![format!("{} (a script without a header)", visible(&recipe.id))];
     };
-    let one = |value: &Option<toml::Spanned<String>>| value.as_ref().map(|v| v.get_ref().clone()).unwrap_or_default();
+    let one = |value: &Option<toml::Spanned<String>>| {
+        value.as_ref().map(|v| v.get_ref().clone()).unwrap_or_default()
+    };
     let many = |values: &[toml::Spanned<String>]| {
         values.iter().map(|value| value.get_ref().clone()).collect::<Vec<_>>().join(", ")
     };
@@ -50,8 +54,10 @@ fn head(recipe: &Recipe) -> Vec<String> {
         Origin::Shipped(_) => "this program".into(),
         Origin::File(path) => path.display().to_string(),
     };
-    let mut lines =
-        vec![format!("{} {}", recipe.name(), one(&header.version)).trim_end().to_owned(), one(&header.summary)];
+    let mut lines = vec![
+        format!("{} {}", recipe.name(), one(&header.version)).trim_end().to_owned(),
+        one(&header.summary),
+    ];
     let rows = [
         ("from", from),
         ("licence", one(&header.license)),
@@ -62,7 +68,9 @@ fn head(recipe: &Recipe) -> Vec<String> {
         ("outputs", many(&header.outputs)),
     ];
     lines.extend(
-        rows.into_iter().filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!("  {what:<9} {text}")),
+        rows.into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(what, text)| format!("  {what:<9} {text}")),
     );
     for (name, param) in &header.params {
         let param = param.get_ref();
@@ -80,7 +88,9 @@ pub fn touches(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let load = match (stranger, named.is_empty()) {
         (false, _) => "any model: it is not a stranger's".to_owned(),
         (true, true) => "the demos, and what --model or --set names".into(),
-        (true, false) => format!("the demos, {}, and what --model or --set names", named.join(", ")),
+        (true, false) => {
+            format!("the demos, {}, and what --model or --set names", named.join(", "))
+        }
     };
     let read = match &recipe.origin {
         Origin::File(_) => ".safetensors and .npy files beside itself and below --read",
@@ -100,7 +110,8 @@ fn models(header: Option<&Header>) -> Vec<&str> {
     all.filter(|id| !id.starts_with("demo:")).collect()
 }
 
-/// A line as it is: what would move the cursor, change colours, hide or reorder text is written out.
+/// A line as it is: what would move the cursor, change colours, hide or reorder text is written
+/// out.
 pub fn visible(line: &str) -> String {
     let hides = |c: char| {
         (c.is_control() && c != '\t')

@@ -9,9 +9,10 @@ use crate::error;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Locked, Origin, Recipe};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
-/// Bring recipes in precompute.lock to what their revisions stand for now, and show what changes; the next run asks
+/// Bring recipes in precompute.lock to what their revisions stand for now, and show what changes;
+/// the next run asks
 #[derive(Args)]
 pub struct Update {
     /// Which [default: all]
@@ -27,7 +28,8 @@ impl Update {
         let (mut lock, console) = (Lock::read(&here())?, Console::default());
         let mut reports = Vec::new();
         for locked in chosen(&lock, &self.names)? {
-            // What is locked may be gone from the Hub and the cache; what replaces it can be had all the same.
+            // What is locked may be gone from the Hub and the cache; what replaces it can be had
+            // all the same.
             let recipe = Recipe::locked(&locked, false);
             let new = match &recipe {
                 Ok(recipe) => newer(recipe, false)?,
@@ -37,7 +39,9 @@ impl Update {
             let stays = now.commit == locked.commit && now.files == locked.files;
             let changes = match &recipe {
                 Ok(recipe) if !stays => difference(recipe, &new),
-                Err(failure) if !stays => vec![format!("  what was locked can't be compared: {}", failure.message())],
+                Err(failure) if !stays => {
+                    vec![format!("  what was locked can't be compared: {}", failure.message())]
+                }
                 _ => Vec::new(),
             };
             if self.json {
@@ -72,7 +76,11 @@ pub fn chosen(lock: &Lock, names: &[String]) -> Result<Vec<Locked>, Failure> {
         lock.named(name).cloned().ok_or_else(|| {
             let error = error!("{LOCK} has no recipe {name}");
             let known: Vec<&str> = lock.recipes.iter().map(|recipe| recipe.name.as_str()).collect();
-            Failure::usage(if known.is_empty() { error } else { error.help(format!("it has {}", known.join(", "))) })
+            Failure::usage(if known.is_empty() {
+                error
+            } else {
+                error.help(format!("it has {}", known.join(", ")))
+            })
         })
     };
     names.iter().map(find).collect()

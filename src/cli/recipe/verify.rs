@@ -9,7 +9,7 @@ use crate::error;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Recipe};
 use crate::script::Failure;
-use crate::script::console::Console;
+use crate::script::session::console::Console;
 
 /// See that every recipe in precompute.lock can be had, and is what was locked
 #[derive(Args)]
@@ -31,11 +31,17 @@ impl Verify {
         let (lock, console) = (Lock::read(&here())?, Console::default());
         let (mut reports, mut wrong) = (Vec::new(), 0);
         for locked in chosen(&lock, &self.names)? {
-            let problem = Recipe::locked(&locked, self.offline).err().map(|failure| failure.message().to_owned());
+            let problem = Recipe::locked(&locked, self.offline)
+                .err()
+                .map(|failure| failure.message().to_owned());
             wrong += usize::from(problem.is_some());
             if !self.json {
                 console.line(&match &problem {
-                    None => format!("{}: is what was locked ({} files)", locked.name, locked.files.len()),
+                    None => format!(
+                        "{}: is what was locked ({} files)",
+                        locked.name,
+                        locked.files.len()
+                    ),
                     Some(problem) => format!("{}: {problem}", locked.name),
                 });
             }

@@ -1,9 +1,9 @@
-//! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi in place of position embeddings, a norm on the
-//! token embeddings.
+//! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi in place of position
+//! embeddings, a norm on the token embeddings.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Activation, Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "bloom", example: "bigscience/bloom-560m", read };
@@ -22,7 +22,9 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         "slow_but_exact",
         "unk_token_id",
     ]);
-    let either = |name, old| -> Result<usize> { if config.has(name) { config.size(name) } else { config.size(old) } };
+    let either = |name, old| -> Result<usize> {
+        if config.has(name) { config.size(name) } else { config.size(old) }
+    };
     let hidden = either("hidden_size", "n_embed")?;
     let heads = either("n_head", "num_attention_heads")?;
     config.ignore(&["num_attention_heads", "n_embed", "num_hidden_layers"]);

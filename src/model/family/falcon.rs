@@ -1,8 +1,9 @@
-//! Falcon (Almazrouei et al. 2023), after transformers' `modeling_falcon.py`: attention and MLP in parallel, rotary positions,
-//! one key/value head (7B) or a few (40B), one norm for both sub-blocks (7B) or two (40B).
+//! Falcon (Almazrouei et al. 2023), after transformers' `modeling_falcon.py`: attention and MLP in
+//! parallel, rotary positions, one key/value head (7B) or a few (40B), one norm for both sub-blocks
+//! (7B) or two (40B).
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, kv_heads, rotary};
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 use crate::{Result, bail};
 
@@ -42,7 +43,8 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         tied: config.optional("tie_word_embeddings")?.unwrap_or(true),
         ..Spec::usual("falcon", sizes, positions, norm)
     };
-    let norms_in_parallel: usize = config.optional("num_ln_in_parallel_attn")?.unwrap_or(if new { 2 } else { 1 });
+    let norms_in_parallel: usize =
+        config.optional("num_ln_in_parallel_attn")?.unwrap_or(if new { 2 } else { 1 });
     if !(1..=2).contains(&norms_in_parallel) {
         bail!("config.json: num_ln_in_parallel_attn must be 1 or 2, not {norms_in_parallel}");
     }

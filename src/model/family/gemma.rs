@@ -1,14 +1,20 @@
-//! Gemma 2 and 3 (Gemma Team 2024, 2025), after transformers' `modeling_gemma{2,3}.py`: RMS norms with gains counted from
-//! one at both ends of each sub-block, embeddings scaled by √d, sliding windows in most layers. Gemma 2 caps scores and
-//! logits softly; Gemma 3 norms queries and keys, and its windowed layers turn at other frequencies.
+//! Gemma 2 and 3 (Gemma Team 2024, 2025), after transformers' `modeling_gemma{2,3}.py`: RMS norms
+//! with gains counted from one at both ends of each sub-block, embeddings scaled by √d, sliding
+//! windows in most layers. Gemma 2 caps scores and logits softly; Gemma 3 norms queries and keys,
+//! and its windowed layers turn at other frequencies.
 
-use super::{Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec};
-use crate::model::config::{Allowed, Fields};
-use crate::model::spec::{Activation, Biases, NormPlace, NormSpec, Pairs, Positions, QkNorm, RotarySpec, Spec, Window};
+use super::{
+    Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec,
+};
+use crate::model::load::config::{Allowed, Fields};
+use crate::model::spec::{
+    Activation, Biases, NormPlace, NormSpec, Pairs, Positions, QkNorm, RotarySpec, Spec, Window,
+};
 use crate::{Result, bail};
 
 pub const GEMMA2: Family = Family { name: "gemma2", example: "google/gemma-2-2b", read: gemma2 };
-pub const GEMMA3: Family = Family { name: "gemma3_text", example: "google/gemma-3-1b-pt", read: gemma3 };
+pub const GEMMA3: Family =
+    Family { name: "gemma3_text", example: "google/gemma-3-1b-pt", read: gemma3 };
 
 fn gemma2(config: &Fields) -> Result<(Spec, Names)> {
     let positions = Positions::Rotary(rotary(config, gated_head_dim(config)?, 1.0)?);
@@ -26,7 +32,8 @@ fn gemma3(config: &Fields) -> Result<(Spec, Names)> {
     let [whole, local] = rotaries(config, gated_head_dim(config)?)?;
     let spec = base("gemma3_text", config, Positions::Rotary(whole))?;
     let pattern = config.size_or("sliding_window_pattern", 6)?;
-    let window = window(config, pattern, spec.layers)?.map(|window| Window { rotary: Some(local), ..window });
+    let window = window(config, pattern, spec.layers)?
+        .map(|window| Window { rotary: Some(local), ..window });
     let spec = Spec {
         qk_norm: Some(QkNorm::Shared),
         score_cap: capped(config, "attn_logit_softcapping", None)?,
@@ -93,8 +100,8 @@ fn window(config: &Fields, pattern: usize, layers: usize) -> Result<Option<Windo
     Ok(Some(Window { size, layers, rotary: None }))
 }
 
-/// The rotary positions of layers that see everything, and of those with a window: by fields of their own, or by one map for
-/// each kind of layer in `rope_parameters` (since transformers 5).
+/// The rotary positions of layers that see everything, and of those with a window: by fields of
+/// their own, or by one map for each kind of layer in `rope_parameters` (since transformers 5).
 fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
     if let Some(kinds) = config.nested("rope_parameters")? {
         let one = |name: &'static str, default: f64| -> Result<RotarySpec> {

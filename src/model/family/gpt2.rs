@@ -1,20 +1,27 @@
-//! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, weights stored as [in, out].
+//! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, weights
+//! stored as [in, out].
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt2", example: "gpt2", read };
 
 /// Of heads that GPT-2 checkpoints may carry for other tasks.
-pub const SUMMARY: &[&str] =
-    &["summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"];
+pub const SUMMARY: &[&str] = &[
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+];
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("scale_attn_weights", true)?;
     config.only("scale_attn_by_inverse_layer_idx", false)?;
-    // Upcasting the scores changes nothing in float32, and the half types accumulate in float32 here anyway.
+    // Upcasting the scores changes nothing in float32, and the half types accumulate in float32
+    // here anyway.
     config.ignore(&["n_ctx", "reorder_and_upcast_attn"]);
     config.ignore(SUMMARY);
     let hidden = config.size("n_embd")?;

@@ -1,12 +1,14 @@
-//! GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023), after transformers' `modeling_gpt_neox.py`: attention and
-//! MLP in parallel (unless `use_parallel_residual` is false), rotary positions on a part of each head.
+//! GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023), after transformers'
+//! `modeling_gpt_neox.py`: attention and MLP in parallel (unless `use_parallel_residual` is false),
+//! rotary positions on a part of each head.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary};
 use crate::Result;
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 
-pub const FAMILY: Family = Family { name: "gpt_neox", example: "EleutherAI/pythia-70m-deduped", read };
+pub const FAMILY: Family =
+    Family { name: "gpt_neox", example: "EleutherAI/pythia-70m-deduped", read };
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     let hidden = config.size("hidden_size")?;

@@ -1,10 +1,11 @@
-//! GPT-J (Wang & Komatsuzaki 2021), after transformers' `modeling_gptj.py`: attention and MLP in parallel behind one norm,
-//! rotary positions that turn neighbouring dimensions, an unembedding with a bias.
+//! GPT-J (Wang & Komatsuzaki 2021), after transformers' `modeling_gptj.py`: attention and MLP in
+//! parallel behind one norm, rotary positions that turn neighbouring dimensions, an unembedding
+//! with a bias.
 
 use super::gpt2::SUMMARY;
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary_spec};
 use crate::Result;
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Pairs, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gptj", example: "EleutherAI/gpt-j-6b", read };
@@ -28,7 +29,8 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         max_positions: config.max_positions("n_positions")?,
     };
     let rotary_dims = config.size_or("rotary_dim", 64)?;
-    let positions = Positions::Rotary(rotary_spec(head_dim, rotary_dims, 10_000.0, Pairs::Neighbours, None)?);
+    let positions =
+        Positions::Rotary(rotary_spec(head_dim, rotary_dims, 10_000.0, Pairs::Neighbours, None)?);
     let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
     let spec = Spec {
         parallel: true,

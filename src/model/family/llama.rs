@@ -1,13 +1,15 @@
-//! Llama and its kin, after transformers' `modeling_{llama,mistral,qwen2,qwen3}.py`: RMS norms, rotary positions, a gated
-//! MLP, grouped key/value heads. Mistral adds a sliding window, Qwen2 biases on q, k and v, Qwen3 norms on q and k.
+//! Llama and its kin, after transformers' `modeling_{llama,mistral,qwen2,qwen3}.py`: RMS norms,
+//! rotary positions, a gated MLP, grouped key/value heads. Mistral adds a sliding window, Qwen2
+//! biases on q, k and v, Qwen3 norms on q and k.
 
 use super::{Family, NAMES, Names, gated, rms_norm, windowed_everywhere};
-use crate::model::config::Fields;
+use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, QkNorm, Spec};
 use crate::{Result, bail};
 
 pub const LLAMA: Family = Family { name: "llama", example: "meta-llama/Llama-3.2-1B", read: llama };
-pub const MISTRAL: Family = Family { name: "mistral", example: "mistralai/Mistral-7B-v0.1", read: mistral };
+pub const MISTRAL: Family =
+    Family { name: "mistral", example: "mistralai/Mistral-7B-v0.1", read: mistral };
 pub const QWEN2: Family = Family { name: "qwen2", example: "Qwen/Qwen2.5-0.5B", read: qwen2 };
 pub const QWEN3: Family = Family { name: "qwen3", example: "Qwen/Qwen3-0.6B", read: qwen3 };
 
@@ -49,7 +51,9 @@ fn full_attention(config: &Fields) -> Result<()> {
     config.ignore(&["sliding_window", "max_window_layers"]);
     for kind in config.optional::<Vec<String>>("layer_types")?.unwrap_or_default() {
         if kind != "full_attention" {
-            bail!("config.json: layer_types has {kind:?}, which can't be honoured; only full_attention is supported");
+            bail!(
+                "config.json: layer_types has {kind:?}, which can't be honoured; only full_attention is supported"
+            );
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The families: for each, how its config.json becomes a [`Spec`], and what its checkpoints call each weight.
+//! The families: for each, how its config.json becomes a [`Spec`], and what its checkpoints call
+//! each weight.
 
 mod bloom;
 mod falcon;
@@ -15,11 +16,12 @@ mod stablelm;
 mod verified;
 
 use serde_json::{Map, Value};
-
 pub use verified::{VERIFIED, Verified};
 
-use super::config::{Allowed, Fields};
-use super::spec::{Activation, NormSpec, Pairs, Positions, RotaryScaling, RotarySpec, Sizes, Spec, Window};
+use super::load::config::{Allowed, Fields};
+use super::spec::{
+    Activation, NormSpec, Pairs, Positions, RotaryScaling, RotarySpec, Sizes, Spec, Window,
+};
 use crate::{Result, bail, error, nearest};
 
 /// One architecture, as data.
@@ -189,13 +191,19 @@ fn rms_norm(fields: &Fields, default: f64) -> Result<NormSpec> {
     Ok(NormSpec::rms(fields.number("rms_norm_eps", Allowed::EPS)?.unwrap_or(default)))
 }
 
-/// Llama's block: a gated MLP, rotary positions (of `part` of each head, where the config does not say), no biases.
+/// Llama's block: a gated MLP, rotary positions (of `part` of each head, where the config does not
+/// say), no biases.
 fn gated(family: &'static str, fields: &Fields, norm: NormSpec, part: f64) -> Result<Spec> {
     let head_dim = gated_head_dim(fields)?;
     gated_at(family, fields, norm, Positions::Rotary(rotary(fields, head_dim, part)?))
 }
 
-fn gated_at(family: &'static str, fields: &Fields, norm: NormSpec, positions: Positions) -> Result<Spec> {
+fn gated_at(
+    family: &'static str,
+    fields: &Fields,
+    norm: NormSpec,
+    positions: Positions,
+) -> Result<Spec> {
     let heads = fields.size("num_attention_heads")?;
     let sizes = Sizes {
         layers: fields.size("num_hidden_layers")?,
@@ -233,8 +241,8 @@ fn windowed_everywhere(fields: &Fields, layers: usize) -> Result<Option<Window>>
     Ok(size.map(|size| Window { size, layers: vec![true; layers], rotary: None }))
 }
 
-/// Rotary settings in any of the forms that configs have: `rope_parameters` (since transformers 5), or `rope_theta` with
-/// `rope_scaling`, or GPT-NeoX's `rotary_emb_base` and `rotary_pct`.
+/// Rotary settings in any of the forms that configs have: `rope_parameters` (since transformers 5),
+/// or `rope_theta` with `rope_scaling`, or GPT-NeoX's `rotary_emb_base` and `rotary_pct`.
 fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotarySpec> {
     let theta_of = |fields: &Fields, name| fields.number(name, Allowed::THETA);
     let part_of = |fields: &Fields, name| fields.number(name, Allowed::PART);
@@ -260,12 +268,19 @@ fn rotary_spec(
     scaling: Option<RotaryScaling>,
 ) -> Result<RotarySpec> {
     if dims == 0 || !dims.is_multiple_of(2) || dims > head_dim {
-        bail!("config.json: {dims} rotary dimensions of a head of {head_dim}: expected an even number of at most that");
+        bail!(
+            "config.json: {dims} rotary dimensions of a head of {head_dim}: expected an even number of at most that"
+        );
     }
     if let Some(RotaryScaling::LongRope { short, long, .. }) = &scaling
         && (short.len() != dims / 2 || long.len() != dims / 2)
     {
-        bail!("config.json: longrope has {} and {} factors for {} frequencies", short.len(), long.len(), dims / 2);
+        bail!(
+            "config.json: longrope has {} and {} factors for {} frequencies",
+            short.len(),
+            long.len(),
+            dims / 2
+        );
     }
     Ok(RotarySpec { dims, pairs, theta, scaling })
 }
@@ -275,38 +290,58 @@ fn rotary_scaling(fields: &Fields, scaling: &Fields) -> Result<Option<RotaryScal
     let kind: Option<String> = scaling.optional("rope_type")?.or(scaling.optional("type")?);
     Ok(match kind.as_deref() {
         None | Some("default") => None,
-        Some("linear") => Some(RotaryScaling::Linear { factor: scaling.required_number("factor", Allowed::FACTOR)? }),
+        Some("linear") => Some(RotaryScaling::Linear {
+            factor: scaling.required_number("factor", Allowed::FACTOR)?,
+        }),
         Some("llama3") => {
             let low = scaling.required_number("low_freq_factor", Allowed::SCALE)?;
             let high = scaling.required_number("high_freq_factor", Allowed::SCALE)?;
             if low >= high {
-                bail!("config.json: high_freq_factor must be above low_freq_factor = {low}, not {high}");
+                bail!(
+                    "config.json: high_freq_factor must be above low_freq_factor = {low}, not {high}"
+                );
             }
             Some(RotaryScaling::Llama3 {
                 factor: scaling.required_number("factor", Allowed::FACTOR)?,
                 low_freq_factor: low,
                 high_freq_factor: high,
-                original_max_positions: scaling.max_positions("original_max_position_embeddings")? as f64,
+                original_max_positions: scaling.max_positions("original_max_position_embeddings")?
+                    as f64,
             })
         }
         Some("longrope" | "su") => {
             let longest = fields.max_positions("max_position_embeddings")?;
             let original = fields.positions("original_max_position_embeddings")?;
-            let original = scaling.positions("original_max_position_embeddings")?.or(original).unwrap_or(longest);
+            let original = scaling
+                .positions("original_max_position_embeddings")?
+                .or(original)
+                .unwrap_or(longest);
             if original < 2 {
-                bail!("config.json: original_max_position_embeddings must be at least 2, not {original}");
+                bail!(
+                    "config.json: original_max_position_embeddings must be at least 2, not {original}"
+                );
             }
-            let factor = scaling.number("factor", Allowed::FACTOR)?.unwrap_or(longest as f64 / original as f64);
-            let computed = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
+            let factor = scaling
+                .number("factor", Allowed::FACTOR)?
+                .unwrap_or(longest as f64 / original as f64);
+            let computed = if factor <= 1.0 {
+                1.0
+            } else {
+                (1.0 + factor.ln() / (original as f64).ln()).sqrt()
+            };
             Some(RotaryScaling::LongRope {
                 short: scaling.numbers("short_factor", Allowed::SCALE)?,
                 long: scaling.numbers("long_factor", Allowed::SCALE)?,
                 original_max_positions: original,
-                attention_factor: scaling.number("attention_factor", Allowed::SCALE)?.unwrap_or(computed),
+                attention_factor: scaling
+                    .number("attention_factor", Allowed::SCALE)?
+                    .unwrap_or(computed),
             })
         }
         Some(other) => {
-            bail!("config.json: the rope scaling {other:?} can't be honoured; linear, llama3 and longrope are")
+            bail!(
+                "config.json: the rope scaling {other:?} can't be honoured; linear, llama3 and longrope are"
+            )
         }
     })
 }

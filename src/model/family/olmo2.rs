@@ -1,9 +1,10 @@
-//! OLMo 2 (Walsh et al. 2025), after transformers' `modeling_olmo2.py`: Llama's block with norms on what attention and MLP
-//! give rather than on what they read, and on all queries and all keys together.
+//! OLMo 2 (Walsh et al. 2025), after transformers' `modeling_olmo2.py`: Llama's block with norms on
+//! what attention and MLP give rather than on what they read, and on all queries and all keys
+//! together.
 
 use super::{Family, NAMES, Names, gated, rms_norm};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, NormPlace, QkNorm, Spec};
 
 pub const FAMILY: Family = Family { name: "olmo2", example: "allenai/OLMo-2-0425-1B", read };

@@ -1,9 +1,9 @@
-//! OPT (Zhang et al. 2022), after transformers' `modeling_opt.py`: learned positions with an offset of two; OPT-350m norms
-//! after each sub-block and projects its smaller embeddings in and out.
+//! OPT (Zhang et al. 2022), after transformers' `modeling_opt.py`: learned positions with an offset
+//! of two; OPT-350m norms after each sub-block and projects its smaller embeddings in and out.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, NormPlace, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "opt", example: "facebook/opt-125m", read };

@@ -1,9 +1,10 @@
-//! Phi 1, 1.5 and 2 (Li et al. 2023), after transformers' `modeling_phi.py`: attention and MLP in parallel behind one norm,
-//! rotary positions on a part of each head, biases everywhere, the unembedding's included.
+//! Phi 1, 1.5 and 2 (Li et al. 2023), after transformers' `modeling_phi.py`: attention and MLP in
+//! parallel behind one norm, rotary positions on a part of each head, biases everywhere, the
+//! unembedding's included.
 
 use super::{Family, MlpIn, NAMES, Names, head_dim, kv_heads, rotary};
 use crate::Result;
-use crate::model::config::{Allowed, Fields};
+use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, QkNorm, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "phi", example: "microsoft/phi-2", read };

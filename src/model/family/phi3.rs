@@ -1,17 +1,22 @@
-//! Phi-3 (Abdin et al. 2024), after transformers' `modeling_phi3.py`: Llama's block with q, k, v in one matrix and the gated
-//! MLP's branches in another; LongRoPE in the long-context checkpoints.
+//! Phi-3 (Abdin et al. 2024), after transformers' `modeling_phi3.py`: Llama's block with q, k, v in
+//! one matrix and the gated MLP's branches in another; LongRoPE in the long-context checkpoints.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, gated, rms_norm, windowed_everywhere};
 use crate::Result;
-use crate::model::config::Fields;
+use crate::model::load::config::Fields;
 use crate::model::spec::Spec;
 
-pub const FAMILY: Family = Family { name: "phi3", example: "microsoft/Phi-3-mini-4k-instruct", read };
+pub const FAMILY: Family =
+    Family { name: "phi3", example: "microsoft/Phi-3-mini-4k-instruct", read };
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("attention_bias", false)?;
     config.ignore(&["original_max_position_embeddings", "embed_pdrop"]);
     let spec = gated("phi3", config, rms_norm(config, 1e-5)?, 1.0)?;
-    let names = Names { qkv: Qkv::Stacked("self_attn.qkv_proj"), mlp_in: MlpIn::Stacked("mlp.gate_up_proj"), ..NAMES };
+    let names = Names {
+        qkv: Qkv::Stacked("self_attn.qkv_proj"),
+        mlp_in: MlpIn::Stacked("mlp.gate_up_proj"),
+        ..NAMES
+    };
     Ok((Spec { window: windowed_everywhere(config, spec.layers)?, ..spec }, names))
 }

@@ -1,12 +1,13 @@
 //! What each family was checked against, and how closely it agrees.
 
-/// A tiny random checkpoint with goldens of every hook point and intervention, themselves checked against Hugging Face
-/// transformers.
+/// A tiny random checkpoint with goldens of every hook point and intervention, themselves checked
+/// against Hugging Face transformers.
 pub struct Verified {
     pub family: &'static str,
     /// A directory under tests/fixtures.
     pub fixture: &'static str,
-    /// No value of any point or intervention is further from its golden, in float32. The tests hold us to it.
+    /// No value of any point or intervention is further from its golden, in float32. The tests
+    /// hold us to it.
     pub difference: f32,
     /// candle-transformers' own model of the family gives the same logits.
     pub second_opinion: bool,

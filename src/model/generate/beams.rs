@@ -1,10 +1,11 @@
-//! Beam search as transformers has it (`num_beams`, nothing drawn, length penalty 1, no early stopping): of all continuations of the
-//! beams that a text has, the likeliest go on; one that ends is a candidate, by its log-probability a token.
+//! Beam search as transformers has it (`num_beams`, nothing drawn, length penalty 1, no early
+//! stopping): of all continuations of the beams that a text has, the likeliest go on; one that ends
+//! is a candidate, by its log-probability a token.
 
 use candle_core::{D, Tensor};
 
-use super::super::input::Input;
 use crate::Result;
+use crate::model::input::Input;
 
 /// What stands in for the log-probability of beams that do not count yet: all start alike.
 const UNLIKELY: f32 = -1e9;
@@ -36,7 +37,8 @@ pub struct Beams {
     pad: u32,
 }
 
-/// What a step of the search comes to, of every row: the row that it continues, its token, and whether that is one of a text.
+/// What a step of the search comes to, of every row: the row that it continues, its token, and
+/// whether that is one of a text.
 pub type Continued = Vec<(usize, u32, bool)>;
 
 impl Beams {
@@ -69,8 +71,10 @@ impl Beams {
             }
             // So many that, whichever of them end a text, as many as there are beams go on.
             let kept = (2.max(1 + self.ends.len()) * self.beams).min(self.beams * vocabulary);
-            let score =
-                |place: usize| text.scores[place / vocabulary] + rows[first + place / vocabulary][place % vocabulary];
+            let score = |place: usize| {
+                text.scores[place / vocabulary]
+                    + rows[first + place / vocabulary][place % vocabulary]
+            };
             let best = best(self.beams * vocabulary, kept, score);
             let steps = text.tokens[0].len() + 1;
             let (mut scores, mut tokens, mut going) = (Vec::new(), Vec::new(), Vec::new());
@@ -101,7 +105,9 @@ impl Beams {
                 tokens.push(vec![self.pad; steps]);
                 going.push((first, self.pad, true));
             }
-            let attainable = best.first().map_or(f64::NEG_INFINITY, |(_, score)| f64::from(*score) / steps as f64);
+            let attainable = best
+                .first()
+                .map_or(f64::NEG_INFINITY, |(_, score)| f64::from(*score) / steps as f64);
             let worst = text.ended.iter().map(|ended| ended.score).fold(f64::INFINITY, f64::min);
             text.done = text.ended.len() == self.beams && worst >= attainable;
             (text.scores, text.tokens) = (scores, tokens);
@@ -120,7 +126,9 @@ impl Beams {
                     add(&mut ended, self.beams, Ended { score, tokens: tokens.clone() });
                 }
             }
-            let first = ended.into_iter().reduce(|best, other| if other.score > best.score { other } else { best });
+            let first = ended
+                .into_iter()
+                .reduce(|best, other| if other.score > best.score { other } else { best });
             first.map(|best| best.tokens).unwrap_or_default()
         };
         self.texts.iter().map(best).collect()
@@ -132,7 +140,10 @@ impl Beams {
         let best = self.best();
         let longest = best.iter().map(Vec::len).max().unwrap_or(0);
         for at in 0..longest {
-            input.push(best.iter().map(|tokens| (tokens.get(at).copied().unwrap_or(self.pad), at < tokens.len())));
+            input
+                .push(best.iter().map(|tokens| {
+                    (tokens.get(at).copied().unwrap_or(self.pad), at < tokens.len())
+                }));
         }
         input
     }
@@ -151,7 +162,8 @@ fn add(ended: &mut Vec<Ended>, most: usize, new: Ended) {
     }
 }
 
-/// The `count` places of the highest scores among `all`, the highest first; of equal ones the earlier.
+/// The `count` places of the highest scores among `all`, the highest first; of equal ones the
+/// earlier.
 fn best(all: usize, count: usize, score: impl Fn(usize) -> f32) -> Vec<(usize, f32)> {
     let mut places: Vec<(usize, f32)> = (0..all).map(|place| (place, score(place))).collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

@@ -1,11 +1,12 @@
-//! Generation: tokens one at a time, each drawn from what the model makes of all before it, or the best of several beams.
+//! Generation: tokens one at a time, each drawn from what the model makes of all before it, or the
+//! best of several beams.
 
 mod beams;
 mod sampling;
 
+use beams::Beams;
 use candle_core::{D, DType, Tensor};
-use candle_transformers::utils::apply_repeat_penalty;
-
+use sampling::{Drawing, penalize_repetition};
 pub use sampling::Sampling;
 
 use super::decoder::{Decoder, Logits, Options};
@@ -14,8 +15,6 @@ use super::input::Input;
 use super::kv_cache::Cache;
 use crate::hook::Observer;
 use crate::{Result, bail, error};
-use beams::Beams;
-use sampling::Drawing;
 
 /// By how many tokens a cache grows at most.
 const GROWTH: usize = 2048;
@@ -25,7 +24,8 @@ const GROWTH: usize = 2048;
 pub struct Plan {
     pub max_new_tokens: usize,
     pub sampling: Sampling,
-    /// How many continuations of each row are followed at once; with more than 1 nothing is drawn, and the likeliest is given.
+    /// How many continuations of each row are followed at once; with more than 1 nothing is drawn,
+    /// and the likeliest is given.
     pub beams: usize,
     /// The tokens that end a row.
     pub ends: Vec<u32>,
@@ -60,7 +60,8 @@ enum Search {
 
 impl<'a> Generation<'a> {
     /// # Errors
-    /// A plan that can't be: settings out of range or at odds, more tokens than the model has positions for.
+    /// A plan that can't be: settings out of range or at odds, more tokens than the model has
+    /// positions for.
     pub fn new(decoder: &'a Decoder, prompts: Input, plan: Plan) -> Result<Self> {
         let spec = decoder.spec();
         prompts.check(spec, plan.beyond)?;
@@ -71,7 +72,8 @@ impl<'a> Generation<'a> {
         if plan.max_new_tokens == 0 {
             bail!("max_new_tokens must be at least 1");
         }
-        let (prompt, room) = (prompts.longest(), (spec.max_positions + 1).saturating_sub(prompts.longest()));
+        let (prompt, room) =
+            (prompts.longest(), (spec.max_positions + 1).saturating_sub(prompts.longest()));
         if plan.max_new_tokens > room && !(plan.beyond && spec.goes_beyond()) {
             return Err(error!(
                 "a prompt of {prompt} tokens and {} more pass the model's {} positions",
@@ -83,7 +85,9 @@ impl<'a> Generation<'a> {
         let (rows, beams) = (prompts.batch(), plan.beams);
         let search = match beams {
             0 => bail!("num_beams must be at least 1"),
-            1 => Search::Draws((0..rows).map(|row| (Drawing::new(&plan.sampling, row), true)).collect()),
+            1 => Search::Draws(
+                (0..rows).map(|row| (Drawing::new(&plan.sampling, row), true)).collect(),
+            ),
             _ if beams > spec.vocabulary => {
                 bail!(
                     "num_beams: {beams} beams are more than the {} tokens that a text can go on with",
@@ -92,8 +96,10 @@ impl<'a> Generation<'a> {
             }
             _ => {
                 if let Some(name) = plan.sampling.drawing() {
-                    return Err(error!("num_beams looks for the likeliest text, and {name} draws one by chance")
-                        .help("leave out one of the two"));
+                    return Err(error!(
+                        "num_beams looks for the likeliest text, and {name} draws one by chance"
+                    )
+                    .help("leave out one of the two"));
                 }
                 Search::Beams(Beams::new(rows, beams, &plan.ends, plan.pad))
             }
@@ -101,7 +107,17 @@ impl<'a> Generation<'a> {
         let input = prompts.select((0..rows * beams).map(|row| row / beams));
         let growth = (input.attended() + plan.max_new_tokens).min(GROWTH.max(input.attended()));
         let cache = plan.cache.then(|| Cache::new(spec.layers, growth));
-        Ok(Self { decoder, cache, search, step: 0, check_finite: false, not_finite: None, prompts, input, plan })
+        Ok(Self {
+            decoder,
+            cache,
+            search,
+            step: 0,
+            check_finite: false,
+            not_finite: None,
+            prompts,
+            input,
+            plan,
+        })
     }
 
     /// The same, its passes looking for what is no finite number at every point.
@@ -168,7 +184,9 @@ impl<'a> Generation<'a> {
     /// As [`Decoder::forward`]; logits that are no numbers.
     pub fn advance(&mut self, observer: &mut dyn Observer) -> Result<Vec<Option<u32>>> {
         let logits = self.pass(observer)?;
-        let rows = (0..self.input.batch()).map(|row| self.penalised(row, &logits)).collect::<Result<Vec<_>>>()?;
+        let rows = (0..self.input.batch())
+            .map(|row| self.penalised(row, &logits))
+            .collect::<Result<Vec<_>>>()?;
         self.step += 1;
         match &mut self.search {
             Search::Draws(draws) => {
@@ -178,7 +196,9 @@ impl<'a> Generation<'a> {
                     *going &= token.is_some_and(|token| !self.plan.ends.contains(&token));
                     drawn.push(token);
                 }
-                self.input.push(drawn.iter().map(|token| (token.unwrap_or(self.plan.pad), token.is_some())));
+                self.input.push(
+                    drawn.iter().map(|token| (token.unwrap_or(self.plan.pad), token.is_some())),
+                );
                 Ok(drawn)
             }
             Search::Beams(beams) => {
@@ -211,8 +231,8 @@ impl<'a> Generation<'a> {
         Ok(logits.squeeze(1)?.to_dtype(DType::F32)?)
     }
 
-    /// What a row's token is chosen by, \[v\]: its logits, of beams their logarithms as probabilities, with the penalty for
-    /// repetition.
+    /// What a row's token is chosen by, \[v\]: its logits, of beams their logarithms as
+    /// probabilities, with the penalty for repetition.
     fn penalised(&self, row: usize, logits: &Tensor) -> Result<Tensor> {
         let mut logits = logits.get(row)?;
         if let Search::Draws(draws) = &self.search
@@ -229,15 +249,17 @@ impl<'a> Generation<'a> {
             logits = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
         }
         if let Some(penalty) = self.plan.sampling.repetition_penalty {
-            let seen = self.input.row(row).iter().zip(self.input.real(row)).filter(|(_, real)| **real);
+            let seen =
+                self.input.row(row).iter().zip(self.input.real(row)).filter(|(_, real)| **real);
             let seen: Vec<u32> = seen.map(|(id, _)| *id).collect();
-            logits = apply_repeat_penalty(&logits, penalty as f32, &seen)?;
+            logits = penalize_repetition(&logits, penalty, &seen)?;
         }
         Ok(logits)
     }
 }
 
-/// Whether the cached keys were turned at frequencies that no longer hold, the sequence having grown (LongRoPE).
+/// Whether the cached keys were turned at frequencies that no longer hold, the sequence having
+/// grown (LongRoPE).
 fn turns_otherwise(decoder: &Decoder, cache: &Cache, input: &Input) -> bool {
     let switch = decoder.spec().rotary().and_then(|rotary| rotary.switches_after());
     switch.is_some_and(|most| !cache.is_empty() && input.longest() == most + 1)

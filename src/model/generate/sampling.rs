@@ -1,23 +1,32 @@
 //! How a token is drawn from logits.
 
-use candle_core::Tensor;
-use candle_transformers::generation::{LogitsProcessor, Sampling as Draw};
+use std::collections::BTreeSet;
 
-use crate::{Result, bail};
+use candle_core::{D, DType, Tensor};
+use candle_nn::ops::softmax_last_dim;
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::rngs::StdRng;
 
-/// How a token is drawn from logits. With neither temperature, `top_k`, `top_p` nor `min_p` the likeliest is taken.
+use crate::{Result, bail, error};
+
+/// How a token is drawn from logits. With neither temperature, `top_k`, `top_p` nor `min_p` the
+/// likeliest is taken.
 #[derive(Debug, Clone, Default)]
 pub struct Sampling {
-    /// What the logits are divided by; 1 where only the others are given, and at 0 the likeliest token is taken.
+    /// What the logits are divided by; 1 where only the others are given, and at 0 the likeliest
+    /// token is taken.
     pub temperature: Option<f64>,
     /// Only the likeliest k tokens.
     pub top_k: Option<usize>,
     /// Only the fewest tokens whose probabilities sum to p.
     pub top_p: Option<f64>,
-    /// Only tokens whose probability is at least that part of the likeliest one's (Nguyen et al. 2024).
+    /// Only tokens whose probability is at least that part of the likeliest one's (Nguyen et al.
+    /// 2024).
     pub min_p: Option<f64>,
-    /// Logits of tokens that the row has already are divided by it where they are positive, else multiplied (Keskar et al.
-    /// 2019).
+    /// Logits of tokens that the row has already are divided by it where they are positive, else
+    /// multiplied (Keskar et al. 2019).
     pub repetition_penalty: Option<f64>,
     /// Row r of a batch draws with `seed` + r.
     pub seed: u64,
@@ -55,50 +64,56 @@ impl Sampling {
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
-
-    fn draw(&self) -> Draw {
-        let temperature = match self.temperature {
-            Some(0.0) => return Draw::ArgMax,
-            None if self.drawing().is_none() => return Draw::ArgMax,
-            temperature => temperature.unwrap_or(1.0),
-        };
-        match (self.min_p, self.top_k, self.top_p) {
-            // All three cut the same distribution, one after the other.
-            (Some(_), ..) | (None, None, None) => Draw::All { temperature },
-            (None, Some(k), None) => Draw::TopK { k, temperature },
-            (None, None, Some(p)) => Draw::TopP { p, temperature },
-            (None, Some(k), Some(p)) => Draw::TopKThenTopP { k, p, temperature },
-        }
-    }
 }
 
-/// What draws the tokens of one row.
+/// Draws the tokens of one row.
 pub struct Drawing {
-    processor: LogitsProcessor,
+    random: StdRng,
     sampling: Sampling,
 }
 
 impl Drawing {
     pub fn new(sampling: &Sampling, row: usize) -> Self {
         let seed = sampling.seed.wrapping_add(row as u64);
-        Self { processor: LogitsProcessor::from_sampling(seed, sampling.draw()), sampling: sampling.clone() }
+        Self { random: StdRng::seed_from_u64(seed), sampling: sampling.clone() }
     }
 
-    /// A token, from logits \[v\].
+    /// A token, from logits \[v\] of any float dtype: softmax(logits / temperature), cut to the
+    /// likeliest tokens as the settings say, is the distribution that it is drawn from.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Logits of which softmax makes no distribution, and errors of candle.
     pub fn token(&mut self, logits: &Tensor) -> Result<u32> {
-        let Sampling { top_k, top_p, min_p, .. } = self.sampling;
-        Ok(match min_p {
-            None => self.processor.sample(logits)?,
-            Some(min_p) => self.processor.sample_f(logits, |probabilities| cut(probabilities, top_k, top_p, min_p))?,
-        })
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        if temperature == Some(0.0) || self.sampling.drawing().is_none() {
+            return Ok(logits.argmax(D::Minus1)?.to_scalar()?);
+        }
+        let scaled = (logits.to_dtype(DType::F32)? / temperature.unwrap_or(1.0))?;
+        let mut probabilities = softmax_last_dim(&scaled)?.to_vec1::<f32>()?;
+        cut(&mut probabilities, top_k, top_p, min_p.unwrap_or(0.0));
+        let drawn = WeightedIndex::new(&probabilities)
+            .map_err(|error| error!("no token can be drawn from these logits: {error}"))?;
+        Ok(drawn.sample(&mut self.random) as u32)
     }
 }
 
-/// Leaves the probabilities of the `k` likeliest tokens, of those the fewest that sum to `p`, and of those the ones that are at
-/// least `min_p` of the likeliest one's; the rest becomes 0.
+/// Divides the logits \[v\] of the tokens in `seen` by `penalty` where they are positive, and
+/// multiplies them by it where they are negative (Keskar et al. 2019). Each token counts once.
+///
+/// # Errors
+/// Those of candle.
+pub fn penalize_repetition(logits: &Tensor, penalty: f64, seen: &[u32]) -> Result<Tensor> {
+    let mut penalized = logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    for &token in seen.iter().collect::<BTreeSet<_>>() {
+        if let Some(logit) = penalized.get_mut(token as usize) {
+            *logit = if *logit >= 0.0 { *logit / penalty as f32 } else { *logit * penalty as f32 };
+        }
+    }
+    Ok(Tensor::from_vec(penalized, logits.shape(), logits.device())?)
+}
+
+/// Leaves the probabilities of the `k` likeliest tokens, of those the fewest that sum to `p`, and
+/// of those the ones that are at least `min_p` of the likeliest one's; the rest becomes 0.
 fn cut(probabilities: &mut [f32], k: Option<usize>, p: Option<f64>, min_p: f64) {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_by(|&i, &j| probabilities[j].total_cmp(&probabilities[i]));
@@ -108,7 +123,9 @@ fn cut(probabilities: &mut [f32], k: Option<usize>, p: Option<f64>, min_p: f64) 
     let mut sum = 0.0;
     let mut kept = 0;
     for &at in &order[..among] {
-        if sum >= p.unwrap_or(f64::INFINITY) * total || f64::from(probabilities[at]) < min_p * f64::from(likeliest) {
+        if sum >= p.unwrap_or(f64::INFINITY) * total
+            || f64::from(probabilities[at]) < min_p * f64::from(likeliest)
+        {
             break;
         }
         sum += f64::from(probabilities[at]);

@@ -9,8 +9,8 @@ use super::heatmap::{bar, cells, check_grid, coarser, every, part};
 use super::label::{of_places, trimmed, visible};
 use crate::{Result, bail};
 
-/// The patterns of some heads: `heads[h][query][key]`. `tokens` name the queries and `keys` the keys, which are the
-/// same unless a cache came before; either may be empty, which means indices.
+/// The patterns of some heads: `heads[h][query][key]`. `tokens` name the queries and `keys` the
+/// keys, which are the same unless a cache came before; either may be empty, which means indices.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attention {
     pub tokens: Vec<String>,
@@ -32,7 +32,9 @@ impl Attention {
             if (n, m) != (queries, keys) {
                 bail!("head {h} is [{n}, {m}] where head 0 is [{queries}, {keys}]");
             }
-            if (!self.tokens.is_empty() && self.tokens.len() != n) || (!self.keys.is_empty() && self.keys.len() != m) {
+            if (!self.tokens.is_empty() && self.tokens.len() != n)
+                || (!self.keys.is_empty() && self.keys.len() != m)
+            {
                 let (tokens, keys) = (self.tokens.len(), self.keys.len());
                 bail!(
                     "attention over {tokens} tokens and {keys} keys needs heads of [{tokens}, {keys}], not [{n}, {m}]"
@@ -50,7 +52,9 @@ impl Attention {
 
     /// The labels of queries and keys, shortened.
     pub(super) fn labels(&self, most: usize) -> (Vec<String>, Vec<String>) {
-        let short = |given, count| of_places(given, count).iter().map(|label| trimmed(label, most)).collect();
+        let short = |given, count| {
+            of_places(given, count).iter().map(|label| trimmed(label, most)).collect()
+        };
         (short(&self.tokens, self.heads[0].len()), short(&self.keys, self.heads[0][0].len()))
     }
 }
@@ -86,14 +90,18 @@ impl<'a> Layout<'a> {
         };
         let side = |n: usize| {
             let most = if columns == 1 { 520 } else { 1680 / columns as i32 };
-            (n.min(99) as i32 * 16)
-                .clamp(if columns == 1 { 320 } else { 160 }, most.clamp(160, 360 + 160 / columns as i32))
+            (n.min(99) as i32 * 16).clamp(
+                if columns == 1 { 320 } else { 160 },
+                most.clamp(160, 360 + 160 / columns as i32),
+            )
         };
         let panel = (side(keys.len()), side(queries.len()));
         let kind = Type::new(TICK, INK).mono();
-        let widest = |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
+        let widest =
+            |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
         // A document with a million boxes in it opens nowhere.
-        let most = ((120_000.0 / count as f64).sqrt() as usize).clamp(16, panel.0.min(panel.1) as usize);
+        let most =
+            ((120_000.0 / count as f64).sqrt() as usize).clamp(16, panel.0.min(panel.1) as usize);
         let heads = attention.heads.iter().map(|head| coarser(head, most, most)).collect();
         let (left, below) = (24 + widest(&queries), 20 + widest(&keys));
         let top = if attention.title.is_empty() { 12 } else { 52 };
@@ -106,7 +114,10 @@ impl<'a> Layout<'a> {
 
     fn corner(&self, head: usize) -> (i32, i32) {
         let (row, column) = ((head / self.columns) as i32, (head % self.columns) as i32);
-        (self.left + column * (self.panel.0 + GAP), self.top + HEAD + row * (self.panel.1 + HEAD + 6))
+        (
+            self.left + column * (self.panel.0 + GAP),
+            self.top + HEAD + row * (self.panel.1 + HEAD + 6),
+        )
     }
 
     fn labels<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, head: usize) -> Result<()> {
@@ -114,14 +125,26 @@ impl<'a> Layout<'a> {
         let ((left, top), (width, height)) = (self.corner(head), self.panel);
         let middle = |length, i, count| (part(length, i, count) + part(length, i + 1, count)) / 2;
         if head.is_multiple_of(self.columns) {
-            for (i, label) in self.queries.iter().enumerate().step_by(every(self.queries.len(), height, 13)) {
-                canvas.text(label, (left - 7, top + middle(height, i, self.queries.len())), kind)?;
+            for (i, label) in
+                self.queries.iter().enumerate().step_by(every(self.queries.len(), height, 13))
+            {
+                canvas.text(
+                    label,
+                    (left - 7, top + middle(height, i, self.queries.len())),
+                    kind,
+                )?;
             }
         }
         // The lowest of each column names the keys.
         if head + self.columns >= self.heads.len() {
-            for (j, label) in self.keys.iter().enumerate().step_by(every(self.keys.len(), width, 13)) {
-                canvas.text(label, (left + middle(width, j, self.keys.len()), top + height + 7), kind.upwards())?;
+            for (j, label) in
+                self.keys.iter().enumerate().step_by(every(self.keys.len(), width, 13))
+            {
+                canvas.text(
+                    label,
+                    (left + middle(width, j, self.keys.len()), top + height + 7),
+                    kind.upwards(),
+                )?;
             }
         }
         Ok(())
@@ -148,20 +171,30 @@ impl Draw for Layout<'_> {
         let top = self.top + HEAD;
         bar(canvas, width - BAR + 20, top, (last + self.panel.1).min(top + 400), &self.scale)?;
         let title = Type::new(22.0, INK).across(HPos::Center);
-        canvas.text(&trimmed(&visible(&self.attention.title), (width / 12) as usize), (width / 2, 28), title)
+        canvas.text(
+            &trimmed(&visible(&self.attention.title), (width / 12) as usize),
+            (width / 2, 28),
+            title,
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
     use super::*;
+    use crate::output::picture::Picture;
 
     fn attention(heads: usize, n: usize, m: usize) -> Attention {
         let names = |count: usize| (0..count).map(|i| format!(" t{i}")).collect();
-        let row = |i: usize| (0..m).map(|j| if j <= i { 1.0 / (i + 1) as f64 } else { 0.0 }).collect();
+        let row =
+            |i: usize| (0..m).map(|j| if j <= i { 1.0 / (i + 1) as f64 } else { 0.0 }).collect();
         let head: Vec<Vec<f64>> = (0..n).map(row).collect();
-        Attention { tokens: names(n), keys: names(m), heads: vec![head; heads], title: "Layer 3".into() }
+        Attention {
+            tokens: names(n),
+            keys: names(m),
+            heads: vec![head; heads],
+            title: "Layer 3".into(),
+        }
     }
 
     #[test]
@@ -188,7 +221,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let message = |attention: Attention| Picture::Attention(attention).svg().unwrap_err().message().to_owned();
+        let message = |attention: Attention| {
+            Picture::Attention(attention).svg().unwrap_err().message().to_owned()
+        };
         assert_eq!(message(Attention::default()), "attention needs at least one head");
         let mut uneven = attention(2, 3, 3);
         uneven.heads[1].pop();

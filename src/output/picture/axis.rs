@@ -9,7 +9,8 @@ pub(super) struct Axis {
     pub lo: f64,
     pub hi: f64,
     log: bool,
-    /// The ends are in powers of ten of this: 0, but for numbers whose differences no float could be.
+    /// The ends are in powers of ten of this: 0, but for numbers whose differences no float could
+    /// be.
     power: i32,
     /// Where from 0 to 1, and what stands there.
     pub ticks: Vec<(f64, String)>,
@@ -29,14 +30,23 @@ pub(super) enum Reach {
 }
 
 impl Axis {
-    /// The axis of `values` with at most about `count` ticks; nothing where no value can be placed on it.
-    pub fn new(values: impl Iterator<Item = f64>, log: bool, reach: Reach, count: usize) -> Option<Self> {
+    /// The axis of `values` with at most about `count` ticks; nothing where no value can be placed
+    /// on it.
+    pub fn new(
+        values: impl Iterator<Item = f64>,
+        log: bool,
+        reach: Reach,
+        count: usize,
+    ) -> Option<Self> {
         let values: Vec<f64> = values.filter(|value| coordinate(*value, log).is_some()).collect();
         let mut whole = true;
         let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
-        let power = if !log && values.iter().any(|value| value.abs() > LARGEST) { POWER } else { 0 };
+        let power =
+            if !log && values.iter().any(|value| value.abs() > LARGEST) { POWER } else { 0 };
         for value in values {
-            let Some(at) = coordinate(value, log).map(|at| at * 10f64.powi(-power)) else { continue };
+            let Some(at) = coordinate(value, log).map(|at| at * 10f64.powi(-power)) else {
+                continue;
+            };
             whole &= value.fract() == 0.0 && value.abs() < 1e9;
             (lo, hi) = (lo.min(at), hi.max(at));
         }
@@ -84,7 +94,10 @@ impl Axis {
 
     /// What is written of a number that is counted in powers of ten.
     fn raised(&self, text: String) -> String {
-        match text.split_once('e').and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?))) {
+        match text
+            .split_once('e')
+            .and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?)))
+        {
             Some((mantissa, power)) => format!("{mantissa}e{}", power + self.power),
             None => text,
         }
@@ -104,7 +117,12 @@ impl Axis {
             self.hi = (self.hi / step - 1e-6).ceil() * step;
         }
         self.ticks = multiples(self.lo, self.hi, step)
-            .map(|tick| (self.fraction(tick), self.raised(tick_label(tick, step, self.lo.abs().max(self.hi.abs())))))
+            .map(|tick| {
+                (
+                    self.fraction(tick),
+                    self.raised(tick_label(tick, step, self.lo.abs().max(self.hi.abs()))),
+                )
+            })
             .collect();
     }
 
@@ -117,7 +135,9 @@ impl Axis {
             }
             if every == 1 {
                 self.minor = (first - 1..=last)
-                    .flat_map(|power| (2..10).map(move |digit| f64::from(power) + f64::from(digit).log10()))
+                    .flat_map(|power| {
+                        (2..10).map(move |digit| f64::from(power) + f64::from(digit).log10())
+                    })
                     .filter(|at| (self.lo..=self.hi).contains(at))
                     .map(|at| self.fraction(at))
                     .collect();
@@ -196,15 +216,27 @@ mod tests {
     fn ticks_are_round() {
         assert_eq!(labels(&[0.0, 11.0], false, Reach::Little), ["0", "2", "4", "6", "8", "10"]);
         assert_eq!(labels(&[0.0, 3.0], false, Reach::Little), ["0", "1", "2", "3"]);
-        assert_eq!(labels(&[-0.31, 0.52], false, Reach::Tick), ["-0.4", "-0.2", "0", "0.2", "0.4", "0.6"]);
+        assert_eq!(
+            labels(&[-0.31, 0.52], false, Reach::Tick),
+            ["-0.4", "-0.2", "0", "0.2", "0.4", "0.6"]
+        );
         assert_eq!(labels(&[1000.1, 1000.35], false, Reach::Tick).first().unwrap(), "1000.10");
-        assert_eq!(labels(&[1e-8, 5e-8], false, Reach::Tick), ["1e-8", "2e-8", "3e-8", "4e-8", "5e-8"]);
+        assert_eq!(
+            labels(&[1e-8, 5e-8], false, Reach::Tick),
+            ["1e-8", "2e-8", "3e-8", "4e-8", "5e-8"]
+        );
     }
 
     #[test]
     fn log_ticks_are_powers() {
-        assert_eq!(labels(&[1.0, 1e6], true, Reach::Little), ["1", "10", "100", "1000", "10000", "1e5", "1e6"]);
-        assert_eq!(labels(&[2.0, 5.0], true, Reach::Little), ["2.0", "2.5", "3.0", "3.5", "4.0", "4.5", "5.0"]);
+        assert_eq!(
+            labels(&[1.0, 1e6], true, Reach::Little),
+            ["1", "10", "100", "1000", "10000", "1e5", "1e6"]
+        );
+        assert_eq!(
+            labels(&[2.0, 5.0], true, Reach::Little),
+            ["2.0", "2.5", "3.0", "3.5", "4.0", "4.5", "5.0"]
+        );
         assert!(labels(&[1e-250, 1e250], true, Reach::Little).len() < 10);
     }
 
@@ -222,10 +254,22 @@ mod tests {
     fn the_largest_numbers_have_their_places() {
         let axis = Axis::new([-1e308, 1e308, 0.0].into_iter(), false, Reach::Tick, 6).unwrap();
         assert_eq!([-1e308, 0.0, 1e308].map(|x| axis.place(x).unwrap()), [0.0, 0.5, 1.0]);
-        assert_eq!(labels(&[-1e308, 1e308], false, Reach::Tick), ["-1e308", "-5e307", "0", "5e307", "1e308"]);
+        assert_eq!(
+            labels(&[-1e308, 1e308], false, Reach::Tick),
+            ["-1e308", "-5e307", "0", "5e307", "1e308"]
+        );
         let axis = Axis::new([f64::MAX].into_iter(), false, Reach::Tick, 6).unwrap();
-        assert!((0.2..=0.8).contains(&axis.place(f64::MAX).unwrap()) && !axis.label_at(1.0).contains("inf"));
-        assert!(Axis::new([1.0, f64::MAX].into_iter(), true, Reach::Little, 6).unwrap().place(f64::MAX).unwrap() > 0.9);
+        assert!(
+            (0.2..=0.8).contains(&axis.place(f64::MAX).unwrap())
+                && !axis.label_at(1.0).contains("inf")
+        );
+        assert!(
+            Axis::new([1.0, f64::MAX].into_iter(), true, Reach::Little, 6)
+                .unwrap()
+                .place(f64::MAX)
+                .unwrap()
+                > 0.9
+        );
     }
 
     #[test]
@@ -233,6 +277,11 @@ mod tests {
         let bad = [f64::NAN, f64::INFINITY, -f64::INFINITY];
         assert_eq!(Axis::new(bad.into_iter(), false, Reach::Tick, 6), None);
         assert_eq!(Axis::new([0.0, -3.0].into_iter(), true, Reach::Tick, 6), None);
-        assert!(Axis::new([1.0].into_iter(), false, Reach::Tick, 6).unwrap().place(f64::INFINITY).is_none());
+        assert!(
+            Axis::new([1.0].into_iter(), false, Reach::Tick, 6)
+                .unwrap()
+                .place(f64::INFINITY)
+                .is_none()
+        );
     }
 }

@@ -86,14 +86,20 @@ pub(super) fn png(picture: &impl Draw) -> Result<Vec<u8>> {
     const SCALE: i32 = 2;
     let (width, height) = picture.size();
     // plotters encodes only into files.
-    let directory = tempfile::tempdir().map_err(|e| error!("no temporary directory for the PNG: {e}"))?;
+    let directory =
+        tempfile::tempdir().map_err(|e| error!("no temporary directory for the PNG: {e}"))?;
     let path = directory.path().join("picture.png");
     let backend = BitMapBackend::new(&path, ((width * SCALE) as u32, (height * SCALE) as u32));
     paint(backend, picture, SCALE, true)?;
     std::fs::read(&path).map_err(|e| error!("the PNG cannot be read back: {e}"))
 }
 
-fn paint<DB: DrawingBackend>(backend: DB, picture: &impl Draw, scale: i32, pixels: bool) -> Result<()> {
+fn paint<DB: DrawingBackend>(
+    backend: DB,
+    picture: &impl Draw,
+    scale: i32,
+    pixels: bool,
+) -> Result<()> {
     fonts();
     let canvas = Canvas { area: backend.into_drawing_area(), scale, pixels };
     let (width, height) = picture.size();
@@ -123,7 +129,12 @@ impl<DB: DrawingBackend> Canvas<DB> {
     }
 
     /// The outline of a box.
-    pub fn frame(&self, (left, top): (i32, i32), (right, bottom): (i32, i32), colour: Rgb) -> Result<()> {
+    pub fn frame(
+        &self,
+        (left, top): (i32, i32),
+        (right, bottom): (i32, i32),
+        colour: Rgb,
+    ) -> Result<()> {
         let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
         self.stroke(&corners.map(|(x, y)| (f64::from(x), f64::from(y))), 1, colour)
     }
@@ -131,8 +142,10 @@ impl<DB: DrawingBackend> Canvas<DB> {
     /// A line through `points`, `width` units wide.
     pub fn stroke(&self, points: &[(f64, f64)], width: i32, colour: Rgb) -> Result<()> {
         let scale = f64::from(self.scale);
-        let mut pixels: Vec<(i32, i32)> =
-            points.iter().map(|&(x, y)| ((x * scale).round() as i32, (y * scale).round() as i32)).collect();
+        let mut pixels: Vec<(i32, i32)> = points
+            .iter()
+            .map(|&(x, y)| ((x * scale).round() as i32, (y * scale).round() as i32))
+            .collect();
         pixels.dedup();
         self.put(&PathElement::new(pixels, plain(colour).stroke_width((width * self.scale) as u32)))
     }
@@ -158,7 +171,11 @@ impl<DB: DrawingBackend> Canvas<DB> {
         let (x, y) = self.at(at);
         // plotters' pixels stand higher about their point than its SVG does.
         let lower = if self.pixels { (0.13 * size).round() as i32 } else { 0 };
-        self.put(&Text::new(text, if kind.upwards { (x + lower, y) } else { (x, y + lower) }, style))
+        self.put(&Text::new(
+            text,
+            if kind.upwards { (x + lower, y) } else { (x, y + lower) },
+            style,
+        ))
     }
 
     fn put<'a, E>(&self, element: &'a E) -> Result<()>
@@ -193,7 +210,13 @@ pub(super) mod tests {
     pub fn pixels(picture: &impl Draw) -> (Vec<u8>, usize) {
         let (width, height) = picture.size();
         let mut bytes = vec![0; (width * height * 3) as usize];
-        paint(BitMapBackend::with_buffer(&mut bytes, (width as u32, height as u32)), picture, 1, true).unwrap();
+        paint(
+            BitMapBackend::with_buffer(&mut bytes, (width as u32, height as u32)),
+            picture,
+            1,
+            true,
+        )
+        .unwrap();
         (bytes, width as usize * 3)
     }
 

@@ -52,7 +52,8 @@ const BLUE_WHITE_RED: [Rgb; 9] = [
     (103, 0, 31),
 ];
 
-/// The colour of series `index` of `count`: distinct ones, or a ramp where there are too many, such as layers.
+/// The colour of series `index` of `count`: distinct ones, or a ramp where there are too many, such
+/// as layers.
 pub(super) fn of_series(index: usize, count: usize) -> Rgb {
     if count <= DISTINCT.len() {
         return DISTINCT[index % DISTINCT.len()];
@@ -61,7 +62,8 @@ pub(super) fn of_series(index: usize, count: usize) -> Rgb {
     ramp(&VIRIDIS, 0.9 * index as f64 / (count - 1) as f64)
 }
 
-/// From values to colours: viridis for values of one sign, blue to red around zero where both occur.
+/// From values to colours: viridis for values of one sign, blue to red around zero where both
+/// occur.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub lo: f64,
@@ -93,7 +95,8 @@ impl Scale {
             }
         }
         let finite = values.into_iter().filter(|x| x.is_finite());
-        let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (lo.min(x), hi.max(x)));
+        let (lo, hi) =
+            finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (lo.min(x), hi.max(x)));
         let (lo, hi) = (bounds.min.unwrap_or(lo), bounds.max.unwrap_or(hi));
         if lo > hi && lo.is_finite() && hi.is_finite() {
             return Err(error!("the scale can't go from {} to {}", number(lo), number(hi))
@@ -115,7 +118,8 @@ impl Scale {
         Self { lo: self.lo.min(0.0), hi: self.hi.max(0.0), ..self }
     }
 
-    /// Where `x` lies from 0 to 1; nothing for NaN, the ends for infinities, the middle where all values are one.
+    /// Where `x` lies from 0 to 1; nothing for NaN, the ends for infinities, the middle where all
+    /// values are one.
     pub fn fraction(&self, x: f64) -> Option<f64> {
         if x.is_nan() {
             return None;
@@ -138,7 +142,8 @@ impl Scale {
         self.fraction(x).map_or(MISSING, |fraction| self.at(fraction))
     }
 
-    /// What the ends are counted in: less than 1 where the distance between them is larger than any float.
+    /// What the ends are counted in: less than 1 where the distance between them is larger than any
+    /// float.
     fn unit(&self) -> f64 {
         if (self.hi - self.lo).is_finite() { 1.0 } else { 0.25 }
     }
@@ -148,7 +153,8 @@ impl Scale {
         self.lo * (1.0 - fraction) + self.hi * fraction
     }
 
-    /// The colour a `fraction` of the way from the lowest value to the highest. Zero is white where both signs occur.
+    /// The colour a `fraction` of the way from the lowest value to the highest. Zero is white where
+    /// both signs occur.
     pub fn at(&self, fraction: f64) -> Rgb {
         if !self.diverging {
             return ramp(&VIRIDIS, fraction);
@@ -160,7 +166,8 @@ impl Scale {
 
 /// Black or white, whichever can be read on `ground`.
 pub(super) fn readable_on(ground: Rgb) -> Rgb {
-    let light = 0.299 * f64::from(ground.0) + 0.587 * f64::from(ground.1) + 0.114 * f64::from(ground.2);
+    let light =
+        0.299 * f64::from(ground.0) + 0.587 * f64::from(ground.1) + 0.114 * f64::from(ground.2);
     if light > 140.0 { INK } else { PAPER }
 }
 

@@ -10,7 +10,8 @@ use super::label::{of_places, token, trimmed, visible};
 use super::number;
 use crate::{Result, bail};
 
-/// Rows of values, the first on top. Labels of rows (`y`) and columns (`x`) may be empty, which means their indices.
+/// Rows of values, the first on top. Labels of rows (`y`) and columns (`x`) may be empty, which
+/// means their indices.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Heatmap {
     pub title: String,
@@ -31,17 +32,24 @@ impl Heatmap {
         check_labels("x", &self.x, "columns", self.values[0].len())?;
         check_labels("y", &self.y, "rows", self.values.len())?;
         let (rows, columns) = (self.values.len(), self.values[0].len());
-        let fits = self.text.is_empty() || self.text.len() == rows && self.text.iter().all(|row| row.len() == columns);
+        let fits = self.text.is_empty()
+            || self.text.len() == rows && self.text.iter().all(|row| row.len() == columns);
         if !fits {
             let widest = self.text.iter().map(Vec::len).max().unwrap_or(0);
-            bail!("a heatmap has text for {} rows of {widest} cells, and {rows} of {columns}", self.text.len());
+            bail!(
+                "a heatmap has text for {} rows of {widest} cells, and {rows} of {columns}",
+                self.text.len()
+            );
         }
         Ok(())
     }
 
     /// The texts of the cells, ready to be shown, each at most `most` columns wide.
     pub(super) fn texts(&self, most: usize) -> Vec<Vec<String>> {
-        self.text.iter().map(|row| row.iter().map(|text| trimmed(&token(text), most)).collect()).collect()
+        self.text
+            .iter()
+            .map(|row| row.iter().map(|text| trimmed(&token(text), most)).collect())
+            .collect()
     }
 
     pub(super) fn scale(&self) -> Result<Scale> {
@@ -56,7 +64,9 @@ pub(super) fn check_grid(what: &str, rows: &[Vec<f64>]) -> Result<()> {
         bail!("{what} needs at least one row of at least one number");
     };
     match rows.iter().position(|row| row.len() != first.len()) {
-        Some(i) => bail!("row {i} of {what} has {} numbers where row 0 has {}", rows[i].len(), first.len()),
+        Some(i) => {
+            bail!("row {i} of {what} has {} numbers where row 0 has {}", rows[i].len(), first.len())
+        }
         None => Ok(()),
     }
 }
@@ -78,10 +88,22 @@ pub(super) fn coarser(values: &[Vec<f64>], rows: usize, columns: usize) -> Vec<V
     let (down, across) = (values.len().div_ceil(rows), width.div_ceil(columns));
     let mean = |block: &[Vec<f64>], from: usize| {
         let to = (from + across).min(width);
-        let finite: Vec<f64> = block.iter().flat_map(|row| &row[from..to]).copied().filter(|x| x.is_finite()).collect();
-        if finite.is_empty() { f64::NAN } else { finite.iter().map(|x| x / finite.len() as f64).sum() }
+        let finite: Vec<f64> = block
+            .iter()
+            .flat_map(|row| &row[from..to])
+            .copied()
+            .filter(|x| x.is_finite())
+            .collect();
+        if finite.is_empty() {
+            f64::NAN
+        } else {
+            finite.iter().map(|x| x / finite.len() as f64).sum()
+        }
     };
-    values.chunks(down).map(|block| (0..width).step_by(across).map(|from| mean(block, from)).collect()).collect()
+    values
+        .chunks(down)
+        .map(|block| (0..width).step_by(across).map(|from| mean(block, from)).collect())
+        .collect()
 }
 
 /// Fills the box from `(left, top)`, of `size`, with the colours of `values`.
@@ -95,7 +117,8 @@ pub(super) fn cells<DB: DrawingBackend>(
     for (i, row) in values.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
             let from = (left + part(width, j, row.len()), top + part(height, i, values.len()));
-            let to = (left + part(width, j + 1, row.len()), top + part(height, i + 1, values.len()));
+            let to =
+                (left + part(width, j + 1, row.len()), top + part(height, i + 1, values.len()));
             canvas.fill(from, to, scale.colour(value))?;
         }
     }
@@ -103,7 +126,13 @@ pub(super) fn cells<DB: DrawingBackend>(
 }
 
 /// The legend of colours, right of `x`.
-pub(super) fn bar<DB: DrawingBackend>(canvas: &Canvas<DB>, x: i32, top: i32, bottom: i32, scale: &Scale) -> Result<()> {
+pub(super) fn bar<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    x: i32,
+    top: i32,
+    bottom: i32,
+    scale: &Scale,
+) -> Result<()> {
     const WIDTH: i32 = 16;
     let steps = if scale.lo == scale.hi { 1 } else { 128 };
     for step in 0..steps {
@@ -160,15 +189,23 @@ impl<'a> Layout<'a> {
     pub fn new(heatmap: &'a Heatmap) -> Result<Self> {
         let scale = heatmap.scale()?;
         let (rows, columns) = (heatmap.values.len(), heatmap.values[0].len());
-        let short =
-            |given: &[String], count| of_places(given, count).iter().map(|l| trimmed(l, 14)).collect::<Vec<_>>();
+        let short = |given: &[String], count| {
+            of_places(given, count).iter().map(|l| trimmed(l, 14)).collect::<Vec<_>>()
+        };
         let (x, y) = (short(&heatmap.x, columns), short(&heatmap.y, rows));
         let kind = Type::new(TICK, INK).mono();
-        let widest = |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
+        let widest =
+            |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
         let texts = heatmap.texts(LONGEST);
-        let cell = texts.iter().flatten().map(|text| Type::new(TICK, INK).width(text) + 10).max().unwrap_or(0);
+        let cell = texts
+            .iter()
+            .flatten()
+            .map(|text| Type::new(TICK, INK).width(text) + 10)
+            .max()
+            .unwrap_or(0);
         let (wide, tall) = (columns.min(99) as i32, rows.min(99) as i32);
-        let grid = ((wide * cell.max(64)).clamp(320, 720.max(wide * cell)), (tall * 44).clamp(88, 500));
+        let grid =
+            ((wide * cell.max(64)).clamp(320, 720.max(wide * cell)), (tall * 44).clamp(88, 500));
         let upright = !heatmap.x.is_empty() && widest(&x) + 8 > grid.0 / columns as i32;
         let left = 20 + widest(&y) + if heatmap.ylabel.is_empty() { 6 } else { 32 };
         let top = if heatmap.title.is_empty() { 20 } else { 56 };
@@ -182,7 +219,11 @@ impl<'a> Layout<'a> {
     fn labels<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let kind = Type::new(TICK, INK).mono();
         let ((left, top), (width, height)) = (self.at, self.grid);
-        let room = if self.upright { 15 } else { self.x.iter().map(|l| kind.width(l)).max().unwrap_or(0) + 10 };
+        let room = if self.upright {
+            15
+        } else {
+            self.x.iter().map(|l| kind.width(l)).max().unwrap_or(0) + 10
+        };
         let middle = |length, i, count| (part(length, i, count) + part(length, i + 1, count)) / 2;
         for (j, label) in self.x.iter().enumerate().step_by(every(self.x.len(), width, room)) {
             let at = (left + middle(width, j, self.x.len()), top + height + 8);
@@ -192,7 +233,11 @@ impl<'a> Layout<'a> {
             }
         }
         for (i, label) in self.y.iter().enumerate().step_by(every(self.y.len(), height, 15)) {
-            canvas.text(label, (left - 8, top + middle(height, i, self.y.len())), kind.across(HPos::Right))?;
+            canvas.text(
+                label,
+                (left - 8, top + middle(height, i, self.y.len())),
+                kind.across(HPos::Right),
+            )?;
         }
         Ok(())
     }
@@ -204,8 +249,10 @@ impl<'a> Layout<'a> {
             return Ok(());
         }
         let kind = Type::new(14.0, INK).across(HPos::Center);
-        let numbers = || self.values.iter().map(|row| row.iter().map(|&x| in_cell(x)).collect()).collect();
-        let texts: Vec<Vec<String>> = if self.texts.is_empty() { numbers() } else { self.texts.clone() };
+        let numbers =
+            || self.values.iter().map(|row| row.iter().map(|&x| in_cell(x)).collect()).collect();
+        let texts: Vec<Vec<String>> =
+            if self.texts.is_empty() { numbers() } else { self.texts.clone() };
         let widest = texts.iter().flatten().map(|text| kind.width(text)).max().unwrap_or(0);
         if widest + 6 > self.grid.0 / columns as i32 {
             return Ok(());
@@ -261,16 +308,24 @@ impl Draw for Layout<'_> {
             title,
         )?;
         let name = Type::new(16.0, INK).across(HPos::Center);
-        canvas.text(&trimmed(&visible(&self.heatmap.xlabel), 60), (centre, self.size().1 - 20), name)?;
-        canvas.text(&trimmed(&visible(&self.heatmap.ylabel), (height / 8) as usize), (20, middle), name.upwards())
+        canvas.text(
+            &trimmed(&visible(&self.heatmap.xlabel), 60),
+            (centre, self.size().1 - 20),
+            name,
+        )?;
+        canvas.text(
+            &trimmed(&visible(&self.heatmap.ylabel), (height / 8) as usize),
+            (20, middle),
+            name.upwards(),
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
-    use super::super::canvas::tests::pixels;
     use super::*;
+    use crate::output::picture::Picture;
+    use crate::output::picture::canvas::tests::pixels;
 
     fn heatmap(values: &[&[f64]]) -> Heatmap {
         Heatmap {
@@ -289,7 +344,10 @@ mod tests {
             assert!(svg.lines().any(|line| line == text), "{text} in {svg}");
         }
         assert_eq!(svg.matches("fill=\"#BEBEBE\"").count(), 1, "NaN is grey");
-        assert!(svg.contains("fill=\"#440154\"") && svg.contains("fill=\"#FDE725\""), "the ends of viridis");
+        assert!(
+            svg.contains("fill=\"#440154\"") && svg.contains("fill=\"#FDE725\""),
+            "the ends of viridis"
+        );
     }
 
     #[test]
@@ -306,19 +364,33 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let message = |heatmap: Heatmap| Picture::Heatmap(heatmap).svg().unwrap_err().message().to_owned();
-        assert_eq!(message(heatmap(&[])), "a heatmap needs at least one row of at least one number");
-        assert_eq!(message(heatmap(&[&[]])), "a heatmap needs at least one row of at least one number");
-        assert_eq!(message(heatmap(&[&[1.0, 2.0], &[1.0]])), "row 1 of a heatmap has 1 numbers where row 0 has 2");
+        let message =
+            |heatmap: Heatmap| Picture::Heatmap(heatmap).svg().unwrap_err().message().to_owned();
+        assert_eq!(
+            message(heatmap(&[])),
+            "a heatmap needs at least one row of at least one number"
+        );
+        assert_eq!(
+            message(heatmap(&[&[]])),
+            "a heatmap needs at least one row of at least one number"
+        );
+        assert_eq!(
+            message(heatmap(&[&[1.0, 2.0], &[1.0]])),
+            "row 1 of a heatmap has 1 numbers where row 0 has 2"
+        );
         let labelled = Heatmap { x: vec!["a".into()], ..heatmap(&[&[1.0, 2.0]]) };
         assert_eq!(message(labelled), "a heatmap has 1 labels on x for 2 columns");
-        assert_eq!(message(heatmap(&[&[f64::NAN]])), "there is nothing to draw: no value is finite");
+        assert_eq!(
+            message(heatmap(&[&[f64::NAN]])),
+            "there is nothing to draw: no value is finite"
+        );
     }
 
     #[test]
     fn odd_and_large_grids_are_drawn() {
         let wide: Vec<f64> = (0..3000).map(f64::from).collect();
-        let grids: [&[&[f64]]; 4] = [&[&[3.0, 3.0]], &[&[f64::INFINITY, 1.0, -1e308]], &[&[5e-324]], &[&wide]];
+        let grids: [&[&[f64]]; 4] =
+            [&[&[3.0, 3.0]], &[&[f64::INFINITY, 1.0, -1e308]], &[&[5e-324]], &[&wide]];
         for grid in grids {
             let picture = Picture::Heatmap(heatmap(grid));
             assert!(picture.svg().unwrap().len() < 2_000_000);
@@ -329,7 +401,8 @@ mod tests {
 
     #[test]
     fn coarser_cells_are_means() {
-        let values = vec![vec![1.0, 3.0, 5.0], vec![f64::NAN, f64::NAN, f64::NAN], vec![f64::NAN; 3]];
+        let values =
+            vec![vec![1.0, 3.0, 5.0], vec![f64::NAN, f64::NAN, f64::NAN], vec![f64::NAN; 3]];
         assert_eq!(coarser(&values, 2, 2)[0], [2.0, 5.0]);
         assert!(coarser(&values, 2, 2)[1][0].is_nan());
         assert_eq!(coarser(&values[..1], 1, 3), values[..1]);

@@ -16,8 +16,10 @@ pub(super) fn token(text: &str) -> String {
     if inner.is_empty() {
         return "·".repeat(text.len());
     }
-    let (before, after) =
-        (text.len() - text.trim_start_matches(' ').len(), text.len() - text.trim_end_matches(' ').len());
+    let (before, after) = (
+        text.len() - text.trim_start_matches(' ').len(),
+        text.len() - text.trim_end_matches(' ').len(),
+    );
     format!("{}{}{}", "·".repeat(before), visible(inner), "·".repeat(after))
 }
 
@@ -60,7 +62,12 @@ fn picture_of(c: char) -> char {
         '\u{7f}' => '␡',
         '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('�'),
         // What XML cannot hold, and what would turn the direction of the text around it.
-        '\u{80}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' => '�',
+        '\u{80}'..='\u{9f}'
+        | '\u{fffe}'
+        | '\u{ffff}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}' => '�',
         '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => '�',
         '\u{a0}' => ' ',
         other => other,

@@ -36,8 +36,11 @@ impl LinePlot {
         }
         for (i, series) in self.series.iter().enumerate() {
             if series.y.len() != self.x.len() {
-                let name =
-                    if series.label.is_empty() { format!("{i}") } else { format!("{:?}", trimmed(&series.label, 40)) };
+                let name = if series.label.is_empty() {
+                    format!("{i}")
+                } else {
+                    format!("{:?}", trimmed(&series.label, 40))
+                };
                 bail!("series {name} has {} numbers where x has {}", series.y.len(), self.x.len());
             }
         }
@@ -45,19 +48,30 @@ impl LinePlot {
     }
 
     /// The two axes, each with its reach and about how many ticks.
-    pub(super) fn axes(&self, across: (Reach, usize), down: (Reach, usize)) -> Result<(Axis, Axis)> {
+    pub(super) fn axes(
+        &self,
+        across: (Reach, usize),
+        down: (Reach, usize),
+    ) -> Result<(Axis, Axis)> {
         self.validate()?;
         // A point that cannot be placed on one axis must not stretch the other.
         let place = |log: bool, value: f64| coordinate(value, log).is_some();
         let shown: Vec<bool> = self.x.iter().map(|&x| place(self.log_x, x)).collect();
         let on_x = |i: usize| self.series.iter().any(|series| place(self.log_y, series.y[i]));
         let xs = self.x.iter().enumerate().filter(|&(i, _)| on_x(i)).map(|(_, &x)| x);
-        let ys = self.series.iter().flat_map(|series| series.y.iter().zip(&shown)).filter(|(_, shown)| **shown);
+        let ys = self
+            .series
+            .iter()
+            .flat_map(|series| series.y.iter().zip(&shown))
+            .filter(|(_, shown)| **shown);
         let x = Axis::new(xs, self.log_x, across.0, across.1);
         let y = Axis::new(ys.map(|(&y, _)| y), self.log_y, down.0, down.1);
         x.zip(y).ok_or_else(|| {
             let (what, help) = if self.log_x || self.log_y {
-                ("no point is finite and above zero on its log axes", "draw it without log_x and log_y")
+                (
+                    "no point is finite and above zero on its log axes",
+                    "draw it without log_x and log_y",
+                )
             } else {
                 ("no point is finite", "look for NaN and infinity in what is drawn")
             };
@@ -65,10 +79,15 @@ impl LinePlot {
         })
     }
 
-    /// The points of a series from 0 to 1 on both axes, in runs between those that cannot be placed.
+    /// The points of a series from 0 to 1 on both axes, in runs between those that cannot be
+    /// placed.
     pub(super) fn runs(&self, series: &Series, x: &Axis, y: &Axis) -> Vec<Vec<(f64, f64)>> {
-        let places: Vec<Option<(f64, f64)>> =
-            self.x.iter().zip(&series.y).map(|(&at, &value)| x.place(at).zip(y.place(value))).collect();
+        let places: Vec<Option<(f64, f64)>> = self
+            .x
+            .iter()
+            .zip(&series.y)
+            .map(|(&at, &value)| x.place(at).zip(y.place(value)))
+            .collect();
         places
             .split(Option::is_none)
             .filter(|run| !run.is_empty())
@@ -103,7 +122,11 @@ impl<'a> Layout<'a> {
         let top = if plot.title.is_empty() { 28 } else { 60 };
         let bottom = SIZE.1 - if plot.xlabel.is_empty() { 44 } else { 70 };
         let legend = legend(plot, ((bottom - top) / STEP) as usize);
-        let legend_width = legend.iter().map(|(_, label)| Type::new(LEGEND, INK).width(label) + 66).max().unwrap_or(30);
+        let legend_width = legend
+            .iter()
+            .map(|(_, label)| Type::new(LEGEND, INK).width(label) + 66)
+            .max()
+            .unwrap_or(30);
         Ok(Self { plot, x, y, legend, left, top, right: SIZE.0 - legend_width, bottom })
     }
 
@@ -123,7 +146,11 @@ impl<'a> Layout<'a> {
         for (at, label) in &self.x.ticks {
             let (x, _) = self.point((*at, 0.0));
             canvas.stroke(&[self.point((*at, 0.0)), self.point((*at, 1.0))], 1, GRID)?;
-            canvas.text(label, (x as i32, self.bottom + 8), kind.across(HPos::Center).down(VPos::Top))?;
+            canvas.text(
+                label,
+                (x as i32, self.bottom + 8),
+                kind.across(HPos::Center).down(VPos::Top),
+            )?;
         }
         for (at, label) in &self.y.ticks {
             let (_, y) = self.point((0.0, *at));
@@ -136,7 +163,11 @@ impl<'a> Layout<'a> {
     fn titles<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let (centre, middle) = ((self.left + self.right) / 2, (self.top + self.bottom) / 2);
         let title = Type::new(24.0, INK).across(HPos::Center);
-        let title_at = if title.width(&self.plot.title) > self.right - self.left { SIZE.0 / 2 } else { centre };
+        let title_at = if title.width(&self.plot.title) > self.right - self.left {
+            SIZE.0 / 2
+        } else {
+            centre
+        };
         canvas.text(&trimmed(&visible(&self.plot.title), 80), (title_at, 32), title)?;
         let name = Type::new(17.0, INK).across(HPos::Center);
         canvas.text(&trimmed(&visible(&self.plot.xlabel), 90), (centre, SIZE.1 - 24), name)?;
@@ -148,12 +179,15 @@ impl<'a> Layout<'a> {
         let dotted = self.plot.x.len() <= 40 && count <= 8;
         for (i, series) in self.plot.series.iter().enumerate() {
             for run in self.plot.runs(series, &self.x, &self.y) {
-                let points: Vec<(f64, f64)> = run.into_iter().map(|place| self.point(place)).collect();
+                let points: Vec<(f64, f64)> =
+                    run.into_iter().map(|place| self.point(place)).collect();
                 if points.len() > 1 {
                     canvas.stroke(&points, 2, of_series(i, count))?;
                 }
                 if dotted || points.len() == 1 {
-                    points.iter().try_for_each(|&point| canvas.dot(point, 3.5, of_series(i, count)))?;
+                    points
+                        .iter()
+                        .try_for_each(|&point| canvas.dot(point, 3.5, of_series(i, count)))?;
                 }
             }
         }
@@ -178,7 +212,10 @@ fn legend(plot: &LinePlot, room: usize) -> Vec<(usize, String)> {
     }
     let every = plot.series.len().div_ceil(room.max(1));
     let named = plot.series.iter().enumerate().step_by(every);
-    named.map(|(i, series)| (i, trimmed(&visible(&series.label), 26))).filter(|(_, label)| !label.is_empty()).collect()
+    named
+        .map(|(i, series)| (i, trimmed(&visible(&series.label), 26)))
+        .filter(|(_, label)| !label.is_empty())
+        .collect()
 }
 
 impl Draw for Layout<'_> {
@@ -196,11 +233,14 @@ impl Draw for Layout<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
     use super::*;
+    use crate::output::picture::Picture;
 
     fn plot(x: &[f64], series: &[(&str, &[f64])]) -> LinePlot {
-        let series = series.iter().map(|(label, y)| Series { label: label.to_string(), y: y.to_vec() }).collect();
+        let series = series
+            .iter()
+            .map(|(label, y)| Series { label: label.to_string(), y: y.to_vec() })
+            .collect();
         LinePlot {
             title: "Loss".into(),
             xlabel: "step".into(),
@@ -212,12 +252,15 @@ mod tests {
     }
 
     fn thick(svg: &str) -> usize {
-        svg.lines().filter(|line| line.starts_with("<polyline") && line.contains("stroke-width=\"2\"")).count()
+        svg.lines()
+            .filter(|line| line.starts_with("<polyline") && line.contains("stroke-width=\"2\""))
+            .count()
     }
 
     #[test]
     fn svg_has_all_that_was_given() {
-        let mut plot = plot(&[1.0, 2.0, 3.0], &[("a<b", &[1.0, 3.0, 2.0]), ("second", &[0.0, 1.0, 5.0])]);
+        let mut plot =
+            plot(&[1.0, 2.0, 3.0], &[("a<b", &[1.0, 3.0, 2.0]), ("second", &[0.0, 1.0, 5.0])]);
         plot.title = "Loss & more".into();
         let svg = Picture::Line(plot).svg().unwrap();
         for text in ["Loss &amp; more", "step", "nats", "a&lt;b", "second"] {
@@ -229,7 +272,8 @@ mod tests {
 
     #[test]
     fn gaps_break_a_line() {
-        let plot = plot(&[0.0, 1.0, 2.0, 3.0, 4.0], &[("", &[1.0, 2.0, f64::NAN, 4.0, f64::INFINITY])]);
+        let plot =
+            plot(&[0.0, 1.0, 2.0, 3.0, 4.0], &[("", &[1.0, 2.0, f64::NAN, 4.0, f64::INFINITY])]);
         let svg = Picture::Line(plot).svg().unwrap();
         assert_eq!(thick(&svg), 1);
         assert_eq!(svg.matches("<circle").count(), 3);
@@ -243,21 +287,39 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         plot.series[0].y = vec![1.0, 0.0, -1.0, f64::NAN];
         let error = Picture::Line(plot).svg().unwrap_err();
-        assert_eq!(error.message(), "there is nothing to plot: no point is finite and above zero on its log axes");
+        assert_eq!(
+            error.message(),
+            "there is nothing to plot: no point is finite and above zero on its log axes"
+        );
     }
 
     #[test]
     fn what_cannot_be_drawn_is_said() {
-        let message = |plot: LinePlot| Picture::Line(plot).terminal(80, false).unwrap_err().message().to_owned();
-        assert_eq!(message(plot(&[], &[("", &[])])), "a plot needs at least one series of at least one number");
-        assert_eq!(message(plot(&[1.0], &[])), "a plot needs at least one series of at least one number");
-        assert_eq!(message(plot(&[1.0], &[("w", &[1.0, 2.0])])), "series \"w\" has 2 numbers where x has 1");
-        assert_eq!(message(plot(&[1.0], &[("", &[f64::NAN])])), "there is nothing to plot: no point is finite");
+        let message = |plot: LinePlot| {
+            Picture::Line(plot).terminal(80, false).unwrap_err().message().to_owned()
+        };
+        assert_eq!(
+            message(plot(&[], &[("", &[])])),
+            "a plot needs at least one series of at least one number"
+        );
+        assert_eq!(
+            message(plot(&[1.0], &[])),
+            "a plot needs at least one series of at least one number"
+        );
+        assert_eq!(
+            message(plot(&[1.0], &[("w", &[1.0, 2.0])])),
+            "series \"w\" has 2 numbers where x has 1"
+        );
+        assert_eq!(
+            message(plot(&[1.0], &[("", &[f64::NAN])])),
+            "there is nothing to plot: no point is finite"
+        );
     }
 
     #[test]
     fn odd_numbers_are_drawn() {
-        let xs: [&[f64]; 3] = [&[1.0, 1.0, 1.0], &[-1e308, 0.0, 1e308], &[f64::INFINITY, 1e-320, 1e299]];
+        let xs: [&[f64]; 3] =
+            [&[1.0, 1.0, 1.0], &[-1e308, 0.0, 1e308], &[f64::INFINITY, 1e-320, 1e299]];
         let ys: [&[f64]; 4] = [
             &[2.0, 2.0, 2.0],
             &[f64::NAN, 5e-324, 0.0],

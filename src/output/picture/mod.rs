@@ -1,4 +1,5 @@
-//! Pictures of numbers: line plots, heatmaps and attention patterns, as SVG, as PNG and as text for a terminal.
+//! Pictures of numbers: line plots, heatmaps and attention patterns, as SVG, as PNG and as text for
+//! a terminal.
 
 mod attention;
 mod axis;
@@ -11,14 +12,14 @@ mod number;
 pub mod table;
 mod terminal;
 
-use crate::Result;
-
 pub use attention::Attention;
 pub use colour::Bounds;
 pub use heatmap::Heatmap;
 pub use line::{LinePlot, Series};
 pub use number::{digits, fixed, number};
 pub use terminal::sparkline;
+
+use crate::Result;
 
 /// Anything that can be drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +30,8 @@ pub enum Picture {
 }
 
 impl Picture {
-    /// The picture as an SVG document. Fails with a sentence where there is nothing to draw, as do the others.
+    /// The picture as an SVG document. Fails with a sentence where there is nothing to draw, as do
+    /// the others.
     pub fn svg(&self) -> Result<String> {
         match self {
             Self::Line(plot) => canvas::svg(&line::Layout::new(plot)?),
@@ -47,7 +49,8 @@ impl Picture {
         }
     }
 
-    /// The picture as lines of at most `width` columns; only with `colour` are there ANSI escapes in them.
+    /// The picture as lines of at most `width` columns; only with `colour` are there ANSI escapes
+    /// in them.
     pub fn terminal(&self, width: usize, colour: bool) -> Result<String> {
         match self {
             Self::Line(plot) => terminal::line(plot, width, colour),

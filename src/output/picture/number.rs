@@ -2,7 +2,8 @@
 
 use crate::{Result, bail};
 
-/// A short text for `x`: four significant digits without trailing zeros, integers whole, scientific where tiny or huge.
+/// A short text for `x`: four significant digits without trailing zeros, integers whole, scientific
+/// where tiny or huge.
 pub fn number(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -50,7 +51,8 @@ pub(super) fn scientific(x: f64, digits: usize) -> String {
 }
 
 fn trimmed(text: &str) -> String {
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
     if text == "-0" { "0".into() } else { text.into() }
 }
 

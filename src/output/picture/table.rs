@@ -12,8 +12,8 @@ pub fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
     table.lines().map(|line| format!(" {}", line.trim_end())).collect()
 }
 
-/// `rows` below `columns`, in thin borders, with numbers to the right. Wrapped to `width` columns where one is given;
-/// a row shorter than the head ends in empty cells.
+/// `rows` below `columns`, in thin borders, with numbers to the right. Wrapped to `width` columns
+/// where one is given; a row shorter than the head ends in empty cells.
 pub fn draw(columns: &[String], rows: &[Vec<String>], width: Option<usize>) -> String {
     let count = rows.iter().map(Vec::len).chain([columns.len()]).max().unwrap_or(0);
     if count == 0 {
@@ -29,13 +29,19 @@ pub fn draw(columns: &[String], rows: &[Vec<String>], width: Option<usize>) -> S
     };
     if !columns.is_empty() {
         let numeric = |column: usize| {
-            let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty()).peekable();
+            let mut cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .filter(|cell| !cell.is_empty())
+                .peekable();
             cells.peek().is_some() && cells.all(|cell| is_number(cell))
         };
         table.set_header((0..count).map(|i| aligned(columns.get(i), numeric(i))));
     }
     for row in rows {
-        table.add_row((0..count).map(|i| aligned(row.get(i), row.get(i).is_some_and(|cell| is_number(cell)))));
+        table.add_row(
+            (0..count).map(|i| aligned(row.get(i), row.get(i).is_some_and(|cell| is_number(cell)))),
+        );
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

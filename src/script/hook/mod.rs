@@ -1,7 +1,7 @@
 //! `hook(points, fn, #{layers, positions, steps})`: a script's function bound to hook points.
 
-mod calls;
 mod effect;
+mod tap;
 mod target;
 
 use std::cell::{Cell, OnceCell};
@@ -9,26 +9,29 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position, ScriptFuncDef, Shared};
-
-pub use calls::{Reads, Script};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, FnPtr, Map, NativeCallContext, Position, ScriptFuncDef,
+    Shared,
+};
+pub use tap::{Reads, Script};
+use target::{Asked, Target};
 pub use target::{layers, names};
 
-use super::context::Context;
-use super::error::ScriptResult;
-use super::kept;
-use super::live::{Live, Surroundings};
-use super::model::Model;
-use super::modules::Modules;
+use super::bind::context::Context;
+use super::bind::model::Model;
+use super::errors::error::ScriptResult;
+use super::program::modules::Modules;
 use super::reuse::{Code, Reuse, Sight};
-use super::session::Session;
+use super::session::late_binding::{Live, Surroundings};
+use super::session::run_session::Session;
 use super::tensor::handle::Keeper;
 use super::tensor::{self, Handle};
+use super::value::kept;
 use crate::error;
 use crate::hook::{Layers, Tokens};
-use target::{Asked, Target};
 
-/// A function bound to a point. It keeps the code that it was made with, so that it outlives its script.
+/// A function bound to a point. It keeps the code that it was made with, so that it outlives its
+/// script.
 #[derive(Clone)]
 pub struct Hook(Rc<Bound>);
 
@@ -95,7 +98,17 @@ impl Hook {
         let position = context.call_position();
         let surroundings = Surroundings::of(context, &own.live);
         let (code, tally) = (own.reuse.code(context.engine(), &own.modules), Tally::default());
-        Ok(Self(Rc::new(Bound { names, targets, options, function, shown, position, surroundings, code, tally })))
+        Ok(Self(Rc::new(Bound {
+            names,
+            targets,
+            options,
+            function,
+            shown,
+            position,
+            surroundings,
+            code,
+            tally,
+        })))
     }
 
     /// The points, as the script wrote them.
@@ -163,31 +176,46 @@ impl Hook {
         let surroundings = self.0.surroundings.now();
         #[allow(deprecated)] // Rhai's word for "may change in the future".
         let context = surroundings.create_context(engine);
-        self.0.function.call_raw(&context, None, [Dynamic::from(x.clone()), Dynamic::from(ctx.clone())])
+        self.0.function.call_raw(
+            &context,
+            None,
+            [Dynamic::from(x.clone()), Dynamic::from(ctx.clone())],
+        )
     }
 }
 
-/// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a position. And it does
-/// something.
-fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) -> ScriptResult<Shared<ScriptFuncDef>> {
+/// A hook takes `|x, ctx|`: Rhai itself would say "function not found" at the first call, without a
+/// position. And it does something.
+fn check(
+    own: &Own,
+    context: &NativeCallContext,
+    point: &str,
+    function: &FnPtr,
+) -> ScriptResult<Shared<ScriptFuncDef>> {
     let name = function.fn_name();
     let found: Vec<_> = context
         .iter_namespaces()
         .flat_map(|module| module.iter_script_fn_info().map(move |info| (module, info)))
         .filter(|(_, (_, _, defined, ..))| *defined == name)
-        .map(|(module, (.., parameters, code))| (module, parameters.saturating_sub(function.curry().len()), code))
+        .map(|(module, (.., parameters, code))| {
+            (module, parameters.saturating_sub(function.curry().len()), code)
+        })
         .collect();
     let Some((module, _, code)) = found.iter().find(|(_, arity, _)| *arity == 2) else {
-        let what = if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
+        let what =
+            if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
         let error = match found.first() {
             Some((_, arity, _)) => {
-                error!("a hook takes two parameters, x and ctx, and {what} at {point} takes {arity}")
+                error!(
+                    "a hook takes two parameters, x and ctx, and {what} at {point} takes {arity}"
+                )
             }
             None => error!("there is no function {name} in this script to bind at {point}"),
         };
         return Err(error.help("as in |x, ctx| x * 2.0").into());
     };
-    let Some((error, position)) = effect::none(code, function.curry().len(), point, own.computes()) else {
+    let Some((error, position)) = effect::none(code, function.curry().len(), point, own.computes())
+    else {
         return Ok(Shared::clone(code));
     };
     let mut error: Box<EvalAltResult> = error.into();
@@ -202,8 +230,9 @@ fn check(own: &Own, context: &NativeCallContext, point: &str, function: &FnPtr) 
     })
 }
 
-/// A variable that a closure captures is shared, and Rhai locks a shared value while a method on it runs: a hook that
-/// uses the model during `m.forward(…)` would find it locked. A model is a handle, so a clone serves as well.
+/// A variable that a closure captures is shared, and Rhai locks a shared value while a method on it
+/// runs: a hook that uses the model during `m.forward(…)` would find it locked. A model is a
+/// handle, so a clone serves as well.
 fn unshare_models(function: &mut FnPtr) {
     for captured in function.iter_curry_mut() {
         if captured.is_shared() && captured.read_lock::<Model>().is_some() {
@@ -228,12 +257,17 @@ struct Own {
 }
 
 impl Own {
-    /// The functions of tensors: each gives a new value and does nothing else. What sorts or splits an array changes it.
+    /// The functions of tensors: each gives a new value and does nothing else. What sorts or splits
+    /// an array changes it.
     fn computes(&self) -> &BTreeSet<String> {
         self.computes.get_or_init(|| {
             let mut known = Engine::new_raw();
             tensor::install_pure(&mut known);
-            let names = known.collect_fn_metadata(None, |function| Some(function.metadata.name.to_string()), true);
+            let names = known.collect_fn_metadata(
+                None,
+                |function| Some(function.metadata.name.to_string()),
+                true,
+            );
             names.into_iter().filter(|name| !name.starts_with("sort") && name != "split").collect()
         })
     }
@@ -250,9 +284,12 @@ pub fn install(engine: &mut Engine, session: &Session, modules: &Modules) {
     macro_rules! hook {
         (|$points:ident: $typ:ty| $names:expr) => {{
             let own_ = own.clone();
-            engine.register_fn("hook", move |context: NativeCallContext, $points: $typ, function: FnPtr| {
-                Hook::bind(&own_, &context, $names, function, Map::new())
-            });
+            engine.register_fn(
+                "hook",
+                move |context: NativeCallContext, $points: $typ, function: FnPtr| {
+                    Hook::bind(&own_, &context, $names, function, Map::new())
+                },
+            );
             let own_ = own.clone();
             engine.register_fn(
                 "hook",
@@ -271,7 +308,11 @@ pub fn install_members(engine: &mut Engine) {
     engine.register_type_with_name::<Hook>("hook");
     let show = |hook: &mut Hook| {
         let names: Vec<String> = hook.0.names.iter().map(|name| format!("{name:?}")).collect();
-        let points = if let [one] = names.as_slice() { one.clone() } else { format!("[{}]", names.join(", ")) };
+        let points = if let [one] = names.as_slice() {
+            one.clone()
+        } else {
+            format!("[{}]", names.join(", "))
+        };
         let options = hook.0.options.to_string();
         let options = if options.is_empty() { options } else { format!(", #{{{options}}}") };
         format!("hook({points}, {}{options})", hook.0.shown)

@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use rhai::{Array, Dynamic, Map};
 
 use crate::hook::{Layers, Named, Places, Tokens, is_pattern, named_like};
-use crate::script::options::{Options, describe, ints};
+use crate::script::value::options::{Options, describe, ints};
 use crate::{Result, bail, error};
 
 /// A point that a hook was bound to.
@@ -19,7 +19,8 @@ pub struct Target {
 
 impl Target {
     /// # Errors
-    /// A name that is no point's; layers for a point that is in no block, or twice; positions where no tokens stand.
+    /// A name that is no point's; layers for a point that is in no block, or twice; positions where
+    /// no tokens stand.
     pub fn of(names: &[String], options: &Asked) -> Result<Vec<Self>> {
         let mut targets = Vec::new();
         for name in names {
@@ -28,14 +29,17 @@ impl Target {
             for named in named_like(name)? {
                 let layers = named.layers(options.layers.clone());
                 let placed = match named.point.token_dim() {
-                    None if !options.tokens.is_all() => {
-                        Err(error!("{} has no dim of tokens: positions and steps pick none there", named.point))
-                    }
+                    None if !options.tokens.is_all() => Err(error!(
+                        "{} has no dim of tokens: positions and steps pick none there",
+                        named.point
+                    )),
                     _ => Ok(()),
                 };
                 match (layers, placed) {
                     (Ok(layers), Ok(())) => targets.push(Self { named, layers, by_pattern }),
-                    (layers, placed) if !by_pattern => return layers.and(placed.map(|()| Vec::new())),
+                    (layers, placed) if !by_pattern => {
+                        return layers.and(placed.map(|()| Vec::new()));
+                    }
                     _ => {}
                 }
             }
@@ -62,7 +66,10 @@ impl Asked {
         Ok(Self {
             layers: options.get("layers").map_or(Ok(Layers::All), |value| layers(&value))?,
             tokens: Tokens {
-                positions: read("positions", "#{positions: -1}, #{positions: [0, 3]} or #{positions: 2..}")?,
+                positions: read(
+                    "positions",
+                    "#{positions: -1}, #{positions: [0, 3]} or #{positions: 2..}",
+                )?,
                 steps: read("steps", "#{steps: 0}, #{steps: [0, 2]} or #{steps: 1..}")?,
             },
         })
@@ -72,9 +79,15 @@ impl Asked {
 /// As a script writes them; nothing of what was left out.
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("layers", &self.layers), ("positions", &self.tokens.positions), ("steps", &self.tokens.steps)];
+        let all = [
+            ("layers", &self.layers),
+            ("positions", &self.tokens.positions),
+            ("steps", &self.tokens.steps),
+        ];
         let asked = all.into_iter().filter(|(_, places)| **places != Places::All);
-        f.write_str(&asked.map(|(name, places)| format!("{name}: {places}")).collect::<Vec<_>>().join(", "))
+        f.write_str(
+            &asked.map(|(name, places)| format!("{name}: {places}")).collect::<Vec<_>>().join(", "),
+        )
     }
 }
 
@@ -114,7 +127,9 @@ pub fn names(call: &str, value: &Dynamic) -> Result<Vec<String>> {
     if let Some(one) = name(value) {
         return Ok(vec![one]);
     }
-    let list = value.read_lock::<Array>().and_then(|list| list.iter().map(name).collect::<Option<Vec<_>>>());
+    let list = value
+        .read_lock::<Array>()
+        .and_then(|list| list.iter().map(name).collect::<Option<Vec<_>>>());
     match list {
         Some(list) if !list.is_empty() => Ok(list),
         _ => bail!("{call} takes a point's name or an array of them, not {}", describe(value)),

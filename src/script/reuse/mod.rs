@@ -1,31 +1,31 @@
-//! Layers that need not run again. When a pass is asked for with the model and tokens of an earlier one, and its hooks are the
-//! same up to some layer, what stood where that layer begins is put back: the residual stream, and what the hooks had left in
-//! the context by then. Results are the same to the last bit.
+//! Layers that need not run again. When a pass is asked for with the model and tokens of an earlier
+//! one, and its hooks are the same up to some layer, what stood where that layer begins is put
+//! back: the residual stream, and what the hooks had left in the context by then. Results are the
+//! same to the last bit.
 //!
-//! A hook can be left out if its code, all that it may call and all that it captured are known and the same, and calling it does
-//! nothing but give a tensor and write into the context. That it left everything else alone is checked as it runs.
+//! A hook can be left out if its code, all that it may call and all that it captured are known and
+//! the same, and calling it does nothing but give a tensor and write into the context. That it left
+//! everything else alone is checked as it runs.
 
-mod code;
-mod digest;
-mod natives;
-mod pass;
-mod sight;
-mod snapshot;
+mod cache_key;
+mod call_graph;
+mod function_code;
+mod purity;
+mod resumed_pass;
+mod saved_context;
 mod store;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
+pub use cache_key::plain;
+pub use call_graph::{Code, Sight};
+use purity::Natives;
+pub use resumed_pass::run;
 use rhai::{AST, ASTNode, Engine, Expr, Stmt};
-
-pub use digest::plain;
-pub use pass::run;
-pub use sight::{Code, Sight};
-
-use super::modules::Modules;
-use natives::Natives;
 use store::Store;
 
+use super::program::modules::Modules;
 use crate::tensor::budget;
 
 /// What is held at most if nothing else is said, in bytes.
@@ -52,7 +52,8 @@ pub struct Report {
     pub layers: usize,
     pub reused: usize,
     pub last: Option<Last>,
-    /// Of the last pass of which not every block's end could be kept: the first such block, and why.
+    /// Of the last pass of which not every block's end could be kept: the first such block, and
+    /// why.
     pub limit: Option<(usize, String)>,
 }
 
@@ -110,7 +111,8 @@ impl Reuse {
         self.0.natives.get_or_init(|| Rc::new(Natives::of(engine))).clone()
     }
 
-    /// Whether a text is one expression that gives a value, does nothing else and changes no variable.
+    /// Whether a text is one expression that gives a value, does nothing else and changes no
+    /// variable.
     pub fn only_looks(&self, engine: &Engine, ast: &AST) -> bool {
         let [Stmt::Expr(_) | Stmt::FnCall(..)] = ast.statements() else { return false };
         let natives = self.natives(engine);
@@ -120,7 +122,7 @@ impl Reuse {
                 Some(
                     ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _))
                     | ASTNode::Stmt(Stmt::FnCall(call, _)),
-                ) => natives.is_pure(&call.name) && !natives::CHANGING.contains(&call.name.as_str()),
+                ) => natives.is_pure(&call.name) && !purity::CHANGING.contains(&call.name.as_str()),
                 Some(ASTNode::Stmt(statement)) => matches!(statement, Stmt::Expr(_)),
                 _ => true,
             };
@@ -150,10 +152,16 @@ impl std::fmt::Display for Report {
     /// `5 of 6 layers in 1 pass were not run again`, and why not more.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let passes = if self.passes == 1 { "pass" } else { "passes" };
-        write!(f, "{} of {} layers in {} {passes} were not run again", self.reused, self.layers, self.passes)?;
+        write!(
+            f,
+            "{} of {} layers in {} {passes} were not run again",
+            self.reused, self.layers, self.passes
+        )?;
         match &self.limit {
             Some((0, why)) => write!(f, "; every layer runs in every pass, as {why}"),
-            Some((layer, why)) => write!(f, "; layer {layer} and those after it run in every pass, as {why}"),
+            Some((layer, why)) => {
+                write!(f, "; layer {layer} and those after it run in every pass, as {why}")
+            }
             None => Ok(()),
         }
     }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use candle_core::Tensor;
 
-use super::digest::Digest;
-use super::snapshot::Saved;
+use super::cache_key::Digest;
+use super::saved_context::Saved;
 use crate::hook::Site;
 use crate::tensor::Value;
 
@@ -23,7 +23,9 @@ pub struct Entry {
 
 impl Entry {
     fn values(&self) -> Vec<Value> {
-        let tensors = std::iter::once(&self.stream).chain(self.captured.values()).map(|t| Value::Real(t.clone()));
+        let tensors = std::iter::once(&self.stream)
+            .chain(self.captured.values())
+            .map(|t| Value::Real(t.clone()));
         tensors.chain(self.context.iter().flat_map(|saved| saved.values())).collect()
     }
 }
@@ -63,7 +65,8 @@ impl Store {
         }
     }
 
-    /// Keeps an entry, and lets go of those that were of no use for the longest, until no more than `limit` bytes are held.
+    /// Keeps an entry, and lets go of those that were of no use for the longest, until no more than
+    /// `limit` bytes are held.
     pub fn insert(&mut self, key: Digest, mut entry: Entry, limit: u64) {
         if let Some(old) = self.remove(&key) {
             for (site, tensor) in old.captured {
@@ -107,8 +110,11 @@ impl Store {
 /// Where an entry's elements are stored, and how many bytes they take.
 fn storages(entry: &Entry) -> Vec<(usize, u64)> {
     let sizes = entry.values().into_iter().flat_map(|value| {
-        let bytes =
-            value.parts().iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).collect::<Vec<_>>();
+        let bytes = value
+            .parts()
+            .iter()
+            .map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64)
+            .collect::<Vec<_>>();
         value.addresses().into_iter().zip(bytes).collect::<Vec<_>>()
     });
     let mut storages: Vec<(usize, u64)> = sizes.collect();

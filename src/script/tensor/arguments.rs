@@ -1,5 +1,5 @@
-//! How a tensor function takes its arguments: in order, or by name in a last map. `x.flip(1)` and `x.flip(#{dim: 1})` are
-//! the same call, and a wrong argument is a sentence.
+//! How a tensor function takes its arguments: in order, or by name in a last map. `x.flip(1)` and
+//! `x.flip(#{dim: 1})` are the same call, and a wrong argument is a sentence.
 
 use std::any::TypeId;
 use std::ops::RangeInclusive;
@@ -8,8 +8,9 @@ use rhai::{Array, Dynamic, Engine, Map, Variant};
 
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::error::ScriptResult;
-use crate::script::options::{self, Options, describe};
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options;
+use crate::script::value::options::{Options, describe};
 use crate::tensor::{Number, Operand, Value};
 use crate::{Result, bail, error};
 
@@ -20,8 +21,8 @@ pub struct Call {
     options: Options,
 }
 
-/// Registers `name` with `arity` arguments, of which the first is a `First`, and after them a map of `options` where it
-/// has any. Called as a method, the tensor before the dot is argument 0.
+/// Registers `name` with `arity` arguments, of which the first is a `First`, and after them a map
+/// of `options` where it has any. Called as a method, the tensor before the dot is argument 0.
 pub fn define<First: Variant + Clone, R: Variant + Clone>(
     engine: &mut Engine,
     name: &'static str,
@@ -50,10 +51,18 @@ impl Call {
         most: usize,
         known: &'static [&'static str],
     ) -> Result<Self> {
-        let last_is_map = !known.is_empty() && positional.last().is_some_and(|last| last.is::<Map>());
-        let map = if last_is_map { positional.pop().and_then(|last| last.try_cast::<Map>()) } else { None };
+        let last_is_map =
+            !known.is_empty() && positional.last().is_some_and(|last| last.is::<Map>());
+        let map = if last_is_map {
+            positional.pop().and_then(|last| last.try_cast::<Map>())
+        } else {
+            None
+        };
         if positional.len() > most {
-            bail!("{name} takes at most {most} arguments before its options, and {} came", positional.len());
+            bail!(
+                "{name} takes at most {most} arguments before its options, and {} came",
+                positional.len()
+            );
         }
         let options = Options::new(name, map.unwrap_or_default(), known)?;
         Ok(Self { name, positional, options })
@@ -70,7 +79,11 @@ impl Call {
 
     /// The argument at `place`, or the option `name`; absent if it is `()`.
     pub fn get(&self, place: usize, name: &str) -> Option<Dynamic> {
-        self.positional.get(place).filter(|v| !v.is_unit()).cloned().or_else(|| self.options.get(name))
+        self.positional
+            .get(place)
+            .filter(|v| !v.is_unit())
+            .cloned()
+            .or_else(|| self.options.get(name))
     }
 
     fn read<T>(
@@ -83,7 +96,9 @@ impl Call {
         let Some(value) = self.get(place, name) else { return Ok(None) };
         match read(&value) {
             Some(read) => Ok(Some(read)),
-            None => Err(error!("{}: {name} must be {expected}, not {}", self.name, describe(&value))),
+            None => {
+                Err(error!("{}: {name} must be {expected}, not {}", self.name, describe(&value)))
+            }
         }
     }
 
@@ -199,26 +214,41 @@ pub fn number(value: &Dynamic) -> Option<Number> {
     value.as_float().ok().map(Number::Float)
 }
 
-/// The handle of what `f` makes of a tensor; `masks` says what becomes of the mask that token ids carry.
+/// The handle of what `f` makes of a tensor; `masks` says what becomes of the mask that token ids
+/// carry.
 pub fn derive(input: &Handle, masks: Masks, f: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
     let value = f(&input.value())?;
     masks.of(value, input, f)
 }
 
-/// As [`derive()`], of an operation whose result has as many elements as the tensor, in storage of its own.
-pub fn derive_anew(input: &Handle, masks: Masks, f: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
+/// As [`derive()`], of an operation whose result has as many elements as the tensor, in storage of
+/// its own.
+pub fn derive_anew(
+    input: &Handle,
+    masks: Masks,
+    f: impl Fn(&Value) -> Result<Value>,
+) -> Result<Handle> {
     input.value().check_copy()?;
     derive(input, masks, f)
 }
 
 /// The handle of what `f` makes of two sides.
-pub fn combine(a: &Side, b: &Side, masks: Masks, f: impl Fn(Operand, Operand) -> Result<Value>) -> Result<Handle> {
+pub fn combine(
+    a: &Side,
+    b: &Side,
+    masks: Masks,
+    f: impl Fn(Operand, Operand) -> Result<Value>,
+) -> Result<Handle> {
     let value = a.with(|a| b.with(|b| f(a, b)))?;
     masks.of_two(value, [a.handle(), b.handle()], f)
 }
 
 /// The handle of what `f` makes by putting `source` among the elements of a tensor.
-pub fn put(input: &Handle, source: &Side, f: impl Fn(&Value, Operand) -> Result<Value>) -> Result<Handle> {
+pub fn put(
+    input: &Handle,
+    source: &Side,
+    f: impl Fn(&Value, Operand) -> Result<Value>,
+) -> Result<Handle> {
     input.value().check_copy()?;
     let value = source.with(|source| f(&input.value(), source))?;
     mask::put(value, input, source.handle(), f)

@@ -3,8 +3,8 @@
 use rhai::{Array, Dynamic, Engine, FLOAT};
 
 use super::arguments::number;
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
 use crate::tensor::Number;
 use crate::{Result, bail, error};
 
@@ -24,8 +24,12 @@ pub fn install(engine: &mut Engine) {
 fn numbers(call: &str, array: &Array) -> Result<Vec<Number>> {
     let read = |value: &Dynamic| match number(value) {
         Some(number @ (Number::Int(_) | Number::Float(_))) => Ok(number),
-        _ => Err(error!("{call} of an array takes numbers, and this one holds {}", describe(value))
-            .help(format!("stack(array).{call}(0) takes tensors, tensor(array).{call}() nested arrays"))),
+        _ => {
+            Err(error!("{call} of an array takes numbers, and this one holds {}", describe(value))
+                .help(format!(
+                    "stack(array).{call}(0) takes tensors, tensor(array).{call}() nested arrays"
+                )))
+        }
     };
     array.iter().map(read).collect()
 }
@@ -39,7 +43,9 @@ fn sum(numbers: &[Number]) -> Result<Number> {
             _ => return Ok(Number::Float(numbers.iter().map(|number| number.to_f64()).sum())),
         }
     }
-    whole.map(Number::Int).ok_or_else(|| error!("sum: the integers of the array add up to more than an integer can be"))
+    whole.map(Number::Int).ok_or_else(|| {
+        error!("sum: the integers of the array add up to more than an integer can be")
+    })
 }
 
 fn mean(numbers: &[Number]) -> Result<Number> {

@@ -26,7 +26,9 @@ pub fn install(engine: &mut Engine) {
         })
     });
     define::<Handle, Handle>(engine, "cpu", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |value| operand::transfer(value, &Device::Cpu))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |value| {
+            operand::transfer(value, &Device::Cpu)
+        })
     });
 }
 

@@ -1,13 +1,18 @@
-//! `dedup` of arrays. Rhai's own takes whatever its comparer does wrong, an error or the end of the run, for "not the same".
+//! `dedup` of arrays. Rhai's own takes whatever its comparer does wrong, an error or the end of the
+//! run, for "not the same".
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 
 use crate::error;
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
 
-/// Leaves of elements in a row that are the `same` the first. The array stays as it is where that can't be told.
-fn dedup(array: &mut Array, mut same: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Dynamic>) -> ScriptResult<()> {
+/// Leaves of elements in a row that are the `same` the first. The array stays as it is where that
+/// can't be told.
+fn dedup(
+    array: &mut Array,
+    mut same: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Dynamic>,
+) -> ScriptResult<()> {
     let mut kept: Array = Array::new();
     for item in array.iter() {
         let Some(last) = kept.last() else {
@@ -19,7 +24,11 @@ fn dedup(array: &mut Array, mut same: impl FnMut(&Dynamic, &Dynamic) -> ScriptRe
             Ok(true) => {}
             Ok(false) => kept.push(item.clone()),
             Err(_) => {
-                return Err(error!("dedup: whether two are the same must be a bool, not {}", describe(&said)).into());
+                return Err(error!(
+                    "dedup: whether two are the same must be a bool, not {}",
+                    describe(&said)
+                )
+                .into());
             }
         }
     }
@@ -31,7 +40,9 @@ fn dedup(array: &mut Array, mut same: impl FnMut(&Dynamic, &Dynamic) -> ScriptRe
 fn equal(call: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> ScriptResult<Dynamic> {
     let (mut a, mut b) = (a.clone(), b.clone());
     match call.call_native_fn_raw("==", true, &mut [&mut a, &mut b]) {
-        Err(error) if matches!(*error, EvalAltResult::ErrorFunctionNotFound(..)) => Ok(Dynamic::FALSE),
+        Err(error) if matches!(*error, EvalAltResult::ErrorFunctionNotFound(..)) => {
+            Ok(Dynamic::FALSE)
+        }
         said => said,
     }
 }
@@ -40,7 +51,10 @@ pub fn install(engine: &mut Engine) {
     engine.register_fn("dedup", |call: NativeCallContext, array: &mut Array| -> ScriptResult<()> {
         dedup(array, |a, b| equal(&call, a, b))
     });
-    engine.register_fn("dedup", |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
-        dedup(array, |a, b| comparer.call_raw(&call, None, [a.clone(), b.clone()]))
-    });
+    engine.register_fn(
+        "dedup",
+        |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
+            dedup(array, |a, b| comparer.call_raw(&call, None, [a.clone(), b.clone()]))
+        },
+    );
 }

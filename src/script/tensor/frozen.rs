@@ -1,11 +1,12 @@
-//! A tensor's value kept as it stood at some moment, at the cost of what was written to it: a log that a hook fills layer by
-//! layer is kept once, and then by what each layer wrote.
+//! A tensor's value kept as it stood at some moment, at the cost of what was written to it: a log
+//! that a hook fills layer by layer is kept once, and then by what each layer wrote.
 
 use std::rc::Rc;
 
 use super::handle::Lease;
 use crate::Result;
-use crate::tensor::index::{self, Index};
+use crate::tensor::index::subscript;
+use crate::tensor::index::subscript::Index;
 use crate::tensor::{Number, Operand, Value};
 
 /// After so many writes the whole is copied.
@@ -58,7 +59,7 @@ impl Write {
     }
 
     fn apply(&self, target: &Value) -> Result<()> {
-        index::set(
+        subscript::set(
             target,
             &self.indexes,
             match &self.source {
@@ -98,7 +99,10 @@ impl Journal {
 
 impl Frozen {
     pub fn of(value: &Value, lease: &Rc<Lease>) -> Self {
-        Self { base: Rc::new(Base { value: value.clone(), lease: lease.clone() }), writes: Vec::new() }
+        Self {
+            base: Rc::new(Base { value: value.clone(), lease: lease.clone() }),
+            writes: Vec::new(),
+        }
     }
 
     /// The value as it stood, and the lease of its storage.
@@ -126,6 +130,7 @@ impl Frozen {
 
     /// Every value that is held for it.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
-        std::iter::once(&self.base.value).chain(self.writes.iter().filter_map(|write| write.value()))
+        std::iter::once(&self.base.value)
+            .chain(self.writes.iter().filter_map(|write| write.value()))
     }
 }

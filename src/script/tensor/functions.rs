@@ -5,12 +5,15 @@ use rhai::Engine;
 use super::arguments::{Side, define, derive_anew};
 use super::{Handle, Masks};
 use crate::bail;
-use crate::tensor::finite::Finite;
-use crate::tensor::function::{self, Function, Shaping};
-use crate::tensor::{arithmetic, complex};
+use crate::tensor::complex;
+use crate::tensor::elementwise::finite::Finite;
+use crate::tensor::elementwise::function::{Function, Shaping};
+use crate::tensor::elementwise::{arithmetic, function};
 
 pub fn install(engine: &mut Engine) {
-    for (name, function) in Function::ALL.into_iter().filter(|(_, function)| *function != Function::Gelu) {
+    for (name, function) in
+        Function::ALL.into_iter().filter(|(_, function)| *function != Function::Gelu)
+    {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| function.apply(x))
         });
@@ -45,7 +48,9 @@ pub fn install(engine: &mut Engine) {
     define::<Handle, Handle>(engine, "clamp", 1..=3, &["min", "max"], |call| {
         let (lo, hi) = (call.side_or_absent(1, "min")?, call.side_or_absent(2, "max")?);
         derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| match (&lo, &hi) {
-            (Some(lo), Some(hi)) => lo.with(|lo| hi.with(|hi| arithmetic::clamp(x, Some(lo), Some(hi)))),
+            (Some(lo), Some(hi)) => {
+                lo.with(|lo| hi.with(|hi| arithmetic::clamp(x, Some(lo), Some(hi))))
+            }
             (Some(lo), None) => lo.with(|lo| arithmetic::clamp(x, Some(lo), None)),
             (None, Some(hi)) => Side::with(hi, |hi| arithmetic::clamp(x, None, Some(hi))),
             (None, None) => arithmetic::clamp(x, None, None),

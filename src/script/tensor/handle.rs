@@ -1,9 +1,10 @@
 //! The tensor handle that scripts hold, and when a write may happen in place.
 //!
-//! `let b = a;` is the same tensor. A write must never show in the model or in a tensor derived earlier, and
-//! `log[layer] = x` must cost the size of x. So storage made by a script's own operation carries a lease, which every
-//! value that shares the storage holds: whoever is its only holder writes in place, anyone else copies first. A tensor
-//! that came from the model, or was handed to it, is never written in place.
+//! `let b = a;` is the same tensor. A write must never show in the model or in a tensor derived
+//! earlier, and `log[layer] = x` must cost the size of x. So storage made by a script's own
+//! operation carries a lease, which every value that shares the storage holds: whoever is its only
+//! holder writes in place, anyone else copies first. A tensor that came from the model, or was
+//! handed to it, is never written in place.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
@@ -14,10 +15,12 @@ use candle_core::Tensor;
 pub mod mask;
 
 use super::frozen::{Frozen, Journal, Write};
+use crate::system::interrupt;
 use crate::tensor::budget::Held;
-use crate::tensor::index::{self, Arrival, Index};
+use crate::tensor::index::subscript;
+use crate::tensor::index::subscript::{Arrival, Index};
 use crate::tensor::{Operand, Value};
-use crate::{Error, Result, interrupt};
+use crate::{Error, Result};
 
 #[derive(Clone)]
 pub struct Handle(Rc<RefCell<Slot>>);
@@ -37,11 +40,13 @@ struct Slot {
     arriving: VecDeque<Arrival>,
     /// Why something never arrived: what is read of it is wrong.
     lost: Option<Error>,
-    /// While it is the tensor that a hook was given: who parts it from what the hook has kept of it.
+    /// While it is the tensor that a hook was given: who parts it from what the hook has kept of
+    /// it.
     keeper: Option<Rc<dyn Keeper>>,
 }
 
-/// Holds what a hook keeps beyond its call. Keeping is by value: a later write into the hook's tensor must not show there.
+/// Holds what a hook keeps beyond its call. Keeping is by value: a later write into the hook's
+/// tensor must not show there.
 pub trait Keeper {
     /// Puts another handle of the same value in the place of `given`, wherever that is kept.
     fn part(&self, given: &Handle);
@@ -116,7 +121,8 @@ impl Handle {
         }
     }
 
-    /// The result of an operation on `inputs`, without a mask yet: it shares their lease if it shares their storage.
+    /// The result of an operation on `inputs`, without a mask yet: it shares their lease if it
+    /// shares their storage.
     fn derived(value: Value, inputs: &[&Handle]) -> Self {
         let addresses = value.addresses();
         let lease = inputs.iter().find_map(|input| {
@@ -148,13 +154,14 @@ impl Handle {
         Ref::map(self.0.borrow(), |slot| &slot.value)
     }
 
-    /// Whether it is on another device than `other`: then what is on its way to either need not be waited for.
+    /// Whether it is on another device than `other`: then what is on its way to either need not be
+    /// waited for.
     pub fn is_apart_from(&self, other: &Handle) -> bool {
         !self.0.borrow().value.device().same_device(other.0.borrow().value.device())
     }
 
-    /// Lands what is on its way. A script must not go on with what did not arrive: its run ends at its next step, and nothing
-    /// that it would print or save from here on leaves it.
+    /// Lands what is on its way. A script must not go on with what did not arrive: its run ends at
+    /// its next step, and nothing that it would print or save from here on leaves it.
     fn wait(&self) {
         let waits = {
             let slot = self.0.borrow();
@@ -165,8 +172,8 @@ impl Handle {
         }
     }
 
-    /// Hands the value to someone who keeps it: from now on a write through this handle, or through one that shares its
-    /// storage, copies first.
+    /// Hands the value to someone who keeps it: from now on a write through this handle, or through
+    /// one that shares its storage, copies first.
     pub fn lend(&self) -> Value {
         self.wait();
         let slot = self.0.borrow();
@@ -191,7 +198,7 @@ impl Handle {
             Some(arrival) => slot.await_arrival(arrival)?,
             None => {
                 slot.land(0)?;
-                slot.write(|target| index::set(target, indexes, source))?;
+                slot.write(|target| subscript::set(target, indexes, source))?;
             }
         }
         if let Some(journal) = &mut slot.journal {
@@ -213,8 +220,8 @@ impl Handle {
         self.0.borrow().version
     }
 
-    /// The value as it is now, kept so that writes to this handle do not show in it. What is kept of a tensor that is
-    /// written part by part is the parts.
+    /// The value as it is now, kept so that writes to this handle do not show in it. What is kept
+    /// of a tensor that is written part by part is the parts.
     pub fn freeze(&self) -> Frozen {
         // What is noted of the writes holds what is on its way too.
         if !self.is_journalled() {
@@ -222,7 +229,9 @@ impl Handle {
         }
         let mut slot = self.0.borrow_mut();
         let slot = &mut *slot;
-        slot.journal.get_or_insert_with(|| Journal::new(slot.value.clone(), slot.lease.clone())).freeze()
+        slot.journal
+            .get_or_insert_with(|| Journal::new(slot.value.clone(), slot.lease.clone()))
+            .freeze()
     }
 
     /// Notes no more of what is written.
@@ -283,7 +292,10 @@ impl Slot {
             && self.arriving.len() > but
             && let Some(arrival) = self.arriving.pop_front()
         {
-            self.lost = arrival.land(&self.value).err().map(|e| e.at("a copy on its way from the GPU did not arrive"));
+            self.lost = arrival
+                .land(&self.value)
+                .err()
+                .map(|e| e.at("a copy on its way from the GPU did not arrive"));
         }
         self.lost.clone().map_or(Ok(()), Err)
     }
@@ -325,7 +337,8 @@ mod tests {
     use crate::bail;
     use crate::script::{Host, Settings};
 
-    /// A handle of zeros [4, 2], and a count of what has landed in it; each assignment is on its way until someone waits.
+    /// A handle of zeros [4, 2], and a count of what has landed in it; each assignment is on its
+    /// way until someone waits.
     fn awaiting(rows: &[i64]) -> (Handle, Rc<Cell<usize>>) {
         let handle = Handle::from(Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap());
         let landed = Rc::new(Cell::new(0));
@@ -372,8 +385,10 @@ mod tests {
             // As a run does when it begins: what is made after a failure is as lost as what failed.
             interrupt::clear();
             let (handle, _) = awaiting(&[1]);
-            let gone: Box<dyn FnOnce() -> Result<Tensor>> = Box::new(|| bail!("the driver is gone"));
-            let arrival = Arrival::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
+            let gone: Box<dyn FnOnce() -> Result<Tensor>> =
+                Box::new(|| bail!("the driver is gone"));
+            let arrival =
+                Arrival::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
             handle.0.borrow_mut().await_arrival(arrival).unwrap();
             handle
         };

@@ -6,15 +6,17 @@ use rhai::{Array, Dynamic, Engine, INT, Variant};
 
 use super::arguments::{Side, derive};
 use super::handle::mask;
-use super::{Handle, Masks, make};
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
-use crate::tensor::index::{self, Index};
-use crate::tensor::{Operand, Value, make as new};
+use super::{Handle, Masks, creation};
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
+use crate::tensor::index::subscript;
+use crate::tensor::index::subscript::Index;
+use crate::tensor::{Operand, Value, creation as new};
 use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
-    // One type each: an indexer by any type would answer for misspelt properties, and for the write-backs of read-only ones.
+    // One type each: an indexer by any type would answer for misspelt properties, and for the
+    // write-backs of read-only ones.
     indexer::<INT>(engine);
     indexer::<Range<INT>>(engine);
     indexer::<RangeInclusive<INT>>(engine);
@@ -26,7 +28,7 @@ fn indexer<At: Variant + Clone>(engine: &mut Engine) {
     engine.register_indexer_get(|t: &mut Handle, at: At| -> ScriptResult<Handle> {
         let at = Dynamic::from(at);
         let indexes = read(&at)?;
-        let part = derive(t, Masks::Follow, |value| index::get(value, &indexes))?;
+        let part = derive(t, Masks::Follow, |value| subscript::get(value, &indexes))?;
         Ok(looked_up(part, &at)?)
     });
     engine.register_indexer_set(|t: &mut Handle, at: At, source: Dynamic| -> ScriptResult<()> {
@@ -38,21 +40,25 @@ fn indexer<At: Variant + Clone>(engine: &mut Engine) {
 /// `t[indexes] = source`.
 pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<()> {
     let Some(side) = Side::read(&source) else {
-        return Err(error!("a part of a tensor can be set to a tensor or a number, not {}", describe(&source)));
+        return Err(error!(
+            "a part of a tensor can be set to a tensor or a number, not {}",
+            describe(&source)
+        ));
     };
     match side {
         Side::Number(number) => t.assign(indexes, Operand::Number(number)),
         Side::Tensor(handle) => {
             let apart = handle.is_apart_from(t);
             let mask = handle.mask();
-            if !apart && index::holds(&t.value(), indexes, &handle.value())? {
+            if !apart && subscript::holds(&t.value(), indexes, &handle.value())? {
                 return mask::assigned(t, indexes, mask);
             }
             let value = if apart { handle.value().clone() } else { unshared(&handle, t)? };
             if t.is_journalled() {
                 handle.lend();
             }
-            // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the write copy all of it.
+            // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the
+            // write copy all of it.
             drop((handle, source));
             t.assign(indexes, Operand::Tensor(&value))?;
             mask::assigned(t, indexes, mask)
@@ -64,7 +70,11 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
 fn unshared(source: &Handle, target: &Handle) -> Result<Value> {
     let value = source.value();
     let own = target.value().addresses();
-    if value.addresses().iter().any(|address| own.contains(address)) { value.deep_copy() } else { Ok(value.clone()) }
+    if value.addresses().iter().any(|address| own.contains(address)) {
+        value.deep_copy()
+    } else {
+        Ok(value.clone())
+    }
 }
 
 /// Part of a tensor, which the token ids among the indexes made theirs if it was looked up by them.
@@ -73,7 +83,10 @@ fn looked_up(part: Handle, at: &Dynamic) -> Result<Handle> {
         return mask::looked_up(part, &ids);
     }
     let Some(array) = at.read_lock::<Array>() else { return Ok(part) };
-    array.iter().filter_map(|at| at.read_lock::<Handle>()).try_fold(part, |part, ids| mask::looked_up(part, &ids))
+    array
+        .iter()
+        .filter_map(|at| at.read_lock::<Handle>())
+        .try_fold(part, |part, ids| mask::looked_up(part, &ids))
 }
 
 /// What stands in the brackets: an index for the first dim, or an array of one for each.
@@ -101,9 +114,14 @@ fn read_one(at: &Dynamic) -> Result<Index> {
     }
     if at.is::<Array>() {
         let (mut numbers, mut sizes) = (Vec::new(), Vec::new());
-        make::read_nested(at, 0, &mut sizes, &mut numbers)?;
+        creation::read_nested(at, 0, &mut sizes, &mut numbers)?;
         let kind = numbers.is_empty().then_some(crate::tensor::Kind::I64);
-        return Ok(Index::Pick(new::from_numbers(&numbers, &sizes, kind, &candle_core::Device::Cpu)?));
+        return Ok(Index::Pick(new::from_numbers(
+            &numbers,
+            &sizes,
+            kind,
+            &candle_core::Device::Cpu,
+        )?));
     }
     Err(error!("a tensor cannot be indexed by {}", describe(at))
         .help("use integers, ranges, arrays of them, or tensors of integers or bools"))

@@ -1,16 +1,18 @@
-//! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and what follows from them.
+//! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and what follows from
+//! them.
 
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use super::arguments::{Call, define, derive};
 use super::{Handle, Masks};
-use crate::script::options::describe;
-use crate::script::record::Record;
-use crate::tensor::einsum::einsum;
-use crate::tensor::fit::{self, Pca};
-use crate::tensor::linalg::{self, Eigh, Qr, Svd};
-use crate::tensor::square::{self, Eig};
-use crate::tensor::{Value, diagonal, matmul};
+use crate::script::value::options::describe;
+use crate::script::value::record::Record;
+use crate::tensor::Value;
+use crate::tensor::linalg::decompositions::{Eigh, Qr, Svd};
+use crate::tensor::linalg::einsum::einsum;
+use crate::tensor::linalg::least_squares::Pca;
+use crate::tensor::linalg::square::Eig;
+use crate::tensor::linalg::{decompositions, diagonal, least_squares, matmul, square};
 use crate::{Result, bail, error};
 
 /// The most tensors `einsum` takes without an array around them.
@@ -28,7 +30,7 @@ fn install_products(engine: &mut Engine) {
         ("matmul", Masks::Refuse, matmul::matmul as Product),
         ("dot", Masks::End, matmul::dot),
         ("outer", Masks::Refuse, matmul::outer),
-        ("lstsq", Masks::End, fit::lstsq),
+        ("lstsq", Masks::End, least_squares::lstsq),
         ("solve", Masks::End, square::solve),
     ];
     for (name, masks, product) in products {
@@ -54,7 +56,10 @@ fn install_products(engine: &mut Engine) {
         let Some(equation) = call.string_or_absent(last, "the last argument")? else {
             bail!("einsum needs an equation")
         };
-        summed(&equation, (0..last).map(|place| call.tensor(place, "an operand")).collect::<Result<_>>()?)
+        summed(
+            &equation,
+            (0..last).map(|place| call.tensor(place, "an operand")).collect::<Result<_>>()?,
+        )
     });
 }
 
@@ -73,7 +78,9 @@ fn operands(call: &Call) -> Result<Vec<Handle>> {
     };
     let operand = |given: Dynamic| {
         let what = describe(&given);
-        given.try_cast::<Handle>().ok_or_else(|| error!("einsum multiplies tensors, and the array holds {what}"))
+        given
+            .try_cast::<Handle>()
+            .ok_or_else(|| error!("einsum multiplies tensors, and the array holds {what}"))
     };
     given.into_iter().map(operand).collect()
 }
@@ -81,12 +88,12 @@ fn operands(call: &Call) -> Result<Vec<Handle>> {
 fn install_decompositions(engine: &mut Engine) {
     define::<Handle, Record>(engine, "svd", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
-        let Svd { u, s, vh } = linalg::svd(&x.value())?;
+        let Svd { u, s, vh } = decompositions::svd(&x.value())?;
         map(&x, [("u", u), ("s", s), ("vh", vh)])
     });
     define::<Handle, Record>(engine, "eigh", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
-        let Eigh { values, vectors } = linalg::eigh(&x.value())?;
+        let Eigh { values, vectors } = decompositions::eigh(&x.value())?;
         map(&x, [("values", values), ("vectors", vectors)])
     });
     define::<Handle, Record>(engine, "eig", 1..=1, &[], |call| {
@@ -96,12 +103,13 @@ fn install_decompositions(engine: &mut Engine) {
     });
     define::<Handle, Record>(engine, "qr", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
-        let Qr { q, r } = linalg::qr(&x.value())?;
+        let Qr { q, r } = decompositions::qr(&x.value())?;
         map(&x, [("q", q), ("r", r)])
     });
     define::<Handle, Record>(engine, "pca", 1..=2, &["k"], |call| {
         let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
-        let Pca { components, explained_variance, mean, projected } = fit::pca(&x.value(), k)?;
+        let Pca { components, explained_variance, mean, projected } =
+            least_squares::pca(&x.value(), k)?;
         let parts = [
             ("components", components),
             ("explained_variance", explained_variance),
@@ -128,10 +136,13 @@ fn install_matrices(engine: &mut Engine) {
     }
     define::<Handle, Handle>(engine, "pinv", 1..=1, &["rtol"], |call| {
         let rtol = call.options().float("rtol")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::End, |x| fit::pinv(x, rtol))
+        derive(&call.tensor(0, "a tensor")?, Masks::End, |x| least_squares::pinv(x, rtol))
     });
 }
 
 fn map<const N: usize>(input: &Handle, parts: [(&str, Value); N]) -> Result<Record> {
-    parts.into_iter().map(|(name, value)| Ok((name, Dynamic::from(Masks::End.of_all(value, &[input])?)))).collect()
+    parts
+        .into_iter()
+        .map(|(name, value)| Ok((name, Dynamic::from(Masks::End.of_all(value, &[input])?))))
+        .collect()
 }

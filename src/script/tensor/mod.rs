@@ -1,21 +1,21 @@
-//! Tensors in scripts, and the numbers and arrays beside them: one file a group of the contract's operations, each with one
-//! `install`.
+//! Tensors in scripts, and the numbers and arrays beside them: one file a group of the contract's
+//! operations, each with one `install`.
 
 pub mod arguments;
 pub mod arrays;
 pub mod convert;
+pub mod creation;
 mod dedup;
 pub mod frozen;
 pub mod functions;
+pub mod gather;
 pub mod handle;
 pub mod index;
+pub mod inspect;
 pub mod linalg;
-pub mod look;
-pub mod make;
 pub mod nn;
 pub mod numbers;
 pub mod operators;
-pub mod pick;
 pub mod reduce;
 pub mod shape;
 pub mod sort;
@@ -24,13 +24,14 @@ pub mod spectra;
 pub use handle::Handle;
 pub use handle::mask::Masks;
 
-use super::random::Random;
-use super::record;
+use super::session::random::Random;
+use super::value::record;
 
-/// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and `randn` draw from.
+/// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and
+/// `randn` draw from.
 pub fn install(engine: &mut rhai::Engine, random: &Random) {
     install_pure(engine);
-    make::install_random(engine, random);
+    creation::install_random(engine, random);
 }
 
 /// All operations that draw no random numbers.
@@ -43,12 +44,12 @@ pub fn install_pure(engine: &mut rhai::Engine) {
     functions::install(engine);
     index::install(engine);
     linalg::install(engine);
-    look::install(engine);
-    make::install(engine);
+    inspect::install(engine);
+    creation::install(engine);
     nn::install(engine);
     numbers::install(engine);
     operators::install(engine);
-    pick::install(engine);
+    gather::install(engine);
     reduce::install(engine);
     shape::install(engine);
     sort::install(engine);

@@ -6,14 +6,18 @@ use super::arguments::{Call, define, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::Result;
+use crate::tensor::elementwise::comparison;
+use crate::tensor::index::gather;
 use crate::tensor::nn::{self, Reduction};
-use crate::tensor::{Kind, Number, Operand, Value, comparison, dtype, pick};
+use crate::tensor::{Kind, Number, Operand, Value, dtype};
 
 pub fn install(engine: &mut Engine) {
     define::<Handle, Handle>(engine, "layer_norm", 1..=3, &["weight", "bias", "eps"], |call| {
         let (weight, bias) = (optional(call, 1, "weight")?, optional(call, 2, "bias")?);
         let eps = call.options().float("eps")?.unwrap_or(1e-5);
-        derive(&call.tensor(0, "a tensor")?, Masks::End, |x| nn::layer_norm(x, weight.as_ref(), bias.as_ref(), eps))
+        derive(&call.tensor(0, "a tensor")?, Masks::End, |x| {
+            nn::layer_norm(x, weight.as_ref(), bias.as_ref(), eps)
+        })
     });
     define::<Handle, Handle>(engine, "rms_norm", 1..=2, &["weight", "eps"], |call| {
         let weight = optional(call, 1, "weight")?;
@@ -22,8 +26,10 @@ pub fn install(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "cross_entropy", 2..=2, &["reduction"], |call| {
         let ids = targets(&call.tensor(1, "ids")?)?;
-        let reduction = call.options().string("reduction")?.map(|name| Reduction::parse(&name)).transpose();
-        let reduction = reduction.map_err(|error| error.at("cross_entropy"))?.unwrap_or(Reduction::Mean);
+        let reduction =
+            call.options().string("reduction")?.map(|name| Reduction::parse(&name)).transpose();
+        let reduction =
+            reduction.map_err(|error| error.at("cross_entropy"))?.unwrap_or(Reduction::Mean);
         derive(&call.tensor(0, "logits")?, Masks::End, |x| nn::cross_entropy(x, &ids, reduction))
     });
     define::<Handle, Handle>(engine, "kl_divergence", 2..=2, &[], |call| {
@@ -42,7 +48,11 @@ fn targets(ids: &Handle) -> Result<Value> {
     match ids.mask() {
         Some(mask) if !mask::all_real(&mask.value())? => {
             let ignored = Operand::Number(Number::Int(nn::IGNORED));
-            pick::masked_fill(&dtype::cast(&value, Kind::I64)?, &comparison::not(&mask.value())?, ignored)
+            gather::masked_fill(
+                &dtype::cast(&value, Kind::I64)?,
+                &comparison::not(&mask.value())?,
+                ignored,
+            )
         }
         _ => Ok(value.clone()),
     }

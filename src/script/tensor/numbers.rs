@@ -1,21 +1,23 @@
-//! Operators and functions of plain numbers that mean what they mean for tensors. Rhai's own differ: its `log` is to base
-//! 10, `round` takes halves away from 0, `%` has the sign of the dividend, and no comparison with infinity holds.
+//! Operators and functions of plain numbers that mean what they mean for tensors. Rhai's own
+//! differ: its `log` is to base 10, `round` takes halves away from 0, `%` has the sign of the
+//! dividend, and no comparison with infinity holds.
 
 use rhai::{Dynamic, Engine, FLOAT, INT};
 
 use super::arguments::number;
 use crate::output::picture;
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
 use crate::tensor::Number;
-use crate::tensor::arithmetic::modulo;
-use crate::tensor::finite::Finite;
-use crate::tensor::function::{Function, Shaping};
-use crate::tensor::integer::Integer;
+use crate::tensor::elementwise::arithmetic::modulo;
+use crate::tensor::elementwise::finite::Finite;
+use crate::tensor::elementwise::function::{Function, Shaping};
+use crate::tensor::elementwise::integer::Integer;
 use crate::{Result, bail, error};
 
 /// Names that stand for a number wherever no variable has them, in functions too.
-const CONSTANTS: [(&str, FLOAT); 3] = [("inf", FLOAT::INFINITY), ("nan", FLOAT::NAN), ("pi", std::f64::consts::PI)];
+const CONSTANTS: [(&str, FLOAT); 3] =
+    [("inf", FLOAT::INFINITY), ("nan", FLOAT::NAN), ("pi", std::f64::consts::PI)];
 
 pub fn constant(name: &str) -> Option<FLOAT> {
     CONSTANTS.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
@@ -34,8 +36,12 @@ pub fn install(engine: &mut Engine) {
     install_functions(engine);
     install_bounds(engine);
     engine.register_fn("to_int", |x: FLOAT| -> ScriptResult<INT> { Ok(to_int(x)?) });
-    engine.register_fn("fixed", |x: FLOAT, digits: INT| -> ScriptResult<String> { Ok(fixed(x, digits)?) });
-    engine.register_fn("fixed", |x: INT, digits: INT| -> ScriptResult<String> { Ok(fixed(x as FLOAT, digits)?) });
+    engine.register_fn("fixed", |x: FLOAT, digits: INT| -> ScriptResult<String> {
+        Ok(fixed(x, digits)?)
+    });
+    engine.register_fn("fixed", |x: INT, digits: INT| -> ScriptResult<String> {
+        Ok(fixed(x as FLOAT, digits)?)
+    });
 }
 
 /// Registers a function of two numbers, at least one of them a float.
@@ -61,7 +67,9 @@ fn install_remainders(engine: &mut Engine) {
 
 fn remainder(x: INT, y: INT) -> Result<INT> {
     if y == 0 {
-        return Err(error!("%: the integer {x} is divided by 0").help("with floats the remainder is nan"));
+        return Err(
+            error!("%: the integer {x} is divided by 0").help("with floats the remainder is nan")
+        );
     }
     Ok(Integer::modulo(x, y))
 }
@@ -75,8 +83,8 @@ fn install_comparisons(engine: &mut Engine) {
     between_floats!(engine, ">=", |x: FLOAT, y: FLOAT| x >= y);
 }
 
-/// Whether two numbers are equal but for a rounding error, as Rhai has it. Of infinities only the same are equal, and NaN
-/// is equal to none.
+/// Whether two numbers are equal but for a rounding error, as Rhai has it. Of infinities only the
+/// same are equal, and NaN is equal to none.
 fn is_near(x: FLOAT, y: FLOAT) -> bool {
     let scale = if x == 0.0 || y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
     x == y || (x - y).abs() / scale <= FLOAT::EPSILON
@@ -109,8 +117,11 @@ fn install_bounds(engine: &mut Engine) {
         between_floats!(engine, name, larger);
         engine.register_fn(name, |x: INT, y: INT| x.max(y));
     }
-    engine.register_fn("clamp", |x: FLOAT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
-    engine.register_fn("clamp", |x: INT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
+    engine.register_fn("clamp", |x: FLOAT, low: Dynamic, high: Dynamic| {
+        clamp(&x.into(), &low, &high)
+    });
+    engine
+        .register_fn("clamp", |x: INT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
 }
 
 /// The smaller, or NaN if either is.

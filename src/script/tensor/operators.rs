@@ -5,47 +5,66 @@ use rhai::Engine;
 use super::arguments::{Side, combine, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::error::ScriptResult;
-use crate::tensor::arithmetic::{self, Arithmetic};
-use crate::tensor::comparison::{self, Comparison, Logic};
+use crate::script::errors::error::ScriptResult;
+use crate::tensor::elementwise::arithmetic::Arithmetic;
+use crate::tensor::elementwise::comparison::{Comparison, Logic};
+use crate::tensor::elementwise::{arithmetic, comparison};
 use crate::tensor::{Kind, Number, Operand, Value};
 use crate::{Result, error};
 
 pub fn install(engine: &mut Engine) {
     use Arithmetic::{Add, Div, Mul, Pow, Rem, Sub};
-    for (op, in_place) in [(Add, "+="), (Sub, "-="), (Mul, "*="), (Div, "/="), (Rem, "%="), (Pow, "**=")] {
+    for (op, in_place) in
+        [(Add, "+="), (Sub, "-="), (Mul, "*="), (Div, "/="), (Rem, "%="), (Pow, "**=")]
+    {
         binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
         assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
     for op in [Arithmetic::Minimum, Arithmetic::Maximum] {
         binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
     }
-    for op in [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge] {
+    for op in [
+        Comparison::Eq,
+        Comparison::Ne,
+        Comparison::Lt,
+        Comparison::Le,
+        Comparison::Gt,
+        Comparison::Ge,
+    ] {
         binary(engine, op.name(), Masks::End, move |a, b| op.apply(a, b));
     }
     for (op, in_place) in [(Logic::And, "&="), (Logic::Or, "|="), (Logic::Xor, "^=")] {
         binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
         assigning(engine, in_place, move |a, b| op.apply(a, b));
     }
-    engine
-        .register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, Masks::Stay, arithmetic::negate)?) });
+    engine.register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> {
+        Ok(derive(x, Masks::Stay, arithmetic::negate)?)
+    });
     engine.register_fn("+", |x: Handle| x);
-    engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> { Ok(derive(x, Masks::Stay, comparison::not)?) });
+    engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> {
+        Ok(derive(x, Masks::Stay, comparison::not)?)
+    });
 }
 
-/// Registers `name` for two tensors, and for a tensor with an integer, a float or a bool on either side.
+/// Registers `name` for two tensors, and for a tensor with an integer, a float or a bool on either
+/// side.
 fn binary(
     engine: &mut Engine,
     name: &'static str,
     masks: Masks,
     run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,
 ) {
-    let apply = move |a: Side, b: Side| -> ScriptResult<Handle> { Ok(combine(&a, &b, masks, run)?) };
+    let apply =
+        move |a: Side, b: Side| -> ScriptResult<Handle> { Ok(combine(&a, &b, masks, run)?) };
     engine.register_fn(name, move |a: Handle, b: Handle| apply(Side::Tensor(a), Side::Tensor(b)));
     macro_rules! with_number {
         ($T:ty, $number:path) => {
-            engine.register_fn(name, move |a: Handle, b: $T| apply(Side::Tensor(a), Side::Number($number(b))));
-            engine.register_fn(name, move |a: $T, b: Handle| apply(Side::Number($number(a)), Side::Tensor(b)));
+            engine.register_fn(name, move |a: Handle, b: $T| {
+                apply(Side::Tensor(a), Side::Number($number(b)))
+            });
+            engine.register_fn(name, move |a: $T, b: Handle| {
+                apply(Side::Number($number(a)), Side::Tensor(b))
+            });
         };
     }
     with_number!(i64, Number::Int);
@@ -71,8 +90,10 @@ fn assigning(
     };
     engine.register_fn(name, move |x: &mut Handle, y: Handle| apply(x, Side::Tensor(y)));
     engine.register_fn(name, move |x: &mut Handle, y: i64| apply(x, Side::Number(Number::Int(y))));
-    engine.register_fn(name, move |x: &mut Handle, y: f64| apply(x, Side::Number(Number::Float(y))));
-    engine.register_fn(name, move |x: &mut Handle, y: bool| apply(x, Side::Number(Number::Bool(y))));
+    engine
+        .register_fn(name, move |x: &mut Handle, y: f64| apply(x, Side::Number(Number::Float(y))));
+    engine
+        .register_fn(name, move |x: &mut Handle, y: bool| apply(x, Side::Number(Number::Bool(y))));
 }
 
 fn overwrite(name: &str, x: &Handle, value: &Value) -> Result<()> {

@@ -5,8 +5,10 @@ use rhai::{Array, Dynamic, Engine};
 use super::arguments::{Call, define, derive, derive_anew};
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::options::describe;
-use crate::tensor::{Kind, Value, diagonal, make, shape};
+use crate::script::value::options::describe;
+use crate::tensor::index::shape;
+use crate::tensor::linalg::diagonal;
+use crate::tensor::{Kind, Value, creation};
 use crate::{Result, bail, error};
 
 /// The most sizes or dims that may be listed without an array around them.
@@ -99,7 +101,9 @@ fn install_copies(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
         let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::roll(x, &shifts, dims.as_deref()))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+            shape::roll(x, &shifts, dims.as_deref())
+        })
     });
     type Triangle = fn(&Value, i64) -> Result<Value>;
     for (name, triangle) in [("tril", shape::tril as Triangle), ("triu", shape::triu)] {
@@ -117,20 +121,27 @@ fn install_diagonals(engine: &mut Engine) {
     });
     define::<Handle, Handle>(engine, "diagonal", 1..=4, &["offset", "dim1", "dim2"], |call| {
         let offset = call.int_or_absent(1, "offset")?.unwrap_or(0);
-        let (dim1, dim2) = (call.int_or_absent(2, "dim1")?.unwrap_or(0), call.int_or_absent(3, "dim2")?.unwrap_or(1));
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| diagonal::diagonal(x, offset, dim1, dim2))
+        let (dim1, dim2) = (
+            call.int_or_absent(2, "dim1")?.unwrap_or(0),
+            call.int_or_absent(3, "dim2")?.unwrap_or(1),
+        );
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+            diagonal::diagonal(x, offset, dim1, dim2)
+        })
     });
 }
 
 /// How often each slice is repeated: an integer, an array or a tensor of them.
 fn counts(call: &Call) -> Result<Vec<i64>> {
     let given = call.get(1, "counts");
-    let Some(tensor) = given.and_then(|given| given.try_cast::<Handle>()) else { return call.ints(1, "counts") };
+    let Some(tensor) = given.and_then(|given| given.try_cast::<Handle>()) else {
+        return call.ints(1, "counts");
+    };
     let value = tensor.value();
     if !matches!(Kind::of(&value), Kind::U8 | Kind::U32 | Kind::I64) {
         bail!("repeat_interleave: counts must be integers, not {}", value.dtype_name());
     }
-    Ok(make::to_numbers(&value)?.into_iter().map(|number| number.to_f64() as i64).collect())
+    Ok(creation::to_numbers(&value)?.into_iter().map(|number| number.to_f64() as i64).collect())
 }
 
 fn pieces(call: &Call, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Array> {
@@ -142,13 +153,17 @@ fn pieces(call: &Call, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Arr
 /// What to do about texts of different lengths that are to be one batch.
 fn uneven(error: crate::Error, name: &str, values: &[Value], dim: i64) -> crate::Error {
     let length = |value: &Value| value.dims().last().copied();
-    let along_the_last = |value: &Value| name == "cat" && (dim == -1 || dim + 1 == value.rank() as i64);
+    let along_the_last =
+        |value: &Value| name == "cat" && (dim == -1 || dim + 1 == value.rank() as i64);
     if values.iter().any(along_the_last) {
         return error;
     }
-    let are_ids = values.iter().all(|value| matches!(Kind::of(value), Kind::U8 | Kind::U32 | Kind::I64));
+    let are_ids =
+        values.iter().all(|value| matches!(Kind::of(value), Kind::U8 | Kind::U32 | Kind::I64));
     match are_ids && values.windows(2).any(|pair| length(&pair[0]) != length(&pair[1])) {
-        true => error.help("m.encode([first, second]) pads texts of different lengths, and masks what it added"),
+        true => error.help(
+            "m.encode([first, second]) pads texts of different lengths, and masks what it added",
+        ),
         false => error,
     }
 }

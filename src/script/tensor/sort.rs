@@ -1,12 +1,12 @@
-//! `sort` and `order` of arrays: both give the elements in order, and `sort` leaves them so. Rhai's own lose what a comparer throws, and panic where it contradicts itself or where a
-//! float is NaN.
+//! `sort` and `order` of arrays: both give the elements in order, and `sort` leaves them so. Rhai's
+//! own lose what a comparer throws, and panic where it contradicts itself or where a float is NaN.
 
 use std::cmp::Ordering;
 
 use rhai::{Array, Dynamic, Engine, FnPtr, NativeCallContext};
 
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
 use crate::{Result, bail, error};
 
 /// The places of `array`'s elements in order; of equal ones the first stays first.
@@ -39,14 +39,23 @@ fn order(
     Ok(places)
 }
 
-/// What a script's comparer says: an integer below, at or above 0, or whether the first comes first.
-fn by(call: &NativeCallContext, comparer: &FnPtr, a: &Dynamic, b: &Dynamic) -> ScriptResult<Ordering> {
+/// What a script's comparer says: an integer below, at or above 0, or whether the first comes
+/// first.
+fn by(
+    call: &NativeCallContext,
+    comparer: &FnPtr,
+    a: &Dynamic,
+    b: &Dynamic,
+) -> ScriptResult<Ordering> {
     let said = comparer.call_raw(call, None, [a.clone(), b.clone()])?;
     match (said.as_int(), said.as_bool()) {
         (Ok(int), _) => Ok(int.cmp(&0)),
         (_, Ok(true)) => Ok(Ordering::Less),
         (_, Ok(false)) => Ok(Ordering::Greater),
-        _ => Err(error!("the comparer must return an integer or a bool, not {}", describe(&said)).into()),
+        _ => {
+            Err(error!("the comparer must return an integer or a bool, not {}", describe(&said))
+                .into())
+        }
     }
 }
 
@@ -74,10 +83,14 @@ fn plain(a: &Dynamic, b: &Dynamic) -> Result<Ordering> {
     if a.is_unit() {
         return Ok(Ordering::Equal);
     }
-    Err(error!("{} can't be sorted without a comparer", describe(a)).help("as in array.sort(|a, b| a.x < b.x)"))
+    Err(error!("{} can't be sorted without a comparer", describe(a))
+        .help("as in array.sort(|a, b| a.x < b.x)"))
 }
 
-fn ordered(array: &Array, compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Ordering>) -> ScriptResult<Array> {
+fn ordered(
+    array: &Array,
+    compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Ordering>,
+) -> ScriptResult<Array> {
     Ok(order(array, compare)?.into_iter().map(|place| array[place].clone()).collect())
 }
 
@@ -106,6 +119,8 @@ pub fn install(engine: &mut Engine) {
             *array = ordered(array, compare)?;
             Ok(array.clone())
         });
-        engine.register_fn(order, move |array: &mut Array| -> ScriptResult<Array> { ordered(array, compare) });
+        engine.register_fn(order, move |array: &mut Array| -> ScriptResult<Array> {
+            ordered(array, compare)
+        });
     }
 }

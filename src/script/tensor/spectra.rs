@@ -4,11 +4,11 @@ use candle_core::Device;
 use rhai::Engine;
 
 use super::arguments::{define, derive_anew};
-use super::convert;
-use super::{Handle, Masks};
+use super::{Handle, Masks, convert};
 use crate::Result;
-use crate::tensor::fft::{Norm, Transform};
-use crate::tensor::{Kind, Value, frequency};
+use crate::tensor::fourier::fft::{Norm, Transform};
+use crate::tensor::fourier::frequencies;
+use crate::tensor::{Kind, Value};
 
 pub fn install(engine: &mut Engine) {
     for (name, transform) in Transform::ALL {
@@ -19,11 +19,15 @@ pub fn install(engine: &mut Engine) {
                 Some(norm) => Norm::parse(&norm).map_err(|error| error.at(name))?,
                 None => Norm::default(),
             };
-            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| transform.apply(x, dim, n, norm))
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| {
+                transform.apply(x, dim, n, norm)
+            })
         });
     }
     type Frequencies = fn(i64, f64, Kind, &Device) -> Result<Value>;
-    for (name, frequencies) in [("fftfreq", frequency::fftfreq as Frequencies), ("rfftfreq", frequency::rfftfreq)] {
+    for (name, frequencies) in
+        [("fftfreq", frequencies::fftfreq as Frequencies), ("rfftfreq", frequencies::rfftfreq)]
+    {
         define::<i64, Handle>(engine, name, 1..=2, &["d", "dtype", "device"], move |call| {
             let d = if call.get(1, "d").is_some() { call.float(1, "d")? } else { 1.0 };
             let (kind, device) = convert::options(call)?;
@@ -32,7 +36,9 @@ pub fn install(engine: &mut Engine) {
         });
     }
     type Shift = fn(&Value, Option<&[i64]>) -> Result<Value>;
-    for (name, shift) in [("fftshift", frequency::fftshift as Shift), ("ifftshift", frequency::ifftshift)] {
+    for (name, shift) in
+        [("fftshift", frequencies::fftshift as Shift), ("ifftshift", frequencies::ifftshift)]
+    {
         define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let dims = call.ints_or_absent(1, "dim")?;
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shift(x, dims.as_deref()))

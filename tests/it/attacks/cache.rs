@@ -1,5 +1,6 @@
-//! What comes into the Hub's cache and what stands there: kept only where it is what was announced, found where it is corrupt,
-//! resumed where it broke off, and refused where somebody has put something that is no file.
+//! What comes into the Hub's cache and what stands there: kept only where it is what was announced,
+//! found where it is corrupt, resumed where it broke off, and refused where somebody has put
+//! something that is no file.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -28,10 +29,14 @@ fn a_download_that_stands_still_is_ended_and_resumed() {
     }));
     let said = setting.refusal();
     assert!(
-        said.contains("tiny/neox can't be fetched: in 2s the Hub sent") || said.contains("is no download"),
+        said.contains("tiny/neox can't be fetched: in 2s the Hub sent")
+            || said.contains("is no download"),
         "{said}"
     );
-    assert!(said.contains("of model.safetensors have come, and the next run goes on from there"), "{said}");
+    assert!(
+        said.contains("of model.safetensors have come, and the next run goes on from there"),
+        "{said}"
+    );
     assert!(!setting.blobs().contains(&sha256(&weights())));
     dripping.store(false, std::sync::atomic::Ordering::Relaxed);
     setting.hub.asked();
@@ -57,8 +62,10 @@ fn what_is_kept_is_what_was_announced() {
         sha256(&weights())
     );
     assert!(said.contains(&expected), "{said}");
-    let left: Vec<_> =
-        std::fs::read_dir(setting.repository().join("blobs")).unwrap().map(|e| e.unwrap().path()).collect();
+    let left: Vec<_> = std::fs::read_dir(setting.repository().join("blobs"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     assert_eq!(left.len(), 3, "{left:?}");
     assert!(!setting.repository().join("refs/main").exists());
 
@@ -77,10 +84,13 @@ fn what_is_kept_is_what_was_announced() {
         assert_eq!(setting.blobs().len(), 0);
     }
 
-    // A mirror's own ETag of forty digits, the same for all, is no hash of git's, where the list of files has another.
-    let setting = Setting::new(lie(|asked, answer| match asked.path.contains("/resolve/") && answer.status == 200 {
-        true => answer.with("etag", format!("\"{}\"", "e".repeat(40))),
-        false => answer,
+    // A mirror's own ETag of forty digits, the same for all, is no hash of git's, where the list of
+    // files has another.
+    let setting = Setting::new(lie(|asked, answer| {
+        match asked.path.contains("/resolve/") && answer.status == 200 {
+            true => answer.with("etag", format!("\"{}\"", "e".repeat(40))),
+            false => answer,
+        }
     }));
     setting.runs();
     assert!(setting.blobs().contains(&git(&files()[0].1)), "{:?}", setting.blobs());
@@ -89,7 +99,9 @@ fn what_is_kept_is_what_was_announced() {
     // What was wrong once comes again.
     let once = std::sync::atomic::AtomicBool::new(true);
     let setting = Setting::new(lie(move |asked, answer| {
-        match asked.path.starts_with("/large/") && once.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        match asked.path.starts_with("/large/")
+            && once.swap(false, std::sync::atomic::Ordering::Relaxed)
+        {
             true => answer.with_body(wrong.clone()),
             false => answer,
         }
@@ -110,19 +122,25 @@ fn a_corrupt_blob_is_found_and_fetched_again() {
     bytes[200_000] ^= 1;
     std::fs::write(&blob, &bytes).unwrap();
     let config = setting.repository().join("blobs").join(git(&files()[0].1));
-    std::fs::write(&config, String::from_utf8(files()[0].1.clone()).unwrap().replace("48", "84")).unwrap();
+    std::fs::write(&config, String::from_utf8(files()[0].1.clone()).unwrap().replace("48", "84"))
+        .unwrap();
     let verified = setting.run(&["models", "--verify"]);
     assert_eq!(verified.code, Some(1));
     for name in ["model.safetensors", "config.json"] {
         let line = verified.stdout.lines().find(|line| line.contains(name)).unwrap();
         assert!(line.contains("tiny/neox") && line.contains("corrupt: its hash is "), "{line}");
     }
-    assert!(verified.stderr.contains("2 of the 4 files in the cache are corrupt"), "{}", verified.stderr);
+    assert!(
+        verified.stderr.contains("2 of the 4 files in the cache are corrupt"),
+        "{}",
+        verified.stderr
+    );
     assert!(verified.stderr.contains(&blob.display().to_string()), "{}", verified.stderr);
     let verified = setting.run(&["models", "--verify", "--json"]);
     assert_eq!(verified.code, Some(1));
     let report: Json = serde_json::from_str(&verified.stdout).unwrap();
-    let states: Vec<_> = report.as_array().unwrap().iter().map(|file| file["state"].as_str().unwrap()).collect();
+    let states: Vec<_> =
+        report.as_array().unwrap().iter().map(|file| file["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["corrupt", "corrupt", "good", "good"]);
 
     // As it says: deleted, they come again. And what a new commit finds here is looked at first.
@@ -151,8 +169,14 @@ fn a_cache_that_python_wrote_is_checked() {
     let report = |setting: &Setting| -> Vec<(String, String)> {
         let ran = setting.run(&["models", "--verify", "--json"]);
         let report: Json = serde_json::from_str(&ran.stdout).unwrap();
-        let name = |file: &Json| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-        report.as_array().unwrap().iter().map(|f| (name(f), f["state"].as_str().unwrap().to_owned())).collect()
+        let name =
+            |file: &Json| file["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        report
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| (name(f), f["state"].as_str().unwrap().to_owned()))
+            .collect()
     };
     let mut expected: Vec<(String, String)> = [
         (git(b"words"), "good"),
@@ -197,7 +221,11 @@ fn what_is_no_file_in_the_cache_is_refused() {
             "where the cache keeps a file",
         ),
         (format!("blobs/{config}"), &["pipe", "directory", "link"], "where the cache keeps a file"),
-        (format!("blobs/{blob}.incomplete"), &["pipe", "directory", "link"], "where the cache keeps a file"),
+        (
+            format!("blobs/{blob}.incomplete"),
+            &["pipe", "directory", "link"],
+            "where the cache keeps a file",
+        ),
         (
             format!("../.locks/models--tiny--neox/{blob}.lock"),
             &["pipe", "directory", "link"],
@@ -221,7 +249,11 @@ fn what_is_no_file_in_the_cache_is_refused() {
             let ran = setting.run(&["run", "s.rhai"]);
             match says {
                 "ran" => assert_eq!(ran.code, Some(0), "{place} {what}: {}", ran.stderr),
-                says => assert!(ran.code == Some(1) && ran.stderr.contains(says), "{place} {what}: {}", ran.stderr),
+                says => assert!(
+                    ran.code == Some(1) && ran.stderr.contains(says),
+                    "{place} {what}: {}",
+                    ran.stderr
+                ),
             }
             assert_eq!(setting.outside(), before, "{place} {what}");
             // Looking and listing wait for nothing either.
@@ -247,20 +279,26 @@ fn who_is_fetching_a_file_is_said() {
         }
         false => answer,
     }));
-    let mut first = setting.command(&["run", "s.rhai"]).env("HF_HUB_DOWNLOAD_TIMEOUT", "60").spawn().unwrap();
-    let partial = setting.repository().join("blobs").join(format!("{}.incomplete", sha256(&weights())));
+    let mut first =
+        setting.command(&["run", "s.rhai"]).env("HF_HUB_DOWNLOAD_TIMEOUT", "60").spawn().unwrap();
+    let partial =
+        setting.repository().join("blobs").join(format!("{}.incomplete", sha256(&weights())));
     let begun = Instant::now();
     while std::fs::metadata(&partial).map_or(0, |found| found.len()) == 0 {
         assert!(begun.elapsed() < Duration::from_secs(30));
         std::thread::sleep(Duration::from_millis(20));
     }
     let said = setting.refusal();
-    let who = format!("another process, \"precompute\" (process {}), is fetching model.safetensors", first.id());
+    let who = format!(
+        "another process, \"precompute\" (process {}), is fetching model.safetensors",
+        first.id()
+    );
     if cfg!(target_os = "linux") {
         assert!(said.contains(&who), "{said}");
     }
     assert!(
-        said.contains("is fetching model.safetensors") && said.contains("wait until it is done, or end it"),
+        said.contains("is fetching model.safetensors")
+            && said.contains("wait until it is done, or end it"),
         "{said}"
     );
     first.kill().unwrap();

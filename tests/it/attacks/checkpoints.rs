@@ -1,7 +1,10 @@
-//! Weights of strangers: what a pickle or a header makes is bounded, what can't be read is named, and nothing of it reaches a
-//! terminal raw.
+//! Weights of strangers: what a pickle or a header makes is bounded, what can't be read is named,
+//! and nothing of it reaches a terminal raw.
 
-use super::forge::{Ended, archive, arguments, call, ended, global, int, safetensors, state_dict, tensor, text, tuple};
+use super::forge::{
+    Ended, archive, arguments, call, ended, global, int, safetensors, state_dict, tensor, text,
+    tuple,
+};
 use crate::binary::Workplace;
 use crate::fixture::directory;
 
@@ -24,7 +27,11 @@ fn is_harmless(ran: &Ended, what: &str) {
     assert!(ran.code.is_some(), "{what}: it had to be killed: {}", ran.stderr);
     assert!(ran.peak < LITTLE, "{what}: it took {} MB", ran.peak >> 20);
     assert!(!ran.stderr.contains(['\x1b', '\x07', '\u{9b}']), "{what}: {:?}", ran.stderr);
-    assert!(!ran.stderr.contains("this is a bug") && !ran.stderr.contains("panicked"), "{what}: {}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("this is a bug") && !ran.stderr.contains("panicked"),
+        "{what}: {}",
+        ran.stderr
+    );
 }
 
 /// Says why no model is made of the pickle, everywhere a model is asked for.
@@ -53,7 +60,8 @@ fn a_pickle_makes_no_more_than_it_is_long() {
     }
     // A map whose keys are one long name.
     let name = text(&"n".repeat(1 << 20));
-    let names = [b"\x80\x02}(", name.as_slice(), b"q\x00N", &b"h\x00N".repeat(1000), b"u."].concat();
+    let names =
+        [b"\x80\x02}(", name.as_slice(), b"q\x00N", &b"h\x00N".repeat(1000), b"u."].concat();
     let deep = [vec![b'N'], vec![0x85; 1 << 18]].concat();
     for (what, pickle, said) in [
         ("doubled forty times", state_dict(&[("x", nested.clone())]), NONE),
@@ -66,7 +74,11 @@ fn a_pickle_makes_no_more_than_it_is_long() {
         ("tuples within each other", state_dict(&[("x", deep)]), NONE),
         ("one name a thousand times", names, NONE),
         ("a memo far away", b"\x80\x02Nr\xff\xff\xff\xff.".to_vec(), "before there are so many"),
-        ("a text that it does not have", b"\x80\x02X\xff\xff\xff\xffa.".to_vec(), "it is cut short"),
+        (
+            "a text that it does not have",
+            b"\x80\x02X\xff\xff\xff\xffa.".to_vec(),
+            "it is cut short",
+        ),
         ("a list", b"\x80\x02].".to_vec(), "holds no map from names to tensors"),
         ("no end", b"\x80\x02}".to_vec(), "it is cut short"),
         (
@@ -81,9 +93,11 @@ fn a_pickle_makes_no_more_than_it_is_long() {
 
 #[test]
 fn views_of_one_storage_take_no_more_than_the_run_may() {
-    let many: Vec<(String, Vec<u8>)> =
-        (0..200).map(|i| (format!("x{i}"), tensor("FloatStorage", "0", 0, &[1 << 18], &[1]))).collect();
-    let many: Vec<(&str, Vec<u8>)> = many.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
+    let many: Vec<(String, Vec<u8>)> = (0..200)
+        .map(|i| (format!("x{i}"), tensor("FloatStorage", "0", 0, &[1 << 18], &[1])))
+        .collect();
+    let many: Vec<(&str, Vec<u8>)> =
+        many.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
     let megabyte = vec![0; 1 << 20];
     for (what, entries, storage, said) in [
         (
@@ -108,10 +122,18 @@ fn views_of_one_storage_take_no_more_than_the_run_may() {
         refused(what, &state_dict(&entries), &[("0", storage)], said);
     }
     // Two hundred names for a megabyte: more than 100 MB, and less than 8 GiB.
-    let here = with_weights("gpt2", "pytorch_model.bin", &archive(&state_dict(&many), &[("0", &megabyte)]));
+    let here = with_weights(
+        "gpt2",
+        "pytorch_model.bin",
+        &archive(&state_dict(&many), &[("0", &megabyte)]),
+    );
     let ran = ended(here.command(&["run", "s.rhai", "--max-memory", "100MB"]), "");
     is_harmless(&ran, "two hundred names");
-    assert!(ran.stderr.contains("repeat its 1048576 bytes until they take 209715200"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("repeat its 1048576 bytes until they take 209715200"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -125,30 +147,66 @@ fn a_tensor_that_can_not_be_read_is_named() {
     for (what, made, why) in [
         ("too few arguments", few.clone(), "too few arguments"),
         ("none at all", call("torch._utils", "_rebuild_tensor_v2", &[]), "too few arguments"),
-        ("no tuple of them", [global("torch._utils", "_rebuild_tensor_v2"), b"NR".to_vec()].concat(), "no tuple"),
-        ("a parameter of nothing", call("torch._utils", "_rebuild_parameter", &[]), "too few arguments"),
+        (
+            "no tuple of them",
+            [global("torch._utils", "_rebuild_tensor_v2"), b"NR".to_vec()].concat(),
+            "no tuple",
+        ),
+        (
+            "a parameter of nothing",
+            call("torch._utils", "_rebuild_parameter", &[]),
+            "too few arguments",
+        ),
         (
             "a parameter of a number",
             call("torch._utils", "_rebuild_parameter", &[int(1)]),
             "a parameter without a tensor",
         ),
-        ("a type of nothing", call("torch._tensor", "_rebuild_from_type_v2", &[int(1)]), "too few arguments"),
+        (
+            "a type of nothing",
+            call("torch._tensor", "_rebuild_from_type_v2", &[int(1)]),
+            "too few arguments",
+        ),
         ("a negative offset", v2(1, int(-1)), "its offset is none"),
         ("the least offset", v2(1, int(i64::MIN)), "its offset is none"),
         ("an offset beyond", v2(1, int(1 << 40)), "reaches beyond its storage"),
         ("the largest offset", v2(1, int(i64::MAX)), "larger than any storage"),
         ("a negative size", v2(2, tuple(&[int(-1), int(2)])), "its shape or its strides are none"),
-        ("a product that wraps", v2(2, tuple(&[int(1 << 62), int(1 << 62)])), "larger than any storage"),
-        ("a product that wraps to 0", v2(2, tuple(&[int(1 << 32), int(1 << 32)])), "larger than any storage"),
+        (
+            "a product that wraps",
+            v2(2, tuple(&[int(1 << 62), int(1 << 62)])),
+            "larger than any storage",
+        ),
+        (
+            "a product that wraps to 0",
+            v2(2, tuple(&[int(1 << 32), int(1 << 32)])),
+            "larger than any storage",
+        ),
         ("nothing of very much", v2(2, tuple(&[int(1 << 62), int(0)])), "larger than any storage"),
-        ("a negative stride", v2(3, tuple(&[int(-2), int(1)])), "its shape or its strides are none"),
-        ("strides that wrap", v2(3, tuple(&[int(i64::MAX), int(i64::MAX)])), "larger than any storage"),
+        (
+            "a negative stride",
+            v2(3, tuple(&[int(-2), int(1)])),
+            "its shape or its strides are none",
+        ),
+        (
+            "strides that wrap",
+            v2(3, tuple(&[int(i64::MAX), int(i64::MAX)])),
+            "larger than any storage",
+        ),
         ("fewer strides than dims", v2(3, tuple(&[int(1)])), "2 dims and 1 strides"),
         ("a thousand dims", v2(2, tuple(&vec![int(1); 1000])), "it has 1000 dims"),
         ("no storage", v2(0, int(1)), "it has no storage"),
         ("a storage of nothing", v2(0, [tuple(&[]), b"Q".to_vec()].concat()), "is not described"),
-        ("a storage that is not there", tensor("FloatStorage", "9", 0, &[1], &[1]), "no archive/data/9"),
-        ("a storage elsewhere", tensor("FloatStorage", "../data.pkl", 0, &[1], &[1]), "no archive/data/../data.pkl"),
+        (
+            "a storage that is not there",
+            tensor("FloatStorage", "9", 0, &[1], &[1]),
+            "no archive/data/9",
+        ),
+        (
+            "a storage elsewhere",
+            tensor("FloatStorage", "../data.pkl", 0, &[1], &[1]),
+            "no archive/data/../data.pkl",
+        ),
         ("a type of storage that is evil", tensor(EVIL, "0", 0, &[1], &[1]), "evil␛]0;owned␇"),
         ("a function that is evil", call(EVIL, EVIL, &[]), "evil␛]0;owned␇"),
         ("a system call", call("os", "system", &[text("touch owned")]), "it is made by os.system"),
@@ -158,7 +216,10 @@ fn a_tensor_that_can_not_be_read_is_named() {
         let ran = ended(here.command(&["run", "s.rhai"]), "");
         is_harmless(&ran, what);
         assert_eq!(ran.code, Some(1), "{what}: {}", ran.stderr);
-        let warning = ran.stderr.lines().find(|line| line.starts_with("warning: pytorch_model.bin has tensors"));
+        let warning = ran
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("warning: pytorch_model.bin has tensors"));
         let warning = warning.unwrap_or_else(|| panic!("{what}: {}", ran.stderr));
         assert!(warning.contains("wte.weight (") && warning.contains(why), "{what}: {warning}");
         assert!(warning.contains("evil␛]0;owned␇"), "{what}: {warning}");
@@ -204,7 +265,10 @@ fn shards_are_files_beside_the_index() {
         ("itself", "{\"x\":\"model.safetensors.index.json\"}".into(), "is broken"),
         (
             "fifty thousand",
-            format!("{{{}}}", (0..50_000).map(|i| format!("\"x{i}\":\"s{i}\"")).collect::<Vec<_>>().join(",")),
+            format!(
+                "{{{}}}",
+                (0..50_000).map(|i| format!("\"x{i}\":\"s{i}\"")).collect::<Vec<_>>().join(",")
+            ),
             "is missing",
         ),
         ("a list", "[]".into(), "has no weight_map"),
@@ -227,13 +291,20 @@ fn weights_that_this_machine_has_no_memory_for_are_refused() {
     );
     let here = with_weights("gpt2", "model.safetensors", &safetensors(&header, &[]));
     // A file of holes.
-    let file = std::fs::OpenOptions::new().write(true).open(here.path().join("m/model.safetensors")).unwrap();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(here.path().join("m/model.safetensors"))
+        .unwrap();
     if file.set_len(8 + header.len() as u64 + 4 * elements).is_err() {
         return; // The file system has no files of that size.
     }
     let ran = ended(here.command(&["run", "s.rhai"]), "");
     is_harmless(&ran, "four terabytes");
-    assert!(ran.stderr.contains("the weights of m take 4.0 TiB, and this machine has"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the weights of m take 4.0 TiB, and this machine has"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -242,7 +313,10 @@ fn one_model_is_one_load_however_it_is_spelled() {
     let fixture = directory("gpt2");
     for entry in std::fs::read_dir(&fixture).unwrap() {
         let path = entry.unwrap().path();
-        here.write(&format!("m/{}", path.file_name().unwrap().to_str().unwrap()), &std::fs::read(&path).unwrap());
+        here.write(
+            &format!("m/{}", path.file_name().unwrap().to_str().unwrap()),
+            &std::fs::read(&path).unwrap(),
+        );
     }
     std::os::unix::fs::symlink(here.path().join("m"), here.path().join("link")).unwrap();
     let spelled = "\

@@ -1,5 +1,5 @@
-//! Numbers of a config.json that no model has: each is refused where it is read, in a sentence that names the field, its value
-//! and what is allowed.
+//! Numbers of a config.json that no model has: each is refused where it is read, in a sentence that
+//! names the field, its value and what is allowed.
 
 use precompute::model::family::Family;
 use serde_json::{Map, Value, json};
@@ -14,9 +14,12 @@ fn config(case: &str) -> Map<String, Value> {
 fn said(case: &str, field: &str, value: Value) -> String {
     let mut config = config(case);
     match field.split_once('/') {
-        Some((map, within)) => {
-            config.entry(map).or_insert_with(|| json!({})).as_object_mut().unwrap().insert(within.into(), value)
-        }
+        Some((map, within)) => config
+            .entry(map)
+            .or_insert_with(|| json!({}))
+            .as_object_mut()
+            .unwrap()
+            .insert(within.into(), value),
         None => config.insert(field.into(), value),
     };
     match Family::of(&config).and_then(|family| family.read(&config)) {
@@ -84,10 +87,15 @@ fn each_number_is_checked_where_it_is_read() {
             ]) {
                 let said = said(case, field, value.clone());
                 assert!(
-                    said.starts_with("config.json: ") && said.contains(field) && said.contains(&value.to_string()),
+                    said.starts_with("config.json: ")
+                        && said.contains(field)
+                        && said.contains(&value.to_string()),
                     "{case}: {field} = {value}: {said}"
                 );
-                assert!(said.contains(" must be ") && !said.contains('\n'), "{case}: {field} = {value}: {said}");
+                assert!(
+                    said.contains(" must be ") && !said.contains('\n'),
+                    "{case}: {field} = {value}: {said}"
+                );
             }
         }
     }
@@ -120,7 +128,11 @@ fn what_an_equation_divides_by_is_not_zero() {
         ("llama3-rope", "rope_scaling/factor", &factor),
         ("llama3-rope", "rope_scaling/low_freq_factor", &scale),
         ("llama3-rope", "rope_scaling/high_freq_factor", &scale),
-        ("llama3-rope", "rope_scaling/original_max_position_embeddings", &[json!(0), json!(-1), json!(u64::MAX)]),
+        (
+            "llama3-rope",
+            "rope_scaling/original_max_position_embeddings",
+            &[json!(0), json!(-1), json!(u64::MAX)],
+        ),
         ("phi3-longrope", "rope_scaling/attention_factor", &scale),
         ("gemma2", "attn_logit_softcapping", &scale),
         ("gemma2", "final_logit_softcapping", &scale),
@@ -136,7 +148,12 @@ fn what_an_equation_divides_by_is_not_zero() {
         }
     }
     for (case, field, value, sentence) in [
-        ("llama3-rope", "rope_scaling/high_freq_factor", json!(1.0), "must be above low_freq_factor"),
+        (
+            "llama3-rope",
+            "rope_scaling/high_freq_factor",
+            json!(1.0),
+            "must be above low_freq_factor",
+        ),
         ("phi3-longrope", "rope_scaling/short_factor", json!([0.0]), "short_factor must be from"),
         ("phi3-longrope", "rope_scaling/long_factor", json!([-1.0]), "long_factor must be from"),
         ("gptj", "rotary_dim", json!(3), "3 rotary dimensions"),
@@ -187,7 +204,10 @@ fn a_seed_and_an_end_of_text_are_numbers_that_there_are() {
     let here = Workplace::new(&[("s.rhai", "model(\"m\")")]);
     for entry in std::fs::read_dir(directory("gpt2")).unwrap() {
         let path = entry.unwrap().path();
-        here.write(&format!("m/{}", path.file_name().unwrap().to_str().unwrap()), &std::fs::read(&path).unwrap());
+        here.write(
+            &format!("m/{}", path.file_name().unwrap().to_str().unwrap()),
+            &std::fs::read(&path).unwrap(),
+        );
     }
     for ends in ["-1", "1.5", "\"</s>\"", "[1, -1]", "4294967296"] {
         here.write("m/generation_config.json", format!("{{\"eos_token_id\": {ends}}}").as_bytes());

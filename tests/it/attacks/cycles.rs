@@ -2,8 +2,8 @@
 
 use crate::binary::{Workplace, script};
 
-/// `s` holds a closure that captured `s`; `far` holds itself by way of two closures and an array; `deep` is a long chain of
-/// closures, each of which captured the one before, twice.
+/// `s` holds a closure that captured `s`; `far` holds itself by way of two closures and an array;
+/// `deep` is a long chain of closures, each of which captured the one before, twice.
 const VALUES: &str = r#"
 let s = #{n: 0};
 s.f = |x, c| { s.n += 1; };
@@ -22,9 +22,11 @@ fn prints(body: &str, expected: &str) {
 
 #[test]
 fn a_hook_that_captured_what_holds_it_runs_in_pass_after_pass() {
-    for (hook, count) in
-        [("s.f", "s.n"), ("far.list[0][0]", "far.n"), ("|x, c| { far.n += 1; s.n += far.n; }", "far.n")]
-    {
+    for (hook, count) in [
+        ("s.f", "s.n"),
+        ("far.list[0][0]", "far.n"),
+        ("|x, c| { far.n += 1; s.n += far.n; }", "far.n"),
+    ] {
         prints(
             &format!(
                 "let m = model(\"demo:opt\");\n\
@@ -56,7 +58,8 @@ fn passes_with_such_values_in_their_context_or_captured_unused_go_on() {
     );
 }
 
-/// What such a value gives where it is walked: a part of standard output, or of the sentence that it can't be.
+/// What such a value gives where it is walked: a part of standard output, or of the sentence that
+/// it can't be.
 #[test]
 fn such_values_are_shown_compared_and_refused() {
     let here = Workplace::new(&[]);
@@ -90,17 +93,33 @@ fn such_values_are_shown_compared_and_refused() {
         ("table([s])", "a function is no data"),
         ("plot(#{y: far})", "y must hold numbers alone"),
         ("param(\"s\", s)", ""),
-        ("let ctx = context(); ctx.s = s; ctx.c = [ctx]; print(ctx)", "context of 0 hooks, keys: [c, s]"),
+        (
+            "let ctx = context(); ctx.s = s; ctx.c = [ctx]; print(ctx)",
+            "context of 0 hooks, keys: [c, s]",
+        ),
         ("print(hook(\"post-mlp\", s.f))", "hook(\"post-mlp\""),
     ] {
         here.write("s.rhai", format!("{VALUES}{code};").as_bytes());
         let ran = here.run(&["run", "s.rhai", "--out", "out"]);
-        assert!(ran.code == Some(0) || ran.code == Some(1), "{code}: {:?} {}", ran.code, ran.stderr);
-        assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{code}\n{}\n{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.code == Some(0) || ran.code == Some(1),
+            "{code}: {:?} {}",
+            ran.code,
+            ran.stderr
+        );
+        assert!(
+            ran.stdout.contains(said) || ran.stderr.contains(said),
+            "{code}\n{}\n{}",
+            ran.stdout,
+            ran.stderr
+        );
         for bad in ["panicked", "nests values too deeply"] {
             assert!(!ran.stderr.contains(bad), "{code}: {}", ran.stderr);
         }
-        assert!(!here.path().join("out/s.json").exists() && !here.path().join("out/deep.json").exists(), "{code}");
+        assert!(
+            !here.path().join("out/s.json").exists() && !here.path().join("out/deep.json").exists(),
+            "{code}"
+        );
     }
 }
 
@@ -110,10 +129,12 @@ fn a_session_lists_and_forgets_them() {
     let mut command = here.command(&["repl"]);
     command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let input = format!("{}\n:vars\ns\nfar\ns == s\n:reset\n1 + 1\n", VALUES.trim().replace('\n', " "));
+    let input =
+        format!("{}\n:vars\ns\nfar\ns == s\n:reset\n1 + 1\n", VALUES.trim().replace('\n', " "));
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("true\n") && out.trim_end().ends_with('2'), "{out}\n{err}");
 }

@@ -1,4 +1,5 @@
-//! Directories that another process swaps for a link to somewhere else while they are read: nothing from there is ever read.
+//! Directories that another process swaps for a link to somewhere else while they are read: nothing
+//! from there is ever read.
 
 use std::ffi::CString;
 use std::fs;
@@ -34,7 +35,13 @@ impl Swapping {
             while !ended.load(Ordering::Relaxed) {
                 // SAFETY: both are strings that end with a zero, and live as long as the call.
                 let swapped = unsafe {
-                    libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
+                    libc::renameat2(
+                        libc::AT_FDCWD,
+                        one.as_ptr(),
+                        libc::AT_FDCWD,
+                        other.as_ptr(),
+                        libc::RENAME_EXCHANGE,
+                    )
                 };
                 assert_eq!(swapped, 0, "{}", std::io::Error::last_os_error());
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -64,10 +71,17 @@ impl Drop for Swapping {
 fn npy(size: usize) -> Vec<u8> {
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({size},), }}\n");
     let data = vec![0; 4 * size];
-    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), &data].concat()
+    [
+        b"\x93NUMPY\x01\x00".as_slice(),
+        &(header.len() as u16).to_le_bytes(),
+        header.as_bytes(),
+        &data,
+    ]
+    .concat()
 }
 
-/// `work`, with `d` in it, and beside them `outside` with the same names, to which `work/link` and `link` lead.
+/// `work`, with `d` in it, and beside them `outside` with the same names, to which `work/link` and
+/// `link` lead.
 fn place(script: &str) -> Workplace {
     let here = Workplace::new(&[
         ("work/s.rhai", script),
@@ -132,7 +146,8 @@ fn tensors_are_read_below_the_scripts_directory_whatever_is_swapped() {
         ("d/x.npy", "work", "link"),
     ] {
         let here = place(LOADS);
-        let [inside, outside, refused] = counted(&here, &["--set", &format!("path={path}")], one, other);
+        let [inside, outside, refused] =
+            counted(&here, &["--set", &format!("path={path}")], one, other);
         assert_eq!(outside, 0, "{path}: {inside} inside, {refused} refused");
         assert!(inside > 0, "{path}: {refused} refused");
     }
@@ -164,7 +179,8 @@ fn modules_are_read_below_the_importing_script_whatever_is_swapped() {
     for import in ["d/m", "d/deep/m", "d/./m"] {
         let here = place(&format!("import \"{import}\" as m; m::who()"));
         let out = here.path().join("out");
-        let host = Host::new(Settings { out: Some(out), silent: true, ..Settings::default() }).unwrap();
+        let host =
+            Host::new(Settings { out: Some(out), silent: true, ..Settings::default() }).unwrap();
         let program = Program::File(here.path().join("work/s.rhai"));
         let swapping = Swapping::start(here.path().join("work/d"), here.path().join("work/link"));
         let (mut inside, mut refused) = (0, 0);
@@ -177,7 +193,10 @@ fn modules_are_read_below_the_importing_script_whatever_is_swapped() {
                 Err(_) => refused += 1,
             }
         }
-        assert!(inside > 0 && refused > 0 && swapping.count() > 50, "{import}: {inside} inside, {refused} refused");
+        assert!(
+            inside > 0 && refused > 0 && swapping.count() > 50,
+            "{import}: {inside} inside, {refused} refused"
+        );
     }
 }
 
@@ -214,7 +233,10 @@ fn a_model_is_of_one_directory_whatever_is_swapped() {
         for entry in fs::read_dir(crate::fixture::directory(family)).unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_file() {
-                here.write(&format!("{to}/{}", entry.file_name().to_string_lossy()), &fs::read(entry.path()).unwrap());
+                here.write(
+                    &format!("{to}/{}", entry.file_name().to_string_lossy()),
+                    &fs::read(entry.path()).unwrap(),
+                );
             }
         }
     }
@@ -237,7 +259,10 @@ fn a_model_is_of_one_directory_whatever_is_swapped() {
 fn a_strangers_model_is_no_directory_that_comes_to_stand_under_its_name() {
     let here = Workplace::new(&[("work/x", "")]);
     let open = Open { offline: true, never_a_directory: true, ..Open::default() };
-    let hub = precompute::checkpoint::Hub { cache: Some(here.path().join("cache")), ..Default::default() };
+    let hub = precompute::checkpoint::Hub {
+        cache: Some(here.path().join("cache")),
+        ..Default::default()
+    };
     // The directory tests of this repository run in has one of this name.
     assert!(Path::new("src").is_dir());
     let said = Checkpoint::open("src", &Open { hub, ..open }).err().unwrap().to_string();
@@ -253,7 +278,8 @@ fn what_is_saved_stays_below_the_output_directory_whatever_is_swapped() {
         fs::remove_dir_all(here.path().join("outside")).unwrap();
         fs::create_dir_all(here.path().join("outside/a")).unwrap();
         symlink("../outside", here.path().join("out/link")).unwrap();
-        let mut command = here.command(&["run", "work/s.rhai", "--out", "out", "--max-files", "100000"]);
+        let mut command =
+            here.command(&["run", "work/s.rhai", "--out", "out", "--max-files", "100000"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert_eq!(said.next().as_deref(), Some("go"));
@@ -262,9 +288,16 @@ fn what_is_saved_stays_below_the_output_directory_whatever_is_swapped() {
         child.wait().unwrap();
         assert!(wrote > 0 && swapping.count() > 50, "{one}");
         drop(swapping);
-        let files = |path: &Path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let files = |path: &Path| {
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
         let outside = here.path().join("outside");
-        assert_eq!((files(&outside).len(), files(&outside.join("a")).len()), (1, 0), "{one}: {:?}", files(&outside));
+        assert_eq!(
+            (files(&outside).len(), files(&outside.join("a")).len()),
+            (1, 0),
+            "{one}: {:?}",
+            files(&outside)
+        );
     }
 }
 
@@ -298,8 +331,9 @@ fn a_watched_run_removes_and_replaces_nothing_elsewhere() {
 
 #[test]
 fn a_directory_may_be_a_link_itself_and_links_within_it_may_stay_in_it() {
-    let here =
-        place("[load_tensors(\"d/x.npy\").numel, load_tensors(\"in.npy\").numel, load_tensors(\"other.npy\").numel]");
+    let here = place(
+        "[load_tensors(\"d/x.npy\").numel, load_tensors(\"in.npy\").numel, load_tensors(\"other.npy\").numel]",
+    );
     symlink("d/deep/x.npy", here.path().join("work/in.npy")).unwrap();
     // Into a directory that may be read as well.
     symlink("../outside/x.npy", here.path().join("work/other.npy")).unwrap();
@@ -308,6 +342,10 @@ fn a_directory_may_be_a_link_itself_and_links_within_it_may_stay_in_it() {
         let ran = here.run(&["run", script, "--read", "outside"]);
         assert_eq!(ran.stdout, "[1, 1, 2]\n", "{script} {}", ran.stderr);
         let ran = here.run(&["run", script]);
-        assert!(ran.stderr.contains("\"other.npy\" is outside what this script may read"), "{script} {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("\"other.npy\" is outside what this script may read"),
+            "{script} {}",
+            ran.stderr
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is read is a regular file of a bounded size: a pipe does not hold a run up, and a device without an end is not read to it.
+//! What is read is a regular file of a bounded size: a pipe does not hold a run up, and a device
+//! without an end is not read to it.
 
 use std::os::unix::fs::symlink;
 
@@ -17,7 +18,10 @@ fn workplace() -> Workplace {
     ]);
     for entry in std::fs::read_dir(directory("gpt2")).unwrap() {
         let path = entry.unwrap().path();
-        here.write(&format!("m/{}", path.file_name().unwrap().to_str().unwrap()), &std::fs::read(&path).unwrap());
+        here.write(
+            &format!("m/{}", path.file_name().unwrap().to_str().unwrap()),
+            &std::fs::read(&path).unwrap(),
+        );
     }
     here
 }
@@ -53,7 +57,8 @@ fn refused(file: &str, commands: &[(&[&str], &str)], said: &[&str]) {
             );
             let kind = what.rsplit(' ').next().unwrap();
             let named = format!("it is a {kind}");
-            let meant = ran.stderr.contains(&named) || said.iter().any(|said| ran.stderr.contains(said));
+            let meant =
+                ran.stderr.contains(&named) || said.iter().any(|said| ran.stderr.contains(said));
             assert!(meant, "{file} is {what}: {command:?}: {}", ran.stderr);
             assert!(ran.peak < 1 << 30, "{file} is {what}: {command:?} took {} MB", ran.peak >> 20);
         }
@@ -80,18 +85,30 @@ fn a_models_files_are_files() {
 fn scripts_locks_and_records_are_files() {
     refused(
         "s.rhai",
-        &[(&["run", "s.rhai"], ""), (&["repl", "s.rhai"], ""), (&["recipe", "show", "./s.rhai"], "")],
+        &[
+            (&["run", "s.rhai"], ""),
+            (&["repl", "s.rhai"], ""),
+            (&["recipe", "show", "./s.rhai"], ""),
+        ],
         &["directory"],
     );
     refused("s.rhai", &[(&["generate", "--prompt", "a", "--hooks", "s.rhai"], "")], &["directory"]);
     refused("x.rhai", &[(&["run", "import.rhai"], "")], &["there is no x.rhai"]);
     refused(
         "precompute.lock",
-        &[(&["run", "some_recipe"], ""), (&["recipe", "list"], ""), (&["recipe", "show", "some_recipe"], "")],
+        &[
+            (&["run", "some_recipe"], ""),
+            (&["recipe", "list"], ""),
+            (&["recipe", "show", "some_recipe"], ""),
+        ],
         &[],
     );
     refused("run.json", &[(&["rerun", "run.json"], "")], &["/run.json can't be read"]);
-    refused("x.npy", &[(&["run", "load.rhai"], "")], &["\"x.npy\" is no file", "is outside what this script may read"]);
+    refused(
+        "x.npy",
+        &[(&["run", "load.rhai"], "")],
+        &["\"x.npy\" is no file", "is outside what this script may read"],
+    );
     refused(
         "x.safetensors",
         &[(&["run", "named.rhai"], "")],
@@ -134,7 +151,12 @@ fn a_small_file_that_is_large_is_not_read() {
         let here = workplace();
         std::fs::File::create(here.path().join(file)).unwrap().set_len(8 << 30).unwrap();
         let ran = ended(here.command(command), "");
-        assert!(ran.code.is_some_and(|code| code == 1 || code == 2), "{file}: {:?} {}", ran.code, ran.stderr);
+        assert!(
+            ran.code.is_some_and(|code| code == 1 || code == 2),
+            "{file}: {:?} {}",
+            ran.code,
+            ran.stderr
+        );
         assert!(ran.stderr.contains(said), "{file}: {}", ran.stderr);
         assert!(ran.peak < 300 << 20, "{file}: {} MB", ran.peak >> 20);
     }

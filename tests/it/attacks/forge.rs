@@ -1,4 +1,5 @@
-//! What a stranger may forge: pickles, archives, headers, pipes; and running the binary on them without waiting for ever.
+//! What a stranger may forge: pickles, archives, headers, pipes; and running the binary on them
+//! without waiting for ever.
 
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
@@ -41,8 +42,9 @@ pub fn ended(mut command: Command, input: &str) -> Ended {
     let code = loop {
         // The most that it held so far: what it takes within the last few milliseconds is not seen.
         let held = std::fs::read_to_string(&memory).unwrap_or_default();
-        let held =
-            held.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let held = held.lines().find_map(|line| {
+            line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        });
         peak = peak.max(held.unwrap_or(0) * 1024);
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();
@@ -96,10 +98,23 @@ pub fn global(module: &str, name: &str) -> Vec<u8> {
 }
 
 /// What a tensor is rebuilt from.
-pub fn arguments(class: &str, key: &str, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<Vec<u8>> {
+pub fn arguments(
+    class: &str,
+    key: &str,
+    offset: i64,
+    shape: &[i64],
+    strides: &[i64],
+) -> Vec<Vec<u8>> {
     let storage = tuple(&[text("storage"), global("torch", class), text(key), text("cpu"), int(1)]);
     let sizes = |sizes: &[i64]| tuple(&sizes.iter().map(|&n| int(n)).collect::<Vec<_>>());
-    vec![[storage, b"Q".to_vec()].concat(), int(offset), sizes(shape), sizes(strides), b"\x89".to_vec(), b"}".to_vec()]
+    vec![
+        [storage, b"Q".to_vec()].concat(),
+        int(offset),
+        sizes(shape),
+        sizes(strides),
+        b"\x89".to_vec(),
+        b"}".to_vec(),
+    ]
 }
 
 /// A tensor, made by a function of PyTorch's.
@@ -113,7 +128,8 @@ pub fn tensor(class: &str, key: &str, offset: i64, shape: &[i64], strides: &[i64
 
 /// A pickled map.
 pub fn state_dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let items: Vec<u8> = entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat()).collect();
+    let items: Vec<u8> =
+        entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat()).collect();
     [b"\x80\x02}(".as_slice(), &items, b"u."].concat()
 }
 

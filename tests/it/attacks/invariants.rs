@@ -7,7 +7,8 @@ fn every_test_that_a_promise_names_exists() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let page = std::fs::read_to_string(tests.join("attacks/README.md")).unwrap();
     let mut promises = 0;
-    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise")) {
+    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"))
+    {
         let (promise, held) = line.trim_matches('|').split_once(" | ").unwrap();
         let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
         assert!(!named.is_empty(), "nothing holds: {promise}");

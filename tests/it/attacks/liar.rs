@@ -1,4 +1,5 @@
-//! A Hub on loopback that answers truly, but for what a test has it lie about: down to the bytes of its headers.
+//! A Hub on loopback that answers truly, but for what a test has it lie about: down to the bytes of
+//! its headers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -87,11 +88,15 @@ pub struct Liar {
 
 impl Liar {
     /// A repository of these files, whatever its name; `lie` has the last word on each answer.
-    pub fn start(files: &[(&str, &[u8])], lie: impl Fn(&Asked, Answer) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn start(
+        files: &[(&str, &[u8])],
+        lie: impl Fn(&Asked, Answer) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let files: Vec<_> = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
+        let files: Vec<_> =
+            files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
         let shared = Arc::new((files, lie));
         let log = asked.clone();
         std::thread::spawn(move || {
@@ -165,15 +170,22 @@ fn read(stream: &TcpStream) -> Option<Asked> {
 
 fn honest(asked: &Asked, files: &[(String, Vec<u8>)]) -> Answer {
     if asked.is_listing() {
-        let siblings: Vec<_> = files.iter().map(|(name, _)| serde_json::json!({"rfilename": name})).collect();
-        return Answer::new(200, serde_json::json!({"sha": MAIN, "siblings": siblings}).to_string());
+        let siblings: Vec<_> =
+            files.iter().map(|(name, _)| serde_json::json!({"rfilename": name})).collect();
+        return Answer::new(
+            200,
+            serde_json::json!({"sha": MAIN, "siblings": siblings}).to_string(),
+        );
     }
     if asked.path.contains("/paths-info/") {
-        let entries = files.iter().map(|(name, bytes)| serde_json::json!({"path": name, "oid": git(bytes)}));
+        let entries =
+            files.iter().map(|(name, bytes)| serde_json::json!({"path": name, "oid": git(bytes)}));
         return Answer::new(200, serde_json::Value::from(entries.collect::<Vec<_>>()).to_string());
     }
     let sent_on = asked.path.starts_with("/large/");
-    let Some((name, bytes)) = files.iter().find(|(name, _)| asked.path.ends_with(&format!("/{name}"))) else {
+    let Some((name, bytes)) =
+        files.iter().find(|(name, _)| asked.path.ends_with(&format!("/{name}")))
+    else {
         return Answer::new(404, "").with("x-repo-commit", MAIN);
     };
     let is_large = name.ends_with(".safetensors");

@@ -1,5 +1,5 @@
-//! Work that was under no limit: compiling, reading inputs line by line, and functions of the language's own that took what
-//! their function did wrong for an answer.
+//! Work that was under no limit: compiling, reading inputs line by line, and functions of the
+//! language's own that took what their function did wrong for an answer.
 
 use std::fmt::Write;
 use std::process::Stdio;
@@ -33,8 +33,17 @@ fn compiling_takes_no_longer_than_the_run_may() {
         &["repl", "s.rhai", "--timeout", "1s"],
     ] {
         let ran = ended(here.command(command), "");
-        assert!(ran.code.is_some_and(|code| code > 0), "{command:?}: {:?} {}", ran.code, ran.stderr);
-        assert!(ran.stderr.contains("the run has taken longer than 1s"), "{command:?}: {}", ran.stderr);
+        assert!(
+            ran.code.is_some_and(|code| code > 0),
+            "{command:?}: {:?} {}",
+            ran.code,
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("the run has taken longer than 1s"),
+            "{command:?}: {}",
+            ran.stderr
+        );
         assert!(!ran.stderr.contains("this is a bug"), "{command:?}: {}", ran.stderr);
     }
 }
@@ -43,24 +52,37 @@ fn compiling_takes_no_longer_than_the_run_may() {
 fn compiling_takes_no_more_memory_than_the_run_may() {
     let large = format!("let a = [{}];", "[1, 2], ".repeat(1 << 20));
     let here = Workplace::new(&[("s.rhai", &large)]);
-    for command in [&["run", "s.rhai", "--max-memory", "50MB"][..], &["repl", "s.rhai", "--max-memory", "50MB"]] {
+    for command in [
+        &["run", "s.rhai", "--max-memory", "50MB"][..],
+        &["repl", "s.rhai", "--max-memory", "50MB"],
+    ] {
         let ran = ended(here.command(command), "");
         assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains("the run needs more than 47.7 MiB of memory"), "{command:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("the run needs more than 47.7 MiB of memory"),
+            "{command:?}: {}",
+            ran.stderr
+        );
     }
 }
 
 #[test]
 fn ctrl_c_ends_compiling() {
     let here = Workplace::new(&[("s.rhai", &declarations(500_000))]);
-    let mut child = here.command(&["run", "s.rhai"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = here
+        .command(&["run", "s.rhai"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_secs(2));
     // SAFETY: signals a child that has not been waited for, so its id is still its own.
     assert_eq!(unsafe { libc::kill(child.id().try_into().unwrap(), libc::SIGINT) }, 0);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
-/// Each ends within the time that any command has here; the square of the length would take far longer.
+/// Each ends within the time that any command has here; the square of the length would take far
+/// longer.
 #[test]
 fn an_input_that_is_read_line_by_line_costs_its_length() {
     let here = Workplace::new(&[]);
@@ -87,9 +109,10 @@ fn an_input_that_is_read_line_by_line_costs_its_length() {
 #[test]
 fn an_input_has_an_end() {
     let here = Workplace::new(&[]);
-    for (what, typed) in
-        [("one line", "1 + ".repeat(5 << 20)), ("one bracket", format!("[\n{}", "1,\n".repeat(6 << 20)))]
-    {
+    for (what, typed) in [
+        ("one line", "1 + ".repeat(5 << 20)),
+        ("one bracket", format!("[\n{}", "1,\n".repeat(6 << 20))),
+    ] {
         let ran = ended(here.command(&["repl"]), &typed);
         assert_eq!(ran.code, Some(1), "{what}: {}", ran.stderr);
         assert!(ran.stderr.contains("an input has more than 16 MiB"), "{what}: {}", ran.stderr);
@@ -116,7 +139,11 @@ fn what_a_function_does_wrong_is_not_taken_for_an_answer() {
         ("nope()", "there is no function nope", &[]),
         ("loop {}", "the run has taken longer than 1s", &["--timeout", "1s"]),
         ("loop {}", "the script takes more than 10000 steps", &["--max-steps", "10000"]),
-        ("let held = []; loop { held.push(zeros([100000])); }", "the run needs more than", &["--max-memory", "20MB"]),
+        (
+            "let held = []; loop { held.push(zeros([100000])); }",
+            "the run needs more than",
+            &["--max-memory", "20MB"],
+        ),
     ];
     for (call, before) in [
         ("[1, 1, 2].dedup(|a, b| {BODY})", ""),
@@ -145,8 +172,10 @@ fn what_a_function_does_wrong_is_not_taken_for_an_answer() {
         ),
     ] {
         for (does, said, arguments) in DOES {
-            let text =
-                format!("{before} let r = {}; print(\"swallowed\")", call.replace("{BODY}", &format!("{{ {does} }}")));
+            let text = format!(
+                "{before} let r = {}; print(\"swallowed\")",
+                call.replace("{BODY}", &format!("{{ {does} }}"))
+            );
             let here = Workplace::new(&[("s.rhai", &text)]);
             let mut all = vec!["run", "s.rhai"];
             all.extend(arguments);
@@ -166,7 +195,10 @@ fn what_a_function_does_wrong_is_not_taken_for_an_answer() {
 fn dedup_leaves_what_is_the_same_and_says_what_it_can_not_tell() {
     for (text, shown) in [
         ("let a = [1, 2, 2, 2, 3, 4, 3, 3, 2, 1]; a.dedup(); a", "[1, 2, 3, 4, 3, 2, 1]"),
-        ("let a = [1, 2, 2, 2, 3, 1, 2, 3, 4, 3, 3, 2, 1]; a.dedup(|a, b| a >= b); a", "[1, 2, 3, 4]"),
+        (
+            "let a = [1, 2, 2, 2, 3, 1, 2, 3, 4, 3, 3, 2, 1]; a.dedup(|a, b| a >= b); a",
+            "[1, 2, 3, 4]",
+        ),
         ("let a = []; a.dedup(); a", "[]"),
         ("let a = [1, \"a\", true, ()]; a.dedup(); a.len()", "4"),
         ("let a = [3, 3, 4]; try { a.dedup(|a, b| throw 1); } catch {} a", "[3, 3, 4]"),

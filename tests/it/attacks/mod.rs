@@ -1,5 +1,6 @@
-//! What strangers' files, servers and scripts have tried, and what must come of it: one file a kind of attack, a table
-//! where that serves (the input, what must be said, what must not exist afterwards).
+//! What strangers' files, servers and scripts have tried, and what must come of it: one file a kind
+//! of attack, a table where that serves (the input, what must be said, what must not exist
+//! afterwards).
 
 #[cfg(unix)]
 mod cache;
@@ -28,5 +29,11 @@ mod values;
 #[cfg(unix)]
 fn forged_npy() -> Vec<u8> {
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n";
-    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), &[0; 4]].concat()
+    [
+        b"\x93NUMPY\x01\x00".as_slice(),
+        &(header.len() as u16).to_le_bytes(),
+        header.as_bytes(),
+        &[0; 4],
+    ]
+    .concat()
 }

@@ -1,4 +1,5 @@
-//! Libraries that panic on what others wrote: the panic becomes a sentence of the file's, and what was going on goes on.
+//! Libraries that panic on what others wrote: the panic becomes a sentence of the file's, and what
+//! was going on goes on.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,10 @@ fn with_tokenizer(field: &str, value: Value) -> Workplace {
     let here = Workplace::new(&[]);
     for entry in std::fs::read_dir(directory("gpt2")).unwrap() {
         let path = entry.unwrap().path();
-        here.write(&format!("m/{}", path.file_name().unwrap().to_str().unwrap()), &std::fs::read(&path).unwrap());
+        here.write(
+            &format!("m/{}", path.file_name().unwrap().to_str().unwrap()),
+            &std::fs::read(&path).unwrap(),
+        );
     }
     let path = here.path().join("m/tokenizer.json");
     let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -38,9 +42,21 @@ fn tokenizers() -> Vec<(&'static str, &'static str, Value)> {
             "pre_tokenizer",
             json!({"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Removed", "invert": true}),
         ),
-        ("a charsmap of nonsense", "normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="})),
-        ("an empty charsmap", "normalizer", json!({"type": "Precompiled", "precompiled_charsmap": ""})),
-        ("a charsmap that lies", "normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "ALQCAACEAAA="})),
+        (
+            "a charsmap of nonsense",
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="}),
+        ),
+        (
+            "an empty charsmap",
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": ""}),
+        ),
+        (
+            "a charsmap that lies",
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "ALQCAACEAAA="}),
+        ),
         ("a token that is not there", "post_processor", template(special.clone(), json!({}))),
         (
             "a token without ids",
@@ -85,9 +101,21 @@ fn tokenizers() -> Vec<(&'static str, &'static str, Value)> {
             "model",
             json!({"type": "WordPiece", "unk_token": "", "continuing_subword_prefix": "", "max_input_chars_per_word": 0, "vocab": {}}),
         ),
-        ("a level of nothing", "model", json!({"type": "WordLevel", "vocab": {}, "unk_token": "x"})),
-        ("merges of what is not there", "model", json!({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]})),
-        ("the last id", "model", json!({"type": "BPE", "vocab": {"a": 4294967295u32}, "merges": []})),
+        (
+            "a level of nothing",
+            "model",
+            json!({"type": "WordLevel", "vocab": {}, "unk_token": "x"}),
+        ),
+        (
+            "merges of what is not there",
+            "model",
+            json!({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}),
+        ),
+        (
+            "the last id",
+            "model",
+            json!({"type": "BPE", "vocab": {"a": 4294967295u32}, "merges": []}),
+        ),
         (
             "an added token without text",
             "added_tokens",
@@ -138,7 +166,9 @@ fn a_session_outlives_a_broken_tokenizer() {
     let ran = ended(here.command(&["repl"]), typed);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(
-        ran.stdout.contains("tokenizer") && ran.stdout.contains("42") && ran.stdout.contains("[1, "),
+        ran.stdout.contains("tokenizer")
+            && ran.stdout.contains("42")
+            && ran.stdout.contains("[1, "),
         "{}",
         ran.stdout
     );

@@ -1,5 +1,5 @@
-//! Records of strangers, which would read what is mine: each text in a record that gains a right by being the same as on this disk
-//! must be the same.
+//! Records of strangers, which would read what is mine: each text in a record that gains a right by
+//! being the same as on this disk must be the same.
 
 use std::fs;
 
@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 
 use crate::binary::{Ran, Workplace};
 
-/// The script that both have: it reads beside itself, and has what it imports say what is to be done with it.
+/// The script that both have: it reads beside itself, and has what it imports say what is to be
+/// done with it.
 const SCRIPT: &str = "import \"lib/labels\" as labels; import \"near\" as near;\nlet x = try_load(\"secret.npy\");\n\
                       fn try_load(path) { let x = (); try { x = load_tensors(path); } catch {} x }\nnear::tell(x)";
 
@@ -18,7 +19,8 @@ const EVIL: &str = "let x = (); try { x = load_tensors(\"secret.npy\"); } catch 
                     save(\"stolen\", if x == () { \"nothing\" } else { `stolen ${x.numel}` });\n\
                     fn tell(x) { if x == () { \"nothing\" } else { `read ${x.numel}` } }";
 
-const NOTE: &str = "this run reads nothing beside the script (--trust lets it, if the record is yours)";
+const NOTE: &str =
+    "this run reads nothing beside the script (--trust lets it, if the record is yours)";
 
 fn place() -> Workplace {
     let here = Workplace::new(&[("s.rhai", SCRIPT), ("near.rhai", NEAR)]);
@@ -73,7 +75,11 @@ fn a_record_that_differs_anywhere_has_a_strangers_rights() {
             |r| import(r, "precompute:lib/labels", EVIL),
             "the record's precompute:lib/labels is not the one of this program",
         ),
-        ("a neighbour's name", |r| import(r, "near.rhai", EVIL), "near.rhai is another text here than in the record"),
+        (
+            "a neighbour's name",
+            |r| import(r, "near.rhai", EVIL),
+            "near.rhai is another text here than in the record",
+        ),
         (
             "a neighbour that is not there",
             |r| {
@@ -135,8 +141,16 @@ fn a_record_that_differs_anywhere_has_a_strangers_rights() {
             |r| r["script"] = source("s.rhai", &SCRIPT[..SCRIPT.len() - 1]),
             "s.rhai is another text here than in the record",
         ),
-        ("a script that is a folder", |r| r["script"] = source("record", SCRIPT), "there is no record here"),
-        ("a script that is a device", |r| r["script"] = source("/dev/zero", SCRIPT), "there is no /dev/zero here"),
+        (
+            "a script that is a folder",
+            |r| r["script"] = source("record", SCRIPT),
+            "there is no record here",
+        ),
+        (
+            "a script that is a device",
+            |r| r["script"] = source("/dev/zero", SCRIPT),
+            "there is no /dev/zero here",
+        ),
         ("a script of no name", |r| r["script"] = source("..", SCRIPT), "\"..\" is no script here"),
         (
             "the script in another place, its neighbour not",
@@ -170,7 +184,11 @@ fn a_record_that_says_two_things_is_none() {
         record.to_string()
     };
     let twice = |field: &str, value: &str| {
-        good.to_string().replacen(&format!("\"{field}\":"), &format!("\"{field}\":{value},\"{field}\":"), 1)
+        good.to_string().replacen(
+            &format!("\"{field}\":"),
+            &format!("\"{field}\":{value},\"{field}\":"),
+            1,
+        )
     };
     let attacks = [
         (
@@ -233,7 +251,12 @@ fn what_a_stranger_read_can_not_be_told_to_whoever_owns_a_name() {
     here.write("record/run.json", record.to_string().as_bytes());
     let mut command = here.command(&["rerun", "record", "--out", "again"]);
     command.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN").env_remove("HF_HUB_CACHE");
-    let ran: Ran = command.env("HF_ENDPOINT", hub.address()).env("NO_PROXY", "127.0.0.1").output().unwrap().into();
+    let ran: Ran = command
+        .env("HF_ENDPOINT", hub.address())
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .unwrap()
+        .into();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains(NOTE), "{}", ran.stderr);
     assert!(!hub.requests().iter().any(|request| request.path.contains("spy")));
@@ -267,10 +290,16 @@ fn a_linked_script_and_a_folder_of_modules_are_what_they_are() {
         assert_eq!(ran.stdout, "read 1\n", "{script} {}", ran.stderr);
         let text = fs::read_to_string(here.path().join("out/run.json")).unwrap();
         let ran = rerun(&here, &text, &[]);
-        assert_eq!((ran.code, read_anything(&here, &ran)), (Some(0), true), "{script} {}", ran.stderr);
+        assert_eq!(
+            (ran.code, read_anything(&here, &ran)),
+            (Some(0), true),
+            "{script} {}",
+            ran.stderr
+        );
     }
     // A module deep within that is another.
-    let mut record: Json = serde_json::from_slice(&fs::read(here.path().join("out/run.json")).unwrap()).unwrap();
+    let mut record: Json =
+        serde_json::from_slice(&fs::read(here.path().join("out/run.json")).unwrap()).unwrap();
     import(&mut record, "real/../work/sub/b.rhai", &format!("{EVIL} fn say(n) {{ n }}"));
     let ran = rerun(&here, &record.to_string(), &[]);
     assert!(!read_anything(&here, &ran) && ran.stderr.contains(NOTE), "{}", ran.stderr);

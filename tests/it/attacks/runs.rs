@@ -1,5 +1,5 @@
-//! Runs that end before their time, run side by side, or save where and what they should not: what stands in the output
-//! directory afterwards is one run's, whole, and nothing else.
+//! Runs that end before their time, run side by side, or save where and what they should not: what
+//! stands in the output directory afterwards is one run's, whole, and nothing else.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -46,7 +46,8 @@ struct Running {
 impl Running {
     fn start(mut command: Command) -> Self {
         // Under nohup the tests would hand it a SIGHUP that is ignored.
-        // SAFETY: between fork and exec only what is safe in a signal handler may be called, which signal is.
+        // SAFETY: between fork and exec only what is safe in a signal handler may be called, which
+        // signal is.
         unsafe {
             command.pre_exec(|| {
                 libc::signal(libc::SIGHUP, libc::SIG_DFL);
@@ -117,7 +118,10 @@ fn a_watched_run_that_a_signal_ends_leaves_nothing_unfinished() {
 
 #[test]
 fn what_a_killed_run_left_is_gone_with_the_next() {
-    for arguments in [&["run", "--watch", "s.rhai", "--out", "out"] as &[&str], &["run", "s.rhai", "--out", "out"]] {
+    for arguments in [
+        &["run", "--watch", "s.rhai", "--out", "out"] as &[&str],
+        &["run", "s.rhai", "--out", "out"],
+    ] {
         let here = place(ENDLESS);
         let mut run = Running::start(here.command(arguments));
         run.signal(libc::SIGKILL);
@@ -135,7 +139,12 @@ fn what_a_killed_run_left_is_gone_with_the_next() {
 #[test]
 fn a_limit_ends_a_watched_run_and_the_watcher_goes_on() {
     let cases = [
-        ("--timeout", "1s", "save(\"x\", 1); print(\"saved\"); while true {}", "has taken longer than 1s"),
+        (
+            "--timeout",
+            "1s",
+            "save(\"x\", 1); print(\"saved\"); while true {}",
+            "has taken longer than 1s",
+        ),
         // An operation that nothing less than the end of its process stops.
         (
             "--timeout",
@@ -162,11 +171,17 @@ fn a_limit_ends_a_watched_run_and_the_watcher_goes_on() {
             "save(\"x\", 1); print(\"saved\"); loop { print(\"more\"); }",
             "prints and saves more",
         ),
-        ("--max-files", "3", "print(\"saved\"); for i in 0..9 { save(`d${i}/x`, 1); }", "more than 3 files"),
+        (
+            "--max-files",
+            "3",
+            "print(\"saved\"); for i in 0..9 { save(`d${i}/x`, 1); }",
+            "more than 3 files",
+        ),
     ];
     for (option, limit, script, said) in cases {
         let here = place(script);
-        let mut command = here.command(&["run", "--watch", "s.rhai", "--out", "out", option, limit]);
+        let mut command =
+            here.command(&["run", "--watch", "s.rhai", "--out", "out", option, limit]);
         let err = here.path().join("stderr");
         command.stderr(fs::File::create(&err).unwrap());
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
@@ -195,8 +210,11 @@ fn two_runs_do_not_write_into_one_directory() {
         for arguments in [&["run"] as &[&str], &["run", "--watch"]] {
             let ran = here.run(&[arguments, &["other.rhai", "--out", out]].concat());
             assert_eq!(ran.code, Some(2), "{out} {}", ran.stderr);
-            let who =
-                format!("another run writes into {}: process {}, since ", Path::new(out).display(), first.child.id());
+            let who = format!(
+                "another run writes into {}: process {}, since ",
+                Path::new(out).display(),
+                first.child.id()
+            );
             assert!(ran.stderr.contains(&who), "{who}\n{}", ran.stderr);
         }
     }
@@ -216,7 +234,9 @@ fn a_watcher_holds_its_directory_between_runs_too() {
     let ran = here.run(&["run", "other.rhai", "--out", "out"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains(&format!("process {}", watcher.child.id())), "{}", ran.stderr);
-    assert!(here.run(&["rerun", "out", "--out", "out"]).stderr.contains("another run writes into out"));
+    assert!(
+        here.run(&["rerun", "out", "--out", "out"]).stderr.contains("another run writes into out")
+    );
 }
 
 #[test]
@@ -225,16 +245,24 @@ fn runs_of_one_second_have_directories_of_their_own() {
     let children: Vec<Child> = (0..6)
         .map(|n| {
             let set = format!("n={n}");
-            here.command(&["run", "s.rhai", "--set", &set]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            here.command(&["run", "s.rhai", "--set", &set])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
         })
         .collect();
     for mut child in children {
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
-    let runs: Vec<_> = fs::read_dir(here.path().join("runs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let runs: Vec<_> = fs::read_dir(here.path().join("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(runs.len(), 6);
     for run in runs {
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
         let saved = fs::read_to_string(run.join("x.json")).unwrap();
         assert_eq!(record["parameters"]["n"].to_string(), saved.trim());
     }
@@ -252,7 +280,11 @@ fn no_record_speaks_of_files_that_are_others() {
     // One that fails before it saves anything says so itself.
     here.write("s.rhai", b"throw \"no\"");
     assert_eq!(here.run(&["run", "s.rhai", "--out", "out"]).code, Some(1));
-    assert!(fs::read_to_string(here.path().join("out/run.json")).unwrap().contains("\"outcome\": \"no\""));
+    assert!(
+        fs::read_to_string(here.path().join("out/run.json"))
+            .unwrap()
+            .contains("\"outcome\": \"no\"")
+    );
 }
 
 #[test]
@@ -268,7 +300,9 @@ fn the_programs_own_names_are_not_the_scripts() {
         (".precompute-1-0", "what precompute calls its own"),
         (".PRECOMPUTE-1-0/x", "what precompute calls its own"),
     ] {
-        let here = place(&format!("try {{ save({name:?}, 1); }} catch (e) {{ print(e); }} save(\"x\", 1);"));
+        let here = place(&format!(
+            "try {{ save({name:?}, 1); }} catch (e) {{ print(e); }} save(\"x\", 1);"
+        ));
         let ran = here.run(&["run", "s.rhai", "--out", "out"]);
         assert_eq!(ran.code, Some(0), "{name} {}", ran.stderr);
         assert!(ran.stdout.contains(said), "{name} {}", ran.stdout);
@@ -288,7 +322,11 @@ fn folders_count_as_files() {
         let here = place(script);
         let ran = here.run(&["run", "s.rhai", "--out", "out", "--max-files", most]);
         assert_eq!(ran.code, Some(1), "{script} {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("the run saves more than {most} files")), "{script} {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("the run saves more than {most} files")),
+            "{script} {}",
+            ran.stderr
+        );
         let entries = tree(&here.path().join("out"));
         assert_eq!(entries.len(), left + 1, "{script} {entries:?}");
     }
@@ -298,7 +336,10 @@ fn folders_count_as_files() {
 fn after(here: &Workplace, first: &str, arguments: &str) -> Ran {
     let binary = env!("CARGO_BIN_EXE_precompute");
     let mut command = Command::new("sh");
-    command.current_dir(here.path()).env("HF_HUB_OFFLINE", "1").env("PRECOMPUTE_HOME", here.path().join("home"));
+    command
+        .current_dir(here.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .env("PRECOMPUTE_HOME", here.path().join("home"));
     command.args(["-c", &format!("{first}; exec {binary} {arguments}")]).output().unwrap().into()
 }
 
@@ -306,7 +347,13 @@ fn after(here: &Workplace, first: &str, arguments: &str) -> Ran {
 fn what_the_system_refuses_is_a_sentence() {
     let many = "save(\"x\", zeros([100000]));";
     for (first, script, arguments, code, said) in [
-        ("ulimit -f 8", many, "--out out", 1, "x.safetensors does not fit into out: File too large"),
+        (
+            "ulimit -f 8",
+            many,
+            "--out out",
+            1,
+            "x.safetensors does not fit into out: File too large",
+        ),
         (
             "ulimit -f 8",
             "save(\"x.csv\", zeros([100000]));",
@@ -324,7 +371,13 @@ fn what_the_system_refuses_is_a_sentence() {
         ("ulimit -f 0", "1", "--out out", 1, "run.json does not fit into out: File too large"),
         ("true", "1", "--out /dev/full", 2, "something that is no directory stands there"),
         ("true", "1", "--out s.rhai", 2, "something that is no directory stands there"),
-        ("true", "print(1)", ">/dev/full", 1, "standard output can't be written to: the disk is full"),
+        (
+            "true",
+            "print(1)",
+            ">/dev/full",
+            1,
+            "standard output can't be written to: the disk is full",
+        ),
     ] {
         let here = place(script);
         let ran = after(&here, first, &format!("run s.rhai {arguments}"));
@@ -341,7 +394,9 @@ fn too_many_open_files_are_a_sentence_wherever_it_happens() {
     for most in 4..16 {
         let here = place("save(\"a/b/x\", 1); save(\"y\", 2);");
         let ran = after(&here, &format!("ulimit -n {most}"), "run s.rhai --out out");
-        let said = ran.stderr.contains("this process has as many files open as it may (`ulimit -n` allows more)");
+        let said = ran
+            .stderr
+            .contains("this process has as many files open as it may (`ulimit -n` allows more)");
         assert_eq!(ran.code != Some(0), said, "{most} {}", ran.stderr);
         refused += usize::from(said);
         assert_eq!(unfinished(here.path()), [""; 0], "{most}");
@@ -364,17 +419,28 @@ fn a_full_or_read_only_disk_is_a_sentence() {
     let again = here.run(&["run", "s.rhai", "--out", "disk/out"]);
     let new = here.run(&["run", "s.rhai", "--out", "disk/new"]);
     let _ = Command::new("umount").arg(&disk).status();
-    assert!(full.stderr.contains("x.safetensors does not fit into disk/out: the disk is full"), "{}", full.stderr);
+    assert!(
+        full.stderr.contains("x.safetensors does not fit into disk/out: the disk is full"),
+        "{}",
+        full.stderr
+    );
     assert_eq!((full.code, left), (Some(1), vec!["out/".to_owned(), "out/run.json".to_owned()]));
-    assert!(again.stderr.contains("disk/out can't be written to: the file system is read-only"), "{}", again.stderr);
-    assert!(new.stderr.contains("disk/new can't be made: the file system is read-only"), "{}", new.stderr);
+    assert!(
+        again.stderr.contains("disk/out can't be written to: the file system is read-only"),
+        "{}",
+        again.stderr
+    );
+    assert!(
+        new.stderr.contains("disk/new can't be made: the file system is read-only"),
+        "{}",
+        new.stderr
+    );
     assert_eq!((again.code, new.code), (Some(2), Some(2)));
 }
 
 #[test]
 fn an_output_directory_that_is_deleted_meanwhile_is_a_sentence() {
-    let script =
-        "save(\"a/x\", 1); print(\"saved\"); loop { try { load_tensors(\"go.npy\"); break; } catch {} } save(NAME, 2);";
+    let script = "save(\"a/x\", 1); print(\"saved\"); loop { try { load_tensors(\"go.npy\"); break; } catch {} } save(NAME, 2);";
     for name in ["\"y\"", "\"a/y\"", "\"b/c/y\""] {
         let here = place(&script.replace("NAME", name));
         let mut run = Running::start(here.command(&["run", "s.rhai", "--out", "out"]));
@@ -382,7 +448,10 @@ fn an_output_directory_that_is_deleted_meanwhile_is_a_sentence() {
         here.write("go.npy", &super::forged_npy());
         let (code, said) = run.end();
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("the output directory out was deleted while the run went on"), "{said}");
+        assert!(
+            said.contains("the output directory out was deleted while the run went on"),
+            "{said}"
+        );
         assert!(!here.path().join("out").exists());
     }
 }
@@ -508,9 +577,21 @@ fn what_a_value_is_called_is_no_type_of_rust() {
 #[test]
 fn an_index_of_many_shards_takes_no_square_of_them() {
     let here = place("model(\"m\")");
-    let names: Vec<String> = (0..50_000).map(|n| format!("\"w{n}\": \"model-{n:05}-of-50000.safetensors\"")).collect();
-    here.write("m/model.safetensors.index.json", format!("{{\"weight_map\": {{{}}}}}", names.join(", ")).as_bytes());
-    fs::copy(crate::fixture::directory("gpt2").join("config.json"), here.path().join("m/config.json")).unwrap();
+    let names: Vec<String> =
+        (0..50_000).map(|n| format!("\"w{n}\": \"model-{n:05}-of-50000.safetensors\"")).collect();
+    here.write(
+        "m/model.safetensors.index.json",
+        format!("{{\"weight_map\": {{{}}}}}", names.join(", ")).as_bytes(),
+    );
+    fs::copy(
+        crate::fixture::directory("gpt2").join("config.json"),
+        here.path().join("m/config.json"),
+    )
+    .unwrap();
     let ran = here.run(&["run", "s.rhai"]);
-    assert!(ran.stderr.contains("the shard model-00000-of-50000.safetensors is missing"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the shard model-00000-of-50000.safetensors is missing"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -1,5 +1,5 @@
-//! Numbers at the ends of what a dtype holds, bytes that are no bools, dims of one row, dtypes that nobody knows: each is
-//! counted, drawn or read as what it is, or refused in a sentence.
+//! Numbers at the ends of what a dtype holds, bytes that are no bools, dims of one row, dtypes that
+//! nobody knows: each is counted, drawn or read as what it is, or refused in a sentence.
 
 use std::path::Path;
 
@@ -15,7 +15,8 @@ fn beside(files: &[(&str, Vec<u8>)], script: &str) -> Ran {
         std::fs::write(path, bytes).unwrap();
     }
     std::fs::write(directory.path().join("script.rhai"), script).unwrap();
-    let output = precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).output().unwrap();
+    let output =
+        precompute(directory.path()).args(["run", "script.rhai", "--out", "out"]).output().unwrap();
     Ran { directory, output }
 }
 
@@ -24,7 +25,10 @@ fn safetensors(tensors: &[(&str, &str, &[usize], &[u8])]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, dtype, shape, bytes) in tensors {
         let place = [data.len(), data.len() + bytes.len()];
-        header.insert((*name).into(), serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": place}));
+        header.insert(
+            (*name).into(),
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": place}),
+        );
         data.extend_from_slice(bytes);
     }
     let header = serde_json::to_string(&header).unwrap();
@@ -33,13 +37,17 @@ fn safetensors(tensors: &[(&str, &str, &[usize], &[u8])]) -> Vec<u8> {
 
 fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00", (header.len() as u16).to_le_bytes().as_slice(), header.as_bytes(), data].concat()
+    [b"\x93NUMPY\x01\x00", (header.len() as u16).to_le_bytes().as_slice(), header.as_bytes(), data]
+        .concat()
 }
 
 #[test]
 fn a_bool_is_0_or_1_however_it_was_stored() {
     let bytes = [0u8, 1, 7, 255];
-    let files = [("a.safetensors", safetensors(&[("b", "BOOL", &[4], &bytes)])), ("b.npy", npy("|b1", "(4,)", &bytes))];
+    let files = [
+        ("a.safetensors", safetensors(&[("b", "BOOL", &[4], &bytes)])),
+        ("b.npy", npy("|b1", "(4,)", &bytes)),
+    ];
     for load in ["load_tensors(\"a.safetensors\").b", "load_tensors(\"b.npy\")"] {
         let script = format!(
             "let b = {load}; print([b.sum().item(), b.to(\"u8\").max().item(), (b == true).sum().item(), (!b).sum().item(), \
@@ -55,10 +63,14 @@ fn a_tensor_of_an_unknown_dtype_is_left_out_with_a_warning() {
     for dtype in ["F8_E4M3", "F8_E5M2", "F4", "F8_E9M9", "COMPLEX256"] {
         let bytes: &[u8] = if dtype == "F4" { &[1] } else { &[1, 2] };
         let file = safetensors(&[("odd", dtype, &[2], bytes), ("w", "F32", &[1], &one)]);
-        let ran =
-            beside(&[("a.safetensors", file)], "let t = load_tensors(\"a.safetensors\"); [t.keys(), t.w.item()]").ok();
+        let ran = beside(
+            &[("a.safetensors", file)],
+            "let t = load_tensors(\"a.safetensors\"); [t.keys(), t.w.item()]",
+        )
+        .ok();
         assert_eq!(ran.stdout().trim(), "[[\"w\"], 1.0]");
-        let warning = format!("warning: a.safetensors: odd ({dtype}) is of a dtype that tensors don't have");
+        let warning =
+            format!("warning: a.safetensors: odd ({dtype}) is of a dtype that tensors don't have");
         assert!(ran.stderr().contains(&warning), "{}", ran.stderr());
         let file = safetensors(&[("odd", dtype, &[2], bytes)]);
         let ran = beside(&[("a.safetensors", file)], "load_tensors(\"a.safetensors\")");
@@ -67,8 +79,10 @@ fn a_tensor_of_an_unknown_dtype_is_left_out_with_a_warning() {
     }
     // Integers of other sizes are integers.
     let file = safetensors(&[("a", "I8", &[2], &[255, 127]), ("b", "U16", &[1], &[255, 255])]);
-    let ran =
-        beside(&[("a.safetensors", file)], "let t = load_tensors(\"a.safetensors\"); [t.a.to_array(), t.b.item()]");
+    let ran = beside(
+        &[("a.safetensors", file)],
+        "let t = load_tensors(\"a.safetensors\"); [t.a.to_array(), t.b.item()]",
+    );
     assert_eq!(ran.ok().stdout().trim(), "[[-1, 127], 65535]");
     // What is wrong besides is an error still.
     let lies = safetensors(&[("odd", "F8_E9M9", &[2], &[1, 2]), ("w", "F32", &[2], &one)]);
@@ -89,18 +103,33 @@ fn the_largest_numbers_are_counted() {
     let wide = "let x = tensor([-1e308, 1e308, 0.0], #{dtype: \"f64\"});";
     all_show(&[
         (&format!("{wide} x.histogram(4).counts"), "tensor [4] i64 cpu: [1, 0, 1, 1]"),
-        (&format!("{wide} x.histogram(4).edges"), "tensor [5] f64 cpu: [-1.0e308, -5.0e307, 0.0, 5.0e307, 1.0e308]"),
-        ("tensor([1.7e308, -1.7e308], #{dtype: \"f64\"}).histogram(2).counts", "tensor [2] i64 cpu: [1, 1]"),
+        (
+            &format!("{wide} x.histogram(4).edges"),
+            "tensor [5] f64 cpu: [-1.0e308, -5.0e307, 0.0, 5.0e307, 1.0e308]",
+        ),
+        (
+            "tensor([1.7e308, -1.7e308], #{dtype: \"f64\"}).histogram(2).counts",
+            "tensor [2] i64 cpu: [1, 1]",
+        ),
         ("tensor([1e308], #{dtype: \"f64\"}).histogram(4).counts.sum().item()", "1"),
         ("tensor([1e10, 1e10]).histogram(2).counts", "tensor [2] i64 cpu: [0, 2]"),
-        ("linspace(-1e308, 1e308, 3, #{dtype: \"f64\"})", "tensor [3] f64 cpu: [-1.0e308, 0.0, 1.0e308]"),
-        ("linspace(-1.7e308, 1.7e308, 2, #{dtype: \"f64\"})", "tensor [2] f64 cpu: [-1.7e308, 1.7e308]"),
+        (
+            "linspace(-1e308, 1e308, 3, #{dtype: \"f64\"})",
+            "tensor [3] f64 cpu: [-1.0e308, 0.0, 1.0e308]",
+        ),
+        (
+            "linspace(-1.7e308, 1.7e308, 2, #{dtype: \"f64\"})",
+            "tensor [2] f64 cpu: [-1.7e308, 1.7e308]",
+        ),
         ("arange(-1e308, 1e308, 1e308, #{dtype: \"f64\"})", "tensor [2] f64 cpu: [-1.0e308, 0.0]"),
         (
             "[ones(2, 2) * 1e38, ones(2, 2) * 1e-30].map(|a| (a.svd().s[0].item() / a[[0, 0]].item() - 2.0).abs() < 1e-6)",
             "[true, true]",
         ),
-        ("tensor([[3e200, 0.0], [4e200, 1.0]], #{dtype: \"f64\"}).qr().r[[0, 0]].item() == 5e200", "true"),
+        (
+            "tensor([[3e200, 0.0], [4e200, 1.0]], #{dtype: \"f64\"}).qr().r[[0, 0]].item() == 5e200",
+            "true",
+        ),
         ("let e = (ones(2, 2) * 1e38).eigh().values; e.isfinite().all().item()", "true"),
     ]);
 }
@@ -110,7 +139,10 @@ fn what_a_dtype_cannot_hold_is_refused() {
     all_fail(&[
         ("full([2], 1e39)", "1e39 does not fit into f32"),
         ("full([2], 70000.0, #{dtype: \"f16\"})", "70000.0 does not fit into f16"),
-        ("zeros(2).to(\"f16\").masked_fill(tensor([true, false]), -1e9)", "-1000000000.0 does not fit into f16"),
+        (
+            "zeros(2).to(\"f16\").masked_fill(tensor([true, false]), -1e9)",
+            "-1000000000.0 does not fit into f16",
+        ),
         ("let t = zeros(2); t[0] = 1e39; t", "1e39 does not fit into f32"),
         ("linspace(0, 1e308, 3)", "1e308 does not fit into f32"),
         ("arange(0.0, 1e308, 1e307)", "9e307 does not fit into f32"),
@@ -131,12 +163,18 @@ fn what_a_dtype_cannot_hold_is_refused() {
     ]);
     all_show(&[
         ("tensor([-0.9, 255.9]).to(\"u8\")", "tensor [2] u8 cpu: [0, 255]"),
-        ("tensor([-9223372036854775808.0, 0.5]).to(\"i64\")", "tensor [2] i64 cpu: [-9223372036854775808, 0]"),
+        (
+            "tensor([-9223372036854775808.0, 0.5]).to(\"i64\")",
+            "tensor [2] i64 cpu: [-9223372036854775808, 0]",
+        ),
         ("full([1], inf)", "tensor [1] f32 cpu: [inf]"),
         ("tensor([nan, 1.0]).to(\"bool\")", "tensor [2] bool cpu: [true, true]"),
         // As PyTorch has them.
         ("tensor([-inf, -inf]).softmax(-1)", "tensor [2] f32 cpu: [nan, nan]"),
-        ("tensor([1.0, nan]).histogram(#{bins: 1, min: 0, max: 2}).counts", "tensor [1] i64 cpu: [1]"),
+        (
+            "tensor([1.0, nan]).histogram(#{bins: 1, min: 0, max: 2}).counts",
+            "tensor [1] i64 cpu: [1]",
+        ),
         ("full([4096], 20.0, #{dtype: \"f16\"}).mean().item()", "20.0"),
         ("cosine_similarity(zeros(3), ones(3)).item()", "0.0"),
     ]);
@@ -144,10 +182,16 @@ fn what_a_dtype_cannot_hold_is_refused() {
 
 #[test]
 fn one_row_has_no_spread_and_says_so() {
-    for (call, of) in [("std(0)", "std of 1"), ("var(0)", "var of 1"), ("std(#{correction: 2})", "std of 2")] {
+    for (call, of) in
+        [("std(0)", "std of 1"), ("var(0)", "var of 1"), ("std(#{correction: 2})", "std of 2")]
+    {
         let ran = beside(&[], &format!("tensor([[1.0, 2.0]]).{call}")).ok();
         assert!(ran.stdout().contains("nan") || ran.stdout().contains("inf"), "{}", ran.stdout());
-        assert!(ran.stderr().contains(&format!("warning: {of} with a correction of")), "{}", ran.stderr());
+        assert!(
+            ran.stderr().contains(&format!("warning: {of} with a correction of")),
+            "{}",
+            ran.stderr()
+        );
     }
     let ran =
         beside(&[], "for i in 0..50 { tensor([[1.0, 2.0]]).std(0); } tensor([[1.0]]).std(0, #{correction: 0}).item()")
@@ -169,13 +213,19 @@ fn the_largest_numbers_are_drawn() {
     for (script, label) in drawn {
         let ran = beside(&[], script).ok();
         let svg = std::fs::read_to_string(ran.file("a.svg")).unwrap();
-        assert!(svg.contains(label) && !svg.contains("NaN") && !svg.contains(">inf<"), "{script}\n{svg}");
+        assert!(
+            svg.contains(label) && !svg.contains("NaN") && !svg.contains(">inf<"),
+            "{script}\n{svg}"
+        );
     }
     // Three points of one line, at three heights.
     let ran = beside(&[], "plot(#{y: [0.0, 1e308, 5e307], name: \"a\"});").ok();
     let svg = std::fs::read_to_string(ran.file("a.svg")).unwrap();
-    let heights: std::collections::BTreeSet<&str> =
-        svg.split("<circle").skip(1).filter_map(|circle| circle.split("cy=\"").nth(1)?.split('"').next()).collect();
+    let heights: std::collections::BTreeSet<&str> = svg
+        .split("<circle")
+        .skip(1)
+        .filter_map(|circle| circle.split("cy=\"").nth(1)?.split('"').next())
+        .collect();
     assert_eq!(heights.len(), 3, "{svg}");
     let ran = beside(&[], "plot(#{y: [1.0, inf, nan, 2.0], name: \"a\"});").ok();
     assert!(

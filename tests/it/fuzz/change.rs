@@ -1,8 +1,25 @@
 //! Changes to an input, drawn from a seed.
 
 /// Numbers of which many a reader is afraid.
-const NUMBERS: &[i64] =
-    &[0, 1, -1, 2, 7, 8, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, (1 << 31) - 1, 1 << 32, i64::MAX, i64::MIN];
+const NUMBERS: &[i64] = &[
+    0,
+    1,
+    -1,
+    2,
+    7,
+    8,
+    127,
+    128,
+    255,
+    256,
+    65_535,
+    65_536,
+    1 << 31,
+    (1 << 31) - 1,
+    1 << 32,
+    i64::MAX,
+    i64::MIN,
+];
 
 /// As they stand in a text.
 const WRITTEN: &[&str] = &[
@@ -101,7 +118,9 @@ impl Random {
     /// Another number in the place of one, or a value in the place of a text.
     fn rewrite(&mut self, input: &mut Vec<u8>, at: usize) {
         let digits = |byte: &u8| byte.is_ascii_digit() || b".-+eE".contains(byte);
-        let Some(start) = input[at..].iter().position(|byte| byte.is_ascii_digit()).map(|offset| at + offset) else {
+        let Some(start) =
+            input[at..].iter().position(|byte| byte.is_ascii_digit()).map(|offset| at + offset)
+        else {
             return;
         };
         let end = start + input[start..].iter().take_while(|byte| digits(byte)).count();

@@ -1,9 +1,11 @@
-//! Random changes to what strangers write, each reader by itself: whatever is read, there comes a value or a sentence of it, soon.
+//! Random changes to what strangers write, each reader by itself: whatever is read, there comes a
+//! value or a sentence of it, soon.
 //!
-//! `cargo test --test it fuzz::` takes some hundred cases of each reader from a fixed seed, starting with the files in
-//! `tests/fuzz/READER`. With `PRECOMPUTE_FUZZ=3600` each goes on for as many seconds, from a seed of its own that
-//! `PRECOMPUTE_FUZZ_SEED` repeats. What breaks a reader is written to `target/fuzz` and named: as a file in `tests/fuzz/READER`
-//! it is read first from then on.
+//! `cargo test --test it fuzz::` takes some hundred cases of each reader from a fixed seed,
+//! starting with the files in `tests/fuzz/READER`. With `PRECOMPUTE_FUZZ=3600` each goes on for as
+//! many seconds, from a seed of its own that `PRECOMPUTE_FUZZ_SEED` repeats. What breaks a reader
+//! is written to `target/fuzz` and named: as a file in `tests/fuzz/READER` it is read first from
+//! then on.
 
 mod change;
 mod readers;
@@ -29,16 +31,20 @@ const KEPT: usize = 2000;
 
 fn seeds(reader: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(reader);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| std::fs::read(file).unwrap()).collect()
 }
 
 fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    std::env::var(name)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
-/// Gives changed inputs to a reader. Those that it says something new of are changed further: that leads deeper than chance.
+/// Gives changed inputs to a reader. Those that it says something new of are changed further: that
+/// leads deeper than chance.
 fn fuzz(reader: &str, words: &[&str], read: impl Fn(&[u8]) -> Outcome) {
     let seconds = setting("PRECOMPUTE_FUZZ");
     let seed = setting("PRECOMPUTE_FUZZ_SEED").unwrap_or(match seconds {
@@ -96,7 +102,12 @@ fn shape(outcome: &Outcome) -> String {
     let Err(sentence) = outcome else { return "taken".into() };
     // The directory that a case stood in is another each time.
     let sentence = sentence.rsplit('/').next().unwrap_or_default();
-    let plain: String =
-        sentence.lines().next().unwrap_or_default().chars().filter(|c| c.is_ascii_alphabetic() || *c == ' ').collect();
+    let plain: String = sentence
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphabetic() || *c == ' ')
+        .collect();
     plain.chars().take(80).collect()
 }

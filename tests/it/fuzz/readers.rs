@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::{Checkpoint, Open, answers};
+use precompute::checkpoint::hub::answers;
+use precompute::checkpoint::{Checkpoint, Open};
 use precompute::model::WeightSource;
 use precompute::model::family::Family;
-use precompute::output::load;
+use precompute::output::format::load;
 use precompute::output::record::Record;
 use precompute::recipe::{Header, Lock};
 use precompute::script::{Host, Settings};
@@ -18,7 +19,9 @@ use crate::attacks::forge::archive;
 /// A directory with files, for readers that open them themselves.
 fn place(files: &[(&str, &[u8])]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    files.iter().for_each(|(name, bytes)| std::fs::write(directory.path().join(name), bytes).unwrap());
+    files
+        .iter()
+        .for_each(|(name, bytes)| std::fs::write(directory.path().join(name), bytes).unwrap());
     directory
 }
 
@@ -30,14 +33,16 @@ fn checkpoint(directory: &Path) -> Result<Checkpoint, String> {
     Checkpoint::open(directory.to_str().unwrap(), &Open::default()).map_err(sentence)
 }
 
-/// Every tensor of a checkpoint, unless it takes far more than the file has bytes: that is the run's limit to refuse.
+/// Every tensor of a checkpoint, unless it takes far more than the file has bytes: that is the
+/// run's limit to refuse.
 fn tensors(file: &str, bytes: &[u8]) -> Outcome {
     let directory = place(&[("config.json", b"{}"), (file, bytes)]);
     let weights = checkpoint(directory.path())?.weights;
     let mut wrong = Ok(());
     for name in weights.names() {
-        let elements =
-            weights.shape(&name).map_or(0, |shape| shape.iter().fold(1usize, |all, n| all.saturating_mul(*n)));
+        let elements = weights
+            .shape(&name)
+            .map_or(0, |shape| shape.iter().fold(1usize, |all, n| all.saturating_mul(*n)));
         if elements < 1 << 20
             && let Err(error) = weights.load(&name, DType::F32, &Device::Cpu)
         {
@@ -51,7 +56,11 @@ fn tensors(file: &str, bytes: &[u8]) -> Outcome {
 fn config() {
     fuzz(
         "config",
-        &["\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0},", "\"head_dim\":", "\"sliding_window\":1,"],
+        &[
+            "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0},",
+            "\"head_dim\":",
+            "\"sliding_window\":1,",
+        ],
         |bytes| {
             let config = serde_json::from_slice(bytes).map_err(sentence)?;
             Family::of(&config).and_then(|family| family.read(&config)).map(drop).map_err(sentence)
@@ -76,15 +85,19 @@ fn pickle() {
             "2",
             "0",
         ],
-        |bytes| tensors("pytorch_model.bin", &archive(bytes, &[("0", &[0; 64]), ("1", &[255; 32])])),
+        |bytes| {
+            tensors("pytorch_model.bin", &archive(bytes, &[("0", &[0; 64]), ("1", &[255; 32])]))
+        },
     );
 }
 
 #[test]
 fn pickle_archive() {
-    fuzz("archive", &["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "data.pkl"], |bytes| {
-        tensors("pytorch_model.bin", bytes)
-    });
+    fuzz(
+        "archive",
+        &["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "data.pkl"],
+        |bytes| tensors("pytorch_model.bin", bytes),
+    );
 }
 
 #[test]
@@ -95,9 +108,12 @@ fn safetensors() {
         |bytes| {
             tensors("model.safetensors", bytes)?;
             let directory = place(&[("x.safetensors", bytes)]);
-            load::load(&std::fs::File::open(directory.path().join("x.safetensors")).unwrap(), "x.safetensors")
-                .map(drop)
-                .map_err(sentence)
+            load::load(
+                &std::fs::File::open(directory.path().join("x.safetensors")).unwrap(),
+                "x.safetensors",
+            )
+            .map(drop)
+            .map_err(sentence)
         },
     );
 }
@@ -106,30 +122,49 @@ fn safetensors() {
 fn npy() {
     fuzz("npy", &["'descr':", "'shape': (", "'fortran_order': True", ",", "<f8", "|O"], |bytes| {
         let directory = place(&[("x.npy", bytes)]);
-        load::load(&std::fs::File::open(directory.path().join("x.npy")).unwrap(), "x.npy").map(drop).map_err(sentence)
+        load::load(&std::fs::File::open(directory.path().join("x.npy")).unwrap(), "x.npy")
+            .map(drop)
+            .map_err(sentence)
     });
 }
 
 #[test]
 fn index_of_shards() {
-    fuzz("index", &["\"weight_map\":", "\"../x\"", "\"/x\"", "\"model.safetensors.index.json\""], |bytes| {
-        let directory = place(&[("config.json", b"{}"), ("model.safetensors.index.json", bytes)]);
-        checkpoint(directory.path()).map(drop)
-    });
+    fuzz(
+        "index",
+        &["\"weight_map\":", "\"../x\"", "\"/x\"", "\"model.safetensors.index.json\""],
+        |bytes| {
+            let directory =
+                place(&[("config.json", b"{}"), ("model.safetensors.index.json", bytes)]);
+            checkpoint(directory.path()).map(drop)
+        },
+    );
 }
 
 #[test]
 fn tokenizer() {
-    let weights = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/safetensors/two")).unwrap();
+    let weights =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/safetensors/two"))
+            .unwrap();
     fuzz(
         "tokenizer",
-        &["\"String\":\"\"", "\"Regex\":\"(a*)*\"", "\"ids\":[]", "\"max_length\":0", "\"type\":\"Sequence\""],
+        &[
+            "\"String\":\"\"",
+            "\"Regex\":\"(a*)*\"",
+            "\"ids\":[]",
+            "\"max_length\":0",
+            "\"type\":\"Sequence\"",
+        ],
         |bytes| {
-            let directory =
-                place(&[("config.json", b"{}"), ("model.safetensors", &weights), ("tokenizer.json", bytes)]);
+            let directory = place(&[
+                ("config.json", b"{}"),
+                ("model.safetensors", &weights),
+                ("tokenizer.json", bytes),
+            ]);
             let checkpoint = checkpoint(directory.path())?;
             let tokenizer = checkpoint.tokenizer().map_err(sentence)?;
-            let ids = tokenizer.encode("Hab a\u{301} ab\n\0 \u{1f600}</s>", true).map_err(sentence)?;
+            let ids =
+                tokenizer.encode("Hab a\u{301} ab\n\0 \u{1f600}</s>", true).map_err(sentence)?;
             let mut stream = tokenizer.stream();
             for &id in &ids {
                 stream.push(id).map_err(sentence)?;
@@ -164,33 +199,64 @@ fn recipe_header() {
 fn lock() {
     fuzz(
         "lock",
-        &["[[recipe]]\n", "layout = 1\n", "[recipe.files]\n", "\"../x\" = ", "@v1", "[[[[", "a.b.c."],
+        &[
+            "[[recipe]]\n",
+            "layout = 1\n",
+            "[recipe.files]\n",
+            "\"../x\" = ",
+            "@v1",
+            "[[[[",
+            "a.b.c.",
+        ],
         |bytes| Lock::parse(&String::from_utf8_lossy(bytes)).map(drop).map_err(sentence),
     );
 }
 
 #[test]
 fn record_of_a_run() {
-    fuzz("record", &["\"files\":[]", "\"sha256\":\"0\"", "\"seed\":-1", "\"text\":null"], |bytes| {
-        let directory = place(&[("run.json", bytes)]);
-        Record::read(&directory.path().join("run.json")).map(drop).map_err(sentence)
-    });
+    fuzz(
+        "record",
+        &["\"files\":[]", "\"sha256\":\"0\"", "\"seed\":-1", "\"text\":null"],
+        |bytes| {
+            let directory = place(&[("run.json", bytes)]);
+            Record::read(&directory.path().join("run.json")).map(drop).map_err(sentence)
+        },
+    );
 }
 
 #[test]
 fn script() {
     let host = Host::new(Settings { silent: true, ..Settings::default() }).unwrap();
-    let words =
-        ["fn f(x) {", "|x| ", "`${", "switch x {", "import \"x\" as y;", "#{", "..=", "??", "?.", "/*", "0x", "\"\\u{"];
+    let words = [
+        "fn f(x) {",
+        "|x| ",
+        "`${",
+        "switch x {",
+        "import \"x\" as y;",
+        "#{",
+        "..=",
+        "??",
+        "?.",
+        "/*",
+        "0x",
+        "\"\\u{",
+    ];
     fuzz("script", &words, |bytes| host.check(&String::from_utf8_lossy(bytes)).map_err(sentence));
 }
 
 #[test]
 fn answers_of_the_hub() {
-    fuzz("hub", &["\"sha\":", "\"siblings\":", "\"rfilename\":\"../x\"", "\"lfs\":", "\"oid\":"], |bytes| {
-        let _ = answers::shown(bytes);
-        let _ = answers::endpoint(&String::from_utf8_lossy(bytes));
-        let said = [answers::git_hash(bytes, "config.json").map(drop), answers::listing(bytes, "main").map(drop)];
-        said.into_iter().min_by_key(Result::is_err).unwrap_or(Ok(())).map_err(sentence)
-    });
+    fuzz(
+        "hub",
+        &["\"sha\":", "\"siblings\":", "\"rfilename\":\"../x\"", "\"lfs\":", "\"oid\":"],
+        |bytes| {
+            let _ = answers::shown(bytes);
+            let _ = answers::endpoint(&String::from_utf8_lossy(bytes));
+            let said = [
+                answers::git_hash(bytes, "config.json").map(drop),
+                answers::listing(bytes, "main").map(drop),
+            ];
+            said.into_iter().min_by_key(Result::is_err).unwrap_or(Ok(())).map_err(sentence)
+        },
+    );
 }

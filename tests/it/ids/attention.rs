@@ -15,27 +15,33 @@ fn prints(body: &str) -> String {
 
 fn fails(body: &str) -> String {
     let ran = script(
-        &format!("let m = model(\"demo:opt\");\nlet ids = m.encode([\"When Mary went\", \"When\"]);\n{body}"),
+        &format!(
+            "let m = model(\"demo:opt\");\nlet ids = m.encode([\"When Mary went\", \"When\"]);\n{body}"
+        ),
         &[],
     );
     assert_eq!(ran.output.status.code(), Some(1), "{}", ran.stderr());
     ran.stderr()
 }
 
-/// Every family: what a mask hides is what setting its scores to the lowest number hides, whether the scores are made or not.
+/// Every family: what a mask hides is what setting its scores to the lowest number hides, whether
+/// the scores are made or not.
 #[test]
 fn a_mask_of_attention_is_a_hook_on_the_scores() {
     for subject in subjects() {
         let (decoder, input) = (&subject.decoder, &subject.input);
         let (b, n) = (input.batch(), input.len());
         // Every third key before the query is hidden, from the second row on another third.
-        let hidden = |row: usize, query: usize, key: usize| key < query && (key + row).is_multiple_of(3);
+        let hidden =
+            |row: usize, query: usize, key: usize| key < query && (key + row).is_multiple_of(3);
         let bits = |rows: usize| -> Tensor {
-            let each =
-                (0..rows).flat_map(|row| (0..n).flat_map(move |q| (0..n).map(move |k| u8::from(!hidden(row, q, k)))));
+            let each = (0..rows).flat_map(|row| {
+                (0..n).flat_map(move |q| (0..n).map(move |k| u8::from(!hidden(row, q, k))))
+            });
             Tensor::from_vec(each.collect::<Vec<u8>>(), (rows, 1, n, n), &Device::Cpu).unwrap()
         };
-        let ids = Tensor::new((0..b).map(|row| input.row(row)).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let ids = Tensor::new((0..b).map(|row| input.row(row)).collect::<Vec<_>>(), &Device::Cpu)
+            .unwrap();
         for (mask, rows) in [(bits(b), b), (bits(1).reshape((n, n)).unwrap(), 1)] {
             let masked = Input::masked(&ids, None, Some(&mask)).unwrap();
             let quick = decoder.logits(&masked).unwrap();
@@ -51,8 +57,16 @@ fn a_mask_of_attention_is_a_hook_on_the_scores() {
             let hooked = decoder.forward(input, &options, &mut hooks).unwrap().logits.unwrap();
             let slow = decoder.forward(&masked, &options, &mut Watch).unwrap().logits.unwrap();
             let (quick_off, slow_off) = (difference(&quick, &hooked), difference(&slow, &hooked));
-            assert!(quick_off < 2e-5 && slow_off < 2e-5, "{}: off by {quick_off} and {slow_off}", subject.name);
-            assert!(difference(&quick, &decoder.logits(input).unwrap()) > 1e-4, "{}: nothing was hidden", subject.name);
+            assert!(
+                quick_off < 2e-5 && slow_off < 2e-5,
+                "{}: off by {quick_off} and {slow_off}",
+                subject.name
+            );
+            assert!(
+                difference(&quick, &decoder.logits(input).unwrap()) > 1e-4,
+                "{}: nothing was hidden",
+                subject.name
+            );
         }
     }
 }
@@ -62,10 +76,15 @@ struct Watch;
 
 impl precompute::hook::Observer for Watch {
     fn sites(&mut self, layers: usize) -> precompute::Result<precompute::hook::SiteSet> {
-        precompute::hook::Capture::new([precompute::hook::Point::AttnProbs], Layers::All).sites(layers)
+        precompute::hook::Capture::new([precompute::hook::Point::AttnProbs], Layers::All)
+            .sites(layers)
     }
 
-    fn observe(&mut self, _: precompute::hook::Site, _: &Tensor) -> precompute::Result<Option<Tensor>> {
+    fn observe(
+        &mut self,
+        _: precompute::hook::Site,
+        _: &Tensor,
+    ) -> precompute::Result<Option<Tensor>> {
         Ok(None)
     }
 }
@@ -75,10 +94,20 @@ fn a_mask_of_attention_holds_with_a_cache() {
     for subject in subjects().into_iter().take(3) {
         let (decoder, input) = (&subject.decoder, &subject.input);
         let n = input.len();
-        let ids = Tensor::new((0..input.batch()).map(|row| input.row(row)).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let ids = Tensor::new(
+            (0..input.batch()).map(|row| input.row(row)).collect::<Vec<_>>(),
+            &Device::Cpu,
+        )
+        .unwrap();
         let mask = Tensor::tril2(n, DType::U8, &Device::Cpu).unwrap().narrow(0, 0, n).unwrap();
-        let near = (&mask - Tensor::tril2(n, DType::U8, &Device::Cpu).unwrap().roll(3, 0).unwrap().mul(&mask).unwrap())
-            .unwrap();
+        let near = (&mask
+            - Tensor::tril2(n, DType::U8, &Device::Cpu)
+                .unwrap()
+                .roll(3, 0)
+                .unwrap()
+                .mul(&mask)
+                .unwrap())
+        .unwrap();
         let eye = Tensor::eye(n, DType::U8, &Device::Cpu).unwrap();
         let mask = near.maximum(&eye).unwrap();
         let masked = Input::masked(&ids, None, Some(&mask)).unwrap();
@@ -88,7 +117,11 @@ fn a_mask_of_attention_holds_with_a_cache() {
         let corner = mask.narrow(0, 0, 5).unwrap().narrow(1, 0, 5).unwrap();
         let part = Input::masked(&part, None, Some(&corner)).unwrap();
         decoder.extend(&part, &mut cache, &Options::default(), &mut Unobserved).unwrap();
-        let rest = decoder.extend(&masked, &mut cache, &Options::default(), &mut Unobserved).unwrap().logits.unwrap();
+        let rest = decoder
+            .extend(&masked, &mut cache, &Options::default(), &mut Unobserved)
+            .unwrap()
+            .logits
+            .unwrap();
         let off = difference(&rest, &whole.narrow(1, 5, n - 5).unwrap());
         assert!(off < 2e-5, "{}: off by {off}", subject.name);
     }
@@ -130,7 +163,10 @@ fn masks_in_scripts() {
 fn masks_that_can_not_be() {
     for (call, said) in [
         ("m.forward(ids, #{mask: ones([5])})", "the mask is [5], and the token ids are [2, "),
-        ("m.forward(ids, #{mask: ones([3, 1, ids.shape[1], ids.shape[1]])})", "the mask is [3, 1, "),
+        (
+            "m.forward(ids, #{mask: ones([3, 1, ids.shape[1], ids.shape[1]])})",
+            "the mask is [3, 1, ",
+        ),
         (
             "m.forward(ids, #{mask: ones([2, 4, ids.shape[1], ids.shape[1]])})",
             "one for each head is more than a pass takes",
@@ -147,7 +183,10 @@ fn masks_that_can_not_be() {
             "m.forward(ids, #{mask: full([ids.shape[1], ids.shape[1]], -1e9)})",
             "a mask holds true or 1, and false or 0, not -1000000000",
         ),
-        ("m.forward(ids, #{mask: full(ids.shape, 2)})", "a mask holds true or 1, and false or 0, not 2"),
+        (
+            "m.forward(ids, #{mask: full(ids.shape, 2)})",
+            "a mask holds true or 1, and false or 0, not 2",
+        ),
         (
             "m.generate(ids, #{mask: ones([ids.shape[1], ids.shape[1]])})",
             "a mask of attention says nothing of the tokens that are to be generated",

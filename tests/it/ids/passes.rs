@@ -1,4 +1,5 @@
-//! Passes over ids that were derived, in scripts: what a pass, a loss and a continuation make of their mask.
+//! Passes over ids that were derived, in scripts: what a pass, a loss and a continuation make of
+//! their mask.
 
 use crate::run::{precompute, script};
 
@@ -90,7 +91,9 @@ fn losses_of_padded_targets_are_0_and_the_targets_are_counted() {
     );
     assert_eq!(out, "true\n".repeat(12));
     assert!(fails("m.forward(ids).targets").contains("this pass made no loss"));
-    let error = fails("let row = ids[1..]; row.mask = row != row[[0, 1]]; m.forward(row[[.., ..2]], #{loss: true})");
+    let error = fails(
+        "let row = ids[1..]; row.mask = row != row[[0, 1]]; m.forward(row[[.., ..2]], #{loss: true})",
+    );
     assert!(error.contains("a loss needs a real token right after another"), "{error}");
 }
 
@@ -133,7 +136,10 @@ fn a_pass_reads_a_text_or_several() {
         ("m.forward(7)", "forward reads token ids, a text or an array of texts, not 7"),
         ("m.forward([1, 2])", "tensor([[…]]) makes a batch of one of token ids"),
         ("m.capture([ids[0], ids[1]], \"post-mlp\")", "stack(rows) makes a batch of rows"),
-        ("m.generate([])", "generate reads token ids, a text or an array of texts, not an array of 0"),
+        (
+            "m.generate([])",
+            "generate reads token ids, a text or an array of texts, not an array of 0",
+        ),
         ("m.forward(ids[[.., -1..]])", "row 1 of the mask leaves no token"),
     ] {
         let error = fails(&format!("{call};"));
@@ -203,7 +209,10 @@ fn a_file_keeps_the_mask_or_refuses() {
         String::from_utf8_lossy(&again.stderr)
     );
     let error = fails("save(\"ids.npy\", ids);");
-    assert!(error.contains(".npy holds one tensor, and these are token ids with padding"), "{error}");
+    assert!(
+        error.contains(".npy holds one tensor, and these are token ids with padding"),
+        "{error}"
+    );
     let error = fails("save(\"both\", #{ids: ids, \"ids.mask\": ids.mask});");
     assert!(error.contains("ids.mask is the name under which the mask of ids is saved"), "{error}");
 }

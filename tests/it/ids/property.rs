@@ -21,11 +21,15 @@ type Batch = Vec<Vec<Token>>;
 /// One operation: which, and numbers that choose among its arguments.
 type Step = (usize, usize, usize, usize);
 
-/// The batch after an operation, and the operation in a script; nothing where it would leave a row without a token.
+/// The batch after an operation, and the operation in a script; nothing where it would leave a row
+/// without a token.
 fn step(batch: &Batch, (which, i, j, k): Step, vocabulary: i64) -> Option<(Batch, String)> {
     let (b, n) = (batch.len(), batch[0].len());
-    let columns = |from: usize, to: usize| -> Batch { batch.iter().map(|row| row[from..to].to_vec()).collect() };
-    let rows = |places: &[usize]| -> Batch { places.iter().map(|&row| batch[row].clone()).collect() };
+    let columns = |from: usize, to: usize| -> Batch {
+        batch.iter().map(|row| row[from..to].to_vec()).collect()
+    };
+    let rows =
+        |places: &[usize]| -> Batch { places.iter().map(|&row| batch[row].clone()).collect() };
     let listed = |places: &[usize]| format!("{places:?}");
     let rolled = |row: &Vec<Token>| {
         let mut row = row.clone();
@@ -43,27 +47,50 @@ fn step(batch: &Batch, (which, i, j, k): Step, vocabulary: i64) -> Option<(Batch
         3 => (rows(&picks), format!("ids = ids.index_select(0, tensor({}));", listed(&picks))),
         4 => (columns(start, end), format!("ids = ids.narrow(-1, {start}, {});", end - start)),
         5 => (batch.iter().rev().cloned().collect(), "ids = ids.flip(0);".into()),
-        6 => (batch.iter().map(|row| row.iter().rev().copied().collect()).collect(), "ids = ids.flip(1);".into()),
+        6 => (
+            batch.iter().map(|row| row.iter().rev().copied().collect()).collect(),
+            "ids = ids.flip(1);".into(),
+        ),
         7 => (batch.iter().map(rolled).collect(), format!("ids = ids.roll({}, 1);", j % n)),
-        8 => (rows(&(0..b).map(|at| (at + b - 1) % b).collect::<Vec<_>>()), "ids = ids.roll(1, 0);".into()),
-        9 => (rows(&(0..2 * b).map(|at| at % b).collect::<Vec<_>>()), "ids = ids.repeat(2, 1);".into()),
-        10 => (rows(&(0..2 * b).map(|at| at / 2).collect::<Vec<_>>()), "ids = ids.repeat_interleave(2, 0);".into()),
+        8 => (
+            rows(&(0..b).map(|at| (at + b - 1) % b).collect::<Vec<_>>()),
+            "ids = ids.roll(1, 0);".into(),
+        ),
+        9 => (
+            rows(&(0..2 * b).map(|at| at % b).collect::<Vec<_>>()),
+            "ids = ids.repeat(2, 1);".into(),
+        ),
+        10 => (
+            rows(&(0..2 * b).map(|at| at / 2).collect::<Vec<_>>()),
+            "ids = ids.repeat_interleave(2, 0);".into(),
+        ),
         11 => {
             let made = [rows(&(0..b).collect::<Vec<_>>()), rows(&[row])].concat();
             (made, format!("ids = cat([ids, ids[{row}..{}]]);", row + 1))
         }
         12 => {
-            let made = batch.iter().map(|row| [row.as_slice(), &row[start..end]].concat()).collect();
+            let made =
+                batch.iter().map(|row| [row.as_slice(), &row[start..end]].concat()).collect();
             (made, format!("ids = cat([ids, ids[[.., {start}..{end}]]], 1);"))
         }
         13 => (
             batch.clone(),
-            "let rows = []; for row in ids { rows.push(row); } ids = stack(rows.map(|row| row));".into(),
+            "let rows = []; for row in ids { rows.push(row); } ids = stack(rows.map(|row| row));"
+                .into(),
         ),
-        14 => (batch.clone(), format!("ids = ids.flatten().reshape({b}, -1).to(\"u32\").copy().to(\"i64\");")),
-        15 => (batch.clone(), "ids = ids.transpose(0, 1).unsqueeze(0).permute(2, 1, 0).squeeze(2);".into()),
+        14 => (
+            batch.clone(),
+            format!("ids = ids.flatten().reshape({b}, -1).to(\"u32\").copy().to(\"i64\");"),
+        ),
+        15 => (
+            batch.clone(),
+            "ids = ids.transpose(0, 1).unsqueeze(0).permute(2, 1, 0).squeeze(2);".into(),
+        ),
         16 => (rows(&[other]), format!("ids = ids[{other}].unsqueeze(0);")),
-        17 => (rows(&[other, other]), format!("ids = ids.select(0, {other}).reshape(1, {n}).expand(2, -1);")),
+        17 => (
+            rows(&[other, other]),
+            format!("ids = ids.select(0, {other}).reshape(1, {n}).expand(2, -1);"),
+        ),
         18 => {
             let kept: Vec<usize> = (0..b).filter(|at| (i >> at) & 1 == 0).collect();
             let mask: Vec<bool> = (0..b).map(|at| kept.contains(&at)).collect();
@@ -90,30 +117,42 @@ fn step(batch: &Batch, (which, i, j, k): Step, vocabulary: i64) -> Option<(Batch
             (made, format!("ids = (ids + {by}) % {vocabulary};"))
         }
         22 => {
-            let made = (0..b).map(|at| batch[if at == row { b - 1 - at } else { at }].clone()).collect();
+            let made =
+                (0..b).map(|at| batch[if at == row { b - 1 - at } else { at }].clone()).collect();
             (made, format!("ids = where(arange({b}).unsqueeze(1) == {row}, ids.flip(0), ids);"))
         }
         23 => {
             let made = (0..b).map(|at| [&batch[at][end..], &batch[at][..end]].concat()).collect();
-            (made, format!("let parts = ids.split([{end}, {}], 1); ids = cat([parts[1], parts[0]], 1);", n - end))
+            (
+                made,
+                format!(
+                    "let parts = ids.split([{end}, {}], 1); ids = cat([parts[1], parts[0]], 1);",
+                    n - end
+                ),
+            )
         }
         24 => {
             let made = rows(&picks);
             let places: Vec<Vec<usize>> = picks.iter().map(|&pick| vec![pick; n]).collect();
             (made, format!("ids = ids.gather(0, tensor({places:?}));"))
         }
-        _ => (batch.clone(), "let ctx = context(); ctx.kept = ids; ids = ctx.kept; ids += 0; ids = ids * 1;".into()),
+        _ => (
+            batch.clone(),
+            "let ctx = context(); ctx.kept = ids; ids = ctx.kept; ids += 0; ids = ids * 1;".into(),
+        ),
     };
     let fits = made.len() <= MOST_ROWS && made[0].len() <= MOST_TOKENS;
     let whole = made.iter().all(|row| row.iter().any(|(_, real)| *real));
     (fits && whole).then_some((made, code))
 }
 
-/// A script that compares the batch with its texts alone: it prints whether ids and mask are as expected, whether what is
-/// generated is, and by how much logits and losses are off.
+/// A script that compares the batch with its texts alone: it prints whether ids and mask are as
+/// expected, whether what is generated is, and by how much logits and losses are off.
 fn comparison(family: &str, left: bool, steps: &[String], batch: &Batch) -> String {
-    let ids: Vec<Vec<i64>> = batch.iter().map(|row| row.iter().map(|token| token.0).collect()).collect();
-    let mask: Vec<Vec<bool>> = batch.iter().map(|row| row.iter().map(|token| token.1).collect()).collect();
+    let ids: Vec<Vec<i64>> =
+        batch.iter().map(|row| row.iter().map(|token| token.0).collect()).collect();
+    let mask: Vec<Vec<bool>> =
+        batch.iter().map(|row| row.iter().map(|token| token.1).collect()).collect();
     let pairs = |row: &Vec<Token>| row.windows(2).filter(|pair| pair[0].1 && pair[1].1).count();
     let targets: usize = batch.iter().map(pairs).sum();
     let side = if left { "left" } else { "right" };
@@ -132,8 +171,11 @@ fn comparison(family: &str, left: bool, steps: &[String], batch: &Batch) -> Stri
         let alone = format!("tensor([{text:?}])");
         let loss = text.len() > 1;
         writeln!(code, "let alone = m.forward({alone}, #{{loss: {loss}}});").unwrap();
-        writeln!(code, "off = max(off, (out.logits[[{at}, {places:?}]] - alone.logits[0]).abs().max().item());")
-            .unwrap();
+        writeln!(
+            code,
+            "off = max(off, (out.logits[[{at}, {places:?}]] - alone.logits[0]).abs().max().item());"
+        )
+        .unwrap();
         writeln!(code, "same = same && (more[[{at}, -2..]] == m.generate({alone}, #{{max_new_tokens: 2, ignore_eos: true}}).ids[[0, -2..]]).all().item();").unwrap();
         for (of, pair) in places.windows(2).enumerate().filter(|(_, pair)| pair[1] == pair[0] + 1) {
             writeln!(code, "let l = alone.unreduced_loss[[0, {of}]]; total += l.item(); off = max(off, (out.unreduced_loss[[{at}, {}]] - l).abs().item());", pair[0]).unwrap();
@@ -141,7 +183,11 @@ fn comparison(family: &str, left: bool, steps: &[String], batch: &Batch) -> Stri
     }
     if targets > 0 {
         writeln!(code, "off = max(off, (out.loss.item() - total / {targets}.0).abs());").unwrap();
-        writeln!(code, "off = max(off, (out.unreduced_loss.sum().item() - total).abs() / {targets}.0);").unwrap();
+        writeln!(
+            code,
+            "off = max(off, (out.unreduced_loss.sum().item() - total).abs() / {targets}.0);"
+        )
+        .unwrap();
         writeln!(code, "same = same && out.targets == {targets};").unwrap();
     }
     code + "print(same);\nprint(off);\n"

@@ -16,7 +16,10 @@ fn an_error_shows_the_line_with_a_caret_and_loses_nothing() {
     let mut repl = start(here.path());
     repl.enter("let kept = 41; fn more() { 1 }");
     let said = repl.enter("let y = nope + 1;");
-    assert!(said.contains("input:2:9") && said.contains("  2 | let y = nope + 1;\n    |         ^^^^"), "{said}");
+    assert!(
+        said.contains("input:2:9") && said.contains("  2 | let y = nope + 1;\n    |         ^^^^"),
+        "{said}"
+    );
     repl.enter("let half = 2; throw \"no\";");
     assert_eq!(repl.enter("[kept + more(), half]"), "[42, 2]");
     repl.press(CTRL_D);
@@ -96,9 +99,17 @@ fn what_may_stand_at_the_cursor_is_completed() {
             "m.forward(ids, #{stop: \"post-mlp@0\"}).stop",
             "m.forward(ids, #{stop: \"post-mlp@0\"}).stopped",
         ),
-        ("a field of a map that a call gives", "m.heads(0).w_q.topk(3).ind", "m.heads(0).w_q.topk(3).indices"),
+        (
+            "a field of a map that a call gives",
+            "m.heads(0).w_q.topk(3).ind",
+            "m.heads(0).w_q.topk(3).indices",
+        ),
         ("the same in brackets", "m.heads(0)[\"w_q", "m.heads(0)[\"w_q"),
-        ("a weight", "m.weight(\"model.decoder.embed_p", "m.weight(\"model.decoder.embed_positions.weight"),
+        (
+            "a weight",
+            "m.weight(\"model.decoder.embed_p",
+            "m.weight(\"model.decoder.embed_positions.weight",
+        ),
         ("an option", "m.forward(ids, #{mas", "m.forward(ids, #{mask"),
         ("an option after another", "x.sum(#{dim: 1, keep", "x.sum(#{dim: 1, keepdim"),
         ("a config field", "m.config.num_hidden_l", "m.config.num_hidden_layers"),
@@ -113,7 +124,11 @@ fn what_may_stand_at_the_cursor_is_completed() {
             "m.capture(ids, [\"logits\", \"mlp-r",
             "m.capture(ids, [\"logits\", \"mlp-residual",
         ),
-        ("TransformerLens's name", "hook(\"blocks.2.hook_resid_po", "hook(\"blocks.2.hook_resid_post"),
+        (
+            "TransformerLens's name",
+            "hook(\"blocks.2.hook_resid_po",
+            "hook(\"blocks.2.hook_resid_post",
+        ),
         ("where to stop", "#{stop: \"unreduced", "#{stop: \"unreduced-loss"),
         ("a model's name", "model(\"demo:g", "model(\"demo:gpt-neox"),
         ("a module", "import \"lib/lab", "import \"lib/labels"),
@@ -148,7 +163,8 @@ fn what_is_typed_is_coloured_unless_colours_are_off() {
     repl.prompt();
     repl.type_in(line);
     let plain = vt100::Color::Default;
-    let colours: Vec<_> = ["let", "f(", "\"text\"", "15", "// rest"].map(|word| repl.colour(word).0).into();
+    let colours: Vec<_> =
+        ["let", "f(", "\"text\"", "15", "// rest"].map(|word| repl.colour(word).0).into();
     for (i, colour) in colours.iter().enumerate() {
         assert_ne!(*colour, plain);
         assert!(!colours[..i].contains(colour), "{colours:?}");
@@ -185,9 +201,15 @@ fn tensors_are_summed_up_and_drawn() {
     let here = Workplace::new(&[]);
     let mut repl = start(here.path());
     let said = repl.enter("arange(100).to(\"f32\")");
-    assert!(said.starts_with("tensor [100] f32 cpu: mean 49.5, std 29.011, min 0.0, max 99.0"), "{said}");
+    assert!(
+        said.starts_with("tensor [100] f32 cpu: mean 49.5, std 29.011, min 0.0, max 99.0"),
+        "{said}"
+    );
     let course = said.lines().nth(1).unwrap();
-    assert!(course.starts_with('▁') && course.ends_with('█') && course.chars().count() == 60, "{said}");
+    assert!(
+        course.starts_with('▁') && course.ends_with('█') && course.chars().count() == 60,
+        "{said}"
+    );
     let said = repl.enter("plot(#{title: \"Squares\", y: [0, 1, 4, 9]});");
     assert!(said.contains("Squares"), "{said}");
     let said = repl.enter("heatmap(tensor([[1.0, 2.0], [3.0, 4.0]]), #{title: \"Four\"});");
@@ -217,7 +239,8 @@ fn ctrl_c_stops_a_download_and_keeps_the_state() {
     let hub = HubServer::start(&["opt"]);
     let here = Workplace::new(&[]);
     hub.fail("GET", "/lfs/", Fault::Trickle, 1);
-    let environment = [("HF_HUB_OFFLINE", "0"), ("HF_ENDPOINT", hub.address()), ("NO_PROXY", "127.0.0.1")];
+    let environment =
+        [("HF_HUB_OFFLINE", "0"), ("HF_ENDPOINT", hub.address()), ("NO_PROXY", "127.0.0.1")];
     let mut repl = Terminal::start(here.path(), &["repl"], &environment);
     repl.enter("let kept = 7;");
     repl.type_in("let far = model(\"tiny/opt\");");
@@ -226,7 +249,8 @@ fn ctrl_c_stops_a_download_and_keeps_the_state() {
     let begun = std::time::Instant::now();
     let partial = || {
         let entries = std::fs::read_dir(&blobs).ok()?.flatten();
-        let sizes = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".incomplete"));
+        let sizes =
+            entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".incomplete"));
         sizes.filter_map(|entry| Some(entry.metadata().ok()?.len())).max()
     };
     while partial().unwrap_or(0) < 4096 {

@@ -60,7 +60,10 @@ fn a_function_means_what_it_was_last_defined_as_in_hooks_too() {
         "let made = |x, ctx| { ctx.made = \"anew\"; };",
         "m.forward(ids, ctx); [ctx.seen, ctx.made]",
     ];
-    assert_eq!(printed(&lines), "[\"first\", \"with the first\"]\nsecond\n[\"third\", \"with the first\"]\n");
+    assert_eq!(
+        printed(&lines),
+        "[\"first\", \"with the first\"]\nsecond\n[\"third\", \"with the first\"]\n"
+    );
 }
 
 #[test]
@@ -82,7 +85,10 @@ fn the_first_error_ends_it_with_code_1_under_a_caret() {
             "error: an int has no method nonesuch()\n   --> input:3:5\n    |\n  3 |   t.nonesuch()\n    |     ^^^^^^^^\n  in f, called at input:6:3\n",
         ),
         (&["1", "(2", "3"], "error: "),
-        (&["1", ":nonesuch", "2"], "error: there is no command :nonesuch\n  help: :help lists the commands\n"),
+        (
+            &["1", ":nonesuch", "2"],
+            "error: there is no command :nonesuch\n  help: :help lists the commands\n",
+        ),
         (&["1", ":run nope.rhai", "2"], "error: there is no file nope.rhai\n"),
     ] {
         let ran = session(&here, lines);
@@ -95,7 +101,8 @@ fn the_first_error_ends_it_with_code_1_under_a_caret() {
 fn the_model_of_the_command_line_is_m_and_other_models_are_at_hand() {
     assert_eq!(printed(&["m.id", "model(\"demo:gpt-neox\").id"]), "demo:opt\ndemo:gpt-neox\n");
     let here = Workplace::new(&[("s.rhai", "let n = model(\"demo:opt\"); n.id")]);
-    let ran = typed(&here, &["--model", "demo:gpt-neox", "s.rhai"], &["n.id", "n.config.model_type"]);
+    let ran =
+        typed(&here, &["--model", "demo:gpt-neox", "s.rhai"], &["n.id", "n.config.model_type"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
         (Some(0), "demo:gpt-neox\ndemo:gpt-neox\ngpt_neox\n"),
@@ -144,12 +151,14 @@ fn help_knows_every_function_point_and_command() {
     }
     let ran = session(&Workplace::new(&[]), &[":help sofmax"]);
     assert_eq!(ran.code, Some(0));
-    let said =
-        "error: there is no help on sofmax: it is no function, hook point or command\n  help: did you mean softmax";
+    let said = "error: there is no help on sofmax: it is no function, hook point or command\n  help: did you mean softmax";
     assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
     // What m offers can be asked about.
     for point in precompute::hook::Point::ALL {
-        assert!(printed(&[&format!(":help {point}")]).starts_with(&format!("{point}, a hook point: ")), "{point}");
+        assert!(
+            printed(&[&format!(":help {point}")]).starts_with(&format!("{point}, a hook point: ")),
+            "{point}"
+        );
     }
 }
 
@@ -158,7 +167,10 @@ fn points_are_listed_in_the_sizes_of_the_model() {
     let listed = printed(&[":points"]);
     let hidden = printed(&["m.config.hidden_size"]);
     let line = listed.lines().find(|line| line.trim_start().starts_with("post-mlp ")).unwrap();
-    assert!(line.contains(&format!(" b n {} ", hidden.trim())) && line.contains("hook_resid_post"), "{line}");
+    assert!(
+        line.contains(&format!(" b n {} ", hidden.trim())) && line.contains("hook_resid_post"),
+        "{line}"
+    );
     assert!(!listed.contains("post-up"), "OPT has no gate");
 }
 
@@ -172,9 +184,14 @@ fn variables_are_listed() {
         ":vars",
     ];
     let listed = printed(&lines);
-    for said in
-        ["m ", "model demo:opt (opt, 4 layers", "const C ", "\"text\"", "tensor [100, 100] f32 cpu: mean 0", "fn f(x)"]
-    {
+    for said in [
+        "m ",
+        "model demo:opt (opt, 4 layers",
+        "const C ",
+        "\"text\"",
+        "tensor [100, 100] f32 cpu: mean 0",
+        "fn f(x)",
+    ] {
         assert!(listed.contains(said), "{said}\n{listed}");
     }
 }
@@ -194,12 +211,17 @@ fn hooks_are_listed_with_how_often_they_fired_and_what_that_cost() {
     let listed = printed(&lines);
     let rows = |point: &str| -> Vec<Vec<&str>> {
         let named = listed.lines().filter(|line| line.split_whitespace().nth(1) == Some(point));
-        named.map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect()
+        named
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect()
     };
     assert_eq!(rows("post-mlp")[0], ["ctx", "post-mlp", "all", "log", "0", "—"]);
     assert_eq!(rows("post-mlp")[1][..5], ["ctx", "post-mlp", "all", "log", "4"]);
     assert!(rows("post-mlp")[1][5].ends_with("s"), "{listed}");
-    assert_eq!(rows("attn-probs")[1][..5], ["ctx", "attn-probs", "-1", "closure at input:3:12", "1"]);
+    assert_eq!(
+        rows("attn-probs")[1][..5],
+        ["ctx", "attn-probs", "-1", "closure at input:3:12", "1"]
+    );
     assert_eq!(rows("logits")[1][..5], ["ctx", "logits", "—", "log", "1"]);
     assert_eq!(rows("logits").len(), 2);
     // Of the last pass alone, also where it ended early.
@@ -212,7 +234,10 @@ fn hooks_are_listed_with_how_often_they_fired_and_what_that_cost() {
         ":hooks",
     ];
     let listed = printed(&early);
-    assert!(listed.lines().any(|line| line.contains("post-mlp") && line.contains("  2  ")), "{listed}");
+    assert!(
+        listed.lines().any(|line| line.contains("post-mlp") && line.contains("  2  ")),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -225,7 +250,8 @@ fn layers_before_the_first_function_that_is_new_are_not_run_again() {
         "let ctx = context([hook(\"post-mlp@0\", early), hook(\"post-mlp@3\", late)]);",
         "m.forward(ids, ctx);",
     ];
-    let changed = ["fn late(x, ctx) { x * 2.0 }", "let y = m.forward(ids, ctx).logits.sum().item(); y"];
+    let changed =
+        ["fn late(x, ctx) { x * 2.0 }", "let y = m.forward(ids, ctx).logits.sum().item(); y"];
     let reached = ["fn factor() { 2.0 }", "let y = m.forward(ids, ctx).logits.sum().item(); y"];
     let shown = |lines: &[&[&str]], arguments: &[&str]| {
         let arguments = [&["--model", "demo:opt"], arguments].concat();
@@ -240,14 +266,22 @@ fn layers_before_the_first_function_that_is_new_are_not_run_again() {
     assert!(listed.contains("  0  "), "{listed}");
     let early = shown(&[&begun, &changed, &reached, &[":hooks"]], &[]);
     assert_eq!(reused(&early), "of what was run last, 0 of 4 layers in 1 pass were not run again");
-    // The numbers are those of sessions in which nothing came before, and of one in which nothing is reused.
-    let values =
-        |text: &str| text.lines().take_while(|line| !line.contains("point")).map(str::to_owned).collect::<Vec<_>>();
+    // The numbers are those of sessions in which nothing came before, and of one in which nothing
+    // is reused.
+    let values = |text: &str| {
+        text.lines()
+            .take_while(|line| !line.contains("point"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let fresh = shown(&[&begun, &changed, &reached, &[":hooks"]], &["--fresh"]);
     assert_eq!(values(&early), values(&fresh));
     assert_eq!(
         values(&late),
-        values(&shown(&[&begun[..3], &changed[..1], &begun[4..5], &changed[1..], &[":hooks"]], &[]))
+        values(&shown(
+            &[&begun[..3], &changed[..1], &begun[4..5], &changed[1..], &[":hooks"]],
+            &[]
+        ))
     );
     assert_ne!(values(&early)[0], values(&early)[1]);
 }
@@ -280,7 +314,10 @@ fn a_module_that_changes_is_no_longer_what_it_was() {
 fn the_models_are_listed() {
     let listed = printed(&["let other = model(\"demo:gpt-neox\");", ":model"]);
     assert!(listed.starts_with("m: demo:opt\n  opt, 4 layers of "), "{listed}");
-    assert!(listed.contains("other: demo:gpt-neox\n  gpt_neox, ") && listed.contains("  f32 on cpu\n"), "{listed}");
+    assert!(
+        listed.contains("other: demo:gpt-neox\n  gpt_neox, ") && listed.contains("  f32 on cpu\n"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -290,7 +327,8 @@ fn a_script_is_run_as_if_typed() {
     let ran = session(&here, &[":run d/s.rhai", "add(a) + 1", "wrong()"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), "6\n7\n"), "{}", ran.stderr);
     // A mistake in a file is shown in the file.
-    let said = "error: there is no variable missing here\n   --> d/s.rhai:4:5\n    |\n  4 |     missing\n";
+    let said =
+        "error: there is no variable missing here\n   --> d/s.rhai:4:5\n    |\n  4 |     missing\n";
     assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
     assert!(ran.stderr.contains("in wrong, called at input:3:1"), "{}", ran.stderr);
 }
@@ -332,12 +370,22 @@ fn a_saved_session_is_a_script_that_does_the_same() {
         "[from_file(y), out.logits.abs().max().item()]",
     ];
     let ran = session(&here, &lines);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "wrote saved.rhai\n[40, 0.0]\n"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "wrote saved.rhai\n[40, 0.0]\n"),
+        "{}",
+        ran.stderr
+    );
     let saved = std::fs::read_to_string(here.path().join("saved.rhai")).unwrap();
     here.write("again.rhai", format!("{saved}\n{}", lines.last().unwrap()).as_bytes());
     for (model, code) in [("demo:opt", Some(0)), ("demo:gpt-neox", Some(0))] {
         let again = here.run(&["run", "again.rhai", "--set", &format!("model={model}")]);
-        assert_eq!((again.code, again.stdout.as_str()), (code, "[40, 0.0]\n"), "{saved}\n{}", again.stderr);
+        assert_eq!(
+            (again.code, again.stdout.as_str()),
+            (code, "[40, 0.0]\n"),
+            "{saved}\n{}",
+            again.stderr
+        );
     }
 }
 
@@ -345,9 +393,16 @@ fn a_saved_session_is_a_script_that_does_the_same() {
 fn reset_forgets_all_but_the_models() {
     let lines = ["let x = 1;", "fn f() { 1 }", ":reset", "m.id", ":vars"];
     let listed = printed(&lines);
-    assert!(listed.starts_with("demo:opt\n") && !listed.contains("x ") && !listed.contains("fn f"), "{listed}");
+    assert!(
+        listed.starts_with("demo:opt\n") && !listed.contains("x ") && !listed.contains("fn f"),
+        "{listed}"
+    );
     for gone in ["x", "f()"] {
-        assert_eq!(session(&Workplace::new(&[]), &[&lines[..3], &[gone]].concat()).code, Some(1), "{gone}");
+        assert_eq!(
+            session(&Workplace::new(&[]), &[&lines[..3], &[gone]].concat()).code,
+            Some(1),
+            "{gone}"
+        );
     }
 }
 
@@ -368,7 +423,10 @@ fn a_directory_for_results_is_made_when_something_is_saved() {
         "{}",
         ran.stderr
     );
-    let runs: Vec<_> = std::fs::read_dir(here.path().join("runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    let runs: Vec<_> = std::fs::read_dir(here.path().join("runs"))
+        .unwrap()
+        .map(|run| run.unwrap().path())
+        .collect();
     assert_eq!(runs.len(), 1);
     let record = std::fs::read_to_string(runs[0].join("run.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
@@ -398,7 +456,8 @@ fn a_hook_that_runs_in_every_pass_is_named_with_the_line_that_makes_it_so() {
 
 #[test]
 fn another_shells_words_are_answered() {
-    let printed = printed(&["exit", "quit()", "help", "?", "help sum", "1 + 1", "let help = 3;", "help"]);
+    let printed =
+        printed(&["exit", "quit()", "help", "?", "help sum", "1 + 1", "let help = 3;", "help"]);
     let lines: Vec<&str> = printed.lines().collect();
     assert!(lines[..2].iter().all(|line| line.starts_with(":quit leaves")), "{printed}");
     assert!(lines[2..5].iter().all(|line| line.starts_with(":help ")), "{printed}");
@@ -432,7 +491,8 @@ fn what_is_saved_is_what_changed_something() {
     let ran = session(&here, &lines);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let saved = std::fs::read_to_string(here.path().join("saved.rhai")).unwrap();
-    let kept: Vec<&str> = saved.lines().skip(1).filter(|line| !line.contains("param(\"model\"")).collect();
+    let kept: Vec<&str> =
+        saved.lines().skip(1).filter(|line| !line.contains("param(\"model\"")).collect();
     assert_eq!(
         kept,
         [

@@ -24,7 +24,9 @@ fn a_change_binds_the_functions_anew_and_keeps_all_else() {
     let here = Workplace::new(&[("hooks.rhai", LOG)]);
     let mut repl = start(&here);
     repl.enter("let made = |x, ctx| { ctx.made = word(); };");
-    repl.enter("let ctx = context([hook(\"logits\", log), hook(\"post-mlp\", made, #{layers: 0})]);");
+    repl.enter(
+        "let ctx = context([hook(\"logits\", log), hook(\"post-mlp\", made, #{layers: 0})]);",
+    );
     repl.enter("m.forward(ids, ctx); ctx.kept = tensor([7]);");
     assert_eq!(repl.enter("ctx.seen"), "[\"one\"]");
     // As many editors save: another file takes the first's place.
@@ -68,10 +70,15 @@ fn a_long_sweep_takes_the_new_hook_at_its_next_pass() {
 
 #[test]
 fn a_long_generation_takes_the_new_hook_at_its_next_pass() {
-    let here = Workplace::new(&[("hooks.rhai", "fn log(x, ctx) { if ctx.step == 3 { print(\"under way\"); } }")]);
+    let here = Workplace::new(&[(
+        "hooks.rhai",
+        "fn log(x, ctx) { if ctx.step == 3 { print(\"under way\"); } }",
+    )]);
     let mut repl = start(&here);
     repl.enter("let ctx = context([hook(\"logits\", log)]);");
-    repl.type_in("m.generate(ids, ctx, #{max_new_tokens: 1000000, beyond: true, ignore_eos: true});");
+    repl.type_in(
+        "m.generate(ids, ctx, #{max_new_tokens: 1000000, beyond: true, ignore_eos: true});",
+    );
     repl.press("\r");
     repl.until("under way");
     here.write("hooks.rhai", b"\nfn log(x, ctx) { throw \"the new hook\"; }");
@@ -99,8 +106,7 @@ fn a_broken_file_is_explained_and_the_old_functions_go_on() {
 
 #[test]
 fn what_a_file_imports_and_its_constants_are_taken_anew_too() {
-    let main =
-        "import \"helper\" as helper;\nconst BY = 2;\nlet not_taken = 1;\nfn twice(x) { helper::times(x, global::BY) }";
+    let main = "import \"helper\" as helper;\nconst BY = 2;\nlet not_taken = 1;\nfn twice(x) { helper::times(x, global::BY) }";
     let here = Workplace::new(&[("hooks.rhai", main), ("helper.rhai", "fn times(x, n) { x * n }")]);
     let mut repl = start(&here);
     assert_eq!(repl.enter("[twice(4), BY]"), "[8, 2]");

@@ -1,5 +1,5 @@
-//! The language itself turned against the program: what is off, recursion without end, values nested without end,
-//! contradictions.
+//! The language itself turned against the program: what is off, recursion without end, values
+//! nested without end, contradictions.
 
 use super::{all_harmless, all_refused, refused, run};
 use crate::binary::Workplace;
@@ -30,11 +30,26 @@ fn functions_that_call_themselves_end() {
         &[],
         &[
             ("fn f() { f() } f()", "functions call each other more than 200 deep"),
-            ("fn f(x) { g(x) } fn g(x) { f(x) } f(1)", "functions call each other more than 200 deep"),
-            ("let f = (); f = |g| g.call(g); f.call(f)", "functions call each other more than 200 deep"),
-            ("fn f() { try { f() } catch { f() } } f()", "functions call each other more than 200 deep"),
-            ("fn f(x) { [x].map(|y| f(y))[0] } f(1)", "functions call each other more than 200 deep"),
-            ("fn f(a) { a.sort(|x, y| { f([2, 1]); 0 }) } f([2, 1])", "functions call each other more than 200 deep"),
+            (
+                "fn f(x) { g(x) } fn g(x) { f(x) } f(1)",
+                "functions call each other more than 200 deep",
+            ),
+            (
+                "let f = (); f = |g| g.call(g); f.call(f)",
+                "functions call each other more than 200 deep",
+            ),
+            (
+                "fn f() { try { f() } catch { f() } } f()",
+                "functions call each other more than 200 deep",
+            ),
+            (
+                "fn f(x) { [x].map(|y| f(y))[0] } f(1)",
+                "functions call each other more than 200 deep",
+            ),
+            (
+                "fn f(a) { a.sort(|x, y| { f([2, 1]); 0 }) } f([2, 1])",
+                "functions call each other more than 200 deep",
+            ),
             (
                 "let m = model(\"demo:opt\"); let ids = m.encode(\"a\");\n\
                  fn again(m, ids) { m.forward(ids, context([hook(\"pre-block\", |x, ctx| again(m, ids))])) }\n\
@@ -77,7 +92,10 @@ fn values_nested_without_end_are_refused() {
         &["--max-memory", "2GiB"],
         &[
             // Each closure holds the one before: freeing the last frees all of them.
-            ("let f = || 0; for i in 0..2_000_000 { let g = f; f = || g; }", "nests values too deeply"),
+            (
+                "let f = || 0; for i in 0..2_000_000 { let g = f; f = || g; }",
+                "nests values too deeply",
+            ),
             (
                 "let c = context(); for i in 0..2_000_000 { let d = context(); d[\"x\"] = c; c = d; }",
                 "nests values too deeply",
@@ -87,7 +105,10 @@ fn values_nested_without_end_are_refused() {
     all_harmless(
         &[],
         &[
-            ("let a = []; for i in 0..2000 { a = [a]; } let b = a; b == a; `${a}`.len > 2000", "true"),
+            (
+                "let a = []; for i in 0..2000 { a = [a]; } let b = a; b == a; `${a}`.len > 2000",
+                "true",
+            ),
             ("let a = #{}; for i in 0..2000 { a = #{a: a}; } save(\"a\", a); 1", "1"),
             ("let c = context(); let d = context(); c.d = d; d.c = c; `${c} ${d}`.len > 1", "true"),
         ],
@@ -244,7 +265,9 @@ fn numbers_at_the_ends_of_their_range_are_no_panic() {
         "plot(#{x: [MIN, MAX], y: [MIN, MAX]})",
     ];
     // All in one run, as each is caught: a panic would end it.
-    let lines = calls.map(|call| format!("try {{ {call}; }} catch {{}}").replace("MIN", min).replace("MAX", max));
+    let lines = calls.map(|call| {
+        format!("try {{ {call}; }} catch {{}}").replace("MIN", min).replace("MAX", max)
+    });
     let attack = format!("{}\nprint(\"survived\");", lines.join("\n"));
     let ran = run(&Workplace::new(&[("s.rhai", &attack)]), &["--max-memory", "300MiB"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -256,7 +279,10 @@ fn a_limit_cannot_be_caught() {
     all_refused(
         &["--max-steps", "100000", "--max-output", "10KB"],
         &[
-            ("loop { try { loop {} } catch { print(\"caught\") } }", "the script takes more than 100000 steps"),
+            (
+                "loop { try { loop {} } catch { print(\"caught\") } }",
+                "the script takes more than 100000 steps",
+            ),
             (
                 "try { loop { print(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\") } } catch {} print(\"on\")",
                 "prints and saves more than",
@@ -266,10 +292,17 @@ fn a_limit_cannot_be_caught() {
                  m.forward(m.encode(\"a\"), context([hook(\"pre-block\", |x, ctx| { try { loop {} } catch {} })]))",
                 "the script takes more than 100000 steps",
             ),
-            ("[1, 2, 3].sort(|x, y| { let n = 0; loop { n += 1; } })", "the script takes more than 100000 steps"),
+            (
+                "[1, 2, 3].sort(|x, y| { let n = 0; loop { n += 1; } })",
+                "the script takes more than 100000 steps",
+            ),
             ("[1].map(|x| { while true {} })", "the script takes more than 100000 steps"),
         ],
     );
     let here = Workplace::new(&[("s.rhai", "import \"spin\" as s;"), ("spin.rhai", "loop {}")]);
-    refused(&run(&here, &["--max-steps", "100000"]), "the script takes more than 100000 steps", "spin");
+    refused(
+        &run(&here, &["--max-steps", "100000"]),
+        "the script takes more than 100000 steps",
+        "spin",
+    );
 }

@@ -102,7 +102,8 @@ fn a_link_in_the_output_directory_is_not_followed() {
 
 #[test]
 fn a_hard_link_in_the_output_directory_is_replaced_not_written_through() {
-    let here = Workplace::new(&[("s.rhai", "save(\"file\", 1)"), ("outside", "kept"), ("out/x", "")]);
+    let here =
+        Workplace::new(&[("s.rhai", "save(\"file\", 1)"), ("outside", "kept"), ("out/x", "")]);
     fs::hard_link(here.path().join("outside"), here.path().join("out/file.json")).unwrap();
     assert_eq!(run(&here, &[]).code, Some(0));
     assert_eq!(fs::read(here.path().join("outside")).unwrap(), b"kept");
@@ -148,7 +149,8 @@ fn npy_file(here: &Workplace) -> std::path::PathBuf {
 
 fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), data].concat()
+    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), data]
+        .concat()
 }
 
 fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
@@ -190,7 +192,10 @@ fn only_files_beside_the_script_and_below_read_are_read() {
         here.write("dir/s.rhai", format!("load_tensors(\"{path}\")").as_bytes());
         refused(&here.run(&["run", "dir/s.rhai"]), sentence, path);
     }
-    here.write("dir/s.rhai", b"load_tensors(\"own.npy\").numel + load_tensors(\"given.npy\").numel");
+    here.write(
+        "dir/s.rhai",
+        b"load_tensors(\"own.npy\").numel + load_tensors(\"given.npy\").numel",
+    );
     let ran = here.run(&["run", "dir/s.rhai", "--read", "elsewhere"]);
     assert_eq!(ran.stdout, "2\n", "{}", ran.stderr);
 }
@@ -198,7 +203,9 @@ fn only_files_beside_the_script_and_below_read_are_read() {
 #[test]
 fn a_file_of_tensors_that_lies_about_its_size_is_refused() {
     let entry = |dtype: &str, shape: &str, from: u64, to: u64| {
-        format!("{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{from},{to}]}}}}")
+        format!(
+            "{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{from},{to}]}}}}"
+        )
     };
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let attacks: Vec<(&str, Vec<u8>)> = vec![
@@ -214,7 +221,10 @@ fn a_file_of_tensors_that_lies_about_its_size_is_refused() {
         ("petabytes.safetensors", [&(1u64 << 60).to_le_bytes(), b"{}".as_slice()].concat()),
         ("minus.safetensors", [&u64::MAX.to_le_bytes(), b"{}".as_slice()].concat()),
         ("beyond.safetensors", safetensors(&entry("F32", "[1024]", 0, 4096), &[0; 4])),
-        ("overflow.safetensors", safetensors(&entry("F32", "[4294967296,4294967296,2]", 0, 0), &[])),
+        (
+            "overflow.safetensors",
+            safetensors(&entry("F32", "[4294967296,4294967296,2]", 0, 0), &[]),
+        ),
         ("nothing.safetensors", safetensors(&entry("F32", "[0,4611686018427387904,8]", 0, 0), &[])),
         ("backwards.safetensors", safetensors(&entry("F32", "[1]", 8, 4), &[0; 8])),
         ("deep.safetensors", safetensors(&deep, &[])),
@@ -231,7 +241,10 @@ fn a_file_of_tensors_that_lies_about_its_size_is_refused() {
 
 #[test]
 fn a_file_larger_than_the_memory_allowed_is_not_read() {
-    let here = Workplace::new(&[("s.rhai", "load_tensors(\"sparse.npy\")"), ("t.rhai", "import \"big\" as b;")]);
+    let here = Workplace::new(&[
+        ("s.rhai", "load_tensors(\"sparse.npy\")"),
+        ("t.rhai", "import \"big\" as b;"),
+    ]);
     for name in ["sparse.npy", "big.rhai"] {
         fs::File::create(here.path().join(name)).unwrap().set_len(1 << 40).unwrap();
     }
@@ -262,7 +275,9 @@ fn an_import_reads_regular_scripts_beside_the_importing_one_only() {
         ("..\\\\outside", "names no file"),
         ("", "names no file"),
     ] {
-        for import in [format!("import \"{name}\" as x;"), format!("let n = \"{name}\"; import n as x;")] {
+        for import in
+            [format!("import \"{name}\" as x;"), format!("let n = \"{name}\"; import n as x;")]
+        {
             here.write("dir/s.rhai", import.as_bytes());
             refused(&here.run(&["run", "dir/s.rhai"]), sentence, &import);
         }

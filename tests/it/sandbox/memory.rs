@@ -89,7 +89,10 @@ fn what_one_operation_needs_besides_its_result_counts() {
             ("let x = zeros([20000000]); save(\"x.json\", x)", "memory"),
             ("let x = zeros([20000000]); plot(#{y: x})", "memory"),
             ("let x = zeros([5000, 5000]); heatmap(x)", "memory"),
-            ("let m = model(\"demo:opt\"); m.forward(zeros([20000, 30], #{dtype: \"i64\"}))", "memory"),
+            (
+                "let m = model(\"demo:opt\"); m.forward(zeros([20000, 30], #{dtype: \"i64\"}))",
+                "memory",
+            ),
         ],
     );
 }
@@ -101,7 +104,10 @@ fn what_was_let_go_is_free_again() {
         &[
             ("for i in 0..200 { let x = zeros([10000000]); x[0] = i; } 1", "1"),
             ("let x = zeros([10000000]); for i in 0..200 { x = x + 1; } x[0].item()", "200.0"),
-            ("let x = zeros([10000000]); for i in 0..1000 { let v = x[1..]; let w = v.reshape([-1, 1]); } 1", "1"),
+            (
+                "let x = zeros([10000000]); for i in 0..1000 { let v = x[1..]; let w = v.reshape([-1, 1]); } 1",
+                "1",
+            ),
             (
                 "let a = []; for i in 0..1000 { a.push(zeros([1000])[0]); } let s = 0; for i in 0..40 { let t = \"\"; t.pad(10000000, 'x'); s += t.len; } s",
                 "400000000",

@@ -1,5 +1,6 @@
-//! Attacks: scripts, and files beside them, that are set on doing harm. Each drives the real binary, which must refuse in a
-//! sentence: no crash, nothing written elsewhere, nothing that goes on.
+//! Attacks: scripts, and files beside them, that are set on doing harm. Each drives the real
+//! binary, which must refuse in a sentence: no crash, nothing written elsewhere, nothing that goes
+//! on.
 
 mod calls;
 mod embedded;
@@ -24,7 +25,9 @@ fn run(here: &Workplace, arguments: &[&str]) -> Ran {
     let mut command = here.command(&all);
     // Into files: a pipe that nobody empties would hold up the run.
     let (out, err) = (here.path().join("stdout"), here.path().join("stderr"));
-    command.stdout(std::fs::File::create(&out).unwrap()).stderr(std::fs::File::create(&err).unwrap());
+    command
+        .stdout(std::fs::File::create(&out).unwrap())
+        .stderr(std::fs::File::create(&err).unwrap());
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     let status = loop {
@@ -65,6 +68,11 @@ fn all_refused(arguments: &[&str], attacks: &[(&str, &str)]) {
 fn all_harmless(arguments: &[&str], attacks: &[(&str, &str)]) {
     for (attack, shown) in attacks {
         let ran = run(&Workplace::new(&[("s.rhai", attack)]), arguments);
-        assert_eq!((ran.code, ran.stdout.trim_end()), (Some(0), *shown), "{attack}\n{}", ran.stderr);
+        assert_eq!(
+            (ran.code, ran.stdout.trim_end()),
+            (Some(0), *shown),
+            "{attack}\n{}",
+            ran.stderr
+        );
     }
 }

@@ -31,9 +31,15 @@ fn printing_ends_where_it_is_too_much() {
         refused(&ran, NO, attack);
         let out = here.path().join("out");
         let saved = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap());
-        let saved: u64 =
-            saved.filter(|entry| entry.file_name() != "run.json").map(|entry| entry.metadata().unwrap().len()).sum();
-        assert!(ran.stdout.len() as u64 + saved <= 1 << 20, "{attack}: {} and {saved}", ran.stdout.len());
+        let saved: u64 = saved
+            .filter(|entry| entry.file_name() != "run.json")
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum();
+        assert!(
+            ran.stdout.len() as u64 + saved <= 1 << 20,
+            "{attack}: {} and {saved}",
+            ran.stdout.len()
+        );
         assert!(out.join("run.json").exists(), "{attack}");
         assert!(!out.join("x.npy").exists() && !out.join("x.json").exists(), "{attack}");
     }
@@ -41,10 +47,14 @@ fn printing_ends_where_it_is_too_much() {
 
 #[test]
 fn files_are_counted() {
-    let here = Workplace::new(&[("s.rhai", "let i = 0; loop { i += 1; save(`d${i % 7}/f${i}`, i) }")]);
+    let here =
+        Workplace::new(&[("s.rhai", "let i = 0; loop { i += 1; save(`d${i % 7}/f${i}`, i) }")]);
     refused(&run(&here, &["--max-files", "20"]), "the run saves more than 20 files", "files");
-    let folders = fs::read_dir(here.path().join("out")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir());
-    let files: usize = folders.map(|folder| 1 + fs::read_dir(folder.unwrap().path()).unwrap().count()).sum();
+    let folders = fs::read_dir(here.path().join("out"))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().path().is_dir());
+    let files: usize =
+        folders.map(|folder| 1 + fs::read_dir(folder.unwrap().path()).unwrap().count()).sum();
     assert_eq!(files, 20);
 }
 
@@ -75,7 +85,10 @@ fn pictures_of_too_much_are_refused_or_thinned() {
         &[
             ("plot(#{y: zeros([1]).expand([1000000000])})", "memory"),
             ("heatmap(zeros([1]).expand([100000, 100000]))", "memory"),
-            ("let t = []; t.pad(100000, \"x\"); attention(t, zeros([1]).expand([100000, 100000]))", "memory"),
+            (
+                "let t = []; t.pad(100000, \"x\"); attention(t, zeros([1]).expand([100000, 100000]))",
+                "memory",
+            ),
         ],
     );
 }

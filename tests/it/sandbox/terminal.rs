@@ -13,7 +13,10 @@ fn on_a_terminal(here: &Workplace, arguments: &[&str]) -> String {
     let null = std::ptr::null_mut();
     // SAFETY: openpty fills in two file descriptors, which the Files then own.
     let (mut ours, theirs) = unsafe {
-        assert_eq!(libc::openpty(&raw mut ours, &raw mut theirs, null, null.cast(), null.cast()), 0);
+        assert_eq!(
+            libc::openpty(&raw mut ours, &raw mut theirs, null, null.cast(), null.cast()),
+            0
+        );
         (File::from_raw_fd(ours), File::from_raw_fd(theirs))
     };
     let mut command = here.command(&["run", "s.rhai", "--out", "out"]);
@@ -31,7 +34,8 @@ fn on_a_terminal(here: &Workplace, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&sent).into_owned()
 }
 
-/// Sequences that clear the screen, set the title, fill the clipboard, and turn the writing direction.
+/// Sequences that clear the screen, set the title, fill the clipboard, and turn the writing
+/// direction.
 const EVIL: &str = r"\x1b[2J\x1b]0;owned\x07\x1b]52;c;ZWNobyBwd25lZA==\x07\u009b31m\u202e\x08\x08";
 
 #[test]

@@ -26,7 +26,9 @@ fn the_clock_ends_a_script_wherever_it_is() {
         "loop { let p = progress(\"x\", 1000000); }".into(),
         format!("{model} loop {{ m.forward(ids) }}"),
         format!("{model} m.forward(ids, context([hook(\"pre-block\", |x, c| {{ loop {{}} }})]))"),
-        format!("{model} m.forward(ids, context([hook(\"pre-block\", |x, c| {{ loop {{ m.forward(ids) }} }})]))"),
+        format!(
+            "{model} m.forward(ids, context([hook(\"pre-block\", |x, c| {{ loop {{ m.forward(ids) }} }})]))"
+        ),
         format!("{model} loop {{ m.generate(ids, #{{max_new_tokens: 3}}) }}"),
     ];
     let attacks: Vec<(&str, &str)> = attacks.iter().map(|attack| (attack.as_str(), NO)).collect();
@@ -49,7 +51,12 @@ fn the_clock_ends_an_operation_that_does_not_look_at_it() {
 #[test]
 fn ctrl_c_twice_ends_an_operation_that_does_not_look() {
     let here = Workplace::new(&[("s.rhai", LONG)]);
-    let mut child = here.command(&["run", "s.rhai"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = here
+        .command(&["run", "s.rhai"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     for _ in 0..2 {
@@ -67,7 +74,12 @@ fn ctrl_c_cannot_be_caught() {
     let attack = "let m = model(\"demo:opt\"); print(\"go\");\n\
         m.forward(m.encode(\"a\"), context([hook(\"pre-block\", |x, c| { loop { try { loop {} } catch {} } })]))";
     let here = Workplace::new(&[("s.rhai", attack)]);
-    let mut child = here.command(&["run", "s.rhai"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = here
+        .command(&["run", "s.rhai"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -82,9 +94,17 @@ fn every_limit_has_its_number_in_the_help() {
     let here = Workplace::new(&[]);
     for command in ["run", "generate"] {
         let help = here.run(&[command, "--help"]).stdout;
-        for said in
-            ["--timeout", "24h", "--max-memory", "8GiB", "--max-output", "4GiB", "--max-files", "10000", "--max-steps"]
-        {
+        for said in [
+            "--timeout",
+            "24h",
+            "--max-memory",
+            "8GiB",
+            "--max-output",
+            "4GiB",
+            "--max-files",
+            "10000",
+            "--max-steps",
+        ] {
             assert!(help.contains(said), "{command} {said}: {help}");
         }
     }
@@ -92,7 +112,10 @@ fn every_limit_has_its_number_in_the_help() {
     assert_eq!((defaults.memory, defaults.output), (8 << 30, 4 << 30));
     assert_eq!(defaults.time, Duration::from_hours(24));
     let help = here.run(&["run", "--help"]).stdout;
-    assert!(help.contains(&format!("{} calls deep, {} expressions", defaults.calls, defaults.depth)), "{help}");
+    assert!(
+        help.contains(&format!("{} calls deep, {} expressions", defaults.calls, defaults.depth)),
+        "{help}"
+    );
     for (option, value) in [
         ("--timeout", "soon"),
         ("--timeout", "0s"),

@@ -2,13 +2,13 @@
 
 use ratatui_core::style::Style;
 
-use super::super::attention::Attention;
-use super::super::colour::{MISSING, Scale, readable_on};
-use super::super::heatmap::{Heatmap, coarser};
-use super::super::label::{of_places, trimmed, visible, width as columns_of};
-use super::super::number;
 use super::screen::{Screen, WIDTHS, rgb};
 use crate::Result;
+use crate::output::picture::attention::Attention;
+use crate::output::picture::colour::{MISSING, Scale, readable_on};
+use crate::output::picture::heatmap::{Heatmap, coarser};
+use crate::output::picture::label::{of_places, trimmed, visible, width as columns_of};
+use crate::output::picture::number;
 
 const SHADES: [&str; 10] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"];
 const UNKNOWN: &str = "?";
@@ -31,7 +31,9 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
     for text in [&heatmap.title, &heatmap.ylabel].into_iter().filter(|text| !text.is_empty()) {
         let text = trimmed(&visible(text), columns);
         match row {
-            0 if !heatmap.title.is_empty() => screen.centred((left, left + grid.width()), row, &text, Style::new()),
+            0 if !heatmap.title.is_empty() => {
+                screen.centred((left, left + grid.width()), row, &text, Style::new())
+            }
             _ => screen.text(0, row, &text, Style::new()),
         }
         row += 1;
@@ -40,7 +42,12 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
     grid.draw(&mut screen, left, row, &scale, colour);
     row += grid.values.len() + grid.columns_named(&mut screen, left, row + grid.values.len());
     if !heatmap.xlabel.is_empty() {
-        screen.centred((left, left + grid.width()), row, &trimmed(&visible(&heatmap.xlabel), columns), Style::new());
+        screen.centred(
+            (left, left + grid.width()),
+            row,
+            &trimmed(&visible(&heatmap.xlabel), columns),
+            Style::new(),
+        );
         row += 1;
     }
     key(&mut screen, left, row, &scale, colour);
@@ -48,7 +55,11 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
 }
 
 /// The heads as lines of at most `width` columns, as many side by side as fit.
-pub(in super::super) fn attention(attention: &Attention, width: usize, colour: bool) -> Result<String> {
+pub(in super::super) fn attention(
+    attention: &Attention,
+    width: usize,
+    colour: bool,
+) -> Result<String> {
     let scale = attention.scale()?;
     let columns = width.clamp(WIDTHS.0, WIDTHS.1);
     let (queries, keys) = attention.labels(10);
@@ -93,7 +104,8 @@ struct Grid {
 }
 
 impl Grid {
-    /// A grid at most `room` columns wide, with cells of at most `most`: as wide as their labels need.
+    /// A grid at most `room` columns wide, with cells of at most `most`: as wide as their labels
+    /// need.
     fn fit(
         given: &[Vec<f64>],
         texts: Vec<Vec<String>>,
@@ -104,7 +116,11 @@ impl Grid {
     ) -> Self {
         let values = coarser(given, TALLEST, room);
         // Cells that stand for several have no text.
-        let texts = if values.len() == given.len() && values[0].len() == given[0].len() { texts } else { vec![] };
+        let texts = if values.len() == given.len() && values[0].len() == given[0].len() {
+            texts
+        } else {
+            vec![]
+        };
         let (height, width) = (values.len(), values[0].len());
         let thinned = |labels: Vec<String>, count: usize| {
             let every = labels.len().div_ceil(count);
@@ -130,10 +146,19 @@ impl Grid {
                 let (x, y) = (left + j * self.cell, top + i);
                 match (scale.fraction(value), colour) {
                     (Some(part), true) => {
-                        screen.text(x, y, &" ".repeat(self.cell), Style::new().bg(rgb(scale.at(part))));
+                        screen.text(
+                            x,
+                            y,
+                            &" ".repeat(self.cell),
+                            Style::new().bg(rgb(scale.at(part))),
+                        );
                     }
-                    (None, true) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new().bg(rgb(MISSING))),
-                    (Some(part), false) => screen.text(x, y, &shade(part).repeat(self.cell), Style::new()),
+                    (None, true) => {
+                        screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new().bg(rgb(MISSING)))
+                    }
+                    (Some(part), false) => {
+                        screen.text(x, y, &shade(part).repeat(self.cell), Style::new())
+                    }
                     (None, false) => screen.text(x, y, &UNKNOWN.repeat(self.cell), Style::new()),
                 }
                 if let Some(text) = self.texts.get(i).and_then(|row| row.get(j)) {
@@ -158,7 +183,12 @@ impl Grid {
     fn columns_named(&self, screen: &mut Screen, left: usize, top: usize) -> usize {
         if widest(&self.columns) < self.cell || self.columns.len() == 1 {
             for (j, label) in self.columns.iter().enumerate() {
-                screen.centred((left + j * self.cell, left + (j + 1) * self.cell), top, label, Style::new());
+                screen.centred(
+                    (left + j * self.cell, left + (j + 1) * self.cell),
+                    top,
+                    label,
+                    Style::new(),
+                );
             }
             return 1;
         }

@@ -5,12 +5,12 @@ use ratatui_core::style::Style;
 use ratatui_core::symbols::Marker;
 use ratatui_widgets::chart::{Axis as Side, Chart, Dataset, GraphType};
 
-use super::super::axis::Reach;
-use super::super::colour::of_series;
-use super::super::label::{trimmed, visible, width as columns_of};
-use super::super::line::LinePlot;
 use super::screen::{Screen, WIDTHS, rgb};
 use crate::Result;
+use crate::output::picture::axis::Reach;
+use crate::output::picture::colour::of_series;
+use crate::output::picture::label::{trimmed, visible, width as columns_of};
+use crate::output::picture::line::LinePlot;
 
 /// Without colours, what tells several series apart.
 const MARKS: [char; 8] = ['•', '+', 'x', 'o', '*', '#', '@', '%'];
@@ -20,10 +20,14 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
     let columns = width.clamp(WIDTHS.0, WIDTHS.1);
     let height = (columns / 4).clamp(8, 18);
     let steps = if height < 12 { 2 } else { 4 };
-    let (x, y) = plot.axes((Reach::None, 2), (if plot.log_y { Reach::None } else { Reach::Tick }, steps))?;
+    let (x, y) =
+        plot.axes((Reach::None, 2), (if plot.log_y { Reach::None } else { Reach::Tick }, steps))?;
     let count = plot.series.len();
-    let mark = |i: usize| if colour || count == 1 { Marker::Braille } else { Marker::Custom(MARKS[i % MARKS.len()]) };
-    let style = |i: usize| if colour { Style::new().fg(rgb(of_series(i, count))) } else { Style::new() };
+    let mark = |i: usize| {
+        if colour || count == 1 { Marker::Braille } else { Marker::Custom(MARKS[i % MARKS.len()]) }
+    };
+    let style =
+        |i: usize| if colour { Style::new().fg(rgb(of_series(i, count))) } else { Style::new() };
 
     let runs: Vec<(usize, Vec<(f64, f64)>)> = plot
         .series
@@ -33,7 +37,13 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
         .collect();
     let datasets = runs
         .iter()
-        .map(|(i, run)| Dataset::default().marker(mark(*i)).graph_type(GraphType::Line).style(style(*i)).data(run))
+        .map(|(i, run)| {
+            Dataset::default()
+                .marker(mark(*i))
+                .graph_type(GraphType::Line)
+                .style(style(*i))
+                .data(run)
+        })
         .collect();
     // The chart spreads its labels evenly, as straight ticks are.
     let names = match plot.log_y {
@@ -54,7 +64,12 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
     screen.centred((0, columns), 0, &trimmed(&visible(&plot.title), columns), Style::new());
     screen.text(0, named, &trimmed(&visible(&plot.ylabel), columns), Style::new());
     screen.widget(chart, above, height);
-    screen.centred((0, columns), above + height, &trimmed(&visible(&plot.xlabel), columns), Style::new());
+    screen.centred(
+        (0, columns),
+        above + height,
+        &trimmed(&visible(&plot.xlabel), columns),
+        Style::new(),
+    );
     for (row, entries) in legend.into_iter().enumerate() {
         for (at, i, text) in entries {
             screen.text(at, above + height + below + row, &text, style(i));
@@ -67,7 +82,8 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
 fn legend(plot: &LinePlot, columns: usize, colour: bool) -> Vec<Vec<(usize, usize, String)>> {
     let mut rows: Vec<Vec<(usize, usize, String)>> = vec![];
     let mut at = columns;
-    for (i, series) in plot.series.iter().enumerate().filter(|(_, series)| !series.label.is_empty()) {
+    for (i, series) in plot.series.iter().enumerate().filter(|(_, series)| !series.label.is_empty())
+    {
         let mark = if colour || plot.series.len() == 1 { '─' } else { MARKS[i % MARKS.len()] };
         let text = format!("{mark} {}", trimmed(&visible(&series.label), 24));
         let wide = columns_of(&text);

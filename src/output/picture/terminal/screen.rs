@@ -5,7 +5,7 @@ use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Style};
 use ratatui_core::widgets::Widget;
 
-use super::super::colour::Rgb;
+use crate::output::picture::colour::Rgb;
 
 /// The narrowest and widest that is drawn; what is wider than asked is cut.
 pub(super) const WIDTHS: (usize, usize) = (24, 400);
@@ -18,7 +18,14 @@ pub(super) struct Screen {
 impl Screen {
     pub fn new(width: usize, height: usize) -> Self {
         let most = usize::from(u16::MAX);
-        Self { buffer: Buffer::empty(Rect::new(0, 0, width.min(WIDTHS.1) as u16, height.min(most) as u16)) }
+        Self {
+            buffer: Buffer::empty(Rect::new(
+                0,
+                0,
+                width.min(WIDTHS.1) as u16,
+                height.min(most) as u16,
+            )),
+        }
     }
 
     pub fn width(&self) -> usize {
@@ -39,7 +46,8 @@ impl Screen {
     }
 
     pub fn widget(&mut self, widget: impl Widget, y: usize, height: usize) {
-        let area = Rect::new(0, y as u16, self.buffer.area.width, height as u16).intersection(self.buffer.area);
+        let area = Rect::new(0, y as u16, self.buffer.area.width, height as u16)
+            .intersection(self.buffer.area);
         widget.render(area, &mut self.buffer);
     }
 

@@ -2,22 +2,27 @@
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The numbers as bars from the smallest to the largest, at most `width` of them: each then the mean of its share. What is no
-/// finite number is left blank.
+/// The numbers as bars from the smallest to the largest, at most `width` of them: each then the
+/// mean of its share. What is no finite number is left blank.
 pub fn sparkline(numbers: &[f64], width: usize) -> String {
     let bars = numbers.len().min(width.max(1));
     let share = |bar: usize| bar * numbers.len() / bars.max(1);
     let means: Vec<Option<f64>> = (0..bars)
         .map(|bar| {
-            let finite: Vec<f64> =
-                numbers[share(bar)..share(bar + 1)].iter().copied().filter(|number| number.is_finite()).collect();
+            let finite: Vec<f64> = numbers[share(bar)..share(bar + 1)]
+                .iter()
+                .copied()
+                .filter(|number| number.is_finite())
+                .collect();
             (!finite.is_empty()).then(|| finite.iter().sum::<f64>() / finite.len() as f64)
         })
         .collect();
     let least = means.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     let most = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
     let bar = |mean: f64| match most - least {
-        range if range > 0.0 => BARS[((mean - least) / range * (BARS.len() - 1) as f64).round() as usize],
+        range if range > 0.0 => {
+            BARS[((mean - least) / range * (BARS.len() - 1) as f64).round() as usize]
+        }
         _ => BARS[0],
     };
     means.into_iter().map(|mean| mean.map_or(' ', bar)).collect()

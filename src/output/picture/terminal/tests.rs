@@ -1,4 +1,4 @@
-use super::super::{Attention, Heatmap, LinePlot, Picture, Series};
+use crate::output::picture::{Attention, Heatmap, LinePlot, Picture, Series};
 
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| text.to_string()).collect()
@@ -74,7 +74,10 @@ fn heads_stand_side_by_side() {
    a ·      a ·      a ·
      b        b        b
    0 [ .:-=+*#%@] 1";
-    assert_eq!(format!("\n{}", Picture::Attention(attention).terminal(28, false).unwrap()), expected);
+    assert_eq!(
+        format!("\n{}", Picture::Attention(attention).terminal(28, false).unwrap()),
+        expected
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What the variables of a hook hold: a value of the hook's own, the tensor that it was given, or what others hold too.
+//! What the variables of a hook hold: a value of the hook's own, the tensor that it was given, or
+//! what others hold too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -91,7 +92,9 @@ impl Kinds<'_> {
             at if at == curried => Kind::Given,
             _ => Kind::Alias,
         };
-        let own = |(at, name): (usize, &ImmutableString)| (name.to_string(), self.binding(name, at, kind(at)));
+        let own = |(at, name): (usize, &ImmutableString)| {
+            (name.to_string(), self.binding(name, at, kind(at)))
+        };
         Rc::new(names.iter().enumerate().map(own).collect())
     }
 
@@ -102,7 +105,8 @@ impl Kinds<'_> {
     /// The variables in sight after a statement, and what they hold then.
     pub fn after(&self, statement: &Stmt, env: &Rc<Env>) -> Rc<Env> {
         if let Stmt::Var(parts, ..) = statement {
-            let binding = self.binding(&parts.0.name, (&raw const **parts).addr(), self.kind(&parts.1, env));
+            let binding =
+                self.binding(&parts.0.name, (&raw const **parts).addr(), self.kind(&parts.1, env));
             return with(env, &parts.0.name, binding);
         }
         if let Some((name, value)) = assigned(statement) {
@@ -133,9 +137,10 @@ impl Kinds<'_> {
     pub fn kind(&self, expression: &Expr, env: &Env) -> Kind {
         let is_new = |item: &Expr| self.kind(item, env) == Kind::New;
         match expression {
-            Expr::BoolConstant(..) | Expr::IntegerConstant(..) | Expr::FloatConstant(..) | Expr::CharConstant(..) => {
-                Kind::New
-            }
+            Expr::BoolConstant(..)
+            | Expr::IntegerConstant(..)
+            | Expr::FloatConstant(..)
+            | Expr::CharConstant(..) => Kind::New,
             Expr::StringConstant(..) | Expr::InterpolatedString(..) | Expr::Unit(_) => Kind::New,
             Expr::And(..) | Expr::Or(..) => Kind::New,
             Expr::Array(items, _) if items.iter().all(is_new) => Kind::New,
@@ -145,7 +150,9 @@ impl Kinds<'_> {
                 _ => Kind::Alias,
             },
             // `+x` is x.
-            Expr::FnCall(call, _) if call.name == "+" && call.args.len() == 1 => self.kind(&call.args[0], env),
+            Expr::FnCall(call, _) if call.name == "+" && call.args.len() == 1 => {
+                self.kind(&call.args[0], env)
+            }
             Expr::FnCall(call, _) if self.makes(call) => Kind::New,
             // A part of a tensor is a tensor of its own.
             Expr::Dot(sides, ..) | Expr::Index(sides, ..) => {
@@ -158,7 +165,8 @@ impl Kinds<'_> {
 
     /// Whether a call gives a new value, and does nothing else.
     fn makes(&self, call: &FnCallExpr) -> bool {
-        !call.is_qualified() && (call.is_operator_call() || self.computes.contains(call.name.as_str()))
+        !call.is_qualified()
+            && (call.is_operator_call() || self.computes.contains(call.name.as_str()))
     }
 
     /// Whether a call gives a value, and does nothing else.
@@ -172,7 +180,9 @@ impl Kinds<'_> {
             Expr::MethodCall(call, _) | Expr::FnCall(call, _) => {
                 self.computes(call) && call.args.iter().all(|argument| self.only_looks(argument))
             }
-            Expr::Dot(sides, ..) | Expr::Index(sides, ..) => self.only_looks(&sides.lhs) && self.only_looks(&sides.rhs),
+            Expr::Dot(sides, ..) | Expr::Index(sides, ..) => {
+                self.only_looks(&sides.lhs) && self.only_looks(&sides.rhs)
+            }
             Expr::Array(items, _) => items.iter().all(|item| self.only_looks(item)),
             Expr::Stmt(_) | Expr::DynamicConstant(..) | Expr::ThisPtr(_) => false,
             _ => true,

@@ -1,19 +1,20 @@
-//! Hooks that do nothing, found from their code when they are bound: what a hook assigns to its own name of x is gone when
-//! it returns, unless it returns it.
+//! Hooks that do nothing, found from their code when they are bound: what a hook assigns to its own
+//! name of x is gone when it returns, unless it returns it.
 
 mod kind;
 mod walk;
 
 use std::collections::BTreeSet;
 
-use rhai::{AST, ASTFlags, ASTNode, Expr, Module, Position, ScriptFuncDef, Shared, Stmt};
-
-use crate::{Error, error};
 use kind::{Kinds, visit};
+use rhai::{AST, ASTFlags, ASTNode, Expr, Module, Position, ScriptFuncDef, Shared, Stmt};
 use walk::Walk;
 
-/// Why a hook of `function` does nothing at `point`, and where; nothing where it may do something. The first `curried`
-/// parameters are what it captured; `computes` tells the functions that give a new value and do nothing else.
+use crate::{Error, error};
+
+/// Why a hook of `function` does nothing at `point`, and where; nothing where it may do something.
+/// The first `curried` parameters are what it captured; `computes` tells the functions that give a
+/// new value and do nothing else.
 pub fn none(
     function: &Shared<ScriptFuncDef>,
     curried: usize,
@@ -25,7 +26,8 @@ pub fn none(
     let kinds = Kinds { computes, shared: shared(&body) };
     let env = kinds.of_parameters(&function.params, curried);
     let (acts, lost) = Walk::through(&body, kinds, env, x);
-    let first = lost.into_iter().min_by_key(|lost| (lost.position.line(), lost.position.position()));
+    let first =
+        lost.into_iter().min_by_key(|lost| (lost.position.line(), lost.position.position()));
     if let Some(lost) = first {
         return Some((lost.error(x, point), lost.position));
     }
@@ -104,8 +106,12 @@ impl Lost {
     fn error(&self, x: &str, point: &str) -> Error {
         let stays = format!("what stands at {point} stays as it was");
         let error = match self.how {
-            How::Let => error!("let {x} = … makes another variable, of which nothing comes: {stays}"),
-            How::Assigned => error!("{x} = … only gives another tensor the name {x}, and it is not returned: {stays}"),
+            How::Let => {
+                error!("let {x} = … makes another variable, of which nothing comes: {stays}")
+            }
+            How::Assigned => error!(
+                "{x} = … only gives another tensor the name {x}, and it is not returned: {stays}"
+            ),
             How::Text => error!("{x} += makes a text of {x}, and it is not returned: {stays}"),
         };
         let instead = match (self.how, &self.instead) {
@@ -120,7 +126,9 @@ impl Lost {
 /// `x *= 0.0`, of `x * 0.0`.
 fn in_place(x: &str, value: &Expr) -> Option<String> {
     let Expr::FnCall(call, _) = value else { return None };
-    let (Expr::Variable(name, ..), by) = (call.args.first()?, call.args.get(1)?) else { return None };
+    let (Expr::Variable(name, ..), by) = (call.args.first()?, call.args.get(1)?) else {
+        return None;
+    };
     let by = match by {
         Expr::FloatConstant(number, _) => format!("{:?}", **number),
         Expr::IntegerConstant(number, _) => number.to_string(),
@@ -128,5 +136,6 @@ fn in_place(x: &str, value: &Expr) -> Option<String> {
         _ => return None,
     };
     let operator = call.name.as_str();
-    (name.1 == x && ["+", "-", "*", "/", "%", "**"].contains(&operator)).then(|| format!("{x} {operator}= {by}"))
+    (name.1 == x && ["+", "-", "*", "/", "%", "**"].contains(&operator))
+        .then(|| format!("{x} {operator}= {by}"))
 }

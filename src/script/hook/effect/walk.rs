@@ -1,6 +1,7 @@
-//! The way through a hook's code, from the last statement to the first, with the variables that are still of use: those that
-//! are returned, kept, written into something that outlives the call, or given to a function that may do so. Where the code
-//! leaves a doubt, the hook is taken to do something.
+//! The way through a hook's code, from the last statement to the first, with the variables that are
+//! still of use: those that are returned, kept, written into something that outlives the call, or
+//! given to a function that may do so. Where the code leaves a doubt, the hook is taken to do
+//! something.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -77,7 +78,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn statement(&mut self, statement: &Stmt, env: &Rc<Env>, after: &Rc<Env>, live: &mut Live, want: Want) {
+    fn statement(
+        &mut self,
+        statement: &Stmt,
+        env: &Rc<Env>,
+        after: &Rc<Env>,
+        live: &mut Live,
+        want: Want,
+    ) {
         match statement {
             Stmt::Noop(_) | Stmt::Share(_) => {}
             Stmt::Expr(expression) => self.expression(expression, env, live, want),
@@ -102,7 +110,9 @@ impl<'a> Walk<'a> {
                         };
                         self.assign(&name.1, how, (rhs, *position), env, live);
                     }
-                    Expr::Dot(sides, ..) | Expr::Index(sides, ..) => self.write(sides, rhs, env, live),
+                    Expr::Dot(sides, ..) | Expr::Index(sides, ..) => {
+                        self.write(sides, rhs, env, live)
+                    }
                     _ => self.act(rhs, env, live),
                 }
             }
@@ -133,7 +143,11 @@ impl<'a> Walk<'a> {
             Stmt::BreakLoop(value, flags, _) => {
                 let Some(around) = self.loops.last() else { return };
                 let want = around.want;
-                *live = if flags.contains(ASTFlags::BREAK) { around.exit.clone() } else { around.head.clone() };
+                *live = if flags.contains(ASTFlags::BREAK) {
+                    around.exit.clone()
+                } else {
+                    around.head.clone()
+                };
                 value.iter().for_each(|value| self.expression(value, env, live, want));
             }
             Stmt::Return(value, flags, _) => {
@@ -148,7 +162,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Statements that an error may leave anywhere, and what follows then.
-    fn attempt(&mut self, [body, handler]: [&[Stmt]; 2], env: &Rc<Env>, live: &mut Live, want: Want) {
+    fn attempt(
+        &mut self,
+        [body, handler]: [&[Stmt]; 2],
+        env: &Rc<Env>,
+        live: &mut Live,
+        want: Want,
+    ) {
         let mut caught = live.clone();
         self.block(handler, &self.kinds.joined(body, env), &mut caught, want);
         let around = self.caught.clone();
@@ -158,7 +178,8 @@ impl<'a> Walk<'a> {
         live.append(&mut caught);
     }
 
-    /// A loop: what is of use where it begins is what is of use after it, and in whatever comes next in it.
+    /// A loop: what is of use where it begins is what is of use after it, and in whatever comes
+    /// next in it.
     fn repeat(&mut self, statement: &Stmt, env: &Rc<Env>, live: &mut Live, want: Want) {
         let after = live.clone();
         let endless = matches!(statement, Stmt::While(parts, _) if parts.expr.is_unit());
@@ -181,8 +202,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// One turn of a loop, of which `head` is of use where the next begins: what is of use where it begins.
-    fn once(&mut self, statement: &Stmt, env: &Rc<Env>, head: &Live, after: &Live, want: Want) -> Live {
+    /// One turn of a loop, of which `head` is of use where the next begins: what is of use where it
+    /// begins.
+    fn once(
+        &mut self,
+        statement: &Stmt,
+        env: &Rc<Env>,
+        head: &Live,
+        after: &Live,
+        want: Want,
+    ) -> Live {
         self.loops.push(Loop { exit: after.clone(), head: head.clone(), want });
         let mut live = head.clone();
         match statement {
@@ -206,9 +235,14 @@ impl<'a> Walk<'a> {
                 // A row of a tensor is a tensor of its own.
                 let alias = self.kinds.kind(&rest.expr, &env) == Kind::Alias;
                 let row = if alias { Kind::Alias } else { Kind::New };
-                let names = std::iter::once((variable, row)).chain(counter.iter().map(|counter| (counter, Kind::New)));
+                let names = std::iter::once((variable, row))
+                    .chain(counter.iter().map(|counter| (counter, Kind::New)));
                 for (name, kind) in names {
-                    env = with(&env, &name.name, self.kinds.binding(&name.name, (&raw const *name).addr(), kind));
+                    env = with(
+                        &env,
+                        &name.name,
+                        self.kinds.binding(&name.name, (&raw const *name).addr(), kind),
+                    );
                 }
                 self.block(rest.body.statements(), &env, &mut live, Want::Nothing);
                 live.extend(after);
@@ -219,8 +253,16 @@ impl<'a> Walk<'a> {
         live
     }
 
-    /// `name = value`, or what comes to it; with no way to be lost, an operator that writes in place.
-    fn assign(&mut self, name: &str, how: Option<How>, of: (&Expr, Position), env: &Rc<Env>, live: &mut Live) {
+    /// `name = value`, or what comes to it; with no way to be lost, an operator that writes in
+    /// place.
+    fn assign(
+        &mut self,
+        name: &str,
+        how: Option<How>,
+        of: (&Expr, Position),
+        env: &Rc<Env>,
+        live: &mut Live,
+    ) {
         let (value, position) = of;
         let Some(own) = env.get(name).copied().filter(|own| own.kind != Kind::Outside) else {
             return self.act(value, env, live);
@@ -282,7 +324,11 @@ impl<'a> Walk<'a> {
             Expr::Dot(sides, ..) => {
                 if let Some((own, call)) = filled(sides, env) {
                     let want = Want::value_if(live.contains(&own));
-                    return call.args.iter().rev().for_each(|argument| self.expression(argument, env, live, want));
+                    return call
+                        .args
+                        .iter()
+                        .rev()
+                        .for_each(|argument| self.expression(argument, env, live, want));
                 }
             }
             _ => {}
@@ -296,7 +342,9 @@ impl<'a> Walk<'a> {
             Expr::Array(items, _) | Expr::InterpolatedString(items, _) => {
                 items.iter().rev().for_each(|item| self.expression(item, env, live, want));
             }
-            Expr::Map(items, _) => items.0.iter().rev().for_each(|(_, item)| self.expression(item, env, live, want)),
+            Expr::Map(items, _) => {
+                items.0.iter().rev().for_each(|(_, item)| self.expression(item, env, live, want))
+            }
             Expr::And(items, _) | Expr::Or(items, _) | Expr::Coalesce(items, _) => {
                 let Some((first, rest)) = items.split_first() else { return };
                 for item in rest.iter().rev() {
@@ -351,7 +399,9 @@ impl<'a> Walk<'a> {
 
 /// A variable of the hook's own, and a call that writes into it and gives nothing.
 fn filled<'e>(sides: &'e BinaryExpr, env: &Env) -> Option<(usize, &'e FnCallExpr)> {
-    let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs) else { return None };
+    let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs) else {
+        return None;
+    };
     let own = env.get(name.1.as_str()).filter(|own| own.kind == Kind::New)?;
     FILLS.contains(&call.name.as_str()).then_some((own.id, call))
 }

@@ -1,34 +1,44 @@
-//! The mask that token ids carry: true at real tokens, false at padding. Ids without one are all real.
+//! The mask that token ids carry: true at real tokens, false at padding. Ids without one are all
+//! real.
 //!
-//! No tensor is derived from others but here, so that every operation says what becomes of their masks.
+//! No tensor is derived from others but here, so that every operation says what becomes of their
+//! masks.
 
 use rhai::{Dynamic, Engine};
 
 use super::Handle;
-use crate::script::error::ScriptResult;
-use crate::script::options::describe;
-use crate::tensor::index::{self, Index};
-use crate::tensor::{Kind, Operand, Value, dtype, make, operand};
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
+use crate::tensor::index::subscript;
+use crate::tensor::index::subscript::Index;
+use crate::tensor::{Kind, Operand, Value, creation, dtype, operand};
 use crate::{Error, Result, bail, error};
 
-/// What an operation does with the mask of token ids. Only integers are token ids: what comes of them as floats or bools
-/// carries no mask.
+/// What an operation does with the mask of token ids. Only integers are token ids: what comes of
+/// them as floats or bools carries no mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Masks {
-    /// Elements are kept, picked, moved, repeated or joined, and none is changed: what is done to the ids is done to their
-    /// mask.
+    /// Elements are kept, picked, moved, repeated or joined, and none is changed: what is done to
+    /// the ids is done to their mask.
     Follow,
-    /// Elements are changed where they stand: the mask stays. Where two carry one, these must be alike.
+    /// Elements are changed where they stand: the mask stays. Where two carry one, these must be
+    /// alike.
     Stay,
     /// What comes of the ids is none (a sum, a count, places): the mask ends.
     End,
-    /// What comes of the ids could be taken for some, and no mask can be told for it: an error where there is padding.
+    /// What comes of the ids could be taken for some, and no mask can be told for it: an error
+    /// where there is padding.
     Refuse,
 }
 
 impl Masks {
     /// The handle of `value`, which an operation made of `input`; `alike` is the operation.
-    pub fn of(self, value: Value, input: &Handle, alike: impl Fn(&Value) -> Result<Value>) -> Result<Handle> {
+    pub fn of(
+        self,
+        value: Value,
+        input: &Handle,
+        alike: impl Fn(&Value) -> Result<Value>,
+    ) -> Result<Handle> {
         let result = Handle::derived(value, &[input]);
         let Some(mask) = input.mask().filter(|_| result.may_be_ids()) else { return Ok(result) };
         match self {
@@ -39,8 +49,8 @@ impl Masks {
         }
     }
 
-    /// As [`of`](Self::of), of an operation on two sides, either of which may be a number. Where one carries a mask it stays;
-    /// where both do, they follow or must be alike.
+    /// As [`of`](Self::of), of an operation on two sides, either of which may be a number. Where
+    /// one carries a mask it stays; where both do, they follow or must be alike.
     pub fn of_two(
         self,
         value: Value,
@@ -68,7 +78,8 @@ impl Masks {
         }
     }
 
-    /// As [`of`](Self::of), of an operation on any number of tensors, none of which carries its mask on.
+    /// As [`of`](Self::of), of an operation on any number of tensors, none of which carries its
+    /// mask on.
     pub fn of_all(self, value: Value, inputs: &[&Handle]) -> Result<Handle> {
         let result = Handle::derived(value, inputs);
         if self != Masks::End && result.may_be_ids() {
@@ -78,8 +89,13 @@ impl Masks {
     }
 }
 
-/// The handle of `value`, which `join` made of several: where one carries a mask, those that carry none are all real.
-pub fn joined(value: Value, inputs: &[Handle], join: impl Fn(&[Value]) -> Result<Value>) -> Result<Handle> {
+/// The handle of `value`, which `join` made of several: where one carries a mask, those that carry
+/// none are all real.
+pub fn joined(
+    value: Value,
+    inputs: &[Handle],
+    join: impl Fn(&[Value]) -> Result<Value>,
+) -> Result<Handle> {
     let result = Handle::derived(value, &inputs.iter().collect::<Vec<_>>());
     if !result.may_be_ids() || inputs.iter().all(|input| input.mask().is_none()) {
         return Ok(result);
@@ -90,15 +106,20 @@ pub fn joined(value: Value, inputs: &[Handle], join: impl Fn(&[Value]) -> Result
 }
 
 /// The handles of `values`, the pieces that `cut` made of one tensor.
-pub fn pieces(values: Vec<Value>, whole: &Handle, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Vec<Handle>> {
-    let pieces: Vec<Handle> = values.into_iter().map(|value| Handle::derived(value, &[whole])).collect();
+pub fn pieces(
+    values: Vec<Value>,
+    whole: &Handle,
+    cut: impl Fn(&Value) -> Result<Vec<Value>>,
+) -> Result<Vec<Handle>> {
+    let pieces: Vec<Handle> =
+        values.into_iter().map(|value| Handle::derived(value, &[whole])).collect();
     let Some(mask) = whole.mask() else { return Ok(pieces) };
     let masks = cut(&mask.value())?;
     pieces.into_iter().zip(masks).map(|(piece, part)| piece.carrying(part, &[&mask])).collect()
 }
 
-/// The handle of `value`, which `put` made by putting `source` among the elements of `input`: ids that carry a mask bring
-/// it along, and what carries none leaves the mask as it is.
+/// The handle of `value`, which `put` made by putting `source` among the elements of `input`: ids
+/// that carry a mask bring it along, and what carries none leaves the mask as it is.
 pub fn put(
     value: Value,
     input: &Handle,
@@ -120,7 +141,11 @@ pub fn put(
 /// What was looked up in a table of integers by token ids is as real as they are.
 pub fn looked_up(found: Handle, ids: &Handle) -> Result<Handle> {
     match ids.mask() {
-        Some(mask) if found.mask().is_none() && found.may_be_ids() && found.value().dims() == ids.value().dims() => {
+        Some(mask)
+            if found.mask().is_none()
+                && found.may_be_ids()
+                && found.value().dims() == ids.value().dims() =>
+        {
             found.carrying(mask.value().clone(), &[&mask])
         }
         _ => Ok(found),
@@ -132,7 +157,7 @@ pub fn assigned(to: &Handle, indexes: &[Index], theirs: Option<Handle>) -> Resul
     let Some(theirs) = theirs.filter(|_| to.may_be_ids()) else { return Ok(()) };
     let own = to.mask_or_real()?;
     let theirs = theirs.value().clone();
-    if index::holds(&own.value(), indexes, &theirs)? {
+    if subscript::holds(&own.value(), indexes, &theirs)? {
         return Ok(());
     }
     own.assign(indexes, Operand::Tensor(&theirs))?;
@@ -140,8 +165,8 @@ pub fn assigned(to: &Handle, indexes: &[Index], theirs: Option<Handle>) -> Resul
     Ok(())
 }
 
-/// The mask, in the shape `dims`, of what an operation makes of two sides where they stand; a side without dims counts as a
-/// number.
+/// The mask, in the shape `dims`, of what an operation makes of two sides where they stand; a side
+/// without dims counts as a number.
 ///
 /// # Errors
 /// Both carry one, and these differ.
@@ -154,7 +179,7 @@ pub fn agreed(sides: [Option<&Handle>; 2], dims: &[usize]) -> Result<Option<Valu
         }
     }
     if let [a, b] = masks.as_slice()
-        && make::to_numbers(a)? != make::to_numbers(b)?
+        && creation::to_numbers(a)? != creation::to_numbers(b)?
     {
         return Err(error!(
             "both sides are token ids, and their masks differ: what is real in the one is padding in the other"
@@ -175,7 +200,7 @@ fn refuse(mask: &Handle) -> Result<()> {
 
 /// Whether a mask leaves nothing out.
 pub fn all_real(mask: &Value) -> Result<bool> {
-    Ok(make::to_numbers(mask)?.into_iter().all(|real| real.to_f64() != 0.0))
+    Ok(creation::to_numbers(mask)?.into_iter().all(|real| real.to_f64() != 0.0))
 }
 
 impl Handle {
@@ -208,7 +233,8 @@ impl Handle {
         }
     }
 
-    /// As [`set_mask`](Self::set_mask), for token ids that were written to: `mask` is that of what was written.
+    /// As [`set_mask`](Self::set_mask), for token ids that were written to: `mask` is that of what
+    /// was written.
     ///
     /// # Errors
     /// It is on another device, and can't be moved.
@@ -226,7 +252,7 @@ impl Handle {
             Some(mask) => Ok(mask),
             None => {
                 let value = self.value();
-                Ok(Handle::fresh(make::ones(value.dims(), Kind::Bool, value.device())?))
+                Ok(Handle::fresh(creation::ones(value.dims(), Kind::Bool, value.device())?))
             }
         }
     }
@@ -244,29 +270,45 @@ impl Handle {
 /// `ids.mask`.
 fn get(ids: &Handle) -> Result<Handle> {
     if !ids.may_be_ids() {
-        return Err(Error::new("this tensor carries no mask").help("token ids do, such as encode makes of texts"));
+        return Err(Error::new("this tensor carries no mask")
+            .help("token ids do, such as encode makes of texts"));
     }
     ids.mask_or_real()
 }
 
-/// `ids.mask = mask`, and what Rhai writes back after `ids.mask[[0, 1]] = false` or `ids.mask.sum()`.
+/// `ids.mask = mask`, and what Rhai writes back after `ids.mask[[0, 1]] = false` or
+/// `ids.mask.sum()`.
 fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
     let Some(mask) = mask.read_lock::<Handle>() else {
-        return Err(error!("a mask is a tensor of bools in the shape of the ids, not {}", describe(mask))
-            .help("tensor(ids.to_array()) makes plain integers of token ids, without the mask"));
+        return Err(error!(
+            "a mask is a tensor of bools in the shape of the ids, not {}",
+            describe(mask)
+        )
+        .help("tensor(ids.to_array()) makes plain integers of token ids, without the mask"));
     };
     if ids.mask().is_some_and(|known| known.same(&mask)) {
         return Ok(());
     }
     let (value, given) = (ids.value(), mask.value());
     if !ids.may_be_ids() {
-        bail!("only token ids carry a mask, and a tensor {:?} of {} is none", value.dims(), value.dtype_name());
+        bail!(
+            "only token ids carry a mask, and a tensor {:?} of {} is none",
+            value.dims(),
+            value.dtype_name()
+        );
     }
     if given.dims() != value.dims() {
-        bail!("the mask is {:?}, and the token ids are {:?}: they must be alike", given.dims(), value.dims());
+        bail!(
+            "the mask is {:?}, and the token ids are {:?}: they must be alike",
+            given.dims(),
+            value.dims()
+        );
     }
     let bits = dtype::cast(&given, Kind::Bool)?;
-    if make::to_numbers(&bits)?.iter().zip(make::to_numbers(&given)?).any(|(bit, given)| bit.to_f64() != given.to_f64())
+    if creation::to_numbers(&bits)?
+        .iter()
+        .zip(creation::to_numbers(&given)?)
+        .any(|(bit, given)| bit.to_f64() != given.to_f64())
     {
         return Err(error!(
             "a mask is true or 1 at real tokens, false or 0 at padding, and this one holds other numbers"
@@ -285,5 +327,7 @@ fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
 
 pub fn install(engine: &mut Engine) {
     engine.register_get("mask", |ids: &mut Handle| -> ScriptResult<Handle> { Ok(get(ids)?) });
-    engine.register_set("mask", |ids: &mut Handle, mask: Dynamic| -> ScriptResult<()> { Ok(set(ids, &mask)?) });
+    engine.register_set("mask", |ids: &mut Handle, mask: Dynamic| -> ScriptResult<()> {
+        Ok(set(ids, &mask)?)
+    });
 }

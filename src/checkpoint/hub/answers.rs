@@ -1,0 +1,420 @@
+//! What a server says, checked: from the bytes of its headers and its JSON to values that are what
+//! they claim to be. Nothing here asks, writes or prints; whatever comes in, a value or a sentence
+//! comes out.
+
+use reqwest::Url;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::hash::Hash;
+use super::names::{check_path, is_commit};
+use crate::{Result, bail, error};
+
+/// The hash and the size of a large file, on the redirect to the host that has it.
+const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
+const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
+const COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+
+/// How much of what a server says is shown in a message.
+const SHOWN: usize = 80;
+
+/// The commit of a revision, and what files it has.
+#[derive(Debug, PartialEq)]
+pub struct Listing {
+    pub commit: String,
+    /// Names that can't be paths below a directory are left out: no such file is asked for.
+    pub files: Vec<String>,
+}
+
+/// # Errors
+/// What is no listing, has no commit, or has another than was asked for.
+pub fn listing(json: &[u8], revision: &str) -> Result<Listing> {
+    #[derive(Deserialize)]
+    struct Info {
+        sha: Option<String>,
+        siblings: Option<Vec<Sibling>>,
+    }
+    #[derive(Deserialize)]
+    struct Sibling {
+        rfilename: String,
+    }
+    let info: Info = serde_json::from_slice(json).map_err(|_| {
+        error!("what answers is not the Hub")
+            .help("check HF_ENDPOINT, and that the network is open")
+    })?;
+    let commit = match info.sha {
+        Some(sha) if is_commit(&sha) => sha,
+        Some(sha) => {
+            bail!("the Hub gave no commit for {revision:?}: {} is none", shown(sha.as_bytes()))
+        }
+        None => bail!("the Hub gave no commit for {revision:?}"),
+    };
+    if is_commit(revision) && !commit.eq_ignore_ascii_case(revision) {
+        bail!("the Hub gave the commit {commit}, and {revision} was asked for");
+    }
+    let files = info.siblings.unwrap_or_default().into_iter().map(|file| file.rfilename);
+    Ok(Listing { commit, files: files.filter(|name| check_path(name).is_ok()).collect() })
+}
+
+/// What is said of a file before it comes.
+#[derive(Debug, PartialEq)]
+pub struct Announced {
+    /// Nothing where the ETag is of a kind of its own.
+    pub hash: Option<Hash>,
+    pub size: Option<u64>,
+}
+
+/// Whether these headers tell what a file is, so that a redirect to another host need not be
+/// followed for it.
+pub fn tell(headers: &HeaderMap) -> bool {
+    headers.contains_key(LINKED_ETAG) || headers.contains_key(ETAG)
+}
+
+/// What the headers say of a file of `commit`; those of a redirect have a length of their own.
+///
+/// # Errors
+/// Another commit, or a size that is no number.
+pub fn announced(headers: &HeaderMap, redirects: bool, commit: &str) -> Result<Announced> {
+    if let Some(said) = headers.get(COMMIT) {
+        let Some(said) = text(said).filter(|said| is_commit(said)) else {
+            bail!("the Hub names its commit {}, which is none", shown(said.as_bytes()));
+        };
+        if !said.eq_ignore_ascii_case(commit) {
+            bail!("it comes of the commit {said}, and {commit} was asked for");
+        }
+    }
+    let tag = headers.get(LINKED_ETAG).or_else(|| headers.get(ETAG));
+    let size = match headers.get(LINKED_SIZE) {
+        Some(said) => Some(
+            number(said)
+                .ok_or_else(|| error!("its size is no number: {}", shown(said.as_bytes())))?,
+        ),
+        None if redirects => None,
+        None => headers.get(CONTENT_LENGTH).and_then(number),
+    };
+    Ok(Announced { hash: tag.and_then(etag), size })
+}
+
+/// The hash that an ETag is, if it is one.
+pub fn etag(value: &HeaderValue) -> Option<Hash> {
+    let tag = text(value)?.trim();
+    Hash::parse(tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"'))
+}
+
+/// The whole size of a file of which a part came, if the part is that from `first` to its end.
+pub fn rest(headers: &HeaderMap, first: u64) -> Option<u64> {
+    let (part, total) =
+        text(headers.get(CONTENT_RANGE)?)?.strip_prefix("bytes ")?.split_once('/')?;
+    let (from, last) = part.split_once('-')?;
+    let (from, last, total): (u64, u64, u64) =
+        (from.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    (from == first && last.checked_add(1) == Some(total)).then_some(total)
+}
+
+/// Where a redirect leads, read as the client that follows it reads it.
+///
+/// # Errors
+/// To what is no address of the web, or from one that is encrypted to one that is not.
+pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
+    let no_address =
+        || error!("the Hub sends on to {}, which is no address", shown(location.as_bytes()));
+    let said = std::str::from_utf8(location.as_bytes()).map_err(|_| no_address())?;
+    let mut to = from.join(said).map_err(|_| no_address())?;
+    if !is_web(&to) {
+        return Err(no_address());
+    }
+    if from.scheme() == "https" && to.scheme() == "http" {
+        bail!(
+            "the Hub sends on from an encrypted address to {}, which is not",
+            shown(location.as_bytes())
+        );
+    }
+    // A server gives nobody a name and a password.
+    let (name, password) =
+        if to.origin() == from.origin() { (from.username(), from.password()) } else { ("", None) };
+    to.set_username(name).and_then(|()| to.set_password(password)).map_err(|()| no_address())?;
+    Ok(to)
+}
+
+/// The address of a Hub.
+///
+/// # Errors
+/// What is none.
+pub fn endpoint(address: &str) -> Result<Url> {
+    let cannot = |why: &str| {
+        error!("the Hub's address or settings can't be used: {why}").help("check HF_ENDPOINT")
+    };
+    let mut url =
+        Url::parse(address).map_err(|e| cannot(&format!("{address:?} is no address: {e}")))?;
+    if !is_web(&url) {
+        return Err(cannot(&format!(
+            "{address:?} is no address that begins with https:// or http://"
+        )));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
+}
+
+/// Git's hash of one file, by what the Hub says of it apart from its bytes; nothing where it says
+/// none.
+///
+/// # Errors
+/// What is no list of files.
+pub fn git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
+    #[derive(Deserialize)]
+    struct Entry {
+        path: String,
+        oid: Option<String>,
+    }
+    let entries: Vec<Entry> =
+        serde_json::from_slice(json).map_err(|_| error!("no list of files came"))?;
+    let oid = entries.into_iter().find(|entry| entry.path == name).and_then(|entry| entry.oid);
+    Ok(oid.and_then(|oid| Hash::parse(&oid)).filter(|hash| matches!(hash, Hash::Git(_))))
+}
+
+/// What a server says, for a message: in quotes, escaped, and its beginning alone where it is long.
+pub fn shown(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    match said.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &said[..end]),
+        None => format!("{said:?}"),
+    }
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    text(value)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn an_etag_is_a_hash_or_nothing() {
+        let of = |tag: &str| announced(&headers(&[("ETag", tag)]), false, COMMIT).unwrap().hash;
+        let sha = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        for tag in
+            [format!("\"{sha}\""), format!("W/\"{sha}\""), sha.to_uppercase(), sha.to_owned()]
+        {
+            assert_eq!(of(&tag), Some(Hash::Sha256(sha.into())), "{tag}");
+        }
+        for tag in [
+            "\"/home/me/x\"",
+            "\"../../../../x\"",
+            "\"\"",
+            "\"abc\"",
+            &format!("\"../{}\"", &sha[3..]),
+            "\"a-5\"",
+        ] {
+            assert_eq!(of(tag), None, "{tag}");
+        }
+        let both =
+            headers(&[("ETag", "\"of the CDN\""), ("X-Linked-Etag", sha), ("X-Linked-Size", "7")]);
+        let expected = Announced { hash: Some(Hash::Sha256(sha.into())), size: Some(7) };
+        assert_eq!(announced(&both, true, COMMIT).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_not_what_was_asked_for_is_refused() {
+        for (name, value, says) in [
+            (
+                "X-Repo-Commit",
+                "../../../x",
+                "the Hub names its commit \"../../../x\", which is none",
+            ),
+            ("X-Repo-Commit", &"b".repeat(40), "it comes of the commit bbbb"),
+            ("X-Linked-Size", "-1", "its size is no number: \"-1\""),
+            ("X-Linked-Size", "18446744073709551616", "its size is no number"),
+        ] {
+            let said = announced(&headers(&[(name, value)]), true, COMMIT).unwrap_err().to_string();
+            assert!(said.starts_with(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_listing_has_a_commit_and_names_of_files() {
+        let json = br#"{"sha": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "siblings": [{"rfilename": "config.json"},
+            {"rfilename": "../../x"}, {"rfilename": "/etc/passwd"}, {"rfilename": "a\\b"}, {"rfilename": "\u0000"}]}"#;
+        assert_eq!(
+            listing(json, "main").unwrap(),
+            Listing { commit: COMMIT.into(), files: vec!["config.json".into()] }
+        );
+        for (json, revision, says) in [
+            (
+                "{\"sha\": \"../../x\"}",
+                "main",
+                "the Hub gave no commit for \"main\": \"../../x\" is none",
+            ),
+            ("{}", "main", "the Hub gave no commit for \"main\""),
+            ("{\"sha\": 7}", "main", "what answers is not the Hub"),
+            ("{\"siblings\": {}}", "main", "what answers is not the Hub"),
+            ("[]", "main", "what answers is not the Hub"),
+            (
+                "{\"sha\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
+                "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                "the Hub gave the commit aaaa",
+            ),
+        ] {
+            let said = listing(json.as_bytes(), revision).unwrap_err().to_string();
+            assert!(said.starts_with(says), "{json}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_taken_only_if_it_is_the_rest() {
+        let of = |value: &str| rest(&headers(&[("Content-Range", value)]), 100);
+        assert_eq!(of("bytes 100-999/1000"), Some(1000));
+        for value in [
+            "bytes 0-999/1000",
+            "bytes 100-998/1000",
+            "bytes 100-999/*",
+            "bytes 100-18446744073709551615/0",
+            "bytes -100-999/1000",
+            "bytes */1000",
+            "100-999/1000",
+            "",
+        ] {
+            assert_eq!(of(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_where_the_client_goes() {
+        let home = Url::parse("https://hub.example/api/x").unwrap();
+        for (location, to, same) in [
+            ("/other", "https://hub.example/other", true),
+            ("other", "https://hub.example/api/other", true),
+            ("https://HUB.example:443/y", "https://hub.example/y", true),
+            ("https://me:pw@hub.example/y", "https://hub.example/y", true),
+            ("/\\evil.example:7/y", "https://evil.example:7/y", false),
+            ("\\\\evil.example:7/y", "https://evil.example:7/y", false),
+            ("//evil.example/y", "https://evil.example/y", false),
+            ("/\t/evil.example/y", "https://evil.example/y", false),
+            ("https:\\\\evil.example/y", "https://evil.example/y", false),
+            ("https:evil", "https://hub.example/api/evil", true),
+            ("https:///evil.example/y", "https://evil.example/y", false),
+            ("https://hub.example@evil.example/y", "https://evil.example/y", false),
+            ("https://hub.example:444/y", "https://hub.example:444/y", false),
+            ("https://hub.example.evil.example/y", "https://hub.example.evil.example/y", false),
+            ("https://[::1]/y", "https://[::1]/y", false),
+            ("https://0x7f.1/y", "https://127.0.0.1/y", false),
+            ("https://h\u{fc}b.example/y", "https://xn--hb-xka.example/y", false),
+        ] {
+            let location = HeaderValue::from_bytes(location.as_bytes()).unwrap();
+            let led = redirect(&home, &location).unwrap();
+            assert_eq!(led.as_str(), to, "{location:?}");
+            assert_eq!(led.origin() == home.origin(), same, "{location:?}");
+        }
+        for location in [
+            "file:///etc/passwd",
+            "ftp://x/y",
+            "javascript:1",
+            "data:,x",
+            "http://hub.example/x",
+            "https://",
+        ] {
+            assert!(redirect(&home, &HeaderValue::from_static(location)).is_err(), "{location}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_commands_no_terminal_and_is_short() {
+        assert_eq!(shown(b"a\x1b]0;x\x07\xff"), "\"a\\u{1b}]0;x\\u{7}\u{fffd}\"");
+        assert!(shown(&[b'x'; 100_000]).len() < 100);
+    }
+
+    fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
+        const NAMES: [&str; 6] = [
+            "etag",
+            "x-linked-etag",
+            "x-linked-size",
+            "x-repo-commit",
+            "content-length",
+            "content-range",
+        ];
+        let value = prop_oneof![
+            "[ -~]{0,80}".prop_map(String::into_bytes),
+            "(W/)?\"?[0-9a-f]{40}\"?".prop_map(String::into_bytes),
+            "bytes [0-9]{0,21}-[0-9]{0,21}/[0-9]{0,21}".prop_map(String::into_bytes),
+            "(\\.\\./){0,4}[a-z/\\\\]{0,20}".prop_map(String::into_bytes),
+            prop::collection::vec(prop_oneof![32..=126_u8, 128..=255_u8], 0..40),
+        ];
+        let value = value.prop_map(|value| HeaderValue::from_bytes(&value).unwrap());
+        (prop::sample::select(&NAMES[..]).prop_map(HeaderName::from_static), value)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_says_ends_in_a_checked_value_or_a_sentence(
+            pairs in prop::collection::vec(header(), 0..8),
+            first in any::<u64>(),
+            redirects in any::<bool>(),
+        ) {
+            let headers: HeaderMap = pairs.into_iter().collect();
+            if let Ok(Announced { hash: Some(hash), .. }) = announced(&headers, redirects, COMMIT) {
+                prop_assert!(hash.digits().bytes().all(|c| c.is_ascii_hexdigit()));
+                prop_assert!([40, 64].contains(&hash.digits().len()));
+            }
+            if let Some(total) = rest(&headers, first) {
+                prop_assert!(first < total);
+            }
+        }
+
+        #[test]
+        fn whatever_a_body_has_ends_in_checked_names_or_a_sentence(
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "\\{\"sha\": ?(\"[0-9a-f]{40}\"|\"[./a-z]{0,40}\"|7), ?\"siblings\": ?\\[(\\{\"rfilename\": ?\"[a-z./]{0,12}\"\\})?\\]\\}"
+                    .prop_map(String::into_bytes),
+                "\\[\\{\"path\": ?\"x\", ?\"oid\": ?(\"[0-9a-f]{40}\"|\"0\"|null|[0-9]{1,3})\\}\\]".prop_map(String::into_bytes),
+            ],
+        ) {
+            if let Ok(listing) = listing(&body, "main") {
+                prop_assert!(is_commit(&listing.commit));
+                prop_assert!(listing.files.iter().all(|name| check_path(name).is_ok()));
+            }
+            let _ = git_hash(&body, "x");
+        }
+
+        #[test]
+        fn wherever_a_redirect_leads_it_is_the_web_and_has_no_password(
+            location in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..60),
+                "(https?:)?[/\\\\\t]{0,4}([a-z]{1,4}(:[a-z]{0,3})?@)?(hub|HUB|evil|\\[::1\\])?(:[0-9]{0,6})?[/\\\\?#]?[a-z]{0,4}"
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let home = Url::parse("http://hub/x").unwrap();
+            let Ok(value) = HeaderValue::from_bytes(&location) else { return Ok(()) };
+            if let Ok(to) = redirect(&home, &value) {
+                prop_assert!(is_web(&to) && to.username().is_empty() && to.password().is_none());
+                // The host is the one that the client connects to: parsed again, it is the same.
+                let again = Url::parse(to.as_str()).unwrap();
+                prop_assert_eq!(again.origin(), to.origin());
+            }
+        }
+    }
+}

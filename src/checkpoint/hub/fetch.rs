@@ -1,0 +1,252 @@
+//! Models from the Hub: a revision is resolved to a commit once, and only the files needed are
+//! fetched.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use super::answers::{self, Listing};
+use super::cache::{self, Repository, Snapshot};
+use super::client::{Client, Failure, Refusal, apart};
+use super::download::Source;
+use super::names::is_revision;
+use super::settings::{Hub, offline_by_environment};
+use crate::checkpoint::files::kind;
+use crate::checkpoint::weights::{FORMATS, shards};
+use crate::system::file;
+use crate::system::file::Kind;
+use crate::system::message::notice;
+use crate::{Error, Result, bail, error, in_words_of_data};
+
+/// How often the Hub is asked for a revision that it does not answer for.
+const ATTEMPTS: u32 = 3;
+
+/// The small files that a checkpoint may have.
+const SMALL: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// A tokenizer where there is no tokenizer.json.
+const SLOW_TOKENIZER: [&str; 3] = ["vocab.json", "merges.txt", "added_tokens.json"];
+
+/// Why a commit's files are not here.
+enum Missing {
+    /// The Hub did not answer: what is in the cache may serve.
+    Unreachable(String),
+    Final(Error),
+}
+
+impl From<Error> for Missing {
+    fn from(error: Error) -> Self {
+        Missing::Final(error)
+    }
+}
+
+impl Hub {
+    /// A model's files: from the cache where they are there, else from the Hub.
+    ///
+    /// # Errors
+    /// There is no such model or revision, it may not be had, the Hub can't be reached, the disk is
+    /// full.
+    pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
+        self.fetch_files("model", id, revision, offline, cache::is_whole, |source, listed| {
+            for name in needed(listed) {
+                source.fetch(name, kind(name).largest())?;
+            }
+            let index = FORMATS.into_iter().find(|name| listed.iter().any(|file| file == name));
+            if let Some(index) = index.filter(|name| name.ends_with(".index.json")) {
+                let path = source.fetch(index, kind(index).largest())?;
+                let json = file::read(&path, kind(index))
+                    .map_err(|e| error!("{index} can't be read: {e}"))?;
+                let json = serde_json::from_slice(&json).map_err(|e| {
+                    error!("{index} is not a map in JSON: {}", in_words_of_data(&e.to_string()))
+                })?;
+                for shard in shards(&json, index)? {
+                    source.fetch(&shard, Kind::Data.largest())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The snapshot with config.json alone.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_config(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
+        let has_config = |directory: &Path| directory.join("config.json").is_file();
+        let config = |source: &Source, _: &[String]| {
+            source.fetch("config.json", Kind::Config.largest()).map(|_| ())
+        };
+        Ok(self.fetch_files("model", id, revision, offline, has_config, config)?.directory)
+    }
+
+    /// The snapshot with what `files` fetches by name, each of at most `most` bytes, given what the
+    /// repository has, `main` among it.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_named(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        offline: bool,
+        main: &str,
+        most: u64,
+        files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send,
+    ) -> Result<Snapshot> {
+        let serves = |directory: &Path| directory.join(main).is_file();
+        self.fetch_files("repository", id, revision, offline, serves, |source, listed| {
+            files(&|name| source.fetch(name, most), listed)
+        })
+    }
+
+    /// What of a commit is in the cache.
+    pub fn kept(&self, id: &str, commit: &str) -> Option<Snapshot> {
+        cache::find(&self.cache(), id, commit)
+    }
+
+    /// `files` fetches what is wanted of a commit, and `serves` tells whether a copy in the cache
+    /// has it all.
+    fn fetch_files(
+        &self,
+        what: &'static str,
+        id: &str,
+        revision: Option<&str>,
+        offline: bool,
+        serves: impl Fn(&Path) -> bool,
+        files: impl FnOnce(&Source, &[String]) -> Result<()> + Send,
+    ) -> Result<Snapshot> {
+        let (cache, revision) = (self.cache(), revision.unwrap_or("main"));
+        if !is_revision(revision) {
+            bail!("{revision:?} is no revision: it is a branch, a tag or a commit");
+        }
+        let kept = cache::find(&cache, id, revision);
+        let of_revision =
+            if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
+        if offline || offline_by_environment() {
+            let (part, place) = match kept {
+                Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
+                Some(_) => ("only a part of ", "is in the cache"),
+                None => ("", "is not in the cache"),
+            };
+            return Err(error!(
+                "{part}{id}{of_revision} {place} {}, and this run is offline",
+                cache.display()
+            )
+            .help("run once without --offline and HF_HUB_OFFLINE to fetch it"));
+        }
+        let fetched = apart(|| -> Result<Snapshot, Missing> {
+            let client = Client::new(self)?;
+            let Listing { commit, files: listed } = resolve(&client, what, id, revision)?;
+            let repository = Repository::open(&cache, id)?;
+            let directory = repository.snapshot(&commit);
+            let source = Source::new(&client, id, &commit, repository);
+            files(&source, &listed).map_err(|error| match source.stalled() {
+                Some(why) if !error.ends_the_run() => Missing::Unreachable(why),
+                _ if error.ends_the_run() => error.into(),
+                _ => error.at(id).into(),
+            })?;
+            source.remember(revision)?;
+            Ok(Snapshot { directory, commit })
+        });
+        match fetched {
+            Ok(snapshot) => Ok(snapshot),
+            Err(Missing::Unreachable(why)) => match kept
+                .filter(|snapshot| serves(&snapshot.directory))
+            {
+                Some(snapshot) => {
+                    notice(format_args!("note: {why}; using the copy of {id} in the cache"));
+                    Ok(snapshot)
+                }
+                None => Err(error!("{id} can't be fetched: {why}").help(
+                    "check the network and HF_ENDPOINT; a demo or a local directory needs neither",
+                )),
+            },
+            Err(Missing::Final(error)) => Err(error),
+        }
+    }
+}
+
+/// The commit of a revision, and the names of its files.
+fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<Listing, Missing> {
+    let url = || {
+        client.url(["api", "models"].into_iter().chain(id.split('/')).chain(["revision", revision]))
+    };
+    let mut attempt = 1;
+    let answer = loop {
+        match client.answer(url()) {
+            Err(failure) if attempt < ATTEMPTS && may_pass(&failure) => {
+                std::thread::sleep(Duration::from_millis(100 << attempt));
+                attempt += 1;
+            }
+            answer => break answer.map_err(|failure| explain(failure, what, id, revision))?,
+        }
+    };
+    Ok(answers::listing(&answer, revision).map_err(|e| e.at(id))?)
+}
+
+fn may_pass(failure: &Failure) -> bool {
+    match failure {
+        Failure::Broken(_) => true,
+        Failure::Refused(Refusal { status, .. }) => {
+            status.is_server_error()
+                || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status)
+        }
+        Failure::Stalled(_) | Failure::Final(_) => false,
+    }
+}
+
+/// The files that a checkpoint of these needs, shards aside.
+fn needed(listed: &[String]) -> Vec<&'static str> {
+    let has = |name: &&str| listed.iter().any(|file| file == name);
+    let mut needed: Vec<&str> = SMALL.into_iter().filter(has).collect();
+    if !has(&"tokenizer.json") {
+        needed.extend(SLOW_TOKENIZER.into_iter().filter(has));
+    }
+    let weights = FORMATS.into_iter().find(has);
+    needed.extend(weights.filter(|name| !name.ends_with(".index.json")));
+    needed
+}
+
+fn explain(failure: Failure, what: &str, id: &str, revision: &str) -> Missing {
+    let Refusal { status, code, .. } = match failure {
+        Failure::Broken(why) => {
+            return Missing::Unreachable(format!("the Hub can't be reached ({why})"));
+        }
+        Failure::Stalled(why) => return Missing::Unreachable(why),
+        Failure::Final(error) if error.ends_the_run() => return error.into(),
+        Failure::Final(error) => return error.at(id).into(),
+        Failure::Refused(refusal) => refusal,
+    };
+    match (status, code.as_str()) {
+        (StatusCode::NOT_FOUND, "RevisionNotFound") => error!("{id} has no revision {revision:?}")
+            .help("a revision is a branch, a tag or a commit")
+            .into(),
+        // The Hub answers 401 for what does not exist, to whom it does not know.
+        (StatusCode::NOT_FOUND, _) => no_such(what, id).into(),
+        (StatusCode::UNAUTHORIZED, code) if code != "GatedRepo" => no_such(what, id).into(),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => error!(
+            "{id} may not be read: it is gated or private"
+        )
+        .help(format!(
+            "accept the {what}'s licence on its page, and set HF_TOKEN to a token of that account"
+        ))
+        .into(),
+        (StatusCode::TOO_MANY_REQUESTS, _) => error!("the Hub asks to wait: too many requests")
+            .help("set HF_TOKEN, or try later")
+            .into(),
+        _ if status.is_server_error() => Missing::Unreachable(format!("the Hub answers {status}")),
+        _ => error!("{id}: the Hub answers {status}").help("check HF_ENDPOINT").into(),
+    }
+}
+
+fn no_such(what: &str, id: &str) -> Error {
+    error!("there is no {what} {id} on the Hub, or it is private")
+        .help("check the name; for a private one set HF_TOKEN to a token that may read it")
+}

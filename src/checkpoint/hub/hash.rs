@@ -1,0 +1,152 @@
+//! What the Hub names contents by: SHA-256 of large files, git's hash of small ones.
+
+use std::io::{Read, Seek};
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::output::record::hexadecimal;
+use crate::system::interrupt;
+use crate::{Result, error};
+
+/// A hash in lower-case hexadecimal digits: a name that is safe in every path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hash {
+    Sha256(String),
+    /// SHA-1 of `blob LENGTH\0` and the contents. Some mirrors put the plain SHA-1 of the contents
+    /// in its place.
+    Git(String),
+}
+
+impl Hash {
+    /// What 64 or 40 hexadecimal digits are; nothing else is a hash.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits =
+            text.bytes().all(|c| c.is_ascii_hexdigit()).then(|| text.to_ascii_lowercase())?;
+        match digits.len() {
+            64 => Some(Hash::Sha256(digits)),
+            40 => Some(Hash::Git(digits)),
+            _ => None,
+        }
+    }
+
+    pub fn digits(&self) -> &str {
+        let (Hash::Sha256(digits) | Hash::Git(digits)) = self;
+        digits
+    }
+}
+
+/// Takes contents in and tells their hash.
+pub enum Hasher {
+    Sha256(Sha256),
+    Git { git: Sha1, plain: Sha1 },
+}
+
+/// The hash that contents have, and the one that a mirror may have named them by.
+pub struct Found {
+    pub hash: Hash,
+    plain: Option<String>,
+}
+
+impl Found {
+    pub fn is(&self, named: &Hash) -> bool {
+        self.hash == *named
+            || matches!((named, &self.plain), (Hash::Git(digits), Some(plain)) if digits == plain)
+    }
+}
+
+impl Hasher {
+    /// Of the kind of `named`, which may be none; git's hash begins with the `length` of the
+    /// contents.
+    pub fn new(named: Option<&Hash>, length: u64) -> Self {
+        match named {
+            Some(Hash::Git(_)) => Hasher::Git {
+                git: Sha1::new_with_prefix(format!("blob {length}\0")),
+                plain: Sha1::new(),
+            },
+            Some(Hash::Sha256(_)) | None => Hasher::Sha256(Sha256::new()),
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Hasher::Sha256(sha) => sha.update(bytes),
+            Hasher::Git { git, plain } => {
+                git.update(bytes);
+                plain.update(bytes);
+            }
+        }
+    }
+
+    /// Takes in a file from its beginning, and leaves it at its end.
+    ///
+    /// # Errors
+    /// It can't be read, or the work is to end.
+    pub fn read(&mut self, file: &mut (impl Read + Seek), mut come: impl FnMut(u64)) -> Result<()> {
+        let cannot = |e: std::io::Error| error!("it can't be read: {e}");
+        file.rewind().map_err(cannot)?;
+        let mut block = vec![0; 1 << 20];
+        loop {
+            interrupt::check()?;
+            match file.read(&mut block).map_err(cannot)? {
+                0 => return Ok(()),
+                n => {
+                    self.update(&block[..n]);
+                    come(n as u64);
+                }
+            }
+        }
+    }
+
+    pub fn finish(self) -> Found {
+        match self {
+            Hasher::Sha256(sha) => {
+                Found { hash: Hash::Sha256(hexadecimal(&sha.finalize())), plain: None }
+            }
+            Hasher::Git { git, plain } => Found {
+                hash: Hash::Git(hexadecimal(&git.finalize())),
+                plain: Some(hexadecimal(&plain.finalize())),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(named: &str, bytes: &[u8]) -> Found {
+        let mut hasher = Hasher::new(Hash::parse(named).as_ref(), bytes.len() as u64);
+        hasher.read(&mut std::io::Cursor::new(bytes), |_| {}).unwrap();
+        hasher.finish()
+    }
+
+    #[test]
+    fn contents_have_the_hashes_that_git_and_sha256sum_give_them() {
+        // printf 'hello\n' | git hash-object --stdin; the same to sha1sum and sha256sum
+        for named in [
+            "ce013625030ba8dba906f756967f9e9ca394464a",
+            "f572d396fae9206628714fb2ce00f72e94f2258f",
+            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
+        ] {
+            let hash = Hash::parse(named).unwrap();
+            assert!(found(named, b"hello\n").is(&hash), "{named}");
+            assert!(!found(named, b"hello").is(&hash), "{named}");
+        }
+    }
+
+    #[test]
+    fn only_digits_of_a_known_length_are_a_hash() {
+        assert_eq!(Hash::parse(&"A".repeat(64)), Some(Hash::Sha256("a".repeat(64))));
+        for text in [
+            "",
+            "abc",
+            "../../x",
+            &"g".repeat(40),
+            &"a".repeat(41),
+            &format!("/{}", "a".repeat(63)),
+        ] {
+            assert_eq!(Hash::parse(text), None, "{text}");
+        }
+    }
+}

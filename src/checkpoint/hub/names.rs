@@ -1,0 +1,118 @@
+//! What a name must be before it becomes part of a path or an address, whoever said it: a person, a
+//! file or a server.
+
+use crate::{Result, bail};
+
+/// The longest name of a file that every disk can hold, in bytes.
+const LONGEST_PART: usize = 255;
+/// The longest path.
+const LONGEST: usize = 1024;
+
+/// `name` or `owner/name`, of the characters that the Hub allows.
+pub fn is_hub_id(id: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96
+            && !part.starts_with(['.', '-'])
+            && !part.contains("..")
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    id.split('/').count() <= 2 && id.split('/').all(part)
+}
+
+/// A commit is 40 hexadecimal digits.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|c| c.is_ascii_hexdigit())
+}
+
+/// What git allows of a revision, as far as it keeps inside the cache.
+pub fn is_revision(revision: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= LONGEST_PART
+            && !part.starts_with('.')
+            && !part.contains("..")
+    };
+    revision.len() <= LONGEST
+        && !revision.chars().any(|c| c.is_control() || "\\: ".contains(c))
+        && revision.split('/').all(part)
+}
+
+/// A path in a repository that is a path below a directory on every file system.
+///
+/// # Errors
+/// It is none.
+pub fn check_path(path: &str) -> Result<()> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.ends_with(['.', ' '])
+            && part.len() <= LONGEST_PART
+            && !part.chars().any(|c| c.is_control() || "\\:*?\"<>|@#%".contains(c))
+    };
+    if path.len() > LONGEST || !path.split('/').all(part) {
+        bail!("the file's path is none that every disk can hold");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_elsewhere_is_no_name() {
+        for id in ["gpt2", "facebook/opt-125m", "meta-llama/Llama-3.2-1B"] {
+            assert!(is_hub_id(id), "{id}");
+        }
+        for id in [
+            "./model", "../model", "a/b/c", "/model", "a b", "", "models/", "~/m", "a\0b", "a/..",
+            "-x",
+        ] {
+            assert!(!is_hub_id(id), "{id}");
+        }
+        for revision in ["main", "v1.0", "refs/pr/1", "feature+x", &"a".repeat(40)] {
+            assert!(is_revision(revision), "{revision}");
+        }
+        for revision in [
+            "",
+            "/etc",
+            "../x",
+            "a/../b",
+            "a//b",
+            ".git",
+            "a\\b",
+            "C:x",
+            "a\n",
+            "a\u{1b}[2J",
+            &"a".repeat(256),
+        ] {
+            assert!(!is_revision(revision), "{revision:?}");
+        }
+        for path in ["config.json", "onnx/model.onnx", "model-00001-of-00002.safetensors"] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+        for path in [
+            "",
+            "/x",
+            "../x",
+            "a/../x",
+            "./x",
+            "a//x",
+            "a\\x",
+            "C:x",
+            ".git/x",
+            "x\0",
+            "x\n",
+            &"x".repeat(256),
+        ] {
+            assert!(check_path(path).is_err(), "{path:?}");
+        }
+        assert!(is_commit(&"aB3".repeat(14)[..40]));
+        for commit in
+            ["", "main", &"a".repeat(39), &"a".repeat(41), &"g".repeat(40), &"../".repeat(14)[..40]]
+        {
+            assert!(!is_commit(commit), "{commit:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Files to a repository of the user's on the Hub, in one commit: hf-hub's work, done with a client
+//! that follows no redirect.
+
+use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
+use hf_hub::{HFError, split_id};
+use reqwest::StatusCode;
+
+use super::answers::shown;
+use super::client::{Client, Failure, Refusal, apart, innermost};
+use super::names::{check_path, is_commit, is_hub_id};
+use super::settings::{Hub, offline_by_environment};
+use crate::{Error, Result, bail, error};
+
+/// The largest text that is read back from a repository.
+const LARGEST_TEXT: usize = 1 << 20;
+
+impl Hub {
+    /// The text of a file as it stands on `main`; nothing where there is no such file or
+    /// repository.
+    ///
+    /// # Errors
+    /// The Hub can't be reached, or refuses.
+    pub fn text(&self, id: &str, path: &str) -> Result<Option<String>> {
+        check(id, path)?;
+        apart(|| {
+            let client = Client::new(self)?;
+            let url = client.url(id.split('/').chain(["resolve", "main"]).chain(path.split('/')));
+            match client.get(url, None).and_then(|response| client.whole(response, LARGEST_TEXT)) {
+                Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+                // 401 is what the Hub answers for what is not there, to whom may not see it.
+                Err(Failure::Refused(Refusal {
+                    status: StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED,
+                    elsewhere: false,
+                    ..
+                })) => Ok(None),
+                Err(failure) => Err(explain(failure, id)),
+            }
+        })
+    }
+
+    /// Puts `files`, by path, into the repository `id`, which is made if it is not there. Gives the
+    /// commit.
+    ///
+    /// # Errors
+    /// No token, one that may not write there, or the Hub can't be reached.
+    pub fn commit(
+        &self,
+        id: &str,
+        files: Vec<(String, Vec<u8>)>,
+        message: &str,
+        private: bool,
+    ) -> Result<String> {
+        if offline_by_environment() {
+            bail!("{id} can't be written to: HF_HUB_OFFLINE says that this run is offline");
+        }
+        for (path, _) in &files {
+            check(id, path)?;
+        }
+        apart(|| {
+            let client = Client::new(self)?;
+            let size = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            let add = |(path_in_repo, bytes): (String, Vec<u8>)| CommitOperation::Add {
+                path_in_repo,
+                source: AddSource::Bytes(bytes.into()),
+            };
+            let operations = files.into_iter().map(add).collect();
+            let library = client.library(self)?;
+            let sent = client.send(size, async {
+                let made = library.create_repository().repo_id(id).repo_type(RepoTypeModel);
+                made.private(private).exist_ok(true).send().await?;
+                let (owner, name) = split_id(id);
+                let repository = library.model(owner, name);
+                repository
+                    .create_commit()
+                    .operations(operations)
+                    .commit_message(message)
+                    .send()
+                    .await
+            });
+            let commit = sent
+                .and_then(|sent| sent.map_err(Failure::from))
+                .map_err(|failure| explain(failure, id))?;
+            match commit.commit_oid.filter(|commit| is_commit(commit)) {
+                Some(commit) => Ok(commit),
+                None => Err(error!("{id}: the Hub gave no commit")),
+            }
+        })
+    }
+}
+
+impl From<HFError> for Failure {
+    fn from(e: HFError) -> Self {
+        let refused =
+            |status| Failure::Refused(Refusal { status, code: String::new(), elsewhere: false });
+        match e {
+            HFError::AuthRequired { .. } => refused(StatusCode::UNAUTHORIZED),
+            HFError::Forbidden { .. } => refused(StatusCode::FORBIDDEN),
+            HFError::Http { context } => refused(context.status),
+            HFError::Request { source, .. } => Failure::Broken(innermost(&source)),
+            other => Failure::Final(error!("{}", shown(other.to_string().as_bytes()))),
+        }
+    }
+}
+
+fn check(id: &str, path: &str) -> Result<()> {
+    if !is_hub_id(id) {
+        bail!("{id:?} is no Hub id");
+    }
+    check_path(path).map_err(|e| e.at(format_args!("{path:?}")))
+}
+
+fn explain(failure: Failure, id: &str) -> Error {
+    let unreachable = |why: String| {
+        error!("{id} can't be written to: {why}").help("check the network and HF_ENDPOINT")
+    };
+    let status = match failure {
+        Failure::Broken(why) => return unreachable(format!("the Hub can't be reached ({why})")),
+        Failure::Stalled(why) => return unreachable(why),
+        Failure::Final(error) if error.ends_the_run() => return error,
+        Failure::Final(error) => return error.at(id),
+        Failure::Refused(refusal) => refusal.status,
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => error!("{id} can't be written to without a token")
+            .help("set HF_TOKEN to a token that may write, from huggingface.co/settings/tokens"),
+        StatusCode::FORBIDDEN => error!("{id} can't be written to with this token").help(
+            "the token must have the right to write, and belong to the owner of the repository",
+        ),
+        _ if status.is_server_error() => unreachable(format!("the Hub answers {status}")),
+        _ => error!("{id}: the Hub answers {status}"),
+    }
+}

@@ -1,0 +1,77 @@
+//! The options that say what a run may use up.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::script;
+use crate::system::memory;
+
+/// What a run may use up, whatever its script says.
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// End the run after this time, as in 90s, 30m or 2h
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "24h")]
+    timeout: Duration,
+
+    /// The most that the run may hold in memory besides its models: tensors on any device, and the
+    /// script's strings, arrays and maps
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8GiB")]
+    max_memory: u64,
+
+    /// The most that the run may print and save together
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4GiB")]
+    max_output: u64,
+
+    /// The most files that the run may save, the folders that they are in among them
+    #[arg(long, value_name = "N", default_value_t = script::Limits::DEFAULT.files)]
+    max_files: usize,
+
+    /// The most steps (expressions, statements, calls) that the script may take
+    #[arg(long, value_name = "N", default_value_t = script::Limits::DEFAULT.steps)]
+    max_steps: u64,
+}
+
+/// What else is limited, for the end of a command's help.
+pub const FIXED: &str = "\
+Limits that nothing raises:
+  200 calls deep, 200 expressions or blocks within each other, 16 passes within each other
+  names of files: 255 bytes a part, 1024 in all, 16 folders deep";
+
+impl Limits {
+    /// The limits, which from now on hold for this process too.
+    pub fn apply(&self) -> script::Limits {
+        let limits = script::Limits {
+            time: self.timeout,
+            memory: self.max_memory,
+            output: self.max_output,
+            files: self.max_files,
+            steps: self.max_steps,
+            ..script::Limits::DEFAULT
+        };
+        hold(&limits);
+        limits
+    }
+}
+
+/// Holds this process to the memory of `limits`.
+pub fn hold(limits: &script::Limits) {
+    let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
+    memory::allow(bytes, limits.memory_exceeded().to_string());
+}
+
+/// `500MB`, `2GiB`.
+pub fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes)) if bytes > 0 => Ok(bytes),
+        _ => Err("a size is given as 500MB, 2GiB, …".into()),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is given as 90s, 30m, 2h, 1h30m, …".to_owned();
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(span).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}

@@ -1,0 +1,5 @@
+//! Groups of options that several commands share.
+
+pub(crate) mod limits;
+pub(crate) mod model;
+pub(crate) mod reuse;

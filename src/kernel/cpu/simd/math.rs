@@ -1,0 +1,212 @@
+//! Functions of one float32, written so that loops over them vectorise: no branches, no tables, no
+//! calls. `FUSED` says whether the instructions that they are compiled for multiply and add with
+//! one rounding.
+
+/// a·b + c
+#[inline(always)]
+pub fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// A polynomial, the highest power's coefficient first (Horner).
+#[inline(always)]
+fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut p = coefficients[0];
+    for coefficient in &coefficients[1..] {
+        p = fma::<FUSED>(p, x, *coefficient);
+    }
+    p
+}
+
+/// eˣ to 2 units in the last place.
+#[inline(always)]
+pub fn exp<const FUSED: bool>(x: f32) -> f32 {
+    let e = power::<FUSED>(x.clamp(-104.0, 88.722_83));
+    if x > 88.722_83 { f32::INFINITY } else { e }
+}
+
+/// 1 / (1 + e⁻ˣ), by way of a power that can't be too large.
+#[inline(always)]
+pub fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
+    let size = x.abs();
+    let e = power::<FUSED>(if size > 104.0 { -104.0 } else { -size });
+    let s = 1.0 / (1.0 + e);
+    if x < 0.0 { e * s } else { s }
+}
+
+/// eˣ, and 0 below −87, where it would be a subnormal number: those are slow, and in a softmax they
+/// are nothing.
+#[inline(always)]
+pub fn exp_or_zero<const FUSED: bool>(x: f32) -> f32 {
+    let (p, power) = reduced::<FUSED>(x.clamp(-87.0, 88.722_83));
+    let e = p * f32::from_bits((power.wrapping_add(127) as u32) << 23);
+    if x < -87.0 { 0.0 } else { e }
+}
+
+#[inline(always)]
+fn power<const FUSED: bool>(x: f32) -> f32 {
+    let (p, power) = reduced::<FUSED>(x);
+    // In two steps: 2¹²⁸ alone is no float32.
+    let half = power >> 1;
+    let scale = |power: i32| f32::from_bits((power.wrapping_add(127) as u32) << 23);
+    p * scale(half) * scale(power.wrapping_sub(half))
+}
+
+/// eˣ as p·2ⁿ: p and n.
+#[inline(always)]
+fn reduced<const FUSED: bool>(x: f32) -> (f32, i32) {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts, so that multiples of the first are exact (Cephes, `expf`).
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding it rounds to a whole number, which then stands in the last bits.
+    const ROUND: f32 = 12_582_912.0;
+    let rounded = fma::<FUSED>(x, LOG2_E, ROUND);
+    let whole = rounded - ROUND;
+    let r = fma::<FUSED>(whole, -LN2_LOW, fma::<FUSED>(whole, -LN2_HIGH, x));
+    let p = polynomial::<FUSED, 6>(
+        r,
+        [1.987_569_2e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5],
+    );
+    let p = fma::<FUSED>(p * r, r, r) + 1.0;
+    (p, rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32)
+}
+
+/// ln x to 2 units in the last place (Cephes, `logf`).
+#[inline(always)]
+pub fn ln<const FUSED: bool>(x: f32) -> f32 {
+    const SQRT_HALF: u32 = 0x3f35_04f3;
+    // A subnormal number is made a normal one first.
+    let small = x < f32::MIN_POSITIVE;
+    let (scaled, less) = if small { (x * 8_388_608.0, 23) } else { (x, 0) };
+    let above = scaled.to_bits().wrapping_sub(SQRT_HALF);
+    let exponent = ((above as i32) >> 23).wrapping_sub(less) as f32;
+    let m = f32::from_bits((above & 0x007f_ffff).wrapping_add(SQRT_HALF)) - 1.0;
+    let p = polynomial::<FUSED, 9>(
+        m,
+        [
+            7.037_683_6e-2,
+            -1.151_461e-1,
+            1.167_699_9e-1,
+            -1.242_014_1e-1,
+            1.424_932_3e-1,
+            -1.666_805_7e-1,
+            2.000_071_5e-1,
+            -2.499_999_4e-1,
+            3.333_333e-1,
+        ],
+    );
+    let square = m * m;
+    let y = fma::<FUSED>(exponent, -2.121_944_4e-4, m * square * p);
+    let y = m + fma::<FUSED>(square, -0.5, y);
+    let y = fma::<FUSED>(exponent, 0.693_359_4, y);
+    let y = if x == f32::INFINITY { x } else { y };
+    let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
+    if x >= 0.0 { y } else { f32::NAN }
+}
+
+/// tanh to 5e-7, by a ratio of polynomials (Eigen, `ptanh_float`).
+#[inline(always)]
+pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
+    let near = x.clamp(-7.905_311, 7.905_311);
+    let s = near * near;
+    let p = polynomial::<FUSED, 7>(
+        s,
+        [
+            -2.760_768_5e-16,
+            2.000_188e-13,
+            -8.604_672e-11,
+            5.122_297e-8,
+            1.485_722_4e-5,
+            6.372_619_3e-4,
+            4.893_524_6e-3,
+        ],
+    );
+    let q = polynomial::<FUSED, 4>(s, [1.198_258_4e-6, 1.185_347e-4, 2.268_434_6e-3, 4.893_525e-3]);
+    if x.abs() > 7.905_311 { 1f32.copysign(x) } else { near * p / q }
+}
+
+/// The error function to 5e-7, by a ratio of polynomials (Eigen, `perf_float`).
+#[inline(always)]
+pub fn erf<const FUSED: bool>(x: f32) -> f32 {
+    let near = x.clamp(-4.0, 4.0);
+    let s = near * near;
+    let p = polynomial::<FUSED, 7>(
+        s,
+        [
+            -2.726_142_3e-10,
+            2.770_681_4e-8,
+            -2.101_024e-6,
+            -5.692_506_4e-5,
+            -7.349_906_3e-4,
+            -2.954_6e-3,
+            -1.609_603_3e-2,
+        ],
+    );
+    let q = polynomial::<FUSED, 5>(
+        s,
+        [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2],
+    );
+    if x.abs() > 4.0 { 1f32.copysign(x) } else { near * p / q }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn largest(of: impl Fn(f32) -> f64) -> f64 {
+        (-200_000..=200_000).map(|i| of(i as f32 * 1e-4)).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn they_are_as_exact_as_they_say() {
+        let relative = largest(|x| (f64::from(exp::<true>(x)) / f64::from(x).exp() - 1.0).abs());
+        assert!(relative < 2.0 * f64::from(f32::EPSILON), "{relative}");
+        let ln = largest(|x| {
+            if x > 0.0 {
+                (f64::from(ln::<true>(x)) - f64::from(x).ln()).abs()
+                    / f64::from(x).ln().abs().max(0.1)
+            } else {
+                0.0
+            }
+        });
+        assert!(ln < 3e-7, "{ln}");
+        let tanh = largest(|x| (f64::from(tanh::<true>(x)) - f64::from(x).tanh()).abs());
+        assert!(tanh < 5e-7, "{tanh}");
+        let erf = largest(|x| {
+            (f64::from(erf::<true>(x)) - candle_core::cpu::erf::erf_f64(f64::from(x))).abs()
+        });
+        assert!(erf < 5e-7, "{erf}");
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so_and_the_ends_are_right() {
+        for f in [exp::<true>, exp_or_zero::<true>, ln::<true>, tanh::<true>, erf::<true>] {
+            assert!(f(f32::NAN).is_nan());
+        }
+        assert_eq!(
+            [
+                exp::<true>(f32::NEG_INFINITY),
+                exp_or_zero::<true>(f32::NEG_INFINITY),
+                exp_or_zero::<true>(-90.0),
+                exp::<true>(0.0)
+            ],
+            [0.0, 0.0, 0.0, 1.0]
+        );
+        assert_eq!(
+            [exp::<true>(100.0), sigmoid::<true>(100.0), sigmoid::<true>(f32::NEG_INFINITY)],
+            [f32::INFINITY, 1.0, 0.0]
+        );
+        assert!((exp::<true>(-100.0) / 3.8e-44 - 1.0).abs() < 0.1);
+        assert_eq!(
+            [ln::<true>(0.0), ln::<true>(1.0), ln::<true>(f32::INFINITY)],
+            [f32::NEG_INFINITY, 0.0, f32::INFINITY]
+        );
+        assert!(ln::<true>(-1.0).is_nan() && (ln::<true>(1e-42) - 1e-42_f32.ln()).abs() < 1e-4);
+        assert!(exp::<true>(88.0).is_finite() && exp::<true>(88.0) > 1e38);
+        assert_eq!(
+            [tanh::<true>(f32::INFINITY), tanh::<true>(-50.0)].map(|y| (y * 1e6).round()),
+            [1e6, -1e6]
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! Comparing what was saved with what an earlier run saved.
+
+pub mod record;
+pub(crate) mod value;

@@ -1,0 +1,258 @@
+//! `ctx`: one map for a whole pass, shared by reference between the script and its hooks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, Engine};
+
+use crate::script::errors::error::ScriptResult;
+use crate::script::hook::Hook;
+use crate::script::tensor::Handle;
+use crate::script::value::options::describe;
+use crate::script::value::{kept, record};
+use crate::{Result, bail, did_you_mean, error};
+
+/// The hooks of a pass, and the map they share. A clone is the same context.
+#[derive(Clone)]
+pub struct Context(Rc<Inner>);
+
+struct Inner {
+    hooks: Vec<Hook>,
+    entries: RefCell<BTreeMap<String, Dynamic>>,
+    /// Set while a pass runs: a context serves one pass at a time.
+    busy: Cell<bool>,
+    /// Whether it was shown as a text, which tells how many hooks it has.
+    described: Cell<bool>,
+}
+
+impl Context {
+    /// Keys that the pass sets.
+    pub const RESERVED: &[&str] = &[
+        "all_ids",
+        "config",
+        "context",
+        "ids",
+        "layer",
+        "mask",
+        "point",
+        "positions",
+        "prompt_len",
+        "step",
+    ];
+
+    pub fn new(hooks: Vec<Hook>) -> Self {
+        Self(Rc::new(Inner {
+            hooks,
+            entries: RefCell::default(),
+            busy: Cell::new(false),
+            described: Cell::new(false),
+        }))
+    }
+
+    /// Of an array of hooks that `call` was given.
+    ///
+    /// # Errors
+    /// An element that is no hook.
+    pub fn of(call: &str, hooks: Array) -> Result<Self> {
+        let hooks = hooks.into_iter().map(|hook| {
+            let what = describe(&hook);
+            hook.try_cast::<Hook>().ok_or_else(|| {
+                error!("{call} takes an array of hooks, and one of its elements is {what}")
+            })
+        });
+        Ok(Self::new(hooks.collect::<Result<_>>()?))
+    }
+
+    pub fn hooks(&self) -> &[Hook] {
+        &self.0.hooks
+    }
+
+    /// The keys of the script's own.
+    pub fn keys(&self) -> Vec<String> {
+        let entries = self.0.entries.borrow();
+        entries.keys().filter(|key| !Self::RESERVED.contains(&key.as_str())).cloned().collect()
+    }
+
+    pub fn same(&self, other: &Context) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Marks the context as serving a pass, until the guard is dropped.
+    ///
+    /// # Errors
+    /// It serves one already: a hook started a pass with the context that called it.
+    pub fn enter(&self) -> Result<Serving> {
+        if self.0.busy.replace(true) {
+            return Err(error!(
+                "this context is serving a pass already: a hook of it can't start another with it"
+            )
+            .help("give the inner pass a context of its own, or none"));
+        }
+        Ok(Serving(self.clone()))
+    }
+
+    /// Sets a key that belongs to the pass.
+    pub fn set_reserved(&self, key: &'static str, value: Dynamic) {
+        self.0.entries.borrow_mut().insert(key.into(), value);
+    }
+
+    /// Removes a key that belongs to the pass.
+    pub fn clear_reserved(&self, key: &str) {
+        self.0.entries.borrow_mut().remove(key);
+    }
+
+    /// A key that belongs to the pass; `()` where it is not set.
+    pub fn reserved(&self, key: &str) -> Dynamic {
+        self.0.entries.borrow().get(key).cloned().unwrap_or_default()
+    }
+
+    /// What was put into it, the pass's own keys left out.
+    pub fn own_entries(&self) -> BTreeMap<String, Dynamic> {
+        let entries = self.0.entries.borrow();
+        let own = entries.iter().filter(|(key, _)| !Self::RESERVED.contains(&key.as_str()));
+        own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Puts other values in the place of all that was put into it.
+    pub fn set_own_entries(&self, own: BTreeMap<String, Dynamic>) {
+        let mut entries = self.0.entries.borrow_mut();
+        entries.retain(|key, _| Self::RESERVED.contains(&key.as_str()));
+        entries.extend(own);
+    }
+
+    /// Whether it was shown as a text since [`forget_description`](Self::forget_description).
+    pub fn was_described(&self) -> bool {
+        self.0.described.get()
+    }
+
+    pub fn forget_description(&self) {
+        self.0.described.set(false);
+    }
+
+    fn get(&self, key: &str) -> Result<Dynamic> {
+        if key == "context" {
+            return Ok(Dynamic::from(self.clone()));
+        }
+        // Outside generation every pass is a first one.
+        if key == "step" {
+            return Ok(self.0.entries.borrow().get(key).cloned().unwrap_or(Dynamic::ZERO));
+        }
+        let entries = self.0.entries.borrow();
+        if let Some(value) = entries.get(key) {
+            return Ok(value.clone());
+        }
+        Err(match key {
+            "layer" => error!("there is no layer here: the hook's point is not in a block")
+                .help("ctx.get(\"layer\", ()) gives () there"),
+            key if Self::RESERVED.contains(&key) => {
+                error!("ctx.{key} is set while a pass runs, and none has run yet")
+            }
+            key => {
+                let error = error!("the context has no key {key:?}");
+                match did_you_mean(key, entries.keys().map(String::as_str)) {
+                    Some(help) => error.help(help),
+                    None => error.help("nothing has been put into it yet"),
+                }
+            }
+        })
+    }
+
+    fn set(&self, key: &str, value: Dynamic) -> Result<()> {
+        if Self::RESERVED.contains(&key) {
+            // Rhai writes back through a chain: `ctx.ids.sum()` ends in setting `ids` to the handle
+            // it was.
+            return match self.get(key) {
+                Ok(current) if is_same(&current, &value) => Ok(()),
+                _ => Err(error!(
+                    "ctx.{key} belongs to the pass and can't be replaced by {}",
+                    describe(&value)
+                )
+                .help("keep your own values under a key of another name")),
+            };
+        }
+        let mut value = value;
+        kept::by_value(&mut value);
+        let holds_itself = value.read_lock::<Context>().is_some_and(|other| other.same(self));
+        if holds_itself {
+            bail!("a context can't hold itself");
+        }
+        self.0.entries.borrow_mut().insert(key.into(), value);
+        Ok(())
+    }
+
+    fn remove(&self, key: &str) -> Result<Dynamic> {
+        if Self::RESERVED.contains(&key) {
+            bail!("ctx.{key} belongs to the pass and can't be removed");
+        }
+        Ok(self.0.entries.borrow_mut().remove(key).unwrap_or(Dynamic::UNIT))
+    }
+}
+
+/// A context at work; what belongs to one place of the pass is gone when it ends.
+pub struct Serving(Context);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.0.busy.set(false);
+        for key in ["layer", "point", "step"] {
+            self.0.clear_reserved(key);
+        }
+    }
+}
+
+/// Whether a write-back changes nothing: the same handle, or equal data.
+pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
+    if let (Some(a), Some(b)) = (a.read_lock::<Handle>(), b.read_lock::<Handle>()) {
+        return a.same(&b);
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<Context>(), b.read_lock::<Context>()) {
+        return a.same(&b);
+    }
+    if let (Some(a), Some(b)) = (record::read(a), record::read(b)) {
+        return a.len() == b.len()
+            && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)));
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<Array>(), b.read_lock::<Array>()) {
+        return a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| is_same(a, b));
+    }
+    a.type_id() == b.type_id() && a.to_string() == b.to_string()
+}
+
+pub fn install(engine: &mut Engine) {
+    engine.register_type_with_name::<Context>("context");
+    engine.register_fn("context", |hooks: Array| -> ScriptResult<Context> {
+        Ok(Context::of("context", hooks)?)
+    });
+    engine.register_fn("context", || Context::new(Vec::new()));
+    engine.register_indexer_get(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
+        Ok(ctx.get(key)?)
+    });
+    engine.register_indexer_set(
+        |ctx: &mut Context, key: &str, value: Dynamic| -> ScriptResult<()> {
+            Ok(ctx.set(key, value)?)
+        },
+    );
+    engine.register_fn("contains", |ctx: &mut Context, key: &str| ctx.get(key).is_ok());
+    engine.register_fn("get", |ctx: &mut Context, key: &str, default: Dynamic| {
+        ctx.get(key).unwrap_or(default)
+    });
+    engine.register_fn("get", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
+        Ok(ctx.get(key)?)
+    });
+    engine.register_fn("keys", |ctx: &mut Context| -> Array {
+        ctx.keys().into_iter().map(Into::into).collect()
+    });
+    engine.register_fn("remove", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
+        Ok(ctx.remove(key)?)
+    });
+    engine.register_fn("to_string", show);
+    engine.register_fn("to_debug", show);
+}
+
+fn show(ctx: &mut Context) -> String {
+    ctx.0.described.set(true);
+    let count = ctx.0.hooks.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("context of {count} hook{plural}, keys: [{}]", ctx.keys().join(", "))
+}

@@ -1,0 +1,351 @@
+//! `m.generate`: text continued token by token, with the context's hooks alive at every step.
+
+use std::io::{IsTerminal, Write};
+use std::rc::Rc;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+
+use super::context::Context;
+use super::forward::{Depth, Pass};
+use super::model::Model;
+use super::tokens::to_read;
+use crate::checkpoint::{Stream, Tokenizer};
+use crate::hook::{SiteSet, Unobserved};
+use crate::model::{Generation, Input, Plan, Sampling};
+use crate::script::errors::error::ScriptResult;
+use crate::script::errors::non_finite;
+use crate::script::hook::{Hook, Reads};
+use crate::script::session::console::Console;
+use crate::script::session::random;
+use crate::script::session::run_session::{Session, Streaming};
+use crate::script::tensor::Handle;
+use crate::script::value::options::{Options, describe};
+use crate::system::escape;
+use crate::system::message::notice;
+use crate::tensor::Value;
+use crate::{Result, bail, error};
+
+/// As in TransformerLens.
+const MAX_NEW_TOKENS: i64 = 10;
+
+/// What `m.generate` gives.
+#[derive(Clone)]
+struct Generated(Rc<Inner>);
+
+struct Inner {
+    model: Model,
+    /// [b, n + new]: the prompts and what follows them; padding after a row that ended early.
+    ids: Handle,
+    /// The real tokens of each row.
+    rows: Vec<Vec<u32>>,
+}
+
+impl Generated {
+    fn text(&self) -> Result<Dynamic> {
+        let tokenizer = self.0.model.loaded().checkpoint.tokenizer()?;
+        let mut texts =
+            self.0.rows.iter().map(|row| tokenizer.text(row)).collect::<Result<Vec<String>>>()?;
+        Ok(match texts.len() {
+            1 => texts.remove(0).into(),
+            _ => texts.into_iter().map(Dynamic::from).collect::<Array>().into(),
+        })
+    }
+}
+
+/// What ends a row besides the checkpoint's own tokens.
+#[derive(Default)]
+struct Stops {
+    strings: Vec<String>,
+    tokens: Vec<u32>,
+}
+
+impl Stops {
+    /// A string, a token id, or an array of them.
+    fn read(value: Option<Dynamic>, m: &Model) -> Result<Self> {
+        let mut stops = Self::default();
+        let Some(value) = value else { return Ok(stops) };
+        let several = value.read_lock::<Array>().map(|array| array.clone());
+        for stop in several.unwrap_or_else(|| vec![value.clone()]) {
+            if let Ok(text) = stop.clone().into_string() {
+                match m.loaded().checkpoint.tokenizer()?.special_token(&text) {
+                    _ if text.is_empty() => {
+                        bail!("stop: an empty string would end every text at once")
+                    }
+                    Some(token) => stops.tokens.push(token),
+                    None => stops.strings.push(text),
+                }
+            } else if let Some(token) = stop.as_int().ok().and_then(|id| u32::try_from(id).ok()) {
+                stops.tokens.push(token);
+            } else {
+                bail!(
+                    "generate: stop must be a string, a token id or an array of them, not {}",
+                    describe(&stop)
+                );
+            }
+        }
+        Ok(stops)
+    }
+
+    /// Whether a row's text holds a stop string, which its last `added` bytes may have completed.
+    fn reached(&self, text: &str, added: usize) -> bool {
+        self.strings.iter().any(|stop| {
+            let mut from = text.len().saturating_sub(added + stop.len());
+            while !text.is_char_boundary(from) {
+                from -= 1;
+            }
+            text[from..].contains(stop.as_str())
+        })
+    }
+}
+
+/// A text that is shown as it grows.
+struct Screen<'a> {
+    streaming: Streaming,
+    console: &'a Console,
+    began: Instant,
+}
+
+impl<'a> Screen<'a> {
+    fn new(session: &Session, console: &'a Console, rows: usize) -> Self {
+        let streaming = match session.settings().streaming {
+            Streaming::Terminal if !std::io::stderr().is_terminal() => Streaming::Nowhere,
+            // Several texts can't grow in one place.
+            _ if rows > 1 => Streaming::Nowhere,
+            streaming => streaming,
+        };
+        Self { streaming, console, began: Instant::now() }
+    }
+
+    fn text(&self, text: &str) {
+        match self.streaming {
+            Streaming::Terminal => {
+                let mut out = std::io::stderr();
+                let _ = write!(out, "{}", escape::shown(text)).and_then(|()| out.flush());
+            }
+            Streaming::Output => self.console.text(text),
+            Streaming::Nowhere => {}
+        }
+    }
+
+    fn end(&self, tokens: usize) {
+        if self.streaming != Streaming::Nowhere {
+            self.text("\n");
+            let seconds = self.began.elapsed().as_secs_f64();
+            notice(format_args!(
+                "{tokens} tokens in {seconds:.2} s, {:.1} a second",
+                tokens as f64 / seconds
+            ));
+        }
+    }
+}
+
+/// One call of `m.generate`.
+struct Call<'a> {
+    pass: Pass<'a>,
+    session: &'a Session,
+    console: &'a Console,
+}
+
+impl Call<'_> {
+    fn run(
+        &self,
+        ids: &Handle,
+        context: Option<&Context>,
+        options: Map,
+    ) -> ScriptResult<Generated> {
+        let options = Options::new(
+            "generate",
+            options,
+            &[
+                "max_new_tokens",
+                "temperature",
+                "top_k",
+                "top_p",
+                "min_p",
+                "num_beams",
+                "repetition_penalty",
+                "seed",
+                "stop",
+                "cache",
+                "ignore_eos",
+                "mask",
+                "beyond",
+                "check_finite",
+            ],
+        )?;
+        let _nested = self.pass.enter()?;
+        let m = self.pass.model;
+        let stops = Stops::read(options.get("stop"), m)?;
+        let plan = self.plan(&options, &stops)?;
+        let input = self.pass.input(ids, options.tensor("mask")?.as_ref(), plan.beyond)?;
+        let rows = input.batch();
+        if plan.beams > 1 && !stops.strings.is_empty() {
+            return Err(error!(
+                "num_beams can't look for {:?} in what it finds: only a token ends a beam",
+                stops.strings[0]
+            )
+            .help("stop takes the id of a token, as in #{stop: m.token_id(\".\")}")
+            .into());
+        }
+        let screen = Screen::new(self.session, self.console, rows * plan.beams);
+        let tokenizer = match stops.strings.is_empty() && screen.streaming == Streaming::Nowhere {
+            true => None,
+            false => Some(m.loaded().checkpoint.tokenizer()?),
+        };
+        if let (Some(tokenizer), Streaming::Output) = (tokenizer, screen.streaming) {
+            screen.text(&tokenizer.text(input.row(0))?);
+        }
+        let mut texts: Vec<Stream> =
+            tokenizer.map(|t| (0..rows).map(|_| t.stream()).collect()).unwrap_or_default();
+        let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
+        let mut generation = Generation::new(&m.loaded().decoder, input, plan)?;
+        if every {
+            generation = generation.check_finite();
+        }
+        let _serving = context.map(|context| self.pass.serve(context)).transpose()?;
+        while !generation.is_done() {
+            let drawn = self.step(&mut generation, context, every)?;
+            for (row, text) in texts.iter_mut().enumerate() {
+                let Some(token) = drawn[row] else { continue };
+                let added = text.push(token)?;
+                screen.text(added);
+                let added = added.len();
+                if stops.reached(text.text(), added) {
+                    generation.end(row);
+                }
+            }
+        }
+        screen.end(generation.step());
+        Ok(Generated(Rc::new(self.generated(&generation)?)))
+    }
+
+    /// One pass, the context showing what it reads.
+    fn step(
+        &self,
+        generation: &mut Generation,
+        context: Option<&Context>,
+        every: bool,
+    ) -> ScriptResult<Vec<Option<u32>>> {
+        let known = generation.not_finite().is_some();
+        let said = |generation: &Generation, hooks: &[(Hook, SiteSet)]| {
+            if let Some(found) = generation.not_finite().filter(|_| !known) {
+                non_finite::warn(&found, hooks, every);
+            }
+        };
+        let Some(context) = context else {
+            let drawn = generation.advance(&mut Unobserved);
+            said(generation, &[]);
+            return Ok(drawn?);
+        };
+        self.pass.reload();
+        let reads = generation.reads();
+        let ids = Handle::from(
+            reads.ids(&Device::Cpu)?.to_dtype(DType::I64).map_err(crate::Error::from)?,
+        );
+        let ids = ids.with_mask(Handle::fresh(Value::Bool(reads.mask(&Device::Cpu)?)));
+        let all = generation.input();
+        let prompt = all.attended() - generation.step();
+        self.pass.show(context, [ids, self.ids(all)?], &reads, prompt)?;
+        context.set_reserved("step", (generation.step() as i64).into());
+        let steps = generation.plan().max_new_tokens;
+        let options = generation.options();
+        let mut script =
+            self.pass.hooks(context, Reads { options: &options, input: &reads, prompt, steps });
+        let drawn = generation.advance(&mut script);
+        said(generation, &script.bound());
+        drawn.map_err(|error| script.failure(error, self.pass.call))
+    }
+
+    fn plan(&self, options: &Options, stops: &Stops) -> Result<Plan> {
+        let checkpoint = &self.pass.model.loaded().checkpoint;
+        let whole = |name: &str| -> Result<Option<usize>> {
+            let wrong = |n: i64| error!("generate: {name} must be at least 1, not {n}");
+            options.int(name)?.map(|n| usize::try_from(n).map_err(|_| wrong(n))).transpose()
+        };
+        let mut ends = stops.tokens.clone();
+        if !options.bool("ignore_eos")?.unwrap_or(false) {
+            ends.extend(checkpoint.ends());
+        }
+        let seed =
+            options.int("seed")?.map(random::seed).transpose().map_err(|e| e.at("generate"))?;
+        let sampling = Sampling {
+            temperature: options.float("temperature")?,
+            top_k: whole("top_k")?,
+            top_p: options.float("top_p")?,
+            min_p: options.float("min_p")?,
+            repetition_penalty: options.float("repetition_penalty")?,
+            seed: seed.unwrap_or_else(|| self.session.random().next()),
+        };
+        Ok(Plan {
+            max_new_tokens: whole("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS as usize),
+            sampling,
+            beams: whole("num_beams")?.unwrap_or(1),
+            ends,
+            pad: checkpoint.tokenizer().map(Tokenizer::pad_id).unwrap_or(0),
+            cache: options.bool("cache")?.unwrap_or(true),
+            beyond: options.bool("beyond")?.unwrap_or(false),
+        })
+    }
+
+    /// All tokens of each row, carrying which are real.
+    fn ids(&self, input: &Input) -> Result<Handle> {
+        let ids: Vec<&[u32]> = (0..input.batch()).map(|row| input.row(row)).collect();
+        let ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
+        Ok(ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))))
+    }
+
+    fn generated(&self, generation: &Generation) -> Result<Inner> {
+        let input = generation.result();
+        let real = |row: usize| {
+            let real = input.row(row).iter().zip(input.real(row)).filter(|(_, real)| **real);
+            real.map(|(id, _)| *id).collect()
+        };
+        let rows: Vec<Vec<u32>> = (0..input.batch()).map(real).collect();
+        let ids = self.ids(&input)?;
+        Ok(Inner { model: self.pass.model.clone(), ids, rows })
+    }
+}
+
+/// `generate`, with context and options left out or not.
+pub fn install(engine: &mut Engine, depth: &Depth, session: &Rc<Session>, console: &Console) {
+    macro_rules! generate {
+        (|$call:ident, $ids:ident $(, $arg:ident: $typ:ty)*| $body:expr) => {{
+            let (depth, session, console) = (depth.clone(), session.clone(), console.clone());
+            engine.register_fn(
+                "generate",
+                move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| -> ScriptResult<Generated> {
+                    let $ids = to_read(m, "generate", &$ids)?;
+                    let pass = Pass { call: &call, depth: &depth, model: m };
+                    let $call = Call { pass, session: &session, console: &console };
+                    $body
+                },
+            );
+        }};
+    }
+    generate!(|call, ids| call.run(&ids, None, Map::new()));
+    generate!(|call, ids, options: Map| call.run(&ids, None, options));
+    generate!(|call, ids, ctx: Context| call.run(&ids, Some(&ctx), Map::new()));
+    generate!(|call, ids, ctx: Context, options: Map| call.run(&ids, Some(&ctx), options));
+    generate!(|call, ids, hooks: Array| call.run(
+        &ids,
+        Some(&Context::of("generate", hooks)?),
+        Map::new()
+    ));
+    generate!(|call, ids, hooks: Array, options: Map| call.run(
+        &ids,
+        Some(&Context::of("generate", hooks)?),
+        options
+    ));
+}
+
+/// What `generate` gave.
+pub fn install_output(engine: &mut Engine) {
+    engine.register_type_with_name::<Generated>("generated");
+    engine.register_get("ids", |g: &mut Generated| g.0.ids.clone());
+    engine.register_get("text", |g: &mut Generated| -> ScriptResult<Dynamic> { Ok(g.text()?) });
+    let show = |g: &mut Generated| format!("generated ids {:?}", g.0.ids.value().dims());
+    engine.register_fn("to_string", show);
+    engine.register_fn("to_debug", show);
+}

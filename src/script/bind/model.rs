@@ -1,0 +1,414 @@
+//! `model(id)`: models by name, their config and their weights.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytesize::ByteSize;
+use candle_core::{DType, Device};
+use rhai::{Dynamic, Engine, Map};
+
+use crate::checkpoint::{self, Checkpoint, Open};
+use crate::model::{Decoder, WeightSource};
+use crate::output::record;
+use crate::script::errors::error::ScriptResult;
+use crate::script::program::model_names::{GIVEN, NamedModel};
+use crate::script::session::run_session::Settings;
+use crate::script::value::handed_out;
+use crate::script::value::options::{Options, describe};
+use crate::script::value::record::Record;
+use crate::system::memory;
+use crate::system::memory::Machine;
+use crate::system::message::notice;
+use crate::tensor::device;
+use crate::tensor::dtype::Kind;
+use crate::{Result, error};
+
+/// The models of this process, each loaded once.
+pub struct Models {
+    settings: Settings,
+    /// Whether the command line's model stands in for those that a script names.
+    stands_in: Cell<bool>,
+    loaded: RefCell<Vec<(Key, Model)>>,
+    /// Those that the run in progress asked for, by their place among the loaded.
+    asked: RefCell<Vec<usize>>,
+    /// What the script called models so far.
+    names: RefCell<BTreeSet<String>>,
+    /// The first model that the script named whose place the command line's one took.
+    replaced: RefCell<Option<String>>,
+    /// Whether the command line's one was to take the place of a second.
+    refused: Cell<bool>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Key {
+    /// Its id, and of a directory the one path that all others lead to.
+    place: String,
+    revision: Option<String>,
+    how: How,
+}
+
+/// Where and in what a model computes.
+#[derive(Clone, PartialEq)]
+struct How {
+    device: String,
+    dtype: DType,
+    offload: bool,
+}
+
+/// A loaded model. A clone is the same model.
+#[derive(Clone)]
+pub struct Model(Rc<Loaded>);
+
+/// The number of the next model.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+/// A checkpoint and the decoder made of it.
+pub struct Loaded {
+    /// No model of other weights has it in this process, before or after.
+    pub number: u64,
+    /// The revision that was asked for, of which the checkpoint has the commit.
+    pub asked: Option<String>,
+    pub checkpoint: Checkpoint,
+    /// Shared by the names of one checkpoint: a branch and its commit.
+    pub decoder: Rc<Decoder>,
+    /// What scripts see of config.json.
+    pub config: Map,
+    /// Whether its passes look for what is no finite number at every point.
+    pub check_finite: bool,
+}
+
+impl Models {
+    /// What the command line says about models wins over what the script says.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            stands_in: Cell::new(true),
+            loaded: RefCell::default(),
+            asked: RefCell::default(),
+            names: RefCell::default(),
+            replaced: RefCell::default(),
+            refused: Cell::new(false),
+        }
+    }
+
+    /// Checks what the command line says against the models that a script names, before it runs.
+    ///
+    /// # Errors
+    /// As [`Substitutes::check`](crate::script::Substitutes::check).
+    pub fn check(&self, named: &[NamedModel]) -> Result<()> {
+        self.settings.models.check(named, &self.settings.params)
+    }
+
+    /// Checks what the command line says against the models that a script named, and the parameters
+    /// it asked for, after it ran.
+    ///
+    /// # Errors
+    /// A NAME that it never gave a model.
+    pub fn check_used(&self, params: &BTreeMap<String, Dynamic>) -> Result<()> {
+        let names = self.names.borrow();
+        let unused = |name: &&String| !names.contains(*name) && !params.contains_key(*name);
+        let Some(name) = self.settings.models.named.keys().find(unused) else { return Ok(()) };
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        Err(error!("--model {name}=…: the script names no model {name}")
+            .help(format!("it names {}", all.join(", "))))
+    }
+
+    /// Whether a script failed because the command line's one model can't stand for several.
+    pub fn refused(&self) -> bool {
+        self.refused.get()
+    }
+
+    /// Whether the command line's model stands in for those that are named from now on: in a
+    /// session not for those that a person names. Gives what was so before.
+    pub fn stand_in(&self, stands_in: bool) -> bool {
+        self.replaced.take();
+        self.stands_in.replace(stands_in)
+    }
+
+    /// Every model that is loaded, in order.
+    pub fn loaded(&self) -> Vec<Model> {
+        self.loaded.borrow().iter().map(|(_, model)| model.clone()).collect()
+    }
+
+    /// Every model that the run in progress asked for, in order.
+    pub fn asked(&self) -> Vec<Model> {
+        let loaded = self.loaded.borrow();
+        self.asked.borrow().iter().map(|&at| loaded[at].1.clone()).collect()
+    }
+
+    /// Forgets what was asked for, before another run. What is loaded stays.
+    pub fn begin(&self) {
+        self.asked.borrow_mut().clear();
+        self.names.borrow_mut().clear();
+        self.replaced.take();
+        self.refused.set(false);
+    }
+
+    /// What a script gets that names `id`.
+    fn substitute(&self, named: &Dynamic) -> Result<String> {
+        let id = &*named.clone().into_immutable_string().map_err(|_| {
+            error!("model takes the id of a model or a directory, not {}", describe(named))
+                .help("as in model(\"demo:opt\")")
+        })?;
+        if named.tag() == GIVEN {
+            return Ok(id.to_owned());
+        }
+        self.names.borrow_mut().insert(id.to_owned());
+        if self.stands_in.get() {
+            let given = self.settings.models.of(id, &mut self.replaced.borrow_mut());
+            if let Some(given) = given.inspect_err(|_| self.refused.set(true))? {
+                return Ok(given);
+            }
+        }
+        self.settings.policy.check_model(id)?;
+        Ok(id.to_owned())
+    }
+
+    fn load(&self, id: &Dynamic, options: Map) -> Result<Model> {
+        let options = Options::new("model", options, &["device", "dtype", "offload", "revision"])?;
+        let written =
+            |name: &str| options.string(name).map(|value| value.map(|value| value.to_string()));
+        let id = self.substitute(id)?;
+        let wanted_device =
+            self.settings.device.clone().or(written("device")?).unwrap_or_else(by_default);
+        let wanted_dtype =
+            self.settings.dtype.clone().or(written("dtype")?).unwrap_or_else(|| "f32".into());
+        let device = device::parse(&wanted_device)?;
+        let how = How {
+            dtype: float_dtype(&wanted_dtype)?,
+            offload: options.bool("offload")?.unwrap_or(false) && !device.is_cpu(),
+            device: device::name(&device),
+        };
+        let key = Key { place: checkpoint::place_of(&id), revision: written("revision")?, how };
+        let known = self.loaded.borrow().iter().position(|(known, model)| {
+            // A directory that is gone since has no path that its others lead to.
+            let gone = key.place == id && model.loaded().checkpoint.id == id;
+            *known == key || (gone && known.revision == key.revision && known.how == key.how)
+        });
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let model = self.open(&id, &key, &device)?;
+                let mut loaded = self.loaded.borrow_mut();
+                loaded.push((key, model));
+                loaded.len() - 1
+            }
+        };
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&at) {
+            asked.push(at);
+        }
+        Ok(self.loaded.borrow()[at].1.clone())
+    }
+
+    fn open(&self, id: &str, key: &Key, device: &Device) -> Result<Model> {
+        let Key { revision, how, .. } = key;
+        let pin = self.settings.pins.iter().find(|pin| pin.id == id && pin.revision == *revision);
+        let commit = pin.map(|pin| pin.commit.clone()).or_else(|| revision.clone());
+        let Settings { offline, policy, .. } = &self.settings;
+        let never_a_directory = policy.names_for_the_hub(id);
+        let open =
+            Open { revision: commit, offline: *offline, never_a_directory, ..Open::default() };
+        let checkpoint = Checkpoint::open(id, &open)?;
+        // A commit is of one repository, however that is spelled.
+        let is_same = |(known, model): &&(Key, Model)| {
+            known.how == *how
+                && checkpoint.revision.is_some()
+                && model.loaded().checkpoint.revision == checkpoint.revision
+        };
+        let same = self.loaded.borrow().iter().find(is_same).map(|(_, model)| model.clone());
+        let (number, decoder) = match same {
+            Some(same) => (same.loaded().number, same.loaded().decoder.clone()),
+            None => (
+                NUMBERS.fetch_add(1, Ordering::Relaxed),
+                decoder(id, &checkpoint, how, device)?.into(),
+            ),
+        };
+        let config = config_map(&checkpoint, &decoder);
+        let check_finite = self.settings.check_finite;
+        Ok(Model(Rc::new(Loaded {
+            number,
+            asked: revision.clone(),
+            checkpoint,
+            decoder,
+            config,
+            check_finite,
+        })))
+    }
+}
+
+fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Result<Decoder> {
+    /// What loading takes at the most, in what the weights take: as they are stored, as they are
+    /// used, and laid out anew.
+    const LOADING: usize = 3;
+    let (config, weights) = (&checkpoint.config, &checkpoint.weights);
+    let elements = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product());
+    let elements = weights.names().iter().map(elements).fold(0, usize::saturating_add);
+    let needed = elements.saturating_mul(how.dtype.size_in_bytes());
+    let offload = how.offload || too_large(id, needed, device)?;
+    if offload || device.is_cpu() {
+        fits_machine(id, needed)?;
+    }
+    let decoder = memory::besides(needed.saturating_mul(LOADING), || match offload {
+        true => Decoder::offloaded(config, weights, how.dtype, device),
+        false => Decoder::load(config, weights, how.dtype, device),
+    });
+    let decoder = decoder.map_err(|error| error.at(id))?;
+    let unused = decoder.unused_weights();
+    if !unused.is_empty() {
+        notice(format_args!(
+            "warning: {id} has weights that its family does not use: {}",
+            list(unused)
+        ));
+    }
+    Ok(decoder)
+}
+
+/// # Errors
+/// The weights take more than there is, swapping included.
+fn fits_machine(id: &str, needed: usize) -> Result<()> {
+    let Machine { total, swap, .. } = Machine::now();
+    if needed as u64 <= total.saturating_add(swap) {
+        return Ok(());
+    }
+    let size = |bytes: u64| ByteSize(bytes).display().iec();
+    Err(error!(
+        "the weights of {id} take {}, and this machine has {} of memory",
+        size(needed as u64),
+        size(total)
+    )
+    .help("--dtype bf16 takes half of what f32 takes"))
+}
+
+/// Whether the weights would leave too little of a GPU's memory to compute in, which is said: then
+/// the blocks' stay in host memory.
+fn too_large(id: &str, needed: usize, device: &Device) -> Result<bool> {
+    /// What a pass takes besides the weights, at the least.
+    const ROOM: usize = 512 << 20;
+    let Some(free) = device::free_memory(device)? else { return Ok(false) };
+    let fits = needed.saturating_add(ROOM) <= free;
+    if !fits {
+        let size = |bytes: usize| ByteSize::b(bytes as u64).display().iec();
+        notice(format_args!(
+            "{id} takes {} and {} has {} free: its blocks stay in host memory, and are copied as they are needed",
+            size(needed),
+            device::name(device),
+            size(free)
+        ));
+    }
+    Ok(!fits)
+}
+
+/// The device of models that are given none, which is said once where there was a choice.
+fn by_default() -> String {
+    static SAID: Once = Once::new();
+    let name = device::name(device::default());
+    SAID.call_once(|| match device::why_not_gpu() {
+        Some(cause) => notice(format_args!("models compute on {name}: {cause}")),
+        None if device::GPU_BUILD => notice(format_args!("models compute on {name}")),
+        None => {}
+    });
+    name
+}
+
+/// The dtype that a model computes in.
+///
+/// # Errors
+/// A name that is no float dtype's.
+pub fn float_dtype(name: &str) -> Result<DType> {
+    match name {
+        "f32" => Ok(DType::F32),
+        "f16" => Ok(DType::F16),
+        "bf16" => Ok(DType::BF16),
+        "f64" => Ok(DType::F64),
+        _ => {
+            Err(error!("a model can't compute in {name:?}")
+                .help("dtype is one of f32, f16, bf16, f64"))
+        }
+    }
+}
+
+impl Model {
+    pub fn loaded(&self) -> &Loaded {
+        &self.0
+    }
+
+    /// Whether both are the same model.
+    pub fn same(&self, other: &Model) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What run.json says of the model.
+    pub fn record(&self) -> record::Model {
+        let Loaded { asked, checkpoint, decoder, .. } = self.loaded();
+        record::Model {
+            id: checkpoint.id.clone(),
+            asked: asked.clone(),
+            revision: checkpoint.revision.clone(),
+            device: device::name(decoder.device()),
+            dtype: Kind::from_candle(decoder.dtype()).name().into(),
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names.len() {
+        0..=4 => names.join(", "),
+        more => format!("{} and {} more", names[..3].join(", "), more - 3),
+    }
+}
+
+/// The checkpoint's config, with the fields that every family has by one name.
+fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
+    let spec = decoder.spec();
+    let json = serde_json::Value::Object(checkpoint.config.clone());
+    let mut map: Map =
+        rhai::serde::to_dynamic(json).ok().and_then(Dynamic::try_cast).unwrap_or_default();
+    for (name, size) in spec.sizes() {
+        map.insert(name.into(), (size as i64).into());
+    }
+    map.insert("model_type".into(), spec.family.into());
+    map
+}
+
+/// `model(id)`.
+pub fn install(engine: &mut Engine, models: &Rc<Models>) {
+    let own = models.clone();
+    engine.register_fn("model", move |id: Dynamic| -> ScriptResult<Model> {
+        Ok(own.load(&id, Map::new())?)
+    });
+    let own = models.clone();
+    engine.register_fn("model", move |id: Dynamic, options: Map| -> ScriptResult<Model> {
+        Ok(own.load(&id, options)?)
+    });
+}
+
+/// What a model says of itself.
+pub fn install_members(engine: &mut Engine) {
+    engine.register_type_with_name::<Model>("model");
+    let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
+         is not there yet";
+    handed_out::property(engine, "config", help, |m: &mut Model| {
+        Ok(Record::deep(m.loaded().config.clone()))
+    });
+    engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
+    engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));
+    engine.register_get("dtype", |m: &mut Model| {
+        Kind::from_candle(m.loaded().decoder.dtype()).name()
+    });
+    engine.register_fn("to_string", show);
+    engine.register_fn("to_debug", show);
+}
+
+fn show(m: &mut Model) -> String {
+    let (loaded, spec) = (m.loaded(), m.loaded().decoder.spec());
+    let dtype = Kind::from_candle(loaded.decoder.dtype()).name();
+    let device = device::name(loaded.decoder.device());
+    format!(
+        "model {} ({}, {} layers of {}, {dtype} on {device})",
+        loaded.checkpoint.id, spec.family, spec.layers, spec.hidden
+    )
+}

@@ -1,0 +1,299 @@
+//! `save`, `load_tensors`, `table`, `progress`: a script's values on their way out.
+
+use std::io::IsTerminal;
+use std::rc::Rc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+use serde_json::Value as Json;
+
+use super::picture::names;
+use crate::output::format::load::Loaded;
+use crate::output::format::save::{Data, Item, Table, cell, json_number, mask_name, nested};
+use crate::output::format::{load, save};
+use crate::output::picture::table;
+use crate::output::{Run, picture};
+use crate::script::errors::error::ScriptResult;
+use crate::script::errors::try_catch::Caught;
+use crate::script::program::source::Sources;
+use crate::script::session::console::Console;
+use crate::script::tensor::Handle;
+use crate::script::value::key_order::Order;
+use crate::script::value::options::{Options, describe};
+use crate::script::value::record;
+use crate::script::value::record::Record;
+use crate::system::{escape, message};
+use crate::tensor::Value;
+use crate::{Result, bail, did_you_mean, error};
+
+/// The width of pictures where the terminal does not say its own.
+const WIDTH: usize = 80;
+
+/// A script's value as something to be saved.
+fn data(value: &Dynamic, order: &mut Order) -> Result<Data> {
+    if let Some(handle) = value.read_lock::<Handle>() {
+        return Ok(Data::Tensor(item(&handle)));
+    }
+    if let Some(map) = record::read(value) {
+        let tensor =
+            |name: String| Some((item(&*map.get(name.as_str())?.read_lock::<Handle>()?), name));
+        let names = order.keys(map.keys().map(ToString::to_string).collect());
+        let tensors: Option<Vec<_>> = names.into_iter().map(tensor).collect();
+        if let Some(tensors) = tensors.filter(|tensors| !tensors.is_empty()) {
+            return Ok(Data::Tensors(
+                tensors.into_iter().map(|(item, name)| (name, item)).collect(),
+            ));
+        }
+    }
+    if let Some(rows) = value.read_lock::<Array>() {
+        let maps: Option<Vec<_>> = rows.iter().map(record::read).collect();
+        if let Some(maps) = maps.filter(|maps| !maps.is_empty()) {
+            let row = |map: &Map| {
+                map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?))).collect()
+            };
+            let mut rows: Vec<_> = maps.iter().map(row).collect::<Result<_>>()?;
+            rows.iter_mut().for_each(|row| order.map(row));
+            return Ok(Data::Rows(rows));
+        }
+    }
+    let mut json = json(value)?;
+    order.apply(&mut json);
+    Ok(Data::Json(json))
+}
+
+fn item(handle: &Handle) -> Item {
+    Item { value: handle.value().clone(), mask: handle.mask().map(|mask| mask.value().clone()) }
+}
+
+/// A script's value as JSON.
+///
+/// # Errors
+/// A value that is no data: a function, a model.
+pub fn json(value: &Dynamic) -> Result<Json> {
+    if value.is_unit() {
+        return Ok(Json::Null);
+    }
+    if let Ok(flag) = value.as_bool() {
+        return Ok(Json::Bool(flag));
+    }
+    if let Ok(int) = value.as_int() {
+        return Ok(Json::from(int));
+    }
+    if let Ok(number) = value.as_float() {
+        return Ok(json_number(number));
+    }
+    if let Some(handle) = value.read_lock::<Handle>() {
+        return nested(&handle.value());
+    }
+    if let Some(array) = value.read_lock::<Array>() {
+        return Ok(Json::Array(array.iter().map(json).collect::<Result<_>>()?));
+    }
+    if let Some(map) = record::read(value) {
+        let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
+        return Ok(Json::Object(entries.collect::<Result<_>>()?));
+    }
+    if let Some(caught) = value.read_lock::<Caught>() {
+        return Ok(Json::String(caught.failure().message().to_owned()));
+    }
+    match value.clone().into_string() {
+        Ok(text) => Ok(Json::String(text)),
+        Err(_) if value.is_char() => Ok(Json::String(value.to_string())),
+        Err(_) => bail!("{} is no data that can be saved", describe(value)),
+    }
+}
+
+fn save(run: &Run, name: &str, value: &Dynamic, order: &mut Order) -> Result<()> {
+    if name.is_empty() || name.ends_with('/') {
+        bail!("save needs a name for the file, and {name:?} has none");
+    }
+    let data = data(value, order).map_err(|e| e.at(format!("save {name:?}")))?;
+    let (file, format) = data.file(name);
+    if let Some(ending) = save::foreign_ending(name) {
+        let picture = if save::is_picture(ending) {
+            "; plot and heatmap take a name, as in #{name: \"a.png\"}"
+        } else {
+            ""
+        };
+        message::once(format_args!(
+            "warning: save {name:?}: .{ending} is no format for data, and the file is {file}; formats are {}{picture}",
+            save::formats()
+        ));
+    }
+    run.write(&file, |to| data.write(name, format, to))?;
+    Ok(())
+}
+
+fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
+    match load::load(&run.readable().open(path)?, path)? {
+        Loaded::One(value) => Ok(Dynamic::from(Handle::fresh(value))),
+        Loaded::Named(mut values, ids) => {
+            let mut map = Map::new();
+            for name in ids {
+                let Some(value) = values.remove(&name) else { continue };
+                let ids = match values.remove(&mask_name(&name)) {
+                    Some(mask) => Handle::fresh(value).with_mask(Handle::fresh(mask)),
+                    None => Handle::fresh(value).all_real()?,
+                };
+                map.insert(name.into(), Dynamic::from(ids));
+            }
+            let entry =
+                |(name, value): (String, Value)| (name.into(), Dynamic::from(Handle::fresh(value)));
+            map.extend(values.into_iter().map(entry));
+            Ok(Dynamic::from(Record::from(map)))
+        }
+    }
+}
+
+/// Rows as they are shown: numbers short.
+fn rows(value: &Dynamic, options: &Options, order: &mut Order) -> Result<Table> {
+    let columns = names(options.get("columns").as_ref(), "columns")?;
+    let of_maps =
+        value.read_lock::<Array>().is_some_and(|rows| rows.iter().all(|row| row.is::<Map>()));
+    let mut table = match data(value, order)? {
+        Data::Rows(rows) => Table::of_rows(&rows),
+        Data::Tensor(item) => Table::of_tensor("value", &item.value)?,
+        Data::Json(Json::Array(rows)) if !rows.is_empty() && rows.iter().all(Json::is_array) => {
+            let rows: Vec<Vec<Json>> =
+                rows.into_iter().filter_map(|row| row.as_array().cloned()).collect();
+            let widest = rows.iter().map(Vec::len).max().unwrap_or(0);
+            let pad = |mut row: Vec<Json>| {
+                row.resize(widest, Json::Null);
+                row
+            };
+            Table {
+                columns: (0..widest).map(|i| i.to_string()).collect(),
+                rows: rows.into_iter().map(pad).collect(),
+            }
+        }
+        _ => {
+            bail!(
+                "a table is an array of maps, an array of arrays or a tensor [n] or [n, m], not {}",
+                describe(value)
+            )
+        }
+    };
+    if let Some(columns) = columns {
+        let named =
+            !table.rows.is_empty() && columns.iter().all(|name| table.columns.contains(name));
+        if of_maps && !named && columns.iter().any(|name| table.columns.contains(name)) {
+            let unknown = columns
+                .iter()
+                .find(|name| !table.columns.contains(name))
+                .map_or("", String::as_str);
+            let error = error!("table: no row has a column {unknown:?}");
+            return Err(match did_you_mean(unknown, table.columns.iter().map(String::as_str)) {
+                Some(help) => error.help(help),
+                None => error,
+            });
+        }
+        if named {
+            let order: Vec<usize> = columns
+                .iter()
+                .filter_map(|name| table.columns.iter().position(|known| known == name))
+                .collect();
+            table.rows = table
+                .rows
+                .iter()
+                .map(|row| order.iter().map(|&i| row[i].clone()).collect())
+                .collect();
+        } else if columns.len() != table.columns.len() {
+            bail!(
+                "table: {} columns are named, and the rows have {}",
+                columns.len(),
+                table.columns.len()
+            );
+        }
+        table.columns = columns;
+    }
+    Ok(table)
+}
+
+fn draw_table(run: &Run, value: &Dynamic, options: Map, order: &mut Order) -> Result<String> {
+    let options = Options::new("table", options, &["columns"])?;
+    let shown = rows(value, &options, order)?;
+    let short = |json: &Json| match json.as_f64().filter(|_| json.is_f64()) {
+        Some(number) => picture::number(number),
+        None => cell(json),
+    };
+    let cells: Vec<Vec<String>> =
+        shown.rows.iter().map(|row| row.iter().map(short).collect()).collect();
+    let drawn = table::draw(&shown.columns, &cells, terminal_width());
+    run.show(shown);
+    Ok(drawn)
+}
+
+/// The terminal's width, where standard output is one.
+pub fn terminal_width() -> Option<usize> {
+    std::io::stdout()
+        .is_terminal()
+        .then(|| terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into()))
+}
+
+/// How far some work has come, on standard error where that is a terminal.
+#[derive(Clone)]
+struct Progress(ProgressBar);
+
+fn progress(label: &str, n: i64) -> Result<Progress> {
+    let n = u64::try_from(n)
+        .map_err(|_| error!("progress counts up to a number of at least 0, not {n}"))?;
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    Ok(Progress(
+        ProgressBar::new(n).with_style(style).with_message(escape::shown(label).into_owned()),
+    ))
+}
+
+impl Progress {
+    fn advance(&self, by: u64) {
+        self.0.inc(by);
+        if self.0.length().is_some_and(|length| self.0.position() >= length) {
+            self.0.finish_and_clear();
+        }
+    }
+}
+
+pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console, sources: &Sources) {
+    let (own, scripts) = (run.clone(), sources.clone());
+    engine.register_fn(
+        "save",
+        move |call: NativeCallContext, name: &str, value: Dynamic| -> ScriptResult<()> {
+            Ok(save(&own, name, &value, &mut Order::of(&call, &scripts))?)
+        },
+    );
+    // Rhai's own has no end where a value holds itself, and says nothing of tensors.
+    engine.register_fn("to_json", |map: &mut Map| -> ScriptResult<String> {
+        let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
+        let object = entries.collect::<Result<_>>().map_err(|error| error.at("to_json"))?;
+        Ok(Json::Object(object).to_string())
+    });
+    let own = run.clone();
+    engine.register_fn("load_tensors", move |path: &str| -> ScriptResult<Dynamic> {
+        Ok(load_tensors(&own, path)?)
+    });
+
+    let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
+    engine.register_fn(
+        "table",
+        move |call: NativeCallContext, rows: Dynamic| -> ScriptResult<()> {
+            out.line(&draw_table(&own, &rows, Map::new(), &mut Order::of(&call, &scripts))?);
+            Ok(())
+        },
+    );
+    let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
+    engine.register_fn(
+        "table",
+        move |call: NativeCallContext, rows: Dynamic, options: Map| -> ScriptResult<()> {
+            out.line(&draw_table(&own, &rows, options, &mut Order::of(&call, &scripts))?);
+            Ok(())
+        },
+    );
+
+    engine.register_type_with_name::<Progress>("progress");
+    engine.register_fn("progress", |label: &str, n: i64| -> ScriptResult<Progress> {
+        Ok(progress(label, n)?)
+    });
+    engine.register_fn("tick", |progress: &mut Progress| progress.advance(1));
+    engine.register_fn("tick", |progress: &mut Progress, by: i64| {
+        progress.advance(by.max(0).unsigned_abs())
+    });
+}

@@ -1,0 +1,299 @@
+//! `param(name, default, help)`: an option that a script declares, and `--set name=value` that
+//! gives it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use rhai::{
+    AST, ASTNode, Array, Dynamic, Engine, Expr, FnCallExpr, ImmutableString, Position, Stmt,
+};
+
+use crate::script::errors::error::ScriptResult;
+use crate::script::program::model_names::GIVEN;
+use crate::script::value::options::describe;
+use crate::{Error, Result, bail, did_you_mean, error};
+
+/// One `param(…)` as it stands in a script.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// Nothing where the name is worked out while the script runs.
+    pub name: Option<String>,
+    /// Where it is written out.
+    pub default: Option<Dynamic>,
+    pub help: Option<String>,
+    /// The script that it stands in, and where.
+    pub file: String,
+    pub position: Position,
+}
+
+/// The options of a script, without running it: every `param(…)` in it, in order.
+pub fn declared(ast: &AST) -> Vec<Declared> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path| {
+        let call: Option<(&FnCallExpr, Position)> = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, *position)),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, *position)),
+            _ => None,
+        };
+        if let Some((call, position)) = call.filter(|(call, _)| {
+            call.name == "param" && !call.is_qualified() && !call.args.is_empty()
+        }) {
+            let literal =
+                |index: usize| call.args.get(index).and_then(|expr| expr.get_literal_value(None));
+            let text = |index| literal(index).and_then(|value| value.into_string().ok());
+            let file = ast.source().unwrap_or_default().to_owned();
+            found.push(Declared {
+                name: text(0),
+                default: literal(1),
+                help: text(2),
+                file,
+                position,
+            });
+        }
+        true
+    });
+    found
+}
+
+/// What the command line gives, and what the script asked for.
+pub struct Params {
+    given: BTreeMap<String, String>,
+    /// The models that `--model NAME=ID` gives.
+    models: BTreeMap<String, String>,
+    /// The values that the script got so far.
+    values: RefCell<BTreeMap<String, Dynamic>>,
+}
+
+impl Params {
+    /// As `--set` and `--model NAME=ID` have it.
+    pub fn new(given: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
+        Self { given, models, values: RefCell::default() }
+    }
+
+    /// The values in force, by name: those that the script asked for so far.
+    pub fn values(&self) -> BTreeMap<String, Dynamic> {
+        self.values.borrow().clone()
+    }
+
+    /// Forgets what a script asked for, before another one runs.
+    pub fn clear(&self) {
+        self.values.borrow_mut().clear();
+    }
+
+    /// Checks what was given against what a script declares, before it runs.
+    ///
+    /// # Errors
+    /// A name that is not declared (unless some are worked out while it runs), or a value that is
+    /// not of the type of a default that is written out.
+    pub fn check(&self, declared: &[Declared]) -> Result<()> {
+        let known: BTreeSet<&str> =
+            declared.iter().filter_map(|param| param.name.as_deref()).collect();
+        if declared.iter().all(|param| param.name.is_some()) {
+            self.refuse_unknown(&known)?;
+        }
+        for param in declared {
+            if let (Some(name), Some(default)) = (&param.name, &param.default)
+                && let Some(text) = self.given.get(name)
+            {
+                let _ = convert(name, text, default)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what was given against what the script asked for, after it ran.
+    ///
+    /// # Errors
+    /// A name that it never asked for and does not declare.
+    pub fn check_used(&self, declared: &[Declared]) -> Result<()> {
+        let values = self.values.borrow();
+        let known = declared.iter().filter_map(|param| param.name.as_deref());
+        self.refuse_unknown(&known.chain(values.keys().map(String::as_str)).collect())
+    }
+
+    fn refuse_unknown(&self, known: &BTreeSet<&str>) -> Result<()> {
+        let Some(name) = self.given.keys().find(|name| !known.contains(name.as_str())) else {
+            return Ok(());
+        };
+        let error = error!("--set {name}: the script has no parameter {name}");
+        if known.is_empty() {
+            return Err(error.help("it has none: param(name, default) declares one"));
+        }
+        let all: Vec<&str> = known.iter().copied().collect();
+        let all = format!("it has {}", all.join(", "));
+        Err(match did_you_mean(name, known.iter().copied()) {
+            Some(near) if near.starts_with("did") => error.help(format!("{near} {all}")),
+            _ => error.help(all),
+        })
+    }
+
+    fn get(&self, name: &str, default: Dynamic) -> Result<Dynamic> {
+        let value = match (self.given.get(name), self.models.get(name)) {
+            (Some(text), _) => convert(name, text, &default)?,
+            (None, Some(id)) if default.is_string() || default.is_unit() => {
+                let mut given = Dynamic::from(id.clone());
+                given.set_tag(GIVEN);
+                given
+            }
+            _ => default,
+        };
+        self.values.borrow_mut().insert(name.into(), value.clone());
+        Ok(value)
+    }
+}
+
+/// What a type's values are called, for messages and for the list of a script's parameters.
+pub fn kind(default: &Dynamic) -> &'static str {
+    match default.type_name() {
+        "i64" => "an integer",
+        "f64" => "a number",
+        "bool" => "true or false",
+        "string" => "a text",
+        "array" => "an array",
+        "map" => "a map",
+        "()" => "anything",
+        _ => "nothing that a command line can give",
+    }
+}
+
+/// `text` as a value of the default's type. A default `()` takes an integer, a number, true or
+/// false, or a text.
+fn convert(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
+    let value = match default.type_name() {
+        "i64" => text.trim().parse::<i64>().ok().map(Dynamic::from),
+        "f64" => text.trim().parse::<f64>().ok().map(Dynamic::from),
+        "bool" => text.trim().parse::<bool>().ok().map(Dynamic::from),
+        "string" => Some(text.into()),
+        "array" => {
+            array(name, text, &default.read_lock::<Array>().map(|a| a.clone()).unwrap_or_default())?
+        }
+        "map" => json(text).filter(Dynamic::is_map),
+        "()" => Some(guess(text)),
+        _ => bail!(
+            "param: the default of {name} is {}, which no command line can give",
+            describe(default)
+        ),
+    };
+    value.ok_or_else(|| {
+        let error = error!("--set {name}={text}: {name} takes {}", kind(default));
+        match default.type_name() {
+            "array" => error.help(format!("as in --set {name}=1,2,3 or --set '{name}=[1, 2, 3]'")),
+            "map" => error.help(format!("as in --set '{name}={{\"a\": 1}}'")),
+            _ => error.help(format!("its default is {default}")),
+        }
+    })
+}
+
+/// JSON, or values between commas of the type of the default's elements.
+fn array(name: &str, text: &str, default: &Array) -> Result<Option<Dynamic>> {
+    if text.trim_start().starts_with('[') {
+        return Ok(json(text).filter(Dynamic::is_array));
+    }
+    if text.trim().is_empty() {
+        return Ok(Some(Array::new().into()));
+    }
+    let like = match default.split_first() {
+        Some((first, rest)) if rest.iter().all(|other| other.type_id() == first.type_id()) => {
+            first.clone()
+        }
+        _ => Dynamic::UNIT,
+    };
+    let values = text.split(',').map(|part| convert(name, part.trim(), &like));
+    Ok(Some(values.collect::<Result<Array>>()?.into()))
+}
+
+fn json(text: &str) -> Option<Dynamic> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    rhai::serde::to_dynamic(value).ok()
+}
+
+fn guess(text: &str) -> Dynamic {
+    if let Ok(int) = text.parse::<i64>() {
+        return int.into();
+    }
+    if let Ok(float) = text.parse::<f64>() {
+        return float.into();
+    }
+    match text {
+        "true" => true.into(),
+        "false" => false.into(),
+        text => text.into(),
+    }
+}
+
+pub fn install(engine: &mut Engine, params: &Rc<Params>) {
+    let own = params.clone();
+    engine.register_fn("param", move |name: &str, default: Dynamic| -> ScriptResult<Dynamic> {
+        Ok(own.get(name, default)?)
+    });
+    let own = params.clone();
+    engine.register_fn(
+        "param",
+        move |name: &str, default: Dynamic, _help: ImmutableString| -> ScriptResult<Dynamic> {
+            Ok(own.get(name, default)?)
+        },
+    );
+    engine.register_fn("param", |_name: &str| -> ScriptResult<Dynamic> {
+        Err(Error::new("param takes a name and a default")
+            .help("as in param(\"cutoff\", 0.1)")
+            .into())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::{Map, OptimizationLevel};
+
+    use super::*;
+
+    fn converted(text: &str, default: impl Into<Dynamic>) -> Result<String> {
+        convert("p", text, &default.into()).map(|value| format!("{value:?}"))
+    }
+
+    #[test]
+    fn a_value_takes_the_type_of_the_default() {
+        let floats: Array = vec![0.5.into()];
+        assert_eq!(converted("3", 1_i64).unwrap(), "3");
+        assert_eq!(converted("3", 1.0).unwrap(), "3.0");
+        assert_eq!(converted("true", false).unwrap(), "true");
+        assert_eq!(converted("3", "x").unwrap(), "\"3\"");
+        assert_eq!(converted("1, 2", Dynamic::from(floats.clone())).unwrap(), "[1.0, 2.0]");
+        assert_eq!(converted("[1, 2]", Dynamic::from(floats.clone())).unwrap(), "[1, 2]");
+        assert_eq!(converted("", Dynamic::from(floats)).unwrap(), "[]");
+        assert_eq!(converted("a,2,true", Dynamic::from(Array::new())).unwrap(), "[\"a\", 2, true]");
+        assert_eq!(converted("{\"a\": 1}", Dynamic::from(Map::new())).unwrap(), "#{\"a\": 1}");
+        assert_eq!(converted("0.5", ()).unwrap(), "0.5");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_with_the_default() {
+        let error = convert("cutoff", "high", &0.1.into()).unwrap_err();
+        assert_eq!(error.message(), "--set cutoff=high: cutoff takes a number");
+        assert_eq!(error.help_text(), Some("its default is 0.1"));
+        assert!(convert("n", "1.5", &Dynamic::from(1_i64)).is_err());
+        assert!(convert("n", "yes", &Dynamic::from(true)).is_err());
+        assert!(convert("n", "[1, 2", &Dynamic::from(Array::new())).is_err());
+    }
+
+    #[test]
+    fn parameters_are_found_wherever_they_stand() {
+        let mut engine = Engine::new();
+        engine.set_optimization_level(OptimizationLevel::None);
+        let script = r#"
+            fn f() { param("in_fn", 1, "how many") }
+            let a = [param("in_array", #{b: 2})];
+            let g = || param("in_closure", -1.5);
+            param("stmt", "x");
+            if false { print(`${param("in_text", true)}`); }
+        "#;
+        let names: BTreeSet<String> =
+            declared(&engine.compile(script).unwrap()).into_iter().filter_map(|p| p.name).collect();
+        assert_eq!(
+            names.into_iter().collect::<Vec<_>>(),
+            ["in_array", "in_closure", "in_fn", "in_text", "stmt"]
+        );
+        let computed = declared(&engine.compile("let n = 1; param(`x${n}`, 1)").unwrap());
+        assert!(computed.iter().any(|p| p.name.is_none()));
+    }
+}

@@ -1,0 +1,308 @@
+//! `plot`, `heatmap`, `attention`: a script's numbers as pictures, drawn in the terminal and saved.
+
+use std::rc::Rc;
+
+use candle_core::{DType, Device};
+use rhai::{Array, Dynamic, Engine, Map};
+
+use super::output::terminal_width;
+use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
+use crate::output::{Run, picture};
+use crate::script::errors::error::ScriptResult;
+use crate::script::session::console::Console;
+use crate::script::tensor::Handle;
+use crate::script::value::options::{Options, describe, float};
+use crate::script::value::record;
+use crate::system::message;
+use crate::tensor::Value;
+use crate::{Result, bail, error};
+
+/// Draws in the terminal where there is one, and saves the picture.
+fn show(run: &Run, console: &Console, picture: &Picture, name: Option<String>) -> Result<()> {
+    let (stem, extension) =
+        match name.as_deref().map(|name| name.rsplit_once('.').unwrap_or((name, ""))) {
+            Some((stem, extension @ ("svg" | "png"))) => (stem.to_owned(), extension.to_owned()),
+            Some(_) => (name.unwrap_or_default(), "svg".into()),
+            None => (slug(picture.title()), "svg".into()),
+        };
+    let file = run.unused(&stem, &extension);
+    let bytes = if extension == "png" { picture.png()? } else { picture.svg()?.into_bytes() };
+    run.write(&file, |to| to.write_all(&bytes).map_err(|e| error!("{e}")))?;
+    if let Some(width) = terminal_width() {
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        console.picture(picture.terminal(width, colour)?.trim_end_matches('\n'));
+    }
+    Ok(())
+}
+
+/// A title as a file name: `Power spectrum, layer 3` becomes `power-spectrum-layer-3`.
+fn slug(title: &str) -> String {
+    let mut slug = String::new();
+    for c in title.chars() {
+        if c.is_alphanumeric() {
+            slug.extend(c.to_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    let slug: String = slug.trim_end_matches('-').chars().take(80).collect();
+    if slug.is_empty() { "plot".into() } else { slug }
+}
+
+/// Numbers from a tensor [n] or an array.
+fn numbers(value: &Dynamic, what: &str) -> Result<Vec<f64>> {
+    if let Some(handle) = value.read_lock::<Handle>() {
+        let value = handle.value();
+        if value.rank() != 1 {
+            bail!("{what} must be [n], and it is {:?}", value.dims());
+        }
+        return floats(&value, what);
+    }
+    if let Some(list) = value.read_lock::<Array>() {
+        let number = |value: &Dynamic| {
+            float(value).or_else(|| value.read_lock::<Handle>()?.value().scalar())
+        };
+        let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
+        return numbers.ok_or_else(|| error!("{what} must hold numbers alone"));
+    }
+    bail!("{what} must be a tensor [n] or an array of numbers, not {}", describe(value))
+}
+
+fn floats(value: &Value, what: &str) -> Result<Vec<f64>> {
+    let tensor = value.real(what)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+impl Value {
+    /// The number of a tensor of one element.
+    fn scalar(&self) -> Option<f64> {
+        floats(self, "a number").ok().filter(|numbers| numbers.len() == 1).map(|numbers| numbers[0])
+    }
+}
+
+/// Rows of numbers from a tensor [n, m] or an array of what [`numbers`] takes.
+fn matrix(value: &Dynamic, what: &str) -> Result<Vec<Vec<f64>>> {
+    if let Some(handle) = value.read_lock::<Handle>() {
+        let value = handle.value();
+        let [n, m] = *value.dims() else {
+            bail!("{what} must be [n, m], and it is {:?}", value.dims())
+        };
+        let flat = floats(&value, what)?;
+        return Ok((0..n).map(|row| flat[row * m..(row + 1) * m].to_vec()).collect());
+    }
+    match value.read_lock::<Array>() {
+        Some(rows) => rows.iter().map(|row| numbers(row, what)).collect(),
+        None => {
+            bail!("{what} must be a tensor [n, m] or an array of rows, not {}", describe(value))
+        }
+    }
+}
+
+/// An array of strings, or of anything that is shown as one.
+pub fn names(value: Option<&Dynamic>, what: &str) -> Result<Option<Vec<String>>> {
+    let Some(value) = value else { return Ok(None) };
+    if value.read_lock::<Handle>().is_some() {
+        return Ok(Some(numbers(value, what)?.into_iter().map(picture::number).collect()));
+    }
+    let Some(list) = value.read_lock::<Array>() else {
+        bail!("{what} must be an array of strings, not {}", describe(value))
+    };
+    Ok(Some(list.iter().map(|name| name.to_string()).collect()))
+}
+
+fn text(options: &Options, name: &str) -> Result<String> {
+    Ok(options.string(name)?.map(|text| text.to_string()).unwrap_or_default())
+}
+
+fn plot(options: Map) -> Result<(Picture, Option<String>)> {
+    let options = Options::new(
+        "plot",
+        options,
+        &["title", "x", "y", "log", "labels", "xlabel", "ylabel", "name"],
+    )?;
+    let Some(y) = options.get("y") else {
+        return Err(error!("plot needs y").help("as in plot(#{y: losses})"));
+    };
+    let labels = names(options.get("labels").as_ref(), "labels")?;
+    let mut series: Vec<Series> = match lines(&y)? {
+        Lines::Named(named) => named.into_iter().map(|(label, y)| Series { label, y }).collect(),
+        Lines::Plain(lines) => {
+            lines.into_iter().map(|y| Series { label: String::new(), y }).collect()
+        }
+    };
+    if let Some(labels) = labels {
+        if labels.len() != series.len() {
+            bail!("plot: there are {} labels for {} series", labels.len(), series.len());
+        }
+        series.iter_mut().zip(labels).for_each(|(series, label)| series.label = label);
+    } else if series.len() > 1 && series.iter().all(|series| series.label.is_empty()) {
+        series.iter_mut().enumerate().for_each(|(i, series)| series.label = i.to_string());
+    }
+    let longest = series.iter().map(|series| series.y.len()).max().unwrap_or(0);
+    let x = match options.get("x") {
+        Some(x) => numbers(&x, "plot: x")?,
+        None => (0..longest).map(|i| i as f64).collect(),
+    };
+    if let Some(other) = series.iter().find(|series| series.y.len() != x.len()) {
+        bail!("plot: x has {} points, and a series of y has {}", x.len(), other.y.len());
+    }
+    let log = text(&options, "log")?;
+    if !["", "x", "y", "xy", "yx"].contains(&log.as_str()) {
+        bail!("plot: log must be \"x\", \"y\" or \"xy\", not {log:?}");
+    }
+    let lost =
+        |y: &Series| x.iter().zip(&y.y).filter(|(x, y)| !x.is_finite() || !y.is_finite()).count();
+    let lost: usize = series.iter().map(lost).sum();
+    if lost > 0 {
+        message::once(format_args!(
+            "warning: plot: {lost} of {} points are nan or infinite, and are left out",
+            x.len() * series.len()
+        ));
+    }
+    let plot = LinePlot {
+        title: text(&options, "title")?,
+        xlabel: text(&options, "xlabel")?,
+        ylabel: text(&options, "ylabel")?,
+        x,
+        series,
+        log_x: log.contains('x'),
+        log_y: log.contains('y'),
+    };
+    Ok((Picture::Line(plot), options.string("name")?.map(|name| name.to_string())))
+}
+
+enum Lines {
+    Plain(Vec<Vec<f64>>),
+    Named(Vec<(String, Vec<f64>)>),
+}
+
+/// y as one series [n], several [s, n], an array of either, or a map from label to series.
+fn lines(y: &Dynamic) -> Result<Lines> {
+    if let Some(map) = record::read(y) {
+        let named = map.iter().map(|(label, y)| Ok((label.to_string(), numbers(y, "plot: y")?)));
+        return Ok(Lines::Named(named.collect::<Result<_>>()?));
+    }
+    let one = match (y.read_lock::<Handle>(), y.read_lock::<Array>()) {
+        (Some(handle), _) => handle.value().rank() == 1,
+        (_, Some(list)) => list.iter().all(|value| {
+            float(value).is_some()
+                || value.read_lock::<Handle>().is_some_and(|handle| handle.value().numel() == 1)
+        }),
+        _ => true,
+    };
+    Ok(Lines::Plain(if one { vec![numbers(y, "plot: y")?] } else { matrix(y, "plot: y")? }))
+}
+
+fn heatmap(values: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> {
+    let options = Options::new(
+        "heatmap",
+        options,
+        &["title", "x", "y", "xlabel", "ylabel", "name", "text", "min", "max"],
+    )?;
+    let values = matrix(values, "heatmap")?;
+    let (rows, columns) = (values.len(), values.first().map_or(0, Vec::len));
+    let axis = |name: &str, count: usize| -> Result<Vec<String>> {
+        let labels =
+            names(options.get(name).as_ref(), &format!("heatmap: {name}"))?.unwrap_or_default();
+        if !labels.is_empty() && labels.len() != count {
+            bail!(
+                "heatmap: {name} has {} labels for {count} {}",
+                labels.len(),
+                if name == "x" { "columns" } else { "rows" }
+            );
+        }
+        Ok(labels)
+    };
+    let heatmap = Heatmap {
+        title: text(&options, "title")?,
+        xlabel: text(&options, "xlabel")?,
+        ylabel: text(&options, "ylabel")?,
+        x: axis("x", columns)?,
+        y: axis("y", rows)?,
+        values,
+        text: texts(options.get("text").as_ref())?,
+        bounds: Bounds { min: options.float("min")?, max: options.float("max")? },
+    };
+    Ok((Picture::Heatmap(heatmap), options.string("name")?.map(|name| name.to_string())))
+}
+
+/// Rows of texts, from an array of arrays or a tensor [n, m] of numbers.
+fn texts(value: Option<&Dynamic>) -> Result<Vec<Vec<String>>> {
+    let Some(value) = value else { return Ok(vec![]) };
+    if value.is::<Handle>() {
+        let rows = matrix(value, "heatmap: text")?;
+        return Ok(rows
+            .into_iter()
+            .map(|row| row.into_iter().map(picture::number).collect())
+            .collect());
+    }
+    let Some(rows) = value.read_lock::<Array>() else {
+        bail!("heatmap: text must be an array of rows of strings, not {}", describe(value))
+    };
+    rows.iter()
+        .map(|row| Ok(names(Some(row), "heatmap: a row of text")?.unwrap_or_default()))
+        .collect()
+}
+
+fn attention(
+    tokens: &Dynamic,
+    pattern: &Dynamic,
+    options: Map,
+) -> Result<(Picture, Option<String>)> {
+    let options = Options::new("attention", options, &["title", "keys", "name"])?;
+    let tokens = names(Some(tokens), "attention: tokens")?.unwrap_or_default();
+    let Some(handle) = pattern.read_lock::<Handle>() else {
+        bail!("attention shows a pattern [n, m] or [h, n, m], not {}", describe(pattern))
+    };
+    let value = handle.value();
+    let dims = value.dims();
+    let (h, n, m) = match *dims {
+        [n, m] => (1, n, m),
+        [h, n, m] => (h, n, m),
+        _ => {
+            return Err(error!("attention shows a pattern [n, m] or [h, n, m], not {dims:?}")
+                .help("take one text of the batch, as in pattern[0]"));
+        }
+    };
+    let keys =
+        names(options.get("keys").as_ref(), "attention: keys")?.unwrap_or_else(|| tokens.clone());
+    if tokens.len() != n || keys.len() != m {
+        bail!(
+            "attention: the pattern is {dims:?}, and there are {} tokens and {} keys",
+            tokens.len(),
+            keys.len()
+        );
+    }
+    let flat = floats(&value, "attention")?;
+    let row = |head: usize, query: usize| {
+        flat[(head * n + query) * m..(head * n + query + 1) * m].to_vec()
+    };
+    let heads = (0..h).map(|head| (0..n).map(|query| row(head, query)).collect()).collect();
+    let title =
+        options.string("title")?.map_or_else(|| "Attention".into(), |title| title.to_string());
+    let name = options.string("name")?.map(|name| name.to_string());
+    Ok((Picture::Attention(Attention { tokens, keys, heads, title }), name))
+}
+
+pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
+    macro_rules! picture {
+        ($name:literal, |$($argument:ident: $typ:ty),*| $draw:expr) => {{
+            let (run, console) = (run.clone(), console.clone());
+            engine.register_fn($name, move |$($argument: $typ),*| -> ScriptResult<()> {
+                let (picture, name) = $draw?;
+                Ok(show(&run, &console, &picture, name)?)
+            });
+        }};
+    }
+    picture!("plot", |options: Map| plot(options));
+    picture!("heatmap", |values: Dynamic| heatmap(&values, Map::new()));
+    picture!("heatmap", |values: Dynamic, options: Map| heatmap(&values, options));
+    picture!("attention", |tokens: Dynamic, pattern: Dynamic| attention(
+        &tokens,
+        &pattern,
+        Map::new()
+    ));
+    picture!("attention", |tokens: Dynamic, pattern: Dynamic, options: Map| attention(
+        &tokens, &pattern, options
+    ));
+}

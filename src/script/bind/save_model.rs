@@ -1,0 +1,36 @@
+//! `m.save(name)`: a model's checkpoint into the run's directory.
+
+use std::rc::Rc;
+
+use rhai::Engine;
+
+use super::model::Model;
+use crate::checkpoint::SHARD;
+use crate::output::{Run, name};
+use crate::script::errors::error::ScriptResult;
+use crate::{Result, bail};
+
+/// Writes the checkpoint below the run's directory. Gives its path, which `model()` reads.
+fn save(run: &Run, m: &Model, folder: &str) -> Result<String> {
+    name::check(folder)?;
+    let checkpoint = &m.loaded().checkpoint;
+    run.check_room(checkpoint.size()?)?;
+    let directory = run.directory().join(folder);
+    if run.files().iter().any(|file| file.name == format!("{folder}/config.json")) {
+        bail!("this run has saved a model as {folder:?} already: save under another name");
+    }
+    if let Some(other) = checkpoint.not_its_own(&directory, SHARD)? {
+        bail!("{} has {other} of another model: save under another name", directory.display());
+    }
+    checkpoint.save(SHARD, &mut |name, fill| {
+        run.write(&format!("{folder}/{name}"), |to| fill(to)).map(|_| ())
+    })?;
+    Ok(directory.display().to_string())
+}
+
+pub fn install(engine: &mut Engine, run: &Rc<Run>) {
+    let own = run.clone();
+    engine.register_fn("save", move |m: &mut Model, name: &str| -> ScriptResult<String> {
+        Ok(save(&own, m, name)?)
+    });
+}

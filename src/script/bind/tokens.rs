@@ -1,0 +1,189 @@
+//! Between text and token ids: `encode`, `decode`, `tokens`, `token_id`.
+
+use candle_core::{DType, Device, Tensor};
+use rhai::{Array, Dynamic, Engine, Map};
+
+use super::model::Model;
+use crate::checkpoint::Tokenizer;
+use crate::script::errors::error::ScriptResult;
+use crate::script::tensor::Handle;
+use crate::script::value::options::{Options, describe};
+use crate::tensor::Value;
+use crate::{Result, bail, error};
+
+fn tokenizer(m: &Model) -> Result<&Tokenizer> {
+    m.loaded().checkpoint.tokenizer()
+}
+
+/// Token ids [1, n] of a text; of an array of texts [b, n], padded. Both carry the mask of real
+/// tokens.
+fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
+    let options = Options::new("encode", options, &["special", "pad"])?;
+    let special = options.bool("special")?.unwrap_or(true);
+    let left = match options.string("pad")?.as_deref() {
+        None | Some("right") => false,
+        Some("left") => true,
+        Some(other) => bail!("encode: pad must be \"right\" or \"left\", not {other:?}"),
+    };
+    let tokenizer = tokenizer(m)?;
+    if let Ok(text) = text.clone().into_immutable_string() {
+        let ids = checked(tokenizer.encode(&text, special)?, &text)?;
+        return Handle::from(Tensor::new(vec![ids], &Device::Cpu)?.to_dtype(DType::I64)?)
+            .all_real();
+    }
+    let Some(texts) = text.read_lock::<Array>() else {
+        bail!("encode takes a text or an array of texts, not {}", describe(text))
+    };
+    if texts.is_empty() {
+        bail!("encode was given an empty array: there is no text in it");
+    }
+    let rows = texts
+        .iter()
+        .map(|text| match text.clone().into_immutable_string() {
+            Ok(text) => checked(tokenizer.encode(&text, special)?, &text),
+            Err(_) => Err(error!(
+                "encode takes texts, and one of the array's elements is {}",
+                describe(text)
+            )),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    pad(rows, tokenizer.pad_id(), left)
+}
+
+/// What `call` is given to read: token ids, or a text or an array of texts, encoded with its
+/// special tokens and padded on the right.
+///
+/// # Errors
+/// Anything else; a text that `encode` can't take.
+pub fn to_read(m: &Model, call: &str, given: &Dynamic) -> Result<Handle> {
+    if let Some(ids) = given.read_lock::<Handle>() {
+        return Ok(ids.clone());
+    }
+    let is_texts = |array: &Array| !array.is_empty() && array.iter().all(Dynamic::is_string);
+    if given.is_string() || given.read_lock::<Array>().is_some_and(|array| is_texts(&array)) {
+        return encode(m, given, Map::new()).map_err(|error| error.at(call));
+    }
+    let help = match given.read_lock::<Array>() {
+        Some(array) if array.iter().any(Dynamic::is_string) => {
+            "each element of the array must be a text"
+        }
+        Some(array) if array.iter().any(Dynamic::is::<Handle>) => {
+            "stack(rows) makes a batch of rows"
+        }
+        Some(_) => "tensor([[…]]) makes a batch of one of token ids",
+        None => "m.encode(text) gives a text's token ids",
+    };
+    Err(error!("{call} reads token ids, a text or an array of texts, not {}", describe(given))
+        .help(help))
+}
+
+fn checked(ids: Vec<u32>, text: &str) -> Result<Vec<u32>> {
+    if ids.is_empty() {
+        return Err(error!("the prompt {text:?} is empty: it encodes to no token"));
+    }
+    Ok(ids)
+}
+
+fn pad(rows: Vec<Vec<u32>>, pad: u32, left: bool) -> Result<Handle> {
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let (mut ids, mut mask) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let padding = longest - row.len();
+        let (before, after) = if left { (padding, 0) } else { (0, padding) };
+        let around = |n: usize| std::iter::repeat_n(i64::from(pad), n);
+        ids.extend(around(before).chain(row.iter().map(|&id| i64::from(id))).chain(around(after)));
+        let real = |n: usize, real: u8| std::iter::repeat_n(real, n);
+        mask.extend(real(before, 0).chain(real(row.len(), 1)).chain(real(after, 0)));
+    }
+    let shape = (rows.len(), longest);
+    let mask = Handle::fresh(Value::Bool(Tensor::from_vec(mask, shape, &Device::Cpu)?));
+    Ok(Handle::from(Tensor::from_vec(ids, shape, &Device::Cpu)?).with_mask(mask))
+}
+
+/// Token ids as rows, and whether they came as one row: an integer, an array of them, a tensor [n]
+/// or [b, n]. Of padded ids the real ones, or all.
+fn rows(ids: &Dynamic, real_alone: bool) -> Result<(Vec<Vec<u32>>, bool)> {
+    let id = |id: i64| u32::try_from(id).map_err(|_| error!("{id} is no token id"));
+    if let Some(handle) = ids.read_lock::<Handle>() {
+        let value = handle.value();
+        let tensor = value.real("token ids")?;
+        if !tensor.dtype().is_int() {
+            bail!("token ids must be integers, not {}", value.dtype_name());
+        }
+        let (b, n, one) = match *tensor.dims() {
+            [] => (1, 1, true),
+            [n] => (1, n, true),
+            [b, n] => (b, n, b == 1),
+            _ => bail!("token ids must be [n] or [b, n], not {:?}", tensor.dims()),
+        };
+        let numbers = |tensor: &Tensor| -> Result<Vec<Vec<i64>>> {
+            Ok(tensor.to_dtype(DType::I64)?.reshape((b, n))?.to_vec2::<i64>()?)
+        };
+        let mut rows = numbers(tensor)?;
+        if let Some(mask) = handle.mask().filter(|_| real_alone) {
+            for (row, real) in rows.iter_mut().zip(numbers(mask.value().real("the mask")?)?) {
+                let mut real = real.into_iter();
+                row.retain(|_| real.next() != Some(0));
+            }
+        }
+        let rows =
+            rows.into_iter().map(|row| row.into_iter().map(id).collect()).collect::<Result<_>>()?;
+        return Ok((rows, one));
+    }
+    match crate::script::value::options::ints(ids) {
+        Some(list) => Ok((vec![list.into_iter().map(id).collect::<Result<_>>()?], true)),
+        None => bail!("token ids are a tensor or integers, not {}", describe(ids)),
+    }
+}
+
+/// One value for one row, an array for several.
+fn each(
+    ids: &Dynamic,
+    real_alone: bool,
+    show: impl Fn(&[u32]) -> Result<Dynamic>,
+) -> Result<Dynamic> {
+    let (rows, one) = rows(ids, real_alone)?;
+    let mut shown = rows.iter().map(|row| show(row)).collect::<Result<Array>>()?;
+    match (one, shown.pop()) {
+        (true, Some(only)) => Ok(only),
+        (_, last) => {
+            shown.extend(last);
+            Ok(shown.into())
+        }
+    }
+}
+
+pub fn install(engine: &mut Engine) {
+    engine.register_fn("encode", |m: &mut Model, text: Dynamic| -> ScriptResult<Handle> {
+        Ok(encode(m, &text, Map::new())?)
+    });
+    engine.register_fn(
+        "encode",
+        |m: &mut Model, text: Dynamic, options: Map| -> ScriptResult<Handle> {
+            Ok(encode(m, &text, options)?)
+        },
+    );
+    engine.register_fn("decode", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
+        let tokenizer = tokenizer(m)?;
+        Ok(each(&ids, true, |row| Ok(tokenizer.decode(row)?.into()))?)
+    });
+    engine.register_fn("tokens", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
+        let tokenizer = tokenizer(m)?;
+        let strings = |row: &[u32]| -> Result<Dynamic> {
+            Ok(tokenizer
+                .token_strings(row)?
+                .into_iter()
+                .map(Dynamic::from)
+                .collect::<Array>()
+                .into())
+        };
+        match ids.clone().into_immutable_string() {
+            Ok(text) => Ok(strings(&tokenizer.encode(&text, true)?)?),
+            // One string a position, padding too: they stand beside what a pass gives for each.
+            Err(_) => Ok(each(&ids, false, strings)?),
+        }
+    });
+    engine.register_fn("token_id", |m: &mut Model, text: &str| -> ScriptResult<i64> {
+        Ok(i64::from(tokenizer(m)?.single_token(text)?))
+    });
+}

@@ -1,0 +1,241 @@
+//! A failed run as a person reads it: one sentence, the place under a caret, how it was reached,
+//! what to try.
+
+use std::fmt;
+
+use rhai::{Engine, EvalAltResult, Position};
+
+use super::error::INTERRUPTED;
+use super::explain::explain;
+use super::location::Place;
+use super::try_catch::Caught;
+use crate::Error;
+use crate::script::program::source::{Source, Sources};
+
+/// Callers shown below an error, the nearest first.
+const TRAIL: usize = 4;
+
+/// Why a run ended early.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+    help: Option<String>,
+    place: Option<Box<Place>>,
+    /// The way that led there, the nearest step first.
+    trail: Vec<(Step, Place)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// The script failed.
+    Script,
+    /// What the command line asked for can't be done.
+    Usage,
+    Interrupted,
+}
+
+/// What a place on the way to an error does.
+#[derive(Debug, Clone, PartialEq)]
+enum Step {
+    Calls(String),
+    CallsClosure,
+    Imports,
+}
+
+impl Failure {
+    /// What the command line asked for can't be done.
+    pub fn usage(error: Error) -> Self {
+        Self::from(error).into_usage()
+    }
+
+    /// What is wrong at a place in a script, or in a file beside it.
+    pub fn at_place(error: Error, place: Place) -> Self {
+        Self { place: Some(place.into()), ..Self::from(error) }
+    }
+
+    /// What the command line asked for can't be done, for what stands at a place in a file.
+    pub fn usage_at(error: Error, place: Place) -> Self {
+        Self { kind: Kind::Usage, ..Self::at_place(error, place) }
+    }
+
+    /// From an error that evaluating or compiling the script called `id` ended with.
+    pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
+        let (base, file, frames) = unwind(error, id);
+        let source = match sources.at(&file, base.position()) {
+            Some(at) => at.source,
+            None => sources.get(&file),
+        };
+        let place = Place::of(sources, &file, position(base, source.as_deref()));
+        let function = match frames.first().map(|frame| &frame.step) {
+            Some(Step::Calls(function)) => Some(function.clone()),
+            _ => None,
+        };
+        let mut trail: Vec<(Step, Place)> = Vec::new();
+        for frame in frames {
+            let Some(at) = Place::of(sources, &frame.file, frame.position) else { continue };
+            let shown = trail.last().map(|(_, at)| at).or(place.as_ref());
+            if shown != Some(&at) {
+                trail.push((frame.step, at));
+            }
+        }
+        if let EvalAltResult::ErrorRuntime(thrown, _) = base
+            && let Some(caught) = thrown.read_lock::<Caught>()
+        {
+            // Thrown again: what led to the handler follows what led to the error.
+            let mut failure = caught.failure().clone();
+            trail.retain(|step| !failure.trail.contains(step));
+            failure.trail.extend(trail);
+            return failure;
+        }
+        let explained =
+            explain(engine, sources, source.as_deref(), place.as_ref(), function.as_deref(), base);
+        let kind = match base {
+            EvalAltResult::ErrorTerminated(token, _) if token.to_string() == INTERRUPTED => {
+                Kind::Interrupted
+            }
+            _ => Kind::Script,
+        };
+        let (message, help) =
+            (explained.message().to_owned(), explained.help_text().map(str::to_owned));
+        match place {
+            Some(place) => Self { kind, message, help, place: Some(place.into()), trail },
+            // Nothing is known of the place itself: the nearest call is the place.
+            None if !trail.is_empty() => {
+                let (_, place) = trail.remove(0);
+                Self { kind, message, help, place: Some(place.into()), trail }
+            }
+            None => Self { kind, message, help, place: None, trail },
+        }
+    }
+
+    /// The same, of what the command line asked for.
+    pub fn into_usage(self) -> Self {
+        let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Usage };
+        Self { kind, ..self }
+    }
+
+    /// The same, of what a script asked for.
+    pub fn into_scripts(self) -> Self {
+        let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Script };
+        Self { kind, ..self }
+    }
+
+    /// 1 where the script failed, 2 where the command line was wrong, 130 where the person
+    /// interrupted.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Script => 1,
+            Kind::Usage => 2,
+            Kind::Interrupted => 130,
+        }
+    }
+
+    /// Whether what the command line asked for can't be done.
+    pub fn is_usage(&self) -> bool {
+        self.kind == Kind::Usage
+    }
+
+    /// Whether the run was ended from outside: by the person, or because its script has changed.
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted
+    }
+
+    /// The error without its place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn help_text(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = if error.is_interrupted() { Kind::Interrupted } else { Kind::Script };
+        let (message, help) = (error.message().into(), error.help_text().map(str::to_owned));
+        Self { kind, message, help, place: None, trail: Vec::new() }
+    }
+}
+
+/// One step on the way from the script's top level to where the error is, and where it stands.
+struct Frame {
+    step: Step,
+    file: String,
+    position: Position,
+}
+
+/// The innermost error, the script it is in, and the calls that led there, the nearest first.
+fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String, Vec<Frame>) {
+    let (mut error, mut file, mut frames) = (error, id.to_owned(), Vec::new());
+    loop {
+        match error {
+            EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
+                let step = if name.starts_with("anon$") {
+                    Step::CallsClosure
+                } else {
+                    Step::Calls(name.clone())
+                };
+                frames.push(Frame { step, file: file.clone(), position: *position });
+                if !source.is_empty() {
+                    file = source.clone();
+                }
+                error = inner;
+            }
+            EvalAltResult::ErrorInModule(source, inner, position) => {
+                frames.push(Frame { step: Step::Imports, file: file.clone(), position: *position });
+                file = source.clone();
+                error = inner;
+            }
+            _ => {
+                frames.reverse();
+                return (error, file, frames);
+            }
+        }
+    }
+}
+
+/// Where the innermost error is. Rhai does not say it of two uses of one captured value in a call,
+/// only which function is called.
+fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
+    if let (EvalAltResult::ErrorDataRace(what, Position::NONE), Some(source)) = (base, source)
+        && let Some(function) = what.split('\'').nth(1)
+        && let Some([only]) = source.calls.get(function).map(Vec::as_slice)
+    {
+        return *only;
+    }
+    base.position()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == Kind::Interrupted {
+            return f.write_str("interrupted");
+        }
+        write!(f, "error: {}", self.message)?;
+        if let Some(place) = &self.place {
+            write!(f, "\n{place}")?;
+        }
+        for (step, at) in self.trail.iter().take(TRAIL) {
+            match step {
+                Step::Calls(function) => write!(f, "\n  in {function}, called at {}", at.short())?,
+                Step::CallsClosure => write!(f, "\n  in a closure, called at {}", at.short())?,
+                Step::Imports => write!(f, "\n  imported at {}", at.short())?,
+            }
+        }
+        if self.trail.len() > TRAIL {
+            write!(f, "\n  and {} more calls", self.trail.len() - TRAIL)?;
+        }
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

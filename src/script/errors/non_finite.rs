@@ -1,0 +1,51 @@
+//! What is said of a pass that has what is no finite number.
+
+use crate::hook::{Site, SiteSet};
+use crate::model::finite::{NotFinite, Place};
+use crate::script::hook::Hook;
+use crate::system::message::notice;
+
+/// Says once what a pass had first, and where; of what hooks left there, at which lines they were
+/// bound.
+pub fn warn(found: &NotFinite, hooks: &[(Hook, SiteSet)], every: bool) {
+    let NotFinite { kind, place } = found;
+    let said = match place {
+        Place::Made(site) => {
+            format!("this pass made {kind} of finite numbers, first at {}", named(site))
+        }
+        Place::Left(site) => {
+            let there = lines(hooks, |sites| sites.contains(*site));
+            format!("this pass has {kind}, first at {}{there}", named(site))
+        }
+        Place::Within { layer, hooked } => {
+            let there = lines(hooks, |sites| {
+                *hooked && sites.iter().any(|site| site.layer == Some(*layer))
+            });
+            let more = if every { "" } else { "; --check-finite tells at which point" };
+            format!("this pass has {kind}, first in layer {layer}{there}{more}")
+        }
+    };
+    notice(format_args!("warning: {said}"));
+}
+
+fn named(site: &Site) -> String {
+    match site.layer {
+        Some(layer) => format!("{} of layer {layer}", site.point),
+        None => site.point.to_string(),
+    }
+}
+
+/// `, after the hook at line 12`.
+fn lines(hooks: &[(Hook, SiteSet)], here: impl Fn(&SiteSet) -> bool) -> String {
+    let hooks = hooks.iter().filter(|(_, sites)| here(sites));
+    let lines: Vec<String> = hooks
+        .map(|(hook, _)| hook.bound_at().1.line().map_or("?".into(), |line| line.to_string()))
+        .collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        [one] => format!(", after the hook at line {one}"),
+        [several @ .., last] => {
+            format!(", after the hooks at lines {} and {last}", several.join(", "))
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `try { … } catch (e) { … }`: e is the sentence of what went wrong, whoever raised it, with
+//! `e.message`, `e.line` and `e.help`.
+//!
+//! Rhai's own `try` gives a map for its errors and, of an error that a function returns, what the
+//! function put in it, without the place. So `try` is a syntax of this program's, made of two
+//! blocks: the catch block begins with `let e;`, to which the tokens between `catch` and the block
+//! are turned, so that Rhai's parser knows the variable as any other.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rhai::{
+    Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, ImmutableString, LexError,
+    ParseError, ParseErrorType, Position, Stmt, StmtBlock, Token,
+};
+
+use super::diagnostic::Failure;
+use super::error::ScriptResult;
+use crate::script::engine::end_of_compiling;
+use crate::script::program::source::Sources;
+use crate::script::session::limits::Limits;
+use crate::script::tensor::reduce::var;
+use crate::{did_you_mean, error};
+
+/// What went wrong in a `try` block: a text to a script, and an error that keeps its place where it
+/// is thrown again.
+#[derive(Clone)]
+pub struct Caught(Rc<Failure>);
+
+impl Caught {
+    pub fn failure(&self) -> &Failure {
+        &self.0
+    }
+
+    /// What a script's handler is given: a value that the script threw itself is that value, unless
+    /// it is a text.
+    fn value(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Dynamic {
+        match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(thrown, _) if !thrown.is_unit() && !thrown.is_string() => {
+                thrown.clone()
+            }
+            _ => Dynamic::from(Self(Failure::of_script(engine, sources, id, error).into())),
+        }
+    }
+}
+
+/// What is expected of the tokens after `catch`.
+#[derive(Default, Clone)]
+enum Expected {
+    #[default]
+    Nothing,
+    Opening,
+    Name,
+    Closing(Token),
+    Block,
+}
+
+/// Turns `(e) {` after `catch` into `{ let e ;`.
+#[derive(Default)]
+struct Tokens {
+    expected: Expected,
+    /// Where the last token was: a text that did not compile may have ended anywhere.
+    last: Position,
+    /// Whether the last `catch` has a variable.
+    named: bool,
+}
+
+impl Tokens {
+    fn map(&mut self, token: Token, position: Position) -> Token {
+        let key = |position: Position| (position.line(), position.position());
+        if key(position) <= key(self.last) {
+            self.expected = Expected::Nothing;
+        }
+        self.last = position;
+        let wrong = |name: &str| {
+            let said = format!("catch takes a variable's name, as in catch (e) {{ … }}: {name}");
+            Token::LexError(LexError::Runtime(said).into())
+        };
+        match (std::mem::take(&mut self.expected), token) {
+            (_, Token::Catch) => {
+                self.expected = Expected::Opening;
+                Token::Catch
+            }
+            (Expected::Opening, Token::LeftParen) => {
+                (self.expected, self.named) = (Expected::Name, true);
+                Token::LeftBrace
+            }
+            (Expected::Opening, Token::Unit) => wrong("() has none"),
+            (Expected::Opening, other) => {
+                self.named = false;
+                other
+            }
+            (Expected::Name, name @ Token::Identifier(_)) => {
+                self.expected = Expected::Closing(name);
+                Token::Let
+            }
+            (Expected::Name, other) => wrong(&format!("{other} is none")),
+            (Expected::Closing(name), Token::RightParen) => {
+                self.expected = Expected::Block;
+                name
+            }
+            (Expected::Closing(_), other) => {
+                wrong(&format!("{other} stands where the parenthesis closes"))
+            }
+            (Expected::Block, Token::LeftBrace) => Token::SemiColon,
+            (Expected::Block, other) => wrong(&format!("{other} stands where the block begins")),
+            (Expected::Nothing, other) => other,
+        }
+    }
+}
+
+/// Makes `try` what is said above, in an engine that has tensors: an engine maps tokens in one way
+/// alone; `sources` are the texts that errors point into.
+pub fn install(engine: &mut Engine, sources: &Sources, limits: Limits) {
+    let tokens = Rc::new(RefCell::new(Tokens::default()));
+    let seen = tokens.clone();
+    engine.disable_symbol("try");
+    #[allow(deprecated)] // Rhai's word for "may change in the future".
+    engine.on_parse_token(move |token, position, _| {
+        if let Some(end) = end_of_compiling(limits) {
+            *seen.borrow_mut() = Tokens::default();
+            return end;
+        }
+        seen.borrow_mut().map(var(token), position)
+    });
+    let parse =
+        move |parsed: &[ImmutableString], next: &str, named: &mut Dynamic| match parsed.len() {
+            1 => Ok(Some("$block$".into())),
+            3 => {
+                *named = tokens.borrow().named.into();
+                Ok(Some("$block$".into()))
+            }
+            2 if next == "catch" => Ok(Some("catch".into())),
+            2 => {
+                let missing =
+                    ParseErrorType::MissingToken("catch".into(), "after the block of try".into());
+                Err(ParseError(missing.into(), Position::NONE))
+            }
+            _ => Ok(None),
+        };
+    let sources = sources.clone();
+    engine.register_custom_syntax_with_state_raw(
+        "try",
+        parse,
+        false,
+        move |context, blocks, named| {
+            run(context, blocks, named.as_bool().unwrap_or_default(), &sources)
+        },
+    );
+}
+
+fn run(
+    context: &mut EvalContext,
+    blocks: &[Expression],
+    named: bool,
+    sources: &Sources,
+) -> ScriptResult<Dynamic> {
+    let error = match context.eval_expression_tree(&blocks[0]) {
+        Err(error) if !error.is_pseudo_error() && error.unwrap_inner().is_catchable() => error,
+        done => return done,
+    };
+    let handled = if named {
+        let value =
+            Caught::value(context.engine(), sources, context.source().unwrap_or_default(), &error);
+        context.eval_expression_tree(&Expression::from(&with_value(&blocks[1], value)))
+    } else {
+        context.eval_expression_tree(&blocks[1])
+    };
+    handled.map_err(|raised| match *raised {
+        // `throw;` passes on what was caught.
+        EvalAltResult::ErrorRuntime(ref value, _) if value.is_unit() => error,
+        _ => raised,
+    })
+}
+
+/// The catch block with a value in its first statement, which declares the variable.
+fn with_value(block: &Expr, value: Dynamic) -> Expr {
+    let Expr::Stmt(block) = block else { return block.clone() };
+    let mut statements: Vec<Stmt> = block.iter().cloned().collect();
+    if let Some(Stmt::Var(declared, ..)) = statements.first_mut() {
+        declared.1 = Expr::DynamicConstant(value.into(), Position::NONE);
+    }
+    Expr::Stmt(StmtBlock::new(statements, block.position(), block.end_position()).into())
+}
+
+/// What an error says of itself.
+pub fn install_members(engine: &mut Engine) {
+    engine.register_type_with_name::<Caught>("error");
+    engine.register_get("message", |e: &mut Caught| e.0.message().to_owned());
+    engine.register_get("help", |e: &mut Caught| optional(e.0.help_text().map(str::to_owned)));
+    engine.register_get("line", |e: &mut Caught| {
+        optional(e.0.place().map(|place| place.line as i64))
+    });
+    engine.register_get("column", |e: &mut Caught| {
+        optional(e.0.place().and_then(|place| place.column).map(|column| column as i64))
+    });
+    engine.register_get("file", |e: &mut Caught| {
+        optional(e.0.place().map(|place| place.file.clone()))
+    });
+    engine.register_indexer_get(|_: &mut Caught, key: &str| -> ScriptResult<Dynamic> {
+        let error = error!("a caught error has no {key}");
+        let known = ["message", "help", "line", "column", "file"];
+        Err(match did_you_mean(key, known) {
+            Some(help) => error.help(help),
+            None => error,
+        }
+        .into())
+    });
+    engine.register_fn("to_string", |e: &mut Caught| e.0.message().to_owned());
+    engine.register_fn("to_debug", |e: &mut Caught| format!("{:?}", e.0.message()));
+    // To a script it is a text.
+    engine.register_fn("==", |e: &mut Caught, text: &str| e.0.message() == text);
+    engine.register_fn("==", |text: &str, e: Caught| e.0.message() == text);
+    engine.register_fn("==", |e: &mut Caught, other: Caught| e.0.message() == other.0.message());
+    engine.register_fn("!=", |e: &mut Caught, text: &str| e.0.message() != text);
+    engine.register_fn("!=", |text: &str, e: Caught| e.0.message() != text);
+    engine.register_fn("!=", |e: &mut Caught, other: Caught| e.0.message() != other.0.message());
+    engine.register_fn("contains", |e: &mut Caught, part: &str| e.0.message().contains(part));
+    engine.register_fn("starts_with", |e: &mut Caught, part: &str| e.0.message().starts_with(part));
+    engine.register_fn("ends_with", |e: &mut Caught, part: &str| e.0.message().ends_with(part));
+}
+
+/// `()` where there is none.
+fn optional<T: rhai::Variant + Clone>(value: Option<T>) -> Dynamic {
+    value.map_or(Dynamic::UNIT, Dynamic::from)
+}

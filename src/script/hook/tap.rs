@@ -1,0 +1,330 @@
+//! What calls a context's hooks during one pass.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
+
+use super::Hook;
+use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots};
+use crate::model::{self, Decoder, Input};
+use crate::script::bind::context::Context;
+use crate::script::errors::error::{ScriptResult, from_text};
+use crate::script::tensor::Handle;
+use crate::script::value::options::describe;
+use crate::tensor::Value;
+use crate::{Error, Result, bail, error};
+
+/// How many passes with hooks have begun.
+static PASSES: AtomicU64 = AtomicU64::new(0);
+
+/// What a pass reads, and how it belongs to others.
+pub struct Reads<'a> {
+    pub options: &'a model::Options,
+    pub input: &'a Input,
+    /// How many of a row's tokens are the prompt's.
+    pub prompt: usize,
+    /// How many passes there will be, this one and those before it included.
+    pub steps: usize,
+}
+
+/// Calls a context's hooks during one pass.
+pub struct Script<'a> {
+    engine: &'a Engine,
+    context: &'a Context,
+    decoder: &'a Decoder,
+    reads: Reads<'a>,
+    /// The pass's number.
+    pass: u64,
+    /// Where each hook fires.
+    sites: Vec<SiteSet>,
+    /// Of each hook that picks tokens, which.
+    picked: Vec<Option<Picked>>,
+    /// The script's own error, with its position: the pass between can't carry it.
+    failure: Option<Box<EvalAltResult>>,
+}
+
+impl<'a> Script<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        context: &'a Context,
+        decoder: &'a Decoder,
+        reads: Reads<'a>,
+    ) -> Self {
+        let pass = PASSES.fetch_add(1, Ordering::Relaxed) + 1;
+        Self {
+            engine,
+            context,
+            decoder,
+            reads,
+            pass,
+            sites: Vec::new(),
+            picked: Vec::new(),
+            failure: None,
+        }
+    }
+
+    pub fn context(&self) -> &Context {
+        self.context
+    }
+
+    /// Each hook, and where it fires in the pass whose sites were asked for last.
+    pub fn bound(&self) -> Vec<(Hook, SiteSet)> {
+        self.context.hooks().iter().cloned().zip(self.sites.iter().cloned()).collect()
+    }
+
+    /// What to report for a pass that failed with `error`; a hook's own failure was reached through
+    /// `call`.
+    pub fn failure(self, error: Error, call: &NativeCallContext) -> Box<EvalAltResult> {
+        match self.failure {
+            None => error.into(),
+            // The caret belongs to the place in the hook, and the way there leads through the call
+            // that ran the pass.
+            Some(inner) if inner.is_catchable() => {
+                let source = call.call_source().unwrap_or_default().to_owned();
+                EvalAltResult::ErrorInFunctionCall(
+                    call.fn_name().into(),
+                    source,
+                    inner,
+                    call.call_position(),
+                )
+                .into()
+            }
+            Some(inner) => inner,
+        }
+    }
+
+    /// Where a hook fires.
+    fn sites_of(&self, hook: &Hook, layers: usize) -> Result<SiteSet> {
+        let (spec, mut sites) = (self.decoder.spec(), SiteSet::new(layers));
+        for target in &hook.0.targets {
+            let known = target.named.check_family(spec.family, spec.rotary().is_some());
+            let own = known.and_then(|()| target.named.sites(&target.layers, layers));
+            if !target.by_pattern {
+                sites.union(&own?);
+                continue;
+            }
+            let reached = own.into_iter().flat_map(|own| own.iter().collect::<Vec<_>>());
+            reached
+                .filter(|site| self.decoder.reach(*site, self.reads.options).is_ok())
+                .for_each(|site| sites.insert(site));
+        }
+        if sites.iter().next().is_none() {
+            bail!(
+                "{}: this {} model has no such point, or the pass does not come there",
+                hook.name(),
+                spec.family
+            );
+        }
+        Ok(sites)
+    }
+
+    fn reading(&self) -> Reading {
+        let Reads { input, prompt, steps, .. } = self.reads;
+        let real = (0..input.batch()).map(|row| input.real(row).to_vec()).collect();
+        Reading { real, past: input.past(), prompt, steps }
+    }
+
+    /// Where the tokens that a hook acts on lie in what stands at `site`.
+    fn slots(&self, hook: usize, site: Site, x: &Tensor) -> Option<Slots> {
+        let (dim, _) = site.point.token_dim()?;
+        self.picked[hook].as_ref()?.at(site.point, x.dims()[dim])
+    }
+
+    /// Shows in the context which tokens `slots` are. Gives what it showed before.
+    fn show(&self, slots: &Slots) -> Result<[(&'static str, Dynamic); 3]> {
+        let rows = slots.tokens.iter().enumerate().map(|(row, tokens)| {
+            let (ids, positions) = (self.reads.input.row(row), self.reads.input.row_positions(row));
+            let token = |slot: usize| tokens.get(slot).or(tokens.last()).copied().unwrap_or(0);
+            (0..slots.width)
+                .map(|slot| {
+                    (
+                        i64::from(ids[token(slot)]),
+                        i64::from(positions[token(slot)]),
+                        u8::from(slot < tokens.len()),
+                    )
+                })
+                .collect::<Vec<_>>()
+        });
+        let all: Vec<(i64, i64, u8)> = rows.flatten().collect();
+        let shape = (slots.tokens.len(), slots.width);
+        let ids = Tensor::from_vec(
+            all.iter().map(|token| token.0).collect::<Vec<i64>>(),
+            shape,
+            &Device::Cpu,
+        )?;
+        let positions = Tensor::from_vec(
+            all.iter().map(|token| token.1).collect::<Vec<i64>>(),
+            shape,
+            &Device::Cpu,
+        )?;
+        let mask = Tensor::from_vec(
+            all.iter().map(|token| token.2).collect::<Vec<u8>>(),
+            shape,
+            &Device::Cpu,
+        )?;
+        let mask = || Handle::fresh(Value::Bool(mask.clone()));
+        let shown = [
+            ("ids", Dynamic::from(Handle::from(ids.to_dtype(DType::I64)?).with_mask(mask()))),
+            ("mask", Dynamic::from(mask())),
+            ("positions", Dynamic::from(Handle::from(positions))),
+        ];
+        Ok(shown.map(|(key, value)| {
+            let before = self.context.reserved(key);
+            self.context.set_reserved(key, value);
+            (key, before)
+        }))
+    }
+
+    fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
+        let began = Instant::now();
+        let returned = hook.call(self.engine, x, self.context);
+        hook.0.tally.count(self.pass, began.elapsed());
+        let returned = returned.map_err(|error| {
+            if self.reads.input.past() > 0 { of_cached_step(*error).into() } else { error }
+        })?;
+        if returned.is_unit() {
+            return Ok(None);
+        }
+        let shape = x.value().dims().to_vec();
+        let wrong = |came: String| {
+            let name =
+                if hook.0.targets.len() == 1 { hook.name() } else { site.point.name().to_owned() };
+            let place =
+                site.layer.map_or_else(|| name.clone(), |layer| format!("{name}, layer {layer},"));
+            let error = error!(
+                "the hook at {place} must return a tensor {shape:?} or nothing, and returned {came}"
+            );
+            let mut error: Box<EvalAltResult> = error.into();
+            error.set_position(hook.0.position);
+            error
+        };
+        let what = describe(&returned);
+        let Some(handle) = returned.try_cast::<Handle>() else { return Err(wrong(what)) };
+        let value = handle.lend();
+        match &value {
+            Value::Complex(_) => Err(wrong(format!("{what}: take .real first"))),
+            Value::Real(t) | Value::Bool(t) if t.dims() != shape => Err(wrong(what)),
+            _ => Ok(Some(value)),
+        }
+    }
+
+    /// What a hook leaves of `x`, which stands at `site`; nothing where it changes nothing.
+    fn apply(&mut self, hook: &Hook, site: Site, x: &Value) -> Result<Option<Value>> {
+        // Each is given a tensor of its own: what one before it kept is another.
+        let given = Handle::given(x.clone(), hook.0.clone());
+        let ran = self.run(hook, site, &given);
+        given.release();
+        match ran {
+            Ok(Some(returned)) => Ok(Some(returned)),
+            // What a hook wrote into x in place counts, as what it returns does.
+            Ok(None) => Ok(Some(given.lend()).filter(|left| left.addresses() != x.addresses())),
+            Err(failure) => {
+                let sentence = failure.to_string();
+                self.failure = Some(failure);
+                bail!("{sentence}")
+            }
+        }
+    }
+
+    /// The same of a hook that acts on some tokens: it is given theirs, and what it leaves is put
+    /// in their places.
+    fn apply_to(
+        &mut self,
+        slots: &Slots,
+        hook: &Hook,
+        site: Site,
+        x: &Value,
+    ) -> Result<Option<Value>> {
+        let whole = x.real("a hook")?;
+        let before = self.show(slots)?;
+        let left = self.apply(hook, site, &Value::Real(slots.take(whole)?));
+        before.into_iter().for_each(|(key, value)| self.context.set_reserved(key, value));
+        match left? {
+            Some(left) => Ok(Some(Value::Real(slots.put(whole, left.real("a hook")?)?))),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Observer for Script<'_> {
+    fn sites(&mut self, layers: usize) -> Result<SiteSet> {
+        let mut all = SiteSet::new(layers);
+        (self.sites, self.picked) = (Vec::new(), Vec::new());
+        let reading =
+            self.context.hooks().iter().any(|hook| !hook.tokens().is_all()).then(|| self.reading());
+        for hook in self.context.hooks() {
+            hook.0.tally.begin(self.pass);
+            let mut sites = self.sites_of(hook, layers)?;
+            let picked = match reading.as_ref().filter(|_| !hook.tokens().is_all()) {
+                None => None,
+                Some(reading) => {
+                    hook.tokens()
+                        .check(reading)
+                        .map_err(|error| error.at(format!("the hook at {}", hook.name())))?;
+                    let picked = hook.tokens().of(reading);
+                    let mut reached = SiteSet::new(layers);
+                    sites
+                        .iter()
+                        .filter(|site| picked.reach(site.point))
+                        .for_each(|site| reached.insert(site));
+                    sites = reached;
+                    Some(picked)
+                }
+            };
+            all.union(&sites);
+            self.sites.push(sites);
+            self.picked.push(picked);
+        }
+        Ok(all)
+    }
+
+    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
+        self.context.set_reserved("point", site.point.name().into());
+        match site.layer {
+            Some(layer) => self.context.set_reserved("layer", (layer as i64).into()),
+            None => self.context.clear_reserved("layer"),
+        }
+        let mut left: Option<Value> = None;
+        let context = self.context;
+        for (at, hook) in context.hooks().iter().enumerate() {
+            if !self.sites[at].contains(site) {
+                continue;
+            }
+            let stands = left.clone().unwrap_or_else(|| Value::Real(x.clone()));
+            let changed = if self.picked[at].is_none() {
+                self.apply(hook, site, &stands)?
+            } else if let Some(slots) = self.slots(at, site, x) {
+                self.apply_to(&slots, hook, site, &stands)?
+            } else {
+                None
+            };
+            left = changed.or(left);
+        }
+        left.map(|left| left.real("a hook").cloned()).transpose()
+    }
+}
+
+/// Says of an index that is out of range that the step sees the new token alone.
+fn of_cached_step(error: EvalAltResult) -> EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
+            EvalAltResult::ErrorInFunctionCall(
+                name,
+                source,
+                of_cached_step(*inner).into(),
+                position,
+            )
+        }
+        EvalAltResult::ErrorRuntime(value, position)
+            if value.to_string().contains("is out of range") =>
+        {
+            let error = from_text(&value.to_string());
+            let error = error!("{}: this step of generate sees one position, as those before it are cached", error.message())
+                .help("the option positions picks them by their place in the text, as in #{positions: 3}; #{cache: false} reads all anew");
+            EvalAltResult::ErrorRuntime(error.to_string().into(), position)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,77 @@
+//! What can be said of a script without running it.
+
+use std::collections::BTreeSet;
+
+use rhai::{AST, ASTNode, Engine, Expr, OptimizationLevel, Position, Stmt};
+
+use super::model_names::NamedModel;
+use crate::script::bind::param::Declared;
+use crate::script::errors::location::Place;
+
+/// A script and what it imports.
+pub struct Description {
+    pub params: Vec<Declared>,
+    /// Every `model(…)`.
+    pub models: Vec<NamedModel>,
+    /// The hook points that are written out in `hook(…)` and `capture(…)`, and where.
+    pub points: Vec<(String, Place)>,
+    /// Every text that is written out anywhere.
+    pub texts: BTreeSet<String>,
+    /// The script and all that it imports, by name: their texts.
+    pub sources: Vec<(String, String)>,
+}
+
+/// The texts that `hook` and `capture` are given as points, and where.
+pub fn points(ast: &AST) -> Vec<(String, Position)> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path| {
+        let point = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => {
+                match &*call.name {
+                    "hook" => call.args.first(),
+                    "capture" => call.args.get(2),
+                    _ => None,
+                }
+            }
+            Some(ASTNode::Expr(Expr::MethodCall(call, _))) if call.name == "capture" => {
+                call.args.get(1)
+            }
+            _ => None,
+        };
+        match point {
+            Some(Expr::Array(points, _)) => found.extend(points.iter().filter_map(text)),
+            Some(point) => found.extend(text(point)),
+            None => {}
+        }
+        true
+    });
+    found
+}
+
+/// Every text that is written out.
+pub fn texts(ast: &AST) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Expr(expr)) = path.last() {
+            found.extend(text(expr).map(|(text, _)| text));
+        }
+        true
+    });
+    found
+}
+
+fn text(expr: &Expr) -> Option<(String, Position)> {
+    match expr {
+        Expr::StringConstant(text, position) => Some((text.to_string(), *position)),
+        _ => None,
+    }
+}
+
+/// What a text that need not be a script of ours imports by name. Of one that does not compile,
+/// nothing.
+pub fn imports(text: &str) -> Vec<String> {
+    let mut engine = Engine::new_raw();
+    engine.set_optimization_level(OptimizationLevel::None);
+    let Ok(ast) = engine.compile(text) else { return Vec::new() };
+    super::modules::imports("", &ast).into_iter().map(|(_, name, _)| name).collect()
+}

@@ -1,0 +1,82 @@
+//! Whether the texts of a run's record are the very ones that stand on this machine. Who has them
+//! may run them as they are; one text that is another, and the record is a stranger's.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Component, Path};
+
+use super::describe;
+use super::modules::{SHIPPED, beside, inside, shipped_text};
+use crate::output::record::{Record, Source};
+use crate::system::directory::{Folder, leads_out};
+use crate::system::file;
+use crate::system::file::Kind;
+use crate::{Result, bail};
+
+/// The directory of the record's script, where every text of the record is what stands there, or
+/// ships with this program, and what the script would import there is in the record.
+///
+/// # Errors
+/// Which text is another, in words.
+pub fn folder(record: &Record) -> Result<Folder> {
+    let main = Path::new(&record.script.path);
+    let Some(name) = main.file_name() else { bail!("{:?} is no script here", record.script.path) };
+    let Ok(folder) = Folder::of(main) else { bail!("there is no {} here", record.script.path) };
+    let text = match folder.file(Path::new(name), Kind::Script) {
+        // A link to a script elsewhere, which runs as if it stood here.
+        Err(cause) if leads_out(&cause) => file::open(main, Kind::Script),
+        opened => opened,
+    };
+    same(&record.script, text)?;
+    let root = main.parent().unwrap_or(Path::new(""));
+    for source in &record.imports {
+        if let Some(name) = source.path.strip_prefix(SHIPPED) {
+            match shipped_text(name) {
+                Some(text) if text == source.text => {}
+                Some(_) => bail!("the record's {} is not the one of this program", source.path),
+                None => bail!("the record's {} does not ship with this program", source.path),
+            }
+            continue;
+        }
+        let below = Path::new(&source.path).strip_prefix(root).ok();
+        let below =
+            below.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
+        let Some(below) = below else {
+            bail!("the record's {} is not beside its script", source.path)
+        };
+        same(source, folder.file(below, Kind::Script))?;
+    }
+    whole(record, root, &folder)
+}
+
+fn same(source: &Source, here: std::io::Result<std::fs::File>) -> Result<()> {
+    let mut text = Vec::new();
+    // No more than it takes to see that it is another.
+    let most = source.text.len() as u64 + 1;
+    match here.and_then(|file| file.take(most).read_to_end(&mut text)) {
+        Ok(_) if text == source.text.as_bytes() => Ok(()),
+        Ok(_) => bail!("{} is another text here than in the record", source.path),
+        Err(_) => bail!("there is no {} here", source.path),
+    }
+}
+
+/// Sees that no import means something else in the record than here.
+fn whole(record: &Record, root: &Path, folder: &Folder) -> Result<Folder> {
+    let known: BTreeSet<&str> = record.imports.iter().map(|source| source.path.as_str()).collect();
+    for source in std::iter::once(&record.script).chain(&record.imports) {
+        if source.path.starts_with(SHIPPED) {
+            continue;
+        }
+        for name in describe::imports(&source.text) {
+            let Ok(parts) = inside(&name) else { continue };
+            let file = beside(&source.path, &parts);
+            let here =
+                file.strip_prefix(root).is_ok_and(|below| folder.file(below, Kind::Script).is_ok());
+            let id = file.display().to_string();
+            if here && !known.contains(id.as_str()) {
+                bail!("{} imports {id} here, which is not in the record", source.path);
+            }
+        }
+    }
+    Ok(folder.clone())
+}

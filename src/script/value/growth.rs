@@ -1,0 +1,102 @@
+//! Rhai's functions that make much out of little in one call, and would not stop: each asks first
+//! whether there is room.
+
+use rhai::{Array, Blob, Dynamic, Engine, ImmutableString};
+
+use super::record;
+use crate::script::errors::error::ScriptResult;
+use crate::script::session::limits::Limits;
+use crate::system::memory;
+
+/// # Errors
+/// `bytes` more, `times` over, are more than the run may hold.
+fn room(limits: Limits, bytes: usize, times: usize) -> ScriptResult<()> {
+    let needed = bytes.saturating_mul(times);
+    if needed as u64 > limits.memory || memory::would_exceed(needed) {
+        return Err(limits.memory_exceeded().into());
+    }
+    Ok(())
+}
+
+/// What a copy of a value takes.
+fn weight(value: &Dynamic) -> usize {
+    let inner: usize =
+        match (value.read_lock::<Array>(), record::read(value), value.read_lock::<Blob>()) {
+            (Some(array), ..) => array.iter().map(weight).sum(),
+            (_, Some(map), _) => {
+                map.iter().map(|(key, value)| size_of_val(key) + weight(value)).sum()
+            }
+            (.., Some(blob)) => blob.len(),
+            // Texts and handles are shared by their copies.
+            _ => 0,
+        };
+    size_of::<Dynamic>() + inner
+}
+
+/// How many to add to `have` for `wanted`.
+fn missing(have: usize, wanted: i64) -> usize {
+    usize::try_from(wanted).map_or(0, |wanted| wanted.saturating_sub(have))
+}
+
+pub fn install(engine: &mut Engine, limits: Limits) {
+    engine.register_fn(
+        "pad",
+        move |array: &mut Array, len: i64, item: Dynamic| -> ScriptResult<()> {
+            let missing = missing(array.len(), len);
+            room(limits, weight(&item), missing)?;
+            array.resize(array.len() + missing, item);
+            Ok(())
+        },
+    );
+    engine.register_fn("pad", move |blob: &mut Blob, len: i64, value: i64| -> ScriptResult<()> {
+        let missing = missing(blob.len(), len);
+        room(limits, 1, missing)?;
+        blob.resize(blob.len() + missing, value as u8);
+        Ok(())
+    });
+    engine.register_fn("blob", move |len: i64| blob(limits, len, 0));
+    engine.register_fn("blob", move |len: i64, value: i64| blob(limits, len, value));
+    engine.register_fn("pad", move |text: &mut ImmutableString, len: i64, padding: char| {
+        pad(limits, text, len, padding.encode_utf8(&mut [0; 4]))
+    });
+    engine.register_fn("pad", move |text: &mut ImmutableString, len: i64, padding: &str| {
+        pad(limits, text, len, padding)
+    });
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: &str, by: &str| -> ScriptResult<()> {
+            let times = if by.len() > find.len() { text.matches(find).count() } else { 0 };
+            room(limits, by.len() - find.len().min(by.len()), times)?;
+            *text = text.replace(find, by).into();
+            Ok(())
+        },
+    );
+    engine.register_fn(
+        "replace",
+        move |text: &mut ImmutableString, find: char, by: &str| -> ScriptResult<()> {
+            room(limits, by.len(), text.matches(find).count())?;
+            *text = text.replace(find, by).into();
+            Ok(())
+        },
+    );
+}
+
+fn blob(limits: Limits, len: i64, value: i64) -> ScriptResult<Blob> {
+    let len = missing(0, len);
+    room(limits, 1, len)?;
+    Ok(vec![value as u8; len])
+}
+
+/// Pads to `len` characters; the padding is cut where it would lead beyond.
+fn pad(limits: Limits, text: &mut ImmutableString, len: i64, padding: &str) -> ScriptResult<()> {
+    let missing = missing(text.chars().count(), len);
+    if missing == 0 || padding.is_empty() {
+        return Ok(());
+    }
+    let (bytes, characters) = (padding.len(), padding.chars().count());
+    room(limits, bytes, missing.div_ceil(characters))?;
+    let text = text.make_mut();
+    text.push_str(&padding.repeat(missing / characters));
+    text.extend(padding.chars().take(missing % characters));
+    Ok(())
+}

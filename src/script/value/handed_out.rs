@@ -1,0 +1,39 @@
+//! Properties that hand out a value of its own. Rhai writes what was changed in it back to where it
+//! came from, and says nothing where that can't be: here it is an error.
+
+use rhai::{Dynamic, Engine, Variant};
+
+use crate::error;
+use crate::script::bind::context::is_same;
+use crate::script::errors::error::ScriptResult;
+use crate::script::tensor::Handle;
+
+/// What to do instead of writing into a model's weights.
+pub const WEIGHTS: &str = "a hook changes what they do in a pass, as in hook(\"attn-residual\", |x, ctx| { x *= 0.0; }); \
+     m.with_weights, for a model with other weights, is not there yet";
+
+/// Makes `name` a property of `T`; `help` says what to do instead of writing into it.
+pub fn property<T: Variant + Clone, V: Variant + Clone>(
+    engine: &mut Engine,
+    name: &'static str,
+    help: &'static str,
+    get: impl Fn(&mut T) -> ScriptResult<V> + Clone + 'static,
+) {
+    engine.register_get(name, get.clone());
+    engine.register_set(name, move |of: &mut T, value: Dynamic| -> ScriptResult<()> {
+        // Rhai writes back after a mere look, too.
+        if is_untouched(&Dynamic::from(get(of)?), &value) {
+            return Ok(());
+        }
+        Err(error!(".{name} gives a copy: what is written into it is lost").help(help).into())
+    });
+}
+
+fn is_untouched(handed: &Dynamic, back: &Dynamic) -> bool {
+    match (handed.read_lock::<Handle>(), back.read_lock::<Handle>()) {
+        (Some(handed), Some(back)) => {
+            back.version() == 0 && handed.value().addresses() == back.value().addresses()
+        }
+        _ => is_same(handed, back),
+    }
+}

@@ -1,0 +1,178 @@
+//! A directory that is held open, and the files below it: whatever comes to stand under its path,
+//! or in it, nothing from elsewhere is read through it.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+use super::file;
+use super::file::Kind;
+
+/// A clone is the same directory.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    dir: Arc<Dir>,
+}
+
+impl Folder {
+    /// Opens the directory that a person named.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        Ok(Self { path: path.to_owned(), dir: Arc::new(dir) })
+    }
+
+    /// One that is open already.
+    pub fn held(path: &Path, dir: Dir) -> Self {
+        Self { path: path.to_owned(), dir: Arc::new(dir) }
+    }
+
+    /// The one that a file is in, by its path.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(file: &Path) -> Result<Self> {
+        Self::open(file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// The path under which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A directory below it.
+    ///
+    /// # Errors
+    /// There is none, or links or `..` lead out of this one.
+    pub fn within(&self, inside: &Path) -> Result<Self> {
+        if inside.as_os_str().is_empty() {
+            return Ok(self.clone());
+        }
+        Ok(Self { path: self.path.join(inside), dir: Arc::new(self.dir.open_dir(inside)?) })
+    }
+
+    /// Opens a regular file below it, at once whatever stands there. Links are followed as long as
+    /// they stay below.
+    ///
+    /// # Errors
+    /// There is none, it is larger than its kind may be, or links or `..` lead out of the
+    /// directory: then [`leads_out`].
+    pub fn file(&self, inside: &Path, kind: Kind) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use cap_std::fs::OpenOptionsExt;
+            options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        }
+        let file = self.dir.open_with(inside, &options)?.into_std();
+        file::check(&file.metadata()?, kind)?;
+        Ok(file)
+    }
+
+    /// The names of what is in it.
+    ///
+    /// # Errors
+    /// It can't be listed.
+    pub fn names(&self) -> Result<Vec<PathBuf>> {
+        self.dir.entries()?.map(|entry| Ok(PathBuf::from(entry?.file_name()))).collect()
+    }
+
+    /// Opens a regular file by its name in this very directory, wherever a link of that name leads:
+    /// of a directory whose links are its owner's, as the Hub's cache is made of.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file), links aside, and a name that is none.
+    pub fn linked(&self, name: &str, kind: Kind) -> Result<File> {
+        if name.is_empty() || name == ".." || name.contains('/') {
+            return Err(Error::new(ErrorKind::InvalidInput, "it is no name of a file"));
+        }
+        let file = self.opened(name)?;
+        file::check(&file.metadata()?, kind)?;
+        Ok(file)
+    }
+
+    #[cfg(unix)]
+    fn opened(&self, name: &str) -> Result<File> {
+        use std::os::fd::{AsRawFd, FromRawFd};
+        let name = std::ffi::CString::new(name).map_err(|_| ErrorKind::InvalidInput)?;
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+        // SAFETY: the directory is open, and the name ends with a zero; what is opened is owned by
+        // nobody else.
+        unsafe {
+            match libc::openat(self.dir.as_raw_fd(), name.as_ptr(), flags) {
+                -1 => Err(Error::last_os_error()),
+                file => Ok(File::from_raw_fd(file)),
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn opened(&self, name: &str) -> Result<File> {
+        File::open(self.path.join(name))
+    }
+}
+
+/// Whether a file was not opened because its path leads out of the directory.
+pub fn leads_out(cause: &Error) -> bool {
+    cause.kind() == ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn text(file: Result<File>) -> String {
+        let mut text = String::new();
+        file.unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn only_what_is_below_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        std::fs::create_dir_all(path("in/deep")).unwrap();
+        std::fs::write(path("in/deep/x"), "inside").unwrap();
+        std::fs::write(path("x"), "outside").unwrap();
+        symlink("deep/x", path("in/link")).unwrap();
+        symlink("../x", path("in/out")).unwrap();
+        symlink("..", path("in/up")).unwrap();
+        symlink(path("x"), path("in/absolute")).unwrap();
+        let folder = Folder::open(&path("in")).unwrap();
+        let file = |name: &str| folder.file(Path::new(name), Kind::Script);
+        for name in ["deep/x", "link", "deep/../link", "./deep/x"] {
+            assert_eq!(text(file(name)), "inside", "{name}");
+        }
+        for name in ["out", "up/x", "../x", "absolute", "deep/../../x", "/etc/passwd"] {
+            assert!(leads_out(&file(name).unwrap_err()), "{name}");
+        }
+        assert_eq!(file("deep").unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(file("nothing").unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(folder.within(Path::new("up")).is_err());
+        assert_eq!(text(folder.linked("out", Kind::Script)), "outside");
+        for name in ["../x", "deep/x", "..", "", "a\0"] {
+            assert_eq!(
+                folder.linked(name, Kind::Script).unwrap_err().kind(),
+                ErrorKind::InvalidInput,
+                "{name:?}"
+            );
+        }
+        // What is moved away is still the same; what comes to stand in its place is not.
+        std::fs::rename(path("in"), path("moved")).unwrap();
+        std::fs::create_dir_all(path("in/deep")).unwrap();
+        std::fs::write(path("in/deep/x"), "another").unwrap();
+        assert_eq!(text(file("deep/x")), "inside");
+    }
+}

@@ -1,0 +1,45 @@
+//! Text of others on a terminal: what would command the terminal is shown instead of obeyed.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+/// The text, or on a terminal one that shows control characters as pictures of them. A reader that
+/// is no terminal gets the text as it is.
+pub fn on_terminal(text: &str, stream: impl IsTerminal) -> Cow<'_, str> {
+    if stream.is_terminal() { shown(text) } else { text.into() }
+}
+
+/// Control characters but for newline and tab as their pictures; those that turn the writing
+/// direction as U+FFFD.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        '\0'..='\u{1f}' => {
+            char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c => c,
+    };
+    if text.chars().all(|c| shown(c) == c) {
+        text.into()
+    } else {
+        text.chars().map(shown).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_is_shown() {
+        assert_eq!(
+            shown("a\x1b]0;title\x07b\r\x7f\u{9b}2J\u{202e}"),
+            "a␛]0;title␇b␍␡\u{fffd}2J\u{fffd}"
+        );
+        assert!(matches!(shown("plain\n\ttext ünïcödé"), Cow::Borrowed(_)));
+    }
+}

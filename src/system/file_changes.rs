@@ -1,0 +1,354 @@
+//! Which of some files no longer hold what they held when they were read.
+//!
+//! The system says when something happens in their folders; whether a file has changed is decided
+//! by its contents. So a save that renames a new file over the old one counts, a touch does not,
+//! and neither does a change that is taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use sha2::{Digest, Sha256};
+
+use super::file;
+use super::file::Kind;
+use super::message::notice;
+
+/// How long nothing must happen before a save counts as done: editors write in several steps.
+const SETTLED: Duration = Duration::from_millis(40);
+/// The longest wait for that.
+const LONGEST: Duration = Duration::from_millis(400);
+/// How often files are looked at unasked: on network drives, changes made elsewhere are never
+/// announced.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a file held; nothing where there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents(Option<[u8; 32]>);
+
+impl Contents {
+    pub const MISSING: Contents = Contents(None);
+
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Some(Sha256::digest(bytes).into()))
+    }
+
+    fn now(path: &Path) -> Self {
+        file::read(path, Kind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
+    }
+}
+
+/// Watches files until it is dropped.
+pub struct Watcher {
+    shared: Arc<Shared>,
+    messages: Sender<Message>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What each file is known to have held.
+    files: BTreeMap<PathBuf, Contents>,
+    /// Those that hold something else now.
+    changed: Vec<PathBuf>,
+}
+
+enum Message {
+    /// Something happened in a folder that is watched.
+    Event,
+    /// Other files are to be watched.
+    Files,
+    End,
+}
+
+impl Watcher {
+    /// Watches nothing yet. `on_change` is called, on another thread, whenever files have come to
+    /// hold something else than they are known to have held.
+    pub fn new(on_change: impl FnMut() + Send + 'static) -> Self {
+        let shared = Arc::<Shared>::default();
+        let (messages, inbox) = mpsc::channel();
+        let (own, events) = (shared.clone(), messages.clone());
+        let watch = move || Watch::new(events).follow(&inbox, &own, on_change);
+        if let Err(cause) = std::thread::Builder::new().name("watcher".into()).spawn(watch) {
+            notice(format_args!(
+                "warning: changes are not seen: no thread can be started: {cause}"
+            ));
+        }
+        Self { shared, messages }
+    }
+
+    /// Watches these files and no others, each known to have held what it is given with. A file
+    /// need not be there yet.
+    pub fn watch(&self, files: impl IntoIterator<Item = (PathBuf, Contents)>) {
+        let mut state = self.shared.lock();
+        state.files = files.into_iter().collect();
+        state.changed.clear();
+        drop(state);
+        let _ = self.messages.send(Message::Files);
+    }
+
+    /// The files that hold something else now.
+    pub fn changed(&self) -> Vec<PathBuf> {
+        self.shared.lock().changed.clone()
+    }
+
+    /// The same, as soon as there are any or `most` has passed.
+    pub fn wait(&self, most: Duration) -> Vec<PathBuf> {
+        let state = self.shared.lock();
+        let waited =
+            self.shared.news.wait_timeout_while(state, most, |state| state.changed.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.changed.clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::End);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at every file, waiting for those that are being written. Whether there is news.
+    fn look(&self, inbox: &Receiver<Message>) -> Result<bool, Ended> {
+        let files = self.lock().files.clone();
+        let differing = || {
+            let now = files.iter().map(|(path, known)| (path, known, Contents::now(path)));
+            now.filter(|(_, known, now)| now != *known)
+                .map(|(path, _, now)| (path.clone(), now))
+                .collect::<Vec<_>>()
+        };
+        let mut found = differing();
+        let began = Instant::now();
+        // Many an editor empties a file before it writes it.
+        while !found.is_empty() && began.elapsed() < LONGEST {
+            settle(inbox)?;
+            let again = differing();
+            let same = again == found && !again.iter().any(|(_, now)| *now == Contents::of(b""));
+            found = again;
+            if same {
+                break;
+            }
+        }
+        let changed: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
+        let mut state = self.lock();
+        // Others are watched by now: their message is on its way.
+        if state.files != files || state.changed == changed {
+            return Ok(false);
+        }
+        state.changed = changed;
+        Ok(!state.changed.is_empty())
+    }
+}
+
+/// What the system watches for us.
+struct Watch {
+    /// Nothing where the system can't: then files are looked at more often.
+    system: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    fn new(messages: Sender<Message>) -> Self {
+        let tell = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| may_change(&event.kind)) {
+                let _ = messages.send(Message::Event);
+            }
+        };
+        Self { system: notify::recommended_watcher(tell).ok(), folders: BTreeSet::new() }
+    }
+
+    fn follow(mut self, inbox: &Receiver<Message>, shared: &Shared, mut on_change: impl FnMut()) {
+        loop {
+            let patience = if self.system.is_some() { LOOK } else { LOOK / 5 };
+            match inbox.recv_timeout(patience) {
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Event | Message::Files) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.watch_folders(&shared.lock().files);
+            match shared.look(inbox) {
+                Ok(true) => {
+                    on_change();
+                    shared.news.notify_all();
+                }
+                Ok(false) => {}
+                Err(Ended) => return,
+            }
+        }
+    }
+
+    /// Watches the folders of the files; of one that is not there, the nearest above it.
+    fn watch_folders(&mut self, files: &BTreeMap<PathBuf, Contents>) {
+        let Some(system) = &mut self.system else { return };
+        let mut wanted = BTreeSet::new();
+        for file in files.keys() {
+            // Of a link, both where it stands and where it leads.
+            for path in [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten() {
+                let above =
+                    path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
+                        true => Path::new("."),
+                        false => folder,
+                    });
+                wanted.extend(above.filter(|folder| folder.is_dir()).take(1).map(Path::to_owned));
+            }
+        }
+        for folder in self.folders.difference(&wanted) {
+            let _ = system.unwatch(folder);
+        }
+        // A folder that was replaced by another of its name has to be watched anew, which costs
+        // nothing where it was not.
+        let watched =
+            wanted.iter().all(|folder| system.watch(folder, RecursiveMode::NonRecursive).is_ok());
+        self.folders = wanted;
+        if !watched {
+            self.system = None;
+        }
+    }
+}
+
+/// Reading a file is an event too, and our own.
+fn may_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+/// The watcher was dropped.
+struct Ended;
+
+/// Waits until nothing happens for a while.
+fn settle(inbox: &Receiver<Message>) -> Result<(), Ended> {
+    let began = Instant::now();
+    while began.elapsed() < LONGEST {
+        match inbox.recv_timeout(SETTLED) {
+            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return Err(Ended),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Long enough for any machine; nothing is asserted about time.
+    const LONG: Duration = Duration::from_secs(60);
+    /// Within which something that does not count would have been noticed, most likely.
+    const SHORT: Duration = Duration::from_millis(1500);
+
+    fn known(path: &Path) -> (PathBuf, Contents) {
+        (path.to_owned(), Contents::now(path))
+    }
+
+    fn watching(paths: &[&Path]) -> Watcher {
+        let watcher = Watcher::new(|| {});
+        watcher.watch(paths.iter().map(|path| known(path)));
+        watcher
+    }
+
+    #[test]
+    fn a_write_and_a_rename_over_count() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, other) = (home.path().join("a"), home.path().join("b"));
+        fs::write(&file, "one").unwrap();
+        fs::write(&other, "other").unwrap();
+        let watcher = watching(&[&file, &other]);
+        fs::write(&file, "two").unwrap();
+        assert_eq!(watcher.wait(LONG), std::slice::from_ref(&file));
+
+        watcher.watch([known(&file), known(&other)]);
+        assert!(watcher.changed().is_empty());
+        fs::write(home.path().join(".new"), "three").unwrap();
+        fs::rename(home.path().join(".new"), &file).unwrap();
+        assert_eq!(watcher.wait(LONG), [file]);
+    }
+
+    #[test]
+    fn a_touch_does_not_count_and_a_change_taken_back_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let watcher = watching(&[&file]);
+        fs::write(&file, "one").unwrap();
+        fs::write(home.path().join("beside"), "it").unwrap();
+        assert!(watcher.wait(SHORT).is_empty());
+        fs::write(&file, "two").unwrap();
+        assert_eq!(watcher.wait(LONG), std::slice::from_ref(&file));
+        fs::write(&file, "one").unwrap();
+        let end = Instant::now() + LONG;
+        while !watcher.changed().is_empty() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(watcher.changed().is_empty());
+    }
+
+    #[test]
+    fn what_changed_between_reading_and_watching_is_seen() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a");
+        fs::write(&file, "two").unwrap();
+        let watcher = Watcher::new(|| {});
+        watcher.watch([(file.clone(), Contents::of(b"one"))]);
+        assert_eq!(watcher.wait(LONG), [file]);
+    }
+
+    #[test]
+    fn a_file_may_appear_in_a_folder_that_was_not_there_and_vanish() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("lib/deep/a");
+        let watcher = watching(&[&file]);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "one").unwrap();
+        assert_eq!(watcher.wait(LONG), std::slice::from_ref(&file));
+        watcher.watch([known(&file)]);
+        fs::remove_dir_all(home.path().join("lib")).unwrap();
+        assert_eq!(watcher.wait(LONG), [file]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed() {
+        let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (file, target) = (home.path().join("a"), away.path().join("target"));
+        fs::write(&target, "one").unwrap();
+        std::os::unix::fs::symlink(&target, &file).unwrap();
+        let watcher = watching(&[&file]);
+        fs::write(&target, "two").unwrap();
+        assert_eq!(watcher.wait(LONG), [file]);
+    }
+
+    #[test]
+    fn on_change_is_called_once_a_change() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let calls = Arc::<AtomicUsize>::default();
+        let own = calls.clone();
+        let watcher = Watcher::new(move || {
+            own.fetch_add(1, Ordering::SeqCst);
+        });
+        watcher.watch([known(&file)]);
+        fs::write(&file, "two").unwrap();
+        assert_eq!(watcher.wait(LONG), [file]);
+        std::thread::sleep(SHORT);
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! `+ - * / % **`, `minimum` and `maximum`, with PyTorch's dtypes: `/` divides truly, `%` takes the
+//! divisor's sign, integers wrap.
+
+use candle_core::{Tensor, WithDType};
+
+use super::integer::Integer;
+use super::loops;
+use super::loops::by_dtype;
+use crate::tensor::operand::{Number, Operand};
+use crate::tensor::reduce::by_candle;
+use crate::tensor::{Kind, Value, complex, dims, dtype, operand};
+use crate::{Result, bail, error};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+    Pow,
+    Minimum,
+    Maximum,
+}
+
+impl Arithmetic {
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Add => "+",
+            Arithmetic::Sub => "-",
+            Arithmetic::Mul => "*",
+            Arithmetic::Div => "/",
+            Arithmetic::Rem => "%",
+            Arithmetic::Pow => "**",
+            Arithmetic::Minimum => "minimum",
+            Arithmetic::Maximum => "maximum",
+        }
+    }
+
+    /// `a op b`, broadcast.
+    ///
+    /// # Errors
+    /// Shapes that do not broadcast, two devices, `%` by an integer 0, an integer to a negative
+    /// power, and what has no meaning for bools or complex numbers.
+    pub fn apply<'a>(self, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Value> {
+        let (a, b) = (a.into(), b.into());
+        let promoted = operand::promote(a, b);
+        let kind = if self == Arithmetic::Div { promoted.to_float() } else { promoted };
+        let device = operand::common_device(a, b, self.name())?;
+        let shape = dims::broadcast(a.dims(), b.dims(), self.name())?;
+        if matches!(kind, Kind::C64 | Kind::C128) {
+            return complex::arithmetic(self, a, b, kind, &device);
+        }
+        for side in [a, b] {
+            if let Operand::Number(number) = side {
+                number.check_fits(kind)?;
+            }
+        }
+        // Half precision with anything else is worked out in f32, as in PyTorch, so that a number
+        // is not rounded first.
+        let half = matches!(kind, Kind::F16 | Kind::BF16);
+        let work = if half && (a.kind() != kind || b.kind() != kind) { Kind::F32 } else { kind };
+        if let (Arithmetic::Pow, Operand::Number(number), true) = (self, b, kind.is_float())
+            && number.to_f64() == 2.0
+        {
+            let x = a.tensor(work, &device)?;
+            return dtype::cast(&Value::Real(x.mul(&x)?), kind);
+        }
+        let (x, y) = (a.tensor(work, &device)?, b.tensor(work, &device)?);
+        if shape.contains(&0) {
+            return empty(&shape, kind, &device);
+        }
+        match kind {
+            Kind::Bool => Ok(Value::Bool(self.bools(&x, &y)?)),
+            Kind::U8 => self.integers::<u8>(&x, &y),
+            Kind::U32 => self.integers::<u32>(&x, &y),
+            Kind::I64 => self.integers::<i64>(&x, &y),
+            _ => dtype::cast(&Value::Real(self.floats(&x, &y)?), kind),
+        }
+    }
+
+    fn floats(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Arithmetic::Add => a.broadcast_add(b)?,
+            Arithmetic::Sub => a.broadcast_sub(b)?,
+            Arithmetic::Mul => a.broadcast_mul(b)?,
+            Arithmetic::Div => a.broadcast_div(b)?,
+            Arithmetic::Rem => loops::zip_float(a, b, modulo)?,
+            Arithmetic::Pow => loops::zip_float(a, b, f64::powf)?,
+            Arithmetic::Minimum | Arithmetic::Maximum if !a.device().is_cpu() => {
+                by_candle::pairwise_extreme(a, b, self == Arithmetic::Maximum)?
+            }
+            Arithmetic::Minimum => by_dtype!(a, T => loops::zip(a, b, minimum::<T>))?,
+            Arithmetic::Maximum => by_dtype!(a, T => loops::zip(a, b, maximum::<T>))?,
+        })
+    }
+
+    fn integers<T: Integer>(self, a: &Tensor, b: &Tensor) -> Result<Value> {
+        if !a.device().is_cpu() {
+            let there = match self {
+                Arithmetic::Add => Some(a.broadcast_add(b)?),
+                Arithmetic::Sub => Some(a.broadcast_sub(b)?),
+                Arithmetic::Mul => Some(a.broadcast_mul(b)?),
+                Arithmetic::Minimum => Some(by_candle::pairwise_extreme(a, b, false)?),
+                Arithmetic::Maximum => Some(by_candle::pairwise_extreme(a, b, true)?),
+                Arithmetic::Rem | Arithmetic::Pow | Arithmetic::Div => None,
+            };
+            if let Some(there) = there {
+                return Ok(Value::Real(there));
+            }
+        }
+        // candle's own integer loops panic on overflow in a debug build.
+        let f: fn(T, T) -> T = match self {
+            Arithmetic::Add => T::plus,
+            Arithmetic::Sub => T::minus,
+            Arithmetic::Mul => T::times,
+            Arithmetic::Minimum => Ord::min,
+            Arithmetic::Maximum => Ord::max,
+            Arithmetic::Rem => {
+                if loops::host::<T>(b)?.contains(&T::zero()) {
+                    return Err(error!("%: an integer tensor is divided by 0")
+                        .help("with floats the remainder is nan: convert with .to(\"f32\")"));
+                }
+                T::modulo
+            }
+            Arithmetic::Pow => {
+                if loops::host::<T>(b)?.iter().any(|&y| y < T::zero()) {
+                    return Err(error!(
+                        "**: an integer tensor cannot be raised to a negative power"
+                    )
+                    .help("convert it with .to(\"f32\"), or write the exponent as a float"));
+                }
+                T::power
+            }
+            Arithmetic::Div => bail!("/ of integers is a division of floats"),
+        };
+        Ok(Value::Real(loops::zip(a, b, f)?))
+    }
+
+    /// On bools + is or, * is and, as in PyTorch.
+    fn bools(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Arithmetic::Add | Arithmetic::Maximum => a.broadcast_maximum(b)?,
+            Arithmetic::Mul | Arithmetic::Minimum => a.broadcast_minimum(b)?,
+            _ => {
+                return Err(error!("{} has no meaning for two bool tensors", self.name())
+                    .help("use & | ^ or !, or convert one with .to(\"i64\")"));
+            }
+        })
+    }
+}
+
+/// The smaller, or NaN if either is.
+#[allow(clippy::eq_op)]
+#[inline(always)]
+fn minimum<T: WithDType>(a: T, b: T) -> T {
+    if a < b || a != a { a } else { b }
+}
+
+/// The larger, or NaN if either is.
+#[allow(clippy::eq_op)]
+#[inline(always)]
+fn maximum<T: WithDType>(a: T, b: T) -> T {
+    if a > b || a != a { a } else { b }
+}
+
+/// The remainder with the divisor's sign.
+pub fn modulo(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+}
+
+/// A value without elements.
+pub(crate) fn empty(dims: &[usize], kind: Kind, device: &candle_core::Device) -> Result<Value> {
+    let zeros = Tensor::zeros(dims, candle_core::DType::U8, device)?;
+    dtype::cast(&Value::Bool(zeros), kind)
+}
+
+/// `lo <= x <= hi` for each element, either bound absent; a NaN stays.
+///
+/// # Errors
+/// As [`Arithmetic::apply`], and a call without bounds.
+pub fn clamp(x: &Value, lo: Option<Operand>, hi: Option<Operand>) -> Result<Value> {
+    let raised = match lo {
+        Some(lo) => Some(Arithmetic::Maximum.apply(Operand::Tensor(x), lo)?),
+        None => None,
+    };
+    match (raised, hi) {
+        (None, None) => Err(error!("clamp needs a bound")
+            .help("x.clamp(lo, hi), or x.clamp(#{min: lo}) for one alone")),
+        (Some(raised), None) => Ok(raised),
+        (raised, Some(hi)) => {
+            Arithmetic::Minimum.apply(Operand::Tensor(raised.as_ref().unwrap_or(x)), hi)
+        }
+    }
+}
+
+/// `-x`.
+///
+/// # Errors
+/// A bool tensor.
+pub fn negate(value: &Value) -> Result<Value> {
+    match value {
+        Value::Bool(_) => Err(error!("- has no meaning for a bool tensor").help("use ! for not")),
+        Value::Real(t) => Ok(Value::Real(match Kind::of(value) {
+            Kind::U8 => loops::map(t, <u8 as Integer>::neg)?,
+            Kind::U32 => loops::map(t, <u32 as Integer>::neg)?,
+            Kind::I64 => loops::map(t, <i64 as Integer>::neg)?,
+            _ => t.neg()?,
+        })),
+        Value::Complex(_) => value.map(Tensor::neg),
+    }
+}
+
+impl From<f64> for Operand<'_> {
+    fn from(number: f64) -> Self {
+        Operand::Number(Number::Float(number))
+    }
+}
+
+impl From<i64> for Operand<'_> {
+    fn from(number: i64) -> Self {
+        Operand::Number(Number::Int(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_larger_of_two_is_the_same_on_every_device() {
+        let tensor = |numbers: &[f32]| Tensor::new(numbers, &Device::Cpu).unwrap();
+        let a = tensor(&[1.0, f32::NAN, 3.0, f32::NEG_INFINITY, 0.5]);
+        let b = tensor(&[2.0, 1.0, f32::NAN, f32::INFINITY, -0.5]);
+        for (largest, operation) in [(true, Arithmetic::Maximum), (false, Arithmetic::Minimum)] {
+            let there =
+                by_candle::pairwise_extreme(&a, &b, largest).unwrap().to_vec1::<f32>().unwrap();
+            let here = operation.floats(&a, &b).unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(format!("{there:?}"), format!("{here:?}"));
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Discrete Fourier transforms along any dim, of any length.
+//!
+//! Worked out on the CPU; on another device by products (`dft`), beyond their length there and
+//! back.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{Device, Tensor};
+use rustfft::FftDirection;
+
+use super::dft;
+use super::transforms::{Buffers, Float, Out, Spectra};
+use crate::tensor::elementwise::loops;
+use crate::tensor::reduce::along_dim;
+use crate::tensor::reduce::along_dim::{Lines, Tile};
+use crate::tensor::reduce::fold::with_slice;
+use crate::tensor::{Complex, Kind, Value, device, dims};
+use crate::{Result, bail, error};
+
+/// Which transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    Fft,
+    Ifft,
+    /// Of real numbers: the half of the spectrum that says it all.
+    Rfft,
+    /// From that half back to real numbers.
+    Irfft,
+}
+
+/// Which direction is divided by the length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norm {
+    /// The inverse one.
+    #[default]
+    Backward,
+    /// Each, by its square root.
+    Ortho,
+    /// The forward one.
+    Forward,
+}
+
+impl Norm {
+    /// # Errors
+    /// A name that is none of the three.
+    pub fn parse(name: &str) -> Result<Norm> {
+        Ok(match name {
+            "backward" => Norm::Backward,
+            "ortho" => Norm::Ortho,
+            "forward" => Norm::Forward,
+            other => bail!("norm must be \"backward\", \"ortho\" or \"forward\", not {other:?}"),
+        })
+    }
+
+    fn scale(self, n: usize, inverse: bool) -> f64 {
+        match (self, inverse) {
+            (Norm::Ortho, _) => (n as f64).sqrt().recip(),
+            (Norm::Backward, true) | (Norm::Forward, false) => (n as f64).recip(),
+            _ => 1.0,
+        }
+    }
+}
+
+impl Transform {
+    pub const ALL: [(&'static str, Transform); 4] = [
+        ("fft", Transform::Fft),
+        ("ifft", Transform::Ifft),
+        ("rfft", Transform::Rfft),
+        ("irfft", Transform::Irfft),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Transform::ALL.iter().find(|(_, transform)| *transform == self).map_or("", |(name, _)| name)
+    }
+
+    /// The transform along `dim`, of length `n`: the input is cut or padded with zeros to it.
+    /// Without `n` it is the dim's size, for `irfft` twice that less 2. f64 and c128 stay in
+    /// double precision, all else in single.
+    ///
+    /// # Errors
+    /// A dim the tensor does not have, a length below 1, `rfft` of a complex tensor.
+    pub fn apply(self, value: &Value, dim: i64, n: Option<i64>, norm: Norm) -> Result<Value> {
+        if self == Transform::Rfft && matches!(value, Value::Complex(_)) {
+            return Err(error!("rfft needs a real tensor, and this one is complex")
+                .help("use fft, or take .real first"));
+        }
+        let dim = dims::dim(dim, value.dims())?;
+        let size = value.dims()[dim];
+        let default = if self == Transform::Irfft { 2 * (size as i64 - 1) } else { size as i64 };
+        let n = match n.unwrap_or(default) {
+            n @ 1.. => n as usize,
+            n => {
+                let (name, dims) = (self.name(), value.dims());
+                return Err(error!("{name}: the length must be at least 1, and along dim {dim} of {dims:?} it is {n}")
+                    .help("give it as in #{n: 8}"));
+            }
+        };
+        let mut out = value.dims().to_vec();
+        // Twice, for the real and the imaginary part.
+        out[dim] = n.saturating_mul(2);
+        dims::check_size(&out)?;
+        let scale = norm.scale(n, matches!(self, Transform::Ifft | Transform::Irfft));
+        let plan = Plan { transform: self, n, scale };
+        match Kind::of(value).to_complex() {
+            Kind::C128 => plan.run::<f64>(value, dim),
+            _ => plan.run::<f32>(value, dim),
+        }
+    }
+}
+
+struct Plan {
+    transform: Transform,
+    n: usize,
+    scale: f64,
+}
+
+impl Plan {
+    fn run<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
+        let lines = Lines::along(value.dims(), dim);
+        let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
+        let shape = along_dim::resized(value.dims(), dim, width);
+        let there = matches!(value.device(), Device::Cuda(_) | Device::Metal(_));
+        if there && self.n <= dft::LONGEST && value.numel() > 0 {
+            return self.by_products::<T>(value, dim);
+        }
+        let place = |elements: Vec<T>| loops::place(elements, &shape, value.device());
+        let on_cpu = |t: &Tensor| device::transfer(&t.to_dtype(T::DTYPE)?, &Device::Cpu);
+        let (re, im) = match value {
+            Value::Complex(c) => (on_cpu(&c.re)?, Some(on_cpu(&c.im)?)),
+            Value::Real(t) | Value::Bool(t) => (on_cpu(t)?, None),
+        };
+        let (re, im) = with_slice(&re, |re: &[T]| match &im {
+            Some(im) => with_slice(im, |im: &[T]| self.transform(lines, re, Some(im))),
+            None => Ok(self.transform(lines, re, None)),
+        })??;
+        Ok(match im {
+            Some(im) => Value::Complex(Complex { re: place(re)?, im: place(im)? }),
+            None => Value::Real(place(re)?),
+        })
+    }
+
+    /// On the device that the value is on.
+    fn by_products<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
+        let size = if self.transform == Transform::Irfft { self.n / 2 + 1 } else { self.n };
+        let line = |t: &Tensor| -> Result<Tensor> {
+            let t = t.to_dtype(T::DTYPE)?.transpose(dim, t.rank() - 1)?;
+            let (last, have) = (t.rank() - 1, t.dim(t.rank() - 1)?);
+            Ok(if have < size {
+                t.pad_with_zeros(last, 0, size - have)?
+            } else {
+                t.narrow(last, 0, size)?
+            })
+        };
+        let (re, im) = match value {
+            Value::Complex(c) => (line(&c.re)?, Some(line(&c.im)?)),
+            Value::Real(t) | Value::Bool(t) => (line(t)?, None),
+        };
+        let (re, im) = dft::transform(self.transform, &re, im.as_ref(), self.n, self.scale)?;
+        let back = |t: Tensor| t.transpose(dim, t.rank() - 1)?.contiguous();
+        Ok(match im {
+            Some(im) => Value::Complex(Complex { re: back(re)?, im: back(im)? }),
+            None => Value::Real(back(re)?),
+        })
+    }
+
+    /// Real and imaginary parts; of `Irfft` there are no imaginary ones.
+    fn transform<T: Float>(
+        &self,
+        lines: Lines,
+        re: &[T],
+        im: Option<&[T]>,
+    ) -> (Vec<T>, Option<Vec<T>>) {
+        let direction = match self.transform {
+            Transform::Fft | Transform::Rfft => FftDirection::Forward,
+            Transform::Ifft | Transform::Irfft => FftDirection::Inverse,
+        };
+        let real = match self.transform {
+            Transform::Rfft | Transform::Irfft => true,
+            Transform::Fft => im.is_none(),
+            Transform::Ifft => false,
+        };
+        let spectra = Spectra::<T>::new(self.n, direction, real, self.scale);
+        let size = lines.size;
+        if self.transform == Transform::Irfft {
+            let write = |tile: &Tile, buffers: &mut Own<T>, [out]: [&mut [MaybeUninit<T>]; 1]| {
+                let (re, im) =
+                    (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
+                for (line, out) in out.chunks_mut(self.n).enumerate() {
+                    spectra.to_real(
+                        part(Some(re), line, size),
+                        part(im, line, size),
+                        &mut buffers.spectra,
+                        out,
+                    );
+                }
+            };
+            // SAFETY: each line is written from end to end.
+            let [numbers] = unsafe { lines.spread(self.n, write) };
+            return (numbers, None);
+        }
+        let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
+        let write = |tile: &Tile, buffers: &mut Own<T>, [out_re, out_im]: Out<T>| {
+            let (re, im) =
+                (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
+            for (line, out) in out_re.chunks_mut(width).zip(out_im.chunks_mut(width)).enumerate() {
+                let (re, im) = (part(Some(re), line, size), part(im, line, size));
+                match real {
+                    true => spectra.of_real(re, &mut buffers.spectra, out.into()),
+                    false => spectra.complex(re, im, &mut buffers.spectra, out.into()),
+                }
+            }
+        };
+        // SAFETY: each line is written from end to end.
+        let [re, im] = unsafe { lines.spread(width, write) };
+        (re, Some(im))
+    }
+}
+
+/// A line of those that are there.
+fn part<T>(lines: Option<&[T]>, line: usize, size: usize) -> &[T] {
+    lines.map_or(&[], |lines| &lines[line * size..][..size])
+}
+
+/// What one thread needs.
+#[derive(Default)]
+struct Own<T> {
+    re: Vec<T>,
+    im: Vec<T>,
+    spectra: Buffers<T>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+    use crate::tensor::dtype;
+
+    fn noise(count: usize) -> Vec<f64> {
+        (0..count).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect()
+    }
+
+    fn real(dims: &[usize], kind: Kind) -> Value {
+        let value =
+            Value::Real(loops::place(noise(dims.iter().product()), dims, &Device::Cpu).unwrap());
+        dtype::cast(&value, kind).unwrap()
+    }
+
+    fn complex(dims: &[usize]) -> Value {
+        let Value::Real(re) = real(dims, Kind::F64) else { panic!() };
+        let im = re.sqr().unwrap().affine(2.0, -0.5).unwrap();
+        Value::Complex(Complex { re, im })
+    }
+
+    fn parts(value: &Value) -> (Vec<f64>, Vec<f64>) {
+        let part =
+            |t: &Tensor| loops::host::<f64>(&t.to_dtype(candle_core::DType::F64).unwrap()).unwrap();
+        match value {
+            Value::Complex(c) => (part(&c.re), part(&c.im)),
+            Value::Real(t) | Value::Bool(t) => (part(t), vec![0.0; t.elem_count()]),
+        }
+    }
+
+    /// By the definition, along `dim`.
+    fn naive(value: &Value, dim: usize, inverse: bool) -> Vec<(f64, f64)> {
+        let ((re, im), dims) = (parts(value), value.dims());
+        let (n, stride) = (dims[dim], dims::strides(dims)[dim]);
+        let sign = if inverse { 1.0 } else { -1.0 };
+        let element = |at: usize| {
+            let (k, start) = (at / stride % n, at - at / stride % n * stride);
+            (0..n).fold((0.0, 0.0), |(x, y), j| {
+                let (sin, cos) = (sign * TAU * ((j * k) % n) as f64 / n as f64).sin_cos();
+                let (a, b) = (re[start + j * stride], im[start + j * stride]);
+                (x + a * cos - b * sin, y + a * sin + b * cos)
+            })
+        };
+        (0..re.len()).map(element).collect()
+    }
+
+    fn assert_close(value: &Value, expected: &[(f64, f64)], tolerance: f64, what: &str) {
+        let (re, im) = parts(value);
+        assert_eq!(re.len(), expected.len(), "{what}");
+        for (i, (x, y)) in expected.iter().enumerate() {
+            assert!(
+                (re[i] - x).abs() < tolerance && (im[i] - y).abs() < tolerance,
+                "{what} at {i}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_length_and_dim_agrees_with_the_definition() {
+        for n in 1..=40 {
+            for dim in 0..3 {
+                let mut dims = vec![2, 3, 2];
+                dims[dim] = n;
+                let what = format!("{n} along {dim}");
+                let signed = dim as i64 - 3;
+                for (kind, tolerance) in [(Kind::F64, 1e-11), (Kind::F32, 1e-4)] {
+                    let x = real(&dims, kind);
+                    let spectrum = Transform::Fft.apply(&x, signed, None, Norm::Backward).unwrap();
+                    assert_eq!(Kind::of(&spectrum), kind.to_complex());
+                    assert_close(&spectrum, &naive(&x, dim, false), tolerance, &what);
+                    let half = Transform::Rfft.apply(&x, signed, None, Norm::Backward).unwrap();
+                    let expected = spectrum.map(|t| t.narrow(dim, 0, n / 2 + 1)).unwrap();
+                    let (re, im) = parts(&expected);
+                    assert_close(
+                        &half,
+                        &re.into_iter().zip(im).collect::<Vec<_>>(),
+                        tolerance,
+                        &what,
+                    );
+                    let back = Transform::Irfft
+                        .apply(&half, signed, Some(n as i64), Norm::Backward)
+                        .unwrap();
+                    assert_eq!((Kind::of(&back), back.dims()), (kind, dims.as_slice()));
+                    let (re, im) = parts(&x);
+                    assert_close(
+                        &back,
+                        &re.into_iter().zip(im).collect::<Vec<_>>(),
+                        tolerance,
+                        &what,
+                    );
+                }
+                let z = complex(&dims);
+                let forward = Transform::Fft.apply(&z, signed, None, Norm::Backward).unwrap();
+                assert_close(&forward, &naive(&z, dim, false), 1e-11, &what);
+                let inverse = Transform::Ifft.apply(&z, signed, None, Norm::Forward).unwrap();
+                assert_close(&inverse, &naive(&z, dim, true), 1e-11, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn norms_divide_as_their_names_say() {
+        let x = complex(&[6]);
+        let plain = naive(&x, 0, false);
+        for (norm, forward) in
+            [(Norm::Backward, 1.0), (Norm::Ortho, 6f64.sqrt()), (Norm::Forward, 6.0)]
+        {
+            let scaled: Vec<_> =
+                plain.iter().map(|(re, im)| (re / forward, im / forward)).collect();
+            let spectrum = Transform::Fft.apply(&x, 0, None, norm).unwrap();
+            assert_close(&spectrum, &scaled, 1e-12, "forward");
+            let (re, im) = parts(&x);
+            let back = Transform::Ifft.apply(&spectrum, 0, None, norm).unwrap();
+            assert_close(&back, &re.into_iter().zip(im).collect::<Vec<_>>(), 1e-12, "back");
+        }
+        assert_eq!(Norm::parse("orto").unwrap_err().message(), {
+            "norm must be \"backward\", \"ortho\" or \"forward\", not \"orto\""
+        });
+    }
+
+    #[test]
+    fn numbers_near_the_largest_do_not_overflow() {
+        let x = Value::Real(Tensor::new(&[3e38f32, 0.0, 0.0, 0.0], &Device::Cpu).unwrap());
+        for transform in [Transform::Fft, Transform::Rfft] {
+            let (re, im) = parts(&transform.apply(&x, 0, None, Norm::Backward).unwrap());
+            assert!(
+                re.iter().all(|re| (re / 3e38 - 1.0).abs() < 1e-6)
+                    && im.iter().all(|im| *im == 0.0),
+                "{re:?} {im:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_cuts_or_pads() {
+        let x = real(&[2, 5], Kind::F64);
+        let Value::Real(t) = &x else { panic!() };
+        let cut = Value::Real(t.narrow(1, 0, 3).unwrap());
+        let padded = Value::Real(t.pad_with_zeros(1, 0, 3).unwrap());
+        for (n, same) in [(3, cut), (8, padded)] {
+            let spectrum = Transform::Fft.apply(&x, -1, Some(n), Norm::Backward).unwrap();
+            assert_close(&spectrum, &naive(&same, 1, false), 1e-12, "fft");
+            let half = Transform::Rfft.apply(&x, -1, Some(n), Norm::Backward).unwrap();
+            assert_eq!(half.dims(), [2, n as usize / 2 + 1]);
+            let back = Transform::Irfft.apply(&half, -1, Some(n), Norm::Backward).unwrap();
+            let (re, im) = parts(&same);
+            assert_close(&back, &re.into_iter().zip(im).collect::<Vec<_>>(), 1e-12, "irfft");
+        }
+        assert_eq!(Transform::Irfft.apply(&x, -1, None, Norm::Backward).unwrap().dims(), [2, 8]);
+    }
+
+    #[test]
+    fn any_dtype_goes_in_and_faults_are_sentences() {
+        for kind in [Kind::Bool, Kind::I64, Kind::F16, Kind::BF16] {
+            let x = dtype::cast(&real(&[4], Kind::F32), kind).unwrap();
+            assert_eq!(
+                Kind::of(&Transform::Fft.apply(&x, 0, None, Norm::Backward).unwrap()),
+                Kind::C64
+            );
+        }
+        let message = |transform: Transform, x: &Value, dim, n| {
+            transform.apply(x, dim, n, Norm::Backward).unwrap_err().message().to_owned()
+        };
+        assert_eq!(
+            message(Transform::Rfft, &complex(&[4]), 0, None),
+            "rfft needs a real tensor, and this one is complex"
+        );
+        assert_eq!(
+            message(Transform::Irfft, &real(&[2, 1], Kind::F32), 1, None),
+            "irfft: the length must be at least 1, and along dim 1 of [2, 1] it is 0"
+        );
+        message(Transform::Fft, &real(&[0], Kind::F32), 0, None);
+        message(Transform::Fft, &real(&[4], Kind::F32), 1, None);
+        message(Transform::Fft, &real(&[], Kind::F32), -1, None);
+        message(Transform::Fft, &real(&[4], Kind::F32), 0, Some(i64::MAX));
+        let empty =
+            Transform::Fft.apply(&real(&[0, 4], Kind::F32), -1, None, Norm::Backward).unwrap();
+        assert_eq!(empty.dims(), [0, 4]);
+    }
+}

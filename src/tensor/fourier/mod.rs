@@ -1,0 +1,6 @@
+//! Fourier transforms, and the frequencies that their results belong to.
+
+mod dft;
+pub mod fft;
+pub mod frequencies;
+mod transforms;

@@ -1,0 +1,270 @@
+//! Elements in order along a dim: `sort`, `topk`.
+
+use std::cmp::Ordering;
+
+use candle_core::{Device, WithDType};
+
+use super::along_dim::Lines;
+use super::reductions::on_cpu;
+use super::{along_dim, by_candle};
+use crate::kernel::cpu::simd::vectorized;
+use crate::tensor::elementwise::loops;
+use crate::tensor::elementwise::loops::by_dtype;
+use crate::tensor::{Kind, Value, operand};
+use crate::{Result, bail};
+
+/// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the
+/// largest; equal elements keep their order.
+///
+/// # Errors
+/// A complex tensor.
+pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)> {
+    value.real("sort")?;
+    let dim = along_dim::dim(dim, value.dims())?;
+    ordered(value, dim, Lines::along(value.dims(), dim).size, descending)
+}
+
+/// The `k` largest elements along `dim` from the largest down, or the smallest from the smallest
+/// up, and which places (i64) they come from.
+///
+/// # Errors
+/// More than the dim has, or a complex tensor.
+pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Value)> {
+    value.real("topk")?;
+    let dim = along_dim::dim(dim, value.dims())?;
+    let size = Lines::along(value.dims(), dim).size;
+    match usize::try_from(k) {
+        Ok(k) if (1..=size.min(SEARCHED)).contains(&k) && is_searched(value) => {
+            let tensor = value.real("topk")?.contiguous()?;
+            let (values, places) = by_candle::topk(&tensor, k, dim, largest)?;
+            Ok((Value::Real(values), Value::Real(places)))
+        }
+        Ok(k) if k <= size => ordered(value, dim, k, largest),
+        _ => bail!(
+            "topk: k must be from 0 to {size}, the size of dim {dim} of a tensor {:?}, not {k}",
+            value.dims()
+        ),
+    }
+}
+
+/// So many are searched for one after the other on a device that has no sorting of its own.
+const SEARCHED: usize = 32;
+
+fn is_searched(value: &Value) -> bool {
+    !value.device().is_cpu() && Kind::of(value).is_float() && value.rank() > 0 && value.numel() > 0
+}
+
+/// The first `k` along `dim`.
+fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Value, Value)> {
+    let (lines, shape) =
+        (Lines::along(value.dims(), dim), along_dim::resized(value.dims(), dim, k));
+    let mut places = None;
+    let values = on_cpu(value, |value| {
+        let tensor = value.real("sort")?;
+        let (sorted, from) = by_dtype!(tensor, T => {
+            let blank = (<T as WithDType>::from_f64(0.0), 0i64);
+            let pairs = lines.map(tensor, k, blank, |line: &[T], out| first(line, out, descending))?;
+            let sorted = loops::place(lines.turned(&pairs, k, |(x, _)| x), &shape, &Device::Cpu)?;
+            Ok((sorted, loops::place(lines.turned(&pairs, k, |(_, from)| from), &shape, &Device::Cpu)?))
+        })?;
+        places = Some(Value::Real(from));
+        value.map(|_| Ok(sorted.clone()))
+    })?;
+    let Some(places) = places else { bail!("sort found no places") };
+    Ok((values, operand::transfer(&places, value.device())?))
+}
+
+fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
+    let compare = |a: &(T, i64), b: &(T, i64)| {
+        let ascending = order(a.0, b.0);
+        (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
+    };
+    if out.len() <= FEW && 8 * out.len() <= line.len() {
+        return foremost(line, out, descending, &compare);
+    }
+    let mut pairs: Vec<(T, i64)> = line.iter().copied().zip(0..).collect();
+    if out.len() < pairs.len() {
+        pairs.select_nth_unstable_by(out.len(), compare);
+        pairs.truncate(out.len());
+    }
+    pairs.sort_unstable_by(compare);
+    out.copy_from_slice(&pairs);
+}
+
+/// So many are kept in order while the line is read.
+const FEW: usize = 64;
+
+/// Whether an element may come before `least`; NaN may.
+#[allow(clippy::neg_cmp_op_on_partial_ord)]
+#[inline(always)]
+fn any_before<T: WithDType>(elements: &[T], least: T, descending: bool) -> bool {
+    let mut any = false;
+    if descending {
+        for &x in elements {
+            any |= !(x <= least);
+        }
+    } else {
+        for &x in elements {
+            any |= !(x >= least);
+        }
+    }
+    any
+}
+
+/// Elements that are passed over together.
+const MANY: usize = 16;
+
+vectorized! {
+    /// What none of the first `count` of a line comes after: as many parts of the line have an element that does not. Not of a line with NaN, or of fewer parts.
+    fn bound[T: WithDType](line: &[T], count: usize, descending: bool) -> Option<T> {
+        let (parts, _) = line.as_chunks::<MANY>();
+        #[allow(clippy::eq_op)]
+        let nan = line.iter().fold(false, |nan, x| nan | (x != x));
+        if nan || parts.len() < count {
+            return None;
+        }
+        let most = |part: &[T; MANY]| part.iter().fold(part[0], |most, &x| if x > most { x } else { most });
+        let least = |part: &[T; MANY]| part.iter().fold(part[0], |least, &x| if x < least { x } else { least });
+        let mut ends: Vec<T> = match descending {
+            true => parts.iter().map(most).collect(),
+            false => parts.iter().map(least).collect(),
+        };
+        let at = if descending { ends.len() - count } else { count - 1 };
+        Some(*ends.select_nth_unstable_by(at, |a, b| order(*a, *b)).1)
+    }
+}
+
+vectorized! {
+    /// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
+    fn foremost[T: WithDType, C: Fn(&(T, i64), &(T, i64)) -> Ordering](
+        line: &[T],
+        out: &mut [(T, i64)],
+        descending: bool,
+        compare: &C,
+    ) {
+        let Some(last) = out.len().checked_sub(1) else { return };
+        let bound = bound(line, out.len(), descending);
+        let beyond = |x: T| bound.is_some_and(|bound| if descending { x < bound } else { x > bound });
+        let mut found = 0;
+        for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
+            if many.iter().fold(true, |all, &x| all & beyond(x))
+                || found > last && !any_before(many, out[last].0, descending)
+            {
+                continue;
+            }
+            for (&x, place) in many.iter().zip(first..) {
+                let pair = (x, place);
+                if beyond(x) || found > last && compare(&pair, &out[last]).is_gt() {
+                    continue;
+                }
+                let at = out[..found].partition_point(|other| compare(other, &pair).is_lt());
+                found = (found + 1).min(last + 1);
+                out[at..found].rotate_right(1);
+                out[at] = pair;
+            }
+        }
+    }
+}
+
+#[allow(clippy::eq_op)]
+pub(crate) fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::*;
+
+    fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
+        (
+            loops::host(values.real("test").unwrap()).unwrap(),
+            loops::host(places.real("test").unwrap()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn equal_elements_keep_their_order_and_nan_is_the_largest() {
+        let x = Value::Real(Tensor::new(&[2f32, 1., 2., 3., 1.], &Device::Cpu).unwrap());
+        assert_eq!(
+            lists(sort(&x, 0, false).unwrap()),
+            (vec![1., 1., 2., 2., 3.], vec![1, 4, 0, 2, 3])
+        );
+        assert_eq!(
+            lists(sort(&x, 0, true).unwrap()),
+            (vec![3., 2., 2., 1., 1.], vec![3, 0, 2, 1, 4])
+        );
+        assert_eq!(lists(topk(&x, 2, 0, false).unwrap()), (vec![1., 1.], vec![1, 4]));
+        let x = Value::Real(Tensor::new(&[1f32, f32::NAN, f32::INFINITY], &Device::Cpu).unwrap());
+        assert_eq!(lists(sort(&x, 0, false).unwrap()).1, [0, 2, 1]);
+        assert_eq!(lists(topk(&x, 1, 0, true).unwrap()).1, [1]);
+    }
+
+    #[test]
+    fn along_any_dim_of_any_shape() {
+        let xs: Vec<f32> = (0..4 * 50 * 3).map(|i| ((i * 7919) % 601) as f32).collect();
+        let x = Value::Real(loops::place(xs.clone(), &[4, 50, 3], &Device::Cpu).unwrap());
+        for (dim, size, stride) in [(0, 4, 150), (1, 50, 3), (2, 3, 1)] {
+            for k in [1, size - 1, size] {
+                let (values, places) = topk(&x, k as i64, dim as i64 - 3, true).unwrap();
+                let mut shape = vec![4, 50, 3];
+                shape[dim] = k;
+                assert_eq!((values.dims(), places.dims()), (shape.as_slice(), shape.as_slice()));
+                let (values, places) = lists((values, places));
+                for (i, (value, place)) in values.into_iter().zip(places).enumerate() {
+                    let (outer, rank, inner) = (i / (k * stride), i / stride % k, i % stride);
+                    let at = |place: usize| xs[(outer * size + place) * stride + inner];
+                    let mut row: Vec<f32> = (0..size).map(at).collect();
+                    row.sort_by(|a, b| b.total_cmp(a));
+                    assert_eq!((value, at(place as usize)), (row[rank], row[rank]));
+                }
+            }
+        }
+        assert_eq!(topk(&x, 0, 1, true).unwrap().0.dims(), [4, 0, 3]);
+    }
+
+    #[test]
+    fn what_is_searched_for_is_what_is_sorted() {
+        let infinity = f32::INFINITY;
+        let rows = [
+            [2f32, 1., 2., 3., 1., -0.5],
+            [f32::NAN, 1., infinity, f32::NAN, -infinity, 0.],
+            [-infinity, -infinity, infinity, -infinity, infinity, infinity],
+        ];
+        let x = Tensor::new(&rows, &Device::Cpu).unwrap();
+        for (x, dim) in [(x.clone(), 1), (x.t().unwrap().contiguous().unwrap(), 0)] {
+            for (k, largest) in (1..=6).flat_map(|k| [(k, true), (k, false)]) {
+                let (values, places) = by_candle::topk(&x, k, dim, largest).unwrap();
+                let there = lists((Value::Real(values), Value::Real(places)));
+                let here = lists(topk(&x.clone().into(), k as i64, dim as i64, largest).unwrap());
+                assert_eq!(format!("{there:?}"), format!("{here:?}"), "{k} {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_number_is_a_line_of_one() {
+        let three = Value::Real(Tensor::new(3f32, &Device::Cpu).unwrap());
+        for pair in [sort(&three, -1, true), topk(&three, 1, 0, true)] {
+            let (values, places) = pair.unwrap();
+            assert_eq!((values.rank(), places.rank()), (0, 0));
+            assert_eq!(lists((values, places)), (vec![3.0], vec![0]));
+        }
+        assert_eq!(topk(&three, 0, 0, true).unwrap().0.dims(), [0]);
+        assert!(topk(&three, 2, 0, true).is_err());
+    }
+
+    #[test]
+    fn the_dtype_stays_and_k_must_fit() {
+        let x = Value::Bool(Tensor::new(&[1u8, 0, 1], &Device::Cpu).unwrap());
+        let (values, places) = sort(&x, 0, false).unwrap();
+        assert_eq!((Kind::of(&values), Kind::of(&places)), (Kind::Bool, Kind::I64));
+        for k in [4, -1] {
+            assert_eq!(
+                topk(&x, k, 0, true).unwrap_err().message(),
+                format!("topk: k must be from 0 to 3, the size of dim 0 of a tensor [3], not {k}")
+            );
+        }
+    }
+}

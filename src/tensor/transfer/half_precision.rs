@@ -1,0 +1,80 @@
+//! Half precision to f32 and back, in parallel on the CPU, where candle converts with one thread.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{DType, Device, Tensor, WithDType};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::Result;
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::parallel::TASK;
+use crate::tensor::elementwise::loops;
+use crate::tensor::reduce::fold::with_slice;
+
+/// f16 and bf16 as f32, anything else as it is.
+pub fn widen(tensor: &Tensor) -> Result<Tensor> {
+    let cpu = tensor.device().is_cpu();
+    match tensor.dtype() {
+        DType::F16 if cpu => {
+            convert(tensor, |from: &[f16], to: &mut [f32]| from.convert_to_f32_slice(to))
+        }
+        DType::BF16 if cpu => {
+            convert(tensor, |from: &[bf16], to: &mut [f32]| from.convert_to_f32_slice(to))
+        }
+        DType::F16 | DType::BF16 => Ok(tensor.to_dtype(DType::F32)?),
+        _ => Ok(tensor.clone()),
+    }
+}
+
+/// An f32 or f64 tensor as `dtype`.
+pub fn round(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+    let here = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+    match dtype {
+        DType::F16 if here => {
+            convert(tensor, |from: &[f32], to: &mut [f16]| to.convert_from_f32_slice(from))
+        }
+        DType::BF16 if here => {
+            convert(tensor, |from: &[f32], to: &mut [bf16]| to.convert_from_f32_slice(from))
+        }
+        _ => Ok(tensor.to_dtype(dtype)?),
+    }
+}
+
+fn convert<T: WithDType, U: WithDType>(
+    tensor: &Tensor,
+    f: impl Fn(&[T], &mut [U]) + Sync,
+) -> Result<Tensor> {
+    let converted = with_slice(tensor, |from: &[T]| {
+        let fill = |to: &mut [MaybeUninit<U>]| {
+            parallel::pieces(to, TASK, |piece, to| {
+                let from = &from[piece * TASK..][..to.len()];
+                f(from, loops::blanked(to, U::zero()));
+            });
+        };
+        // SAFETY: the pieces are all of it.
+        unsafe { loops::made(from.len(), fill) }
+    })?;
+    loops::place(converted, tensor.dims(), &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn converts_as_candle_does() {
+        let x = Tensor::arange(-20000f32, 20000., &Device::Cpu)
+            .unwrap()
+            .affine(1.0 / 77.0, 3.0)
+            .unwrap();
+        for dtype in [DType::F16, DType::BF16, DType::F64, DType::F32] {
+            let narrow = x.to_dtype(dtype).unwrap();
+            let numbers =
+                |t: &Tensor| loops::host::<f32>(&t.to_dtype(DType::F32).unwrap()).unwrap();
+            assert_eq!(numbers(&round(&x, dtype).unwrap()), numbers(&narrow));
+            let rows = narrow.reshape((2, ())).unwrap().t().unwrap();
+            assert_eq!(numbers(&widen(&rows).unwrap()), numbers(&rows.contiguous().unwrap()));
+        }
+    }
+}

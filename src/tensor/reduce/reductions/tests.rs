@@ -34,7 +34,7 @@ fn cells(x: &Tensor, dims: &[usize]) -> Vec<Vec<f64>> {
     let size = |dims: &[usize]| dims.iter().fold(1, |n, &i| n * x.dims()[i]);
     let mut cells = vec![Vec::new(); size(&kept)];
     for (flat, x_i) in
-        kernel::host::<f64>(&x.to_dtype(DType::F64).unwrap()).unwrap().into_iter().enumerate()
+        loops::host::<f64>(&x.to_dtype(DType::F64).unwrap()).unwrap().into_iter().enumerate()
     {
         let (mut rest, mut at, mut step) = (flat, 0, 1);
         for i in (0..x.rank()).rev() {
@@ -189,16 +189,16 @@ fn candles_kernels_agree_with_the_folds() {
     type There = fn(&Tensor, &[usize]) -> candle_core::Result<Tensor>;
     type Here = fn(&Value, Over) -> Result<Value>;
     let cases: [(&str, There, Here); 10] = [
-        ("argmax", |x, dims| on_device::first_place(x, dims[0], true), argmax),
-        ("argmin", |x, dims| on_device::first_place(x, dims[0], false), argmin),
-        ("count_nonzero", on_device::count_nonzero, count_nonzero),
-        ("max", |x, dims| on_device::extreme(x, dims, true), max),
-        ("min", |x, dims| on_device::extreme(x, dims, false), min),
-        ("logsumexp", on_device::logsumexp, logsumexp),
-        ("norm", |x, dims| on_device::norm(x, dims, 2.0), |x, over| norm(x, 2.0, over)),
-        ("norm 0", |x, dims| on_device::norm(x, dims, 0.0), |x, over| norm(x, 0.0, over)),
-        ("norm 3", |x, dims| on_device::norm(x, dims, 3.0), |x, over| norm(x, 3.0, over)),
-        ("var", |x, dims| on_device::variance(x, dims, 4.0), |x, over| var(x, 1.0, over)),
+        ("argmax", |x, dims| by_candle::first_place(x, dims[0], true), argmax),
+        ("argmin", |x, dims| by_candle::first_place(x, dims[0], false), argmin),
+        ("count_nonzero", by_candle::count_nonzero, count_nonzero),
+        ("max", |x, dims| by_candle::extreme(x, dims, true), max),
+        ("min", |x, dims| by_candle::extreme(x, dims, false), min),
+        ("logsumexp", by_candle::logsumexp, logsumexp),
+        ("norm", |x, dims| by_candle::norm(x, dims, 2.0), |x, over| norm(x, 2.0, over)),
+        ("norm 0", |x, dims| by_candle::norm(x, dims, 0.0), |x, over| norm(x, 0.0, over)),
+        ("norm 3", |x, dims| by_candle::norm(x, dims, 3.0), |x, over| norm(x, 3.0, over)),
+        ("var", |x, dims| by_candle::variance(x, dims, 4.0), |x, over| var(x, 1.0, over)),
     ];
     for (name, there, here) in cases {
         let over = Over { dims: Some(&[1]), keepdim: true };
@@ -222,7 +222,7 @@ fn what_is_not_zero_is_found_and_counted() {
         let elements = random(shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let sparse =
             elements.iter().enumerate().map(|(i, &x)| if i == 1 { f32::NAN } else { x.trunc() });
-        let x = kernel::place(sparse.collect(), shape, &Device::Cpu).unwrap();
+        let x = loops::place(sparse.collect(), shape, &Device::Cpu).unwrap();
         for dims in subsets(shape.len()) {
             let over = Over { dims: Some(&dims), keepdim: false };
             let resolved: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
@@ -353,11 +353,11 @@ fn nan_and_infinity_show() {
 fn a_mean_far_from_zero_costs_the_variance_nothing() {
     let x: Vec<f32> = (0..3000).map(|i| 1e4 + (i % 3) as f32).collect();
     for shape in [&[3000, 1][..], &[1, 3000], &[1500, 2]] {
-        let x = Value::Real(kernel::place(x.clone(), shape, &Device::Cpu).unwrap());
+        let x = Value::Real(loops::place(x.clone(), shape, &Device::Cpu).unwrap());
         let spread = numbers(&var(&x, 0.0, Over { dims: Some(&[0, 1]), keepdim: false }).unwrap());
         assert!((spread[0] - 2.0 / 3.0).abs() < 1e-6, "{spread:?}");
     }
-    let columns = Value::Real(kernel::place(x, &[1500, 2], &Device::Cpu).unwrap());
+    let columns = Value::Real(loops::place(x, &[1500, 2], &Device::Cpu).unwrap());
     let spread = numbers(&var(&columns, 0.0, Over { dims: Some(&[0]), keepdim: false }).unwrap());
     assert!(spread.iter().all(|x| (x - 2.0 / 3.0).abs() < 1e-6), "{spread:?}");
 }

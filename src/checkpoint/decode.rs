@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
 use half::slice::HalfFloatSliceExt;
-use rayon::prelude::*;
 
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::parallel::CHUNK;
 use crate::{Result, bail};
 
 /// Numbers of the dtype `stored` (or `bools`, a byte each, of which any but 0 is true) as a tensor
@@ -42,13 +43,12 @@ pub fn decode(
 
 /// Half types as float32, on all cores and without a copy in between; nothing for other dtypes.
 fn widen(data: &[u8], stored: DType, shape: &[usize]) -> Result<Option<Tensor>> {
-    /// Elements converted at a time.
-    const BLOCK: usize = 1 << 14;
     if !matches!(stored, DType::F16 | DType::BF16) {
         return Ok(None);
     }
     let mut wide = vec![0f32; data.len() / 2];
-    wide.par_chunks_mut(BLOCK).zip(data.par_chunks(2 * BLOCK)).for_each(|(wide, bytes)| {
+    parallel::chunks(&mut wide, CHUNK, |chunk, wide| {
+        let bytes = &data[2 * chunk * CHUNK..][..2 * wide.len()];
         let bits = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
         if stored == DType::F16 {
             let halves: Vec<half::f16> = bits.map(half::f16::from_bits).collect();

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
-use super::cpu::parallel::TASK;
+use super::cpu::parallel::CHUNK;
 use super::cpu::simd::math::{erf, sigmoid, tanh};
 use super::cpu::simd::vectorized;
 use super::{Elements, made, suits};
@@ -23,8 +23,8 @@ fn act(kind: Activation, x: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
     let given = given.whole()?;
     let gate = gate.as_ref().map(|gate| gate.whole()).transpose()?;
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        parallel::pieces(out, TASK, |task, out| {
-            let at = task * TASK..task * TASK + out.len();
+        parallel::chunks(out, CHUNK, |task, out| {
+            let at = task * CHUNK..task * CHUNK + out.len();
             let of = match kind {
                 Activation::Relu => relu,
                 Activation::Gelu => gelu,

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use candle_core::{DType, Result, Tensor};
 
 use super::cpu::parallel;
+use super::cpu::parallel::Disjoint;
 use super::cpu::sgemm::{Cores, Matrix, product};
 use super::cpu::simd::math::tanh;
 use super::cpu::simd::rows::divide;
@@ -96,7 +97,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
     let queries = (SCORES / m.max(1)).clamp(8, QUERIES).min(n.max(1));
     let blocks = n.div_ceil(queries);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        let out = parallel::Start::<f32>(out.as_mut_ptr().cast());
+        let out = Disjoint::new(out);
         parallel::each(b * h * blocks, |task| {
             // The last queries see most keys: they begin first.
             let (row, head, block) =
@@ -116,8 +117,9 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
                 keys: m,
                 c,
             };
-            // SAFETY: these are this task's rows of [b, n, h, c], of which no other has any.
-            unsafe { here.attend(rule, out.at(((row * n + at.start) * h + head) * c), h * c) };
+            let first = out.at(((row * n + at.start) * h + head) * c);
+            // SAFETY: the rows of these queries and this head in [b, n, h, c] are this task's alone.
+            unsafe { here.attend(rule, first.cast(), h * c) };
         });
         Ok(())
     };

@@ -44,7 +44,7 @@ impl CustomOp2 for FewRows {
         // [out, rows]: a task's results lie together.
         let mut by_output = vec![0f32; out * rows];
         let outputs = TASK.div_ceil(input.max(1));
-        parallel::pieces(&mut by_output, outputs * rows, |task, results| {
+        parallel::chunks(&mut by_output, outputs * rows, |task, results| {
             let weights = &w[task * outputs * input..];
             for (results, weight) in results.chunks_exact_mut(rows).zip(weights.chunks_exact(input))
             {

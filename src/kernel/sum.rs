@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
-use super::cpu::parallel::TASK;
+use super::cpu::parallel::CHUNK;
 use super::cpu::simd::vectorized;
 use super::{Elements, made, suits};
 
@@ -17,8 +17,8 @@ fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (Elements::of(a), Elements::of(b));
     let (left, right) = (left.whole()?, right.whole()?);
     let fill = |out: &mut [std::mem::MaybeUninit<f32>]| {
-        parallel::pieces(out, TASK, |piece, out| {
-            let at = piece * TASK..piece * TASK + out.len();
+        parallel::chunks(out, CHUNK, |piece, out| {
+            let at = piece * CHUNK..piece * CHUNK + out.len();
             add_part(out, &left[at.clone()], &right[at]);
         });
         Ok(())
@@ -41,8 +41,8 @@ pub fn sum_of_heads(each: &Tensor) -> Option<Result<Tensor>> {
         let fill = |out: &mut [std::mem::MaybeUninit<f32>]| {
             let rows = out.chunks_mut(size.max(1)).zip(elements.chunks((heads * size).max(1)));
             rows.for_each(|(out, heads)| {
-                parallel::pieces(out, TASK, |piece, out| {
-                    add_heads(out, &heads[piece * TASK..], size)
+                parallel::chunks(out, CHUNK, |piece, out| {
+                    add_heads(out, &heads[piece * CHUNK..], size)
                 });
             });
             Ok(())

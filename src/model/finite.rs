@@ -195,8 +195,8 @@ fn kind(x: &Tensor) -> Result<Option<Kind>> {
 
 fn of<T: Sync>(all: &[T], finite: fn(&[T]) -> bool, is_nan: fn(&T) -> bool) -> Option<Kind> {
     let every = AtomicBool::new(true);
-    parallel::each(all.len().div_ceil(parallel::TASK), |piece| {
-        let piece = &all[piece * parallel::TASK..all.len().min((piece + 1) * parallel::TASK)];
+    parallel::each(all.len().div_ceil(parallel::CHUNK), |piece| {
+        let piece = &all[piece * parallel::CHUNK..all.len().min((piece + 1) * parallel::CHUNK)];
         if !finite(piece) {
             every.store(false, Ordering::Relaxed);
         }
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn one_number_among_many_is_found_wherever_it_stands() {
-        for count in [1, 31, 32, 33, 3 * parallel::TASK + 5] {
+        for count in [1, 31, 32, 33, 3 * parallel::CHUNK + 5] {
             let plain = Tensor::arange(0f32, count as f32, &Device::Cpu).unwrap();
             for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
                 let x = (plain.to_dtype(dtype).unwrap() / (count as f64)).unwrap();

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::cache::subdirectories;
 use super::download::bar;
 use super::hash::{Hash, Hasher};
+use crate::kernel::cpu::parallel;
 use crate::system::file;
 use crate::system::file::Kind;
 use crate::{Result, error};
@@ -66,10 +65,12 @@ pub fn verify(cache: &Path) -> Result<Vec<Checked>> {
     let waits = |file: &Checked| file.state == State::Good;
     let line = bar("checking");
     line.set_length(files.iter().filter(|file| waits(file)).map(|file| file.bytes).sum());
-    files.par_iter_mut().filter(|file| waits(file)).try_for_each(|file| -> Result<()> {
-        file.state = contents(&file.path, |bytes| line.inc(bytes))?;
-        Ok(())
-    })?;
+    let mut waiting: Vec<&mut Checked> = files.iter_mut().filter(|file| waits(file)).collect();
+    let states =
+        parallel::map(waiting.len(), |i| contents(&waiting[i].path, |bytes| line.inc(bytes)));
+    for (file, state) in waiting.iter_mut().zip(states) {
+        file.state = state?;
+    }
     line.finish_and_clear();
     files.sort_by(|a, b| (&a.id, &a.names, &a.path).cmp(&(&b.id, &b.names, &b.path)));
     Ok(files)

@@ -1,54 +1,74 @@
-//! Loops on all cores, by candle's pool: its threads wait for more work awake for about a
-//! millisecond before they sleep, and the thread that asks computes too. Waking a thread takes
-//! longer than many of these loops.
+//! Parallel loops on the one thread pool of this crate: candle's [`barrier_pool`]. The thread that
+//! starts a loop computes too, and the pool's threads stay awake for about a millisecond before they
+//! sleep, because waking a thread takes longer than many of these loops.
+//!
+//! `faer` and `gemm` have loops of their own, on rayon's pool. How many threads they may use is set
+//! where they are called, in `tensor::linalg` and `cpu::sgemm`.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread::available_parallelism;
 
 use candle_core::utils::barrier_pool;
 
-/// Elements for one task, so that starting it costs nothing beside them.
-pub const TASK: usize = 1 << 14;
+/// Elements per task, so many that starting a task costs little compared with its work.
+pub const CHUNK: usize = 1 << 14;
 
 thread_local! {
-    /// Whether this thread waits for a loop to end: the pool runs one at a time.
-    static BUSY: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is inside a loop. The pool runs one loop at a time and blocks a thread
+    /// that asks for a second, so loops inside loops run on the thread that they are in.
+    static IN_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many threads there are.
+/// How many threads a loop runs on: candle's choice (`RAYON_NUM_THREADS`, or the physical cores),
+/// but no more than the process's CPU affinity and its cgroup's quota let run at once.
 pub fn threads() -> usize {
-    barrier_pool().n_workers() + 1
+    static THREADS: LazyLock<usize> = LazyLock::new(|| {
+        let allowed = available_parallelism().map_or(usize::MAX, usize::from);
+        (barrier_pool().n_workers() + 1).min(allowed)
+    });
+    *THREADS
 }
 
-/// `f` of each number below `count`, in any order. A loop within a loop runs on its own thread.
+/// Calls `f` with each number below `count`, in any order.
+///
+/// # Panics
+/// With the first panic of `f`, once all threads have left the loop.
 pub fn each(count: usize, f: impl Fn(usize) + Sync) {
-    struct Free;
-    impl Drop for Free {
+    struct LeaveLoop;
+    impl Drop for LeaveLoop {
         fn drop(&mut self) {
-            BUSY.set(false);
+            IN_LOOP.set(false);
         }
     }
-    if count <= 1 || BUSY.get() || threads() == 1 {
+    if count <= 1 || IN_LOOP.get() || threads() == 1 {
         return (0..count).for_each(f);
     }
     let next = AtomicUsize::new(0);
-    // Some tasks at a time, but so few that threads end together.
-    let some = (count / (16 * threads())).max(1);
+    // Several tasks at a time, but few enough that all threads finish at about the same time.
+    let step = (count / (16 * threads())).max(1);
     let run = || loop {
-        let first = next.fetch_add(some, Ordering::Relaxed);
+        let first = next.fetch_add(step, Ordering::Relaxed);
         if first >= count {
             break;
         }
-        (first..count.min(first + some)).for_each(&f);
+        (first..count.min(first + step)).for_each(&f);
     };
-    // A panic that passed through the pool would leave its lock poisoned for good.
+    let workers = barrier_pool().n_workers();
+    // A panic that unwound through the pool would leave its lock poisoned for good.
     let panic = Mutex::new(None);
-    barrier_pool().execute(|_| {
-        BUSY.set(true);
-        let _free = Free;
+    barrier_pool().execute(|worker| {
+        // The calling thread is number `workers`; of the pool's threads those beyond the allowed
+        // number have no part.
+        if worker < workers && worker + 1 >= threads() {
+            return;
+        }
+        IN_LOOP.set(true);
+        let _leave = LeaveLoop;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
             *panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
         }
@@ -58,50 +78,82 @@ pub fn each(count: usize, f: impl Fn(usize) + Sync) {
     }
 }
 
-/// `f` of each piece of `size` elements, with its number; the last may be smaller.
-pub fn pieces<T: Send>(all: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    let (count, start) = (all.len(), Start(all.as_mut_ptr()));
-    let size = size.max(1);
-    each(count.div_ceil(size), |piece| {
-        let first = piece * size;
-        // SAFETY: pieces lie in `all` and have no element in common, and each is used by one call.
-        f(piece, unsafe {
-            std::slice::from_raw_parts_mut(start.at(first), size.min(count - first))
-        });
+/// The results of `f` for each number below `count`, in order.
+pub fn map<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = Vec::new();
+    results.resize_with(count, || None);
+    chunks(&mut results, 1, |i, result| result[0] = Some(f(i)));
+    results.into_iter().flatten().collect()
+}
+
+/// Calls `f` with the number and the elements of each chunk of `size` elements; the last chunk may
+/// be smaller.
+pub fn chunks<T: Send>(all: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let (count, size) = (all.len(), size.max(1));
+    let all = Disjoint::new(all);
+    each(count.div_ceil(size), |chunk| {
+        let range = chunk * size..count.min((chunk + 1) * size);
+        // SAFETY: chunks of different numbers have no element in common, and `each` calls this once
+        // for each number.
+        f(chunk, unsafe { all.part(range) });
     });
 }
 
-/// `f` of each row of `width` elements, with its number. A row costs as much as `cost` elements: as
-/// many as are worth it are one task.
+/// Calls `f` with the number and the elements of each row of `width` elements. `cost` is how many
+/// elements' worth of work a row is: a task gets as many rows as make it worth starting.
 pub fn rows<T: Send>(all: &mut [T], width: usize, cost: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let width = width.max(1);
-    let some = TASK.div_ceil(cost.max(1));
-    pieces(all, some * width, |piece, rows| {
+    let per_task = CHUNK.div_ceil(cost.max(1));
+    chunks(all, per_task * width, |task, rows| {
         for (row, out) in rows.chunks_mut(width).enumerate() {
-            f(piece * some + row, out);
+            f(task * per_task + row, out);
         }
     });
 }
 
-/// Where elements begin that tasks share.
-pub struct Start<T>(pub *mut T);
+/// A slice that the tasks of a loop share, each using a part that no other task uses.
+///
+/// Invariant: `start` and `len` come from a slice that is mutably borrowed for `'a`, so while this
+/// value lives the elements can be reached only through it, and every access through it is `unsafe`:
+/// the code of the loop guarantees that two tasks never use the same element.
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrowed: PhantomData<&'a mut [T]>,
+}
 
-// SAFETY: each task uses elements of its own, which may go to another thread.
-unsafe impl<T: Send> Sync for Start<T> {}
+// SAFETY: sharing the value shares no element, since (by the type's invariant) each element is used
+// by one task; it may be used on another thread than the slice's own, which `T: Send` permits.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
-impl<T> Start<T> {
-    pub fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
+impl<'a, T> Disjoint<'a, T> {
+    pub fn new(all: &'a mut [T]) -> Self {
+        Self { start: all.as_mut_ptr(), len: all.len(), borrowed: PhantomData }
     }
 
-    /// Elements, which may not have been written yet.
+    /// The elements of a range.
     ///
     /// # Safety
-    /// There are so many, and nobody else uses them.
-    #[allow(clippy::mut_from_ref, reason = "each task has a piece of its own")]
-    pub unsafe fn piece(&self, first: usize, count: usize) -> &mut [MaybeUninit<T>] {
-        // SAFETY: as the caller says.
-        unsafe { std::slice::from_raw_parts_mut(self.at(first).cast(), count) }
+    /// While the result lives nothing else uses an element of the range.
+    ///
+    /// # Panics
+    /// The range reaches beyond the slice.
+    #[allow(clippy::mut_from_ref, reason = "the ranges of different tasks do not overlap")]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: the range lies within the slice that was borrowed, and the caller guarantees that
+        // nothing else uses its elements.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// The address of an element, for parts that are not contiguous. Using it is subject to the
+    /// type's invariant.
+    ///
+    /// # Panics
+    /// The slice has no such element.
+    pub fn at(&self, index: usize) -> *mut T {
+        assert!(index <= self.len, "{index} of {}", self.len);
+        self.start.wrapping_add(index)
     }
 }
 
@@ -113,8 +165,8 @@ mod tests {
     fn every_element_is_met_once_also_in_loops_within_loops() {
         for count in [0, 1, 2, 7, 1000] {
             let mut all = vec![0; count * 5];
-            pieces(&mut all, 5, |piece, out| {
-                pieces(out, 2, |within, out| {
+            chunks(&mut all, 5, |piece, out| {
+                chunks(out, 2, |within, out| {
                     out.iter_mut().for_each(|x| *x += 10 * piece + within)
                 });
             });
@@ -126,6 +178,12 @@ mod tests {
         let mut all = vec![0; 3 * 100_000];
         rows(&mut all, 3, 3, |row, out| out.fill(row));
         assert!(all.iter().enumerate().all(|(at, &x)| x == at / 3));
+    }
+
+    #[test]
+    fn results_are_in_order() {
+        assert_eq!(map(1000, |i| i * i), (0..1000).map(|i| i * i).collect::<Vec<_>>());
+        assert!(map(0, |i| i).is_empty());
     }
 
     #[test]

@@ -6,8 +6,8 @@ mod sampling;
 
 use beams::Beams;
 use candle_core::{D, DType, Tensor};
-use sampling::{Drawing, penalize_repetition};
 pub use sampling::Sampling;
+use sampling::{Drawing, penalize_repetition};
 
 use super::decoder::{Decoder, Logits, Options};
 use super::finite::NotFinite;

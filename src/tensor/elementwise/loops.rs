@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::TASK;
+use crate::kernel::cpu::parallel::CHUNK;
 use crate::kernel::cpu::simd::vectorized;
 use crate::tensor::reduce::fold::with_slice;
 use crate::tensor::{device, dims};
@@ -54,8 +54,8 @@ pub(crate) use by_dtype;
 /// `f` of each element.
 pub fn mapped<T: Sync, U: Copy + Send>(elements: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let fill = |out: &mut [MaybeUninit<U>]| {
-        parallel::pieces(out, TASK, |piece, out| {
-            each(&elements[piece * TASK..][..out.len()], out, &f)
+        parallel::chunks(out, CHUNK, |piece, out| {
+            each(&elements[piece * CHUNK..][..out.len()], out, &f)
         });
     };
     // SAFETY: the pieces are all of it.
@@ -117,8 +117,8 @@ pub unsafe fn map_pieces(
 ) -> Result<Tensor> {
     let out = with_slice(tensor, |elements: &[f32]| {
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            parallel::pieces(out, TASK, |piece, out| {
-                f(&elements[piece * TASK..][..out.len()], out)
+            parallel::chunks(out, CHUNK, |piece, out| {
+                f(&elements[piece * CHUNK..][..out.len()], out)
             });
         };
         // SAFETY: `f` gets every piece, and writes it whole.
@@ -170,8 +170,8 @@ fn pairs<T: WithDType, U: WithDType>(
     f: &(impl Fn(T, T) -> U + Sync),
 ) -> Vec<U> {
     let fill = |out: &mut [MaybeUninit<U>]| {
-        parallel::pieces(out, TASK, |task, out| {
-            let at = task * TASK..task * TASK + out.len();
+        parallel::chunks(out, CHUNK, |task, out| {
+            let at = task * CHUNK..task * CHUNK + out.len();
             piece(&xs[at.clone()], &ys[at], out, f);
         });
     };
@@ -201,8 +201,8 @@ fn joined<T: WithDType>(tensors: &[Tensor], dim: usize, dims: &[usize]) -> Resul
             let part: usize = tensor.dims()[dim..].iter().product();
             let copied = with_slice(tensor, |from: &[T]| {
                 if out.len() == row {
-                    parallel::pieces(&mut out[at..at + part], TASK, |piece, out| {
-                        out.write_copy_of_slice(&from[piece * TASK..][..out.len()]);
+                    parallel::chunks(&mut out[at..at + part], CHUNK, |piece, out| {
+                        out.write_copy_of_slice(&from[piece * CHUNK..][..out.len()]);
                     });
                     return;
                 }
@@ -250,7 +250,7 @@ fn turn<T: WithDType>(straight: &Tensor, dims: &[usize]) -> Result<Tensor> {
         if out.is_empty() {
             return out;
         }
-        parallel::pieces(&mut out, TILE * columns, |tile, out| {
+        parallel::chunks(&mut out, TILE * columns, |tile, out| {
             // Tiles may run over the end of a matrix: each row is found alone.
             let first = tile * TILE;
             for start in (0..columns).step_by(TILE) {

@@ -5,7 +5,6 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Tensor, WithDType};
-use rayon::prelude::*;
 
 use crate::kernel::cpu::parallel;
 use crate::tensor::elementwise::arithmetic::empty;
@@ -15,9 +14,6 @@ use crate::tensor::operand::Operand;
 use crate::tensor::reduce::fold::with_slice;
 use crate::tensor::{Complex, Kind, Value, dims, dtype, operand};
 use crate::{Result, bail, error};
-
-/// Fewer elements than this are not worth a second thread.
-const PIECE: usize = 1 << 14;
 
 /// `len` slices along `dim` from `start` on.
 ///
@@ -102,17 +98,24 @@ pub(crate) fn places(ids: &Value, dim: usize, sizes: &[usize], call: &str) -> Re
     }
     let mut ids = loops::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)?;
     let size = sizes[dim] as i64;
-    let wrong = ids.par_iter_mut().with_min_len(PIECE).find_map_first(|id| {
-        let given = *id;
-        *id = if given < 0 { given + size } else { given };
-        (!(0..size).contains(id)).then_some(given)
-    });
-    match wrong {
-        Some(id) => {
-            Err(dims::index(id, dim, sizes).err().unwrap_or_else(|| error!("{call}: no id {id}")))
+    let wrong = AtomicBool::new(false);
+    parallel::chunks(&mut ids, parallel::CHUNK, |_, ids| {
+        for id in ids {
+            if !(-size..size).contains(id) {
+                wrong.store(true, Ordering::Relaxed);
+                return;
+            }
+            *id += if *id < 0 { size } else { 0 };
         }
-        None => Ok(ids),
+    });
+    if wrong.into_inner()
+        && let Some(&id) = ids.iter().find(|id| !(-size..size).contains(*id))
+    {
+        return Err(dims::index(id, dim, sizes)
+            .err()
+            .unwrap_or_else(|| error!("{call}: no id {id}")));
     }
+    Ok(ids)
 }
 
 /// `out[i][j][k] = x[i][ids[i][j][k]][k]` for `dim` 1, and likewise for any other.

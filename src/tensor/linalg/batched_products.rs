@@ -4,6 +4,7 @@
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
 
 use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::parallel::Disjoint;
 use crate::kernel::cpu::sgemm::{Cores, Matrix, product};
 
 /// a [.., m, k] · b [.., k, n], times `scale`; the dims before the matrices are the same. Nothing
@@ -30,11 +31,11 @@ fn multiply(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
     let each = if count == 1 { m.max(1) } else { ROWS };
     let blocks = m.div_ceil(each);
     let mut out: Vec<f32> = Vec::with_capacity(count * m * n);
-    let place = parallel::Start(out.as_mut_ptr());
+    let place = Disjoint::new(&mut out.spare_capacity_mut()[..count * m * n]);
     let task = |task: usize| {
         let (matrix, first) = (task / blocks, task % blocks * each);
         let rows = each.min(m - first);
-        let out = place.at((matrix * m + first) * n);
+        let out = place.at((matrix * m + first) * n).cast::<f32>();
         let cores = if count == 1 { Cores::All } else { Cores::One };
         // SAFETY: there is room for all products, and this task's rows are its own; all of them are
         // written.
@@ -53,15 +54,13 @@ fn multiply(a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
         }
     };
     match k {
-        0 => out.resize(count * m * n, 0.0),
+        0 => return Tensor::zeros([before, &[m, n]].concat(), DType::F32, &Device::Cpu),
         _ if count == 1 => (0..blocks).for_each(task),
         _ => parallel::each(count * blocks, task),
     }
     // SAFETY: the tasks have written all of it.
     unsafe { out.set_len(count * m * n) };
-    let mut dims = before.to_vec();
-    dims.extend([m, n]);
-    Tensor::from_vec(out, dims, &Device::Cpu)
+    Tensor::from_vec(out, [before, &[m, n]].concat(), &Device::Cpu)
 }
 
 /// The dims before a matrix's two.

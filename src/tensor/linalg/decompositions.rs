@@ -14,7 +14,6 @@ use faer::linalg::householder::{
 use faer::linalg::solvers;
 use faer::traits::RealField;
 use faer::{Conj, MatMut, MatRef, Par, Side};
-use rayon::prelude::*;
 
 use crate::kernel::cpu::parallel;
 use crate::tensor::Value;
@@ -144,24 +143,25 @@ fn each<T: WithDType + RealField, const N: usize>(
     let (batch, size) = a.dims().split_at(a.rank() - 2);
     let (m, n) = (size[0], size[1]);
     let elements = loops::host::<T>(a)?;
-    // Between a few threads, handing over costs more than it brings: on two, a QR of 768 × 768
-    // takes twice as long.
+    // faer shares one matrix between the threads of rayon's pool. Between a few threads, handing
+    // over costs more than it brings: on two, a QR of 768 × 768 takes twice as long.
     let few = parallel::threads() <= 4;
     faer::set_global_parallelism(if few { Par::Seq } else { Par::rayon(0) });
-    let decomposed = elements
-        .par_chunks((m * n).max(1))
-        .map(|matrix| {
-            let mut columns = turned(matrix, n);
-            let power = unusual(&columns);
-            scale(&mut columns, -power);
-            let mut parts = decompose(MatRef::from_column_major_slice(&columns, m, n))?;
-            parts
-                .iter_mut()
-                .zip(scaled)
-                .filter(|(_, scaled)| *scaled)
-                .for_each(|(part, _)| scale(part, power));
-            Some(parts)
-        })
+    let parts = |i: usize| {
+        let mut columns = turned(&elements[i * m * n..][..m * n], n);
+        let power = unusual(&columns);
+        scale(&mut columns, -power);
+        let mut parts = decompose(MatRef::from_column_major_slice(&columns, m, n))?;
+        parts
+            .iter_mut()
+            .zip(scaled)
+            .filter(|(_, scaled)| *scaled)
+            .for_each(|(part, _)| scale(part, power));
+        Some(parts)
+    };
+    let count = elements.len().checked_div(m * n).unwrap_or(0);
+    let decomposed = parallel::map(count, parts)
+        .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| error!("{call} did not converge on a tensor {:?}", a.dims()))?;
     let mut values = Vec::with_capacity(N);
@@ -237,7 +237,7 @@ fn thin_q<T: WithDType + RealField>(qr: &solvers::Qr<T>, count: usize) -> Vec<T>
     let (rows, block) = (basis.nrows(), factor.nrows().max(1));
     let some = count.div_ceil(2 * parallel::threads()).next_multiple_of(block);
     let mut q = vec![T::from_f64(0.0); rows * count];
-    parallel::pieces(&mut q, some * rows, |piece, q| {
+    parallel::chunks(&mut q, some * rows, |piece, q| {
         let first = piece * some;
         for (at, column) in q.chunks_mut(rows).enumerate() {
             column[first + at] = T::from_f64(1.0);

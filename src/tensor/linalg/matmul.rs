@@ -1,9 +1,9 @@
 //! Products of tensors that sum over a dim: `matmul`, `dot`, `outer`, `cosine_similarity`.
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 
 use super::batched_products::products;
+use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::simd::vectorized;
 use crate::tensor::elementwise::arithmetic::Arithmetic;
 use crate::tensor::elementwise::integer::Integer;
@@ -143,16 +143,14 @@ impl Plan {
         let right = loops::host::<T>(&self.spread(b, false, k, n)?)?;
         let mut out = vec![T::zero(); self.count() * m * n];
         if !out.is_empty() && k > 0 {
-            out.par_chunks_mut(n).zip(left.par_chunks(k)).enumerate().for_each(
-                |(row, (out, factors))| {
-                    let matrix = &right[row / m * k * n..][..k * n];
-                    for (&factor, line) in factors.iter().zip(matrix.chunks(n)) {
-                        for (sum, &x) in out.iter_mut().zip(line) {
-                            *sum = sum.plus(factor.times(x));
-                        }
+            parallel::rows(&mut out, n, k * n, |row, out| {
+                let (factors, matrix) = (&left[row * k..][..k], &right[row / m * k * n..][..k * n]);
+                for (&factor, line) in factors.iter().zip(matrix.chunks(n)) {
+                    for (sum, &x) in out.iter_mut().zip(line) {
+                        *sum = sum.plus(factor.times(x));
                     }
-                },
-            );
+                }
+            });
         }
         loops::place(out, &[self.count(), m, n], a.device())
     }

@@ -7,9 +7,9 @@
 use candle_core::{DType, Tensor};
 use faer::linalg::solvers::{PartialPivLu, Solve};
 use faer::{Mat, MatRef, Scale, c64};
-use rayon::prelude::*;
 
 use super::decompositions::{matrices, turned};
+use crate::kernel::cpu::parallel;
 use crate::system::message::notice;
 use crate::tensor::elementwise::loops;
 use crate::tensor::index::shape;
@@ -52,8 +52,8 @@ impl Squares {
     }
 
     /// `f` of each matrix.
-    fn each<R: Send>(&self, f: impl Fn(&Mat<f64>) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
-        self.matrices.par_iter().map(f).collect()
+    fn each<R: Send>(&self, f: impl Fn(&Mat<f64>) -> Result<R> + Sync) -> Result<Vec<R>> {
+        parallel::map(self.matrices.len(), |i| f(&self.matrices[i])).into_iter().collect()
     }
 
     /// One square matrix for each.
@@ -94,8 +94,7 @@ impl Squares {
     /// # Errors
     /// One that has no inverse.
     fn factors(&self, call: &str) -> Result<Vec<PartialPivLu<f64>>> {
-        let factors: Vec<PartialPivLu<f64>> =
-            self.matrices.par_iter().map(|matrix| matrix.partial_piv_lu()).collect();
+        let factors = self.each(|matrix| Ok(matrix.partial_piv_lu()))?;
         // Elimination that loses all digits says nothing of the inverse.
         let least = factors.iter().map(|lu| pivots(lu).1).fold(f64::INFINITY, f64::min);
         if least == 0.0 {
@@ -146,7 +145,7 @@ fn columns(tensor: &Tensor, m: usize, n: usize) -> Result<Vec<Mat<f64>>> {
         return Ok((0..count).map(|_| Mat::zeros(m, n)).collect());
     }
     let matrix = |rows: &[f64]| MatRef::from_column_major_slice(&turned(rows, n), m, n).to_owned();
-    Ok(elements.par_chunks(m * n).map(matrix).collect())
+    Ok(parallel::map(count, |i| matrix(&elements[i * m * n..][..m * n])))
 }
 
 /// A matrix row by row.
@@ -175,11 +174,8 @@ pub fn solve(a: &Value, b: &Value) -> Result<Value> {
     let which = Tensor::arange(0, factors.len() as i64, &candle_core::Device::Cpu)?
         .reshape(squares.batch.as_slice())?;
     let which = loops::host::<i64>(&which.broadcast_as(batch.as_slice())?)?;
-    let solved = right
-        .into_par_iter()
-        .zip(which)
-        .map(|(b, lu)| rows(factors[lu as usize].solve(b).as_ref()));
-    let elements = solved.collect::<Vec<_>>().concat();
+    let solve = |i: usize| rows(factors[which[i] as usize].solve(&right[i]).as_ref());
+    let elements = parallel::map(right.len(), solve).concat();
     squares.batch = batch;
     if Kind::of(b) == Kind::F64 {
         squares.dtype = DType::F64;
@@ -197,7 +193,7 @@ pub fn inv(value: &Value) -> Result<Value> {
     let squares = Squares::of(value, "inv")?;
     let factors = squares.factors("inv")?;
     let identity = Mat::<f64>::identity(squares.n, squares.n);
-    squares.squares(factors.par_iter().map(|lu| lu.solve(&identity)).collect())
+    squares.squares(parallel::map(factors.len(), |i| factors[i].solve(&identity)))
 }
 
 /// The determinant, `[…]`.

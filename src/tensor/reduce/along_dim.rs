@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, WithDType};
 use super::fold::with_slice;
 use crate::Result;
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::TASK;
+use crate::kernel::cpu::parallel::{CHUNK, Disjoint};
 use crate::tensor::dims;
 use crate::tensor::elementwise::loops;
 
@@ -84,11 +84,11 @@ impl Lines {
             return vec![blank; count];
         }
         let (lanes, step) = if self.inner == 1 { (self.outer, self.size) } else { (self.inner, 1) };
-        let least = |lines: usize| (TASK / (lines * self.size)).max(1);
+        let least = |lines: usize| (CHUNK / (lines * self.size)).max(1);
         let fill = |out: &mut [MaybeUninit<U>]| {
             let slab = |slab: usize, out: &mut [MaybeUninit<U>]| {
                 let some = least(TILE);
-                parallel::pieces(out, some * TILE * width, |task, out| {
+                parallel::chunks(out, some * TILE * width, |task, out| {
                     let mut buffer = B::default();
                     for (i, out) in out.chunks_mut(TILE * width).enumerate() {
                         let start = slab * lanes * self.size + (task * some + i) * TILE * step;
@@ -131,9 +131,10 @@ impl Lines {
             inner => (self.outer, inner, 1, TILE),
         };
         let tiles = slabs * lanes.div_ceil(most);
-        let some = (TASK / (most * self.size)).max(tiles / (8 * parallel::threads())).max(1);
+        let some = (CHUNK / (most * self.size)).max(tiles / (8 * parallel::threads())).max(1);
         let mut results: [Vec<U>; N] = std::array::from_fn(|_| Vec::with_capacity(count));
-        let outs = results.each_mut().map(|out| parallel::Start(out.as_mut_ptr()));
+        let outs =
+            results.each_mut().map(|out| Disjoint::new(&mut out.spare_capacity_mut()[..count]));
         parallel::each(tiles.div_ceil(some), |task| {
             let mut buffer = B::default();
             let mut own: [Vec<MaybeUninit<U>>; N] = std::array::from_fn(|_| Vec::new());
@@ -150,7 +151,8 @@ impl Lines {
                         f(
                             &tile,
                             &mut buffer,
-                            outs.each_ref().map(|out| out.piece(first * width, count * width)),
+                            outs.each_ref()
+                                .map(|out| out.part(first * width..(first + count) * width)),
                         );
                         continue;
                     }
@@ -160,7 +162,7 @@ impl Lines {
                         for place in 0..width {
                             let out = out.at((slab * width + place) * lanes + first);
                             for line in 0..count {
-                                *out.add(line) = own[line * width + place].assume_init();
+                                *out.add(line) = own[line * width + place];
                             }
                         }
                     }
@@ -208,11 +210,12 @@ impl Lines {
         if results.is_empty() {
             return Vec::new();
         }
-        let (slab, least) = (width * self.inner, |rows: usize| (TASK / (rows * self.inner)).max(1));
+        let (slab, least) =
+            (width * self.inner, |rows: usize| (CHUNK / (rows * self.inner)).max(1));
         let fill = |out: &mut [MaybeUninit<V>]| {
             let turned = |at: usize, out: &mut [MaybeUninit<V>]| {
                 let results = &results[at * slab..][..slab];
-                parallel::pieces(out, least(TILE) * TILE * self.inner, |task, out| {
+                parallel::chunks(out, least(TILE) * TILE * self.inner, |task, out| {
                     for (i, out) in out.chunks_mut(TILE * self.inner).enumerate() {
                         let first = (task * least(TILE) + i) * TILE;
                         turn(

@@ -159,7 +159,7 @@ fn part<T: WithDType, F: Fold<T>, U: Copy + Send>(
             return;
         }
         let narrow = (PIECE / ((last - first) * COLUMNS)).max(1) * COLUMNS;
-        parallel::pieces(out, narrow, |task, out| {
+        parallel::chunks(out, narrow, |task, out| {
             for (column, out) in out.chunks_mut(COLUMNS).enumerate() {
                 let mut accs = [f.empty(); COLUMNS];
                 columns(part, task * narrow + column * COLUMNS, inner, &mut accs[..out.len()], f);
@@ -171,7 +171,7 @@ fn part<T: WithDType, F: Fold<T>, U: Copy + Send>(
     };
     let fill = |out: &mut [MaybeUninit<U>]| match out.len() / inner {
         1 => one(0, out),
-        _ => parallel::pieces(out, least * inner, |task, out| {
+        _ => parallel::chunks(out, least * inner, |task, out| {
             out.chunks_mut(inner).enumerate().for_each(|(i, out)| one(task * least + i, out));
         }),
     };

@@ -1,12 +1,12 @@
 //! How numbers are spread: `var`, `std`, `quantile`, `median`, `histogram`.
 
 use candle_core::{DType, Device, Tensor, WithDType};
-use rayon::prelude::*;
 
 use super::accumulator::{Moment, Moments};
 use super::along_dim::Lines;
 use super::by_candle;
 use super::reductions::{Over, Plan, floats, folded, on_cpu, reduce_float, rounded};
+use crate::kernel::cpu::parallel;
 use crate::system::message;
 use crate::tensor::elementwise::loops;
 use crate::tensor::elementwise::loops::by_dtype;
@@ -165,8 +165,11 @@ pub fn histogram(
                 "give the ends, with #{min, max}, to count the others, or take x[x.isfinite()]",
             ));
     }
+    let pieces: Vec<&[f64]> =
+        elements.chunks(elements.len().div_ceil(parallel::threads()).max(1)).collect();
     let end = |first: f64, nearer: fn(f64, f64) -> f64| {
-        elements.par_iter().copied().reduce(|| first, nearer)
+        let part = |i: usize| pieces[i].iter().copied().fold(first, nearer);
+        parallel::map(pieces.len(), part).into_iter().fold(first, nearer)
     };
     let (mut lo, mut hi) = if elements.is_empty() {
         (min.unwrap_or(0.0), max.unwrap_or(1.0))
@@ -206,12 +209,12 @@ pub fn histogram(
         }
         counts
     };
-    let piece = elements.len().div_ceil(rayon::current_num_threads()).max(1);
     let add = |mut sums: Vec<i64>, counts: Vec<i64>| {
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         sums
     };
-    let counts = elements.par_chunks(piece).map(count).reduce(|| vec![0; bins], add);
+    let counts =
+        parallel::map(pieces.len(), |i| count(pieces[i])).into_iter().fold(vec![0; bins], add);
     Ok((Value::Real(loops::place(counts, &[bins], value.device())?), edges))
 }
 

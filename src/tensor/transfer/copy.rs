@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::TASK;
+use crate::kernel::cpu::parallel::CHUNK;
 
 /// Of tensors that lie in one piece each, of one dtype.
 pub struct Overwrite;
@@ -44,5 +44,5 @@ impl InplaceOp2 for Overwrite {
 }
 
 fn copy<T: Copy + Send + Sync>(to: &mut [T], from: &[T]) {
-    parallel::pieces(to, TASK, |piece, to| to.copy_from_slice(&from[piece * TASK..][..to.len()]));
+    parallel::chunks(to, CHUNK, |piece, to| to.copy_from_slice(&from[piece * CHUNK..][..to.len()]));
 }

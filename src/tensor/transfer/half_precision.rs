@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 use crate::Result;
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::TASK;
+use crate::kernel::cpu::parallel::CHUNK;
 use crate::tensor::elementwise::loops;
 use crate::tensor::reduce::fold::with_slice;
 
@@ -47,8 +47,8 @@ fn convert<T: WithDType, U: WithDType>(
 ) -> Result<Tensor> {
     let converted = with_slice(tensor, |from: &[T]| {
         let fill = |to: &mut [MaybeUninit<U>]| {
-            parallel::pieces(to, TASK, |piece, to| {
-                let from = &from[piece * TASK..][..to.len()];
+            parallel::chunks(to, CHUNK, |piece, to| {
+                let from = &from[piece * CHUNK..][..to.len()];
                 f(from, loops::blanked(to, U::zero()));
             });
         };

@@ -11,6 +11,7 @@ use super::panel::{LINE, Source};
 use super::product::{Cores, Matrix};
 use super::vector::{Avx2, Avx512};
 use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::parallel::Disjoint;
 
 /// A product that is to be made.
 pub struct Blocks<'a> {
@@ -28,17 +29,18 @@ unsafe impl Sync for Blocks<'_> {}
 
 /// Words whose contents are not known yet, from the beginning of a cache line on.
 #[derive(Default)]
-struct Space(Vec<MaybeUninit<f32>>);
+struct Space(Vec<f32>);
 
 impl Space {
     /// For so many words, with what a last register may write beyond them.
-    fn of(&mut self, words: usize) -> *mut f32 {
+    fn of(&mut self, words: usize) -> &mut [MaybeUninit<f32>] {
         let words = words + 2 * LINE;
         if self.0.capacity() < words {
             self.0 = Vec::with_capacity(words);
         }
-        let start = self.0.as_mut_ptr();
-        start.wrapping_add(start.align_offset(4 * LINE)).cast()
+        let words = self.0.spare_capacity_mut();
+        let first = words.as_ptr().align_offset(4 * LINE);
+        &mut words[first..]
     }
 }
 
@@ -110,14 +112,14 @@ impl Blocks<'_> {
         let mut space = Space::default();
         for block in parts(m, E::BLOCK) {
             let panels = block.len().div_ceil(E::ROWS);
-            let left = parallel::Start(
+            let left = Disjoint::new(
                 space.of(panels * k.div_ceil(E::DEPTH) * E::words(E::ROWS, E::DEPTH)),
             );
             let packed = |panel: usize| {
                 let within = block.start + panel * E::ROWS
                     ..block.end.min(block.start + (panel + 1) * E::ROWS);
                 parts(k, E::DEPTH).enumerate().fold(true, |fits, (layer, depths)| {
-                    let to = left.at(place::<E>(panels, layer, panel, depths.len()));
+                    let to = left.at(place::<E>(panels, layer, panel, depths.len())).cast();
                     // SAFETY: every panel has a place of its own.
                     unsafe { pack(self, to, within.clone(), depths) && fits }
                 })
@@ -143,10 +145,12 @@ impl Blocks<'_> {
                 }
                 let fits = fits
                     && OWN.with_borrow_mut(|[right, sums]| {
-                        let right = right.of(E::words(E::COLUMNS, E::DEPTH));
-                        let sums = sums.of(each * shared * E::ROWS * E::COLUMNS);
+                        let right = right.of(E::words(E::COLUMNS, E::DEPTH)).as_mut_ptr().cast();
+                        let sums =
+                            sums.of(each * shared * E::ROWS * E::COLUMNS).as_mut_ptr().cast();
+                        let left = left.at(0).cast_const().cast();
                         // SAFETY: every task has a part of its own.
-                        unsafe { strips(self, left.at(0), [right, sums], &block, &rows, &range) }
+                        unsafe { strips(self, left, [right, sums], &block, &rows, &range) }
                     });
                 if !fits {
                     self.without_amx(

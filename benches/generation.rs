@@ -6,11 +6,10 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
-use precompute::model::{
-    Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling, WeightSource,
-};
+use precompute::model::{Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling};
+use precompute::tensor::WeightSource;
 use rayon::prelude::*;
 
 const PROMPT: usize = 32;
@@ -19,7 +18,7 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let id = std::env::var("PRECOMPUTE_BENCH_MODEL").unwrap_or_else(|_| "demo:opt".into());
-    let checkpoint = Checkpoint::open(&id, &Open::default()).expect("the bench's model");
+    let checkpoint = Checkpoint::open(&id, &OpenOptions::default()).expect("the bench's model");
     let decoder = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
         .expect("the bench's model");
     let weights = Read::new(&checkpoint, decoder.spec().tied);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use criterion::{Criterion, criterion_group, criterion_main};
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::model::Decoder;
 use precompute::script::{Host, Settings};
 
@@ -17,7 +17,8 @@ fn model() -> String {
 }
 
 fn load() -> Decoder {
-    let checkpoint = Checkpoint::open(&model(), &Open::default()).expect("the bench's model");
+    let checkpoint =
+        Checkpoint::open(&model(), &OpenOptions::default()).expect("the bench's model");
     Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
         .expect("the bench's model")
 }
@@ -29,7 +30,7 @@ fn loading(bench: &mut Criterion) {
     if !Path::new(&model()).is_dir() {
         group.bench_function("tokenizer", |b| {
             b.iter(|| {
-                Checkpoint::open(&model(), &Open::default())
+                Checkpoint::open(&model(), &OpenOptions::default())
                     .expect("a checkpoint")
                     .tokenizer()
                     .map(|_| ())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use precompute::script::{Host, Settings};
 use precompute::system::memory;
-use precompute::system::memory::Counting;
+use precompute::system::memory::CountingAllocator;
 
 const TABLE: &str = include_str!("operations/table.tsv");
 
@@ -21,10 +21,10 @@ const SETUP: &str = "
 
 /// As the program has it.
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() {
-    memory::keep_freed();
+    memory::delay_purge();
     let only = std::env::args().skip(1).find(|argument| argument != "--bench");
     let host = Host::new(Settings::default()).expect("a host");
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {

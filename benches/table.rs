@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
 use gemm::Parallelism;
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Capture, Layers, Point, Unobserved};
 use precompute::model::spec::Spec;
 use precompute::model::{Decoder, Input, Options};
 use precompute::script::{Host, Settings};
 use precompute::system::memory;
-use precompute::system::memory::Counting;
+use precompute::system::memory::CountingAllocator;
 use rayon::prelude::*;
 
 const ROUNDS: usize = 7;
 
 /// As the program has it.
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() {
-    memory::keep_freed();
+    memory::delay_purge();
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let lengths: Vec<usize> =
@@ -192,7 +192,7 @@ fn points(spec: &Spec) -> Vec<Point> {
 }
 
 fn load(id: &str) -> Decoder {
-    let checkpoint = Checkpoint::open(id, &Open::default()).expect("the bench's model");
+    let checkpoint = Checkpoint::open(id, &OpenOptions::default()).expect("the bench's model");
     Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
         .expect("the bench's model")
 }

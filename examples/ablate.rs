@@ -4,12 +4,12 @@
 //!     cargo run --example ablate
 
 use candle_core::{D, DType, Device, Tensor};
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Hooks, Layers};
 use precompute::model::{Decoder, Input, Options};
 
 fn main() -> precompute::Result<()> {
-    let checkpoint = Checkpoint::open("demo:gpt-neox", &Open::default())?;
+    let checkpoint = Checkpoint::open("demo:gpt-neox", &OpenOptions::default())?;
     let model = Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)?;
     let tokens = checkpoint
         .tokenizer()?

@@ -2,14 +2,14 @@
 //!
 //!     cargo run --example capture -- "When Mary and John went to the store"
 
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Capture, Layers, Point};
 use precompute::model::{Decoder, Input, Logits, Options};
 
 fn main() -> precompute::Result<()> {
     let prompt =
         std::env::args().nth(1).unwrap_or_else(|| "When Mary and John went to the store".into());
-    let checkpoint = Checkpoint::open("demo:opt", &Open::default())?;
+    let checkpoint = Checkpoint::open("demo:opt", &OpenOptions::default())?;
     let model = Decoder::load(
         &checkpoint.config,
         &checkpoint.weights,

@@ -84,7 +84,7 @@ impl From<candle_core::Error> for Error {
 }
 
 /// What a reader of JSON or TOML says, in words of those formats: it names types of Rust.
-pub fn in_words_of_data(message: &str) -> String {
+pub fn without_rust_types(message: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     let mut all = message.split(' ');
     while let Some(word) = all.next() {
@@ -163,7 +163,7 @@ mod tests {
             ("invalid type: null, expected f64", "invalid type: null, expected a number"),
             ("missing field `f64_count`", "missing field `f64_count`"),
         ] {
-            assert_eq!(in_words_of_data(said), words);
+            assert_eq!(without_rust_types(said), words);
         }
     }
 }

@@ -18,5 +18,5 @@ pub mod script;
 pub mod system;
 pub mod tensor;
 
-pub(crate) use error::in_words_of_data;
+pub(crate) use error::without_rust_types;
 pub use error::{Error, Result, did_you_mean, nearest};

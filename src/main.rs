@@ -1,9 +1,9 @@
 use std::process::ExitCode;
 
-use precompute::system::memory::Counting;
+use precompute::system::memory::CountingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     precompute::cli::main()

@@ -6,15 +6,15 @@ use std::path::Path;
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-use crate::system::directory::Folder;
+use crate::system::directory::HeldDirectory;
 use crate::system::file;
-use crate::system::file::{Kind, in_words};
+use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, bail, error};
 
 pub enum Files {
     /// Held open: what is read of it is of one directory, even if another comes to stand under its
     /// path.
-    Directory(Folder),
+    Directory(HeldDirectory),
     /// Inside the binary: names and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
@@ -57,20 +57,30 @@ impl Bytes {
 }
 
 impl Files {
-    /// Those of a directory.
+    /// Opens the files of a directory.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such directory, or it can't be read.
     pub fn of(directory: &Path) -> Result<Self> {
-        let opened = Folder::open(directory);
-        let cannot =
-            |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
-        opened.map(Self::Directory).map_err(cannot)
+        Self::of_named(directory, directory)
+    }
+
+    /// As [`of`](Self::of); messages call the directory `name`.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_named(directory: &Path, name: &Path) -> Result<Self> {
+        match HeldDirectory::open_named(directory, name) {
+            Ok(opened) => Ok(Self::Directory(opened)),
+            Err(e) => Err(error!("{} can't be read: {}", name.display(), describe_io_error(&e))),
+        }
     }
 
     pub fn contains(&self, name: &str) -> bool {
         match self {
-            Files::Directory(directory) => directory.linked(name, Kind::Data).is_ok(),
+            Files::Directory(directory) => {
+                directory.file_through_links(name, FileKind::Data).is_ok()
+            }
             Files::Embedded(files) => files.iter().any(|(known, _)| *known == name),
         }
     }
@@ -85,8 +95,11 @@ impl Files {
                 Ok(files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()))
             }
             Files::Directory(directory) => {
-                let kind = kind(name);
-                match directory.linked(name, kind).and_then(|file| file::read_open(&file, kind)) {
+                let kind = file_kind(name);
+                match directory
+                    .file_through_links(name, kind)
+                    .and_then(|file| file::read_open(&file, kind))
+                {
                     Ok(bytes) => Ok(Some(bytes)),
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                     Err(e) => Err(unread(directory, name, &e)),
@@ -115,7 +128,7 @@ impl Files {
             },
             Files::Directory(directory) => {
                 let cannot = |e: std::io::Error| unread(directory, name, &e);
-                let file = directory.linked(name, Kind::Data).map_err(cannot)?;
+                let file = directory.file_through_links(name, FileKind::Data).map_err(cannot)?;
                 if file.metadata().map_err(cannot)?.len() == 0 {
                     return Ok(Bytes::Embedded(&[]));
                 }
@@ -135,16 +148,16 @@ impl Files {
     }
 }
 
-fn unread(directory: &Folder, name: &str, cause: &std::io::Error) -> Error {
-    error!("{} can't be read: {}", directory.path().join(name).display(), in_words(cause))
+fn unread(directory: &HeldDirectory, name: &str, cause: &std::io::Error) -> Error {
+    error!("{} can't be read: {}", directory.path().join(name).display(), describe_io_error(cause))
 }
 
 /// What a checkpoint's file of that name is.
-pub fn kind(name: &str) -> Kind {
+pub fn file_kind(name: &str) -> FileKind {
     match name {
-        _ if name.ends_with(".safetensors") || name.ends_with(".bin") => Kind::Data,
-        "tokenizer.json" | "vocab.json" | "merges.txt" => Kind::Tokenizer,
-        _ if name.ends_with(".index.json") => Kind::Tokenizer,
-        _ => Kind::Config,
+        _ if name.ends_with(".safetensors") || name.ends_with(".bin") => FileKind::Data,
+        "tokenizer.json" | "vocab.json" | "merges.txt" => FileKind::Tokenizer,
+        _ if name.ends_with(".index.json") => FileKind::Tokenizer,
+        _ => FileKind::Config,
     }
 }

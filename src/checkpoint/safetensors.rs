@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensorError};
 use super::decode::decode;
 use super::files::Bytes;
 use super::safetensors_header::Header;
-use super::save::all;
+use crate::system::write::write_all;
 use crate::{Error, Result, bail, error};
 
 pub struct SafeTensors {
@@ -54,7 +54,7 @@ impl SafeTensors {
 
     /// Writes a tensor's bytes as they stand in the file.
     pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
-        self.read(name, |data, _, _| all(to, data))
+        self.read(name, |data, _, _| write_all(to, data))
     }
 
     fn read<T>(

@@ -7,13 +7,13 @@ use std::path::Path;
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use super::Checkpoint;
-use crate::model::WeightSource;
-use crate::output::format::save::write_json;
+use super::open::Checkpoint;
+use crate::system::write::{write_all, write_json};
+use crate::tensor::WeightSource;
 use crate::{Result, error};
 
 /// The largest file of weights, in bytes, as transformers has it.
-pub const SHARD: usize = 5_000_000_000;
+pub const MAX_SHARD_BYTES: usize = 5_000_000_000;
 
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -47,7 +47,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`size`](Self::size).
-    pub fn not_its_own(&self, directory: &Path, shard: usize) -> Result<Option<&'static str>> {
+    pub fn foreign_file(&self, directory: &Path, shard: usize) -> Result<Option<&'static str>> {
         let sharded = split(self.entries()?, shard).len() > 1;
         let own = |name: &str| match name {
             INDEX => sharded,
@@ -90,19 +90,19 @@ impl Checkpoint {
         }
         if !single {
             let index = json!({"metadata": {"total_size": total}, "weight_map": places});
-            write(INDEX, &mut |to| write_json(&index, to))?;
+            write(INDEX, &mut |to| write_json(to, &index))?;
         }
         for name in TOKENIZER {
             if let Some(bytes) = self.files.read(name)? {
-                write(name, &mut |to| all(to, &bytes))?;
+                write(name, &mut |to| write_all(to, &bytes))?;
             }
         }
         if let Some(config) = &self.generation_config {
             write("generation_config.json", &mut |to| {
-                write_json(&Value::Object(config.clone()), to)
+                write_json(to, &Value::Object(config.clone()))
             })?;
         }
-        write("config.json", &mut |to| write_json(&Value::Object(self.config.clone()), to))
+        write("config.json", &mut |to| write_json(to, &Value::Object(self.config.clone())))
     }
 
     /// The largest elements first, so that each stands where its size divides its place.
@@ -135,8 +135,8 @@ impl Checkpoint {
         while !header.len().is_multiple_of(8) {
             header.push(' ');
         }
-        all(to, &(header.len() as u64).to_le_bytes())?;
-        all(to, header.as_bytes())?;
+        write_all(to, &(header.len() as u64).to_le_bytes())?;
+        write_all(to, header.as_bytes())?;
         entries.iter().try_for_each(|entry| self.weights.write(&entry.name, to))
     }
 }
@@ -156,9 +156,4 @@ fn split(entries: Vec<Entry>, most: usize) -> Vec<Vec<Entry>> {
         }
     }
     shards
-}
-
-/// Writes all of `bytes`. What went wrong is kept by whoever opened the file.
-pub fn all(to: &mut dyn Write, bytes: &[u8]) -> Result<()> {
-    to.write_all(bytes).map_err(|e| error!("{e}"))
 }

@@ -27,7 +27,7 @@ impl Tokenizer {
     /// # Errors
     /// There is none, or it is broken.
     pub fn open(files: &Files) -> Result<Self> {
-        panics::foreign(
+        panics::catch_foreign(
             || Self::read(files),
             || error!("the tokenizer of {} is broken", files.describe()),
         )?
@@ -179,7 +179,7 @@ fn broken(error: tokenizers::Error) -> Error {
 
 /// What the library gives, which panics here and there where a tokenizer contradicts itself.
 fn works<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
-    panics::foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?
+    panics::catch_foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?
         .map_err(broken)
 }
 

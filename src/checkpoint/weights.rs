@@ -9,18 +9,18 @@ use safetensors::Dtype;
 use super::files::Files;
 use super::pickle::Pickle;
 use super::safetensors::SafeTensors;
-use super::save::all;
-use crate::model::WeightSource;
-use crate::output::format::save::little_endian;
-use crate::system::escape::shown;
+use crate::system::escape::control_characters;
 use crate::system::interrupt;
 use crate::system::message::notice;
+use crate::system::write::write_all;
 use crate::tensor::Value;
+use crate::tensor::WeightSource;
+use crate::tensor::transfer::bytes::to_le_bytes;
 use crate::{Result, bail, did_you_mean, error};
 
 /// Weight files in the order in which they are looked for, by name: an index of shards, or one
 /// file.
-pub const FORMATS: [&str; 4] = [
+pub const WEIGHT_FILES: [&str; 4] = [
     "model.safetensors.index.json",
     "model.safetensors",
     "pytorch_model.bin.index.json",
@@ -69,7 +69,8 @@ fn warn(file: &str, pickle: &Pickle) {
     if unreadable.is_empty() {
         return;
     }
-    let named = shown(&unreadable[..unreadable.len().min(NAMED)].join(", ")).into_owned();
+    let named =
+        control_characters(&unreadable[..unreadable.len().min(NAMED)].join(", ")).into_owned();
     let more = unreadable.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     notice(format_args!("warning: {file} has tensors that can't be read: {named}{more}"));
@@ -79,7 +80,7 @@ fn warn(file: &str, pickle: &Pickle) {
 ///
 /// # Errors
 /// A map that is missing or names anything but a file beside it.
-pub fn shards(
+pub fn shard_names(
     index: &serde_json::Map<String, serde_json::Value>,
     name: &str,
 ) -> Result<Vec<String>> {
@@ -105,13 +106,13 @@ pub fn shards(
 ///
 /// # Errors
 /// There are none, or the index of them is broken.
-pub fn files_of(files: &Files) -> Result<Vec<String>> {
-    let Some(format) = FORMATS.into_iter().find(|name| files.contains(name)) else {
+pub fn weight_files(files: &Files) -> Result<Vec<String>> {
+    let Some(format) = WEIGHT_FILES.into_iter().find(|name| files.contains(name)) else {
         return Err(error!("{} has no weights", files.describe())
-            .help(format!("a checkpoint has one of {}", FORMATS.join(", "))));
+            .help(format!("a checkpoint has one of {}", WEIGHT_FILES.join(", "))));
     };
     match format.ends_with(".index.json") {
-        true => shards(&files.json(format)?.unwrap_or_default(), format),
+        true => shard_names(&files.json(format)?.unwrap_or_default(), format),
         false => Ok(vec![format.to_owned()]),
     }
 }
@@ -120,7 +121,7 @@ impl Weights {
     /// # Errors
     /// There are no weight files, one is missing, or one is broken.
     pub fn open(files: &Files) -> Result<Self> {
-        let names = files_of(files)?;
+        let names = weight_files(files)?;
         let shards =
             names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
         let place = shards
@@ -161,7 +162,7 @@ impl Weights {
                 let Some(dtype) = file.stored(name) else {
                     bail!("the weight {name} can't be read")
                 };
-                all(to, &little_endian(&Value::Real(file.load(name, dtype)?))?)
+                write_all(to, &to_le_bytes(&Value::Real(file.load(name, dtype)?))?)
             }
         }
     }

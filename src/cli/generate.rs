@@ -12,7 +12,7 @@ use super::run::assignment;
 use crate::error;
 use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 
 /// Continue a text, with a script's hooks at work if any
 ///
@@ -176,7 +176,7 @@ impl Generate {
                 return Ok(prompt.clone().into());
             }
             let mut text = String::new();
-            let largest = Kind::Script.largest();
+            let largest = FileKind::Script.max_bytes();
             let cause = std::io::stdin().take(largest + 1).read_to_string(&mut text).err();
             match cause {
                 None if text.len() as u64 > largest => Err(Failure::usage(error!(

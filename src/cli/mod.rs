@@ -75,8 +75,8 @@ Exit codes:
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    panics::say_in_a_sentence();
-    memory::keep_freed();
+    panics::install_hook();
+    memory::delay_purge();
     let cli = Cli::parse();
     process::signals::listen();
     process::exit::on_last_resort();

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::columns;
-use crate::checkpoint::hub::verify::Checked;
+use crate::checkpoint::hub::verify::CheckedFile;
 use crate::checkpoint::hub::{cache, verify};
 use crate::checkpoint::{DEMOS, Hub};
 use crate::model::family::{FAMILIES, VERIFIED};
@@ -44,11 +44,11 @@ impl Models {
 }
 
 fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
-    let cache = Hub::default().cache();
-    let files = verify::verify(&cache)?;
+    let cache = Hub::default().cache_dir();
+    let files = verify::verify_cache(&cache)?;
     if as_json {
-        let file = |file: &Checked| {
-            json!({"model": file.id, "files": file.names, "path": file.path, "bytes": file.bytes, "state": file.state.word(),
+        let file = |file: &CheckedFile| {
+            json!({"model": file.id, "files": file.names, "path": file.path, "bytes": file.bytes, "state": file.state.label(),
                    "why": file.state.why()})
         };
         console.line(&format!("{:#}", Json::from(files.iter().map(file).collect::<Vec<_>>())));
@@ -62,14 +62,14 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
                 || file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let name = if file.names.is_empty() { unnamed() } else { file.names.join(", ") };
             let state = match file.state.why() {
-                Some(why) => format!("{}: {why}", file.state.word()),
-                None => file.state.word().into(),
+                Some(why) => format!("{}: {why}", file.state.label()),
+                None => file.state.label().into(),
             };
             [file.id.clone(), name, size(file.bytes), state]
         })));
     }
     console.check().map_err(Failure::from)?;
-    verify::verdict(&files).map_or(Ok(()), |error| Err(error.into()))
+    verify::corruption_error(&files).map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn models(console: &Console) {
@@ -80,8 +80,8 @@ fn models(console: &Console) {
     console.lines(columns(demos));
 
     let hub = Hub::default();
-    let cached = cache::list(&hub);
-    console.line(&format!("\nIn the Hub's cache, {}:", hub.cache().display()));
+    let cached = cache::list_models(&hub);
+    console.line(&format!("\nIn the Hub's cache, {}:", hub.cache_dir().display()));
     if cached.is_empty() {
         console.line("  nothing yet");
     }

@@ -4,7 +4,7 @@ use clap::{Args, ValueHint};
 
 use super::columns;
 use crate::Result;
-use crate::checkpoint::{self, Open};
+use crate::checkpoint::{self, OpenOptions};
 use crate::model::family::Family;
 use crate::model::{Spec, point_list};
 use crate::script::Failure;
@@ -47,7 +47,7 @@ impl Points {
 }
 
 fn spec(id: &str, offline: bool) -> Result<Spec> {
-    let config = checkpoint::config(id, &Open { offline, ..Open::default() })?;
+    let config = checkpoint::config(id, &OpenOptions { offline, ..OpenOptions::default() })?;
     Family::of(&config)
         .and_then(|family| family.read(&config))
         .map(|(spec, _)| spec)

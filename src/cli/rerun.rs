@@ -10,13 +10,14 @@ use super::columns;
 use super::options::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
 use crate::output::compare::record::{Difference, compare};
-use crate::output::record::{Record, Source, Versions, sha256};
+use crate::output::record::{Record, Source, Versions};
 use crate::script::program::identity;
 use crate::script::session::console::Console;
 use crate::script::{Bundle, Failure, Host, Pin, Policy, Program, Settings, Substitutes};
-use crate::system::directory::Folder;
+use crate::system::digest::sha256_hex;
+use crate::system::directory::HeldDirectory;
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::system::message::notice;
 use crate::{Result, bail, error};
 
@@ -160,14 +161,14 @@ impl Rerun {
 
     /// The directory that it may read as if it stood there: whoever has these very texts may run
     /// them.
-    fn beside(&self, record: &Record) -> Option<Folder> {
+    fn beside(&self, record: &Record) -> Option<HeldDirectory> {
         let path = &record.script.path;
         // Of such a script nothing is beside it.
         if path.starts_with("hf:") || path.starts_with("precompute:") {
             return None;
         }
         if self.trust {
-            return Folder::of(Path::new(path)).ok();
+            return HeldDirectory::parent_of(Path::new(path)).ok();
         }
         identity::folder(record)
             .map_err(|error| {
@@ -261,8 +262,8 @@ fn outcomes<'a>(
             None => Outcome::Missing,
             Some(other) if other.sha256 == file.sha256 => Outcome::Identical,
             Some(_)
-                if file::read(&before.join(name), Kind::Data)
-                    .is_ok_and(|bytes| sha256(&bytes) == file.sha256) =>
+                if file::read(&before.join(name), FileKind::Data)
+                    .is_ok_and(|bytes| sha256_hex(&bytes) == file.sha256) =>
             {
                 match compare(&before.join(name), &after.join(name), name) {
                     Ok(difference) => Outcome::Differs(difference),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::process::reexec;
-use crate::output::record::sha256;
 use crate::script::{Failure, Host, Program};
+use crate::system::digest::sha256_hex;
 use crate::system::file_changes::Watcher;
 use crate::system::interrupt;
 use crate::system::message::notice;
@@ -107,7 +107,7 @@ fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
 
 /// What would tell this run from one of other texts.
 fn digest(host: &Host) -> String {
-    sha256(format!("{:?}", host.files()).as_bytes())
+    sha256_hex(format!("{:?}", host.files()).as_bytes())
 }
 
 /// The person's wish to end comes before what a run failed with on its way out.

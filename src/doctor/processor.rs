@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use super::{Finding, size};
 use crate::kernel::cpu::simd::Cpu;
-use crate::system::memory::Machine;
+use crate::system::memory::MachineMemory;
 
 const SECTION: &str = "processor";
 
@@ -62,7 +62,7 @@ fn threads() -> Finding {
 fn memory() -> Finding {
     /// What the smallest models of use take, with room to work.
     const LITTLE: u64 = 1 << 30;
-    let Machine { free, total, .. } = Machine::now();
+    let MachineMemory { free, total, .. } = MachineMemory::now();
     let finding =
         Finding::new(SECTION, "memory", format!("{} free of {}", size(free), size(total)));
     if free < LITTLE {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, size};
 use crate::checkpoint::hub::cache;
-use crate::checkpoint::{Hub, offline_by_environment};
+use crate::checkpoint::{Hub, offline_from_env};
 use crate::system::data_dir;
-use crate::system::disk::free;
+use crate::system::disk::available_bytes;
 
 const SECTION: &str = "files";
 
@@ -14,20 +14,20 @@ pub fn findings() -> Vec<Finding> {
     let hub = Hub::default();
     vec![
         models(&hub),
-        directory("recipes and history", data_dir::home(), "PRECOMPUTE_HOME"),
+        directory("recipes and history", data_dir::user_data_dir(), "PRECOMPUTE_HOME"),
         endpoint(&hub),
     ]
 }
 
 fn models(hub: &Hub) -> Finding {
-    let finding = directory("models", Ok(hub.cache()), "HF_HOME");
-    let kept = cache::list(hub);
+    let finding = directory("models", Ok(hub.cache_dir()), "HF_HOME");
+    let kept = cache::list_models(hub);
     let bytes = kept.iter().map(|model| model.bytes).sum();
     let finding = Finding {
         found: format!("{}, {} of {}", finding.found, count(kept.len()), size(bytes)),
         ..finding
     };
-    match free(&hub.cache()) {
+    match available_bytes(&hub.cache_dir()) {
         Some(free) if free < 1 << 30 && finding.remedy.is_none() => {
             Finding { found: format!("{}, {} free on its disk", finding.found, size(free)), ..finding }.advise(
                 "there is room for the smallest models only: free some, or set HF_HOME to a directory on another disk",
@@ -69,8 +69,8 @@ fn writable(path: &Path) -> std::io::Result<bool> {
 }
 
 fn endpoint(hub: &Hub) -> Finding {
-    let (address, offline) = (hub.address(), offline_by_environment());
-    let token = if hub.secret().is_some() { ", with a token" } else { "" };
+    let (address, offline) = (hub.endpoint_url(), offline_from_env());
+    let token = if hub.access_token().is_some() { ", with a token" } else { "" };
     let finding = Finding::new(SECTION, "Hub", format!("{address}{token}"));
     match (offline, address.starts_with("https://") || address.starts_with("http://")) {
         (true, _) => {

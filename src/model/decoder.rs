@@ -9,12 +9,13 @@ use super::finite::{NotFinite, Place};
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
 use super::load::block_weights::Blocks;
-use super::load::loader::{Placement, WeightSource, Weights, load};
+use super::load::loader::{Placement, Weights, load};
 use super::pass::{Halt, Tap};
 use super::spec::{Positions, Spec};
 use super::{loss, parts};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
 use crate::system::interrupt;
+use crate::tensor::WeightSource;
 use crate::{Result, bail, error};
 
 /// A language model of any family.

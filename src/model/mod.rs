@@ -34,5 +34,4 @@ pub use generate::{Generation, Plan, Sampling};
 pub use input::Input;
 pub use kv_cache::Cache;
 pub use load::config::Fields;
-pub use load::loader::WeightSource;
 pub use spec::Spec;

@@ -13,8 +13,8 @@ use cap_std::fs::Dir;
 use super::lock::Claim;
 use super::temporary::Unfinished;
 use super::{name, temporary};
-use crate::system::directory::Folder;
-use crate::system::file::{Kind, in_words};
+use crate::system::directory::HeldDirectory;
+use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, bail, error};
 
 /// The directory, made at the first write. From then on it is held open: whatever comes to stand
@@ -178,8 +178,8 @@ impl Directory {
         let directory = self.open()?;
         let (unfinished, file) = Unfinished::file(directory).map_err(|e| self.failed(name, &e))?;
         let mut kept = Kept { inner: std::io::BufWriter::new(file), error: None };
-        let written =
-            write(&mut kept).and_then(|()| kept.flush().map_err(|e| error!("{}", in_words(&e))));
+        let written = write(&mut kept)
+            .and_then(|()| kept.flush().map_err(|e| error!("{}", describe_io_error(&e))));
         if let Some(cause) = kept.error {
             return Err(self.failed(name, &cause));
         }
@@ -195,9 +195,9 @@ impl Directory {
     /// # Errors
     /// There is none.
     pub fn file(&self, name: &str) -> Result<File> {
-        let opened = self.open()?.try_clone().map(|dir| Folder::held(self.path(), dir));
-        let file = opened.and_then(|folder| folder.file(Path::new(name), Kind::Data));
-        file.map_err(|e| error!("{name} can't be read: {}", in_words(&e)))
+        let opened = self.open()?.try_clone().map(|dir| HeldDirectory::from_open(self.path(), dir));
+        let file = opened.and_then(|folder| folder.file(Path::new(name), FileKind::Data));
+        file.map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))
     }
 
     /// Puts a file of a stage of this directory in its place here, as it is.
@@ -221,7 +221,7 @@ impl Directory {
             Err(cause)
                 if !matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                let cause = in_words(&cause);
+                let cause = describe_io_error(&cause);
                 Err(error!("{} can't be removed: {cause}", self.path().join(name).display()))
             }
             _ => Ok(()),
@@ -255,7 +255,7 @@ impl Directory {
                     ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
                         "something that is no directory stands there".into()
                     }
-                    _ => in_words(cause),
+                    _ => describe_io_error(cause),
                 };
                 error!("the output directory {} can't be {what}: {words}", self.shown())
                     .help("choose another with --out DIR")
@@ -267,7 +267,7 @@ impl Directory {
         if let Some(error) = self.lost() {
             return error.at(name);
         }
-        let (shown, words) = (self.shown(), in_words(cause));
+        let (shown, words) = (self.shown(), describe_io_error(cause));
         match cause.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 error!("{name} does not fit into {shown}: {words}")

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
 
-use crate::system::data_dir::home;
-use crate::system::file::Kind;
+use crate::system::data_dir::user_data_dir;
+use crate::system::file::FileKind;
 use crate::system::{file, lock_holder};
 use crate::{Error, Result, error};
 
@@ -70,7 +70,7 @@ impl Drop for Claim {
 fn note(directory: &File) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let found = directory.metadata().ok()?;
-    Some(home().ok()?.join("writing").join(format!("{:x}-{:x}", found.dev(), found.ino())))
+    Some(user_data_dir().ok()?.join("writing").join(format!("{:x}-{:x}", found.dev(), found.ino())))
 }
 
 #[cfg(not(unix))]
@@ -79,14 +79,14 @@ fn note(_directory: &File) -> Option<PathBuf> {
 }
 
 fn taken(path: &Path, own: &File, note: Option<&Path>) -> Error {
-    let text = note.and_then(|note| file::read_text(note, Kind::Lock).ok()).unwrap_or_default();
+    let text = note.and_then(|note| file::read_text(note, FileKind::Lock).ok()).unwrap_or_default();
     let whose = text
         .split_once(' ')
         .and_then(|(process, since)| Some((process.parse::<u32>().ok()?, since)));
     let whose = match whose.filter(|(process, _)| is_alive(*process)) {
         Some((process, since)) => format!(": process {process}, since {}", since.trim()),
         // One whose notes are kept elsewhere: another person's.
-        None => lock_holder::of(own).map_or_else(String::new, |holder| format!(": {holder}")),
+        None => lock_holder::describe(own).map_or_else(String::new, |holder| format!(": {holder}")),
     };
     error!("another run writes into {}{whose}", path.display())
         .help("wait for its end, or choose another directory with --out DIR")

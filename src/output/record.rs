@@ -9,11 +9,11 @@ use std::path::Path;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 
+use crate::system::digest::sha256_hex;
 use crate::system::file;
-use crate::system::file::{Kind, in_words};
-use crate::{Result, error, in_words_of_data};
+use crate::system::file::{FileKind, describe_io_error};
+use crate::{Result, error, without_rust_types};
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,11 +116,15 @@ impl Record {
     /// # Errors
     /// There is no such file, or it is no record of a run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read(path, Kind::Record)
-            .map_err(|e| error!("{} can't be read: {}", path.display(), in_words(&e)))?;
+        let text = file::read(path, FileKind::Record)
+            .map_err(|e| error!("{} can't be read: {}", path.display(), describe_io_error(&e)))?;
         let record: Record = serde_json::from_slice(&text).map_err(|e| {
-            error!("{} is no record of a run: {}", path.display(), in_words_of_data(&e.to_string()))
-                .help("`precompute run` leaves one, run.json, in its output directory")
+            error!(
+                "{} is no record of a run: {}",
+                path.display(),
+                without_rust_types(&e.to_string())
+            )
+            .help("`precompute run` leaves one, run.json, in its output directory")
         })?;
         Ok(record)
     }
@@ -128,7 +132,7 @@ impl Record {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        Self { path: path.into(), sha256: sha256(text.as_bytes()), text: text.into() }
+        Self { path: path.into(), sha256: sha256_hex(text.as_bytes()), text: text.into() }
     }
 }
 
@@ -149,15 +153,6 @@ impl Versions {
         candle: Cow::Borrowed("0.11.1"),
         rhai: Cow::Borrowed("1.27.0"),
     };
-}
-
-/// The SHA-256 of `bytes`, in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,14 +10,16 @@ use sha2::{Digest, Sha256};
 
 use super::directory::{self, Directory};
 use super::format::load::Readable;
-use super::format::save::{Table, write_json};
+use super::format::save::Table;
 use super::name::{self, RECORD};
 use super::provisional::{Results, Standing};
 use super::quota::{Metered, Quota};
-use super::record::{Record, Saved, hexadecimal};
-use crate::system::directory::Folder;
+use super::record::{Record, Saved};
+use crate::system::digest::hex;
+use crate::system::directory::HeldDirectory;
 use crate::system::interrupt;
 use crate::system::message::notice;
+use crate::system::write::write_json;
 use crate::{Result, error};
 
 /// What a run is called that has no other name.
@@ -47,8 +49,8 @@ struct State {
 }
 
 impl State {
-    fn new(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<Folder>) -> Self {
-        let named = read.iter().filter_map(|path| Folder::open(path).ok());
+    fn new(out: Option<&Path>, read: &[PathBuf], name: &str, own: Option<HeldDirectory>) -> Self {
+        let named = read.iter().filter_map(|path| HeldDirectory::open(path).ok());
         Self {
             directory: directory(out, name),
             readable: Readable::new(own.into_iter().chain(named)),
@@ -77,7 +79,8 @@ impl Run {
     /// allows; reads beside the script and below `read`. Where it is silent, it does not say
     /// where the results are.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
-        let state = State::new(out.as_deref(), &read, SESSION, Folder::open(Path::new(".")).ok());
+        let state =
+            State::new(out.as_deref(), &read, SESSION, HeldDirectory::open(Path::new(".")).ok());
         Self { out, read, silent, quota, state: RefCell::new(state), standing: RefCell::new(None) }
     }
 
@@ -101,7 +104,7 @@ impl Run {
     ///
     /// # Errors
     /// The output directory that was asked for can't be written to.
-    pub fn begin(&self, script: &Path, own: Option<Folder>) -> Result<()> {
+    pub fn begin(&self, script: &Path, own: Option<HeldDirectory>) -> Result<()> {
         self.begin_apart(stem(script), own)
     }
 
@@ -110,7 +113,7 @@ impl Run {
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
-    pub fn begin_apart(&self, name: &str, own: Option<Folder>) -> Result<()> {
+    pub fn begin_apart(&self, name: &str, own: Option<HeldDirectory>) -> Result<()> {
         self.start(State::new(self.out.as_deref(), &self.read, name, own))
     }
 
@@ -170,7 +173,7 @@ impl Run {
             let mut metered = Metered::new(to, &self.quota);
             let mut hashed = Hashed { to: &mut metered, digest: Sha256::new() };
             let written = write(&mut hashed);
-            sha256 = hexadecimal(&hashed.digest.finalize());
+            sha256 = hex(&hashed.digest.finalize());
             metered.finish().and(written).and(interrupt::check_failed())
         })?;
         let State { files, folders: known, .. } = &mut *self.state.borrow_mut();
@@ -264,7 +267,7 @@ impl Run {
     fn record(&self, directory: &Directory, record: &Record) -> Result<()> {
         let json = serde_json::to_value(record)
             .map_err(|e| error!("the run's record can't be written: {e}"))?;
-        let written = directory.write(RECORD, |to| write_json(&json, to)).map(drop);
+        let written = directory.write(RECORD, |to| write_json(to, &json)).map(drop);
         match written {
             Err(error) if record.files.is_empty() && self.out.is_none() => {
                 notice(format_args!("warning: the run is not recorded: {error}"));

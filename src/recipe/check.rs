@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::Recipe;
 use super::header::{Header, Param, glob};
-use crate::checkpoint::{self, DEMOS, Open};
+use crate::checkpoint::{self, DEMOS, OpenOptions};
 use crate::hook::Named;
 use crate::output::record::Record;
 use crate::script::bind::output::json;
@@ -244,7 +244,7 @@ fn demos(header: &Header) -> Vec<String> {
         header.models.iter().map(|model| model.get_ref().as_str()).collect();
     let ids = DEMOS.iter().map(|demo| format!("demo:{}", demo.name));
     ids.filter(|id| {
-        let config = checkpoint::config(id, &Open::default()).unwrap_or_default();
+        let config = checkpoint::config(id, &OpenOptions::default()).unwrap_or_default();
         let family = config.get("model_type").and_then(Json::as_str).unwrap_or_default();
         named.is_empty() || named.contains(id.as_str()) || named.contains(family)
     })

@@ -11,7 +11,7 @@ use crate::hook::Named;
 use crate::model::family::FAMILIES;
 use crate::script::errors::location::Place;
 use crate::script::{Failure, Policy};
-use crate::{Error, Result, bail, checkpoint, did_you_mean, error, in_words_of_data};
+use crate::{Error, Result, bail, checkpoint, did_you_mean, error, without_rust_types};
 
 /// What a header's line begins with.
 const MARK: &str = "//!";
@@ -245,7 +245,7 @@ fn explain(e: &toml::de::Error) -> Error {
     let message = e.message().trim().lines().next().unwrap_or_default();
     let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
     else {
-        return error!("the header is wrong: {}", in_words_of_data(message));
+        return error!("the header is wrong: {}", without_rust_types(message));
     };
     if message.contains("`help`") && !message.contains("`summary`") {
         return error!("a parameter in the header has no {key}").help("it has default and help");

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::header::check_name;
 use super::reference::Remote;
 use crate::checkpoint::{check_path, is_commit};
-use crate::output::record::sha256;
 use crate::script::Failure;
 use crate::script::errors::location::Place;
+use crate::system::digest::sha256_hex;
 use crate::system::file;
-use crate::system::file::{Kind, in_words};
-use crate::{Result, bail, error, in_words_of_data};
+use crate::system::file::{FileKind, describe_io_error};
+use crate::{Result, bail, error, without_rust_types};
 
 /// The file's name.
 pub const LOCK: &str = "precompute.lock";
@@ -61,10 +61,15 @@ impl Lock {
     /// It can't be read, or is broken.
     pub fn read(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(LOCK);
-        let text = match file::read(&path, Kind::Lock) {
+        let text = match file::read(&path, FileKind::Lock) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(e) => return Err(Failure::usage(error!("{LOCK} can't be read: {}", in_words(&e)))),
+            Err(e) => {
+                return Err(Failure::usage(error!(
+                    "{LOCK} can't be read: {}",
+                    describe_io_error(&e)
+                )));
+            }
         };
         Self::parse(&text)
     }
@@ -73,7 +78,7 @@ impl Lock {
     /// What is no lock file, with its line under a caret.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let lock: Lock = toml::from_str(text).map_err(|e| {
-            let message = in_words_of_data(e.message().trim().lines().next().unwrap_or_default());
+            let message = without_rust_types(e.message().trim().lines().next().unwrap_or_default());
             let error = error!("{LOCK} is broken: {message}").help(
                 "take the last version of it that worked, or delete it and add the recipes again",
             );
@@ -133,7 +138,7 @@ impl Lock {
             file.persist(directory.join(LOCK)).map_err(|e| e.error)?;
             Ok(())
         };
-        written().map_err(|e| error!("{LOCK} can't be written: {}", in_words(&e)))
+        written().map_err(|e| error!("{LOCK} can't be written: {}", describe_io_error(&e)))
     }
 
     pub fn named(&self, name: &str) -> Option<&Locked> {
@@ -181,7 +186,7 @@ impl Locked {
                     )
                     .help(help()));
                 }
-                Some(text) if sha256(text.as_bytes()) != *sha => {
+                Some(text) if sha256_hex(text.as_bytes()) != *sha => {
                     return Err(error!(
                         "{}: {path} is not the file that {LOCK} recorded",
                         self.name
@@ -225,7 +230,7 @@ mod tests {
             name: name.into(),
             reference: "hf:ann/lenses/lens.rhai@v1".into(),
             commit: "a".repeat(40),
-            files: [("lens.rhai".into(), sha256(b"1"))].into(),
+            files: [("lens.rhai".into(), sha256_hex(b"1"))].into(),
         }
     }
 

@@ -20,8 +20,8 @@ pub use reference::{Reference, Remote};
 
 use crate::checkpoint::Hub;
 use crate::script::{Bundle, Failure, Policy, Program, read_text};
-use crate::system::directory::Folder;
-use crate::system::file::{Kind, in_words};
+use crate::system::directory::HeldDirectory;
+use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, did_you_mean, error};
 
 /// What stands before the name of a script that ships.
@@ -215,13 +215,15 @@ fn unknown(name: &str, lock: &Lock) -> Error {
 
 /// The one script of a directory that has a header.
 fn in_directory(directory: &Path) -> Result<PathBuf> {
-    let cannot =
-        |e: std::io::Error| error!("{} can't be read: {}", directory.display(), in_words(&e));
-    let folder = Folder::open(directory).map_err(cannot)?;
+    let cannot = |e: std::io::Error| {
+        error!("{} can't be read: {}", directory.display(), describe_io_error(&e))
+    };
+    let folder = HeldDirectory::open(directory).map_err(cannot)?;
     let begins = |name: &PathBuf| {
         let mut start = Vec::new();
-        let read =
-            folder.file(name, Kind::Script).and_then(|file| file.take(3).read_to_end(&mut start));
+        let read = folder
+            .file(name, FileKind::Script)
+            .and_then(|file| file.take(3).read_to_end(&mut start));
         read.is_ok() && start == b"//!"
     };
     let names = folder.names().map_err(cannot)?.into_iter();

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::lock::Locked;
 use super::reference::Remote;
 use crate::checkpoint::{Hub, Snapshot, check_path};
-use crate::output::record::sha256;
 use crate::script::module_parts;
 use crate::script::program::describe;
+use crate::system::digest::sha256_hex;
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::{Result, bail, error};
 
 /// The largest script that is taken from a stranger, in bytes.
@@ -27,7 +27,7 @@ pub struct Files {
 
 impl Files {
     pub fn hashes(&self) -> BTreeMap<String, String> {
-        self.texts.iter().map(|(path, text)| (path.clone(), sha256(text.as_bytes()))).collect()
+        self.texts.iter().map(|(path, text)| (path.clone(), sha256_hex(text.as_bytes()))).collect()
     }
 }
 
@@ -75,7 +75,7 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
 /// As [`fetch`], and a file is another than was locked.
 pub fn fetch_locked(hub: &Hub, locked: &Locked, offline: bool) -> Result<Files> {
     let pinned = Remote { revision: Some(locked.commit.clone()), ..locked.remote()? };
-    let files = match hub.kept(&pinned.repository, &locked.commit) {
+    let files = match hub.cached_snapshot(&pinned.repository, &locked.commit) {
         Some(snapshot)
             if locked.files.keys().all(|path| snapshot.directory.join(path).is_file()) =>
         {
@@ -115,7 +115,8 @@ fn beside(path: &str, text: &str) -> Vec<String> {
 }
 
 fn text(path: &Path, name: &str) -> Result<String> {
-    let bytes = file::read(path, Kind::Script).map_err(|e| error!("{name} can't be read: {e}"))?;
+    let bytes =
+        file::read(path, FileKind::Script).map_err(|e| error!("{name} can't be read: {e}"))?;
     if bytes.len() as u64 > LARGEST {
         bail!("{name} has {} bytes, and no script is larger than {LARGEST}", bytes.len());
     }

@@ -4,27 +4,31 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::output::record::sha256;
-use crate::system::data_dir::home;
+use crate::system::data_dir::user_data_dir;
+use crate::system::digest::sha256_hex;
 use crate::system::file as files;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::{Result, error};
 
 fn file() -> Result<PathBuf> {
-    Ok(home()?.join("trusted"))
+    Ok(user_data_dir()?.join("trusted"))
 }
 
 /// One SHA-256 for all files of a recipe, by path.
 pub fn content(texts: &BTreeMap<String, String>) -> String {
-    let lines: String =
-        texts.iter().map(|(path, text)| format!("{} {path}\n", sha256(text.as_bytes()))).collect();
-    sha256(lines.as_bytes())
+    let lines: String = texts
+        .iter()
+        .map(|(path, text)| format!("{} {path}\n", sha256_hex(text.as_bytes())))
+        .collect();
+    sha256_hex(lines.as_bytes())
 }
 
 /// Whether the recipe of these files has been let run.
 pub fn is_trusted(content: &str) -> bool {
-    let known =
-        file().ok().and_then(|path| files::read_text(&path, Kind::Lock).ok()).unwrap_or_default();
+    let known = file()
+        .ok()
+        .and_then(|path| files::read_text(&path, FileKind::Lock).ok())
+        .unwrap_or_default();
     known.lines().any(|line| line.split_whitespace().next() == Some(content))
 }
 
@@ -46,7 +50,7 @@ pub fn trust(content: &str, reference: &str) -> Result<()> {
         error!(
             "that the recipe is trusted can't be written to {}: {}",
             path.display(),
-            files::in_words(&e)
+            files::describe_io_error(&e)
         )
         .help("PRECOMPUTE_HOME names another directory")
     })

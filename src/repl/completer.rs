@@ -9,12 +9,12 @@ use rhai::Dynamic;
 use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
 use super::{documented, help, names};
-use crate::model::WeightSource;
 use crate::script::bind::context::Context;
 use crate::script::bind::model::Model;
 use crate::script::reference::vocabulary::{Function, is_name, members};
 use crate::script::session::workspace::Workspace;
 use crate::script::value::record;
+use crate::tensor::WeightSource;
 
 pub struct Words {
     workspace: Rc<RefCell<Workspace>>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Result;
-use crate::system::data_dir::home;
+use crate::system::data_dir::user_data_dir;
 
 /// Inputs that are kept.
 pub const KEPT: usize = 10_000;
@@ -13,5 +13,5 @@ pub const KEPT: usize = 10_000;
 /// # Errors
 /// There is no home directory.
 pub fn file() -> Result<PathBuf> {
-    Ok(home()?.join("history"))
+    Ok(user_data_dir()?.join("history"))
 }

@@ -26,7 +26,7 @@ use crate::Error;
 use crate::script::session::console::Console;
 use crate::script::session::workspace::Workspace;
 use crate::script::{Failure, Host};
-use crate::system::directory::Folder;
+use crate::system::directory::HeldDirectory;
 use crate::system::interrupt;
 use crate::system::message::notice;
 
@@ -78,7 +78,7 @@ pub fn run(host: Host, model: Option<&str>, file: Option<&Path>) -> Result<(), F
         .host()
         .session()
         .run()
-        .begin_apart("session", Folder::open(Path::new(".")).ok())
+        .begin_apart("session", HeldDirectory::open(Path::new(".")).ok())
         .map_err(Failure::usage)?;
     repl.set_model().map_err(Failure::into_usage)?;
     let ended = if interactive { repl.talk(file) } else { repl.read(file) };
@@ -89,7 +89,7 @@ pub fn run(host: Host, model: Option<&str>, file: Option<&Path>) -> Result<(), F
 impl Repl {
     /// At a terminal, an error is shown, and the session goes on.
     fn talk(&mut self, file: Option<&Path>) -> Result<(), Failure> {
-        interrupt::set_precious();
+        interrupt::protect_session();
         self.greet();
         if let Some(file) = file {
             match self.run_file(file) {

@@ -64,7 +64,7 @@ pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
 /// The demos, and the models in the Hub's cache.
 pub fn models() -> Vec<String> {
     let demos = DEMOS.iter().map(|demo| format!("demo:{}", demo.name));
-    demos.chain(cache::list(&Hub::default()).into_iter().map(|model| model.id)).collect()
+    demos.chain(cache::list_models(&Hub::default()).into_iter().map(|model| model.id)).collect()
 }
 
 /// What a map or a context can be indexed with.

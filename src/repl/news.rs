@@ -48,6 +48,6 @@ impl News {
         };
         let printer = &mut *self.0.printer.lock().unwrap_or_else(PoisonError::into_inner);
         // A terminal that is gone is no reason to end.
-        let _ = printer.print(format!("{}\n", escape::shown(&said)));
+        let _ = printer.print(format!("{}\n", escape::control_characters(&said)));
     }
 }

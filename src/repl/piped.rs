@@ -6,7 +6,7 @@ use super::balance::Scanner;
 use super::{Lines, Typed};
 use crate::error;
 use crate::script::Failure;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 
 pub struct Piped<R>(R);
 
@@ -18,7 +18,7 @@ impl<R: BufRead> Piped<R> {
 
 impl<R: BufRead> Lines for Piped<R> {
     fn next(&mut self) -> Result<Typed, Failure> {
-        let largest = Kind::Script.largest();
+        let largest = FileKind::Script.max_bytes();
         let (mut text, mut scanner) = (String::new(), Scanner::default());
         loop {
             let start = text.len();

@@ -102,7 +102,7 @@ const ENDED: &str = "\u{0}ended: ";
 /// # Errors
 /// What is wrong with the text, or that end.
 pub fn compile(engine: &Engine, text: &str) -> ScriptResult<AST> {
-    panics::bug(|| engine.compile(text))?.map_err(|error| match error.err_type() {
+    panics::catch_bug(|| engine.compile(text))?.map_err(|error| match error.err_type() {
         ParseErrorType::BadInput(LexError::Runtime(said)) => match said.strip_prefix(ENDED) {
             Some(ended) => {
                 EvalAltResult::ErrorTerminated(ended.to_owned().into(), Position::NONE).into()

@@ -28,7 +28,7 @@ use super::session::run_session::{Session, Settings};
 use super::value::options::describe as describe_value;
 use crate::Result;
 use crate::output::record::{DONE, Record, Source, Versions};
-use crate::system::file_changes::Contents;
+use crate::system::file_changes::Fingerprint;
 use crate::system::{interrupt, panics};
 use crate::tensor::budget;
 
@@ -98,7 +98,7 @@ impl Host {
 
     /// The files that the script prepared last was read from, or would be if they were there, and
     /// what they held.
-    pub fn files(&self) -> Vec<(PathBuf, Contents)> {
+    pub fn files(&self) -> Vec<(PathBuf, Fingerprint)> {
         self.modules.sought()
     }
 
@@ -229,7 +229,7 @@ impl Host {
         for (name, value) in variables {
             scope.push_dynamic(name, value);
         }
-        let value = panics::bug(|| self.engine.eval_with_scope(&mut scope, text))?
+        let value = panics::catch_bug(|| self.engine.eval_with_scope(&mut scope, text))?
             .map_err(|error| self.failure("", &error))?;
         interrupt::check_failed()?;
         Ok(value)
@@ -372,7 +372,7 @@ impl Host {
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
-        let value = panics::bug(|| {
+        let value = panics::catch_bug(|| {
             self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
         })?
         .map_err(|error| self.failure(&script.id, &error))

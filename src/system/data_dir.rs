@@ -8,7 +8,7 @@ use crate::{Result, error};
 ///
 /// # Errors
 /// There is none.
-pub fn home() -> Result<PathBuf> {
+pub fn user_data_dir() -> Result<PathBuf> {
     let said =
         std::env::var_os("PRECOMPUTE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     said.or_else(|| dirs::data_local_dir().map(|data| data.join("precompute"))).ok_or_else(|| {

@@ -10,28 +10,39 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::file;
-use super::file::Kind;
+use super::file::FileKind;
 
 /// A clone is the same directory.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub struct HeldDirectory {
     path: PathBuf,
     dir: Arc<Dir>,
 }
 
-impl Folder {
+impl HeldDirectory {
     /// Opens the directory that a person named.
     ///
     /// # Errors
     /// There is none.
     pub fn open(path: &Path) -> Result<Self> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        Ok(Self { path: path.to_owned(), dir: Arc::new(dir) })
+        Self::open_named(path, path)
     }
 
-    /// One that is open already.
-    pub fn held(path: &Path, dir: Dir) -> Self {
+    /// Opens the directory at `path`; [`path`](Self::path) returns `name`.
+    ///
+    /// # Errors
+    /// There is no directory at `path`, or it can't be opened.
+    pub fn open_named(path: &Path, name: &Path) -> Result<Self> {
+        let or_current = |path: &'_ Path| match path.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => path.to_owned(),
+        };
+        let dir = Dir::open_ambient_dir(or_current(path), ambient_authority())?;
+        Ok(Self::from_open(&or_current(name), dir))
+    }
+
+    /// A directory that is already open. `path` is its name in messages.
+    pub fn from_open(path: &Path, dir: Dir) -> Self {
         Self { path: path.to_owned(), dir: Arc::new(dir) }
     }
 
@@ -39,7 +50,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn of(file: &Path) -> Result<Self> {
+    pub fn parent_of(file: &Path) -> Result<Self> {
         Self::open(file.parent().unwrap_or(Path::new("")))
     }
 
@@ -52,7 +63,7 @@ impl Folder {
     ///
     /// # Errors
     /// There is none, or links or `..` lead out of this one.
-    pub fn within(&self, inside: &Path) -> Result<Self> {
+    pub fn subdirectory(&self, inside: &Path) -> Result<Self> {
         if inside.as_os_str().is_empty() {
             return Ok(self.clone());
         }
@@ -64,8 +75,8 @@ impl Folder {
     ///
     /// # Errors
     /// There is none, it is larger than its kind may be, or links or `..` lead out of the
-    /// directory: then [`leads_out`].
-    pub fn file(&self, inside: &Path, kind: Kind) -> Result<File> {
+    /// directory: then [`escapes_directory`].
+    pub fn file(&self, inside: &Path, kind: FileKind) -> Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         #[cfg(unix)]
@@ -91,7 +102,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`file`](Self::file), links aside, and a name that is none.
-    pub fn linked(&self, name: &str, kind: Kind) -> Result<File> {
+    pub fn file_through_links(&self, name: &str, kind: FileKind) -> Result<File> {
         if name.is_empty() || name == ".." || name.contains('/') {
             return Err(Error::new(ErrorKind::InvalidInput, "it is no name of a file"));
         }
@@ -122,7 +133,7 @@ impl Folder {
 }
 
 /// Whether a file was not opened because its path leads out of the directory.
-pub fn leads_out(cause: &Error) -> bool {
+pub fn escapes_directory(cause: &Error) -> bool {
     cause.kind() == ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
 }
 
@@ -150,21 +161,21 @@ mod tests {
         symlink("../x", path("in/out")).unwrap();
         symlink("..", path("in/up")).unwrap();
         symlink(path("x"), path("in/absolute")).unwrap();
-        let folder = Folder::open(&path("in")).unwrap();
-        let file = |name: &str| folder.file(Path::new(name), Kind::Script);
+        let folder = HeldDirectory::open(&path("in")).unwrap();
+        let file = |name: &str| folder.file(Path::new(name), FileKind::Script);
         for name in ["deep/x", "link", "deep/../link", "./deep/x"] {
             assert_eq!(text(file(name)), "inside", "{name}");
         }
         for name in ["out", "up/x", "../x", "absolute", "deep/../../x", "/etc/passwd"] {
-            assert!(leads_out(&file(name).unwrap_err()), "{name}");
+            assert!(escapes_directory(&file(name).unwrap_err()), "{name}");
         }
         assert_eq!(file("deep").unwrap_err().kind(), ErrorKind::IsADirectory);
         assert_eq!(file("nothing").unwrap_err().kind(), ErrorKind::NotFound);
-        assert!(folder.within(Path::new("up")).is_err());
-        assert_eq!(text(folder.linked("out", Kind::Script)), "outside");
+        assert!(folder.subdirectory(Path::new("up")).is_err());
+        assert_eq!(text(folder.file_through_links("out", FileKind::Script)), "outside");
         for name in ["../x", "deep/x", "..", "", "a\0"] {
             assert_eq!(
-                folder.linked(name, Kind::Script).unwrap_err().kind(),
+                folder.file_through_links(name, FileKind::Script).unwrap_err().kind(),
                 ErrorKind::InvalidInput,
                 "{name:?}"
             );

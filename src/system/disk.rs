@@ -5,7 +5,7 @@ use std::path::Path;
 use sysinfo::{DiskRefreshKind, Disks};
 
 /// Bytes free on the disk that a path is on, or will be.
-pub fn free(path: &Path) -> Option<u64> {
+pub fn available_bytes(path: &Path) -> Option<u64> {
     let path = path.ancestors().find_map(|path| path.canonicalize().ok())?;
     let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage());
     let under = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));

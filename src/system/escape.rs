@@ -5,13 +5,13 @@ use std::io::IsTerminal;
 
 /// The text, or on a terminal one that shows control characters as pictures of them. A reader that
 /// is no terminal gets the text as it is.
-pub fn on_terminal(text: &str, stream: impl IsTerminal) -> Cow<'_, str> {
-    if stream.is_terminal() { shown(text) } else { text.into() }
+pub fn for_stream(text: &str, stream: impl IsTerminal) -> Cow<'_, str> {
+    if stream.is_terminal() { control_characters(text) } else { text.into() }
 }
 
 /// Control characters but for newline and tab as their pictures; those that turn the writing
 /// direction as U+FFFD.
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub fn control_characters(text: &str) -> Cow<'_, str> {
     let shown = |c: char| match c {
         '\n' | '\t' => c,
         '\0'..='\u{1f}' => {
@@ -37,9 +37,9 @@ mod tests {
     #[test]
     fn what_commands_a_terminal_is_shown() {
         assert_eq!(
-            shown("a\x1b]0;title\x07b\r\x7f\u{9b}2J\u{202e}"),
+            control_characters("a\x1b]0;title\x07b\r\x7f\u{9b}2J\u{202e}"),
             "a␛]0;title␇b␍␡\u{fffd}2J\u{fffd}"
         );
-        assert!(matches!(shown("plain\n\ttext ünïcödé"), Cow::Borrowed(_)));
+        assert!(matches!(control_characters("plain\n\ttext ünïcödé"), Cow::Borrowed(_)));
     }
 }

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 
 /// What a file is, and so how large it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// config.json and the other small files of a checkpoint.
     Config,
     /// tokenizer.json, vocab.json, merges.txt, and the index of a checkpoint's shards.
@@ -29,15 +29,15 @@ pub enum Kind {
     Data,
 }
 
-impl Kind {
+impl FileKind {
     /// The most bytes that such a file may have.
-    pub const fn largest(self) -> u64 {
+    pub const fn max_bytes(self) -> u64 {
         match self {
-            Kind::Config | Kind::Script | Kind::Lock => 16 << 20,
-            Kind::Pickle => 64 << 20,
-            Kind::Tokenizer => 256 << 20,
-            Kind::Record => 1 << 30,
-            Kind::Data => u64::MAX,
+            FileKind::Config | FileKind::Script | FileKind::Lock => 16 << 20,
+            FileKind::Pickle => 64 << 20,
+            FileKind::Tokenizer => 256 << 20,
+            FileKind::Record => 1 << 30,
+            FileKind::Data => u64::MAX,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Kind {
 ///
 /// # Errors
 /// The system's, and what is no regular file or larger than its kind may be.
-pub fn open(path: &Path, kind: Kind) -> Result<File> {
+pub fn open(path: &Path, kind: FileKind) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -61,7 +61,7 @@ pub fn open(path: &Path, kind: Kind) -> Result<File> {
 
 /// # Errors
 /// What is no regular file, or larger than its kind may be.
-pub fn check(found: &Metadata, kind: Kind) -> Result<()> {
+pub fn check(found: &Metadata, kind: FileKind) -> Result<()> {
     if found.is_dir() {
         return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
     }
@@ -71,7 +71,7 @@ pub fn check(found: &Metadata, kind: Kind) -> Result<()> {
             format!("it is {}, not a file", what(found)),
         ));
     }
-    if found.len() > kind.largest() {
+    if found.len() > kind.max_bytes() {
         return Err(too_large(kind, Some(found.len())));
     }
     Ok(())
@@ -81,7 +81,7 @@ pub fn check(found: &Metadata, kind: Kind) -> Result<()> {
 ///
 /// # Errors
 /// As [`open`], and a file that grows beyond what its kind may be.
-pub fn read(path: &Path, kind: Kind) -> Result<Vec<u8>> {
+pub fn read(path: &Path, kind: FileKind) -> Result<Vec<u8>> {
     read_open(&open(path, kind)?, kind)
 }
 
@@ -90,11 +90,14 @@ pub fn read(path: &Path, kind: Kind) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The system's, and a file that has more than its kind may.
-pub fn read_open(file: &File, kind: Kind) -> Result<Vec<u8>> {
+pub fn read_open(file: &File, kind: FileKind) -> Result<Vec<u8>> {
     let announced = file.metadata()?.len();
     // A file of the kernel's own, which tells no size, is read as far as its kind goes.
-    let most =
-        if announced == 0 { kind.largest().min(Kind::Tokenizer.largest()) } else { announced };
+    let most = if announced == 0 {
+        kind.max_bytes().min(FileKind::Tokenizer.max_bytes())
+    } else {
+        announced
+    };
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(usize::try_from(announced).unwrap_or(usize::MAX))
@@ -110,17 +113,17 @@ pub fn read_open(file: &File, kind: Kind) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`], and what is not UTF-8.
-pub fn read_text(path: &Path, kind: Kind) -> Result<String> {
+pub fn read_text(path: &Path, kind: FileKind) -> Result<String> {
     String::from_utf8(read(path, kind)?)
         .map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-fn too_large(kind: Kind, has: Option<u64>) -> Error {
+fn too_large(kind: FileKind, has: Option<u64>) -> Error {
     let size = |bytes: u64| ByteSize(bytes).display().iec();
     let has = has.map_or_else(|| "it has no end".into(), |bytes| format!("it has {}", size(bytes)));
     Error::new(
         ErrorKind::FileTooLarge,
-        format!("{has}, and such a file at most {}", size(kind.largest())),
+        format!("{has}, and such a file at most {}", size(kind.max_bytes())),
     )
 }
 
@@ -142,7 +145,7 @@ fn what(_found: &Metadata) -> &'static str {
 
 /// What the system says of a file, as a part of a sentence: without its number, and with what to do
 /// where a person can do something.
-pub fn in_words(cause: &Error) -> String {
+pub fn describe_io_error(cause: &Error) -> String {
     #[cfg(unix)]
     match cause.raw_os_error() {
         Some(libc::EMFILE) => {
@@ -177,19 +180,19 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         let large = home.path().join("large");
-        File::create(&large).unwrap().set_len(Kind::Config.largest() + 1).unwrap();
-        let said = |path: &Path| read(path, Kind::Config).unwrap_err().to_string();
+        File::create(&large).unwrap().set_len(FileKind::Config.max_bytes() + 1).unwrap();
+        let said = |path: &Path| read(path, FileKind::Config).unwrap_err().to_string();
         assert_eq!(said(&pipe), "it is a pipe, not a file");
         assert_eq!(said(Path::new("/dev/zero")), "it is a device, not a file");
         assert_eq!(said(home.path()), "it is a directory");
         assert_eq!(said(&large), "it has 16.0 MiB, and such a file at most 16.0 MiB");
         assert_eq!(
-            read(&home.path().join("none"), Kind::Config).unwrap_err().kind(),
+            read(&home.path().join("none"), FileKind::Config).unwrap_err().kind(),
             ErrorKind::NotFound
         );
         let small = home.path().join("small");
         std::fs::write(&small, "text").unwrap();
-        assert_eq!(read_text(&small, Kind::Config).unwrap(), "text");
+        assert_eq!(read_text(&small, FileKind::Config).unwrap(), "text");
         let link = home.path().join("link");
         std::os::unix::fs::symlink(&pipe, &link).unwrap();
         assert_eq!(said(&link), "it is a pipe, not a file");

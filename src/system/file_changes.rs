@@ -15,7 +15,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest, Sha256};
 
 use super::file;
-use super::file::Kind;
+use super::file::FileKind;
 use super::message::notice;
 
 /// How long nothing must happen before a save counts as done: editors write in several steps.
@@ -28,17 +28,17 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What a file held; nothing where there was none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Contents(Option<[u8; 32]>);
+pub struct Fingerprint(Option<[u8; 32]>);
 
-impl Contents {
-    pub const MISSING: Contents = Contents(None);
+impl Fingerprint {
+    pub const MISSING: Fingerprint = Fingerprint(None);
 
     pub fn of(bytes: &[u8]) -> Self {
         Self(Some(Sha256::digest(bytes).into()))
     }
 
     fn now(path: &Path) -> Self {
-        file::read(path, Kind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
+        file::read(path, FileKind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
     }
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// What each file is known to have held.
-    files: BTreeMap<PathBuf, Contents>,
+    files: BTreeMap<PathBuf, Fingerprint>,
     /// Those that hold something else now.
     changed: Vec<PathBuf>,
 }
@@ -88,7 +88,7 @@ impl Watcher {
 
     /// Watches these files and no others, each known to have held what it is given with. A file
     /// need not be there yet.
-    pub fn watch(&self, files: impl IntoIterator<Item = (PathBuf, Contents)>) {
+    pub fn watch(&self, files: impl IntoIterator<Item = (PathBuf, Fingerprint)>) {
         let mut state = self.shared.lock();
         state.files = files.into_iter().collect();
         state.changed.clear();
@@ -125,7 +125,7 @@ impl Shared {
     fn look(&self, inbox: &Receiver<Message>) -> Result<bool, Ended> {
         let files = self.lock().files.clone();
         let differing = || {
-            let now = files.iter().map(|(path, known)| (path, known, Contents::now(path)));
+            let now = files.iter().map(|(path, known)| (path, known, Fingerprint::now(path)));
             now.filter(|(_, known, now)| now != *known)
                 .map(|(path, _, now)| (path.clone(), now))
                 .collect::<Vec<_>>()
@@ -136,7 +136,7 @@ impl Shared {
         while !found.is_empty() && began.elapsed() < LONGEST {
             settle(inbox)?;
             let again = differing();
-            let same = again == found && !again.iter().any(|(_, now)| *now == Contents::of(b""));
+            let same = again == found && !again.iter().any(|(_, now)| *now == Fingerprint::of(b""));
             found = again;
             if same {
                 break;
@@ -190,7 +190,7 @@ impl Watch {
     }
 
     /// Watches the folders of the files; of one that is not there, the nearest above it.
-    fn watch_folders(&mut self, files: &BTreeMap<PathBuf, Contents>) {
+    fn watch_folders(&mut self, files: &BTreeMap<PathBuf, Fingerprint>) {
         let Some(system) = &mut self.system else { return };
         let mut wanted = BTreeSet::new();
         for file in files.keys() {
@@ -254,8 +254,8 @@ mod tests {
     /// Within which something that does not count would have been noticed, most likely.
     const SHORT: Duration = Duration::from_millis(1500);
 
-    fn known(path: &Path) -> (PathBuf, Contents) {
-        (path.to_owned(), Contents::now(path))
+    fn known(path: &Path) -> (PathBuf, Fingerprint) {
+        (path.to_owned(), Fingerprint::now(path))
     }
 
     fn watching(paths: &[&Path]) -> Watcher {
@@ -306,7 +306,7 @@ mod tests {
         let file = home.path().join("a");
         fs::write(&file, "two").unwrap();
         let watcher = Watcher::new(|| {});
-        watcher.watch([(file.clone(), Contents::of(b"one"))]);
+        watcher.watch([(file.clone(), Fingerprint::of(b"one"))]);
         assert_eq!(watcher.wait(LONG), [file]);
     }
 

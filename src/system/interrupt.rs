@@ -29,12 +29,12 @@ pub fn request() {
 }
 
 /// From now on the process holds what a person has made: it does not end before a warning.
-pub fn set_precious() {
+pub fn protect_session() {
     PRECIOUS.store(true, Ordering::Relaxed);
 }
 
 /// Whether a person who asks again is first to be told what is at stake: once, where something is.
-pub fn warns() -> bool {
+pub fn should_warn_first() -> bool {
     PRECIOUS.load(Ordering::Relaxed) && !WARNED.swap(true, Ordering::Relaxed)
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 /// The process that holds the lock on `file`, as `python3 (process 4711)`; nothing where the system
 /// does not tell, and where it is this process itself.
 #[cfg(target_os = "linux")]
-pub fn of(file: &File) -> Option<String> {
+pub fn describe(file: &File) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let wanted = file.metadata().ok()?;
     let is_wanted = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -29,7 +29,7 @@ pub fn of(file: &File) -> Option<String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn of(_file: &File) -> Option<String> {
+pub fn describe(_file: &File) -> Option<String> {
     None
 }
 

@@ -1,7 +1,7 @@
 //! How much memory the process holds, and a ceiling above which the [last
-//! resort](super::last_resort) is taken: what no check before an operation foresaw.
+//! resort](super::abort_handler) is taken: what no check before an operation foresaw.
 //!
-//! The counts are those of [`Counting`], which a program installs as its allocator; without it
+//! The counts are those of [`CountingAllocator`], which a program installs as its allocator; without it
 //! nothing is counted and there is no ceiling. Memory that lies outside (a mapped file, a GPU's) is
 //! not in them.
 
@@ -12,8 +12,8 @@ use std::sync::{PoisonError, RwLock};
 use mimalloc::MiMalloc;
 use sysinfo::{MemoryRefreshKind, System};
 
-use super::last_resort;
-use super::last_resort::Spent;
+use super::abort_handler;
+use super::abort_handler::Exhausted;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Above this a script ends at its next step.
@@ -24,10 +24,10 @@ static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
 static SENTENCE: RwLock<String> = RwLock::new(String::new());
 
 /// mimalloc, with a count.
-pub struct Counting;
+pub struct CountingAllocator;
 
 // SAFETY: every call goes to mimalloc as it came; besides that only numbers change.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
         unsafe { MiMalloc.alloc(layout) }
@@ -64,14 +64,14 @@ fn end() {
     // Whatever is done now may allocate.
     CEILING.store(usize::MAX, Ordering::Relaxed);
     if let Ok(sentence) = SENTENCE.try_read() {
-        last_resort::take(Spent::Memory, &sentence);
+        abort_handler::invoke(Exhausted::Memory, &sentence);
     }
 }
 
 /// Keeps what is freed for some seconds before the system has it back: a pass makes tensors of the
 /// same sizes again and again, and memory that is new to the process costs more than what is
 /// written to it.
-pub fn keep_freed() {
+pub fn delay_purge() {
     /// `mi_option_purge_delay`, which the crate has no name for.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     const MILLISECONDS: std::ffi::c_long = 10_000;
@@ -80,14 +80,14 @@ pub fn keep_freed() {
 }
 
 /// The machine's memory, or the part of it that the process's control group allows, in bytes.
-pub struct Machine {
+pub struct MachineMemory {
     /// What nobody uses.
     pub free: u64,
     pub total: u64,
     pub swap: u64,
 }
 
-impl Machine {
+impl MachineMemory {
     pub fn now() -> Self {
         let mut system = System::new();
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
@@ -111,7 +111,7 @@ fn live() -> usize {
 
 /// Allows `bytes` besides what the process holds now. A single operation may pass that by an
 /// eighth; beyond, the last resort is taken with `sentence`.
-pub fn allow(bytes: usize, sentence: String) {
+pub fn set_limit(bytes: usize, sentence: String) {
     *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
     let limit = live().saturating_add(bytes);
     LIMIT.store(limit, Ordering::Relaxed);
@@ -130,7 +130,7 @@ pub fn would_exceed(bytes: usize) -> bool {
 
 /// What `f` leaves allocated does not count: a model is not the script's. While it works it may
 /// take `bytes` besides what is allowed.
-pub fn besides<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
+pub fn exclude_from_limit<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
     let (ceiling, before) = (CEILING.load(Ordering::Relaxed), live());
     CEILING.store(ceiling.saturating_add(bytes), Ordering::Relaxed);
     let made = f();

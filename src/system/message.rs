@@ -10,11 +10,11 @@ use super::escape;
 
 pub fn notice(text: impl Display) {
     // Whoever reads it: what is logged is looked at on a terminal later.
-    let _ = writeln!(io::stderr(), "{}", escape::shown(&text.to_string()));
+    let _ = writeln!(io::stderr(), "{}", escape::control_characters(&text.to_string()));
 }
 
 /// As [`notice`], of what would be said again at every step of a loop: each text once.
-pub fn once(text: impl Display) {
+pub fn notice_once(text: impl Display) {
     /// Texts that are remembered; of those beyond nothing is said.
     const MOST: usize = 100;
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

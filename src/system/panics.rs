@@ -17,9 +17,9 @@ use crate::{Error, Result, error};
 enum Catcher {
     /// Nobody: it ends the thread.
     Nobody,
-    /// Whoever called [`foreign`].
+    /// Whoever called [`catch_foreign`].
     Foreign,
-    /// Whoever called [`bug`].
+    /// Whoever called [`catch_bug`].
     Bug,
 }
 
@@ -36,7 +36,7 @@ const HELP: &str = "please report it with the script that shows it; RUST_BACKTRA
 
 /// Says panics in a sentence from now on, not in a backtrace, unless one is asked for; those that
 /// are caught, their catcher says.
-pub fn say_in_a_sentence() {
+pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
         // A thread without a name works for one that has one, which the panic then passes on to.
         let helper = thread::current().name().is_none() && CATCHING.load(Ordering::Relaxed) > 0;
@@ -56,7 +56,7 @@ pub fn say_in_a_sentence() {
 ///
 /// # Errors
 /// That panic.
-pub fn foreign<R>(f: impl FnOnce() -> R, said: impl FnOnce() -> Error) -> Result<R> {
+pub fn catch_foreign<R>(f: impl FnOnce() -> R, said: impl FnOnce() -> Error) -> Result<R> {
     caught(Catcher::Foreign, f).map_err(|_| said())
 }
 
@@ -64,7 +64,7 @@ pub fn foreign<R>(f: impl FnOnce() -> R, said: impl FnOnce() -> Error) -> Result
 ///
 /// # Errors
 /// A panic.
-pub fn bug<R>(f: impl FnOnce() -> R) -> Result<R> {
+pub fn catch_bug<R>(f: impl FnOnce() -> R) -> Result<R> {
     caught(Catcher::Bug, f).map_err(|what| error!("{}", sentence(&what)).help(HELP))
 }
 
@@ -104,17 +104,19 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_sentence_and_the_next_call_is_as_ever() {
-        let said =
-            foreign(|| panic!("secret"), || error!("x.json is broken")).map(|()| 1).unwrap_err();
+        let said = catch_foreign(|| panic!("secret"), || error!("x.json is broken"))
+            .map(|()| 1)
+            .unwrap_err();
         assert_eq!(said.to_string(), "x.json is broken");
-        let said = bug(|| panic!("index {} is out of bounds", 3)).map(|()| 1).unwrap_err();
+        let said = catch_bug(|| panic!("index {} is out of bounds", 3)).map(|()| 1).unwrap_err();
         assert!(said.message().starts_with("this is a bug in precompute"), "{said}");
         assert!(said.message().ends_with(": index 3 is out of bounds"), "{said}");
         assert_eq!(CATCHER.get(), Catcher::Nobody);
-        assert_eq!(bug(|| 7).unwrap(), 7);
-        let within =
-            bug(|| foreign(|| panic!("inner"), || error!("inner")).map(|()| 1).unwrap_err())
-                .unwrap();
+        assert_eq!(catch_bug(|| 7).unwrap(), 7);
+        let within = catch_bug(|| {
+            catch_foreign(|| panic!("inner"), || error!("inner")).map(|()| 1).unwrap_err()
+        })
+        .unwrap();
         assert_eq!(within.message(), "inner");
     }
 }

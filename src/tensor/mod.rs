@@ -21,7 +21,9 @@ pub mod sampling;
 pub mod summary;
 pub mod transfer;
 pub mod value;
+pub mod weight_source;
 
 pub use dtype::Kind;
 pub use operand::{Number, Operand};
 pub use value::{Complex, Value};
+pub use weight_source::WeightSource;

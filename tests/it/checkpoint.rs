@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::{Decoder, WeightSource};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
+use precompute::model::Decoder;
+use precompute::tensor::WeightSource;
 
 use crate::fixture::{CASES, directory};
 
 fn open(directory: &Path) -> precompute::Result<Checkpoint> {
-    Checkpoint::open(directory.to_str().unwrap(), &Open::default())
+    Checkpoint::open(directory.to_str().unwrap(), &OpenOptions::default())
 }
 
 /// A copy of a fixture, to be broken.

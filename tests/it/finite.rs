@@ -139,10 +139,10 @@ fn a_weight_that_is_no_number_is_found_at_its_point() {
     let fixture = Fixture::load("gpt2");
     let checkpoint = precompute::checkpoint::Checkpoint::open(
         crate::fixture::directory("gpt2").to_str().unwrap(),
-        &precompute::checkpoint::Open::default(),
+        &precompute::checkpoint::OpenOptions::default(),
     )
     .unwrap();
-    use precompute::model::WeightSource;
+    use precompute::tensor::WeightSource;
     let load = |name: &str| checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap();
     let all = || checkpoint.weights.names().into_iter().map(|name| (name.clone(), load(&name)));
     for (name, number, point, layer) in [

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::{Decoder, Input, WeightSource};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
+use precompute::model::{Decoder, Input};
+use precompute::tensor::WeightSource;
 
 /// Every case, and the layers it has.
 pub const CASES: &[&str] = &[
@@ -50,7 +51,7 @@ pub fn golden(case: &str) -> HashMap<String, Tensor> {
 }
 
 fn load(id: &str, dtype: DType) -> Decoder {
-    let checkpoint = Checkpoint::open(id, &Open::default()).unwrap();
+    let checkpoint = Checkpoint::open(id, &OpenOptions::default()).unwrap();
     Decoder::load(&checkpoint.config, &checkpoint.weights, dtype, &Device::Cpu).unwrap()
 }
 
@@ -74,7 +75,8 @@ impl Fixture {
     /// A tensor of the checkpoint, in float32.
     pub fn weight(&self, name: &str) -> Tensor {
         let checkpoint =
-            Checkpoint::open(directory(self.case).to_str().unwrap(), &Open::default()).unwrap();
+            Checkpoint::open(directory(self.case).to_str().unwrap(), &OpenOptions::default())
+                .unwrap();
         checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap()
     }
 
@@ -117,7 +119,7 @@ impl Subject {
 
     /// A tensor of the checkpoint, in float32.
     pub fn weight(&self, name: &str) -> Tensor {
-        let checkpoint = Checkpoint::open(&self.id(), &Open::default()).unwrap();
+        let checkpoint = Checkpoint::open(&self.id(), &OpenOptions::default()).unwrap();
         checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! The shipped scripts on both demo models: each shows the effect that it is there to show.
 
 use candle_core::Tensor;
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::model::{Decoder, Input};
 use world::{Split, Task, World};
 
@@ -279,7 +279,7 @@ fn bidirectional_attention_and_high_pass_filter() {
 #[test]
 fn what_the_model_card_says_the_demos_know() {
     for model in DEMOS {
-        let checkpoint = Checkpoint::open(model, &Open::default()).unwrap();
+        let checkpoint = Checkpoint::open(model, &OpenOptions::default()).unwrap();
         let (dtype, device) = (candle_core::DType::F32, candle_core::Device::Cpu);
         let decoder =
             Decoder::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();

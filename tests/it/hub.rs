@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
 use precompute::checkpoint::hub::cache;
-use precompute::checkpoint::{Checkpoint, Hub, Open};
+use precompute::checkpoint::{Checkpoint, Hub, OpenOptions};
 use precompute::model::Decoder;
 use tempfile::TempDir;
 
@@ -27,11 +27,14 @@ impl Setting {
         Self { hub: HubServer::start(cases), cache: tempfile::tempdir().unwrap() }
     }
 
-    fn options(&self) -> Open {
+    fn options(&self) -> OpenOptions {
         let (endpoint, cache) = (self.hub.address().to_owned(), self.cache.path().to_owned());
         // No token, rather than the one of whoever runs the tests.
         let token = Some(String::new());
-        Open { hub: Hub { endpoint: Some(endpoint), token, cache: Some(cache) }, ..Open::default() }
+        OpenOptions {
+            hub: Hub { endpoint: Some(endpoint), token, cache: Some(cache) },
+            ..OpenOptions::default()
+        }
     }
 
     fn open(&self, id: &str) -> precompute::Result<Checkpoint> {
@@ -39,11 +42,11 @@ impl Setting {
     }
 
     fn open_offline(&self, id: &str) -> precompute::Result<Checkpoint> {
-        Checkpoint::open(id, &Open { offline: true, ..self.options() })
+        Checkpoint::open(id, &OpenOptions { offline: true, ..self.options() })
     }
 
     fn open_at(&self, id: &str, revision: &str) -> precompute::Result<Checkpoint> {
-        Checkpoint::open(id, &Open { revision: Some(revision.into()), ..self.options() })
+        Checkpoint::open(id, &OpenOptions { revision: Some(revision.into()), ..self.options() })
     }
 
     fn open_with(&self, id: &str, token: &str) -> precompute::Result<Checkpoint> {
@@ -147,7 +150,8 @@ fn only_the_files_that_a_model_needs_are_fetched_and_they_are_the_model() {
         assert_eq!(setting.hub.fetched(), needed);
         assert_eq!(checkpoint.revision.as_deref(), Some(MAIN));
         check(&checkpoint, case);
-        let local = Checkpoint::open(directory(case).to_str().unwrap(), &Open::default()).unwrap();
+        let local =
+            Checkpoint::open(directory(case).to_str().unwrap(), &OpenOptions::default()).unwrap();
         let text = "The cat sat.";
         assert_eq!(
             checkpoint.tokenizer().unwrap().encode(text, true).unwrap(),
@@ -219,14 +223,14 @@ fn offline_without_a_copy_is_a_sentence() {
     precompute::checkpoint::config("tiny/opt", &setting.options()).unwrap();
     assert_eq!(setting.hub.fetched(), ["config.json"], "the config alone");
     setting.hub.requests();
-    precompute::checkpoint::config("tiny/opt", &Open { offline: true, ..setting.options() })
+    precompute::checkpoint::config("tiny/opt", &OpenOptions { offline: true, ..setting.options() })
         .unwrap();
     let said = refusal(setting.open_offline("tiny/opt"));
     assert!(
         said.starts_with(&format!("only a part of tiny/opt is in the cache {cache}, and")),
         "{said}"
     );
-    let open = Open { offline: true, revision: Some("v1".into()), ..setting.options() };
+    let open = OpenOptions { offline: true, revision: Some("v1".into()), ..setting.options() };
     let said = refusal(Checkpoint::open("tiny/opt", &open));
     assert!(said.starts_with("tiny/opt at revision \"v1\" is not in the cache"), "{said}");
     assert_eq!(setting.hub.requests().len(), 0);
@@ -249,13 +253,14 @@ fn a_model_that_python_fetched_is_found() {
             .unwrap();
     }
     for revision in ["refs/pr/1", V1] {
-        let open = Open { offline: true, revision: Some(revision.into()), ..setting.options() };
+        let open =
+            OpenOptions { offline: true, revision: Some(revision.into()), ..setting.options() };
         let checkpoint = Checkpoint::open("tiny/llama", &open).unwrap();
         assert_eq!(checkpoint.revision.as_deref(), Some(V1));
         check(&checkpoint, "llama");
     }
     std::fs::remove_file(snapshot.join("model-00002-of-00002.safetensors")).unwrap();
-    let open = Open { offline: true, revision: Some(V1.into()), ..setting.options() };
+    let open = OpenOptions { offline: true, revision: Some(V1.into()), ..setting.options() };
     let said = refusal(Checkpoint::open("tiny/llama", &open));
     assert!(said.starts_with("only a part of tiny/llama at revision"), "{said}");
 }
@@ -519,7 +524,7 @@ fn without_the_hub_the_copy_in_the_cache_serves() {
 fn the_cache_is_listed() {
     let setting = Setting::new(&["opt", "gpt-neox"]);
     let hub = setting.options().hub;
-    assert_eq!(cache::list(&hub), []);
+    assert_eq!(cache::list_models(&hub), []);
     for id in ["tiny/opt", "tiny/gpt-neox"] {
         setting.open(id).unwrap();
     }
@@ -528,7 +533,7 @@ fn the_cache_is_listed() {
         setting.cache.path().join("datasets--tiny--words/snapshots").join(MAIN),
     )
     .unwrap();
-    let listed = cache::list(&hub);
+    let listed = cache::list_models(&hub);
     let ids: Vec<_> =
         listed.iter().map(|model| (model.id.as_str(), model.family.as_deref())).collect();
     assert_eq!(ids, [("tiny/gpt-neox", Some("gpt_neox")), ("tiny/opt", Some("opt"))]);

@@ -2,7 +2,7 @@
 //! is checked without a GPU.
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Capture, Layers, Point, Unobserved};
 use precompute::model::{Cache, Decoder, Options};
 
@@ -10,7 +10,8 @@ use crate::binary::script;
 use crate::fixture::{CASES, Fixture, directory};
 
 fn offloaded(case: &str) -> Decoder {
-    let checkpoint = Checkpoint::open(directory(case).to_str().unwrap(), &Open::default()).unwrap();
+    let checkpoint =
+        Checkpoint::open(directory(case).to_str().unwrap(), &OpenOptions::default()).unwrap();
     Decoder::offloaded(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap()
 }
 

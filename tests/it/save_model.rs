@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::{Decoder, WeightSource};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
+use precompute::model::Decoder;
+use precompute::tensor::WeightSource;
 use serde_json::Value as Json;
 
 use crate::binary::{Workplace, script};
@@ -16,7 +17,7 @@ fn id(name: &str) -> String {
 }
 
 fn open(path: &Path) -> Checkpoint {
-    Checkpoint::open(path.to_str().unwrap(), &Open::default()).unwrap()
+    Checkpoint::open(path.to_str().unwrap(), &OpenOptions::default()).unwrap()
 }
 
 /// What stands in a .safetensors file, by name: dtype, shape, and the file's metadata.
@@ -57,7 +58,7 @@ fn every_model_comes_back_with_the_same_logits_and_dtypes() {
         );
         let saved = here.path().join("out/copies/of it");
         let (before, after) =
-            (Checkpoint::open(&id(&subject.name), &Open::default()).unwrap(), open(&saved));
+            (Checkpoint::open(&id(&subject.name), &OpenOptions::default()).unwrap(), open(&saved));
         assert_eq!(
             (before.config.clone(), &before.generation_config),
             (after.config.clone(), &after.generation_config)

@@ -6,15 +6,16 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{llama, olmo2, phi, qwen2, qwen3, stable_lm};
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::WeightSource;
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::model::family::VERIFIED;
+use precompute::tensor::WeightSource;
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, difference, directory};
 
 fn weights(case: &str) -> VarBuilder<'static> {
-    let checkpoint = Checkpoint::open(directory(case).to_str().unwrap(), &Open::default()).unwrap();
+    let checkpoint =
+        Checkpoint::open(directory(case).to_str().unwrap(), &OpenOptions::default()).unwrap();
     let load = |name: String| {
         let tensor = checkpoint.weights.load(&name, DType::F32, &Device::Cpu).unwrap();
         (name, tensor)

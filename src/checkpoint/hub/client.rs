@@ -14,7 +14,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
 use super::settings::Hub;
-use super::{answers, settings};
+use super::{response, settings};
 use crate::system::interrupt;
 use crate::{Error, Result, error};
 
@@ -62,7 +62,7 @@ pub struct Client {
     http: reqwest::Client,
     /// Present until it is dropped.
     runtime: Option<Runtime>,
-    home: Url,
+    endpoint: Url,
     token: Option<HeaderValue>,
     patience: Duration,
 }
@@ -82,8 +82,8 @@ impl Client {
     pub fn new(hub: &Hub) -> Result<Self> {
         let cannot =
             |e: &dyn std::fmt::Display| error!("the Hub's address or settings can't be used: {e}");
-        let home = answers::endpoint(&hub.address())?;
-        let token = hub.secret().map(|token| {
+        let endpoint = response::parse_endpoint(&hub.endpoint_url())?;
+        let token = hub.access_token().map(|token| {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
                 error!("the token has characters that no token has").help("check HF_TOKEN")
             })?;
@@ -96,12 +96,12 @@ impl Client {
             .user_agent(concat!("precompute/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .build()
-            .map_err(|e| cannot(&innermost(&e)))?;
+            .map_err(|e| cannot(&root_cause(&e)))?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| cannot(&e))?;
         Ok(Self {
             http,
             runtime: Some(runtime),
-            home,
+            endpoint,
             token: token.transpose()?,
             patience: settings::patience(),
         })
@@ -110,7 +110,7 @@ impl Client {
     /// The address at the Hub below which `path` is, part by part; what is no part of a path in one
     /// is escaped.
     pub fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
-        let mut url = self.home.clone();
+        let mut url = self.endpoint.clone();
         // Only an address without a host has no path.
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(path);
@@ -123,8 +123,10 @@ impl Client {
     /// # Errors
     /// No answer, or a refusal.
     pub fn head(&self, url: Url) -> Result<(HeaderMap, bool), Failure> {
-        let response = self
-            .follow(&Ask { method: Method::HEAD, url, range: None, body: None }, answers::tell)?;
+        let response = self.request(
+            &RequestSpec { method: Method::HEAD, url, range: None, body: None },
+            response::has_file_metadata,
+        )?;
         let redirects = response.status().is_redirection();
         Ok((response.headers().clone(), redirects))
     }
@@ -134,24 +136,24 @@ impl Client {
     /// # Errors
     /// As [`head`](Self::head).
     pub fn get(&self, url: Url, range: Option<(u64, u64)>) -> Result<Response, Failure> {
-        self.follow(&Ask { method: Method::GET, url, range, body: None }, |_| false)
+        self.request(&RequestSpec { method: Method::GET, url, range, body: None }, |_| false)
     }
 
     /// A small answer.
     ///
     /// # Errors
     /// As [`head`](Self::head), and an answer that is not small.
-    pub fn answer(&self, url: Url) -> Result<Vec<u8>, Failure> {
-        self.whole(self.get(url, None)?, LARGEST_ANSWER)
+    pub fn get_small(&self, url: Url) -> Result<Vec<u8>, Failure> {
+        self.read_body(self.get(url, None)?, LARGEST_ANSWER)
     }
 
     /// The answer to what is asked in a body.
     ///
     /// # Errors
-    /// As [`answer`](Self::answer).
+    /// As [`get_small`](Self::get_small).
     pub fn post(&self, url: Url, kind: &'static str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let ask = Ask { method: Method::POST, url, range: None, body: Some((kind, body)) };
-        self.whole(self.follow(&ask, |_| false)?, LARGEST_ANSWER)
+        let spec = RequestSpec { method: Method::POST, url, range: None, body: Some((kind, body)) };
+        self.read_body(self.request(&spec, |_| false)?, LARGEST_ANSWER)
     }
 
     /// hf-hub's client of the same Hub, which sends what it has to send through this one's
@@ -159,13 +161,13 @@ impl Client {
     ///
     /// # Errors
     /// An address or a token that can't be one.
-    pub fn library(&self, hub: &Hub) -> Result<HFClient> {
+    pub fn hf_client(&self, hub: &Hub) -> Result<HFClient> {
         let mut builder = HFClient::builder()
             .client(self.http.clone())
-            .endpoint(self.home.as_str().trim_end_matches('/'))
+            .endpoint(self.endpoint.as_str().trim_end_matches('/'))
             .cache_enabled(false)
             .retry_max_attempts(1);
-        if let Some(token) = hub.secret() {
+        if let Some(token) = hub.access_token() {
             builder = builder.token(token);
         }
         builder.build().map_err(|e| {
@@ -187,7 +189,7 @@ impl Client {
     ///
     /// # Errors
     /// It is longer, or does not come.
-    pub fn whole(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
+    pub fn read_body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
         let (begun, mut bytes) = (Instant::now(), Vec::new());
         loop {
             let left = self.patience.saturating_sub(begun.elapsed());
@@ -199,7 +201,7 @@ impl Client {
                     );
                     return Err(Failure::Stalled(why));
                 }
-                came => came?.map_err(|e| Failure::Broken(innermost(&e)))?,
+                came => came?.map_err(|e| Failure::Broken(root_cause(&e)))?,
             };
             let Some(chunk) = chunk else { return Ok(bytes) };
             if bytes.len() + chunk.len() > most {
@@ -215,34 +217,38 @@ impl Client {
     ///
     /// # Errors
     /// It breaks off, or does not come.
-    pub fn piece(
+    pub fn next_chunk(
         &self,
         response: &mut Response,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
-        self.wait(self.patience, response.chunk())?.map_err(|e| Failure::Broken(innermost(&e)))
+        self.wait(self.patience, response.chunk())?.map_err(|e| Failure::Broken(root_cause(&e)))
     }
 
     /// Watches over a transfer's speed.
-    pub fn pace(&self) -> Pace {
-        Pace { since: Instant::now(), come: 0, span: self.patience }
+    pub fn transfer_rate(&self) -> TransferRate {
+        TransferRate { since: Instant::now(), bytes: 0, span: self.patience }
     }
 
     /// The answer, after redirects, or the first one with headers that are `enough`.
-    fn follow(&self, ask: &Ask, enough: impl Fn(&HeaderMap) -> bool) -> Result<Response, Failure> {
-        let (mut url, mut home) = (ask.url.clone(), true);
+    fn request(
+        &self,
+        spec: &RequestSpec,
+        enough: impl Fn(&HeaderMap) -> bool,
+    ) -> Result<Response, Failure> {
+        let (mut url, mut at_endpoint) = (spec.url.clone(), true);
         for _ in 0..=REDIRECTS {
-            // Once away from home, the way back is one that a stranger has described.
-            home &= url.origin() == self.home.origin();
-            let response = self.exchange(ask, &url, home)?;
+            // Once away from at_endpoint, the way back is one that a stranger has described.
+            at_endpoint &= url.origin() == self.endpoint.origin();
+            let response = self.send_once(spec, &url, at_endpoint)?;
             let status = response.status();
             let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
             if let Some(location) = location.filter(|_| !enough(response.headers())) {
-                url = answers::redirect(&url, location)?;
+                url = response::redirect_target(&url, location)?;
                 let kept = matches!(
                     status,
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
                 );
-                if ask.body.is_some() && !(kept && url.origin() == self.home.origin()) {
+                if spec.body.is_some() && !(kept && url.origin() == self.endpoint.origin()) {
                     return Err(error!("the Hub sends on to {url}, where nothing is sent").into());
                 }
                 continue;
@@ -255,27 +261,36 @@ impl Client {
                 .get("x-error-code")
                 .and_then(|code| code.to_str().ok())
                 .unwrap_or_default();
-            return Err(Failure::Refused(Refusal { status, code: code.into(), elsewhere: !home }));
+            return Err(Failure::Refused(Refusal {
+                status,
+                code: code.into(),
+                elsewhere: !at_endpoint,
+            }));
         }
         Err(error!("the Hub sends on without end").help("check HF_ENDPOINT").into())
     }
 
-    fn exchange(&self, ask: &Ask, url: &Url, home: bool) -> Result<Response, Failure> {
+    fn send_once(
+        &self,
+        spec: &RequestSpec,
+        url: &Url,
+        at_endpoint: bool,
+    ) -> Result<Response, Failure> {
         // Sizes and hashes are those of the bytes as they are.
         let mut request =
-            self.http.request(ask.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(token) = self.token.as_ref().filter(|_| home) {
+            self.http.request(spec.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(token) = self.token.as_ref().filter(|_| at_endpoint) {
             let mut own = HeaderMap::new();
             own.insert(AUTHORIZATION, token.clone());
             request = request.headers(own);
         }
-        if let Some((first, last)) = ask.range {
+        if let Some((first, last)) = spec.range {
             request = request.header(RANGE, format!("bytes={first}-{last}"));
         }
-        if let Some((kind, body)) = &ask.body {
+        if let Some((kind, body)) = &spec.body {
             request = request.header(CONTENT_TYPE, *kind).body(body.clone());
         }
-        self.wait(self.patience, request.send())?.map_err(|e| Failure::Broken(innermost(&e)))
+        self.wait(self.patience, request.send())?.map_err(|e| Failure::Broken(root_cause(&e)))
     }
 
     /// Waits for what a server does: not longer than `most`, and not longer than the work is to go
@@ -303,7 +318,7 @@ impl Client {
     }
 }
 
-struct Ask {
+struct RequestSpec {
     method: Method,
     url: Url,
     range: Option<(u64, u64)>,
@@ -312,41 +327,41 @@ struct Ask {
 
 /// How fast a transfer is: in every span of time some of it must come, so that the time of the
 /// whole is bounded by its size.
-pub struct Pace {
+pub struct TransferRate {
     since: Instant,
-    come: u64,
+    bytes: u64,
     span: Duration,
 }
 
-impl Pace {
+impl TransferRate {
     /// # Errors
     /// Too little has come.
-    pub fn come(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.come += bytes as u64;
+    pub fn add(&mut self, count: usize) -> Result<(), Failure> {
+        self.bytes += count as u64;
         if self.since.elapsed() < self.span {
             return Ok(());
         }
-        if self.come < SLOWEST * self.span.as_secs() {
+        if self.bytes < SLOWEST * self.span.as_secs() {
             return Err(Failure::Stalled(format!(
                 "in {:?} the Hub sent {} bytes, and less than {SLOWEST} a second is no download",
-                self.span, self.come
+                self.span, self.bytes
             )));
         }
-        (self.since, self.come) = (Instant::now(), 0);
+        (self.since, self.bytes) = (Instant::now(), 0);
         Ok(())
     }
 }
 
 /// Runs `work` on a thread of its own, where no runtime of an embedding program is in the way of
 /// the client's.
-pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 /// The cause at the bottom: "connection refused" rather than "error sending request".
-pub fn innermost(error: &reqwest::Error) -> String {
+pub fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

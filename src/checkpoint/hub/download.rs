@@ -8,17 +8,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{StatusCode, Url};
 use serde_json::json;
 
-use super::answers::{self, Announced};
-use super::cache::{Repository, unwritten};
 use super::client::{Client, Failure, Refusal};
-use super::hash::{Found, Hash, Hasher};
-use super::names::check_path;
-use crate::output::record::sha256;
-use crate::system::disk::free;
+use super::hash::{ContentHash, Hash, Hasher};
+use super::progress::progress_bar;
+use super::repository::{CacheRepository, not_written};
+use super::response::{self, FileMetadata};
+use super::validate::check_path;
+use crate::system::digest::sha256_hex;
+use crate::system::disk::available_bytes;
 use crate::system::interrupt;
 use crate::{Error, Result, error};
 
@@ -32,11 +32,11 @@ const FURTHER: u64 = 64 << 10;
 const LARGE: u64 = 16 << 20;
 
 /// The files of one commit of a repository.
-pub struct Source<'a> {
+pub struct CommitFetcher<'a> {
     client: &'a Client,
     id: &'a str,
     commit: &'a str,
-    repository: Repository,
+    repository: CacheRepository,
     /// Why a transfer stood still.
     stalled: RefCell<Option<String>>,
 }
@@ -57,8 +57,13 @@ impl From<Error> for Stop {
     }
 }
 
-impl<'a> Source<'a> {
-    pub fn new(client: &'a Client, id: &'a str, commit: &'a str, repository: Repository) -> Self {
+impl<'a> CommitFetcher<'a> {
+    pub fn new(
+        client: &'a Client,
+        id: &'a str,
+        commit: &'a str,
+        repository: CacheRepository,
+    ) -> Self {
         Self { client, id, commit, repository, stalled: RefCell::default() }
     }
 
@@ -66,8 +71,8 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// The cache can't be written to.
-    pub fn remember(&self, revision: &str) -> Result<()> {
-        self.repository.remember(revision, self.commit)
+    pub fn write_ref(&self, revision: &str) -> Result<()> {
+        self.repository.write_ref(revision, self.commit)
     }
 
     /// Whether the last error was that of a transfer that stood still, and why.
@@ -129,8 +134,8 @@ impl<'a> Source<'a> {
     fn attempt(&self, name: &str, most: u64, kept: &mut u64) -> Result<PathBuf, Stop> {
         let refused = |failure| explain(failure, name);
         let (headers, redirects) = self.client.head(self.url("resolve", name)).map_err(refused)?;
-        let announced =
-            answers::announced(&headers, redirects, self.commit).map_err(|e| e.at(name))?;
+        let announced = response::parse_file_metadata(&headers, redirects, self.commit)
+            .map_err(|e| e.at(name))?;
         if let Some(announced) = announced.size.filter(|size| *size > most) {
             let error = error!(
                 "{name} has {}, and such a file has at most {}",
@@ -146,7 +151,7 @@ impl<'a> Source<'a> {
         }
         // A file of no announced hash is kept under its own, which is not known before it has come.
         let slot = announced.hash.as_ref().map_or_else(
-            || sha256(format!("{}/{name}", self.commit).as_bytes()),
+            || sha256_hex(format!("{}/{name}", self.commit).as_bytes()),
             |hash| hash.digits().to_owned(),
         );
         let _lock = self.repository.lock(&slot, name)?;
@@ -155,14 +160,14 @@ impl<'a> Source<'a> {
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
-        let partial = self.repository.partial(&slot)?;
+        let partial = self.repository.incomplete(&slot)?;
         let hash = match self.receive(partial, name, most, &slot, &announced, kept) {
             Ok(hash) => hash,
             // What can't be resumed is not left lying about.
             Err(stop) if *kept == 0 => return Err(self.restart(&slot, stop)),
             Err(stop) => return Err(stop),
         };
-        self.repository.keep(&slot, hash.digits())?;
+        self.repository.complete(&slot, hash.digits())?;
         Ok(self.repository.link(self.commit, name, hash.digits())?)
     }
 
@@ -182,7 +187,7 @@ impl<'a> Source<'a> {
                 None => {}
             }
         }
-        self.repository.discard(hash.digits(), false)?;
+        self.repository.delete_blob(hash.digits())?;
         Ok(false)
     }
 
@@ -195,16 +200,16 @@ impl<'a> Source<'a> {
         name: &str,
         most: u64,
         slot: &str,
-        announced: &Announced,
+        announced: &FileMetadata,
         kept: &mut u64,
     ) -> Result<Hash, Stop> {
-        let unwritten = |e: std::io::Error| Stop::Final(unwritten(name, &e));
+        let cannot_write = |e: std::io::Error| Stop::Final(not_written(name, &e));
         // Only what is told by its hash is resumed: a wrong beginning costs time and nothing else.
         let resumed = matches!(announced.hash, Some(Hash::Sha256(_)));
         let beginning = announced.size.map(|size| (length(&file, name).unwrap_or(0), size));
         let mut come =
             beginning.filter(|(come, size)| resumed && come <= size).map_or(0, |(come, _)| come);
-        let bar = bar(name);
+        let bar = progress_bar(name);
         let mut hasher = Hasher::new(announced.hash.as_ref(), announced.size.unwrap_or(0));
         if come > 0 {
             bar.set_length(announced.size.unwrap_or(0));
@@ -221,7 +226,7 @@ impl<'a> Source<'a> {
                 .map_err(|failure| explain(failure, name))?;
             let total = match response.status() {
                 StatusCode::PARTIAL_CONTENT if come > 0 => {
-                    match answers::rest(response.headers(), come) {
+                    match response::resumed_size(response.headers(), come) {
                         Some(total) => Some(total),
                         None => {
                             let error = error!(
@@ -250,15 +255,15 @@ impl<'a> Source<'a> {
             }
             if come == 0 {
                 hasher = Hasher::new(announced.hash.as_ref(), size);
-                file.set_len(0).map_err(unwritten)?;
+                file.set_len(0).map_err(cannot_write)?;
             }
             self.room(name, size - come)?;
-            file.seek(SeekFrom::Start(come)).map_err(unwritten)?;
+            file.seek(SeekFrom::Start(come)).map_err(cannot_write)?;
             bar.set_length(size);
             bar.set_position(come);
-            let mut pace = self.client.pace();
+            let mut rate = self.client.transfer_rate();
             while let Some(piece) =
-                self.client.piece(&mut response).map_err(|failure| explain(failure, name))?
+                self.client.next_chunk(&mut response).map_err(|failure| explain(failure, name))?
             {
                 let piece = piece.as_ref();
                 if piece.len() as u64 > size - come {
@@ -267,7 +272,7 @@ impl<'a> Source<'a> {
                     );
                     return Err(self.restart(slot, Stop::Wrong(error)));
                 }
-                file.write_all(piece).map_err(unwritten)?;
+                file.write_all(piece).map_err(cannot_write)?;
                 hasher.update(piece);
                 come += piece.len() as u64;
                 bar.set_position(come);
@@ -275,7 +280,7 @@ impl<'a> Source<'a> {
                     *kept = come;
                 }
                 if come < size {
-                    pace.come(piece.len()).map_err(|failure| explain(failure, name))?;
+                    rate.add(piece.len()).map_err(|failure| explain(failure, name))?;
                 }
             }
             if come != size {
@@ -296,14 +301,14 @@ impl<'a> Source<'a> {
     /// The hash that contents are to be kept under; nothing where they are not those that the Hub
     /// announced. An ETag of 40 digits is git's hash, unless the Hub's list of files, which is
     /// asked where it does not fit, has another or none.
-    fn identify(&self, hash: &Hash, found: &Found, name: &str) -> Result<Option<Hash>, Stop> {
-        if found.is(hash) || matches!(hash, Hash::Sha256(_)) {
-            return Ok(found.is(hash).then(|| hash.clone()));
+    fn identify(&self, hash: &Hash, found: &ContentHash, name: &str) -> Result<Option<Hash>, Stop> {
+        if found.matches(hash) || matches!(hash, Hash::Sha256(_)) {
+            return Ok(found.matches(hash).then(|| hash.clone()));
         }
         let body = json!({"paths": [name]}).to_string().into_bytes();
         let answer = self.client.post(self.url("paths-info", ""), "application/json", body);
-        Ok(match answer.map(|json| answers::git_hash(&json, name)) {
-            Ok(Ok(Some(listed))) => found.is(&listed).then_some(listed),
+        Ok(match answer.map(|json| response::parse_git_hash(&json, name)) {
+            Ok(Ok(Some(listed))) => found.matches(&listed).then_some(listed),
             Ok(Ok(None)) => Some(hash.clone()),
             Ok(Err(_)) | Err(Failure::Refused(_)) => None,
             Err(failure) => return Err(explain(failure, name)),
@@ -326,7 +331,7 @@ impl<'a> Source<'a> {
         if bytes < LARGE {
             return Ok(());
         }
-        match free(&self.repository.snapshot(self.commit)) {
+        match available_bytes(&self.repository.snapshot_dir(self.commit)) {
             Some(free) if free < bytes => {
                 Err(error!("{name} takes {}, and {} are free on its disk", size(bytes), size(free))
                     .help("free some, or set HF_HOME to a directory on another disk"))
@@ -337,7 +342,7 @@ impl<'a> Source<'a> {
 
     /// What has come is no beginning of the file.
     fn restart(&self, slot: &str, stop: Stop) -> Stop {
-        self.repository.discard(slot, true).map_or_else(Stop::Final, |()| stop)
+        self.repository.delete_incomplete(slot).map_or_else(Stop::Final, |()| stop)
     }
 }
 
@@ -392,12 +397,4 @@ fn explain(failure: Failure, name: &str) -> Stop {
 
 fn size(bytes: u64) -> String {
     ByteSize(bytes).display().si().to_string()
-}
-
-/// A file's progress, on standard error where that is a terminal.
-pub(crate) fn bar(name: &str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    let line = ProgressBar::no_length().with_message(name.to_owned());
-    line.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::answers::{self, Listing};
-use super::cache::{self, Repository, Snapshot};
-use super::client::{Client, Failure, Refusal, apart};
-use super::download::Source;
-use super::names::is_revision;
-use super::settings::{Hub, offline_by_environment};
-use crate::checkpoint::files::kind;
-use crate::checkpoint::weights::{FORMATS, shards};
+use super::cache::{self, Snapshot};
+use super::client::{Client, Failure, Refusal, on_own_thread};
+use super::download::CommitFetcher;
+use super::repository::CacheRepository;
+use super::response::{self, Listing};
+use super::settings::{Hub, offline_from_env};
+use super::validate::is_revision;
+use crate::checkpoint::files::file_kind;
+use crate::checkpoint::weights::{WEIGHT_FILES, shard_names};
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::system::message::notice;
-use crate::{Error, Result, bail, error, in_words_of_data};
+use crate::{Error, Result, bail, error, without_rust_types};
 
 /// How often the Hub is asked for a revision that it does not answer for.
 const ATTEMPTS: u32 = 3;
@@ -54,20 +55,21 @@ impl Hub {
     /// There is no such model or revision, it may not be had, the Hub can't be reached, the disk is
     /// full.
     pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
-        self.fetch_files("model", id, revision, offline, cache::is_whole, |source, listed| {
+        self.fetch_files("model", id, revision, offline, cache::is_complete, |fetcher, listed| {
             for name in needed(listed) {
-                source.fetch(name, kind(name).largest())?;
+                fetcher.fetch(name, file_kind(name).max_bytes())?;
             }
-            let index = FORMATS.into_iter().find(|name| listed.iter().any(|file| file == name));
+            let index =
+                WEIGHT_FILES.into_iter().find(|name| listed.iter().any(|file| file == name));
             if let Some(index) = index.filter(|name| name.ends_with(".index.json")) {
-                let path = source.fetch(index, kind(index).largest())?;
-                let json = file::read(&path, kind(index))
+                let path = fetcher.fetch(index, file_kind(index).max_bytes())?;
+                let json = file::read(&path, file_kind(index))
                     .map_err(|e| error!("{index} can't be read: {e}"))?;
                 let json = serde_json::from_slice(&json).map_err(|e| {
-                    error!("{index} is not a map in JSON: {}", in_words_of_data(&e.to_string()))
+                    error!("{index} is not a map in JSON: {}", without_rust_types(&e.to_string()))
                 })?;
-                for shard in shards(&json, index)? {
-                    source.fetch(&shard, Kind::Data.largest())?;
+                for shard in shard_names(&json, index)? {
+                    fetcher.fetch(&shard, FileKind::Data.max_bytes())?;
                 }
             }
             Ok(())
@@ -80,8 +82,8 @@ impl Hub {
     /// As [`fetch`](Self::fetch).
     pub fn fetch_config(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf> {
         let has_config = |directory: &Path| directory.join("config.json").is_file();
-        let config = |source: &Source, _: &[String]| {
-            source.fetch("config.json", Kind::Config.largest()).map(|_| ())
+        let config = |fetcher: &CommitFetcher, _: &[String]| {
+            fetcher.fetch("config.json", FileKind::Config.max_bytes()).map(|_| ())
         };
         Ok(self.fetch_files("model", id, revision, offline, has_config, config)?.directory)
     }
@@ -101,14 +103,14 @@ impl Hub {
         files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send,
     ) -> Result<Snapshot> {
         let serves = |directory: &Path| directory.join(main).is_file();
-        self.fetch_files("repository", id, revision, offline, serves, |source, listed| {
-            files(&|name| source.fetch(name, most), listed)
+        self.fetch_files("repository", id, revision, offline, serves, |fetcher, listed| {
+            files(&|name| fetcher.fetch(name, most), listed)
         })
     }
 
     /// What of a commit is in the cache.
-    pub fn kept(&self, id: &str, commit: &str) -> Option<Snapshot> {
-        cache::find(&self.cache(), id, commit)
+    pub fn cached_snapshot(&self, id: &str, commit: &str) -> Option<Snapshot> {
+        cache::find_snapshot(&self.cache_dir(), id, commit)
     }
 
     /// `files` fetches what is wanted of a commit, and `serves` tells whether a copy in the cache
@@ -120,16 +122,16 @@ impl Hub {
         revision: Option<&str>,
         offline: bool,
         serves: impl Fn(&Path) -> bool,
-        files: impl FnOnce(&Source, &[String]) -> Result<()> + Send,
+        files: impl FnOnce(&CommitFetcher, &[String]) -> Result<()> + Send,
     ) -> Result<Snapshot> {
-        let (cache, revision) = (self.cache(), revision.unwrap_or("main"));
+        let (cache, revision) = (self.cache_dir(), revision.unwrap_or("main"));
         if !is_revision(revision) {
             bail!("{revision:?} is no revision: it is a branch, a tag or a commit");
         }
-        let kept = cache::find(&cache, id, revision);
+        let kept = cache::find_snapshot(&cache, id, revision);
         let of_revision =
             if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
-        if offline || offline_by_environment() {
+        if offline || offline_from_env() {
             let (part, place) = match kept {
                 Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
                 Some(_) => ("only a part of ", "is in the cache"),
@@ -141,18 +143,18 @@ impl Hub {
             )
             .help("run once without --offline and HF_HUB_OFFLINE to fetch it"));
         }
-        let fetched = apart(|| -> Result<Snapshot, Missing> {
+        let fetched = on_own_thread(|| -> Result<Snapshot, Missing> {
             let client = Client::new(self)?;
             let Listing { commit, files: listed } = resolve(&client, what, id, revision)?;
-            let repository = Repository::open(&cache, id)?;
-            let directory = repository.snapshot(&commit);
-            let source = Source::new(&client, id, &commit, repository);
-            files(&source, &listed).map_err(|error| match source.stalled() {
+            let repository = CacheRepository::open(&cache, id)?;
+            let directory = repository.snapshot_dir(&commit);
+            let fetcher = CommitFetcher::new(&client, id, &commit, repository);
+            files(&fetcher, &listed).map_err(|error| match fetcher.stalled() {
                 Some(why) if !error.ends_the_run() => Missing::Unreachable(why),
                 _ if error.ends_the_run() => error.into(),
                 _ => error.at(id).into(),
             })?;
-            source.remember(revision)?;
+            fetcher.write_ref(revision)?;
             Ok(Snapshot { directory, commit })
         });
         match fetched {
@@ -180,7 +182,7 @@ fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<List
     };
     let mut attempt = 1;
     let answer = loop {
-        match client.answer(url()) {
+        match client.get_small(url()) {
             Err(failure) if attempt < ATTEMPTS && may_pass(&failure) => {
                 std::thread::sleep(Duration::from_millis(100 << attempt));
                 attempt += 1;
@@ -188,7 +190,7 @@ fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<List
             answer => break answer.map_err(|failure| explain(failure, what, id, revision))?,
         }
     };
-    Ok(answers::listing(&answer, revision).map_err(|e| e.at(id))?)
+    Ok(response::parse_listing(&answer, revision).map_err(|e| e.at(id))?)
 }
 
 fn may_pass(failure: &Failure) -> bool {
@@ -209,7 +211,7 @@ fn needed(listed: &[String]) -> Vec<&'static str> {
     if !has(&"tokenizer.json") {
         needed.extend(SLOW_TOKENIZER.into_iter().filter(has));
     }
-    let weights = FORMATS.into_iter().find(has);
+    let weights = WEIGHT_FILES.into_iter().find(has);
     needed.extend(weights.filter(|name| !name.ends_with(".index.json")));
     needed
 }

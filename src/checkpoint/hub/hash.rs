@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::output::record::hexadecimal;
+use crate::system::digest::hex;
 use crate::system::interrupt;
 use crate::{Result, error};
 
@@ -43,13 +43,13 @@ pub enum Hasher {
 }
 
 /// The hash that contents have, and the one that a mirror may have named them by.
-pub struct Found {
+pub struct ContentHash {
     pub hash: Hash,
     plain: Option<String>,
 }
 
-impl Found {
-    pub fn is(&self, named: &Hash) -> bool {
+impl ContentHash {
+    pub fn matches(&self, named: &Hash) -> bool {
         self.hash == *named
             || matches!((named, &self.plain), (Hash::Git(digits), Some(plain)) if digits == plain)
     }
@@ -98,14 +98,14 @@ impl Hasher {
         }
     }
 
-    pub fn finish(self) -> Found {
+    pub fn finish(self) -> ContentHash {
         match self {
             Hasher::Sha256(sha) => {
-                Found { hash: Hash::Sha256(hexadecimal(&sha.finalize())), plain: None }
+                ContentHash { hash: Hash::Sha256(hex(&sha.finalize())), plain: None }
             }
-            Hasher::Git { git, plain } => Found {
-                hash: Hash::Git(hexadecimal(&git.finalize())),
-                plain: Some(hexadecimal(&plain.finalize())),
+            Hasher::Git { git, plain } => ContentHash {
+                hash: Hash::Git(hex(&git.finalize())),
+                plain: Some(hex(&plain.finalize())),
             },
         }
     }
@@ -115,7 +115,7 @@ impl Hasher {
 mod tests {
     use super::*;
 
-    fn found(named: &str, bytes: &[u8]) -> Found {
+    fn found(named: &str, bytes: &[u8]) -> ContentHash {
         let mut hasher = Hasher::new(Hash::parse(named).as_ref(), bytes.len() as u64);
         hasher.read(&mut std::io::Cursor::new(bytes), |_| {}).unwrap();
         hasher.finish()
@@ -130,8 +130,8 @@ mod tests {
             "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
         ] {
             let hash = Hash::parse(named).unwrap();
-            assert!(found(named, b"hello\n").is(&hash), "{named}");
-            assert!(!found(named, b"hello").is(&hash), "{named}");
+            assert!(found(named, b"hello\n").matches(&hash), "{named}");
+            assert!(!found(named, b"hello").matches(&hash), "{named}");
         }
     }
 

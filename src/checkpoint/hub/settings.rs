@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 
 /// The Hub, where `HF_ENDPOINT` names no other.
 const ADDRESS: &str = "https://huggingface.co";
@@ -24,28 +24,28 @@ pub struct Hub {
 
 impl Hub {
     /// The cache directory.
-    pub fn cache(&self) -> PathBuf {
+    pub fn cache_dir(&self) -> PathBuf {
         self.cache
             .clone()
             .or_else(|| path("HF_HUB_CACHE"))
             .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
-            .unwrap_or_else(|| home().join("hub"))
+            .unwrap_or_else(|| hf_home().join("hub"))
     }
 
     /// The Hub's address.
-    pub fn address(&self) -> String {
+    pub fn endpoint_url(&self) -> String {
         self.endpoint.clone().or_else(|| variable("HF_ENDPOINT")).unwrap_or_else(|| ADDRESS.into())
     }
 
     /// The token that goes to that address, where there is one.
-    pub fn secret(&self) -> Option<String> {
-        let token = self.token.clone().or_else(token_by_environment)?.trim().to_owned();
+    pub fn access_token(&self) -> Option<String> {
+        let token = self.token.clone().or_else(token_from_env)?.trim().to_owned();
         (!token.is_empty()).then_some(token)
     }
 }
 
 /// Whether the environment forbids to fetch anything.
-pub fn offline_by_environment() -> bool {
+pub fn offline_from_env() -> bool {
     variable("HF_HUB_OFFLINE")
         .is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
@@ -56,16 +56,16 @@ pub(crate) fn patience() -> Duration {
     Duration::from_secs(said.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or(SILENCE))
 }
 
-fn token_by_environment() -> Option<String> {
+fn token_from_env() -> Option<String> {
     if variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some() {
         return None;
     }
-    let file = || path("HF_TOKEN_PATH").unwrap_or_else(|| home().join("token"));
-    variable("HF_TOKEN").or_else(|| file::read_text(&file(), Kind::Config).ok())
+    let file = || path("HF_TOKEN_PATH").unwrap_or_else(|| hf_home().join("token"));
+    variable("HF_TOKEN").or_else(|| file::read_text(&file(), FileKind::Config).ok())
 }
 
 /// Where Python's client and this one keep what they keep.
-fn home() -> PathBuf {
+fn hf_home() -> PathBuf {
     path("HF_HOME")
         .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")))
         .unwrap_or_else(|| {

@@ -5,10 +5,10 @@ use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
 use hf_hub::{HFError, split_id};
 use reqwest::StatusCode;
 
-use super::answers::shown;
-use super::client::{Client, Failure, Refusal, apart, innermost};
-use super::names::{check_path, is_commit, is_hub_id};
-use super::settings::{Hub, offline_by_environment};
+use super::client::{Client, Failure, Refusal, on_own_thread, root_cause};
+use super::response::quoted;
+use super::settings::{Hub, offline_from_env};
+use super::validate::{check_path, is_commit, is_hub_id};
 use crate::{Error, Result, bail, error};
 
 /// The largest text that is read back from a repository.
@@ -20,12 +20,15 @@ impl Hub {
     ///
     /// # Errors
     /// The Hub can't be reached, or refuses.
-    pub fn text(&self, id: &str, path: &str) -> Result<Option<String>> {
+    pub fn read_text(&self, id: &str, path: &str) -> Result<Option<String>> {
         check(id, path)?;
-        apart(|| {
+        on_own_thread(|| {
             let client = Client::new(self)?;
             let url = client.url(id.split('/').chain(["resolve", "main"]).chain(path.split('/')));
-            match client.get(url, None).and_then(|response| client.whole(response, LARGEST_TEXT)) {
+            match client
+                .get(url, None)
+                .and_then(|response| client.read_body(response, LARGEST_TEXT))
+            {
                 Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
                 // 401 is what the Hub answers for what is not there, to whom may not see it.
                 Err(Failure::Refused(Refusal {
@@ -50,13 +53,13 @@ impl Hub {
         message: &str,
         private: bool,
     ) -> Result<String> {
-        if offline_by_environment() {
+        if offline_from_env() {
             bail!("{id} can't be written to: HF_HUB_OFFLINE says that this run is offline");
         }
         for (path, _) in &files {
             check(id, path)?;
         }
-        apart(|| {
+        on_own_thread(|| {
             let client = Client::new(self)?;
             let size = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
             let add = |(path_in_repo, bytes): (String, Vec<u8>)| CommitOperation::Add {
@@ -64,12 +67,12 @@ impl Hub {
                 source: AddSource::Bytes(bytes.into()),
             };
             let operations = files.into_iter().map(add).collect();
-            let library = client.library(self)?;
+            let hf = client.hf_client(self)?;
             let sent = client.send(size, async {
-                let made = library.create_repository().repo_id(id).repo_type(RepoTypeModel);
+                let made = hf.create_repository().repo_id(id).repo_type(RepoTypeModel);
                 made.private(private).exist_ok(true).send().await?;
                 let (owner, name) = split_id(id);
-                let repository = library.model(owner, name);
+                let repository = hf.model(owner, name);
                 repository
                     .create_commit()
                     .operations(operations)
@@ -96,8 +99,8 @@ impl From<HFError> for Failure {
             HFError::AuthRequired { .. } => refused(StatusCode::UNAUTHORIZED),
             HFError::Forbidden { .. } => refused(StatusCode::FORBIDDEN),
             HFError::Http { context } => refused(context.status),
-            HFError::Request { source, .. } => Failure::Broken(innermost(&source)),
-            other => Failure::Final(error!("{}", shown(other.to_string().as_bytes()))),
+            HFError::Request { source, .. } => Failure::Broken(root_cause(&source)),
+            other => Failure::Final(error!("{}", quoted(other.to_string().as_bytes()))),
         }
     }
 }

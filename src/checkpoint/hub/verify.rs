@@ -6,11 +6,11 @@ use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 
 use super::cache::subdirectories;
-use super::download::bar;
 use super::hash::{Hash, Hasher};
+use super::progress::progress_bar;
 use crate::kernel::cpu::parallel;
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::{Result, error};
 
 /// How deep folders of a commit are looked into.
@@ -18,18 +18,18 @@ const DEEPEST: usize = 32;
 
 /// One file of the cache.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Checked {
+pub struct CheckedFile {
     /// The repository: `owner/name`, with its kind in front where it is no model's.
     pub id: String,
     /// What the file is called in the commits that have it; nothing where none has.
     pub names: Vec<String>,
     pub path: PathBuf,
     pub bytes: u64,
-    pub state: State,
+    pub state: FileState,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum State {
+pub enum FileState {
     Good,
     /// It is not what it is kept as: why.
     Corrupt(String),
@@ -37,19 +37,19 @@ pub enum State {
     Unknown(String),
 }
 
-impl State {
-    pub fn word(&self) -> &'static str {
+impl FileState {
+    pub fn label(&self) -> &'static str {
         match self {
-            State::Good => "good",
-            State::Corrupt(_) => "corrupt",
-            State::Unknown(_) => "can't tell",
+            FileState::Good => "good",
+            FileState::Corrupt(_) => "corrupt",
+            FileState::Unknown(_) => "can't tell",
         }
     }
 
     pub fn why(&self) -> Option<&str> {
         match self {
-            State::Good => None,
-            State::Corrupt(why) | State::Unknown(why) => Some(why),
+            FileState::Good => None,
+            FileState::Corrupt(why) | FileState::Unknown(why) => Some(why),
         }
     }
 }
@@ -59,13 +59,13 @@ impl State {
 ///
 /// # Errors
 /// The work is to end. What can't be read is in the list.
-pub fn verify(cache: &Path) -> Result<Vec<Checked>> {
-    let mut files: Vec<Checked> =
+pub fn verify_cache(cache: &Path) -> Result<Vec<CheckedFile>> {
+    let mut files: Vec<CheckedFile> =
         subdirectories(cache).iter().filter_map(|path| repository(path)).flatten().collect();
-    let waits = |file: &Checked| file.state == State::Good;
-    let line = bar("checking");
+    let waits = |file: &CheckedFile| file.state == FileState::Good;
+    let line = progress_bar("checking");
     line.set_length(files.iter().filter(|file| waits(file)).map(|file| file.bytes).sum());
-    let mut waiting: Vec<&mut Checked> = files.iter_mut().filter(|file| waits(file)).collect();
+    let mut waiting: Vec<&mut CheckedFile> = files.iter_mut().filter(|file| waits(file)).collect();
     let states =
         parallel::map(waiting.len(), |i| contents(&waiting[i].path, |bytes| line.inc(bytes)));
     for (file, state) in waiting.iter_mut().zip(states) {
@@ -78,7 +78,7 @@ pub fn verify(cache: &Path) -> Result<Vec<Checked>> {
 
 /// The files of one repository, good until they are read; nothing where the directory is none of a
 /// repository.
-fn repository(path: &Path) -> Option<Vec<Checked>> {
+fn repository(path: &Path) -> Option<Vec<CheckedFile>> {
     let (kind, id) = path.file_name()?.to_str()?.split_once("--")?;
     let id = match kind {
         "models" => id.replace("--", "/"),
@@ -97,22 +97,28 @@ fn repository(path: &Path) -> Option<Vec<Checked>> {
                     continue;
                 }
                 Some(blob) if blob.parent() == Some(&blobs) => {
-                    (State::Unknown("its contents are not here".into()), 0)
+                    (FileState::Unknown("its contents are not here".into()), 0)
                 }
                 Some(elsewhere) => (
-                    State::Corrupt(format!(
+                    FileState::Corrupt(format!(
                         "it is a link that leads out of the cache, to {}",
                         elsewhere.display()
                     )),
                     0,
                 ),
                 None if found.is_file() => (
-                    State::Unknown("it is no link to contents under their hash".into()),
+                    FileState::Unknown("it is no link to contents under their hash".into()),
                     found.len(),
                 ),
-                None => (State::Corrupt(misplaced(&found)), 0),
+                None => (FileState::Corrupt(misplaced(&found)), 0),
             };
-            files.push(Checked { id: id.clone(), names: vec![name], path: place, bytes, state });
+            files.push(CheckedFile {
+                id: id.clone(),
+                names: vec![name],
+                path: place,
+                bytes,
+                state,
+            });
         }
     }
     for entry in std::fs::read_dir(&blobs).into_iter().flatten().flatten() {
@@ -121,11 +127,12 @@ fn repository(path: &Path) -> Option<Vec<Checked>> {
         if path.extension().is_some_and(|ending| ending == "incomplete") {
             continue;
         }
-        let state = if found.is_file() { State::Good } else { State::Corrupt(misplaced(&found)) };
+        let state =
+            if found.is_file() { FileState::Good } else { FileState::Corrupt(misplaced(&found)) };
         let mut names = names.remove(&path).unwrap_or_default();
         names.sort();
         names.dedup();
-        files.push(Checked { id: id.clone(), names, path, bytes: found.len(), state });
+        files.push(CheckedFile { id: id.clone(), names, path, bytes: found.len(), state });
     }
     Some(files)
 }
@@ -161,40 +168,41 @@ fn below(folder: &Path, prefix: &str, depth: usize) -> Vec<(String, PathBuf)> {
 fn misplaced(found: &Metadata) -> String {
     match found.file_type() {
         kind if kind.is_symlink() => "it is a link, not a file".into(),
-        _ => file::check(found, Kind::Data)
+        _ => file::check(found, FileKind::Data)
             .err()
             .map_or_else(|| "it is no file".into(), |e| e.to_string()),
     }
 }
 
 /// Whether contents have the hash that their file is called by.
-fn contents(path: &Path, come: impl FnMut(u64)) -> Result<State> {
+fn contents(path: &Path, come: impl FnMut(u64)) -> Result<FileState> {
     let Some(hash) = path.file_name().and_then(|name| Hash::parse(name.to_str()?)) else {
-        return Ok(State::Unknown("its name is no hash".into()));
+        return Ok(FileState::Unknown("its name is no hash".into()));
     };
-    let opened = file::open(path, Kind::Data).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let opened =
+        file::open(path, FileKind::Data).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (length, mut file): (u64, File) = match opened {
         Ok(opened) => opened,
-        Err(e) => return Ok(State::Unknown(format!("it can't be read: {e}"))),
+        Err(e) => return Ok(FileState::Unknown(format!("it can't be read: {e}"))),
     };
     let mut hasher = Hasher::new(Some(&hash), length);
     match hasher.read(&mut file, come) {
         Err(error) if error.ends_the_run() => return Err(error),
-        Err(error) => return Ok(State::Unknown(error.message().into())),
+        Err(error) => return Ok(FileState::Unknown(error.message().into())),
         Ok(()) => {}
     }
     let found = hasher.finish();
-    Ok(if found.is(&hash) {
-        State::Good
+    Ok(if found.matches(&hash) {
+        FileState::Good
     } else {
-        State::Corrupt(format!("its hash is {}", found.hash.digits()))
+        FileState::Corrupt(format!("its hash is {}", found.hash.digits()))
     })
 }
 
 /// The sentence for a cache in which files are corrupt, and what to do; nothing where none is.
-pub fn verdict(files: &[Checked]) -> Option<crate::Error> {
-    let corrupt: Vec<&Checked> =
-        files.iter().filter(|file| matches!(file.state, State::Corrupt(_))).collect();
+pub fn corruption_error(files: &[CheckedFile]) -> Option<crate::Error> {
+    let corrupt: Vec<&CheckedFile> =
+        files.iter().filter(|file| matches!(file.state, FileState::Corrupt(_))).collect();
     let paths: Vec<String> =
         corrupt.iter().map(|file| format!("\n    {}", file.path.display())).collect();
     let (are, them) = if corrupt.len() == 1 { ("is", "it") } else { ("are", "them") };

@@ -13,8 +13,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::decode::decode;
 use super::files::Bytes;
-use crate::system::escape::shown;
-use crate::system::file::Kind;
+use crate::system::escape::control_characters;
+use crate::system::file::FileKind;
 use crate::tensor::budget;
 use crate::{Error, Result, bail, error};
 
@@ -46,7 +46,8 @@ impl Pickle {
             .help("load it with a current PyTorch and save it again, as .safetensors best"));
         }
         let (state, places) = Self::contents(start).map_err(|e| {
-            error!("{name} is broken: {}", shown(e.message())).help("fetch the file again")
+            error!("{name} is broken: {}", control_characters(e.message()))
+                .help("fetch the file again")
         })?;
         let pickle = Self { name: name.into(), bytes, state, places };
         pickle.check_size()?;
@@ -72,7 +73,7 @@ impl Pickle {
             }
         }
         let (start, length) = place(&mut zip, &entry)?;
-        if length as u64 > Kind::Pickle.largest() {
+        if length as u64 > FileKind::Pickle.max_bytes() {
             bail!("its pickle has {length} bytes, far more than names and shapes take");
         }
         let pickle =
@@ -101,7 +102,7 @@ impl Pickle {
         }
         budget::check_bytes(beyond).map_err(|error| {
             let largest = self.state.tensors.iter().max_by_key(|(_, view)| view.elements);
-            let name = largest.map_or_else(String::new, |(name, view)| format!(": {} {:?}", shown(name), view.shape));
+            let name = largest.map_or_else(String::new, |(name, view)| format!(": {} {:?}", control_characters(name), view.shape));
             let refused = error!(
                 "the tensors of {} repeat its {held} bytes until they take {taken}, which does not fit in memory{name}",
                 self.name
@@ -142,13 +143,19 @@ impl Pickle {
 
     /// A tensor in `dtype`, on the CPU.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
-        let at =
-            |error: Error| error!("{}: {}: {}", self.name, shown(name), shown(error.message()));
+        let at = |error: Error| {
+            error!(
+                "{}: {}: {}",
+                self.name,
+                control_characters(name),
+                control_characters(error.message())
+            )
+        };
         if let Some(why) = self.state.unreadable.get(name) {
             return Err(at(error!("{why}")));
         }
         let Some(view) = self.state.tensors.get(name) else {
-            bail!("{} has no tensor {}", self.name, shown(name))
+            bail!("{} has no tensor {}", self.name, control_characters(name))
         };
         self.tensor(view, dtype).map_err(at)
     }
@@ -213,16 +220,19 @@ fn is_contiguous(view: &View) -> bool {
 
 /// Where the contents of an entry begin, and how many bytes they are.
 fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Place> {
-    let entry = zip
-        .by_name(name)
-        .map_err(|e| error!("its zip has no {} that can be read ({e})", shown(name)))?;
+    let entry = zip.by_name(name).map_err(|e| {
+        error!("its zip has no {} that can be read ({e})", control_characters(name))
+    })?;
     if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-        bail!("its zip has {} compressed or encrypted, which PyTorch does not do", shown(name));
+        bail!(
+            "its zip has {} compressed or encrypted, which PyTorch does not do",
+            control_characters(name)
+        );
     }
     let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
     let length = usize::try_from(entry.size()).ok();
     match (start, length) {
         (Some(start), Some(length)) if start.checked_add(length).is_some() => Ok((start, length)),
-        _ => bail!("its zip places {} nowhere", shown(name)),
+        _ => bail!("its zip places {} nowhere", control_characters(name)),
     }
 }

@@ -59,7 +59,7 @@ impl Limits {
 /// Holds this process to the memory of `limits`.
 pub fn hold(limits: &script::Limits) {
     let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
-    memory::allow(bytes, limits.memory_exceeded().to_string());
+    memory::set_limit(bytes, limits.memory_exceeded().to_string());
 }
 
 /// `500MB`, `2GiB`.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::reexec;
 use crate::output::temporary;
-use crate::system::last_resort;
-use crate::system::last_resort::Spent;
+use crate::system::abort_handler;
+use crate::system::abort_handler::Exhausted;
 
 /// Whether an operation that takes too long is waited for, because more would be lost with the
 /// process.
@@ -17,8 +17,8 @@ static PATIENT: AtomicBool = AtomicBool::new(false);
 /// From now on an operation that runs out of time or memory, and that nothing less stops, takes the
 /// process with it: exit code 1, with a sentence. A process that can begin again does.
 pub fn on_last_resort() {
-    last_resort::set(|spent, sentence| {
-        if spent == Spent::Time && PATIENT.load(Ordering::Relaxed) {
+    abort_handler::set(|spent, sentence| {
+        if spent == Exhausted::Time && PATIENT.load(Ordering::Relaxed) {
             return;
         }
         // Maybe within an allocation: one write, and nothing that waits for what this thread may

@@ -17,7 +17,7 @@ pub fn listen() {
         if !interrupt::requested_by_person() {
             return interrupt::request();
         }
-        if interrupt::warns() {
+        if interrupt::should_warn_first() {
             return notice(
                 "this step has yet to end; Ctrl-C once more ends the session, and loses what it holds",
             );

@@ -93,7 +93,7 @@ impl Publish {
         let hub = Hub::default();
         let page = beside(&remote.path, "README.md");
         if hub
-            .text(&remote.repository, &page)?
+            .read_text(&remote.repository, &page)?
             .is_some_and(|text| !text.contains(&card::mark(&recipe.name())))
         {
             let error = error!(

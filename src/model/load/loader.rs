@@ -1,7 +1,7 @@
 //! From a checkpoint's tensors to the decoder's weights.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -13,34 +13,8 @@ use crate::model::linear::Linear;
 use crate::model::mlp::Mlp;
 use crate::model::norm::Norm;
 use crate::model::spec::{NormPlace, Positions, QkNorm, Spec};
+use crate::tensor::WeightSource;
 use crate::{Result, bail};
-
-/// Where weights come from.
-pub trait WeightSource {
-    fn names(&self) -> Vec<String>;
-
-    fn contains(&self, name: &str) -> bool;
-
-    /// # Errors
-    /// There is no such tensor, or it cannot be read.
-    fn load(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor>;
-}
-
-/// Weights that are in memory already.
-impl WeightSource for HashMap<String, Tensor> {
-    fn names(&self) -> Vec<String> {
-        self.keys().cloned().collect()
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.contains_key(name)
-    }
-
-    fn load(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        let Some(tensor) = self.get(name) else { bail!("there is no weight {name}") };
-        Ok(tensor.to_device(device)?.to_dtype(dtype)?)
-    }
-}
 
 /// Everything a decoder computes with.
 pub struct Weights {

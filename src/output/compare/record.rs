@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::output::format::load;
 use crate::output::format::load::Loaded;
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::tensor::Value;
 use crate::{Result, bail, error};
 
@@ -147,7 +147,7 @@ impl Difference {
 }
 
 fn tensors(path: &Path, name: &str) -> Result<BTreeMap<String, Value>> {
-    let file = file::open(path, Kind::Data).map_err(|e| unread(path, &e))?;
+    let file = file::open(path, FileKind::Data).map_err(|e| unread(path, &e))?;
     Ok(match load::load(&file, name)? {
         Loaded::One(value) => [(name.to_owned(), value)].into(),
         Loaded::Named(values, _) => values,
@@ -166,20 +166,20 @@ fn flat(tensor: &Tensor) -> Result<Vec<f64>> {
 }
 
 fn json(path: &Path) -> Result<Json> {
-    let bytes = file::read(path, Kind::Data).map_err(|e| unread(path, &e))?;
+    let bytes = file::read(path, FileKind::Data).map_err(|e| unread(path, &e))?;
     serde_json::from_slice(&bytes).map_err(|e| unread(path, &e))
 }
 
 fn csv_rows(path: &Path) -> Result<Vec<Vec<String>>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
-        .from_reader(file::open(path, Kind::Data).map_err(|e| unread(path, &e))?);
+        .from_reader(file::open(path, FileKind::Data).map_err(|e| unread(path, &e))?);
     let row = |row: csv::Result<csv::StringRecord>| Ok(row?.iter().map(str::to_owned).collect());
     reader.records().map(row).collect::<csv::Result<_>>().map_err(|e| unread(path, &e))
 }
 
 fn parquet_rows(path: &Path) -> Result<Vec<Vec<String>>> {
-    let file = file::open(path, Kind::Data).map_err(|e| unread(path, &e))?;
+    let file = file::open(path, FileKind::Data).map_err(|e| unread(path, &e))?;
     let reader = SerializedFileReader::new(file).map_err(|e| unread(path, &e))?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let mut rows = vec![schema.columns().iter().map(|column| column.name().to_owned()).collect()];

@@ -12,7 +12,7 @@ use crate::output::format::parquet;
 use crate::output::format::save::{Table, cell};
 use crate::output::picture::number;
 use crate::system::file;
-use crate::system::file::{Kind, in_words};
+use crate::system::file::{FileKind, describe_io_error};
 use crate::tensor::Value;
 use crate::{Result, error};
 
@@ -25,8 +25,8 @@ const SHOWN: usize = 3;
 /// One of them can't be read.
 pub fn of_files(name: &str, old: &Directory, new: &Directory) -> Result<Vec<String>> {
     let read = |from: &Directory| {
-        file::read_open(&from.file(name)?, Kind::Data)
-            .map_err(|e| error!("{name} can't be read: {}", in_words(&e)))
+        file::read_open(&from.file(name)?, FileKind::Data)
+            .map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))
     };
     let loaded = |from: &Directory| load(&from.file(name)?, name);
     let table = |from: &Directory| parquet::read(from.file(name)?);

@@ -12,8 +12,8 @@ use safetensors::Dtype;
 use super::npy;
 use super::save::{TOKEN_IDS, mask_name};
 use crate::checkpoint::safetensors_header::Header;
-use crate::system::directory::{Folder, leads_out};
-use crate::system::file::in_words;
+use crate::system::directory::{HeldDirectory, escapes_directory};
+use crate::system::file::{FileKind, describe_io_error};
 use crate::system::{file, message};
 use crate::tensor::{Complex, Kind, Value, budget, dims, dtype};
 use crate::{Error, Result, bail, error};
@@ -32,14 +32,14 @@ pub struct Readable(Vec<Root>);
 
 #[derive(Debug, Clone)]
 struct Root {
-    folder: Folder,
+    folder: HeldDirectory,
     /// Where it was when it was opened, for links and absolute paths that lead there.
     canonical: PathBuf,
 }
 
 impl Readable {
-    pub fn new(folders: impl IntoIterator<Item = Folder>) -> Self {
-        let root = |folder: Folder| {
+    pub fn new(folders: impl IntoIterator<Item = HeldDirectory>) -> Self {
+        let root = |folder: HeldDirectory| {
             Some(Root { canonical: std::fs::canonicalize(folder.path()).ok()?, folder })
         };
         Self(folders.into_iter().filter_map(root).collect())
@@ -55,11 +55,11 @@ impl Readable {
         }
         let mut elsewhere = Path::new(path).is_absolute();
         for root in &self.0 {
-            let cause = match root.folder.file(Path::new(path), file::Kind::Data) {
+            let cause = match root.folder.file(Path::new(path), FileKind::Data) {
                 Ok(file) => return Ok(file),
                 Err(cause) => cause,
             };
-            if leads_out(&cause) {
+            if escapes_directory(&cause) {
                 // Into another of them, perhaps.
                 let Ok(found) = std::fs::canonicalize(root.canonical.join(path)) else { continue };
                 let below = |root: &Root| {
@@ -72,10 +72,12 @@ impl Readable {
                     .0
                     .iter()
                     .find_map(below)
-                    .map(|(folder, inside)| folder.file(&inside, file::Kind::Data))
+                    .map(|(folder, inside)| folder.file(&inside, FileKind::Data))
                 {
                     Some(Ok(file)) => return Ok(file),
-                    Some(Err(cause)) if !leads_out(&cause) => return Err(refused(path, &cause)),
+                    Some(Err(cause)) if !escapes_directory(&cause) => {
+                        return Err(refused(path, &cause));
+                    }
                     _ => elsewhere = true,
                 }
             } else if !is_missing(&cause) {
@@ -106,7 +108,7 @@ fn is_missing(cause: &std::io::Error) -> bool {
 fn refused(path: &str, cause: &std::io::Error) -> Error {
     match cause.kind() {
         ErrorKind::IsADirectory | ErrorKind::InvalidInput => error!("{path:?} is no file"),
-        _ => error!("{path:?} can't be read: {}", in_words(cause)),
+        _ => error!("{path:?} can't be read: {}", describe_io_error(cause)),
     }
 }
 
@@ -114,11 +116,11 @@ fn refused(path: &str, cause: &std::io::Error) -> Error {
 /// A file that is neither .safetensors nor .npy, or is broken.
 pub fn load(file: &File, name: &str) -> Result<Loaded> {
     let read = || {
-        let cannot = |e: std::io::Error| error!("{name} can't be read: {}", in_words(&e));
+        let cannot = |e: std::io::Error| error!("{name} can't be read: {}", describe_io_error(&e));
         let size = file.metadata().map_err(cannot)?.len();
         // It stands in memory beside the tensors that are made of it.
         budget::check_bytes(size).map_err(|error| error.at(name))?;
-        file::read_open(file, file::Kind::Data).map_err(cannot)
+        file::read_open(file, FileKind::Data).map_err(cannot)
     };
     match Path::new(name).extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => {
@@ -162,7 +164,7 @@ fn safetensors(bytes: &[u8], file: &str) -> Result<(BTreeMap<String, Value>, Vec
     if tensors.is_empty() {
         bail!("{strange}");
     }
-    message::once(format_args!("warning: {file}: {strange}; the other tensors are loaded"));
+    message::notice_once(format_args!("warning: {file}: {strange}; the other tensors are loaded"));
     token_ids(&header, &tensors).map(|ids| (tensors, ids))
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::save::little_endian;
+use crate::tensor::transfer::bytes::to_le_bytes;
 use crate::tensor::{Complex, Kind, Value, dims, dtype};
 use crate::{Result, bail, error};
 
@@ -40,7 +40,7 @@ pub fn write(value: &Value, to: &mut dyn Write) -> Result<()> {
     let length =
         u16::try_from(header.len()).map_err(|_| error!("the tensor has too many dims for .npy"))?;
     let start = [MAGIC, &[1, 0], &length.to_le_bytes(), header.as_bytes()].concat();
-    let data = little_endian(value)?;
+    let data = to_le_bytes(value)?;
     to.write_all(&start).and_then(|()| to.write_all(&data)).map_err(|e| error!("{e}"))
 }
 

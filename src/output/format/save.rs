@@ -7,7 +7,9 @@ use candle_core::{DType, Device};
 use serde_json::{Map, Value as Json};
 
 use super::{npy, parquet};
+use crate::system::write::write_json;
 use crate::tensor::Value;
+use crate::tensor::transfer::bytes::to_le_bytes;
 use crate::{Result, bail, error};
 
 /// A tensor to be saved; of token ids also which are real.
@@ -200,7 +202,7 @@ impl Data {
             },
             Format::Csv => write_csv(&self.table(name, "csv")?, to),
             Format::Parquet => parquet::write(&self.table(name, "parquet")?, to),
-            Format::Json => write_json(&self.json()?, to),
+            Format::Json => write_json(to, &self.json()?),
             Format::JsonLines => write_lines(self.lines()?.iter().map(Json::to_string), to),
             Format::Text => self.write_text(to),
         }
@@ -413,11 +415,6 @@ fn write_lines(lines: impl Iterator<Item = String>, to: &mut dyn Write) -> Resul
     Ok(())
 }
 
-pub fn write_json(json: &Json, to: &mut dyn Write) -> Result<()> {
-    serde_json::to_writer_pretty(&mut *to, json).map_err(|e| error!("{e}"))?;
-    to.write_all(b"\n").map_err(|e| error!("{e}"))
-}
-
 /// A number, or the name of what JSON has no number for.
 pub fn json_number(x: f64) -> Json {
     serde_json::Number::from_f64(x).map_or_else(
@@ -508,7 +505,7 @@ impl View {
                 other => bail!(".safetensors of {} can't be written", other.as_str()),
             },
         };
-        Ok(Self { dtype, shape: value.dims().to_vec(), bytes: little_endian(value)? })
+        Ok(Self { dtype, shape: value.dims().to_vec(), bytes: to_le_bytes(value)? })
     }
 }
 
@@ -528,32 +525,4 @@ impl safetensors::View for View {
     fn data_len(&self) -> usize {
         self.bytes.len()
     }
-}
-
-/// The elements in order, little-endian; a complex number as its two parts.
-pub fn little_endian(value: &Value) -> Result<Vec<u8>> {
-    fn all<T, const N: usize>(items: Vec<T>, bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-        items.into_iter().flat_map(bytes).collect()
-    }
-    let t = match value {
-        Value::Complex(c) => {
-            let (re, im) = (
-                c.re.to_device(&Device::Cpu)?.flatten_all()?,
-                c.im.to_device(&Device::Cpu)?.flatten_all()?,
-            );
-            let pairs = candle_core::Tensor::stack(&[re, im], 1)?;
-            return little_endian(&Value::Real(pairs));
-        }
-        Value::Real(t) | Value::Bool(t) => t.to_device(&Device::Cpu)?.flatten_all()?,
-    };
-    Ok(match t.dtype() {
-        DType::U8 => t.to_vec1::<u8>()?,
-        DType::U32 => all(t.to_vec1::<u32>()?, u32::to_le_bytes),
-        DType::I64 => all(t.to_vec1::<i64>()?, i64::to_le_bytes),
-        DType::F16 => all(t.to_vec1::<half::f16>()?, half::f16::to_le_bytes),
-        DType::BF16 => all(t.to_vec1::<half::bf16>()?, half::bf16::to_le_bytes),
-        DType::F32 => all(t.to_vec1::<f32>()?, f32::to_le_bytes),
-        DType::F64 => all(t.to_vec1::<f64>()?, f64::to_le_bytes),
-        other => bail!("{} can't be written", other.as_str()),
-    })
 }

@@ -122,7 +122,8 @@ impl<'a> Screen<'a> {
         match self.streaming {
             Streaming::Terminal => {
                 let mut out = std::io::stderr();
-                let _ = write!(out, "{}", escape::shown(text)).and_then(|()| out.flush());
+                let _ =
+                    write!(out, "{}", escape::control_characters(text)).and_then(|()| out.flush());
             }
             Streaming::Output => self.console.text(text),
             Streaming::Nowhere => {}
@@ -266,7 +267,7 @@ impl Call<'_> {
         };
         let mut ends = stops.tokens.clone();
         if !options.bool("ignore_eos")?.unwrap_or(false) {
-            ends.extend(checkpoint.ends());
+            ends.extend(checkpoint.eos_token_ids());
         }
         let seed =
             options.int("seed")?.map(random::seed).transpose().map_err(|e| e.at("generate"))?;

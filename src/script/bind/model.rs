@@ -10,8 +10,8 @@ use bytesize::ByteSize;
 use candle_core::{DType, Device};
 use rhai::{Dynamic, Engine, Map};
 
-use crate::checkpoint::{self, Checkpoint, Open};
-use crate::model::{Decoder, WeightSource};
+use crate::checkpoint::{self, Checkpoint, OpenOptions};
+use crate::model::Decoder;
 use crate::output::record;
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
@@ -20,8 +20,9 @@ use crate::script::value::handed_out;
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record::Record;
 use crate::system::memory;
-use crate::system::memory::Machine;
+use crate::system::memory::MachineMemory;
 use crate::system::message::notice;
+use crate::tensor::WeightSource;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
 use crate::{Result, error};
@@ -182,7 +183,7 @@ impl Models {
             offload: options.bool("offload")?.unwrap_or(false) && !device.is_cpu(),
             device: device::name(&device),
         };
-        let key = Key { place: checkpoint::place_of(&id), revision: written("revision")?, how };
+        let key = Key { place: checkpoint::canonical_id(&id), revision: written("revision")?, how };
         let known = self.loaded.borrow().iter().position(|(known, model)| {
             // A directory that is gone since has no path that its others lead to.
             let gone = key.place == id && model.loaded().checkpoint.id == id;
@@ -192,6 +193,8 @@ impl Models {
             Some(at) => at,
             None => {
                 let model = self.open(&id, &key, &device)?;
+                // The directory may have changed since the key was made: what was opened counts.
+                let key = Key { place: model.loaded().checkpoint.canonical_id.clone(), ..key };
                 let mut loaded = self.loaded.borrow_mut();
                 loaded.push((key, model));
                 loaded.len() - 1
@@ -209,9 +212,13 @@ impl Models {
         let pin = self.settings.pins.iter().find(|pin| pin.id == id && pin.revision == *revision);
         let commit = pin.map(|pin| pin.commit.clone()).or_else(|| revision.clone());
         let Settings { offline, policy, .. } = &self.settings;
-        let never_a_directory = policy.names_for_the_hub(id);
-        let open =
-            Open { revision: commit, offline: *offline, never_a_directory, ..Open::default() };
+        let hub_id_only = policy.names_for_the_hub(id);
+        let open = OpenOptions {
+            revision: commit,
+            offline: *offline,
+            hub_id_only,
+            ..OpenOptions::default()
+        };
         let checkpoint = Checkpoint::open(id, &open)?;
         // A commit is of one repository, however that is spelled.
         let is_same = |(known, model): &&(Key, Model)| {
@@ -252,7 +259,7 @@ fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Res
     if offload || device.is_cpu() {
         fits_machine(id, needed)?;
     }
-    let decoder = memory::besides(needed.saturating_mul(LOADING), || match offload {
+    let decoder = memory::exclude_from_limit(needed.saturating_mul(LOADING), || match offload {
         true => Decoder::offloaded(config, weights, how.dtype, device),
         false => Decoder::load(config, weights, how.dtype, device),
     });
@@ -270,7 +277,7 @@ fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Res
 /// # Errors
 /// The weights take more than there is, swapping included.
 fn fits_machine(id: &str, needed: usize) -> Result<()> {
-    let Machine { total, swap, .. } = Machine::now();
+    let MachineMemory { total, swap, .. } = MachineMemory::now();
     if needed as u64 <= total.saturating_add(swap) {
         return Ok(());
     }

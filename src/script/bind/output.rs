@@ -114,7 +114,7 @@ fn save(run: &Run, name: &str, value: &Dynamic, order: &mut Order) -> Result<()>
         } else {
             ""
         };
-        message::once(format_args!(
+        message::notice_once(format_args!(
             "warning: save {name:?}: .{ending} is no format for data, and the file is {file}; formats are {}{picture}",
             save::formats()
         ));
@@ -239,7 +239,9 @@ fn progress(label: &str, n: i64) -> Result<Progress> {
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     Ok(Progress(
-        ProgressBar::new(n).with_style(style).with_message(escape::shown(label).into_owned()),
+        ProgressBar::new(n)
+            .with_style(style)
+            .with_message(escape::control_characters(label).into_owned()),
     ))
 }
 

@@ -154,7 +154,7 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
         |y: &Series| x.iter().zip(&y.y).filter(|(x, y)| !x.is_finite() || !y.is_finite()).count();
     let lost: usize = series.iter().map(lost).sum();
     if lost > 0 {
-        message::once(format_args!(
+        message::notice_once(format_args!(
             "warning: plot: {lost} of {} points are nan or infinite, and are left out",
             x.len() * series.len()
         ));

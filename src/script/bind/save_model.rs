@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rhai::Engine;
 
 use super::model::Model;
-use crate::checkpoint::SHARD;
+use crate::checkpoint::MAX_SHARD_BYTES;
 use crate::output::{Run, name};
 use crate::script::errors::error::ScriptResult;
 use crate::{Result, bail};
@@ -19,10 +19,10 @@ fn save(run: &Run, m: &Model, folder: &str) -> Result<String> {
     if run.files().iter().any(|file| file.name == format!("{folder}/config.json")) {
         bail!("this run has saved a model as {folder:?} already: save under another name");
     }
-    if let Some(other) = checkpoint.not_its_own(&directory, SHARD)? {
+    if let Some(other) = checkpoint.foreign_file(&directory, MAX_SHARD_BYTES)? {
         bail!("{} has {other} of another model: save under another name", directory.display());
     }
-    checkpoint.save(SHARD, &mut |name, fill| {
+    checkpoint.save(MAX_SHARD_BYTES, &mut |name, fill| {
         run.write(&format!("{folder}/{name}"), |to| fill(to)).map(|_| ())
     })?;
     Ok(directory.display().to_string())

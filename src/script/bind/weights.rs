@@ -6,13 +6,14 @@ use rhai::{Array, Dynamic, Engine, Map};
 
 use super::model::{Loaded, Model};
 use crate::hook::Layers;
+use crate::model::Input;
 use crate::model::load::weights::{NormWeights, Projection};
 use crate::model::spec::{NormKind, NormPlace};
-use crate::model::{Input, WeightSource};
 use crate::script::errors::error::ScriptResult;
 use crate::script::tensor::Handle;
 use crate::script::value::options::Options;
 use crate::script::value::record::Record;
+use crate::tensor::WeightSource;
 use crate::{Result, error};
 
 /// A layer of the model; negative ones count from the last.

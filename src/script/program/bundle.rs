@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::system::directory::Folder;
+use crate::system::directory::HeldDirectory;
 
 /// Where a script is.
 #[derive(Debug, Clone)]
@@ -23,5 +23,5 @@ pub struct Bundle {
     /// By the name that messages call each by: a path, or what reads like one.
     pub texts: BTreeMap<String, String>,
     /// The directory that it may read, as if it stood there.
-    pub(crate) beside: Option<Folder>,
+    pub(crate) beside: Option<HeldDirectory>,
 }

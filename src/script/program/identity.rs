@@ -8,9 +8,9 @@ use std::path::{Component, Path};
 use super::describe;
 use super::modules::{SHIPPED, beside, inside, shipped_text};
 use crate::output::record::{Record, Source};
-use crate::system::directory::{Folder, leads_out};
+use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
-use crate::system::file::Kind;
+use crate::system::file::FileKind;
 use crate::{Result, bail};
 
 /// The directory of the record's script, where every text of the record is what stands there, or
@@ -18,13 +18,15 @@ use crate::{Result, bail};
 ///
 /// # Errors
 /// Which text is another, in words.
-pub fn folder(record: &Record) -> Result<Folder> {
+pub fn folder(record: &Record) -> Result<HeldDirectory> {
     let main = Path::new(&record.script.path);
     let Some(name) = main.file_name() else { bail!("{:?} is no script here", record.script.path) };
-    let Ok(folder) = Folder::of(main) else { bail!("there is no {} here", record.script.path) };
-    let text = match folder.file(Path::new(name), Kind::Script) {
+    let Ok(folder) = HeldDirectory::parent_of(main) else {
+        bail!("there is no {} here", record.script.path)
+    };
+    let text = match folder.file(Path::new(name), FileKind::Script) {
         // A link to a script elsewhere, which runs as if it stood here.
-        Err(cause) if leads_out(&cause) => file::open(main, Kind::Script),
+        Err(cause) if escapes_directory(&cause) => file::open(main, FileKind::Script),
         opened => opened,
     };
     same(&record.script, text)?;
@@ -44,7 +46,7 @@ pub fn folder(record: &Record) -> Result<Folder> {
         let Some(below) = below else {
             bail!("the record's {} is not beside its script", source.path)
         };
-        same(source, folder.file(below, Kind::Script))?;
+        same(source, folder.file(below, FileKind::Script))?;
     }
     whole(record, root, &folder)
 }
@@ -61,7 +63,7 @@ fn same(source: &Source, here: std::io::Result<std::fs::File>) -> Result<()> {
 }
 
 /// Sees that no import means something else in the record than here.
-fn whole(record: &Record, root: &Path, folder: &Folder) -> Result<Folder> {
+fn whole(record: &Record, root: &Path, folder: &HeldDirectory) -> Result<HeldDirectory> {
     let known: BTreeSet<&str> = record.imports.iter().map(|source| source.path.as_str()).collect();
     for source in std::iter::once(&record.script).chain(&record.imports) {
         if source.path.starts_with(SHIPPED) {
@@ -70,8 +72,9 @@ fn whole(record: &Record, root: &Path, folder: &Folder) -> Result<Folder> {
         for name in describe::imports(&source.text) {
             let Ok(parts) = inside(&name) else { continue };
             let file = beside(&source.path, &parts);
-            let here =
-                file.strip_prefix(root).is_ok_and(|below| folder.file(below, Kind::Script).is_ok());
+            let here = file
+                .strip_prefix(root)
+                .is_ok_and(|below| folder.file(below, FileKind::Script).is_ok());
             let id = file.display().to_string();
             if here && !known.contains(id.as_str()) {
                 bail!("{} imports {id} here, which is not in the record", source.path);

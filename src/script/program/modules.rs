@@ -16,10 +16,10 @@ use rhai::{
 use super::source::Sources;
 use crate::script::engine;
 use crate::script::errors::error::ScriptResult;
-use crate::system::directory::{Folder, leads_out};
+use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
-use crate::system::file::{Kind, in_words};
-use crate::system::file_changes::Contents;
+use crate::system::file::{FileKind, describe_io_error};
+use crate::system::file_changes::Fingerprint;
 use crate::{Result, bail, error};
 
 /// The library that ships, by the name it is imported by.
@@ -58,10 +58,10 @@ struct Inner {
     /// last.
     generation: Cell<u64>,
     /// Every file that was looked for, and what it held.
-    sought: RefCell<BTreeMap<PathBuf, Contents>>,
+    sought: RefCell<BTreeMap<PathBuf, Fingerprint>>,
     /// The directories of the scripts that a person named, by their paths: what these import is
     /// below.
-    folders: RefCell<BTreeMap<PathBuf, Folder>>,
+    folders: RefCell<BTreeMap<PathBuf, HeldDirectory>>,
 }
 
 /// Why a module can't be had: it is not there, or its text is wrong.
@@ -120,7 +120,7 @@ impl Modules {
 
     /// Every file that a script was looked for in since then, and what it held. Those that were not
     /// there are among them: what is imported may come to stand there.
-    pub fn sought(&self) -> Vec<(PathBuf, Contents)> {
+    pub fn sought(&self) -> Vec<(PathBuf, Fingerprint)> {
         self.0.sought.borrow().iter().map(|(path, contents)| (path.clone(), *contents)).collect()
     }
 
@@ -131,16 +131,16 @@ impl Modules {
     /// A file that can't be read or is not UTF-8.
     pub fn read(&self, path: &Path, id: &str) -> Result<String> {
         let name = Path::new(path.file_name().unwrap_or_default());
-        let file = Folder::of(path).and_then(|folder| {
+        let file = HeldDirectory::parent_of(path).and_then(|folder| {
             self.0
                 .folders
                 .borrow_mut()
                 .insert(path.parent().unwrap_or(Path::new("")).to_owned(), folder.clone());
-            folder.file(name, Kind::Script)
+            folder.file(name, FileKind::Script)
         });
         let file = match file {
             // A link to a script elsewhere, which the person has named so.
-            Err(cause) if leads_out(&cause) => file::open(path, Kind::Script),
+            Err(cause) if escapes_directory(&cause) => file::open(path, FileKind::Script),
             file => file,
         };
         self.noted(path, id, file)
@@ -148,8 +148,8 @@ impl Modules {
 
     /// The text of a file that was opened, noted as what stands in `path`.
     fn noted(&self, path: &Path, id: &str, file: std::io::Result<File>) -> Result<String> {
-        let bytes = file.and_then(|file| file::read_open(&file, Kind::Script));
-        let contents = bytes.as_ref().map_or(Contents::MISSING, |bytes| Contents::of(bytes));
+        let bytes = file.and_then(|file| file::read_open(&file, FileKind::Script));
+        let contents = bytes.as_ref().map_or(Fingerprint::MISSING, |bytes| Fingerprint::of(bytes));
         self.0.sought.borrow_mut().insert(path.to_owned(), contents);
         text(bytes, id)
     }
@@ -158,15 +158,15 @@ impl Modules {
     ///
     /// # Errors
     /// There is none any more, or a link leads out of the one above.
-    pub fn folder_of(&self, script: &Path) -> std::io::Result<Folder> {
+    pub fn folder_of(&self, script: &Path) -> std::io::Result<HeldDirectory> {
         let directory = script.parent().unwrap_or(Path::new(""));
         for above in directory.ancestors() {
             let known = self.0.folders.borrow().get(above).cloned();
             if let (Some(folder), Ok(inside)) = (known, directory.strip_prefix(above)) {
-                return folder.within(inside);
+                return folder.subdirectory(inside);
             }
         }
-        let folder = Folder::open(directory)?;
+        let folder = HeldDirectory::open(directory)?;
         self.0.folders.borrow_mut().insert(directory.to_owned(), folder.clone());
         Ok(folder)
     }
@@ -219,7 +219,7 @@ impl Modules {
     ) -> Result<(String, Rc<AST>), Unavailable> {
         let apart = self.0.given.borrow().contains_key(from) || from.starts_with(SHIPPED);
         if let (false, Ok(parts)) = (apart, inside(path)) {
-            self.0.sought.borrow_mut().entry(beside(from, &parts)).or_insert(Contents::MISSING);
+            self.0.sought.borrow_mut().entry(beside(from, &parts)).or_insert(Fingerprint::MISSING);
         }
         let (id, text) = self.find(from, path).map_err(Unavailable::Missing)?;
         if let Some(ast) = self.0.compiled.borrow().get(&id) {
@@ -291,10 +291,10 @@ impl Modules {
         inside.push(".rhai");
         let found = self
             .folder_of(Path::new(from))
-            .and_then(|folder| folder.file(Path::new(&inside), Kind::Script));
+            .and_then(|folder| folder.file(Path::new(&inside), FileKind::Script));
         match found {
             Ok(file) => Ok(Some(file)),
-            Err(cause) if leads_out(&cause) && file.is_file() => {
+            Err(cause) if escapes_directory(&cause) && file.is_file() => {
                 let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
                 let target = target.display();
                 Err(error!(
@@ -302,7 +302,7 @@ impl Modules {
                 )
                 .help("an import names a file beside the importing one, or below it"))
             }
-            Err(cause) if file.is_file() && !leads_out(&cause) => {
+            Err(cause) if file.is_file() && !escapes_directory(&cause) => {
                 text(Err(cause), &file.display().to_string()).map(|_| None)
             }
             Err(_) => Ok(None),
@@ -381,7 +381,7 @@ enum Text {
 /// # Errors
 /// A file that can't be read or is not UTF-8.
 pub fn read(path: &Path, id: &str) -> Result<String> {
-    text(file::read(path, Kind::Script), id)
+    text(file::read(path, FileKind::Script), id)
 }
 
 fn text(bytes: std::io::Result<Vec<u8>>, id: &str) -> Result<String> {
@@ -389,7 +389,7 @@ fn text(bytes: std::io::Result<Vec<u8>>, id: &str) -> Result<String> {
         std::io::ErrorKind::NotFound => error!("there is no file {id}"),
         std::io::ErrorKind::FileTooLarge => error!("{id} is too large for a script: {cause}"),
         std::io::ErrorKind::IsADirectory => error!("{id} is a directory, not a script"),
-        _ => error!("{id} can't be read: {}", in_words(&cause)),
+        _ => error!("{id} can't be read: {}", describe_io_error(&cause)),
     })?;
     String::from_utf8(bytes).map_err(|_| error!("{id} is not a script: its text is not UTF-8"))
 }

@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::call_graph::Sight;
 use crate::Result;
-use crate::output::format::save::little_endian;
 use crate::script::bind::model::Model;
 use crate::script::reference::vocabulary::a;
 use crate::script::tensor::Handle;
 use crate::script::value::options::describe;
 use crate::script::value::record;
 use crate::tensor::Value;
+use crate::tensor::transfer::bytes::to_le_bytes;
 
 pub type Digest = [u8; 32];
 
@@ -154,10 +154,10 @@ fn elements(of: &Value) -> Result<Digest> {
     of.dims().iter().for_each(|size| out.number(*size as u64));
     match of {
         Value::Complex(parts) => {
-            out.bytes(&little_endian(&Value::Real(parts.re.clone()))?);
-            out.bytes(&little_endian(&Value::Real(parts.im.clone()))?);
+            out.bytes(&to_le_bytes(&Value::Real(parts.re.clone()))?);
+            out.bytes(&to_le_bytes(&Value::Real(parts.im.clone()))?);
         }
-        value => out.bytes(&little_endian(value)?),
+        value => out.bytes(&to_le_bytes(value)?),
     }
     Ok(out.finish())
 }

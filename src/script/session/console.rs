@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::rc::Rc;
 
 use crate::output::quota::Quota;
-use crate::system::file::in_words;
+use crate::system::file::describe_io_error;
 use crate::system::{escape, interrupt};
 use crate::{Error, Result, error};
 
@@ -46,7 +46,7 @@ impl Console {
     /// Writes a part of a line, at once. On a terminal, what would command it is shown instead:
     /// much of what is written is others' text.
     pub fn text(&self, text: &str) {
-        self.write(&escape::on_terminal(text, io::stdout()));
+        self.write(&escape::for_stream(text, io::stdout()));
     }
 
     /// Writes a picture of this program's own, with its colours.
@@ -72,7 +72,7 @@ impl Console {
                 Err(cause) => {
                     *state = State::Failed(error!(
                         "standard output can't be written to: {}",
-                        in_words(&cause)
+                        describe_io_error(&cause)
                     ))
                 }
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::system::last_resort::Spent;
-use crate::system::{interrupt, last_resort};
+use crate::system::abort_handler::Exhausted;
+use crate::system::{abort_handler, interrupt};
 use crate::{Error, Result, error};
 
 /// The limits of one run. A run that meets one ends with a sentence that says which.
@@ -17,7 +17,7 @@ pub struct Limits {
     /// is: where scripts run in several threads, the first whose time is over ends all.
     pub time: Duration,
     /// What it may hold, models aside, in bytes: tensors, on any device. Where the program's
-    /// allocator is [`Counting`](crate::system::memory::Counting), strings, arrays, maps and
+    /// allocator is [`CountingAllocator`](crate::system::memory::CountingAllocator), strings, arrays, maps and
     /// an operation's working memory too.
     pub memory: u64,
     /// What it may print and save together, in bytes.
@@ -85,7 +85,7 @@ impl Deadline {
             let error = limits.time_exceeded();
             interrupt::time_over(&error.to_string());
             if ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
-                last_resort::take(Spent::Time, &error.to_string());
+                abort_handler::invoke(Exhausted::Time, &error.to_string());
             }
         };
         let watch = Builder::new().name("deadline".into()).spawn(watch);

@@ -174,7 +174,7 @@ impl Workspace {
         let mut global = self.live().state(&self.host.engine, id);
         let known = global.num_imports();
         #[allow(deprecated)] // Rhai's word for "internal".
-        let result = panics::bug(|| {
+        let result = panics::catch_bug(|| {
             self.host.engine.eval_statements_raw(
                 &mut global,
                 &mut Caches::new(),

@@ -40,7 +40,7 @@ fn spread(
     let divisor = |plan: &Plan| (plan.count as f64 - correction).max(0.0);
     let count = over.plan(value.dims())?.count;
     if count as f64 <= correction && count > 0 {
-        message::once(format_args!(
+        message::notice_once(format_args!(
             "warning: {call} of {count} with a correction of {correction} divides by 0, which gives nan or inf; \
              #{{correction: 0}} divides by the count"
         ));

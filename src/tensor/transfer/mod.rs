@@ -1,5 +1,6 @@
-//! Copies: between devices, between precisions, and from one tensor over another.
+//! Copies: between devices, between precisions, to bytes, and from one tensor over another.
 
+pub(crate) mod bytes;
 pub(crate) mod copy;
 pub(crate) mod half_precision;
 pub mod upload;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::WeightSource;
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::script::{Host, Program, Settings};
+use precompute::tensor::WeightSource;
 
 use crate::binary::Workplace;
 
@@ -245,7 +245,7 @@ fn a_model_is_of_one_directory_whatever_is_swapped() {
     let id = here.path().join("models/d").display().to_string();
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
     for _ in 0..1000 {
-        let Ok(checkpoint) = Checkpoint::open(&id, &Open::default()) else { continue };
+        let Ok(checkpoint) = Checkpoint::open(&id, &OpenOptions::default()) else { continue };
         let family = checkpoint.config["model_type"].as_str().unwrap().to_owned();
         let own = if family == "gpt2" { "wte.weight" } else { "embed_tokens.weight" };
         let names = checkpoint.weights.names();
@@ -258,14 +258,14 @@ fn a_model_is_of_one_directory_whatever_is_swapped() {
 #[test]
 fn a_strangers_model_is_no_directory_that_comes_to_stand_under_its_name() {
     let here = Workplace::new(&[("work/x", "")]);
-    let open = Open { offline: true, never_a_directory: true, ..Open::default() };
+    let open = OpenOptions { offline: true, hub_id_only: true, ..OpenOptions::default() };
     let hub = precompute::checkpoint::Hub {
         cache: Some(here.path().join("cache")),
         ..Default::default()
     };
     // The directory tests of this repository run in has one of this name.
     assert!(Path::new("src").is_dir());
-    let said = Checkpoint::open("src", &Open { hub, ..open }).err().unwrap().to_string();
+    let said = Checkpoint::open("src", &OpenOptions { hub, ..open }).err().unwrap().to_string();
     assert!(said.contains("src is not in the cache"), "{said}");
 }
 

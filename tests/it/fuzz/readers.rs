@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use precompute::checkpoint::hub::answers;
-use precompute::checkpoint::{Checkpoint, Open};
-use precompute::model::WeightSource;
+use precompute::checkpoint::hub::response;
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::model::family::Family;
 use precompute::output::format::load;
 use precompute::output::record::Record;
 use precompute::recipe::{Header, Lock};
 use precompute::script::{Host, Settings};
+use precompute::tensor::WeightSource;
 use tempfile::TempDir;
 
 use super::{Outcome, fuzz};
@@ -30,7 +30,7 @@ fn sentence(error: impl std::fmt::Display) -> String {
 }
 
 fn checkpoint(directory: &Path) -> Result<Checkpoint, String> {
-    Checkpoint::open(directory.to_str().unwrap(), &Open::default()).map_err(sentence)
+    Checkpoint::open(directory.to_str().unwrap(), &OpenOptions::default()).map_err(sentence)
 }
 
 /// Every tensor of a checkpoint, unless it takes far more than the file has bytes: that is the
@@ -250,11 +250,11 @@ fn answers_of_the_hub() {
         "hub",
         &["\"sha\":", "\"siblings\":", "\"rfilename\":\"../x\"", "\"lfs\":", "\"oid\":"],
         |bytes| {
-            let _ = answers::shown(bytes);
-            let _ = answers::endpoint(&String::from_utf8_lossy(bytes));
+            let _ = response::quoted(bytes);
+            let _ = response::parse_endpoint(&String::from_utf8_lossy(bytes));
             let said = [
-                answers::git_hash(bytes, "config.json").map(drop),
-                answers::listing(bytes, "main").map(drop),
+                response::parse_git_hash(bytes, "config.json").map(drop),
+                response::parse_listing(bytes, "main").map(drop),
             ];
             said.into_iter().min_by_key(Result::is_err).unwrap_or(Ok(())).map_err(sentence)
         },

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use proptest::prelude::*;
 
 use crate::fixture::directory;
@@ -203,7 +203,7 @@ proptest! {
         steps in prop::collection::vec((0usize..26, 0usize..1000, 0usize..1000, 0usize..1000), 1..8),
     ) {
         let family = FAMILIES[family];
-        let checkpoint = Checkpoint::open(directory(family).to_str().unwrap(), &Open::default()).unwrap();
+        let checkpoint = Checkpoint::open(directory(family).to_str().unwrap(), &OpenOptions::default()).unwrap();
         let vocabulary = checkpoint.config["vocab_size"].as_i64().unwrap();
         let tokenizer = checkpoint.tokenizer().unwrap();
         let texts = TEXTS.map(|text| tokenizer.encode(text, true).unwrap());

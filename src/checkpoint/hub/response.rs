@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName
 use serde::Deserialize;
 
 use super::hash::Hash;
-use super::names::{check_path, is_commit};
+use super::validate::{check_path, is_commit};
 use crate::{Result, bail, error};
 
 /// The hash and the size of a large file, on the redirect to the host that has it.
@@ -28,7 +28,7 @@ pub struct Listing {
 
 /// # Errors
 /// What is no listing, has no commit, or has another than was asked for.
-pub fn listing(json: &[u8], revision: &str) -> Result<Listing> {
+pub fn parse_listing(json: &[u8], revision: &str) -> Result<Listing> {
     #[derive(Deserialize)]
     struct Info {
         sha: Option<String>,
@@ -45,7 +45,7 @@ pub fn listing(json: &[u8], revision: &str) -> Result<Listing> {
     let commit = match info.sha {
         Some(sha) if is_commit(&sha) => sha,
         Some(sha) => {
-            bail!("the Hub gave no commit for {revision:?}: {} is none", shown(sha.as_bytes()))
+            bail!("the Hub gave no commit for {revision:?}: {} is none", quoted(sha.as_bytes()))
         }
         None => bail!("the Hub gave no commit for {revision:?}"),
     };
@@ -58,7 +58,7 @@ pub fn listing(json: &[u8], revision: &str) -> Result<Listing> {
 
 /// What is said of a file before it comes.
 #[derive(Debug, PartialEq)]
-pub struct Announced {
+pub struct FileMetadata {
     /// Nothing where the ETag is of a kind of its own.
     pub hash: Option<Hash>,
     pub size: Option<u64>,
@@ -66,7 +66,7 @@ pub struct Announced {
 
 /// Whether these headers tell what a file is, so that a redirect to another host need not be
 /// followed for it.
-pub fn tell(headers: &HeaderMap) -> bool {
+pub fn has_file_metadata(headers: &HeaderMap) -> bool {
     headers.contains_key(LINKED_ETAG) || headers.contains_key(ETAG)
 }
 
@@ -74,10 +74,14 @@ pub fn tell(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// Another commit, or a size that is no number.
-pub fn announced(headers: &HeaderMap, redirects: bool, commit: &str) -> Result<Announced> {
+pub fn parse_file_metadata(
+    headers: &HeaderMap,
+    redirects: bool,
+    commit: &str,
+) -> Result<FileMetadata> {
     if let Some(said) = headers.get(COMMIT) {
-        let Some(said) = text(said).filter(|said| is_commit(said)) else {
-            bail!("the Hub names its commit {}, which is none", shown(said.as_bytes()));
+        let Some(said) = header_text(said).filter(|said| is_commit(said)) else {
+            bail!("the Hub names its commit {}, which is none", quoted(said.as_bytes()));
         };
         if !said.eq_ignore_ascii_case(commit) {
             bail!("it comes of the commit {said}, and {commit} was asked for");
@@ -86,25 +90,25 @@ pub fn announced(headers: &HeaderMap, redirects: bool, commit: &str) -> Result<A
     let tag = headers.get(LINKED_ETAG).or_else(|| headers.get(ETAG));
     let size = match headers.get(LINKED_SIZE) {
         Some(said) => Some(
-            number(said)
-                .ok_or_else(|| error!("its size is no number: {}", shown(said.as_bytes())))?,
+            header_number(said)
+                .ok_or_else(|| error!("its size is no number: {}", quoted(said.as_bytes())))?,
         ),
         None if redirects => None,
-        None => headers.get(CONTENT_LENGTH).and_then(number),
+        None => headers.get(CONTENT_LENGTH).and_then(header_number),
     };
-    Ok(Announced { hash: tag.and_then(etag), size })
+    Ok(FileMetadata { hash: tag.and_then(parse_etag), size })
 }
 
 /// The hash that an ETag is, if it is one.
-pub fn etag(value: &HeaderValue) -> Option<Hash> {
-    let tag = text(value)?.trim();
+fn parse_etag(value: &HeaderValue) -> Option<Hash> {
+    let tag = header_text(value)?.trim();
     Hash::parse(tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"'))
 }
 
 /// The whole size of a file of which a part came, if the part is that from `first` to its end.
-pub fn rest(headers: &HeaderMap, first: u64) -> Option<u64> {
+pub fn resumed_size(headers: &HeaderMap, first: u64) -> Option<u64> {
     let (part, total) =
-        text(headers.get(CONTENT_RANGE)?)?.strip_prefix("bytes ")?.split_once('/')?;
+        header_text(headers.get(CONTENT_RANGE)?)?.strip_prefix("bytes ")?.split_once('/')?;
     let (from, last) = part.split_once('-')?;
     let (from, last, total): (u64, u64, u64) =
         (from.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
@@ -115,9 +119,9 @@ pub fn rest(headers: &HeaderMap, first: u64) -> Option<u64> {
 ///
 /// # Errors
 /// To what is no address of the web, or from one that is encrypted to one that is not.
-pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
+pub fn redirect_target(from: &Url, location: &HeaderValue) -> Result<Url> {
     let no_address =
-        || error!("the Hub sends on to {}, which is no address", shown(location.as_bytes()));
+        || error!("the Hub sends on to {}, which is no address", quoted(location.as_bytes()));
     let said = std::str::from_utf8(location.as_bytes()).map_err(|_| no_address())?;
     let mut to = from.join(said).map_err(|_| no_address())?;
     if !is_web(&to) {
@@ -126,7 +130,7 @@ pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
     if from.scheme() == "https" && to.scheme() == "http" {
         bail!(
             "the Hub sends on from an encrypted address to {}, which is not",
-            shown(location.as_bytes())
+            quoted(location.as_bytes())
         );
     }
     // A server gives nobody a name and a password.
@@ -140,7 +144,7 @@ pub fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
 ///
 /// # Errors
 /// What is none.
-pub fn endpoint(address: &str) -> Result<Url> {
+pub fn parse_endpoint(address: &str) -> Result<Url> {
     let cannot = |why: &str| {
         error!("the Hub's address or settings can't be used: {why}").help("check HF_ENDPOINT")
     };
@@ -160,12 +164,12 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
 
-/// Git's hash of one file, by what the Hub says of it apart from its bytes; nothing where it says
+/// Git's hash of one file, by what the Hub says of it on_own_thread from its bytes; nothing where it says
 /// none.
 ///
 /// # Errors
 /// What is no list of files.
-pub fn git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
+pub fn parse_git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
     #[derive(Deserialize)]
     struct Entry {
         path: String,
@@ -178,7 +182,7 @@ pub fn git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
 }
 
 /// What a server says, for a message: in quotes, escaped, and its beginning alone where it is long.
-pub fn shown(said: &[u8]) -> String {
+pub fn quoted(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     match said.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}…", &said[..end]),
@@ -186,12 +190,12 @@ pub fn shown(said: &[u8]) -> String {
     }
 }
 
-fn text(value: &HeaderValue) -> Option<&str> {
+fn header_text(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
-fn number(value: &HeaderValue) -> Option<u64> {
-    text(value)?.trim().parse().ok()
+fn header_number(value: &HeaderValue) -> Option<u64> {
+    header_text(value)?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -214,7 +218,9 @@ mod tests {
 
     #[test]
     fn an_etag_is_a_hash_or_nothing() {
-        let of = |tag: &str| announced(&headers(&[("ETag", tag)]), false, COMMIT).unwrap().hash;
+        let of = |tag: &str| {
+            parse_file_metadata(&headers(&[("ETag", tag)]), false, COMMIT).unwrap().hash
+        };
         let sha = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         for tag in
             [format!("\"{sha}\""), format!("W/\"{sha}\""), sha.to_uppercase(), sha.to_owned()]
@@ -233,8 +239,8 @@ mod tests {
         }
         let both =
             headers(&[("ETag", "\"of the CDN\""), ("X-Linked-Etag", sha), ("X-Linked-Size", "7")]);
-        let expected = Announced { hash: Some(Hash::Sha256(sha.into())), size: Some(7) };
-        assert_eq!(announced(&both, true, COMMIT).unwrap(), expected);
+        let expected = FileMetadata { hash: Some(Hash::Sha256(sha.into())), size: Some(7) };
+        assert_eq!(parse_file_metadata(&both, true, COMMIT).unwrap(), expected);
     }
 
     #[test]
@@ -249,7 +255,9 @@ mod tests {
             ("X-Linked-Size", "-1", "its size is no number: \"-1\""),
             ("X-Linked-Size", "18446744073709551616", "its size is no number"),
         ] {
-            let said = announced(&headers(&[(name, value)]), true, COMMIT).unwrap_err().to_string();
+            let said = parse_file_metadata(&headers(&[(name, value)]), true, COMMIT)
+                .unwrap_err()
+                .to_string();
             assert!(said.starts_with(says), "{said}");
         }
     }
@@ -259,7 +267,7 @@ mod tests {
         let json = br#"{"sha": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "siblings": [{"rfilename": "config.json"},
             {"rfilename": "../../x"}, {"rfilename": "/etc/passwd"}, {"rfilename": "a\\b"}, {"rfilename": "\u0000"}]}"#;
         assert_eq!(
-            listing(json, "main").unwrap(),
+            parse_listing(json, "main").unwrap(),
             Listing { commit: COMMIT.into(), files: vec!["config.json".into()] }
         );
         for (json, revision, says) in [
@@ -278,14 +286,14 @@ mod tests {
                 "the Hub gave the commit aaaa",
             ),
         ] {
-            let said = listing(json.as_bytes(), revision).unwrap_err().to_string();
+            let said = parse_listing(json.as_bytes(), revision).unwrap_err().to_string();
             assert!(said.starts_with(says), "{json}: {said}");
         }
     }
 
     #[test]
     fn a_part_is_taken_only_if_it_is_the_rest() {
-        let of = |value: &str| rest(&headers(&[("Content-Range", value)]), 100);
+        let of = |value: &str| resumed_size(&headers(&[("Content-Range", value)]), 100);
         assert_eq!(of("bytes 100-999/1000"), Some(1000));
         for value in [
             "bytes 0-999/1000",
@@ -324,7 +332,7 @@ mod tests {
             ("https://h\u{fc}b.example/y", "https://xn--hb-xka.example/y", false),
         ] {
             let location = HeaderValue::from_bytes(location.as_bytes()).unwrap();
-            let led = redirect(&home, &location).unwrap();
+            let led = redirect_target(&home, &location).unwrap();
             assert_eq!(led.as_str(), to, "{location:?}");
             assert_eq!(led.origin() == home.origin(), same, "{location:?}");
         }
@@ -336,14 +344,17 @@ mod tests {
             "http://hub.example/x",
             "https://",
         ] {
-            assert!(redirect(&home, &HeaderValue::from_static(location)).is_err(), "{location}");
+            assert!(
+                redirect_target(&home, &HeaderValue::from_static(location)).is_err(),
+                "{location}"
+            );
         }
     }
 
     #[test]
     fn what_is_shown_commands_no_terminal_and_is_short() {
-        assert_eq!(shown(b"a\x1b]0;x\x07\xff"), "\"a\\u{1b}]0;x\\u{7}\u{fffd}\"");
-        assert!(shown(&[b'x'; 100_000]).len() < 100);
+        assert_eq!(quoted(b"a\x1b]0;x\x07\xff"), "\"a\\u{1b}]0;x\\u{7}\u{fffd}\"");
+        assert!(quoted(&[b'x'; 100_000]).len() < 100);
     }
 
     fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
@@ -374,11 +385,11 @@ mod tests {
             redirects in any::<bool>(),
         ) {
             let headers: HeaderMap = pairs.into_iter().collect();
-            if let Ok(Announced { hash: Some(hash), .. }) = announced(&headers, redirects, COMMIT) {
+            if let Ok(FileMetadata { hash: Some(hash), .. }) = parse_file_metadata(&headers, redirects, COMMIT) {
                 prop_assert!(hash.digits().bytes().all(|c| c.is_ascii_hexdigit()));
                 prop_assert!([40, 64].contains(&hash.digits().len()));
             }
-            if let Some(total) = rest(&headers, first) {
+            if let Some(total) = resumed_size(&headers, first) {
                 prop_assert!(first < total);
             }
         }
@@ -392,11 +403,11 @@ mod tests {
                 "\\[\\{\"path\": ?\"x\", ?\"oid\": ?(\"[0-9a-f]{40}\"|\"0\"|null|[0-9]{1,3})\\}\\]".prop_map(String::into_bytes),
             ],
         ) {
-            if let Ok(listing) = listing(&body, "main") {
+            if let Ok(listing) = parse_listing(&body, "main") {
                 prop_assert!(is_commit(&listing.commit));
                 prop_assert!(listing.files.iter().all(|name| check_path(name).is_ok()));
             }
-            let _ = git_hash(&body, "x");
+            let _ = parse_git_hash(&body, "x");
         }
 
         #[test]
@@ -409,7 +420,7 @@ mod tests {
         ) {
             let home = Url::parse("http://hub/x").unwrap();
             let Ok(value) = HeaderValue::from_bytes(&location) else { return Ok(()) };
-            if let Ok(to) = redirect(&home, &value) {
+            if let Ok(to) = redirect_target(&home, &value) {
                 prop_assert!(is_web(&to) && to.username().is_empty() && to.password().is_none());
                 // The host is the one that the client connects to: parsed again, it is the same.
                 let again = Url::parse(to.as_str()).unwrap();

@@ -11,22 +11,22 @@ use std::sync::OnceLock;
 
 /// What an operation has used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spent {
+pub enum Exhausted {
     Time,
     Memory,
 }
 
-static LAST_RESORT: OnceLock<fn(Spent, &str)> = OnceLock::new();
+static LAST_RESORT: OnceLock<fn(Exhausted, &str)> = OnceLock::new();
 
 /// From now on `end` is called, with a sentence that says why, where nothing else stops an
 /// operation: on whichever thread finds out, which for memory is within an allocation. The first
 /// call counts.
-pub fn set(end: fn(Spent, &str)) {
+pub fn set(end: fn(Exhausted, &str)) {
     let _ = LAST_RESORT.set(end);
 }
 
 /// Does what the program has said, if it has.
-pub(crate) fn take(spent: Spent, sentence: &str) {
+pub(crate) fn invoke(spent: Exhausted, sentence: &str) {
     if let Some(end) = LAST_RESORT.get() {
         end(spent, sentence);
     }

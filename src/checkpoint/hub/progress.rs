@@ -1,0 +1,11 @@
+//! The progress bar of a transfer.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A progress bar in bytes, on standard error if that is a terminal.
+pub fn progress_bar(label: &str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    let bar = ProgressBar::no_length().with_message(label.to_owned());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,206 @@
+//! Opens a checkpoint: a model's config, weights and tokenizer.
+
+use std::cell::OnceCell;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::demo;
+use super::files::Files;
+use super::hub::settings::Hub;
+use super::location::{Location, maybe_a_path};
+use super::tokenizer::Tokenizer;
+use super::weights::Weights;
+use crate::{Error, Result, bail, error};
+
+/// How a checkpoint is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// A branch, tag or commit of a Hub repository; `main` if absent.
+    pub revision: Option<String>,
+    /// Fetch nothing: use only what is embedded, on disk or in the Hub's cache.
+    pub offline: bool,
+    /// An id that may be a Hub id names a repository on the Hub, even if there is a directory of
+    /// that name. For ids in scripts of strangers, which must not read the user's directories.
+    pub hub_id_only: bool,
+    /// Which Hub, and where its files are kept.
+    pub hub: Hub,
+}
+
+/// A model's files: config, weights and tokenizer. A weight is read when it is asked for.
+pub struct Checkpoint {
+    /// The id as it was given: `demo:opt`, a directory, `facebook/opt-125m`.
+    pub id: String,
+    /// The [canonical id](super::canonical_id) of the files that were opened.
+    pub canonical_id: String,
+    /// The commit, if the checkpoint is from the Hub.
+    pub revision: Option<String>,
+    /// config.json
+    pub config: Map<String, Value>,
+    /// generation_config.json, if there is one.
+    pub generation_config: Option<Map<String, Value>>,
+    /// The weights by name.
+    pub weights: Weights,
+    eos_token_ids: Vec<u32>,
+    pub(super) files: Files,
+    tokenizer: OnceCell<Tokenizer>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint `id`: `demo:NAME`, a local directory, or a Hub id (`owner/name`, or a
+    /// bare `name`).
+    ///
+    /// # Errors
+    /// There is no such model, it can't be fetched, or one of its files is broken.
+    pub fn open(id: &str, options: &OpenOptions) -> Result<Self> {
+        let Located { files, canonical_id, revision } = locate(id, options)?;
+        let config =
+            files.json("config.json").map_err(|e| e.at(id))?.ok_or_else(|| no_config(id))?;
+        let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
+        let eos_token_ids =
+            eos_token_ids(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
+        let weights = Weights::open(&files).map_err(|e| e.at(id))?;
+        Ok(Self {
+            id: id.to_owned(),
+            canonical_id,
+            revision,
+            config,
+            generation_config,
+            weights,
+            eos_token_ids,
+            files,
+            tokenizer: OnceCell::new(),
+        })
+    }
+
+    /// The tokens at which generation ends: `eos_token_id` of generation_config.json, or of
+    /// config.json if the former has none.
+    pub fn eos_token_ids(&self) -> Vec<u32> {
+        self.eos_token_ids.clone()
+    }
+
+    /// The tokenizer, read on the first call: a checkpoint need not have one.
+    ///
+    /// # Errors
+    /// There is none, or it is broken.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let tokenizer = Tokenizer::open(&self.files).map_err(|e| e.at(&self.id))?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+}
+
+/// The token ids in `eos_token_id`, which may be a number or an array.
+///
+/// # Errors
+/// It is something else.
+fn eos_token_ids(
+    generation: Option<&Map<String, Value>>,
+    config: &Map<String, Value>,
+) -> Result<Vec<u32>> {
+    let named = |config: &'_ Map<String, Value>| {
+        config.get("eos_token_id").filter(|id| !id.is_null()).cloned()
+    };
+    let (file, named) = match (generation.and_then(named), named(config)) {
+        (Some(ids), _) => ("generation_config.json", ids),
+        (None, Some(ids)) => ("config.json", ids),
+        (None, None) => return Ok(Vec::new()),
+    };
+    let id = |id: &Value| {
+        let token = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        token.ok_or_else(|| {
+            error!("{file}: eos_token_id must be a token id or an array of them, not {named}")
+        })
+    };
+    match &named {
+        Value::Array(ids) => ids.iter().map(id).collect(),
+        one => Ok(vec![id(one)?]),
+    }
+}
+
+/// The checkpoint's config.json. Nothing else is fetched or read.
+///
+/// # Errors
+/// There is no such model, it can't be fetched, or config.json is missing or no JSON map.
+pub fn config(id: &str, options: &OpenOptions) -> Result<Map<String, Value>> {
+    let files = match Location::of(id, options.hub_id_only)? {
+        Location::Demo(name) => demo::files(name)?,
+        Location::Directory(directory) => Files::of(&directory)?,
+        Location::Hub => {
+            let OpenOptions { hub, revision, offline, .. } = options;
+            let fetched = hub.fetch_config(id, revision.as_deref(), *offline);
+            Files::of(&fetched.map_err(|e| maybe_a_path(id, e))?)?
+        }
+    };
+    files.json("config.json")?.ok_or_else(|| no_config(id))
+}
+
+fn no_config(id: &str) -> Error {
+    error!("{id} has no config.json, so it is no model")
+        .help("a model is a directory in the Hub's layout: config.json, weights, and the tokenizer's files")
+}
+
+/// A checkpoint's files, before anything is read.
+struct Located {
+    files: Files,
+    canonical_id: String,
+    revision: Option<String>,
+}
+
+fn locate(id: &str, options: &OpenOptions) -> Result<Located> {
+    let OpenOptions { hub, revision, offline, hub_id_only } = options;
+    let location = Location::of(id, *hub_id_only)?;
+    if revision.is_some() && !matches!(location, Location::Hub) {
+        bail!("{id} is not on the Hub, so it has no revisions: leave out the revision");
+    }
+    match location {
+        Location::Hub => {
+            let fetched = hub.fetch(id, revision.as_deref(), *offline);
+            let snapshot = fetched.map_err(|e| maybe_a_path(id, e))?;
+            let files = Files::of(&snapshot.directory)?;
+            Ok(Located { files, canonical_id: id.to_owned(), revision: Some(snapshot.commit) })
+        }
+        Location::Demo(name) => {
+            Ok(Located { files: demo::files(name)?, canonical_id: id.to_owned(), revision: None })
+        }
+        Location::Directory(directory) => local(&directory),
+    }
+}
+
+/// The files of a local directory. They are opened by the canonical path, so that a link that is
+/// changed meanwhile can't make the canonical id name other files.
+fn local(directory: &Path) -> Result<Located> {
+    let canonical = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let files = Files::of_named(&canonical, directory)?;
+    Ok(Located { files, canonical_id: canonical.display().to_string(), revision: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_model_is_not_opened() {
+        assert!(Checkpoint::open("./nowhere", &OpenOptions::default()).is_err());
+        assert!(Checkpoint::open("demo:nothing", &OpenOptions::default()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_directory_has_the_canonical_id_of_the_directory() {
+        let home = tempfile::tempdir().unwrap();
+        let (directory, link) = (home.path().join("model"), home.path().join("link"));
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/demo/opt");
+        std::os::unix::fs::symlink(&demo, &directory).unwrap();
+        std::os::unix::fs::symlink("model", &link).unwrap();
+        let id = |path: &Path| {
+            let opened = Checkpoint::open(path.to_str().unwrap(), &OpenOptions::default()).unwrap();
+            assert_eq!(opened.canonical_id, super::super::canonical_id(&opened.id));
+            opened.canonical_id
+        };
+        assert_eq!(id(&link), id(&demo));
+        assert_eq!(id(&link), demo.canonicalize().unwrap().to_str().unwrap());
+    }
+}

@@ -1,126 +1,146 @@
-//! What can be typed besides the language: one table, from which `:help` and completion read too.
+//! The commands of a session (`:help`, `:run`, …), as a table that running, `:help` and completion
+//! read.
 
-use std::path::PathBuf;
-use std::time::Instant;
-
-use super::{Next, Repl, help, listing, transcript};
 use crate::script::Failure;
-use crate::system::message::notice;
 use crate::{did_you_mean, error, nearest};
 
-/// What stands after a command.
+/// What follows a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
+    /// Nothing.
     Nothing,
-    /// A name that help is asked for, or nothing.
+    /// The name of a function, a hook point or a command, or nothing.
     Name,
+    /// The path of a file.
     File,
-    /// What is typed at the prompt.
-    Input,
+    /// A piece of script.
+    Script,
 }
 
+/// What a command does. The session carries it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Shows the help on a name, or the list of commands.
+    Help,
+    /// Lists the hook points.
+    Points,
+    /// Lists the variables and functions.
+    Variables,
+    /// Lists the hooks that variables hold.
+    Hooks,
+    /// Lists the loaded models.
+    Models,
+    /// Runs a script.
+    Run,
+    /// Runs a script's definitions now and whenever the file changes.
+    Watch,
+    /// Measures how long a piece of script takes.
+    Time,
+    /// Writes the session as a script.
+    Save,
+    /// Forgets variables, functions and imports.
+    Reset,
+    /// Ends the session.
+    Quit,
+}
+
+/// A row of the table.
 pub struct Command {
+    /// With the colon, as in `:help`.
     pub name: &'static str,
+    /// What follows it.
     pub takes: Takes,
-    /// How its argument is called.
+    /// The argument's name in the help; empty if there is none.
     pub argument: &'static str,
+    /// What it does, in one line.
     pub about: &'static str,
-    run: fn(&mut Repl, &str) -> Result<Next, Failure>,
+    /// What it does, for the session.
+    pub action: Action,
 }
 
+/// Every command, in the order of `:help`.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: ":help",
         takes: Takes::Name,
         argument: "[NAME]",
         about: "what a function, a hook point or a command is, with an example; without a name this list",
-        run: |repl, name| {
-            // A name that there is no help on ends no session, from a pipe either.
-            if let Err(failure) = help::show(repl, name) {
-                notice(&failure);
-            }
-            Ok(Next::Input)
-        },
+        action: Action::Help,
     },
     Command {
         name: ":points",
         takes: Takes::Nothing,
         argument: "",
         about: "the hook points, in the sizes of the model m if there is one",
-        run: |repl, _| shown(repl, listing::points),
+        action: Action::Points,
     },
     Command {
         name: ":vars",
         takes: Takes::Nothing,
         argument: "",
         about: "the variables and functions of this session",
-        run: |repl, _| shown(repl, listing::variables),
+        action: Action::Variables,
     },
     Command {
         name: ":hooks",
         takes: Takes::Nothing,
         argument: "",
         about: "the hooks that variables hold, how often each fired in its last pass and what that cost",
-        run: |repl, _| shown(repl, listing::hooks),
+        action: Action::Hooks,
     },
     Command {
         name: ":model",
         takes: Takes::Nothing,
         argument: "",
         about: "the models that are loaded",
-        run: |repl, _| shown(repl, listing::models),
+        action: Action::Models,
     },
     Command {
         name: ":run",
         takes: Takes::File,
         argument: "FILE",
         about: "run a script as if it were typed here",
-        run: |repl, file| repl.run_file(&path(":run", file)?).map(|()| Next::Input),
+        action: Action::Run,
     },
     Command {
         name: ":watch",
         takes: Takes::File,
         argument: "FILE",
         about: "take the functions of a script, now and whenever it changes: at the next input, or the next pass",
-        run: |repl, file| repl.watch(&path(":watch", file)?).map(|()| Next::Input),
+        action: Action::Watch,
     },
     Command {
         name: ":time",
-        takes: Takes::Input,
+        takes: Takes::Script,
         argument: "EXPR",
         about: "how long an expression takes",
-        run: time,
+        action: Action::Time,
     },
     Command {
         name: ":save",
         takes: Takes::File,
         argument: "FILE",
         about: "write the session as a script that runs",
-        run: |repl, file| {
-            let path = path(":save", file)?;
-            transcript::save(&repl.workspace.borrow(), &path)?;
-            repl.console.line(&format!("wrote {}", path.display()));
-            Ok(Next::Input)
-        },
+        action: Action::Save,
     },
     Command {
         name: ":reset",
         takes: Takes::Nothing,
         argument: "",
         about: "forget variables, functions and imports; models stay loaded",
-        run: |repl, _| repl.reset().map(|()| Next::Input),
+        action: Action::Reset,
     },
     Command {
         name: ":quit",
         takes: Takes::Nothing,
         argument: "",
         about: "leave, as Ctrl-D does",
-        run: |_, _| Ok(Next::End),
+        action: Action::Quit,
     },
 ];
 
-/// What to say to one who asks for a command in another shell's words.
-pub fn instead(text: &str) -> Option<&'static str> {
+/// The command to use in place of `exit`, `help` and other words that mean one in other shells.
+pub fn hint(text: &str) -> Option<&'static str> {
     let text = text.trim().trim_end_matches(';');
     match text.strip_suffix("()").unwrap_or(text) {
         "exit" | "quit" | "bye" | "q" => Some(":quit leaves, as Ctrl-D does"),
@@ -138,12 +158,15 @@ pub fn instead(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a line is a command rather than a piece of script.
+/// Whether an input is a command rather than a piece of script.
 pub fn is_command(line: &str) -> bool {
     line.trim_start().starts_with(':')
 }
 
-/// The command that a line names, and what stands after it.
+/// The command that a line names, and its argument.
+///
+/// # Errors
+/// There is no such command, its argument is missing, or it takes none.
 pub fn parse(line: &str) -> Result<(&'static Command, &str), Failure> {
     let line = line.trim();
     let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -163,7 +186,7 @@ pub fn parse(line: &str) -> Result<(&'static Command, &str), Failure> {
         (Takes::Nothing, extra) if !extra.is_empty() => {
             Err(error!("{} takes nothing, and {extra:?} follows it", command.name).into())
         }
-        (Takes::File | Takes::Input, "") => {
+        (Takes::File | Takes::Script, "") => {
             let Command { name, argument, .. } = command;
             Err(error!("{name} takes something: {name} {argument}").into())
         }
@@ -171,7 +194,7 @@ pub fn parse(line: &str) -> Result<(&'static Command, &str), Failure> {
     }
 }
 
-/// By its name, or by a beginning that no other has.
+/// The command of that name, or the only one whose name begins with it.
 fn find(name: &str) -> Option<&'static Command> {
     let mut begin =
         COMMANDS.iter().filter(|command| command.name.starts_with(name) && name.len() > 1);
@@ -180,41 +203,6 @@ fn find(name: &str) -> Option<&'static Command> {
         (None, only, None) => only,
         _ => None,
     }
-}
-
-impl Command {
-    pub fn run(&self, repl: &mut Repl, argument: &str) -> Result<Next, Failure> {
-        (self.run)(repl, argument)
-    }
-}
-
-fn shown(repl: &mut Repl, list: fn(&Repl) -> Vec<String>) -> Result<Next, Failure> {
-    for line in list(repl) {
-        repl.console.line(&line);
-    }
-    Ok(Next::Input)
-}
-
-/// A path, between quotes or not.
-fn path(command: &str, argument: &str) -> Result<PathBuf, Failure> {
-    let bare =
-        argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
-    if bare.is_empty() {
-        return Err(error!("{command} takes a file").into());
-    }
-    match (bare.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => Ok(home.join(rest)),
-        _ => Ok(bare.into()),
-    }
-}
-
-fn time(repl: &mut Repl, text: &str) -> Result<Next, Failure> {
-    let began = Instant::now();
-    let value = repl.workspace.borrow_mut().input(text);
-    let took = began.elapsed();
-    repl.show(text, &value?)?;
-    repl.console.line(&format!("took {}", listing::duration(took)));
-    Ok(Next::Input)
 }
 
 #[cfg(test)]

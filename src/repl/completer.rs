@@ -1,4 +1,4 @@
-//! What may stand at the cursor.
+//! Tab completion: the words that may stand at the cursor.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use rhai::Dynamic;
 
 use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
-use super::{documented, help, names};
+use super::{candidates, documented, help};
 use crate::script::bind::context::Context;
 use crate::script::bind::model::Model;
 use crate::script::reference::vocabulary::{Function, is_name, members};
@@ -16,30 +16,31 @@ use crate::script::session::workspace::Workspace;
 use crate::script::value::record;
 use crate::tensor::WeightSource;
 
-pub struct Words {
+/// Completes inputs with the names that a session knows.
+pub struct ScriptCompleter {
     workspace: Rc<RefCell<Workspace>>,
 }
 
-/// What an expression before a dot is known to be.
+/// What is known of the expression before a dot.
 enum Receiver {
+    /// A variable or a property of one.
     Value(Dynamic),
-    /// A hook's context, which only exists while its pass runs.
+    /// The context that a hook's function takes. It has no value outside a pass.
     Context,
-    /// What a call gives: the types that it may have, and the fields that it has as a map.
-    Given {
-        types: BTreeSet<String>,
-        fields: BTreeSet<String>,
-    },
-    /// Most likely a tensor.
+    /// The result of a call: the types that it may have, and its fields if it is a map.
+    Returned { types: BTreeSet<String>, fields: BTreeSet<String> },
+    /// Anything else; completed as a tensor, which is the most likely.
     Unknown,
 }
 
-impl Words {
+impl ScriptCompleter {
+    /// A completer for a session.
     pub fn new(workspace: &Rc<RefCell<Workspace>>) -> Self {
         Self { workspace: workspace.clone() }
     }
 
-    /// Where the word at the cursor begins, and what it may become.
+    /// Where the word at the cursor begins in `line`, and the words that may replace it. `at` is the
+    /// cursor's position in bytes.
     pub fn complete(&self, line: &str, at: usize) -> (usize, Vec<String>) {
         let head = &line[..at];
         let workspace = self.workspace.borrow();
@@ -60,22 +61,23 @@ impl Words {
                     let names = help::names(&workspace.host().functions());
                     (argument, beginning(&head[argument..], names))
                 }
-                Takes::File => names::paths(&head[argument..], argument),
-                Takes::Input => script(&workspace, &head[argument..], argument),
+                Takes::File => candidates::paths(&head[argument..], argument),
+                Takes::Script => script(&workspace, &head[argument..], argument),
             };
         }
         script(&workspace, head, 0)
     }
 }
 
-/// The words among `all` that begin with `typed`, in order.
+/// The words in `all` that begin with `typed`, sorted and without duplicates.
 fn beginning(typed: &str, all: impl IntoIterator<Item = String>) -> Vec<String> {
     let fitting: BTreeSet<String> =
         all.into_iter().filter(|word| word.starts_with(typed)).collect();
     fitting.into_iter().collect()
 }
 
-/// Completes a piece of script that stands from `offset` on.
+/// Completes a piece of script. `head` is the text up to the cursor, and `offset` is where it begins
+/// in the line.
 fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<String>) {
     let tokens = tokens(head);
     let Some(last) = tokens.last() else { return (offset + head.len(), Vec::new()) };
@@ -83,7 +85,7 @@ fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<Strin
     match last.kind {
         Kind::Text if !last.closed && head[last.start..].starts_with('"') => {
             let start = last.start + 1;
-            let (at, words) = text(workspace, head, &tokens, &head[start..]);
+            let (at, words) = string(workspace, head, &tokens, &head[start..]);
             (offset + start + at, words)
         }
         Kind::Text | Kind::Comment if at_end => (offset + head.len(), Vec::new()),
@@ -106,14 +108,15 @@ fn is(text: &str, token: &Token, word: &str) -> bool {
     &text[token.start..token.end] == word
 }
 
-/// A word after `before`: a member where a dot stands there, else a name.
+/// Completes a word after the tokens `before`: a member after a dot, an option's key in `#{`, or the
+/// name of a variable, a function or a keyword.
 fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec<String> {
     let functions = workspace.host().functions();
     match before.split_last() {
         Some((dot, chain)) if is(head, dot, ".") => {
             beginning(typed, members_of(workspace, &functions, receiver(workspace, head, chain)))
         }
-        _ if option(head, before) => {
+        _ if expects_option(head, before) => {
             let keys =
                 call(head, before).map(|(name, _)| documented::keys(name)).unwrap_or_default();
             beginning(typed, keys)
@@ -122,13 +125,13 @@ fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec
             let variables = workspace.variables().map(|variable| variable.name);
             let functions =
                 functions.into_iter().map(|function| function.name).filter(|name| is_name(name));
-            beginning(typed, variables.chain(functions).chain(names::keywords()))
+            beginning(typed, variables.chain(functions).chain(candidates::keywords()))
         }
     }
 }
 
-/// Whether a key of a map may follow that stands among the arguments of a call.
-fn option(head: &str, before: &[Token]) -> bool {
+/// Whether the key of a map may follow that is an argument of a call.
+fn expects_option(head: &str, before: &[Token]) -> bool {
     let opened = before.iter().rposition(|token| token.kind == Kind::Open);
     let at_key = match before.last() {
         Some(last) if is(head, last, "{") => true,
@@ -144,9 +147,9 @@ fn within_options(head: &str, tokens: &[Token]) -> bool {
     head[..open.start].ends_with('#') && call(head, before).is_some()
 }
 
-/// What a call gives, by what is declared of functions of its name, and of a map by what the
-/// reference says of its fields.
-fn given(workspace: &Workspace, name: &str) -> Receiver {
+/// The result of a call: the types that functions of its name return, and the fields that the
+/// reference documents if that may be a map.
+fn returned(workspace: &Workspace, name: &str) -> Receiver {
     let mut types = workspace.host().gives(name);
     let may_be_map = types.remove("map") | types.remove("value");
     let tensors = members(&workspace.host().functions(), "tensor");
@@ -157,18 +160,18 @@ fn given(workspace: &Workspace, name: &str) -> Receiver {
     };
     match fields.is_empty() && types.is_empty() {
         true => Receiver::Unknown,
-        false => Receiver::Given { types, fields },
+        false => Receiver::Returned { types, fields },
     }
 }
 
-/// What stands before a dot: a variable, and what hangs on it; or a call, by what functions of its
-/// name give.
+/// The expression before a dot: a call, or a variable with any number of properties after it. `chain`
+/// is the tokens before the dot.
 fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
     if let Some((close, before)) = chain.split_last()
         && is(head, close, ")")
     {
         return match call(head, before) {
-            Some((name, _)) => given(workspace, name),
+            Some((name, _)) => returned(workspace, name),
             None => Receiver::Unknown,
         };
     }
@@ -190,7 +193,7 @@ fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
         Some(value) => value,
         None if root == "ctx" => match words.pop() {
             None => return Receiver::Context,
-            Some("config") => names::any_model(workspace)
+            Some("config") => candidates::any_model(workspace)
                 .map(|m| m.loaded().config.clone().into())
                 .unwrap_or_default(),
             Some(_) => return Receiver::Unknown,
@@ -217,11 +220,11 @@ fn members_of(
     };
     match receiver {
         Receiver::Unknown => named("tensor"),
-        Receiver::Given { types, fields } => {
+        Receiver::Returned { types, fields } => {
             types.iter().flat_map(|of| named(of)).chain(fields).collect()
         }
         Receiver::Context => {
-            let mut words = names::keys_of_all_contexts(workspace);
+            let mut words = candidates::keys_of_all_contexts(workspace);
             words.extend(Context::RESERVED.iter().map(|key| (*key).to_owned()));
             words.extend(named("context"));
             words
@@ -239,34 +242,41 @@ fn members_of(
     }
 }
 
-/// Inside a text: what belongs there by what stands before it. How far into it the word begins, and
-/// what it may become.
-fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (usize, Vec<String>) {
+/// Completes inside a string, by what stands before it: hook points in `hook("…")`, keys in `x["…"]`,
+/// files elsewhere. Returns where the word begins in the string, and the words that may replace it.
+fn string(
+    workspace: &Workspace,
+    head: &str,
+    tokens: &[Token],
+    typed: &str,
+) -> (usize, Vec<String>) {
     let before = &tokens[..tokens.len() - 1];
     let word = |token: &Token| &head[token.start..token.end];
     match before {
         [.., name, bracket] if is(head, bracket, "[") && name.kind == Kind::Word => {
             let chain = &before[..before.len() - 1];
             let keys = match receiver(workspace, head, chain) {
-                Receiver::Value(value) => names::keys(&value),
-                Receiver::Context => names::keys_of_all_contexts(workspace),
-                Receiver::Given { fields, .. } => fields.into_iter().collect(),
+                Receiver::Value(value) => candidates::keys(&value),
+                Receiver::Context => candidates::keys_of_all_contexts(workspace),
+                Receiver::Returned { fields, .. } => fields.into_iter().collect(),
                 Receiver::Unknown => Vec::new(),
             };
             return (0, beginning(typed, keys));
         }
         [.., stop, colon] if is(head, colon, ":") && word(stop) == "stop" => {
-            return (0, beginning(typed, names::points(workspace, typed)));
+            return (0, beginning(typed, candidates::points(workspace, typed)));
         }
-        [.., import] if word(import) == "import" => return names::modules(typed),
+        [.., import] if word(import) == "import" => return candidates::modules(typed),
         _ => {}
     }
     match call(head, before) {
-        Some(("hook" | "capture", _)) => (0, beginning(typed, names::points(workspace, typed))),
+        Some(("hook" | "capture", _)) => {
+            (0, beginning(typed, candidates::points(workspace, typed)))
+        }
         Some(("weight" | "weights", chain)) => {
             let model = match receiver(workspace, head, chain) {
                 Receiver::Value(value) => value.try_cast::<Model>(),
-                _ => names::any_model(workspace),
+                _ => candidates::any_model(workspace),
             };
             let weights =
                 model.map(|model| model.loaded().checkpoint.weights.names()).unwrap_or_default();
@@ -274,33 +284,33 @@ fn text(workspace: &Workspace, head: &str, tokens: &[Token], typed: &str) -> (us
         }
         Some(("get" | "remove" | "contains", chain)) => {
             let keys = match receiver(workspace, head, chain) {
-                Receiver::Value(value) => names::keys(&value),
-                _ => names::keys_of_all_contexts(workspace),
+                Receiver::Value(value) => candidates::keys(&value),
+                _ => candidates::keys_of_all_contexts(workspace),
             };
             (0, beginning(typed, keys))
         }
         Some(("model", _)) => {
-            let mut models = beginning(typed, names::models());
-            let (at, paths) = names::paths(typed, 0);
+            let mut models = beginning(typed, candidates::models());
+            let (at, paths) = candidates::paths(typed, 0);
             if at == 0 {
                 models.extend(paths);
                 return (0, models);
             }
             if models.is_empty() { (at, paths) } else { (0, models) }
         }
-        _ => names::paths(typed, 0),
+        _ => candidates::paths(typed, 0),
     }
 }
 
-/// The call that a text is an argument of: its name, and what stands before the dot where it is a
-/// method.
+/// The innermost call that is open after the tokens `before`: the function's name, and for a method
+/// the tokens before the dot.
 fn call<'t>(head: &'t str, before: &'t [Token]) -> Option<(&'t str, &'t [Token])> {
     let mut open = 0;
     for (i, token) in before.iter().enumerate().rev() {
         match token.kind {
             Kind::Close => open += 1,
             Kind::Open if open > 0 => open -= 1,
-            // An array or a map within the arguments.
+            // The open bracket of an array or a map among the arguments.
             Kind::Open if !is(head, token, "(") => {}
             Kind::Open => {
                 let name = before[..i].last().filter(|name| name.kind == Kind::Word)?;

@@ -1,4 +1,4 @@
-//! Inputs from a terminal: a line that can be edited, with history, completion and colours.
+//! Inputs from a terminal: a line editor with history, completion and colours.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -12,11 +12,12 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Helper};
 
-use super::balance::Balance;
-use super::completer::Words;
-use super::highlighter::Colours;
-use super::news::News;
-use super::{Lines, Typed, history};
+use super::change_notifier::ChangeNotifier;
+use super::completer::ScriptCompleter;
+use super::continuation::ContinuationValidator;
+use super::highlighter::ScriptHighlighter;
+use super::history;
+use super::input::{Input, InputSource};
 use crate::script::Failure;
 use crate::script::session::workspace::Workspace;
 use crate::system::message::notice;
@@ -24,25 +25,29 @@ use crate::{Error, error};
 
 const PROMPT: &str = "> ";
 
+/// An input source that edits lines at a terminal.
 pub struct Editor {
-    editor: rustyline::Editor<Help, FileHistory>,
+    editor: rustyline::Editor<EditorHelper, FileHistory>,
+    /// The history file; none if it can't be written.
     history: Option<PathBuf>,
-    news: Option<News>,
+    notifier: Option<ChangeNotifier>,
 }
 
-/// What helps while a line is typed.
-struct Help {
-    words: Words,
-    colours: Colours,
-    balance: Balance,
+/// Completion, colours and multi-line inputs, as rustyline asks for them.
+struct EditorHelper {
+    completer: ScriptCompleter,
+    highlighter: ScriptHighlighter,
+    validator: ContinuationValidator,
 }
 
 impl Editor {
+    /// An editor for a session.
+    ///
     /// # Errors
     /// The terminal can't be used.
     pub fn new(workspace: &Rc<RefCell<Workspace>>) -> Result<Self, Failure> {
         let config = Config::builder()
-            .max_history_size(history::KEPT)
+            .max_history_size(history::MAX_ENTRIES)
             .and_then(|config| config.history_ignore_dups(true))
             .map_err(cannot)?
             .completion_type(CompletionType::List)
@@ -50,10 +55,10 @@ impl Editor {
             .tab_stop(4)
             .build();
         let mut editor = rustyline::Editor::with_config(config).map_err(cannot)?;
-        editor.set_helper(Some(Help {
-            words: Words::new(workspace),
-            colours: Colours::default(),
-            balance: Balance::default(),
+        editor.set_helper(Some(EditorHelper {
+            completer: ScriptCompleter::new(workspace),
+            highlighter: ScriptHighlighter::default(),
+            validator: ContinuationValidator::default(),
         }));
         let history = match history::file().and_then(|file| prepare(&mut editor, file)) {
             Ok(file) => Some(file),
@@ -64,20 +69,20 @@ impl Editor {
                 None
             }
         };
-        // Where a terminal can do little, nothing is said above a line that is being typed.
-        let news = editor.create_external_printer().ok().map(News::new);
-        Ok(Self { editor, history, news })
+        // A terminal that can't print above the line being typed gets no change notices.
+        let notifier = editor.create_external_printer().ok().map(ChangeNotifier::new);
+        Ok(Self { editor, history, notifier })
     }
 
-    /// What speaks while a line is being typed.
-    pub fn news(&self) -> Option<News> {
-        self.news.clone()
+    /// The notifier that prints above the line being typed, if the terminal allows it.
+    pub fn notifier(&self) -> Option<ChangeNotifier> {
+        self.notifier.clone()
     }
 }
 
-/// Reads the history, and sees that it can be written.
+/// Loads the history file, and creates it if it is missing.
 fn prepare(
-    editor: &mut rustyline::Editor<Help, FileHistory>,
+    editor: &mut rustyline::Editor<EditorHelper, FileHistory>,
     file: PathBuf,
 ) -> crate::Result<PathBuf> {
     let cannot = |cause: &dyn std::fmt::Display| error!("{}: {cause}", file.display());
@@ -95,53 +100,54 @@ fn cannot(cause: ReadlineError) -> Failure {
     Error::new(format!("the terminal can't be used: {cause}")).into()
 }
 
-impl Lines for Editor {
-    fn next(&mut self) -> Result<Typed, Failure> {
-        let typing = |typing: bool| self.news.iter().for_each(|news| news.set_typing(typing));
+impl InputSource for Editor {
+    fn next(&mut self) -> Result<Input, Failure> {
+        let typing =
+            |typing: bool| self.notifier.iter().for_each(|notifier| notifier.set_typing(typing));
         typing(true);
-        let typed = self.editor.readline(PROMPT);
+        let read = self.editor.readline(PROMPT);
         typing(false);
-        let text = match typed {
+        let text = match read {
             Ok(text) => text,
-            Err(ReadlineError::Interrupted) => return Ok(Typed::GivenUp),
-            Err(ReadlineError::Eof) => return Ok(Typed::End),
+            Err(ReadlineError::Interrupted) => return Ok(Input::Discarded),
+            Err(ReadlineError::Eof) => return Ok(Input::End),
             Err(other) => return Err(cannot(other)),
         };
         if !text.trim().is_empty() {
             self.editor.add_history_entry(&text).map_err(cannot)?;
-            // At once: a session that is killed has said what it did. That it can be written was
-            // seen at the start.
+            // Written at once, so that a session that is killed keeps its history. `prepare` has
+            // checked that the file can be written.
             if let Some(file) = &self.history {
                 let _ = self.editor.append_history(file);
             }
         }
-        Ok(Typed::Input(text))
+        Ok(Input::Text(text))
     }
 }
 
-impl Helper for Help {}
+impl Helper for EditorHelper {}
 
-impl Hinter for Help {
+impl Hinter for EditorHelper {
     type Hint = String;
 }
 
-impl Validator for Help {
+impl Validator for EditorHelper {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        self.balance.validate(context)
+        self.validator.validate(context)
     }
 }
 
-impl Highlighter for Help {
+impl Highlighter for EditorHelper {
     fn highlight<'l>(&self, line: &'l str, at: usize) -> std::borrow::Cow<'l, str> {
-        self.colours.highlight(line, at)
+        self.highlighter.highlight(line, at)
     }
 
     fn highlight_char(&self, line: &str, at: usize, kind: CmdKind) -> bool {
-        self.colours.highlight_char(line, at, kind)
+        self.highlighter.highlight_char(line, at, kind)
     }
 }
 
-impl Completer for Help {
+impl Completer for EditorHelper {
     type Candidate = String;
 
     fn complete(
@@ -150,6 +156,6 @@ impl Completer for Help {
         at: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(self.words.complete(line, at))
+        Ok(self.completer.complete(line, at))
     }
 }

@@ -1,8 +1,7 @@
-//! `:help`: what a command, a hook point or a function is, with an example.
+//! The text of `:help`: what a command, a hook point or a function is, with an example.
 
 use std::collections::BTreeSet;
 
-use super::Repl;
 use super::commands::{COMMANDS, Command};
 use crate::hook::{Named, Point};
 use crate::model::point_list;
@@ -11,12 +10,13 @@ use crate::script::Failure;
 use crate::script::reference::definitions::signature;
 use crate::script::reference::tables::{Entry, entries};
 use crate::script::reference::vocabulary::{Function, is_name};
+use crate::script::session::workspace::Workspace;
 use crate::{did_you_mean, error, nearest};
 
-/// Overloads that are listed.
-const OVERLOADS: usize = 12;
+/// The most overloads of a Rhai function that are listed.
+const MAX_OVERLOADS: usize = 12;
 
-/// Everything that help can be had of.
+/// Every name that has a help text.
 pub fn names(repl_functions: &BTreeSet<Function>) -> BTreeSet<String> {
     let functions =
         repl_functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
@@ -27,17 +27,7 @@ pub fn names(repl_functions: &BTreeSet<Function>) -> BTreeSet<String> {
     functions.chain(documented).chain(points).chain(commands).collect()
 }
 
-/// # Errors
-/// There is nothing of that name.
-pub fn show(repl: &Repl, name: &str) -> Result<(), Failure> {
-    let lines = match name {
-        "" => overview(),
-        name => about(repl, name)?,
-    };
-    lines.iter().for_each(|line| repl.console.line(line));
-    Ok(())
-}
-
+/// The lines of the list of commands. `:help` without a name shows it.
 fn overview() -> Vec<String> {
     let mut lines =
         columns(COMMANDS.iter().map(|command| [usage(command), command.about.to_owned()]));
@@ -53,7 +43,14 @@ fn usage(command: &Command) -> String {
     format!("{} {}", command.name, command.argument).trim_end().to_owned()
 }
 
-fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
+/// The lines of the help on a name; without a name the list of commands.
+///
+/// # Errors
+/// There is no function, hook point or command of that name.
+pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> {
+    if name.is_empty() {
+        return Ok(overview());
+    }
     let name = name.trim_matches(|c| c == '"' || c == '`').trim_end_matches("()");
     if let Some(command) =
         COMMANDS.iter().find(|command| command.name == name || &command.name[1..] == name)
@@ -64,7 +61,6 @@ fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
     if let Ok(named) = Named::parse(name) {
         return Ok(point(named.point));
     }
-    let workspace = repl.workspace.borrow();
     let defined = workspace.host().session().live().functions();
     let functions = workspace.host().functions();
     let mut lines: Vec<String> = defined
@@ -79,8 +75,8 @@ fn about(repl: &Repl, name: &str) -> Result<Vec<String>, Failure> {
         let mut shown: Vec<String> =
             named.map(|function| format!("  {}", function.show(false))).collect();
         shown.dedup();
-        let more = shown.len().saturating_sub(OVERLOADS);
-        shown.truncate(OVERLOADS);
+        let more = shown.len().saturating_sub(MAX_OVERLOADS);
+        shown.truncate(MAX_OVERLOADS);
         if more > 0 {
             shown.push(format!("  and {more} more"));
         }

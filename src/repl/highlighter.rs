@@ -1,4 +1,4 @@
-//! Colours for what is being typed, and for the bracket that belongs to the one at the cursor.
+//! Syntax colours for the line being typed, with the bracket at the cursor and its partner in bold.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,30 +9,32 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use super::commands::is_command;
 use super::lexer::{Kind, Token, partners, tokens};
 
+// SGR parameters of ANSI escape sequences.
 const KEYWORD: &str = "35";
 const TEXT: &str = "32";
 const NUMBER: &str = "36";
 const COMMENT: &str = "90";
 const CALL: &str = "34";
 const COMMAND: &str = "33";
-/// Of a bracket and its partner, in bold.
-const BRACKET: &str = "1;33";
-/// A bracket that closes nothing.
-const WRONG: &str = "31";
+/// The bracket at the cursor and its partner.
+const PAIR: &str = "1;33";
+/// A closing bracket without an opening one.
+const UNMATCHED: &str = "31";
 
-/// What is longer stays without colours: all of it is looked at whenever a key is pressed.
-const LONGEST: usize = 1 << 14;
+/// The longest line, in bytes, that gets colours: each key press highlights the whole line anew.
+const MAX_BYTES: usize = 1 << 14;
 
-/// Where colours are not wanted (`NO_COLOR`, or no terminal), rustyline asks for none.
+/// Colours script text. rustyline does not call it if colours are not wanted (`NO_COLOR`, or no
+/// terminal).
 #[derive(Default)]
-pub struct Colours {
-    /// The line is done: its brackets need no showing.
+pub struct ScriptHighlighter {
+    /// The line was entered: the cursor's bracket is no longer shown.
     done: Cell<bool>,
 }
 
-impl Highlighter for Colours {
+impl Highlighter for ScriptHighlighter {
     fn highlight<'l>(&self, line: &'l str, at: usize) -> Cow<'l, str> {
-        if line.len() > LONGEST {
+        if line.len() > MAX_BYTES {
             return line.into();
         }
         let at = (!self.done.get()).then_some(at);
@@ -45,7 +47,8 @@ impl Highlighter for Colours {
     }
 }
 
-/// The line in colours; `cursor` is where its cursor stands.
+/// The line with escape sequences for colours. `cursor` is the cursor's position in bytes, if its
+/// bracket is to be shown.
 pub fn coloured(line: &str, cursor: Option<usize>) -> String {
     let mut command = 0;
     let mut out = String::new();
@@ -66,10 +69,8 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
         out.push_str(&rest[at..token.start]);
         let text = &rest[token.start..token.end];
         let colour = match token.kind {
-            Kind::Open | Kind::Close if shown.is_some_and(|(a, b)| a == i || b == i) => {
-                Some(BRACKET)
-            }
-            Kind::Close if !closing.contains(&i) => Some(WRONG),
+            Kind::Open | Kind::Close if shown.is_some_and(|(a, b)| a == i || b == i) => Some(PAIR),
+            Kind::Close if !closing.contains(&i) => Some(UNMATCHED),
             Kind::Keyword => Some(KEYWORD),
             Kind::Text => Some(TEXT),
             Kind::Number => Some(NUMBER),
@@ -88,7 +89,8 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
 }
 
 fn paint(out: &mut String, colour: &str, text: &str) {
-    // A text over several lines is painted line by line: what a terminal clears keeps no colour.
+    // Each line of a multi-line token is painted separately: a terminal that clears a line drops its
+    // colour.
     for (i, line) in text.split('\n').enumerate() {
         if i > 0 {
             out.push('\n');
@@ -99,7 +101,7 @@ fn paint(out: &mut String, colour: &str, text: &str) {
     }
 }
 
-/// The pair of which one stands at the cursor, or before it.
+/// The pair of brackets, as positions in `tokens`, one of which is at the cursor or just before it.
 fn pair_at(tokens: &[Token], pairs: &[(usize, usize)], cursor: usize) -> Option<(usize, usize)> {
     let touches = |at: usize| tokens[at].start == cursor;
     let follows = |at: usize| tokens[at].end == cursor;

@@ -1,14 +1,14 @@
-//! What was typed in earlier sessions.
+//! The file that keeps the inputs of earlier sessions.
 
 use std::path::PathBuf;
 
 use crate::Result;
 use crate::system::data_dir::user_data_dir;
 
-/// Inputs that are kept.
-pub const KEPT: usize = 10_000;
+/// The most inputs that the file keeps.
+pub const MAX_ENTRIES: usize = 10_000;
 
-/// Where they are kept.
+/// The path of the file.
 ///
 /// # Errors
 /// There is no home directory.

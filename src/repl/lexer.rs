@@ -1,35 +1,47 @@
-//! The words of a line being typed, where they stand: Rhai's own lexer reads finished scripts only.
+//! The tokens of a line being typed. Rhai's own lexer reads complete scripts only.
 
-/// What a piece of text is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// An identifier.
     Word,
+    /// One of [`KEYWORDS`].
     Keyword,
+    /// A number.
     Number,
+    /// A string or a character.
     Text,
+    /// A comment.
     Comment,
+    /// An opening bracket.
     Open,
+    /// A closing bracket.
     Close,
+    /// Any other character.
     Other,
 }
 
+/// A token's kind and place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
+    /// What it is.
     pub kind: Kind,
-    /// In bytes.
+    /// The position of its first byte.
     pub start: usize,
+    /// The position after its last byte.
     pub end: usize,
-    /// Whether a text or a comment has its end.
+    /// Whether a string or a comment has its end; true for other tokens.
     pub closed: bool,
 }
 
+/// Rhai's keywords.
 pub const KEYWORDS: &[&str] = &[
     "let", "const", "if", "else", "switch", "do", "while", "until", "loop", "for", "in",
     "continue", "break", "fn", "private", "return", "throw", "try", "catch", "import", "export",
     "as", "global", "this", "true", "false",
 ];
 
-/// The tokens of `text`, without the spaces between them.
+/// The tokens of `text`, in order, without white space.
 pub fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -45,14 +57,14 @@ pub fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// Whether `text` ends with a semicolon: what it gives is not to be shown.
+/// Whether `text` ends with a semicolon, so that its value is not shown.
 pub fn is_statement(text: &str) -> bool {
     let tokens = tokens(text);
     let last = tokens.iter().rfind(|token| token.kind != Kind::Comment);
     last.is_some_and(|last| &text[last.start..last.end] == ";")
 }
 
-/// The kind of the token that `rest` begins with, its length, and whether it is closed.
+/// The kind and length in bytes of the token that `rest` begins with, and whether it is closed.
 fn token(rest: &str, first: char) -> (Kind, usize, bool) {
     let open = |kind: Kind, length: usize| (kind, length, true);
     if rest.starts_with("//") {
@@ -71,7 +83,7 @@ fn token(rest: &str, first: char) -> (Kind, usize, bool) {
             let (length, closed) = template(rest);
             (Kind::Text, length, closed)
         }
-        // A character: anything else with this quote is a mistake that Rhai explains.
+        // A character literal. Rhai reports anything else with this quote.
         '\'' => match quoted(rest, '\'') {
             (length, true) => open(Kind::Text, length),
             _ => open(Kind::Other, 1),
@@ -89,7 +101,7 @@ fn token(rest: &str, first: char) -> (Kind, usize, bool) {
     }
 }
 
-/// Comments stand within each other.
+/// The length of a block comment, which may contain others, and whether it is closed.
 fn comment(rest: &str) -> (usize, bool) {
     let (mut at, mut depth) = (0, 0);
     while at < rest.len() {
@@ -109,7 +121,8 @@ fn comment(rest: &str) -> (usize, bool) {
     (rest.len(), false)
 }
 
-/// A text on one line, which a backslash at its end carries on to the next.
+/// The length of a quoted string, and whether it is closed. A backslash before a line end continues
+/// it on the next line.
 fn quoted(rest: &str, quote: char) -> (usize, bool) {
     let mut chars = rest.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -123,7 +136,7 @@ fn quoted(rest: &str, quote: char) -> (usize, bool) {
     (rest.len(), false)
 }
 
-/// A text between backticks, with expressions in it.
+/// The length of a string in backticks, with its `${…}` expressions, and whether it is closed.
 fn template(rest: &str) -> (usize, bool) {
     let mut at = 1;
     while let Some(c) = rest[at..].chars().next() {
@@ -140,7 +153,7 @@ fn template(rest: &str) -> (usize, bool) {
     (rest.len(), false)
 }
 
-/// The length of what stands between a brace and the one that closes it, both included.
+/// The length of an expression in braces, including both braces; nothing if it is not closed.
 fn expression(rest: &str) -> Option<usize> {
     let (mut at, mut depth) = (0, 0);
     while let Some(first) = rest[at..].chars().next() {
@@ -159,7 +172,8 @@ fn expression(rest: &str) -> Option<usize> {
     None
 }
 
-/// `1_000`, `0xff`, `1.5e-3`; not the dots of `0..3` nor the point of `1.abs()`.
+/// The length of a number such as `1_000`, `0xff` or `1.5e-3`. The dots of `0..3` and of `1.abs()` do
+/// not belong to it.
 fn number(rest: &str) -> usize {
     let digits = |from: usize| {
         rest[from..]
@@ -178,7 +192,7 @@ fn number(rest: &str) -> usize {
     end
 }
 
-/// For every bracket that has one, its partner, by their places among the tokens.
+/// The matching brackets, as pairs of positions in `tokens`.
 pub fn partners(text: &str, tokens: &[Token]) -> Vec<(usize, usize)> {
     let mut waiting: Vec<usize> = Vec::new();
     let mut pairs = Vec::new();

@@ -1,11 +1,10 @@
-//! What a session has, as lines: its variables, hooks and models.
+//! The lists of a session: hook points, variables, hooks and models.
 
 use std::time::Duration;
 
 use candle_core::{DType, Device};
 use rhai::{Array, Dynamic};
 
-use super::Repl;
 use crate::hook::Layers;
 use crate::model::{Spec, point_list as point_rows};
 use crate::output::picture::table::columns;
@@ -16,13 +15,14 @@ use crate::script::hook::Hook;
 use crate::script::session::workspace::Workspace;
 use crate::script::tensor::Handle;
 
-/// How much of a value is shown beside its name, in characters.
-const SHOWN: usize = 100;
-/// Bars of a sparkline.
-const BARS: usize = 60;
+/// The most characters of a value that are shown beside its name.
+const MAX_VALUE_CHARS: usize = 100;
+/// The most elements of an array that are shown, and the most bars of a sparkline.
+const MAX_ITEMS: usize = 60;
 
-pub fn points(repl: &Repl) -> Vec<String> {
-    let model = repl.workspace.borrow().variable("m").and_then(Dynamic::try_cast::<Model>);
+/// The hook points, with the shapes of the model `m` if there is one.
+pub fn points(workspace: &Workspace) -> Vec<String> {
+    let model = workspace.variable("m").and_then(Dynamic::try_cast::<Model>);
     let spec: Option<&Spec> = model.as_ref().map(|model| model.loaded().decoder.spec());
     let mut lines = columns(point_rows::rows(spec));
     lines.push(String::new());
@@ -30,14 +30,14 @@ pub fn points(repl: &Repl) -> Vec<String> {
     lines
 }
 
-pub fn variables(repl: &Repl) -> Vec<String> {
-    let workspace = repl.workspace.borrow();
+/// The variables, functions and imports.
+pub fn variables(workspace: &Workspace) -> Vec<String> {
     let rows: Vec<[String; 2]> = workspace
         .variables()
         .map(|variable| {
             let name =
                 if variable.constant { format!("const {}", variable.name) } else { variable.name };
-            [name, summary(&workspace, &variable.value)]
+            [name, summary(workspace, &variable.value)]
         })
         .collect();
     let mut lines = columns(rows);
@@ -62,9 +62,9 @@ pub fn variables(repl: &Repl) -> Vec<String> {
     lines
 }
 
-/// A value on one line.
+/// A value on one line, shortened.
 pub fn summary(workspace: &Workspace, value: &Dynamic) -> String {
-    if let Some(array) = value.read_lock::<Array>().filter(|array| array.len() > BARS) {
+    if let Some(array) = value.read_lock::<Array>().filter(|array| array.len() > MAX_ITEMS) {
         return format!("an array of {}", array.len());
     }
     let shown = match value.is_string() {
@@ -72,22 +72,23 @@ pub fn summary(workspace: &Workspace, value: &Dynamic) -> String {
         false => workspace.host().text_of(value),
     };
     let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(MAX_VALUE_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
 }
 
-pub fn hooks(repl: &Repl) -> Vec<String> {
-    let workspace = repl.workspace.borrow();
+/// The hooks that variables hold: where each is bound, how often it was called in the last pass that
+/// it took part in, and how long that took.
+pub fn hooks(workspace: &Workspace) -> Vec<String> {
     let mut found: Vec<(String, Hook)> = Vec::new();
     for variable in workspace.variables() {
         let mut hooks = Vec::new();
-        held(&variable.value, &mut hooks);
+        collect_hooks(&variable.value, &mut hooks);
         for hook in hooks {
             match found.iter_mut().find(|(_, known)| known.same(&hook)) {
-                // What holds it with others like it comes with them; what passes run with is the
-                // context.
+                // A hook in an array and in a context is listed once, under the context: passes are
+                // run with that.
                 Some((name, _)) if variable.value.read_lock::<Context>().is_some() => {
                     name.clone_from(&variable.name)
                 }
@@ -113,7 +114,7 @@ pub fn hooks(repl: &Repl) -> Vec<String> {
                 .map_or_else(|| "a closure".into(), |at| format!("closure at {at}")),
         };
         let (fired, spent) = hook.tally().last_pass();
-        let layers = if hook.in_block() { layers_of(layers) } else { "—".into() };
+        let layers = if hook.in_block() { layers_text(layers) } else { "—".into() };
         let took = if fired == 0 { "—".into() } else { duration(spent) };
         [name, point, layers, function, fired.to_string(), took]
     });
@@ -126,18 +127,18 @@ pub fn hooks(repl: &Repl) -> Vec<String> {
     lines
 }
 
-/// The hooks that a value holds.
-fn held(value: &Dynamic, into: &mut Vec<Hook>) {
+/// Collects the hooks of a value: a hook, a context, or an array of them.
+fn collect_hooks(value: &Dynamic, into: &mut Vec<Hook>) {
     if let Some(hook) = value.read_lock::<Hook>() {
         into.push(hook.clone());
     } else if let Some(context) = value.read_lock::<Context>() {
         into.extend(context.hooks().iter().cloned());
     } else if let Some(array) = value.read_lock::<Array>() {
-        array.iter().for_each(|value| held(value, into));
+        array.iter().for_each(|value| collect_hooks(value, into));
     }
 }
 
-fn layers_of(layers: &Layers) -> String {
+fn layers_text(layers: &Layers) -> String {
     match layers {
         Layers::All => "all".into(),
         Layers::Some(list) => list.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
@@ -146,8 +147,8 @@ fn layers_of(layers: &Layers) -> String {
     }
 }
 
-pub fn models(repl: &Repl) -> Vec<String> {
-    let workspace = repl.workspace.borrow();
+/// The loaded models and the variables that hold them.
+pub fn models(workspace: &Workspace) -> Vec<String> {
     let models = workspace.host().session().models().loaded();
     if models.is_empty() {
         return vec!["no model is loaded: let m = model(\"demo:opt\");".into()];
@@ -194,7 +195,7 @@ pub fn models(repl: &Repl) -> Vec<String> {
     lines
 }
 
-/// The course of a real tensor [n] of some numbers.
+/// A sparkline of a real tensor [n] with at least three elements; nothing for other values.
 pub fn sparkline(value: &Dynamic) -> Option<String> {
     let handle = value.read_lock::<Handle>()?;
     let value = handle.value();
@@ -204,10 +205,10 @@ pub fn sparkline(value: &Dynamic) -> Option<String> {
     let tensor = value.real("a sparkline").ok()?;
     let numbers =
         tensor.to_device(&Device::Cpu).and_then(|t| t.to_dtype(DType::F64)?.to_vec1()).ok()?;
-    Some(picture::sparkline(&numbers, BARS))
+    Some(picture::sparkline(&numbers, MAX_ITEMS))
 }
 
-/// `12.3 ms`.
+/// A duration with three significant digits, as `12.3 ms`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (number, unit) = match seconds {

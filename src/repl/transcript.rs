@@ -1,4 +1,4 @@
-//! The session as a script that runs.
+//! `:save`: the session as a script that runs.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::error;
 use crate::script::Failure;
 use crate::script::session::workspace::{Done, Workspace};
 
-/// Writes the session to `path`.
+/// Writes the session to `path`, replacing the file when it is complete.
 ///
 /// # Errors
-/// It can't be written.
+/// The session is not valid as one script, or the file can't be written.
 pub fn save(workspace: &Workspace, path: &Path) -> Result<(), Failure> {
     let text = compose(workspace);
     workspace.host().check(&text).map_err(|failure| {
@@ -27,8 +27,9 @@ pub fn save(workspace: &Workspace, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was done, in order: of what failed the part that took effect, and of a function that was
-/// defined several times the last. What only showed a value is left out.
+/// The inputs of the session, in order. Of an input that failed, the statements before the failure;
+/// of a function that was defined several times, the last definition. Inputs that only showed a
+/// value are left out.
 pub fn compose(workspace: &Workspace) -> String {
     script(&workspace.record())
 }
@@ -45,7 +46,7 @@ fn script(record: &[Done]) -> String {
                 later.push(function.signature);
             }
         }
-        parts.push(ended(text.trim()));
+        parts.push(terminated(text.trim()));
     }
     parts.reverse();
     let mut script = format!("// A session of precompute {}\n", env!("CARGO_PKG_VERSION"));
@@ -56,7 +57,7 @@ fn script(record: &[Done]) -> String {
     script
 }
 
-/// The part of an input that took effect.
+/// The part of an input that had an effect.
 fn effective(done: &Done) -> String {
     let text = &done.text;
     let kept = match (done.failed, done.definitions) {
@@ -79,25 +80,25 @@ fn effective(done: &Done) -> String {
     effective
 }
 
-/// The tokens of a text that stand in no bracket, by their places.
-fn outside(tokens: &[Token]) -> Vec<usize> {
+/// The positions in `tokens` of those outside all brackets.
+fn top_level(tokens: &[Token]) -> Vec<usize> {
     let mut depth = 0_usize;
-    let mut outside = Vec::new();
+    let mut found = Vec::new();
     for (i, token) in tokens.iter().enumerate() {
         match token.kind {
             Kind::Open => depth += 1,
             Kind::Close => depth = depth.saturating_sub(1),
-            _ if depth == 0 => outside.push(i),
+            _ if depth == 0 => found.push(i),
             _ => {}
         }
     }
-    outside
+    found
 }
 
-/// The end of the last statement before `at`.
+/// Where the last statement ends that is complete before `at`; 0 if there is none.
 fn last_statement(text: &str, at: usize) -> usize {
     let tokens = tokens(text);
-    let ends = outside(&tokens)
+    let ends = top_level(&tokens)
         .into_iter()
         .map(|i| tokens[i])
         .filter(|token| &text[token.start..token.end] == ";");
@@ -107,19 +108,20 @@ fn last_statement(text: &str, at: usize) -> usize {
 /// A function's name and number of parameters.
 type Signature = (String, usize);
 
-struct Defined {
+/// A function's definition and where it stands in the text, with its doc comment.
+struct Definition {
     signature: Signature,
     start: usize,
     end: usize,
 }
 
-/// The `fn`s of a text, in order.
-fn functions(text: &str) -> Vec<Defined> {
+/// The function definitions of a text, in order.
+fn functions(text: &str) -> Vec<Definition> {
     let tokens = tokens(text);
     let pairs = partners(text, &tokens);
     let word = |i: usize| tokens.get(i).map_or("", |token: &Token| &text[token.start..token.end]);
     let close = |open: usize| pairs.iter().find(|(a, _)| *a == open).map(|(_, b)| *b);
-    let find = |i: usize| -> Option<Defined> {
+    let find = |i: usize| -> Option<Definition> {
         if word(i) != "fn" {
             return None;
         }
@@ -132,15 +134,15 @@ fn functions(text: &str) -> Vec<Defined> {
             first -= 1;
         }
         let signature = (text[name.start..name.end].to_owned(), parameters);
-        Some(Defined { signature, start: tokens[first].start, end: tokens[body_end].end })
+        Some(Definition { signature, start: tokens[first].start, end: tokens[body_end].end })
     };
-    outside(&tokens).into_iter().filter_map(find).collect()
+    top_level(&tokens).into_iter().filter_map(find).collect()
 }
 
-/// The imports and constants of a text.
+/// Where the `import` and `const` statements of a text begin and end.
 fn declarations(text: &str) -> Vec<(usize, usize)> {
     let tokens = tokens(text);
-    let outside = outside(&tokens);
+    let outside = top_level(&tokens);
     let word = |i: usize| &text[tokens[i].start..tokens[i].end];
     let begin = outside.iter().filter(|&&i| matches!(word(i), "import" | "const"));
     let end = |begin: usize| {
@@ -149,8 +151,8 @@ fn declarations(text: &str) -> Vec<(usize, usize)> {
     begin.map(|&i| (tokens[i].start, end(i).unwrap_or(text.len()))).collect()
 }
 
-/// The text as statements that others can follow.
-fn ended(text: &str) -> String {
+/// The text with a semicolon at its end, if it needs one before another statement.
+fn terminated(text: &str) -> String {
     let tokens = tokens(text);
     let Some(last) = tokens.iter().rfind(|token| token.kind != Kind::Comment) else {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Whether what has been typed goes on on the next line.
+//! Whether an input is incomplete, so that Enter begins another line of it.
 
 use std::cell::RefCell;
 
@@ -7,39 +7,43 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 
 use super::commands::is_command;
 
-/// Reads lines one after the other, each once, and knows after each whether the input goes on.
+/// Reads an input line by line and knows after each line whether the input is complete. Each line is
+/// scanned once, however long the input becomes.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    /// What the end of the last line is within, the outermost first; nothing where it is plain
-    /// script.
+    /// The strings and comments that are open at the end of the last line, outermost first.
     within: Vec<Within>,
-    /// The brackets that wait for their partners.
-    waiting: Vec<char>,
-    /// Whether a bracket closes none: a mistake, which Rhai explains.
-    closes_none: bool,
-    /// Whether a `fn` has no body yet.
-    header: bool,
+    /// The opening brackets without partners so far.
+    open_brackets: Vec<char>,
+    /// A closing bracket has no partner. The input counts as complete, and Rhai reports the error.
+    unmatched: bool,
+    /// A `fn` has no body yet.
+    awaits_body: bool,
+    /// The last line was empty.
     blank: bool,
+    /// The input is a command, which has one line.
     command: bool,
+    /// A line has been read.
     begun: bool,
 }
 
+/// An open string or comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
-    /// Comments stand within each other, so many deep.
+    /// A block comment, with the number of open `/*`.
     Comment(usize),
-    /// A text that ends with its line, unless a backslash stands before that.
-    Quoted { carried: bool },
-    /// A text between backticks.
+    /// A quoted string. It ends with its line unless a backslash at the end continues it.
+    Quoted { continued: bool },
+    /// A string in backticks.
     Template,
-    /// An expression in one, so many brackets deep.
+    /// A `${…}` expression in such a string, with the number of open brackets.
     Expression(usize),
-    /// An expression in one with a text that does not end: nothing closes it.
-    Lost,
+    /// A `${…}` expression with a quoted string that does not end: nothing can close it.
+    Unclosable,
 }
 
 impl Scanner {
-    /// Takes the next line, without its end.
+    /// Reads the next line, without its line end.
     pub fn line(&mut self, line: &str) {
         if self.begun {
             self.end_line();
@@ -56,33 +60,33 @@ impl Scanner {
                 Some(Within::Comment(depth)) => self.comment(rest, depth),
                 Some(Within::Quoted { .. }) => self.quoted(rest),
                 Some(Within::Template) => self.template(rest),
-                Some(Within::Lost) => rest.len(),
+                Some(Within::Unclosable) => rest.len(),
             };
             rest = &rest[length..];
         }
     }
 
-    /// Whether a bracket, a comment or a text is open at the end, or a `fn` has no body yet. An
-    /// empty line ends a `fn` without one, so that nobody is caught in it.
-    pub fn goes_on(&self) -> bool {
+    /// Whether a bracket, a comment or a string is open, or a `fn` has no body yet. An empty line after
+    /// such a `fn` makes the input complete, so that a typo can be left.
+    pub fn is_incomplete(&self) -> bool {
         if self.command {
             return false;
         }
-        // That a text between quotes does not end is a mistake, which Rhai explains.
+        // A quoted string without an end is an error, which Rhai reports.
         if !matches!(self.within.as_slice(), [] | [Within::Quoted { .. }]) {
             return true;
         }
-        !self.waiting.is_empty() && !self.closes_none || self.header && !self.blank
+        !self.open_brackets.is_empty() && !self.unmatched || self.awaits_body && !self.blank
     }
 
     fn end_line(&mut self) {
-        let Some(Within::Quoted { carried }) = self.within.last_mut() else { return };
-        if std::mem::take(carried) {
+        let Some(Within::Quoted { continued }) = self.within.last_mut() else { return };
+        if std::mem::take(continued) {
             return;
         }
         self.within.pop();
         if let Some(expression @ Within::Expression(_)) = self.within.last_mut() {
-            *expression = Within::Lost;
+            *expression = Within::Unclosable;
         }
     }
 
@@ -91,12 +95,12 @@ impl Scanner {
         length
     }
 
-    /// What begins here is a comment, a text or a word: its length, or that of what begins it.
-    fn word(&mut self, rest: &str, first: char) -> Option<usize> {
+    /// If `rest` begins with a comment, a string or a word, enters it and returns the bytes consumed.
+    fn token(&mut self, rest: &str, first: char) -> Option<usize> {
         match first {
             '/' if rest.starts_with("//") => Some(rest.len()),
             '/' if rest.starts_with("/*") => Some(self.enter(Within::Comment(1), 2)),
-            '"' => Some(self.enter(Within::Quoted { carried: false }, 1)),
+            '"' => Some(self.enter(Within::Quoted { continued: false }, 1)),
             '`' => Some(self.enter(Within::Template, 1)),
             '\'' => Some(character(rest)),
             c if c.is_alphanumeric() || c == '_' => {
@@ -108,8 +112,8 @@ impl Scanner {
 
     fn script(&mut self, rest: &str) -> usize {
         let Some(first) = rest.chars().next() else { return 0 };
-        if let Some(length) = self.word(rest, first) {
-            self.header |= &rest[..length] == "fn";
+        if let Some(length) = self.token(rest, first) {
+            self.awaits_body |= &rest[..length] == "fn";
             return length;
         }
         let partner = match first {
@@ -117,23 +121,23 @@ impl Scanner {
             ']' => '[',
             '}' => '{',
             '(' | '[' | '{' => {
-                self.header &= first != '{';
-                self.waiting.push(first);
+                self.awaits_body &= first != '{';
+                self.open_brackets.push(first);
                 return 1;
             }
             other => return other.len_utf8(),
         };
-        if self.waiting.last() == Some(&partner) {
-            self.waiting.pop();
+        if self.open_brackets.last() == Some(&partner) {
+            self.open_brackets.pop();
         } else {
-            self.closes_none = true;
+            self.unmatched = true;
         }
         1
     }
 
     fn expression(&mut self, rest: &str, depth: usize) -> usize {
         let Some(first) = rest.chars().next() else { return 0 };
-        if let Some(length) = self.word(rest, first) {
+        if let Some(length) = self.token(rest, first) {
             return length;
         }
         let depth = match first {
@@ -172,7 +176,7 @@ impl Scanner {
                 Some(escaped) => at + 1 + escaped.len_utf8(),
                 None => {
                     self.within.pop();
-                    self.enter(Within::Quoted { carried: true }, rest.len())
+                    self.enter(Within::Quoted { continued: true }, rest.len())
                 }
             },
         }
@@ -193,7 +197,7 @@ impl Scanner {
     }
 }
 
-/// The length of a character between quotes; 1 where the line has no second quote.
+/// The length of a character literal; 1 if the line has no second quote.
 fn character(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -206,13 +210,13 @@ fn character(rest: &str) -> usize {
     1
 }
 
-/// Enter begins a new line where the input goes on.
+/// Tells rustyline whether Enter ends the input. Keeps the text of the last call and its scanner, as
+/// the next text most likely only adds a line.
 #[derive(Default)]
-pub struct Balance(RefCell<(String, Scanner)>);
+pub struct ContinuationValidator(RefCell<(String, Scanner)>);
 
-impl Balance {
-    /// Whether a text goes on, of which the beginning was most likely asked about before.
-    fn goes_on(&self, text: &str) -> bool {
+impl ContinuationValidator {
+    fn is_incomplete(&self, text: &str) -> bool {
         let (known, scanner) = &mut *self.0.borrow_mut();
         let new = match text.strip_prefix(known.as_str()).and_then(|new| new.strip_prefix('\n')) {
             Some(new) if scanner.begun => new,
@@ -223,13 +227,13 @@ impl Balance {
         };
         new.split('\n').for_each(|line| scanner.line(line));
         text.clone_into(known);
-        scanner.goes_on()
+        scanner.is_incomplete()
     }
 }
 
-impl Validator for Balance {
+impl Validator for ContinuationValidator {
     fn validate(&self, context: &mut ValidationContext) -> Result<ValidationResult> {
-        Ok(if self.goes_on(context.input()) {
+        Ok(if self.is_incomplete(context.input()) {
             ValidationResult::Incomplete
         } else {
             ValidationResult::Valid(None)
@@ -241,15 +245,15 @@ impl Validator for Balance {
 mod tests {
     use super::*;
 
-    fn goes_on(text: &str) -> bool {
+    fn is_incomplete(text: &str) -> bool {
         let mut scanner = Scanner::default();
         text.split('\n').for_each(|line| scanner.line(line));
-        let balance = Balance::default();
+        let validator = ContinuationValidator::default();
         for (at, _) in text.match_indices('\n') {
-            balance.goes_on(&text[..at]);
+            validator.is_incomplete(&text[..at]);
         }
-        assert_eq!(balance.goes_on(text), scanner.goes_on(), "{text}");
-        scanner.goes_on()
+        assert_eq!(validator.is_incomplete(text), scanner.is_incomplete(), "{text}");
+        scanner.is_incomplete()
     }
 
     #[test]
@@ -271,7 +275,7 @@ mod tests {
             "f('(', ",
             "`${`${",
         ] {
-            assert!(goes_on(text), "{text}");
+            assert!(is_incomplete(text), "{text}");
         }
         for text in [
             "f()",
@@ -295,7 +299,7 @@ mod tests {
             "/**/",
             "/*/ */",
         ] {
-            assert!(!goes_on(text), "{text}");
+            assert!(!is_incomplete(text), "{text}");
         }
     }
 }

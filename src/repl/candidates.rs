@@ -1,4 +1,4 @@
-//! Names that completion knows: points, models, keys, files.
+//! The names that completion chooses from: hook points, models, keys, modules and files.
 
 use std::path::Path;
 
@@ -14,18 +14,19 @@ use crate::script::session::workspace::Workspace;
 use crate::script::shipped_modules;
 use crate::script::value::record;
 
+/// Rhai's keywords.
 pub fn keywords() -> impl Iterator<Item = String> {
     KEYWORDS.iter().map(|word| (*word).to_owned())
 }
 
-/// The model m; else any that is loaded.
+/// The model in the variable `m`, or any that is loaded.
 pub fn any_model(workspace: &Workspace) -> Option<Model> {
     let m = workspace.variable("m").and_then(Dynamic::try_cast::<Model>);
     m.or_else(|| workspace.host().session().models().loaded().into_iter().next())
 }
 
-/// The points by their own names and TransformerLens's, with layers where the typed part comes to
-/// them.
+/// The hook points by their own names and by TransformerLens's. Names with a layer are added once
+/// `typed` has an `@` or begins with `blocks.`.
 pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
     let model = any_model(workspace);
     let spec = model.as_ref().map(|model| model.loaded().decoder.spec());
@@ -52,7 +53,7 @@ pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
             }
         }
     }
-    // Until a layer is chosen, the layers are what there is to choose from.
+    // Offer the layers first, and the points of a layer once it is typed.
     let chosen = typed.strip_prefix("blocks.").is_some_and(|rest| rest.contains('.'));
     if !chosen {
         names.retain(|name| !name.starts_with("blocks."));
@@ -61,13 +62,13 @@ pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
     names
 }
 
-/// The demos, and the models in the Hub's cache.
+/// The ids of the demo models and of the models in the Hub's cache.
 pub fn models() -> Vec<String> {
     let demos = DEMOS.iter().map(|demo| format!("demo:{}", demo.name));
     demos.chain(cache::list_models(&Hub::default()).into_iter().map(|model| model.id)).collect()
 }
 
-/// What a map or a context can be indexed with.
+/// The keys of a map or a context; none for other values.
 pub fn keys(value: &Dynamic) -> Vec<String> {
     if let Some(map) = record::read(value) {
         return map.keys().map(|key| key.to_string()).collect();
@@ -75,6 +76,7 @@ pub fn keys(value: &Dynamic) -> Vec<String> {
     value.read_lock::<Context>().map(|context| context.keys()).unwrap_or_default()
 }
 
+/// The keys of every context that a variable holds.
 pub fn keys_of_all_contexts(workspace: &Workspace) -> Vec<String> {
     workspace
         .variables()
@@ -83,7 +85,8 @@ pub fn keys_of_all_contexts(workspace: &Workspace) -> Vec<String> {
         .collect()
 }
 
-/// The scripts that can be imported.
+/// The modules that can be imported: shipped ones, and scripts on disk without `.rhai`. Returns where
+/// the word begins in `typed`, and the words that may replace it.
 pub fn modules(typed: &str) -> (usize, Vec<String>) {
     let shipped: Vec<String> =
         shipped_modules().map(str::to_owned).filter(|name| name.starts_with(typed)).collect();
@@ -96,8 +99,8 @@ pub fn modules(typed: &str) -> (usize, Vec<String>) {
     (0, shipped.into_iter().chain(own).collect())
 }
 
-/// The files that a path being typed may lead to: where its last part begins (`offset` further on),
-/// and what that may be.
+/// The files and directories that a typed path may continue with. Returns where the path's last part
+/// begins, plus `offset`, and the names that may replace it; directories end with `/`.
 pub fn paths(typed: &str, offset: usize) -> (usize, Vec<String>) {
     let split = typed.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, part) = typed.split_at(split);

@@ -1,33 +1,35 @@
-//! What is done where nothing less stops an operation: up to the program, since it may have other
-//! things to do.
+//! What the program does if an operation exceeds a limit and nothing less can stop it.
 //!
-//! A script that runs out of time or memory ends at its next step, with an error. An operation that
-//! never comes to its next step, or takes memory that no check foresaw, can be stopped only
-//! together with its process. The `precompute` program ends itself then. A program that embeds the
-//! library says what it does with [`set`], or nothing happens: the operation goes on to
-//! its end, and the script ends after it.
+//! A script that runs out of time or memory ends at its next step with an error. A single operation
+//! that never reaches its next step, or that allocates more than any check foresaw, can be stopped
+//! only together with its process. The `precompute` program then ends itself. A program that embeds
+//! the library may install its own handler with [`set`]; without one the operation runs to its end,
+//! and the script fails after it.
 
 use std::sync::OnceLock;
 
-/// What an operation has used up.
+/// The limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exhausted {
+    /// The time that a run may take.
     Time,
+    /// The memory that a run may hold.
     Memory,
 }
 
-static LAST_RESORT: OnceLock<fn(Exhausted, &str)> = OnceLock::new();
+static HANDLER: OnceLock<fn(Exhausted, &str)> = OnceLock::new();
 
-/// From now on `end` is called, with a sentence that says why, where nothing else stops an
-/// operation: on whichever thread finds out, which for memory is within an allocation. The first
-/// call counts.
-pub fn set(end: fn(Exhausted, &str)) {
-    let _ = LAST_RESORT.set(end);
+/// Installs the handler. Only the first call has an effect.
+///
+/// The handler gets a sentence that says why. It is called on the thread that notices, for memory
+/// inside an allocation: it must not panic, nor wait for a lock that the thread may hold.
+pub fn set(handler: fn(Exhausted, &str)) {
+    let _ = HANDLER.set(handler);
 }
 
-/// Does what the program has said, if it has.
-pub(crate) fn invoke(spent: Exhausted, sentence: &str) {
-    if let Some(end) = LAST_RESORT.get() {
-        end(spent, sentence);
+/// Calls the handler, if one is installed.
+pub(crate) fn invoke(exhausted: Exhausted, sentence: &str) {
+    if let Some(handler) = HANDLER.get() {
+        handler(exhausted, sentence);
     }
 }

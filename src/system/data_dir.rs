@@ -1,17 +1,18 @@
-//! Where this program keeps what it remembers of a person.
+//! The directory where this program keeps the user's data: history, trusted recipes.
 
 use std::path::PathBuf;
 
 use crate::{Result, error};
 
-/// The data directory of the person, unless `PRECOMPUTE_HOME` says.
+/// `PRECOMPUTE_HOME` if it is set, else `precompute` in the user's local data directory. It need not
+/// exist yet.
 ///
 /// # Errors
-/// There is none.
+/// The variable is not set and the user has no home directory.
 pub fn user_data_dir() -> Result<PathBuf> {
-    let said =
+    let set =
         std::env::var_os("PRECOMPUTE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    said.or_else(|| dirs::data_local_dir().map(|data| data.join("precompute"))).ok_or_else(|| {
+    set.or_else(|| dirs::data_local_dir().map(|data| data.join("precompute"))).ok_or_else(|| {
         error!("there is no home directory to remember anything in")
             .help("set PRECOMPUTE_HOME to a directory")
     })

@@ -1,5 +1,5 @@
-//! A directory that is held open, and the files below it: whatever comes to stand under its path,
-//! or in it, nothing from elsewhere is read through it.
+//! A directory that is held open. Files are opened relative to it, so that neither a directory that
+//! replaces it nor a link inside it makes a read reach files outside.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
@@ -12,7 +12,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::file;
 use super::file::FileKind;
 
-/// A clone is the same directory.
+/// A directory held open. A clone shares the handle.
 #[derive(Debug, Clone)]
 pub struct HeldDirectory {
     path: PathBuf,
@@ -20,10 +20,10 @@ pub struct HeldDirectory {
 }
 
 impl HeldDirectory {
-    /// Opens the directory that a person named.
+    /// Opens the directory at `path`; an empty path is the working directory.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no directory at `path`, or it can't be opened.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_named(path, path)
     }
@@ -46,7 +46,7 @@ impl HeldDirectory {
         Self { path: path.to_owned(), dir: Arc::new(dir) }
     }
 
-    /// The one that a file is in, by its path.
+    /// Opens the directory that contains `file`.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -54,15 +54,15 @@ impl HeldDirectory {
         Self::open(file.parent().unwrap_or(Path::new("")))
     }
 
-    /// The path under which it was opened.
+    /// The path that it was opened by, for messages. Something else may be there by now.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A directory below it.
+    /// Opens a directory below this one; an empty path is this directory itself.
     ///
     /// # Errors
-    /// There is none, or links or `..` lead out of this one.
+    /// There is no such directory, or a link or `..` leads out of this one.
     pub fn subdirectory(&self, inside: &Path) -> Result<Self> {
         if inside.as_os_str().is_empty() {
             return Ok(self.clone());
@@ -70,12 +70,12 @@ impl HeldDirectory {
         Ok(Self { path: self.path.join(inside), dir: Arc::new(self.dir.open_dir(inside)?) })
     }
 
-    /// Opens a regular file below it, at once whatever stands there. Links are followed as long as
-    /// they stay below.
+    /// Opens a regular file below this directory for reading, and never blocks, not even on a pipe.
+    /// Links are followed if they stay below this directory.
     ///
     /// # Errors
-    /// There is none, it is larger than its kind may be, or links or `..` lead out of the
-    /// directory: then [`escapes_directory`].
+    /// There is no such file, it is not a regular file, it is larger than `kind` allows, or a link or
+    /// `..` leads out of the directory; see [`escapes_directory`].
     pub fn file(&self, inside: &Path, kind: FileKind) -> Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
@@ -89,19 +89,19 @@ impl HeldDirectory {
         Ok(file)
     }
 
-    /// The names of what is in it.
+    /// The names of the entries of this directory, in no particular order.
     ///
     /// # Errors
-    /// It can't be listed.
+    /// The directory can't be listed.
     pub fn names(&self) -> Result<Vec<PathBuf>> {
         self.dir.entries()?.map(|entry| Ok(PathBuf::from(entry?.file_name()))).collect()
     }
 
-    /// Opens a regular file by its name in this very directory, wherever a link of that name leads:
-    /// of a directory whose links are its owner's, as the Hub's cache is made of.
+    /// Opens a regular file directly in this directory, and follows links wherever they lead. For
+    /// directories whose links are trusted, as those of the Hub's cache.
     ///
     /// # Errors
-    /// As [`file`](Self::file), links aside, and a name that is none.
+    /// As [`file`](Self::file) but for links, and if `name` is more than a name.
     pub fn file_through_links(&self, name: &str, kind: FileKind) -> Result<File> {
         if name.is_empty() || name == ".." || name.contains('/') {
             return Err(Error::new(ErrorKind::InvalidInput, "it is no name of a file"));
@@ -116,8 +116,9 @@ impl HeldDirectory {
         use std::os::fd::{AsRawFd, FromRawFd};
         let name = std::ffi::CString::new(name).map_err(|_| ErrorKind::InvalidInput)?;
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-        // SAFETY: the directory is open, and the name ends with a zero; what is opened is owned by
-        // nobody else.
+        // SAFETY: `self.dir` keeps its descriptor open during the call, and `name` is a
+        // NUL-terminated string that outlives it. A descriptor other than -1 is new, so this `File`
+        // is its only owner.
         unsafe {
             match libc::openat(self.dir.as_raw_fd(), name.as_ptr(), flags) {
                 -1 => Err(Error::last_os_error()),
@@ -132,7 +133,8 @@ impl HeldDirectory {
     }
 }
 
-/// Whether a file was not opened because its path leads out of the directory.
+/// Whether `cause` is the error of a path that leads out of its [`HeldDirectory`]. cap-std reports
+/// that as a denied permission without a number from the system.
 pub fn escapes_directory(cause: &Error) -> bool {
     cause.kind() == ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
 }
@@ -180,7 +182,7 @@ mod tests {
                 "{name:?}"
             );
         }
-        // What is moved away is still the same; what comes to stand in its place is not.
+        // The held directory is still read after it was moved, and not the one in its place.
         std::fs::rename(path("in"), path("moved")).unwrap();
         std::fs::create_dir_all(path("in/deep")).unwrap();
         std::fs::write(path("in/deep/x"), "another").unwrap();

@@ -1,18 +1,18 @@
-//! Text of others on a terminal: what would command the terminal is shown instead of obeyed.
+//! Escapes text from files, models and servers, so that it can't control the terminal it is shown on.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
-/// The text, or on a terminal one that shows control characters as pictures of them. A reader that
-/// is no terminal gets the text as it is.
+/// The text with control characters escaped if `stream` is a terminal, else unchanged: a pipe gets
+/// the exact text.
 pub fn for_stream(text: &str, stream: impl IsTerminal) -> Cow<'_, str> {
     if stream.is_terminal() { control_characters(text) } else { text.into() }
 }
 
-/// Control characters but for newline and tab as their pictures; those that turn the writing
-/// direction as U+FFFD.
+/// The text with control characters replaced: C0 ones and DEL by their pictures (U+2400…), C1 ones and
+/// those that change the writing direction by U+FFFD. Newlines and tabs stay.
 pub fn control_characters(text: &str) -> Cow<'_, str> {
-    let shown = |c: char| match c {
+    let escaped = |c: char| match c {
         '\n' | '\t' => c,
         '\0'..='\u{1f}' => {
             char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
@@ -23,10 +23,10 @@ pub fn control_characters(text: &str) -> Cow<'_, str> {
         }
         c => c,
     };
-    if text.chars().all(|c| shown(c) == c) {
+    if text.chars().all(|c| escaped(c) == c) {
         text.into()
     } else {
-        text.chars().map(shown).collect()
+        text.chars().map(escaped).collect()
     }
 }
 

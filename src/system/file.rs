@@ -1,8 +1,7 @@
-//! Files that others wrote: whatever is read is a regular file, opened without waiting, of a size
-//! that its kind may have.
+//! Reads files that others may have made: only regular files, opened without blocking, and no more
+//! bytes than a file of that kind may have.
 //!
-//! A pipe would hold up whoever opens it, a device has no end, and a file may grow while it is
-//! read.
+//! Opening a pipe would block, a device may have no end, and a file may grow while it is read.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -10,27 +9,27 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 
-/// What a file is, and so how large it may be.
+/// What a file contains, which determines how large it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// config.json and the other small files of a checkpoint.
+    /// config.json and other small files of a checkpoint.
     Config,
-    /// tokenizer.json, vocab.json, merges.txt, and the index of a checkpoint's shards.
+    /// tokenizer.json, vocab.json, merges.txt, or the index of a checkpoint's shards.
     Tokenizer,
     /// A script or a module.
     Script,
-    /// precompute.lock, and what else this program remembers.
+    /// precompute.lock and the program's own data files.
     Lock,
-    /// run.json, and the other texts of a run that was.
+    /// run.json and the other text files of an earlier run.
     Record,
-    /// The names and shapes in a pickled checkpoint.
+    /// data.pkl in a PyTorch checkpoint: the names and shapes of its tensors.
     Pickle,
-    /// Tensors, tables and weights: whoever reads them asks whether they fit.
+    /// Tensors, tables and weights. Not limited here: the reader checks whether they fit in memory.
     Data,
 }
 
 impl FileKind {
-    /// The most bytes that such a file may have.
+    /// The most bytes that a file of this kind may have.
     pub const fn max_bytes(self) -> u64 {
         match self {
             FileKind::Config | FileKind::Script | FileKind::Lock => 16 << 20,
@@ -42,10 +41,10 @@ impl FileKind {
     }
 }
 
-/// Opens a regular file for reading, at once whatever stands there.
+/// Opens a regular file for reading, without blocking.
 ///
 /// # Errors
-/// The system's, and what is no regular file or larger than its kind may be.
+/// It can't be opened, is not a regular file, or is larger than `kind` allows.
 pub fn open(path: &Path, kind: FileKind) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -59,8 +58,10 @@ pub fn open(path: &Path, kind: FileKind) -> Result<File> {
     Ok(file)
 }
 
+/// Checks that an open file may be read as `kind`.
+///
 /// # Errors
-/// What is no regular file, or larger than its kind may be.
+/// It is not a regular file, or larger than `kind` allows.
 pub fn check(found: &Metadata, kind: FileKind) -> Result<()> {
     if found.is_dir() {
         return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
@@ -68,7 +69,7 @@ pub fn check(found: &Metadata, kind: FileKind) -> Result<()> {
     if !found.is_file() {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("it is {}, not a file", what(found)),
+            format!("it is {}, not a file", type_name(found)),
         ));
     }
     if found.len() > kind.max_bytes() {
@@ -77,22 +78,22 @@ pub fn check(found: &Metadata, kind: FileKind) -> Result<()> {
     Ok(())
 }
 
-/// The contents of a regular file.
+/// Reads a regular file.
 ///
 /// # Errors
-/// As [`open`], and a file that grows beyond what its kind may be.
+/// As [`open`], and if it can't be read or does not fit in memory.
 pub fn read(path: &Path, kind: FileKind) -> Result<Vec<u8>> {
     read_open(&open(path, kind)?, kind)
 }
 
-/// The contents of a file that was opened and checked, from where it stands: no more than it has
-/// when it is begun, should it grow.
+/// Reads the rest of a file that [`open`] opened. If it grows meanwhile, reads as many bytes as it had
+/// at the beginning.
 ///
 /// # Errors
-/// The system's, and a file that has more than its kind may.
+/// It can't be read, has more bytes than `kind` allows, or does not fit in memory.
 pub fn read_open(file: &File, kind: FileKind) -> Result<Vec<u8>> {
     let announced = file.metadata()?.len();
-    // A file of the kernel's own, which tells no size, is read as far as its kind goes.
+    // A file in /proc says that its size is 0. It is read up to the limit of its kind.
     let most = if announced == 0 {
         kind.max_bytes().min(FileKind::Tokenizer.max_bytes())
     } else {
@@ -109,10 +110,10 @@ pub fn read_open(file: &File, kind: FileKind) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The contents of a regular file that is UTF-8.
+/// Reads a regular file of UTF-8 text.
 ///
 /// # Errors
-/// As [`read`], and what is not UTF-8.
+/// As [`read`], and if it is not UTF-8.
 pub fn read_text(path: &Path, kind: FileKind) -> Result<String> {
     String::from_utf8(read(path, kind)?)
         .map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
@@ -128,7 +129,7 @@ fn too_large(kind: FileKind, has: Option<u64>) -> Error {
 }
 
 #[cfg(unix)]
-fn what(found: &Metadata) -> &'static str {
+fn type_name(found: &Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     let kind = found.file_type();
     match () {
@@ -139,12 +140,12 @@ fn what(found: &Metadata) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn what(_found: &Metadata) -> &'static str {
+fn type_name(_found: &Metadata) -> &'static str {
     "a device"
 }
 
-/// What the system says of a file, as a part of a sentence: without its number, and with what to do
-/// where a person can do something.
+/// The system's error as part of a sentence: without its number, and with advice where the user can
+/// do something.
 pub fn describe_io_error(cause: &Error) -> String {
     #[cfg(unix)]
     match cause.raw_os_error() {

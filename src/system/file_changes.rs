@@ -1,8 +1,8 @@
-//! Which of some files no longer hold what they held when they were read.
+//! Watches files and tells which have other contents than when they were read.
 //!
-//! The system says when something happens in their folders; whether a file has changed is decided
-//! by its contents. So a save that renames a new file over the old one counts, a touch does not,
-//! and neither does a change that is taken back.
+//! The system reports events in the files' directories; whether a file has changed is decided by its
+//! contents. A save that renames a new file over the old one therefore counts, while a touch or a
+//! change that is reverted does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,31 +18,34 @@ use super::file;
 use super::file::FileKind;
 use super::message::notice;
 
-/// How long nothing must happen before a save counts as done: editors write in several steps.
+/// How long no event must come before a save counts as done: editors write in several steps.
 const SETTLED: Duration = Duration::from_millis(40);
-/// The longest wait for that.
+/// The longest wait for a save to be done.
 const LONGEST: Duration = Duration::from_millis(400);
-/// How often files are looked at unasked: on network drives, changes made elsewhere are never
-/// announced.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the files are read without an event: network drives do not report changes that other
+/// machines make.
+const POLL: Duration = Duration::from_secs(1);
 
-/// What a file held; nothing where there was none.
+/// The SHA-256 of a file's contents, or that there is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(Option<[u8; 32]>);
 
 impl Fingerprint {
+    /// There is no file.
     pub const MISSING: Fingerprint = Fingerprint(None);
 
+    /// The fingerprint of a file with these contents.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Some(Sha256::digest(bytes).into()))
     }
 
+    /// The fingerprint of the file as it is now. A file that can't be read counts as missing.
     fn now(path: &Path) -> Self {
         file::read(path, FileKind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
     }
 }
 
-/// Watches files until it is dropped.
+/// Watches files until it is dropped, on a thread of its own.
 pub struct Watcher {
     shared: Arc<Shared>,
     messages: Sender<Message>,
@@ -51,28 +54,30 @@ pub struct Watcher {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Signalled when `changed` gets new files.
     news: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What each file is known to have held.
+    /// The watched files, each with the fingerprint it had when it was read.
     files: BTreeMap<PathBuf, Fingerprint>,
-    /// Those that hold something else now.
+    /// Those that have another fingerprint now.
     changed: Vec<PathBuf>,
 }
 
 enum Message {
-    /// Something happened in a folder that is watched.
+    /// The system reported an event in a watched directory.
     Event,
-    /// Other files are to be watched.
+    /// The set of watched files has changed.
     Files,
+    /// The watcher was dropped.
     End,
 }
 
 impl Watcher {
-    /// Watches nothing yet. `on_change` is called, on another thread, whenever files have come to
-    /// hold something else than they are known to have held.
+    /// A watcher of no files. `on_change` is called on the watcher's thread whenever the set of
+    /// [changed](Self::changed) files becomes another that is not empty.
     pub fn new(on_change: impl FnMut() + Send + 'static) -> Self {
         let shared = Arc::<Shared>::default();
         let (messages, inbox) = mpsc::channel();
@@ -86,8 +91,8 @@ impl Watcher {
         Self { shared, messages }
     }
 
-    /// Watches these files and no others, each known to have held what it is given with. A file
-    /// need not be there yet.
+    /// Watches these files in place of earlier ones. Each comes with the fingerprint that it had when
+    /// it was read. A file need not exist yet.
     pub fn watch(&self, files: impl IntoIterator<Item = (PathBuf, Fingerprint)>) {
         let mut state = self.shared.lock();
         state.files = files.into_iter().collect();
@@ -96,16 +101,16 @@ impl Watcher {
         let _ = self.messages.send(Message::Files);
     }
 
-    /// The files that hold something else now.
+    /// The files that have other contents now.
     pub fn changed(&self) -> Vec<PathBuf> {
         self.shared.lock().changed.clone()
     }
 
-    /// The same, as soon as there are any or `most` has passed.
-    pub fn wait(&self, most: Duration) -> Vec<PathBuf> {
+    /// Waits until files have changed, at most for `timeout`, and returns the changed files.
+    pub fn wait(&self, timeout: Duration) -> Vec<PathBuf> {
         let state = self.shared.lock();
         let waited =
-            self.shared.news.wait_timeout_while(state, most, |state| state.changed.is_empty());
+            self.shared.news.wait_timeout_while(state, timeout, |state| state.changed.is_empty());
         waited.unwrap_or_else(PoisonError::into_inner).0.changed.clone()
     }
 }
@@ -121,7 +126,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file, waiting for those that are being written. Whether there is news.
+    /// Reads every file, and waits for those that are being written. Returns whether `changed` has
+    /// become another set that is not empty.
     fn look(&self, inbox: &Receiver<Message>) -> Result<bool, Ended> {
         let files = self.lock().files.clone();
         let differing = || {
@@ -132,7 +138,7 @@ impl Shared {
         };
         let mut found = differing();
         let began = Instant::now();
-        // Many an editor empties a file before it writes it.
+        // Wait until two readings agree. Some editors empty a file before they write it.
         while !found.is_empty() && began.elapsed() < LONGEST {
             settle(inbox)?;
             let again = differing();
@@ -144,7 +150,7 @@ impl Shared {
         }
         let changed: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
         let mut state = self.lock();
-        // Others are watched by now: their message is on its way.
+        // If other files are watched by now, a message about that is in the inbox.
         if state.files != files || state.changed == changed {
             return Ok(false);
         }
@@ -153,9 +159,9 @@ impl Shared {
     }
 }
 
-/// What the system watches for us.
+/// The system's watches on the files' directories.
 struct Watch {
-    /// Nothing where the system can't: then files are looked at more often.
+    /// None if the system can't watch them; then the files are read more often.
     system: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
 }
@@ -170,9 +176,10 @@ impl Watch {
         Self { system: notify::recommended_watcher(tell).ok(), folders: BTreeSet::new() }
     }
 
+    /// The loop of the watcher's thread.
     fn follow(mut self, inbox: &Receiver<Message>, shared: &Shared, mut on_change: impl FnMut()) {
         loop {
-            let patience = if self.system.is_some() { LOOK } else { LOOK / 5 };
+            let patience = if self.system.is_some() { POLL } else { POLL / 5 };
             match inbox.recv_timeout(patience) {
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Event | Message::Files) | Err(RecvTimeoutError::Timeout) => {}
@@ -189,12 +196,12 @@ impl Watch {
         }
     }
 
-    /// Watches the folders of the files; of one that is not there, the nearest above it.
+    /// Watches the directory of each file, or the nearest one above it that exists.
     fn watch_folders(&mut self, files: &BTreeMap<PathBuf, Fingerprint>) {
         let Some(system) = &mut self.system else { return };
         let mut wanted = BTreeSet::new();
         for file in files.keys() {
-            // Of a link, both where it stands and where it leads.
+            // For a link, its own directory and that of its target.
             for path in [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten() {
                 let above =
                     path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
@@ -207,8 +214,8 @@ impl Watch {
         for folder in self.folders.difference(&wanted) {
             let _ = system.unwatch(folder);
         }
-        // A folder that was replaced by another of its name has to be watched anew, which costs
-        // nothing where it was not.
+        // All are watched again, as a directory may have been replaced by another of the same name.
+        // Watching one a second time has no effect.
         let watched =
             wanted.iter().all(|folder| system.watch(folder, RecursiveMode::NonRecursive).is_ok());
         self.folders = wanted;
@@ -218,7 +225,7 @@ impl Watch {
     }
 }
 
-/// Reading a file is an event too, and our own.
+/// Whether an event may change a file. Our own reading is an event too, and changes nothing.
 fn may_change(kind: &EventKind) -> bool {
     match kind {
         EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
@@ -226,10 +233,10 @@ fn may_change(kind: &EventKind) -> bool {
     }
 }
 
-/// The watcher was dropped.
+/// The error of a thread whose watcher was dropped.
 struct Ended;
 
-/// Waits until nothing happens for a while.
+/// Waits until no event comes for [`SETTLED`], at most for [`LONGEST`].
 fn settle(inbox: &Receiver<Message>) -> Result<(), Ended> {
     let began = Instant::now();
     while began.elapsed() < LONGEST {

@@ -1,9 +1,9 @@
-//! Which process holds a lock that is wanted.
+//! Finds the process that holds the lock on a file.
 
 use std::fs::File;
 
-/// The process that holds the lock on `file`, as `python3 (process 4711)`; nothing where the system
-/// does not tell, and where it is this process itself.
+/// The process that holds the lock on `file`, as `"python3" (process 4711)`. Nothing if the system
+/// does not tell, or if it is this process.
 #[cfg(target_os = "linux")]
 pub fn describe(file: &File) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -12,15 +12,16 @@ pub fn describe(file: &File) -> Option<String> {
         let found = entry.and_then(|entry| std::fs::metadata(entry.path()));
         found.is_ok_and(|found| (found.ino(), found.dev()) == (wanted.ino(), wanted.dev()))
     };
-    // A file of the same number on another disk is held by a process that does not have this one
-    // open, if it may be looked at.
-    let has = |process: &u32| {
+    // /proc/locks names a file by its inode number alone (and a device number that some file systems
+    // give differently), so a lock may be on a file of another disk. Such a process does not have
+    // this file open. One whose descriptors can't be read may have it.
+    let has_open = |process: &u32| {
         *process != std::process::id()
             && std::fs::read_dir(format!("/proc/{process}/fd"))
                 .map_or(true, |mut open| open.any(is_wanted))
     };
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let process = locks.lines().filter_map(|line| holds(line, wanted.ino())).find(has)?;
+    let process = locks.lines().filter_map(|line| holds(line, wanted.ino())).find(has_open)?;
     let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
     match name.trim() {
         "" => Some(format!("process {process}")),
@@ -33,8 +34,8 @@ pub fn describe(_file: &File) -> Option<String> {
     None
 }
 
-/// The process of a line of /proc/locks, `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`, if it
-/// is about this file and holds the lock rather than waits for it.
+/// The process in a line of /proc/locks, such as `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`, if
+/// it holds a lock on the file with this inode number. Lines of waiting processes have `->`.
 #[cfg(target_os = "linux")]
 fn holds(line: &str, inode: u64) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();

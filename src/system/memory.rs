@@ -1,9 +1,10 @@
-//! How much memory the process holds, and a ceiling above which the [last
-//! resort](super::abort_handler) is taken: what no check before an operation foresaw.
+//! Counts the process's memory and limits it.
 //!
-//! The counts are those of [`CountingAllocator`], which a program installs as its allocator; without it
-//! nothing is counted and there is no ceiling. Memory that lies outside (a mapped file, a GPU's) is
-//! not in them.
+//! Above the limit a script ends at its next step. Above the ceiling, an eighth higher, the
+//! [abort handler](super::abort_handler) is called at once, for an operation that no check foresaw.
+//!
+//! [`CountingAllocator`] counts; a program must install it as its global allocator, or there is no
+//! limit. Memory outside the heap (a mapped file, a GPU's) is not counted.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,37 +16,46 @@ use sysinfo::{MemoryRefreshKind, System};
 use super::abort_handler;
 use super::abort_handler::Exhausted;
 
+/// Bytes allocated and not freed.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-/// Above this a script ends at its next step.
+/// Above this many bytes a script ends at its next step.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// Above this the last resort is taken at once.
+/// Above this many bytes the abort handler is called at once.
 static CEILING: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// What is said where the ceiling is met: text made then would need memory itself.
+/// The sentence for the abort handler, made beforehand: at the ceiling memory is scarce.
 static SENTENCE: RwLock<String> = RwLock::new(String::new());
 
-/// mimalloc, with a count.
+/// mimalloc, and a count of the bytes that are allocated.
 pub struct CountingAllocator;
 
-// SAFETY: every call goes to mimalloc as it came; besides that only numbers change.
+// SAFETY: every method passes its arguments unchanged to `MiMalloc`, which upholds the contract of
+// `GlobalAlloc`, and returns its result unchanged. Besides that it changes atomic counters, and calls
+// the abort handler, which must not unwind (see `abort_handler::set`).
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
+        // SAFETY: the caller guarantees what `alloc` demands of `layout`.
         unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
+        // SAFETY: the caller guarantees what `alloc_zeroed` demands of `layout`.
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller guarantees that this allocator, hence `MiMalloc`, returned `at` for
+        // `layout`.
         unsafe { MiMalloc.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         grow(size);
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller guarantees that this allocator, hence `MiMalloc`, returned `at` for
+        // `layout`, and that `size` is valid.
         unsafe { MiMalloc.realloc(at, layout, size) }
     }
 }
@@ -54,40 +64,43 @@ unsafe impl GlobalAlloc for CountingAllocator {
 fn grow(bytes: usize) {
     let before = LIVE.fetch_add(bytes, Ordering::Relaxed);
     if before.saturating_add(bytes) > CEILING.load(Ordering::Relaxed) {
-        end();
+        call_abort_handler();
     }
 }
 
-/// An allocation can't fail in a way that Rust code survives.
+/// Called instead of failing the allocation, which Rust code does not survive either.
 #[cold]
-fn end() {
-    // Whatever is done now may allocate.
+fn call_abort_handler() {
+    // The handler may allocate, which must not call it again.
     CEILING.store(usize::MAX, Ordering::Relaxed);
     if let Ok(sentence) = SENTENCE.try_read() {
         abort_handler::invoke(Exhausted::Memory, &sentence);
     }
 }
 
-/// Keeps what is freed for some seconds before the system has it back: a pass makes tensors of the
-/// same sizes again and again, and memory that is new to the process costs more than what is
-/// written to it.
+/// Keeps freed memory for ten seconds before it goes back to the system. Passes allocate tensors of
+/// the same sizes again and again, and page faults on fresh memory cost more than writing to it.
 pub fn delay_purge() {
-    /// `mi_option_purge_delay`, which the crate has no name for.
+    /// `mi_option_purge_delay` of mimalloc 2, which libmimalloc-sys does not name.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     const MILLISECONDS: std::ffi::c_long = 10_000;
-    // SAFETY: it sets a number, before anything else runs.
+    // SAFETY: `PURGE_DELAY` is a valid option, and setting one only stores a number in mimalloc's
+    // table. No allocation depends on its value.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS) };
 }
 
-/// The machine's memory, or the part of it that the process's control group allows, in bytes.
+/// The machine's memory in bytes, or what the process's control group allows of it.
 pub struct MachineMemory {
-    /// What nobody uses.
+    /// Memory that is available to new allocations.
     pub free: u64,
+    /// All memory.
     pub total: u64,
+    /// All swap space of the machine.
     pub swap: u64,
 }
 
 impl MachineMemory {
+    /// Reads the current values from the system.
     pub fn now() -> Self {
         let mut system = System::new();
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
@@ -104,13 +117,12 @@ impl MachineMemory {
     }
 }
 
-/// Bytes allocated and not freed.
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Allows `bytes` besides what the process holds now. A single operation may pass that by an
-/// eighth; beyond, the last resort is taken with `sentence`.
+/// Sets the limit to `bytes` more than the process holds now, and the ceiling to an eighth more than
+/// that. At the ceiling the abort handler is called with `sentence`.
 pub fn set_limit(bytes: usize, sentence: String) {
     *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
     let limit = live().saturating_add(bytes);
@@ -118,18 +130,18 @@ pub fn set_limit(bytes: usize, sentence: String) {
     CEILING.store(limit.saturating_add(bytes / 8), Ordering::Relaxed);
 }
 
-/// Whether the process holds more than was allowed.
+/// Whether the process holds more than the limit.
 pub fn exceeded() -> bool {
     would_exceed(0)
 }
 
-/// Whether it would hold more with `bytes` more.
+/// Whether the process would hold more than the limit with `bytes` more.
 pub fn would_exceed(bytes: usize) -> bool {
     live().saturating_add(bytes) > LIMIT.load(Ordering::Relaxed)
 }
 
-/// What `f` leaves allocated does not count: a model is not the script's. While it works it may
-/// take `bytes` besides what is allowed.
+/// Runs `f` and raises the limit by what it leaves allocated: a model does not count as the script's
+/// memory. While `f` runs, the ceiling is `bytes` higher.
 pub fn exclude_from_limit<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
     let (ceiling, before) = (CEILING.load(Ordering::Relaxed), live());
     CEILING.store(ceiling.saturating_add(bytes), Ordering::Relaxed);

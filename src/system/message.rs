@@ -1,5 +1,4 @@
-//! What a person should know besides the results: a line on standard error, where anyone reads it
-//! still.
+//! Notes, warnings and errors for the user, on standard error.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -8,18 +7,22 @@ use std::sync::Mutex;
 
 use super::escape;
 
+/// Writes a line to standard error. A closed standard error is ignored.
 pub fn notice(text: impl Display) {
-    // Whoever reads it: what is logged is looked at on a terminal later.
+    // Escaped even if standard error is no terminal: a log is looked at in a terminal later.
     let _ = writeln!(io::stderr(), "{}", escape::control_characters(&text.to_string()));
 }
 
-/// As [`notice`], of what would be said again at every step of a loop: each text once.
+/// As [`notice`], but writes each text only once in a process: for warnings that a loop would
+/// repeat.
 pub fn notice_once(text: impl Display) {
-    /// Texts that are remembered; of those beyond nothing is said.
-    const MOST: usize = 100;
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    /// The most texts that are remembered; further ones are not written.
+    const MAX_TEXTS: usize = 100;
+    static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let text = text.to_string();
-    let new = SAID.lock().is_ok_and(|mut said| said.len() < MOST && said.insert(text.clone()));
+    let new = WRITTEN
+        .lock()
+        .is_ok_and(|mut written| written.len() < MAX_TEXTS && written.insert(text.clone()));
     if new {
         notice(text);
     }

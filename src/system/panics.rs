@@ -1,5 +1,7 @@
-//! Panics, caught where they would end more than the work that met them: a library's on what others
-//! wrote is that file's fault, any other is a bug of ours.
+//! Catches panics and turns them into errors.
+//!
+//! A panic of a library on a broken file is that file's fault and becomes an error about the file. Any
+//! other panic is a bug of this program, and becomes an error that says so.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -12,14 +14,14 @@ use std::thread;
 use super::message::notice;
 use crate::{Error, Result, error};
 
-/// Who answers for a panic of this thread.
+/// What a panic on this thread becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Catcher {
-    /// Nobody: it ends the thread.
+    /// Nothing catches it: it ends the thread.
     Nobody,
-    /// Whoever called [`catch_foreign`].
+    /// [`catch_foreign`] catches it.
     Foreign,
-    /// Whoever called [`catch_bug`].
+    /// [`catch_bug`] catches it.
     Bug,
 }
 
@@ -27,18 +29,19 @@ thread_local! {
     static CATCHER: Cell<Catcher> = const { Cell::new(Catcher::Nobody) };
 }
 
-/// How many threads have somebody who catches.
+/// How many calls of [`catch_foreign`] and [`catch_bug`] are in progress, on all threads.
 static CATCHING: AtomicUsize = AtomicUsize::new(0);
-/// The last panic that somebody catches: where it was, and what it said.
+/// The place and message of the last panic that will be caught.
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 
 const HELP: &str = "please report it with the script that shows it; RUST_BACKTRACE=1 tells more";
 
-/// Says panics in a sentence from now on, not in a backtrace, unless one is asked for; those that
-/// are caught, their catcher says.
+/// Installs a panic hook that prints a sentence instead of Rust's message, and a backtrace if
+/// `RUST_BACKTRACE` is set. A panic that will be caught is not printed: its error is.
 pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
-        // A thread without a name works for one that has one, which the panic then passes on to.
+        // Threads without a name are rayon's workers, which pass a panic on to the thread that waits
+        // for them.
         let helper = thread::current().name().is_none() && CATCHING.load(Ordering::Relaxed) > 0;
         let catcher = CATCHER.get();
         if catcher != Catcher::Foreign && std::env::var_os("RUST_BACKTRACE").is_some() {
@@ -52,18 +55,18 @@ pub fn install_hook() {
     }));
 }
 
-/// What `f` gives, or `said` where a library panics on what others wrote.
+/// Runs a library on data that others wrote.
 ///
 /// # Errors
-/// That panic.
-pub fn catch_foreign<R>(f: impl FnOnce() -> R, said: impl FnOnce() -> Error) -> Result<R> {
-    caught(Catcher::Foreign, f).map_err(|_| said())
+/// `error` if `f` panics.
+pub fn catch_foreign<R>(f: impl FnOnce() -> R, error: impl FnOnce() -> Error) -> Result<R> {
+    caught(Catcher::Foreign, f).map_err(|_| error())
 }
 
-/// What `f` gives, or the sentence that says a panic is a bug.
+/// Runs code of this program.
 ///
 /// # Errors
-/// A panic.
+/// If `f` panics, a sentence that calls it a bug and gives its place and message.
 pub fn catch_bug<R>(f: impl FnOnce() -> R) -> Result<R> {
     caught(Catcher::Bug, f).map_err(|what| error!("{}", sentence(&what)).help(HELP))
 }
@@ -71,8 +74,8 @@ pub fn catch_bug<R>(f: impl FnOnce() -> R) -> Result<R> {
 fn caught<R>(catcher: Catcher, f: impl FnOnce() -> R) -> Result<R, String> {
     let before = CATCHER.replace(catcher);
     CATCHING.fetch_add(1, Ordering::Relaxed);
-    // What the panic left half done is a value of a script, of which no other is made, or is thrown
-    // away with the error.
+    // `f` need not be unwind-safe: what a panic leaves half changed is dropped with the error, or is a
+    // script's value, whose invariants do not span calls.
     let outcome = panic::catch_unwind(AssertUnwindSafe(f));
     CATCHING.fetch_sub(1, Ordering::Relaxed);
     CATCHER.set(before);

@@ -1,5 +1,5 @@
-//! Requests to the Hub and to the hosts that it sends on to. What they answer is bounded in size
-//! and in time, and the token goes to the Hub's own origin alone.
+//! HTTP requests to the Hub and to hosts that it redirects to. Responses are bounded in size and time,
+//! and the token is sent to the Hub's own origin only.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,35 +18,37 @@ use super::{response, settings};
 use crate::system::interrupt;
 use crate::{Error, Result, error};
 
-/// How many redirects are followed.
-const REDIRECTS: usize = 8;
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 8;
 
-/// The largest answer that is no file, in bytes: a listing of some 200,000 files.
-const LARGEST_ANSWER: usize = 16 << 20;
+/// The largest response in bytes that is no file: a listing of some 200,000 files.
+const MAX_SMALL_BYTES: usize = 16 << 20;
 
-/// The fewest bytes a second that a transfer may bring on the whole. What is slower stands still.
-const SLOWEST: u64 = 4 << 10;
+/// The slowest transfer in bytes per second. A slower one counts as stalled.
+const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
 
-/// How often the wait for a server looks whether the work is to end.
+/// How often a wait checks whether the run was interrupted.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Why nothing came of a request.
+/// Why a request failed.
 pub enum Failure {
-    /// There was no connection, or it broke off.
+    /// There was no connection, or it was lost.
     Broken(String),
-    /// Nothing came for too long, or too little.
+    /// The server was silent for too long, or sent too little.
     Stalled(String),
-    /// An HTTP status that is no success.
+    /// The server answered with an error status.
     Refused(Refusal),
-    /// An answer against the rules, or the end of the work.
+    /// A response that breaks the protocol, or the run was interrupted. Trying again does not help.
     Final(Error),
 }
 
+/// A response with an error status.
 pub struct Refusal {
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The Hub's own word for it.
+    /// The Hub's `X-Error-Code`; empty if there is none.
     pub code: String,
-    /// It is another host that refuses, to which the Hub sent.
+    /// Another host answered, which the Hub had redirected to.
     pub elsewhere: bool,
 }
 
@@ -56,20 +58,21 @@ impl From<Error> for Failure {
     }
 }
 
-/// A client of one Hub. It must be made and used on a thread that has no other asynchronous
-/// runtime.
+/// A client of one Hub. It must be made and used on a thread without another asynchronous runtime;
+/// see [`on_own_thread`].
 pub struct Client {
     http: reqwest::Client,
-    /// Present until it is dropped.
+    /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     endpoint: Url,
     token: Option<HeaderValue>,
-    patience: Duration,
+    /// How long a server may be silent.
+    timeout: Duration,
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Without a wait for a name that is still being looked up.
+        // An ordinary drop would wait for a name look-up that is still running.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -77,8 +80,10 @@ impl Drop for Client {
 }
 
 impl Client {
+    /// A client of this Hub.
+    ///
     /// # Errors
-    /// An address or a token that can't be one.
+    /// The URL or the token is malformed.
     pub fn new(hub: &Hub) -> Result<Self> {
         let cannot =
             |e: &dyn std::fmt::Display| error!("the Hub's address or settings can't be used: {e}");
@@ -90,7 +95,7 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
-        // It fails where an embedding program has chosen its own, which then serves as well.
+        // Fails if an embedding program has installed its own provider, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("precompute/", env!("CARGO_PKG_VERSION")))
@@ -103,25 +108,24 @@ impl Client {
             runtime: Some(runtime),
             endpoint,
             token: token.transpose()?,
-            patience: settings::patience(),
+            timeout: settings::timeout(),
         })
     }
 
-    /// The address at the Hub below which `path` is, part by part; what is no part of a path in one
-    /// is escaped.
+    /// The URL of a path at the Hub. Each item of `path` is one segment, and is escaped.
     pub fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.endpoint.clone();
-        // Only an address without a host has no path.
+        // `path_segments_mut` fails only for URLs without a host, which `parse_endpoint` refuses.
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(path);
         }
         url
     }
 
-    /// The headers that tell of a file, and whether they are those of a redirect.
+    /// The headers about a file, and whether they are those of a redirect.
     ///
     /// # Errors
-    /// No answer, or a refusal.
+    /// There was no response, or one with an error status.
     pub fn head(&self, url: Url) -> Result<(HeaderMap, bool), Failure> {
         let response = self.request(
             &RequestSpec { method: Method::HEAD, url, range: None, body: None },
@@ -131,7 +135,7 @@ impl Client {
         Ok((response.headers().clone(), redirects))
     }
 
-    /// A file, or with `range` the bytes of it from the first to the last.
+    /// The response with a file, or with its bytes from the first to the last of `range`.
     ///
     /// # Errors
     /// As [`head`](Self::head).
@@ -139,28 +143,28 @@ impl Client {
         self.request(&RequestSpec { method: Method::GET, url, range, body: None }, |_| false)
     }
 
-    /// A small answer.
+    /// The body of a response that is not a file.
     ///
     /// # Errors
-    /// As [`head`](Self::head), and an answer that is not small.
+    /// As [`head`](Self::head), and if the body is too large.
     pub fn get_small(&self, url: Url) -> Result<Vec<u8>, Failure> {
-        self.read_body(self.get(url, None)?, LARGEST_ANSWER)
+        self.read_body(self.get(url, None)?, MAX_SMALL_BYTES)
     }
 
-    /// The answer to what is asked in a body.
+    /// The body of the response to a POST of `body`, which has the content type `kind`.
     ///
     /// # Errors
     /// As [`get_small`](Self::get_small).
     pub fn post(&self, url: Url, kind: &'static str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let spec = RequestSpec { method: Method::POST, url, range: None, body: Some((kind, body)) };
-        self.read_body(self.request(&spec, |_| false)?, LARGEST_ANSWER)
+        self.read_body(self.request(&spec, |_| false)?, MAX_SMALL_BYTES)
     }
 
-    /// hf-hub's client of the same Hub, which sends what it has to send through this one's
-    /// connections: no redirect is followed, so that the token stays with the Hub.
+    /// hf-hub's client of the same Hub, over this client's connections. It follows no redirect, so that
+    /// the token is sent to the Hub only.
     ///
     /// # Errors
-    /// An address or a token that can't be one.
+    /// The URL or the token is malformed.
     pub fn hf_client(&self, hub: &Hub) -> Result<HFClient> {
         let mut builder = HFClient::builder()
             .client(self.http.clone())
@@ -175,69 +179,68 @@ impl Client {
         })
     }
 
-    /// Waits for what sends `bytes` in all: as long as the Hub may be silent, and as the slowest
-    /// transfer takes.
+    /// Waits for an upload of `bytes` bytes, as long as the slowest allowed transfer takes.
     ///
     /// # Errors
-    /// It takes longer, or the work is to end.
+    /// It takes longer, or the run was interrupted.
     pub fn send<T>(&self, bytes: u64, work: impl Future<Output = T>) -> Result<T, Failure> {
-        self.wait(self.patience + Duration::from_secs(bytes / SLOWEST), work)
+        self.wait(self.timeout + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND), work)
     }
 
-    /// All of a body that is to have no more than `most` bytes and to come within the time of one
-    /// wait.
+    /// Reads a whole body of at most `max_bytes`, within the time that a server may be silent.
     ///
     /// # Errors
-    /// It is longer, or does not come.
-    pub fn read_body(&self, mut response: Response, most: usize) -> Result<Vec<u8>, Failure> {
+    /// It is larger, takes longer, or the connection is lost.
+    pub fn read_body(&self, mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Failure> {
         let (begun, mut bytes) = (Instant::now(), Vec::new());
         loop {
-            let left = self.patience.saturating_sub(begun.elapsed());
+            let left = self.timeout.saturating_sub(begun.elapsed());
             let chunk = match self.wait(left, response.chunk()) {
                 Err(Failure::Stalled(_)) if !bytes.is_empty() => {
                     let why = format!(
                         "the Hub's answer has not come to its end within {:?}",
-                        self.patience
+                        self.timeout
                     );
                     return Err(Failure::Stalled(why));
                 }
                 came => came?.map_err(|e| Failure::Broken(root_cause(&e)))?,
             };
             let Some(chunk) = chunk else { return Ok(bytes) };
-            if bytes.len() + chunk.len() > most {
-                return Err(
-                    error!("the Hub's answer does not end: it has more than {most} bytes").into()
-                );
+            if bytes.len() + chunk.len() > max_bytes {
+                return Err(error!(
+                    "the Hub's answer does not end: it has more than {max_bytes} bytes"
+                )
+                .into());
             }
             bytes.extend_from_slice(&chunk);
         }
     }
 
-    /// The next piece of a body; nothing at its end.
+    /// The next chunk of a body; nothing at its end.
     ///
     /// # Errors
-    /// It breaks off, or does not come.
+    /// The connection is lost, or the server is silent for too long.
     pub fn next_chunk(
         &self,
         response: &mut Response,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
-        self.wait(self.patience, response.chunk())?.map_err(|e| Failure::Broken(root_cause(&e)))
+        self.wait(self.timeout, response.chunk())?.map_err(|e| Failure::Broken(root_cause(&e)))
     }
 
-    /// Watches over a transfer's speed.
+    /// A check of a transfer's speed.
     pub fn transfer_rate(&self) -> TransferRate {
-        TransferRate { since: Instant::now(), bytes: 0, span: self.patience }
+        TransferRate { since: Instant::now(), bytes: 0, interval: self.timeout }
     }
 
-    /// The answer, after redirects, or the first one with headers that are `enough`.
+    /// Sends a request and follows redirects, up to the first response whose headers are `enough`.
     fn request(
         &self,
         spec: &RequestSpec,
         enough: impl Fn(&HeaderMap) -> bool,
     ) -> Result<Response, Failure> {
         let (mut url, mut at_endpoint) = (spec.url.clone(), true);
-        for _ in 0..=REDIRECTS {
-            // Once away from at_endpoint, the way back is one that a stranger has described.
+        for _ in 0..=MAX_REDIRECTS {
+            // A redirect back to the Hub comes from another host, so it gets no token either.
             at_endpoint &= url.origin() == self.endpoint.origin();
             let response = self.send_once(spec, &url, at_endpoint)?;
             let status = response.status();
@@ -270,13 +273,14 @@ impl Client {
         Err(error!("the Hub sends on without end").help("check HF_ENDPOINT").into())
     }
 
+    /// Sends one request. The token goes with it if the URL is `at_endpoint`.
     fn send_once(
         &self,
         spec: &RequestSpec,
         url: &Url,
         at_endpoint: bool,
     ) -> Result<Response, Failure> {
-        // Sizes and hashes are those of the bytes as they are.
+        // Sizes and hashes are of the uncompressed bytes.
         let mut request =
             self.http.request(spec.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(token) = self.token.as_ref().filter(|_| at_endpoint) {
@@ -290,12 +294,11 @@ impl Client {
         if let Some((kind, body)) = &spec.body {
             request = request.header(CONTENT_TYPE, *kind).body(body.clone());
         }
-        self.wait(self.patience, request.send())?.map_err(|e| Failure::Broken(root_cause(&e)))
+        self.wait(self.timeout, request.send())?.map_err(|e| Failure::Broken(root_cause(&e)))
     }
 
-    /// Waits for what a server does: not longer than `most`, and not longer than the work is to go
-    /// on.
-    fn wait<T>(&self, most: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
+    /// Waits for `work`, at most for `limit`, and checks for interrupts meanwhile.
+    fn wait<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
         let Some(runtime) = &self.runtime else {
             return Err(error!("the client has been dropped").into());
         };
@@ -307,10 +310,10 @@ impl Client {
                     Ok(done) => return Ok(done),
                     Err(_) => interrupt::check()?,
                 }
-                if begun.elapsed() >= most {
+                if begun.elapsed() >= limit {
                     return Err(Failure::Stalled(format!(
                         "the Hub has been silent for {:?}",
-                        self.patience
+                        self.timeout
                     )));
                 }
             }
@@ -318,33 +321,38 @@ impl Client {
     }
 }
 
+/// A request, before redirects.
 struct RequestSpec {
     method: Method,
     url: Url,
+    /// The first and the last byte, in place of the whole file.
     range: Option<(u64, u64)>,
+    /// The content type and the bytes.
     body: Option<(&'static str, Vec<u8>)>,
 }
 
-/// How fast a transfer is: in every span of time some of it must come, so that the time of the
-/// whole is bounded by its size.
+/// Checks a transfer's speed: each interval must bring a minimum of bytes, which bounds the time of
+/// the whole by its size.
 pub struct TransferRate {
     since: Instant,
     bytes: u64,
-    span: Duration,
+    interval: Duration,
 }
 
 impl TransferRate {
+    /// Counts received bytes.
+    ///
     /// # Errors
-    /// Too little has come.
+    /// The last interval brought too few.
     pub fn add(&mut self, count: usize) -> Result<(), Failure> {
         self.bytes += count as u64;
-        if self.since.elapsed() < self.span {
+        if self.since.elapsed() < self.interval {
             return Ok(());
         }
-        if self.bytes < SLOWEST * self.span.as_secs() {
+        if self.bytes < MIN_BYTES_PER_SECOND * self.interval.as_secs() {
             return Err(Failure::Stalled(format!(
-                "in {:?} the Hub sent {} bytes, and less than {SLOWEST} a second is no download",
-                self.span, self.bytes
+                "in {:?} the Hub sent {} bytes, and less than {MIN_BYTES_PER_SECOND} a second is no download",
+                self.interval, self.bytes
             )));
         }
         (self.since, self.bytes) = (Instant::now(), 0);
@@ -352,15 +360,15 @@ impl TransferRate {
     }
 }
 
-/// Runs `work` on a thread of its own, where no runtime of an embedding program is in the way of
-/// the client's.
+/// Runs `work` on a new thread: the client's runtime can't be used on a thread that an embedding
+/// program's runtime already uses. A panic in `work` continues here.
 pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// The cause at the bottom: "connection refused" rather than "error sending request".
+/// The innermost cause: "connection refused" rather than "error sending request".
 pub fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

@@ -1,5 +1,5 @@
-//! The files of one commit, into the cache: retried, resumed where they are large, and kept only
-//! where they are what the Hub announced.
+//! Downloads files of one commit into the cache: retried, resumed if they are large, and kept only if
+//! they have the hash that the Hub announced.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -22,32 +22,35 @@ use crate::system::disk::available_bytes;
 use crate::system::interrupt;
 use crate::{Error, Result, error};
 
-/// How often a file is asked for without getting further before the download counts as failed.
-const ATTEMPTS: u32 = 4;
+/// How many attempts in a row may bring no progress before the download fails.
+const MAX_ATTEMPTS: u32 = 4;
 
-/// How many bytes further is further: so many attempts are the most that a file of some size takes.
-const FURTHER: u64 = 64 << 10;
+/// How many more bytes an attempt must bring to count as progress. It bounds the number of attempts by
+/// the file's size.
+const PROGRESS_BYTES: u64 = 64 << 10;
 
-/// Below this many bytes nobody asks whether the disk has room.
+/// The smallest download, in bytes, for which the free space of the disk is checked.
 const LARGE: u64 = 16 << 20;
 
-/// The files of one commit of a repository.
+/// Fetches files of one commit of a repository.
 pub struct CommitFetcher<'a> {
     client: &'a Client,
     id: &'a str,
     commit: &'a str,
     repository: CacheRepository,
-    /// Why a transfer stood still.
+    /// Why the last transfer stalled.
     stalled: RefCell<Option<String>>,
 }
 
-/// Why a file did not come.
+/// Why an attempt failed.
 enum Stop {
-    /// It may come if it is asked for again.
+    /// Another attempt may succeed.
     Passing(Error),
-    /// It came, and is not what was announced.
+    /// The contents are not what was announced. One more attempt is made.
     Wrong(Error),
+    /// The transfer stalled, for this reason.
     Stalled(String),
+    /// No other attempt is made.
     Final(Error),
 }
 
@@ -58,6 +61,7 @@ impl From<Error> for Stop {
 }
 
 impl<'a> CommitFetcher<'a> {
+    /// A fetcher of the files of `commit` of the repository `id`.
     pub fn new(
         client: &'a Client,
         id: &'a str,
@@ -67,7 +71,8 @@ impl<'a> CommitFetcher<'a> {
         Self { client, id, commit, repository, stalled: RefCell::default() }
     }
 
-    /// Notes what the revision stood for, now that what is wanted of it is here.
+    /// Records in the cache that `revision` stands for this commit. To be called when all files are
+    /// there.
     ///
     /// # Errors
     /// The cache can't be written to.
@@ -75,31 +80,31 @@ impl<'a> CommitFetcher<'a> {
         self.repository.write_ref(revision, self.commit)
     }
 
-    /// Whether the last error was that of a transfer that stood still, and why.
+    /// Why the last transfer stalled, if that was its error.
     pub fn stalled(&self) -> Option<String> {
         self.stalled.borrow().clone()
     }
 
-    /// The place in the cache of a file of at most `most` bytes, to which it is fetched if it is
-    /// not there.
+    /// The path of a file in the cache. It is fetched if it is not there, if it has at most `max_bytes`
+    /// bytes.
     ///
     /// # Errors
-    /// There is no such file, it may not be had, it is not what was announced, it keeps coming
-    /// short, the disk is full.
-    pub fn fetch(&self, name: &str, most: u64) -> Result<PathBuf> {
+    /// There is no such file, it is too large, the token may not read it, it is not what was announced
+    /// even on a second attempt, the connection keeps failing, or the disk is full.
+    pub fn fetch(&self, name: &str, max_bytes: u64) -> Result<PathBuf> {
         check_path(name).map_err(|e| e.at(format_args!("{name:?}")))?;
         if let Some(path) = self.repository.file(self.commit, name)? {
             return Ok(path);
         }
         let (mut attempt, mut was_wrong) = (0, false);
-        // How much is here, now and when an attempt last got further.
+        // The bytes on disk, now and when an attempt last made progress.
         let (mut kept, mut before) = (0, 0);
         loop {
             interrupt::check()?;
-            let why = match self.attempt(name, most, &mut kept) {
+            let why = match self.attempt(name, max_bytes, &mut kept) {
                 Ok(path) => return Ok(path),
                 Err(Stop::Final(error)) => return Err(error),
-                Err(Stop::Stalled(why)) => return Err(self.stands_still(name, why, kept)),
+                Err(Stop::Stalled(why)) => return Err(self.stall_error(name, why, kept)),
                 Err(Stop::Wrong(error)) if was_wrong => return Err(error),
                 Err(Stop::Wrong(_)) => {
                     was_wrong = true;
@@ -107,19 +112,20 @@ impl<'a> CommitFetcher<'a> {
                 }
                 Err(Stop::Passing(error)) => error,
             };
-            if kept >= before + FURTHER {
+            if kept >= before + PROGRESS_BYTES {
                 (attempt, before) = (0, kept);
             } else {
                 attempt += 1;
             }
-            if attempt == ATTEMPTS {
+            if attempt == MAX_ATTEMPTS {
                 return Err(why);
             }
             std::thread::sleep(Duration::from_millis(200 << attempt));
         }
     }
 
-    fn stands_still(&self, name: &str, why: String, kept: u64) -> Error {
+    /// The error of a stalled transfer, which is noted for [`stalled`](Self::stalled).
+    fn stall_error(&self, name: &str, why: String, kept: u64) -> Error {
         let why = match kept {
             0 => why,
             kept => format!(
@@ -131,39 +137,42 @@ impl<'a> CommitFetcher<'a> {
         error!("{name}: {why}")
     }
 
-    fn attempt(&self, name: &str, most: u64, kept: &mut u64) -> Result<PathBuf, Stop> {
+    /// Tries once to fetch a file. `kept` is set to the number of bytes that the next attempt can
+    /// resume from.
+    fn attempt(&self, name: &str, max_bytes: u64, kept: &mut u64) -> Result<PathBuf, Stop> {
         let refused = |failure| explain(failure, name);
         let (headers, redirects) = self.client.head(self.url("resolve", name)).map_err(refused)?;
         let announced = response::parse_file_metadata(&headers, redirects, self.commit)
             .map_err(|e| e.at(name))?;
-        if let Some(announced) = announced.size.filter(|size| *size > most) {
+        if let Some(announced) = announced.size.filter(|size| *size > max_bytes) {
             let error = error!(
                 "{name} has {}, and such a file has at most {}",
                 size(announced),
-                size(most)
+                size(max_bytes)
             );
             return Err(error.into());
         }
         if let Some(hash) = &announced.hash
-            && self.has(hash, name, announced.size)?
+            && self.has_blob(hash, name, announced.size)?
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
-        // A file of no announced hash is kept under its own, which is not known before it has come.
+        // Without an announced hash the file's own is known only at the end. Until then the incomplete
+        // file is named by the commit and the path.
         let slot = announced.hash.as_ref().map_or_else(
             || sha256_hex(format!("{}/{name}", self.commit).as_bytes()),
             |hash| hash.digits().to_owned(),
         );
         let _lock = self.repository.lock(&slot, name)?;
         if let Some(hash) = &announced.hash
-            && self.has(hash, name, announced.size)?
+            && self.has_blob(hash, name, announced.size)?
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
         let partial = self.repository.incomplete(&slot)?;
-        let hash = match self.receive(partial, name, most, &slot, &announced, kept) {
+        let hash = match self.receive(partial, name, max_bytes, &slot, &announced, kept) {
             Ok(hash) => hash,
-            // What can't be resumed is not left lying about.
+            // An incomplete file that can't be resumed is deleted.
             Err(stop) if *kept == 0 => return Err(self.restart(&slot, stop)),
             Err(stop) => return Err(stop),
         };
@@ -171,9 +180,8 @@ impl<'a> CommitFetcher<'a> {
         Ok(self.repository.link(self.commit, name, hash.digits())?)
     }
 
-    /// Whether the contents of that hash are here. What is here under their name and is something
-    /// else is deleted.
-    fn has(&self, hash: &Hash, name: &str, announced: Option<u64>) -> Result<bool, Stop> {
+    /// Whether the cache has a blob of that hash. A blob of that name with other contents is deleted.
+    fn has_blob(&self, hash: &Hash, name: &str, announced: Option<u64>) -> Result<bool, Stop> {
         let Some(mut file) = self.repository.blob(hash.digits())? else { return Ok(false) };
         let length = length(&file, name)?;
         if announced.is_none_or(|size| size == length) {
@@ -191,20 +199,19 @@ impl<'a> CommitFetcher<'a> {
         Ok(false)
     }
 
-    /// Fetches what is missing of a file, of which a download that broke off may have left the
-    /// beginning. Gives the hash that it is kept under. What is not what was announced is not
-    /// kept.
+    /// Downloads a file into `file`, which an earlier attempt may have begun, and returns the hash that
+    /// becomes its name. Contents that do not have the announced hash are deleted.
     fn receive(
         &self,
         mut file: File,
         name: &str,
-        most: u64,
+        max_bytes: u64,
         slot: &str,
         announced: &FileMetadata,
         kept: &mut u64,
     ) -> Result<Hash, Stop> {
         let cannot_write = |e: std::io::Error| Stop::Final(not_written(name, &e));
-        // Only what is told by its hash is resumed: a wrong beginning costs time and nothing else.
+        // Only a file with an announced SHA-256 is resumed: then a wrong beginning is detected.
         let resumed = matches!(announced.hash, Some(Hash::Sha256(_)));
         let beginning = announced.size.map(|size| (length(&file, name).unwrap_or(0), size));
         let mut come =
@@ -244,7 +251,7 @@ impl<'a> CommitFetcher<'a> {
                     return Err(error!("{name} can't be fetched: the Hub answers {status}").into());
                 }
             };
-            let Some(size) = announced.size.or(total).filter(|size| *size <= most) else {
+            let Some(size) = announced.size.or(total).filter(|size| *size <= max_bytes) else {
                 let why = total.map_or("and does not say how large it is".into(), |total| {
                     format!("of {}", size(total))
                 });
@@ -257,7 +264,7 @@ impl<'a> CommitFetcher<'a> {
                 hasher = Hasher::new(announced.hash.as_ref(), size);
                 file.set_len(0).map_err(cannot_write)?;
             }
-            self.room(name, size - come)?;
+            self.check_room(name, size - come)?;
             file.seek(SeekFrom::Start(come)).map_err(cannot_write)?;
             bar.set_length(size);
             bar.set_position(come);
@@ -298,9 +305,9 @@ impl<'a> CommitFetcher<'a> {
         })
     }
 
-    /// The hash that contents are to be kept under; nothing where they are not those that the Hub
-    /// announced. An ETag of 40 digits is git's hash, unless the Hub's list of files, which is
-    /// asked where it does not fit, has another or none.
+    /// The hash that contents are kept under; nothing if they are not what the Hub announced. An ETag of
+    /// 40 digits should be git's hash. If it does not match, the Hub's list of files is asked, which
+    /// may have another hash or none.
     fn identify(&self, hash: &Hash, found: &ContentHash, name: &str) -> Result<Option<Hash>, Stop> {
         if found.matches(hash) || matches!(hash, Hash::Sha256(_)) {
             return Ok(found.matches(hash).then(|| hash.clone()));
@@ -315,7 +322,7 @@ impl<'a> CommitFetcher<'a> {
         })
     }
 
-    /// Where a file is at the Hub, or with `paths-info` what there is said of files.
+    /// The URL of a file at the Hub (`resolve`), or of information about files (`paths-info`).
     fn url(&self, what: &str, name: &str) -> Url {
         let id = self.id.split('/');
         let parts =
@@ -327,7 +334,8 @@ impl<'a> CommitFetcher<'a> {
         }
     }
 
-    fn room(&self, name: &str, bytes: u64) -> Result<()> {
+    /// Checks that the disk has room for `bytes` more bytes.
+    fn check_room(&self, name: &str, bytes: u64) -> Result<()> {
         if bytes < LARGE {
             return Ok(());
         }
@@ -340,7 +348,7 @@ impl<'a> CommitFetcher<'a> {
         }
     }
 
-    /// What has come is no beginning of the file.
+    /// Deletes the incomplete file, so that the next attempt starts at its beginning. Returns `stop`.
     fn restart(&self, slot: &str, stop: Stop) -> Stop {
         self.repository.delete_incomplete(slot).map_or_else(Stop::Final, |()| stop)
     }
@@ -373,7 +381,7 @@ fn explain(failure: Failure, name: &str) -> Stop {
         "accept the model's licence on its page, and set HF_TOKEN to a token of that account";
     match status {
         StatusCode::NOT_FOUND => error!("the repository has no {name}").into(),
-        // An address there is good for a while, and asked for anew with each attempt.
+        // Such a URL expires after a while; each attempt asks for a new one.
         _ if elsewhere => Stop::Passing(
             error!("{name}: the host of large files answers {status}").help("try later"),
         ),

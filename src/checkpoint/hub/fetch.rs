@@ -1,5 +1,5 @@
-//! Models from the Hub: a revision is resolved to a commit once, and only the files needed are
-//! fetched.
+//! Fetches models and recipes from the Hub: resolves a revision to a commit once, and downloads the
+//! files that are needed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,11 +20,11 @@ use crate::system::file::FileKind;
 use crate::system::message::notice;
 use crate::{Error, Result, bail, error, without_rust_types};
 
-/// How often the Hub is asked for a revision that it does not answer for.
-const ATTEMPTS: u32 = 3;
+/// How often a revision is requested before the Hub counts as unreachable.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// The small files that a checkpoint may have.
-const SMALL: [&str; 5] = [
+const SMALL_FILES: [&str; 5] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -32,12 +32,12 @@ const SMALL: [&str; 5] = [
     "special_tokens_map.json",
 ];
 
-/// A tokenizer where there is no tokenizer.json.
+/// The files of a tokenizer without tokenizer.json, which transformers calls slow.
 const SLOW_TOKENIZER: [&str; 3] = ["vocab.json", "merges.txt", "added_tokens.json"];
 
-/// Why a commit's files are not here.
+/// Why a commit's files could not be fetched.
 enum Missing {
-    /// The Hub did not answer: what is in the cache may serve.
+    /// The Hub did not answer. A copy in the cache may be used.
     Unreachable(String),
     Final(Error),
 }
@@ -49,11 +49,12 @@ impl From<Error> for Missing {
 }
 
 impl Hub {
-    /// A model's files: from the cache where they are there, else from the Hub.
+    /// A model's files: config, tokenizer and weights. Files in the cache are not fetched again, and a
+    /// complete copy in the cache is used if the Hub can't be reached.
     ///
     /// # Errors
-    /// There is no such model or revision, it may not be had, the Hub can't be reached, the disk is
-    /// full.
+    /// There is no such model or revision, the token may not read it, the Hub can't be reached, or
+    /// the disk is full.
     pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
         self.fetch_files("model", id, revision, offline, cache::is_complete, |fetcher, listed| {
             for name in needed(listed) {
@@ -76,7 +77,7 @@ impl Hub {
         })
     }
 
-    /// The snapshot with config.json alone.
+    /// The directory of a snapshot that has at least config.json.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
@@ -88,8 +89,9 @@ impl Hub {
         Ok(self.fetch_files("model", id, revision, offline, has_config, config)?.directory)
     }
 
-    /// The snapshot with what `files` fetches by name, each of at most `most` bytes, given what the
-    /// repository has, `main` among it.
+    /// A snapshot with files that the caller chooses. `files` gets a function that fetches one file of
+    /// at most `max_bytes` bytes by its path, and the paths of all files of the repository. A copy in
+    /// the cache serves offline if it has the file `main`.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
@@ -99,22 +101,22 @@ impl Hub {
         revision: Option<&str>,
         offline: bool,
         main: &str,
-        most: u64,
+        max_bytes: u64,
         files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send,
     ) -> Result<Snapshot> {
         let serves = |directory: &Path| directory.join(main).is_file();
         self.fetch_files("repository", id, revision, offline, serves, |fetcher, listed| {
-            files(&|name| fetcher.fetch(name, most), listed)
+            files(&|name| fetcher.fetch(name, max_bytes), listed)
         })
     }
 
-    /// What of a commit is in the cache.
+    /// The snapshot of a commit, if any of its files is in the cache.
     pub fn cached_snapshot(&self, id: &str, commit: &str) -> Option<Snapshot> {
         cache::find_snapshot(&self.cache_dir(), id, commit)
     }
 
-    /// `files` fetches what is wanted of a commit, and `serves` tells whether a copy in the cache
-    /// has it all.
+    /// Resolves the revision and fetches the files that `files` asks for. `serves` tells whether a
+    /// copy in the cache has them all. `what` is what messages call the repository.
     fn fetch_files(
         &self,
         what: &'static str,
@@ -175,7 +177,7 @@ impl Hub {
     }
 }
 
-/// The commit of a revision, and the names of its files.
+/// The commit of a revision and the paths of its files.
 fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<Listing, Missing> {
     let url = || {
         client.url(["api", "models"].into_iter().chain(id.split('/')).chain(["revision", revision]))
@@ -183,7 +185,7 @@ fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<List
     let mut attempt = 1;
     let answer = loop {
         match client.get_small(url()) {
-            Err(failure) if attempt < ATTEMPTS && may_pass(&failure) => {
+            Err(failure) if attempt < MAX_ATTEMPTS && may_pass(&failure) => {
                 std::thread::sleep(Duration::from_millis(100 << attempt));
                 attempt += 1;
             }
@@ -193,6 +195,7 @@ fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<List
     Ok(response::parse_listing(&answer, revision).map_err(|e| e.at(id))?)
 }
 
+/// Whether the same request may succeed later.
 fn may_pass(failure: &Failure) -> bool {
     match failure {
         Failure::Broken(_) => true,
@@ -204,10 +207,10 @@ fn may_pass(failure: &Failure) -> bool {
     }
 }
 
-/// The files that a checkpoint of these needs, shards aside.
+/// The files to fetch of those in a repository, but for shards, which the index names.
 fn needed(listed: &[String]) -> Vec<&'static str> {
     let has = |name: &&str| listed.iter().any(|file| file == name);
-    let mut needed: Vec<&str> = SMALL.into_iter().filter(has).collect();
+    let mut needed: Vec<&str> = SMALL_FILES.into_iter().filter(has).collect();
     if !has(&"tokenizer.json") {
         needed.extend(SLOW_TOKENIZER.into_iter().filter(has));
     }
@@ -230,7 +233,7 @@ fn explain(failure: Failure, what: &str, id: &str, revision: &str) -> Missing {
         (StatusCode::NOT_FOUND, "RevisionNotFound") => error!("{id} has no revision {revision:?}")
             .help("a revision is a branch, a tag or a commit")
             .into(),
-        // The Hub answers 401 for what does not exist, to whom it does not know.
+        // The Hub answers 401 for a missing repository if there is no valid token.
         (StatusCode::NOT_FOUND, _) => no_such(what, id).into(),
         (StatusCode::UNAUTHORIZED, code) if code != "GatedRepo" => no_such(what, id).into(),
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => error!(

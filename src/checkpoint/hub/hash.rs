@@ -1,4 +1,5 @@
-//! What the Hub names contents by: SHA-256 of large files, git's hash of small ones.
+//! The hashes that the Hub names contents by: SHA-256 for large files (Git LFS), git's blob hash for
+//! small ones.
 
 use std::io::{Read, Seek};
 
@@ -9,17 +10,18 @@ use crate::system::digest::hex;
 use crate::system::interrupt;
 use crate::{Result, error};
 
-/// A hash in lower-case hexadecimal digits: a name that is safe in every path.
+/// A hash as lower-case hexadecimal digits, which are safe in every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hash {
+    /// SHA-256 of the contents.
     Sha256(String),
-    /// SHA-1 of `blob LENGTH\0` and the contents. Some mirrors put the plain SHA-1 of the contents
-    /// in its place.
+    /// SHA-1 of `blob LENGTH\0` and the contents. Some mirrors use the plain SHA-1 of the contents
+    /// instead.
     Git(String),
 }
 
 impl Hash {
-    /// What 64 or 40 hexadecimal digits are; nothing else is a hash.
+    /// The hash of 64 or 40 hexadecimal digits; nothing for other text.
     pub fn parse(text: &str) -> Option<Self> {
         let digits =
             text.bytes().all(|c| c.is_ascii_hexdigit()).then(|| text.to_ascii_lowercase())?;
@@ -30,25 +32,31 @@ impl Hash {
         }
     }
 
+    /// The hexadecimal digits.
     pub fn digits(&self) -> &str {
         let (Hash::Sha256(digits) | Hash::Git(digits)) = self;
         digits
     }
 }
 
-/// Takes contents in and tells their hash.
+/// Hashes contents as they come.
 pub enum Hasher {
+    /// SHA-256.
     Sha256(Sha256),
+    /// Git's hash, and the plain SHA-1 that some mirrors use.
     Git { git: Sha1, plain: Sha1 },
 }
 
-/// The hash that contents have, and the one that a mirror may have named them by.
+/// The hash of some contents, and the one that a mirror may call them by.
 pub struct ContentHash {
+    /// The hash, of the kind that the [`Hasher`] was made for.
     pub hash: Hash,
+    /// The plain SHA-1 beside git's hash.
     plain: Option<String>,
 }
 
 impl ContentHash {
+    /// Whether `named` is the hash of these contents.
     pub fn matches(&self, named: &Hash) -> bool {
         self.hash == *named
             || matches!((named, &self.plain), (Hash::Git(digits), Some(plain)) if digits == plain)
@@ -56,8 +64,8 @@ impl ContentHash {
 }
 
 impl Hasher {
-    /// Of the kind of `named`, which may be none; git's hash begins with the `length` of the
-    /// contents.
+    /// A hasher of the kind of `named`, or of SHA-256 if that is absent. `length` is the contents'
+    /// size in bytes, which is part of git's hash.
     pub fn new(named: Option<&Hash>, length: u64) -> Self {
         match named {
             Some(Hash::Git(_)) => Hasher::Git {
@@ -68,6 +76,7 @@ impl Hasher {
         }
     }
 
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha256(sha) => sha.update(bytes),
@@ -78,11 +87,15 @@ impl Hasher {
         }
     }
 
-    /// Takes in a file from its beginning, and leaves it at its end.
+    /// Hashes a file from its beginning to its end. `progress` is called with the size of each block.
     ///
     /// # Errors
-    /// It can't be read, or the work is to end.
-    pub fn read(&mut self, file: &mut (impl Read + Seek), mut come: impl FnMut(u64)) -> Result<()> {
+    /// The file can't be read, or the run was interrupted.
+    pub fn read(
+        &mut self,
+        file: &mut (impl Read + Seek),
+        mut progress: impl FnMut(u64),
+    ) -> Result<()> {
         let cannot = |e: std::io::Error| error!("it can't be read: {e}");
         file.rewind().map_err(cannot)?;
         let mut block = vec![0; 1 << 20];
@@ -92,12 +105,13 @@ impl Hasher {
                 0 => return Ok(()),
                 n => {
                     self.update(&block[..n]);
-                    come(n as u64);
+                    progress(n as u64);
                 }
             }
         }
     }
 
+    /// The hash of all bytes so far.
     pub fn finish(self) -> ContentHash {
         match self {
             Hasher::Sha256(sha) => {

@@ -1,6 +1,5 @@
-//! What a server says, checked: from the bytes of its headers and its JSON to values that are what
-//! they claim to be. Nothing here asks, writes or prints; whatever comes in, a value or a sentence
-//! comes out.
+//! Parses and checks the headers and the JSON of a server's responses. Pure functions: any bytes yield
+//! either a checked value or an error that can be shown.
 
 use reqwest::Url;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue};
@@ -10,24 +9,27 @@ use super::hash::Hash;
 use super::validate::{check_path, is_commit};
 use crate::{Result, bail, error};
 
-/// The hash and the size of a large file, on the redirect to the host that has it.
+/// The hash and the size of a large file, sent with the redirect to the host that serves it.
 const LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 const COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 
-/// How much of what a server says is shown in a message.
-const SHOWN: usize = 80;
+/// The most characters of a server's text that a message quotes.
+const MAX_QUOTED_CHARS: usize = 80;
 
-/// The commit of a revision, and what files it has.
+/// A revision's commit and files.
 #[derive(Debug, PartialEq)]
 pub struct Listing {
+    /// The commit that the revision stands for.
     pub commit: String,
-    /// Names that can't be paths below a directory are left out: no such file is asked for.
+    /// The paths of its files. Those that fail [`check_path`] are left out, and so never requested.
     pub files: Vec<String>,
 }
 
+/// Parses the response of `/api/models/ID/revision/REVISION`.
+///
 /// # Errors
-/// What is no listing, has no commit, or has another than was asked for.
+/// It is not such a response, has no commit, or another commit than was asked for.
 pub fn parse_listing(json: &[u8], revision: &str) -> Result<Listing> {
     #[derive(Deserialize)]
     struct Info {
@@ -56,24 +58,25 @@ pub fn parse_listing(json: &[u8], revision: &str) -> Result<Listing> {
     Ok(Listing { commit, files: files.filter(|name| check_path(name).is_ok()).collect() })
 }
 
-/// What is said of a file before it comes.
+/// What a server announces about a file before its contents.
 #[derive(Debug, PartialEq)]
 pub struct FileMetadata {
-    /// Nothing where the ETag is of a kind of its own.
+    /// The hash in the ETag; none if the ETag is something else.
     pub hash: Option<Hash>,
+    /// The size in bytes.
     pub size: Option<u64>,
 }
 
-/// Whether these headers tell what a file is, so that a redirect to another host need not be
-/// followed for it.
+/// Whether these headers announce a file's hash, so that a redirect need not be followed for it.
 pub fn has_file_metadata(headers: &HeaderMap) -> bool {
     headers.contains_key(LINKED_ETAG) || headers.contains_key(ETAG)
 }
 
-/// What the headers say of a file of `commit`; those of a redirect have a length of their own.
+/// Parses the headers about a file of `commit`. The Content-Length of a redirect is that of the
+/// redirect itself, and is ignored.
 ///
 /// # Errors
-/// Another commit, or a size that is no number.
+/// The headers are about another commit, or the size is no number.
 pub fn parse_file_metadata(
     headers: &HeaderMap,
     redirects: bool,
@@ -99,13 +102,14 @@ pub fn parse_file_metadata(
     Ok(FileMetadata { hash: tag.and_then(parse_etag), size })
 }
 
-/// The hash that an ETag is, if it is one.
+/// The hash in an ETag, if it is one.
 fn parse_etag(value: &HeaderValue) -> Option<Hash> {
     let tag = header_text(value)?.trim();
     Hash::parse(tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"'))
 }
 
-/// The whole size of a file of which a part came, if the part is that from `first` to its end.
+/// The total size in the Content-Range of a partial response, if the part is from byte `first` to the
+/// end of the file.
 pub fn resumed_size(headers: &HeaderMap, first: u64) -> Option<u64> {
     let (part, total) =
         header_text(headers.get(CONTENT_RANGE)?)?.strip_prefix("bytes ")?.split_once('/')?;
@@ -115,10 +119,10 @@ pub fn resumed_size(headers: &HeaderMap, first: u64) -> Option<u64> {
     (from == first && last.checked_add(1) == Some(total)).then_some(total)
 }
 
-/// Where a redirect leads, read as the client that follows it reads it.
+/// The URL that a redirect leads to, parsed as the HTTP client parses it.
 ///
 /// # Errors
-/// To what is no address of the web, or from one that is encrypted to one that is not.
+/// It is no http(s) URL, or leads from https to http.
 pub fn redirect_target(from: &Url, location: &HeaderValue) -> Result<Url> {
     let no_address =
         || error!("the Hub sends on to {}, which is no address", quoted(location.as_bytes()));
@@ -133,17 +137,17 @@ pub fn redirect_target(from: &Url, location: &HeaderValue) -> Result<Url> {
             quoted(location.as_bytes())
         );
     }
-    // A server gives nobody a name and a password.
+    // Credentials stay those of the user, at the same origin; a redirect can't set any.
     let (name, password) =
         if to.origin() == from.origin() { (from.username(), from.password()) } else { ("", None) };
     to.set_username(name).and_then(|()| to.set_password(password)).map_err(|()| no_address())?;
     Ok(to)
 }
 
-/// The address of a Hub.
+/// Parses the URL of a Hub, without query and fragment.
 ///
 /// # Errors
-/// What is none.
+/// It is no http(s) URL.
 pub fn parse_endpoint(address: &str) -> Result<Url> {
     let cannot = |why: &str| {
         error!("the Hub's address or settings can't be used: {why}").help("check HF_ENDPOINT")
@@ -164,11 +168,11 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
 
-/// Git's hash of one file, by what the Hub says of it on_own_thread from its bytes; nothing where it says
-/// none.
+/// Git's hash of the file `name` in the response of `/api/models/ID/paths-info/COMMIT`; nothing if the
+/// response has none.
 ///
 /// # Errors
-/// What is no list of files.
+/// It is no list of files.
 pub fn parse_git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
     #[derive(Deserialize)]
     struct Entry {
@@ -181,10 +185,10 @@ pub fn parse_git_hash(json: &[u8], name: &str) -> Result<Option<Hash>> {
     Ok(oid.and_then(|oid| Hash::parse(&oid)).filter(|hash| matches!(hash, Hash::Git(_))))
 }
 
-/// What a server says, for a message: in quotes, escaped, and its beginning alone where it is long.
+/// A server's text for a message: in quotes, escaped and shortened.
 pub fn quoted(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
-    match said.char_indices().nth(SHOWN) {
+    match said.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{:?}…", &said[..end]),
         None => format!("{said:?}"),
     }

@@ -1,4 +1,5 @@
-//! Which Hub, whose token, and where files are kept.
+//! The Hub's endpoint, the access token and the cache directory, from the environment variables of
+//! Python's client.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,19 +7,22 @@ use std::time::Duration;
 use crate::system::file;
 use crate::system::file::FileKind;
 
-/// The Hub, where `HF_ENDPOINT` names no other.
-const ADDRESS: &str = "https://huggingface.co";
+/// The Hub's URL if `HF_ENDPOINT` is not set.
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// How long a server may be silent, in seconds, where `HF_HUB_DOWNLOAD_TIMEOUT` does not say.
-const SILENCE: u64 = 60;
+/// How many seconds a server may be silent if `HF_HUB_DOWNLOAD_TIMEOUT` is not set.
+const DEFAULT_TIMEOUT: u64 = 60;
 
-/// Which Hub, whose token, and where files are kept. What is absent is read from the environment,
-/// as Python's client does: `HF_ENDPOINT`, `HF_TOKEN` (or the token file), `HF_HUB_CACHE` or
-/// `HF_HOME`.
+/// Which Hub to use, with which token, and where its files are kept. A field that is `None` is read
+/// from the environment, as Python's client does: `HF_ENDPOINT`, `HF_TOKEN` (or the token file), and
+/// `HF_HUB_CACHE` or `HF_HOME`.
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
+    /// The URL of the Hub.
     pub endpoint: Option<String>,
+    /// The access token.
     pub token: Option<String>,
+    /// The cache directory.
     pub cache: Option<PathBuf>,
 }
 
@@ -32,28 +36,34 @@ impl Hub {
             .unwrap_or_else(|| hf_home().join("hub"))
     }
 
-    /// The Hub's address.
+    /// The Hub's URL, unchecked. It may contain a user name and a password.
     pub fn endpoint_url(&self) -> String {
-        self.endpoint.clone().or_else(|| variable("HF_ENDPOINT")).unwrap_or_else(|| ADDRESS.into())
+        self.endpoint
+            .clone()
+            .or_else(|| variable("HF_ENDPOINT"))
+            .unwrap_or_else(|| DEFAULT_ENDPOINT.into())
     }
 
-    /// The token that goes to that address, where there is one.
+    /// The access token for that URL, if there is one.
     pub fn access_token(&self) -> Option<String> {
         let token = self.token.clone().or_else(token_from_env)?.trim().to_owned();
         (!token.is_empty()).then_some(token)
     }
 }
 
-/// Whether the environment forbids to fetch anything.
+/// Whether `HF_HUB_OFFLINE` forbids requests.
 pub fn offline_from_env() -> bool {
     variable("HF_HUB_OFFLINE")
         .is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
 
-/// How long a server may be silent.
-pub(crate) fn patience() -> Duration {
-    let said = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(said.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or(SILENCE))
+/// How long a server may be silent before a request fails: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, if it
+/// is between 1 and 86,400.
+pub(crate) fn timeout() -> Duration {
+    let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(
+        seconds.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or(DEFAULT_TIMEOUT),
+    )
 }
 
 fn token_from_env() -> Option<String> {
@@ -64,7 +74,8 @@ fn token_from_env() -> Option<String> {
     variable("HF_TOKEN").or_else(|| file::read_text(&file(), FileKind::Config).ok())
 }
 
-/// Where Python's client and this one keep what they keep.
+/// The directory that Python's client shares with this program: `HF_HOME`, else
+/// `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`.
 fn hf_home() -> PathBuf {
     path("HF_HOME")
         .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")))

@@ -1,5 +1,5 @@
-//! Files to a repository of the user's on the Hub, in one commit: hf-hub's work, done with a client
-//! that follows no redirect.
+//! Uploads files to a repository on the Hub in one commit, with hf-hub's client over a connection that
+//! follows no redirect.
 
 use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
 use hf_hub::{HFError, split_id};
@@ -11,15 +11,14 @@ use super::settings::{Hub, offline_from_env};
 use super::validate::{check_path, is_commit, is_hub_id};
 use crate::{Error, Result, bail, error};
 
-/// The largest text that is read back from a repository.
-const LARGEST_TEXT: usize = 1 << 20;
+/// The largest text in bytes that is read back from a repository.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 
 impl Hub {
-    /// The text of a file as it stands on `main`; nothing where there is no such file or
-    /// repository.
+    /// The text of a file on the branch `main`; nothing if there is no such file or repository.
     ///
     /// # Errors
-    /// The Hub can't be reached, or refuses.
+    /// The Hub can't be reached, or answers with an error.
     pub fn read_text(&self, id: &str, path: &str) -> Result<Option<String>> {
         check(id, path)?;
         on_own_thread(|| {
@@ -27,10 +26,10 @@ impl Hub {
             let url = client.url(id.split('/').chain(["resolve", "main"]).chain(path.split('/')));
             match client
                 .get(url, None)
-                .and_then(|response| client.read_body(response, LARGEST_TEXT))
+                .and_then(|response| client.read_body(response, MAX_TEXT_BYTES))
             {
                 Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-                // 401 is what the Hub answers for what is not there, to whom may not see it.
+                // The Hub also answers 401 for a missing repository, if the token may not see it.
                 Err(Failure::Refused(Refusal {
                     status: StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED,
                     elsewhere: false,
@@ -41,11 +40,11 @@ impl Hub {
         })
     }
 
-    /// Puts `files`, by path, into the repository `id`, which is made if it is not there. Gives the
-    /// commit.
+    /// Commits `files`, pairs of a path and contents, to the repository `id`, which is created if it is
+    /// missing. Returns the commit.
     ///
     /// # Errors
-    /// No token, one that may not write there, or the Hub can't be reached.
+    /// There is no token, it may not write there, or the Hub can't be reached.
     pub fn commit(
         &self,
         id: &str,

@@ -1,14 +1,15 @@
-//! What a name must be before it becomes part of a path or an address, whoever said it: a person, a
-//! file or a server.
+//! Checks of ids, revisions and paths. Each is checked before it becomes part of a path or a URL,
+//! whether it comes from the user, a file or a server.
 
 use crate::{Result, bail};
 
-/// The longest name of a file that every disk can hold, in bytes.
-const LONGEST_PART: usize = 255;
-/// The longest path.
-const LONGEST: usize = 1024;
+/// The longest file name in bytes that every common file system allows.
+const MAX_PART_BYTES: usize = 255;
+/// The longest path in bytes.
+const MAX_BYTES: usize = 1024;
 
-/// `name` or `owner/name`, of the characters that the Hub allows.
+/// Whether `id` may be a repository on the Hub: `name` or `owner/name`, of the characters and lengths
+/// that the Hub allows.
 pub fn is_hub_id(id: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
@@ -20,37 +21,38 @@ pub fn is_hub_id(id: &str) -> bool {
     id.split('/').count() <= 2 && id.split('/').all(part)
 }
 
-/// A commit is 40 hexadecimal digits.
+/// Whether `revision` is a commit: 40 hexadecimal digits.
 pub fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
-/// What git allows of a revision, as far as it keeps inside the cache.
+/// Whether `revision` may be a branch, a tag or a commit, and is a path inside `refs/`.
 pub fn is_revision(revision: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
-            && part.len() <= LONGEST_PART
+            && part.len() <= MAX_PART_BYTES
             && !part.starts_with('.')
             && !part.contains("..")
     };
-    revision.len() <= LONGEST
+    revision.len() <= MAX_BYTES
         && !revision.chars().any(|c| c.is_control() || "\\: ".contains(c))
         && revision.split('/').all(part)
 }
 
-/// A path in a repository that is a path below a directory on every file system.
+/// Checks that a path in a repository is also a path below a directory on every file system.
 ///
 /// # Errors
-/// It is none.
+/// It is absolute, has `..`, a hidden or an empty part, or characters that a file system or a URL
+/// does not allow.
 pub fn check_path(path: &str) -> Result<()> {
     let part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
             && !part.ends_with(['.', ' '])
-            && part.len() <= LONGEST_PART
+            && part.len() <= MAX_PART_BYTES
             && !part.chars().any(|c| c.is_control() || "\\:*?\"<>|@#%".contains(c))
     };
-    if path.len() > LONGEST || !path.split('/').all(part) {
+    if path.len() > MAX_BYTES || !path.split('/').all(part) {
         bail!("the file's path is none that every disk can hold");
     }
     Ok(())

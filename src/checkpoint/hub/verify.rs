@@ -1,5 +1,4 @@
-//! Whether what is in the Hub's cache is what the Hub gave: every file against the hash that it is
-//! kept under.
+//! Verifies the Hub's cache: each file against the hash that is its name.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -13,31 +12,37 @@ use crate::system::file;
 use crate::system::file::FileKind;
 use crate::{Result, error};
 
-/// How deep folders of a commit are looked into.
-const DEEPEST: usize = 32;
+/// How deep a snapshot's directories are searched.
+const MAX_DEPTH: usize = 32;
 
-/// One file of the cache.
+/// A file of the cache and what its verification found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedFile {
-    /// The repository: `owner/name`, with its kind in front where it is no model's.
+    /// The repository: `owner/name`, or `datasets/owner/name` if it is not a model's.
     pub id: String,
-    /// What the file is called in the commits that have it; nothing where none has.
+    /// Its names in the snapshots that link to it; empty if none does.
     pub names: Vec<String>,
+    /// Where it is.
     pub path: PathBuf,
+    /// Its size in bytes.
     pub bytes: u64,
+    /// What was found.
     pub state: FileState,
 }
 
+/// The outcome of verifying a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FileState {
+    /// Its contents have the hash that is its name.
     Good,
-    /// It is not what it is kept as: why.
+    /// It does not, for this reason.
     Corrupt(String),
-    /// Nothing tells: why.
+    /// It can't be verified, for this reason.
     Unknown(String),
 }
 
 impl FileState {
+    /// The state in a word or two.
     pub fn label(&self) -> &'static str {
         match self {
             FileState::Good => "good",
@@ -46,6 +51,7 @@ impl FileState {
         }
     }
 
+    /// The reason, unless the file is good.
     pub fn why(&self) -> Option<&str> {
         match self {
             FileState::Good => None,
@@ -54,20 +60,21 @@ impl FileState {
     }
 }
 
-/// Every file in the cache, of datasets too, by repository and name. Downloads that broke off are
-/// none: they are checked when they are resumed.
+/// Verifies every file in the cache, also those of datasets, on all cores. Sorted by repository and
+/// name. Incomplete downloads are left out: they are checked when they are resumed.
 ///
 /// # Errors
-/// The work is to end. What can't be read is in the list.
+/// The run was interrupted. A file that can't be read is in the list.
 pub fn verify_cache(cache: &Path) -> Result<Vec<CheckedFile>> {
     let mut files: Vec<CheckedFile> =
         subdirectories(cache).iter().filter_map(|path| repository(path)).flatten().collect();
-    let waits = |file: &CheckedFile| file.state == FileState::Good;
+    let is_unread = |file: &CheckedFile| file.state == FileState::Good;
     let line = progress_bar("checking");
-    line.set_length(files.iter().filter(|file| waits(file)).map(|file| file.bytes).sum());
-    let mut waiting: Vec<&mut CheckedFile> = files.iter_mut().filter(|file| waits(file)).collect();
+    line.set_length(files.iter().filter(|file| is_unread(file)).map(|file| file.bytes).sum());
+    let mut waiting: Vec<&mut CheckedFile> =
+        files.iter_mut().filter(|file| is_unread(file)).collect();
     let states =
-        parallel::map(waiting.len(), |i| contents(&waiting[i].path, |bytes| line.inc(bytes)));
+        parallel::map(waiting.len(), |i| verify_blob(&waiting[i].path, |bytes| line.inc(bytes)));
     for (file, state) in waiting.iter_mut().zip(states) {
         file.state = state?;
     }
@@ -76,8 +83,8 @@ pub fn verify_cache(cache: &Path) -> Result<Vec<CheckedFile>> {
     Ok(files)
 }
 
-/// The files of one repository, good until they are read; nothing where the directory is none of a
-/// repository.
+/// The files of the repository in a directory, good until they are read; nothing if the directory is
+/// not a repository's.
 fn repository(path: &Path) -> Option<Vec<CheckedFile>> {
     let (kind, id) = path.file_name()?.to_str()?.split_once("--")?;
     let id = match kind {
@@ -137,7 +144,7 @@ fn repository(path: &Path) -> Option<Vec<CheckedFile>> {
     Some(files)
 }
 
-/// Where a link leads, without `..` in it; nothing where there is no link.
+/// The target of a link with `..` resolved; nothing if it is no link.
 fn target(link: &Path) -> Option<PathBuf> {
     let target = std::fs::read_link(link).ok()?;
     let mut path = link.parent()?.to_owned();
@@ -150,13 +157,13 @@ fn target(link: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// What is below a folder, other than folders.
+/// The names and paths of everything below a directory but directories.
 fn below(folder: &Path, prefix: &str, depth: usize) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth < DEEPEST => {
+            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
                 found.extend(below(&entry.path(), &format!("{name}/"), depth + 1));
             }
             _ => found.push((name, entry.path())),
@@ -165,6 +172,7 @@ fn below(folder: &Path, prefix: &str, depth: usize) -> Vec<(String, PathBuf)> {
     found
 }
 
+/// Why something that is not a regular file is wrong here.
 fn misplaced(found: &Metadata) -> String {
     match found.file_type() {
         kind if kind.is_symlink() => "it is a link, not a file".into(),
@@ -174,8 +182,9 @@ fn misplaced(found: &Metadata) -> String {
     }
 }
 
-/// Whether contents have the hash that their file is called by.
-fn contents(path: &Path, come: impl FnMut(u64)) -> Result<FileState> {
+/// Hashes a blob and compares the hash with its name. `progress` is called with the size of each
+/// block.
+fn verify_blob(path: &Path, progress: impl FnMut(u64)) -> Result<FileState> {
     let Some(hash) = path.file_name().and_then(|name| Hash::parse(name.to_str()?)) else {
         return Ok(FileState::Unknown("its name is no hash".into()));
     };
@@ -186,7 +195,7 @@ fn contents(path: &Path, come: impl FnMut(u64)) -> Result<FileState> {
         Err(e) => return Ok(FileState::Unknown(format!("it can't be read: {e}"))),
     };
     let mut hasher = Hasher::new(Some(&hash), length);
-    match hasher.read(&mut file, come) {
+    match hasher.read(&mut file, progress) {
         Err(error) if error.ends_the_run() => return Err(error),
         Err(error) => return Ok(FileState::Unknown(error.message().into())),
         Ok(()) => {}
@@ -199,7 +208,7 @@ fn contents(path: &Path, come: impl FnMut(u64)) -> Result<FileState> {
     })
 }
 
-/// The sentence for a cache in which files are corrupt, and what to do; nothing where none is.
+/// The error for a cache with corrupt files, with the files to delete; nothing if there is none.
 pub fn corruption_error(files: &[CheckedFile]) -> Option<crate::Error> {
     let corrupt: Vec<&CheckedFile> =
         files.iter().filter(|file| matches!(file.state, FileState::Corrupt(_))).collect();

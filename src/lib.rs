@@ -12,8 +12,8 @@
 //! 7. [`repl`]: the interactive session. [`doctor`]: what this machine has.
 //! 8. [`cli`]: the command line.
 //!
-//! `system` and `hook` import nothing of the crate but its error type. Every folder may use the error
-//! type and its macros, [`error!`] and [`bail!`].
+//! `system` and `hook` import nothing of the crate but its error type. Every folder may use the
+//! error type and its macros, [`error!`] and [`bail!`].
 
 pub mod checkpoint;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! From a file's bytes to a tensor.
+//! Decodes the bytes of a tensor in a file.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,12 @@ use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
 use crate::{Result, bail};
 
-/// Numbers of the dtype `stored` (or `bools`, a byte each, of which any but 0 is true) as a tensor
-/// in `dtype`, on the CPU.
+/// Decodes little-endian elements of the dtype `stored` as a tensor in `dtype` on the CPU. With
+/// `bools` each element is a byte, and any but 0 is true.
 ///
 /// # Errors
-/// `data` is not what the shape takes.
+/// `data` does not have as many bytes as the shape takes, or the shape is larger than memory can
+/// be.
 pub fn decode(
     data: &[u8],
     stored: DType,
@@ -21,7 +22,7 @@ pub fn decode(
     shape: &[usize],
     dtype: DType,
 ) -> Result<Tensor> {
-    // Strides are products too, of a tensor without elements as well.
+    // Strides are products of the dims and must not overflow either, not even in an empty tensor.
     let strides = shape.iter().try_fold(8usize, |all, n| all.checked_mul((*n).max(1)));
     let Some(_) = strides.filter(|bytes| isize::try_from(*bytes).is_ok()) else {
         bail!("its shape {shape:?} is larger than memory can be")
@@ -41,7 +42,8 @@ pub fn decode(
     Ok(Tensor::from_raw_buffer(&data, stored, shape, &Device::Cpu)?.to_dtype(dtype)?)
 }
 
-/// Half types as float32, on all cores and without a copy in between; nothing for other dtypes.
+/// Decodes f16 and bf16 as f32 on all cores, without a copy in half precision; nothing for other
+/// dtypes.
 fn widen(data: &[u8], stored: DType, shape: &[usize]) -> Result<Option<Tensor>> {
     if !matches!(stored, DType::F16 | DType::BF16) {
         return Ok(None);

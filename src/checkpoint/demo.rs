@@ -1,15 +1,16 @@
-//! The models inside the binary, so that the first command needs no network. `examples/train_demo`
-//! makes them.
+//! The demo models inside the binary, so that a first command needs no network. The example
+//! `train_demo` trains them.
 
 use super::files::Files;
 use crate::{Result, did_you_mean, error};
 
-/// A model inside the binary.
+/// A demo model.
 pub struct Demo {
-    /// As in `demo:NAME`.
+    /// NAME in `demo:NAME`.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// A description in one line.
     pub about: &'static str,
+    /// Names and contents.
     files: &'static [(&'static str, &'static [u8])],
 }
 
@@ -26,6 +27,7 @@ macro_rules! files {
     };
 }
 
+/// Every demo model.
 pub const DEMOS: &[Demo] = &[
     Demo {
         name: "opt",
@@ -40,14 +42,16 @@ pub const DEMOS: &[Demo] = &[
 ];
 
 impl Demo {
-    /// The bytes it takes in the binary.
+    /// The size of its files in bytes.
     pub fn size(&self) -> usize {
         self.files.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 }
 
+/// The files of the demo `name`.
+///
 /// # Errors
-/// No demo has that name.
+/// There is no demo of that name.
 pub fn files(name: &str) -> Result<Files> {
     match DEMOS.iter().find(|demo| demo.name == name) {
         Some(demo) => Ok(Files::Embedded(demo.files)),

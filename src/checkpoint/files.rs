@@ -1,4 +1,4 @@
-//! A checkpoint's files by name, wherever they are.
+//! A checkpoint's files by name, in a directory or inside the binary.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,21 +11,25 @@ use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, bail, error};
 
+/// Where a checkpoint's files are read from.
 pub enum Files {
-    /// Held open: what is read of it is of one directory, even if another comes to stand under its
-    /// path.
+    /// A directory, held open: all files are of the same directory, even if its path is given to
+    /// another meanwhile.
     Directory(HeldDirectory),
-    /// Inside the binary: names and contents.
+    /// Files inside the binary: names and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
 
-/// A file's bytes, not copied.
+/// A file's bytes, without a copy.
 pub enum Bytes {
+    /// A mapping of the file.
     Mapped(Mmap),
+    /// Part of the binary.
     Embedded(&'static [u8]),
 }
 
 impl Bytes {
+    /// All bytes.
     pub fn get(&self) -> &[u8] {
         match self {
             Bytes::Mapped(map) => map,
@@ -33,17 +37,19 @@ impl Bytes {
         }
     }
 
-    /// Lets go of the pages of a part that has been copied out, so that weights do not stand in
-    /// memory twice.
+    /// Lets the system drop the pages of a part that has been copied out, so that weights are not
+    /// in memory twice. `start` and `length` are in bytes. The part can still be read.
     pub fn release(&self, start: usize, length: usize) {
         #[cfg(unix)]
         if let Bytes::Mapped(map) = self {
-            // Only whole pages within the part may go; advice that fails costs nothing but memory.
+            // Only whole pages inside the part; the result does not matter, as failure only costs
+            // memory.
             const PAGE: usize = 4096;
             let (first, end) = (start.next_multiple_of(PAGE), (start + length) / PAGE * PAGE);
             if first < end {
-                // SAFETY: the mapping is of a file and read-only, so a dropped page is read again
-                // when it is touched.
+                // SAFETY: the range lies inside the mapping, which is read-only and backed by a
+                // file, so that a dropped page is read from the file again when it is touched. No
+                // reference into it becomes invalid.
                 let _ = unsafe {
                     map.unchecked_advise_range(
                         memmap2::UncheckedAdvice::DontNeed,
@@ -76,6 +82,7 @@ impl Files {
         }
     }
 
+    /// Whether there is a regular file of that name.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Files::Directory(directory) => {
@@ -85,10 +92,10 @@ impl Files {
         }
     }
 
-    /// A small file's contents, or nothing where there is no such file.
+    /// The contents of a small file; nothing if there is no such file.
     ///
     /// # Errors
-    /// It can't be read, or is far larger than such a file is.
+    /// It can't be read, or is larger than its [kind](file_kind) allows.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         match self {
             Files::Embedded(files) => {
@@ -108,8 +115,10 @@ impl Files {
         }
     }
 
+    /// The JSON map in a small file; nothing if there is no such file.
+    ///
     /// # Errors
-    /// As [`read`](Self::read), and what is not a JSON map.
+    /// As [`read`](Self::read), and if it is not a map in JSON.
     pub fn json(&self, name: &str) -> Result<Option<Map<String, Value>>> {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
@@ -118,6 +127,8 @@ impl Files {
         }
     }
 
+    /// Maps a file into memory.
+    ///
     /// # Errors
     /// There is no such file, or it can't be mapped.
     pub fn map(&self, name: &str) -> Result<Bytes> {
@@ -132,14 +143,17 @@ impl Files {
                 if file.metadata().map_err(cannot)?.len() == 0 {
                     return Ok(Bytes::Embedded(&[]));
                 }
-                // SAFETY: the file is opened for reading only; one that is cut short while it is
-                // mapped is beyond help.
+                // SAFETY: a mapping is sound as long as nobody changes the file while it is mapped.
+                // This process never writes to a checkpoint's files in place: the Hub's cache and
+                // the output directory write new files and rename them. That other programs leave
+                // the weights alone meanwhile is up to the user, as with every reader that maps
+                // .safetensors files.
                 Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(cannot)?))
             }
         }
     }
 
-    /// What to call the place in a message.
+    /// The place of the files, for messages.
     pub fn describe(&self) -> String {
         match self {
             Files::Directory(directory) => directory.path().display().to_string(),
@@ -152,7 +166,7 @@ fn unread(directory: &HeldDirectory, name: &str, cause: &std::io::Error) -> Erro
     error!("{} can't be read: {}", directory.path().join(name).display(), describe_io_error(cause))
 }
 
-/// What a checkpoint's file of that name is.
+/// The kind of the checkpoint's file of that name, which determines how large it may be.
 pub fn file_kind(name: &str) -> FileKind {
     match name {
         _ if name.ends_with(".safetensors") || name.ends_with(".bin") => FileKind::Data,

@@ -1,5 +1,5 @@
-//! Checkpoints: where a model's files are, how each format is read and checked, and how a checkpoint
-//! is written.
+//! Checkpoints: where a model's files are, how each format is read and checked, and how a
+//! checkpoint is written.
 //!
 //! A model is inside the binary, in a local directory, or on the Hugging Face Hub. A module imports
 //! only modules of earlier lines:

@@ -1,4 +1,4 @@
-//! One .safetensors file, mapped; a header that lies is an error before any tensor is made of it.
+//! One .safetensors file. Its header is checked before any tensor is read.
 
 use std::io::Write;
 
@@ -11,15 +11,19 @@ use super::safetensors_header::Header;
 use crate::system::write::write_all;
 use crate::{Error, Result, bail, error};
 
+/// A mapped .safetensors file.
 pub struct SafeTensors {
+    /// The file's name, for messages.
     name: String,
     bytes: Bytes,
     header: Header,
 }
 
 impl SafeTensors {
+    /// Reads the header of a file called `name`.
+    ///
     /// # Errors
-    /// A file that is cut short, or whose header does not fit its data.
+    /// The file is empty, cut short or a Git LFS pointer, or its header does not fit its data.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
         if bytes.get().is_empty() {
             bail!("{name} is empty");
@@ -32,31 +36,40 @@ impl SafeTensors {
         Ok(Self { name: name.into(), bytes, header })
     }
 
+    /// The names of all tensors.
     pub fn names(&self) -> Vec<String> {
         self.header.names()
     }
 
+    /// A tensor's shape.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.header.shape(name)
     }
 
-    /// The dtype that a tensor is stored in.
+    /// The dtype that a tensor is stored in; nothing if it is unknown.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
         Some(self.header.find(name)?.ok()?.0)
     }
 
-    /// A tensor in `dtype`, on the CPU.
+    /// Reads a tensor in `dtype` on the CPU.
+    ///
+    /// # Errors
+    /// There is no such tensor, or its dtype is not supported.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
         self.read(name, |data, stored, shape| {
             tensor(data, stored, shape, dtype).map_err(|e| e.at(format!("{}: {name}", self.name)))
         })
     }
 
-    /// Writes a tensor's bytes as they stand in the file.
+    /// Writes a tensor's bytes as they are in the file.
+    ///
+    /// # Errors
+    /// There is no such tensor, its dtype is unknown, or the writer fails.
     pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
         self.read(name, |data, _, _| write_all(to, data))
     }
 
+    /// Calls `f` with a tensor's bytes, dtype and shape, and drops the pages that it read.
     fn read<T>(
         &self,
         name: &str,

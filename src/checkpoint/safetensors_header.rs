@@ -1,5 +1,5 @@
-//! The header of a .safetensors file. A tensor of a dtype that nobody here knows makes no file
-//! unreadable: it alone can't be had, and takes part by the bytes that it lies in.
+//! The header of a .safetensors file, checked against the file's size. A tensor of an unknown dtype
+//! does not make the file unreadable: only that tensor can't be loaded.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,30 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Map, Value as Json};
 
+/// The parsed header of a file.
 pub struct Header {
-    /// Checked against each other: no two lie in one place, and there is no gap.
+    /// The tensors, which `Metadata::new` has checked: they neither overlap nor leave gaps. One of
+    /// unknown dtype is in it as u8.
     tensors: Metadata,
-    /// The dtype and the shape of those whose dtype is not known.
+    /// The dtype and the shape of each tensor of unknown dtype.
     unknown: BTreeMap<String, (String, Vec<usize>)>,
-    /// Where the data begins in the file.
+    /// The byte at which the data begins.
     start: usize,
 }
 
 impl Header {
+    /// Reads the header of a file's bytes.
+    ///
     /// # Errors
-    /// A header that does not fit the file.
+    /// The header is malformed or does not fit the file's size.
     pub fn read(file: &[u8]) -> Result<Self, SafeTensorError> {
         let failed = match SafeTensors::read_metadata(file) {
             Ok((length, tensors)) => {
-                return Ok(Self { tensors, unknown: BTreeMap::new(), start: length + LENGTH });
+                return Ok(Self {
+                    tensors,
+                    unknown: BTreeMap::new(),
+                    start: length + LENGTH_BYTES,
+                });
             }
             Err(SafeTensorError::InvalidHeaderDeserialization(cause)) => cause,
             Err(other) => return Err(other),
@@ -43,11 +51,12 @@ impl Header {
         Ok(Self { tensors, unknown, start })
     }
 
-    /// The names of all tensors, known or not.
+    /// The names of all tensors, in the order of their data.
     pub fn names(&self) -> Vec<String> {
         self.tensors.offset_keys()
     }
 
+    /// The shape of a tensor; nothing if there is no such tensor.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match self.unknown.get(name) {
             Some((_, shape)) => Some(shape.clone()),
@@ -55,10 +64,10 @@ impl Header {
         }
     }
 
-    /// Where in the file a tensor's bytes lie, and what they are.
+    /// A tensor's dtype, and its bytes as a range in the file. Nothing if there is no such tensor.
     ///
     /// # Errors
-    /// The name of a dtype that is not known.
+    /// The name of its dtype, if that is unknown.
     pub fn find(&self, name: &str) -> Option<Result<(Dtype, std::ops::Range<usize>), &str>> {
         let info = self.tensors.info(name)?;
         Some(match self.unknown.get(name) {
@@ -69,26 +78,26 @@ impl Header {
         })
     }
 
-    /// What the file says of itself under a key.
+    /// The value of a key in the header's `__metadata__`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.tensors.metadata().as_ref()?.get(key).map(String::as_str)
     }
 }
 
-/// The bytes before the header, which say how long it is.
-const LENGTH: usize = 8;
+/// The size of the header's length, which comes before the header: a little-endian u64.
+const LENGTH_BYTES: usize = 8;
 
-/// The header's text, and where the data begins.
+/// The byte at which the data begins, and the header's JSON text.
 fn text(file: &[u8]) -> Option<(usize, &str)> {
-    let length = u64::from_le_bytes(file.get(..LENGTH)?.try_into().ok()?);
-    let start = usize::try_from(length).ok()?.checked_add(LENGTH)?;
-    Some((start, std::str::from_utf8(file.get(LENGTH..start)?).ok()?))
+    let length = u64::from_le_bytes(file.get(..LENGTH_BYTES)?.try_into().ok()?);
+    let start = usize::try_from(length).ok()?.checked_add(LENGTH_BYTES)?;
+    Some((start, std::str::from_utf8(file.get(LENGTH_BYTES..start)?).ok()?))
 }
 
 type Lenient = (Result<Metadata, SafeTensorError>, BTreeMap<String, (String, Vec<usize>)>);
 
-/// The tensors of a header, those of unknown dtypes as their bytes; nothing where another thing is
-/// wrong with it.
+/// Parses a header, with tensors of unknown dtypes as u8; nothing if anything else is wrong with
+/// it.
 fn lenient(header: Map<String, Json>) -> Option<Lenient> {
     #[derive(serde::Deserialize)]
     struct Entry {

@@ -1,4 +1,4 @@
-//! A checkpoint written anew, in the Hub's layout: what [`Checkpoint::open`] and transformers read.
+//! Writes a checkpoint in the Hub's layout, which [`Checkpoint::open`] and transformers read.
 
 use std::cmp::Reverse;
 use std::io::Write;
@@ -12,13 +12,14 @@ use crate::system::write::{write_all, write_json};
 use crate::tensor::WeightSource;
 use crate::{Result, error};
 
-/// The largest file of weights, in bytes, as transformers has it.
+/// The largest file of weights in bytes: the default of transformers.
 pub const MAX_SHARD_BYTES: usize = 5_000_000_000;
 
+/// The index of several files of weights.
 const INDEX: &str = "model.safetensors.index.json";
 
-/// What belongs to a tokenizer, in the formats that there are.
-const TOKENIZER: [&str; 8] = [
+/// The files of a tokenizer, in all formats.
+const TOKENIZER_FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -29,21 +30,22 @@ const TOKENIZER: [&str; 8] = [
     "chat_template.jinja",
 ];
 
-/// Writes one file: its name, and what fills it.
+/// Writes one file. Gets its name, and a function that writes the contents.
 pub type WriteFile<'a> =
     dyn FnMut(&str, &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> + 'a;
 
-/// A tensor that is to be written: where it stands in its file is told by its size.
+/// A tensor to be written.
 struct Entry {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Its size in bytes.
     bytes: usize,
 }
 
 impl Checkpoint {
-    /// A file in `directory` that would be read as one of this checkpoint, were it saved there, and
-    /// is none.
+    /// The name of a file in `directory` that [`save`](Self::save) would not overwrite, and that
+    /// would then be read as part of this checkpoint; nothing if there is none.
     ///
     /// # Errors
     /// As [`size`](Self::size).
@@ -54,24 +56,24 @@ impl Checkpoint {
             "generation_config.json" => self.generation_config.is_some(),
             name => self.files.contains(name),
         };
-        let all = TOKENIZER.into_iter().chain([INDEX, "generation_config.json"]);
+        let all = TOKENIZER_FILES.into_iter().chain([INDEX, "generation_config.json"]);
         Ok(all.into_iter().find(|name| !own(name) && directory.join(name).exists()))
     }
 
-    /// How many bytes its weights take.
+    /// The size of its weights in bytes.
     ///
     /// # Errors
-    /// One that can't be written.
+    /// A weight has a dtype that .safetensors can't hold.
     pub fn size(&self) -> Result<usize> {
         Ok(self.entries()?.iter().map(|entry| entry.bytes).sum())
     }
 
-    /// Writes it, weights in files of at most `shard` bytes (but for a tensor that is larger), each
-    /// in the dtype that it is stored in. config.json comes last: without it a directory is no
-    /// checkpoint.
+    /// Writes all files with `write`. The weights keep their dtypes and go into files of at most
+    /// `shard` bytes; a larger tensor gets a file of its own. config.json comes last: an incomplete
+    /// directory is no checkpoint.
     ///
     /// # Errors
-    /// A tensor that can't be read; those of `write`.
+    /// A tensor can't be read, or `write` fails.
     pub fn save(&self, shard: usize, write: &mut WriteFile) -> Result<()> {
         let shards = split(self.entries()?, shard);
         let single = shards.len() == 1;
@@ -92,7 +94,7 @@ impl Checkpoint {
             let index = json!({"metadata": {"total_size": total}, "weight_map": places});
             write(INDEX, &mut |to| write_json(to, &index))?;
         }
-        for name in TOKENIZER {
+        for name in TOKENIZER_FILES {
             if let Some(bytes) = self.files.read(name)? {
                 write(name, &mut |to| write_all(to, &bytes))?;
             }
@@ -105,7 +107,8 @@ impl Checkpoint {
         write("config.json", &mut |to| write_json(to, &Value::Object(self.config.clone())))
     }
 
-    /// The largest elements first, so that each stands where its size divides its place.
+    /// The tensors in the order of their data: the largest elements first, so that each tensor
+    /// begins at a multiple of its element size.
     fn entries(&self) -> Result<Vec<Entry>> {
         let entry = |name: String| {
             let stored = self.weights.stored(&name);
@@ -122,6 +125,7 @@ impl Checkpoint {
         Ok(entries)
     }
 
+    /// Writes one .safetensors file.
     fn write_shard(&self, entries: &[Entry], to: &mut dyn Write) -> Result<()> {
         let mut header = Map::new();
         header.insert("__metadata__".into(), json!({"format": "pt"}));
@@ -141,12 +145,12 @@ impl Checkpoint {
     }
 }
 
-/// Entries in their order, in groups of at most `most` bytes.
-fn split(entries: Vec<Entry>, most: usize) -> Vec<Vec<Entry>> {
+/// Splits entries, in order, into groups of at most `max_bytes` bytes.
+fn split(entries: Vec<Entry>, max_bytes: usize) -> Vec<Vec<Entry>> {
     let mut shards: Vec<Vec<Entry>> = vec![Vec::new()];
     let mut bytes = 0;
     for entry in entries {
-        if bytes + entry.bytes > most && bytes > 0 {
+        if bytes + entry.bytes > max_bytes && bytes > 0 {
             shards.push(Vec::new());
             bytes = 0;
         }

@@ -1,4 +1,4 @@
-//! Text to token ids and back, as Hugging Face's tokenizers do it.
+//! Text to token ids and back, by Hugging Face's tokenizers.
 
 use std::str::FromStr;
 
@@ -8,21 +8,22 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     AddedToken, DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper,
-    PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as Inner,
+    PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as HfTokenizer,
 };
 
 use super::files::Files;
 use crate::system::panics;
 use crate::{Error, Result, bail, error};
 
+/// A checkpoint's tokenizer.
 pub struct Tokenizer {
-    inner: Inner,
+    inner: HfTokenizer,
     pad: u32,
     end_of_text: Option<u32>,
 }
 
 impl Tokenizer {
-    /// From tokenizer.json, or from vocab.json and merges.txt.
+    /// Reads tokenizer.json, or vocab.json and merges.txt.
     ///
     /// # Errors
     /// There is none, or it is broken.
@@ -39,7 +40,7 @@ impl Tokenizer {
         let mut inner = if let Some(json) = files.read("tokenizer.json")? {
             let text =
                 String::from_utf8(json).map_err(|_| error!("tokenizer.json is not UTF-8"))?;
-            Inner::from_str(&text).map_err(|e| error!("tokenizer.json can't be read: {e}"))?
+            HfTokenizer::from_str(&text).map_err(|e| error!("tokenizer.json can't be read: {e}"))?
         } else if let (Some(vocabulary), Some(merges)) =
             (files.read("vocab.json")?, files.read("merges.txt")?)
         {
@@ -48,7 +49,7 @@ impl Tokenizer {
             return Err(error!("{} has no tokenizer", files.describe())
                 .help("expected tokenizer.json, or vocab.json and merges.txt"));
         };
-        // A tokenizer may be stored with the padding and truncation of whoever saved it.
+        // tokenizer.json may have padding and truncation that were set when it was saved.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(broken)?;
         let id = |name: &str| {
@@ -60,46 +61,46 @@ impl Tokenizer {
         Ok(Self { inner, pad, end_of_text })
     }
 
-    /// The token ids of a text, with the special tokens that the model's texts open and end with,
-    /// or without.
+    /// The token ids of a text. With `special` they include the special tokens that the tokenizer
+    /// adds at the beginning and the end.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// The tokenizer fails.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        Ok(works(|| self.inner.encode(text, special))?.get_ids().to_vec())
+        Ok(catching(|| self.inner.encode(text, special))?.get_ids().to_vec())
     }
 
     /// The text of token ids, special tokens included.
     ///
     /// # Errors
-    /// An id that is no token's.
+    /// There is no token of some id.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         for &id in ids {
             self.check(id)?;
         }
-        works(|| self.inner.decode(ids, false))
+        catching(|| self.inner.decode(ids, false))
     }
 
-    /// The text of token ids, without the special tokens: what a person would read.
+    /// The text of token ids, without special tokens.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// The tokenizer fails.
     pub fn text(&self, ids: &[u32]) -> Result<String> {
-        works(|| self.inner.decode(ids, true))
+        catching(|| self.inner.decode(ids, true))
     }
 
-    /// Text as its tokens come, one by one, without the special ones.
+    /// Decodes tokens one by one as they come, without special tokens.
     pub fn stream(&self) -> Stream<'_> {
         Stream { decoder: self.inner.decode_stream(true), text: String::new() }
     }
 
-    /// The id of a special token, `</s>` say, by its text.
+    /// The id of a special token such as `</s>`; nothing if the text is no special token.
     pub fn special_token(&self, text: &str) -> Option<u32> {
         let id = self.inner.token_to_id(text)?;
         self.inner.get_added_tokens_decoder().get(&id).filter(|token| token.special).map(|_| id)
     }
 
-    /// Each token's own text.
+    /// The text of each token.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -107,10 +108,10 @@ impl Tokenizer {
         ids.iter().map(|&id| self.decode(&[id])).collect()
     }
 
-    /// The one token of a text.
+    /// The id of the only token of a text.
     ///
     /// # Errors
-    /// The text is none, or several.
+    /// The text has no token, or several.
     pub fn single_token(&self, text: &str) -> Result<u32> {
         let ids = self.encode(text, false)?;
         match ids.as_slice() {
@@ -125,25 +126,27 @@ impl Tokenizer {
         }
     }
 
-    /// What fills a batch's short rows: the padding token, else the end of text, else 0.
+    /// The id that pads the short rows of a batch: the padding token, else the end of text, else 0.
     pub fn pad_id(&self) -> u32 {
         self.pad
     }
 
+    /// The id of the end-of-text token, if there is one.
     pub fn end_of_text(&self) -> Option<u32> {
         self.end_of_text
     }
 
+    /// Checks that there is a token of that id.
     fn check(&self, id: u32) -> Result<()> {
         if self.inner.id_to_token(id).is_some() {
             return Ok(());
         }
-        // Models often have more rows of logits than their tokenizer has tokens.
+        // Models often have more logits than their tokenizer has tokens.
         bail!("the tokenizer has no token {id}: it has {}", self.inner.get_vocab_size(true))
     }
 }
 
-/// A text that grows by tokens.
+/// Decodes tokens one by one.
 pub struct Stream<'a> {
     decoder: DecodeStream<
         'a,
@@ -157,17 +160,17 @@ pub struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// What the token adds: nothing as long as a character is not whole.
+    /// The text that a token adds: empty as long as its bytes are an incomplete character.
     ///
     /// # Errors
-    /// The tokenizer's own.
+    /// The tokenizer fails.
     pub fn push(&mut self, token: u32) -> Result<&str> {
         let from = self.text.len();
-        self.text.extend(works(|| self.decoder.step(token))?);
+        self.text.extend(catching(|| self.decoder.step(token))?);
         Ok(&self.text[from..])
     }
 
-    /// Everything so far.
+    /// The text of all tokens so far.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -177,8 +180,8 @@ fn broken(error: tokenizers::Error) -> Error {
     error!("the tokenizer failed: {error}")
 }
 
-/// What the library gives, which panics here and there where a tokenizer contradicts itself.
-fn works<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
+/// Runs the library, which may panic if a tokenizer's files contradict each other.
+fn catching<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
     panics::catch_foreign(f, || error!("the tokenizer failed: its files contradict themselves"))?
         .map_err(broken)
 }
@@ -190,14 +193,15 @@ fn token_name(value: Option<&Value>) -> Option<String> {
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }
 
-/// OPT's and GPT-2's slow form: byte-level BPE, and the special tokens that the configs name.
+/// The tokenizer of vocab.json and merges.txt, as OPT and GPT-2 have them: byte-level BPE, and the
+/// special tokens that the configs name.
 fn byte_level(
     vocabulary: &[u8],
     merges: &[u8],
     config: &Map<String, Value>,
     special: &Map<String, Value>,
     files: &Files,
-) -> Result<Inner> {
+) -> Result<HfTokenizer> {
     let vocabulary: Map<String, Value> = serde_json::from_slice(vocabulary)
         .map_err(|e| error!("vocab.json is not a map in JSON: {e}"))?;
     let vocabulary = vocabulary
@@ -219,7 +223,7 @@ fn byte_level(
     let model = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(broken)?;
     let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
     let bytes = ByteLevel::default().add_prefix_space(flag("add_prefix_space"));
-    let mut inner = Inner::new(model);
+    let mut inner = HfTokenizer::new(model);
     inner.with_pre_tokenizer(Some(bytes));
     inner.with_decoder(Some(bytes));
     inner.with_post_processor(Some(bytes.trim_offsets(false)));

@@ -1,4 +1,4 @@
-//! A checkpoint's weights, by name, from whichever format it has.
+//! A checkpoint's weights by name, in .safetensors or in PyTorch's format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,8 +18,8 @@ use crate::tensor::WeightSource;
 use crate::tensor::transfer::bytes::to_le_bytes;
 use crate::{Result, bail, did_you_mean, error};
 
-/// Weight files in the order in which they are looked for, by name: an index of shards, or one
-/// file.
+/// The names of weight files, in the order in which they are looked for: an index of several files,
+/// or one file.
 pub const WEIGHT_FILES: [&str; 4] = [
     "model.safetensors.index.json",
     "model.safetensors",
@@ -27,13 +27,14 @@ pub const WEIGHT_FILES: [&str; 4] = [
     "pytorch_model.bin",
 ];
 
-/// Tensors by name, read from their files when they are asked for.
+/// Weights by name. Each is read from its file when it is asked for.
 pub struct Weights {
     shards: Vec<Shard>,
-    /// Which shard has each tensor.
+    /// The position in `shards` of each tensor's file.
     place: BTreeMap<String, usize>,
 }
 
+/// One file of weights.
 enum Shard {
     SafeTensors(SafeTensors),
     Pickle(Pickle),
@@ -46,7 +47,7 @@ impl Shard {
         }
         if name.ends_with(".bin") {
             let pickle = Pickle::open(files.map(name)?, name)?;
-            warn(name, &pickle);
+            warn_of_unreadable(name, &pickle);
             return Ok(Shard::Pickle(pickle));
         }
         Ok(Shard::SafeTensors(SafeTensors::open(files.map(name)?, name)?))
@@ -60,26 +61,26 @@ impl Shard {
     }
 }
 
-/// Names the tensors that can't be read: one that the model needs is an error once it is asked for.
-fn warn(file: &str, pickle: &Pickle) {
-    /// As many are named.
-    const NAMED: usize = 8;
+/// Warns of tensors that can't be read. Only loading one of them is an error.
+fn warn_of_unreadable(file: &str, pickle: &Pickle) {
+    /// The most tensors that the warning names.
+    const MAX_NAMED: usize = 8;
     let unreadable: Vec<_> =
         pickle.unreadable().map(|(name, why)| format!("{name} ({why})")).collect();
     if unreadable.is_empty() {
         return;
     }
     let named =
-        control_characters(&unreadable[..unreadable.len().min(NAMED)].join(", ")).into_owned();
-    let more = unreadable.len().saturating_sub(NAMED);
+        control_characters(&unreadable[..unreadable.len().min(MAX_NAMED)].join(", ")).into_owned();
+    let more = unreadable.len().saturating_sub(MAX_NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     notice(format_args!("warning: {file} has tensors that can't be read: {named}{more}"));
 }
 
-/// The files of an index: every shard that its weight_map names, once.
+/// The files that an index called `name` lists in its `weight_map`, each once.
 ///
 /// # Errors
-/// A map that is missing or names anything but a file beside it.
+/// The map is missing, or names something other than a file in the same directory.
 pub fn shard_names(
     index: &serde_json::Map<String, serde_json::Value>,
     name: &str,
@@ -102,10 +103,10 @@ pub fn shard_names(
     Ok(files.into_iter().collect())
 }
 
-/// The names of a checkpoint's weight files, whether they are all there or not.
+/// The names of a checkpoint's weight files. An index may name files that are missing.
 ///
 /// # Errors
-/// There are none, or the index of them is broken.
+/// There are none, or the index is broken.
 pub fn weight_files(files: &Files) -> Result<Vec<String>> {
     let Some(format) = WEIGHT_FILES.into_iter().find(|name| files.contains(name)) else {
         return Err(error!("{} has no weights", files.describe())
@@ -118,6 +119,8 @@ pub fn weight_files(files: &Files) -> Result<Vec<String>> {
 }
 
 impl Weights {
+    /// Opens all weight files and reads their headers.
+    ///
     /// # Errors
     /// There are no weight files, one is missing, or one is broken.
     pub fn open(files: &Files) -> Result<Self> {
@@ -132,7 +135,7 @@ impl Weights {
         Ok(Self { shards, place })
     }
 
-    /// A tensor's shape, without reading it.
+    /// A tensor's shape. Its data are not read.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.shards[*self.place.get(name)?] {
             Shard::SafeTensors(file) => file.shape(name),
@@ -140,20 +143,20 @@ impl Weights {
         }
     }
 
-    /// The dtype that a tensor is stored in, and its shape. Nothing of one that .safetensors can't
-    /// hold.
+    /// The dtype that a tensor is stored in, and its shape. Nothing if there is no such tensor or
+    /// .safetensors has no such dtype.
     pub fn stored(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
         let dtype = match &self.shards[*self.place.get(name)?] {
             Shard::SafeTensors(file) => file.dtype(name)?,
-            Shard::Pickle(file) => storable(file.stored(name)?)?,
+            Shard::Pickle(file) => safetensors_dtype(file.stored(name)?)?,
         };
         Some((dtype, self.shape(name)?))
     }
 
-    /// Writes a tensor's elements in the dtype that they are stored in, little-endian.
+    /// Writes a tensor's elements, little-endian, in the dtype that they are stored in.
     ///
     /// # Errors
-    /// It can't be read, or those of the writer.
+    /// There is no such tensor, it can't be read, or the writer fails.
     pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
         let Some(&at) = self.place.get(name) else { bail!("the checkpoint has no weight {name}") };
         match &self.shards[at] {
@@ -168,8 +171,8 @@ impl Weights {
     }
 }
 
-/// A pickle's dtype in .safetensors.
-fn storable(dtype: DType) -> Option<Dtype> {
+/// The .safetensors dtype of a pickled tensor's dtype.
+fn safetensors_dtype(dtype: DType) -> Option<Dtype> {
     Some(match dtype {
         DType::U8 => Dtype::U8,
         DType::U32 => Dtype::U32,

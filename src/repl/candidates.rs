@@ -85,8 +85,8 @@ pub fn keys_of_all_contexts(workspace: &Workspace) -> Vec<String> {
         .collect()
 }
 
-/// The modules that can be imported: shipped ones, and scripts on disk without `.rhai`. Returns where
-/// the word begins in `typed`, and the words that may replace it.
+/// The modules that can be imported: shipped ones, and scripts on disk without `.rhai`. Returns
+/// where the word begins in `typed`, and the words that may replace it.
 pub fn modules(typed: &str) -> (usize, Vec<String>) {
     let shipped: Vec<String> =
         shipped_modules().map(str::to_owned).filter(|name| name.starts_with(typed)).collect();
@@ -99,8 +99,8 @@ pub fn modules(typed: &str) -> (usize, Vec<String>) {
     (0, shipped.into_iter().chain(own).collect())
 }
 
-/// The files and directories that a typed path may continue with. Returns where the path's last part
-/// begins, plus `offset`, and the names that may replace it; directories end with `/`.
+/// The files and directories that a typed path may continue with. Returns where the path's last
+/// part begins, plus `offset`, and the names that may replace it; directories end with `/`.
 pub fn paths(typed: &str, offset: usize) -> (usize, Vec<String>) {
     let split = typed.rfind('/').map_or(0, |slash| slash + 1);
     let (folder, part) = typed.split_at(split);

@@ -39,8 +39,8 @@ impl ScriptCompleter {
         Self { workspace: workspace.clone() }
     }
 
-    /// Where the word at the cursor begins in `line`, and the words that may replace it. `at` is the
-    /// cursor's position in bytes.
+    /// Where the word at the cursor begins in `line`, and the words that may replace it. `at` is
+    /// the cursor's position in bytes.
     pub fn complete(&self, line: &str, at: usize) -> (usize, Vec<String>) {
         let head = &line[..at];
         let workspace = self.workspace.borrow();
@@ -76,8 +76,8 @@ fn beginning(typed: &str, all: impl IntoIterator<Item = String>) -> Vec<String> 
     fitting.into_iter().collect()
 }
 
-/// Completes a piece of script. `head` is the text up to the cursor, and `offset` is where it begins
-/// in the line.
+/// Completes a piece of script. `head` is the text up to the cursor, and `offset` is where it
+/// begins in the line.
 fn script(workspace: &Workspace, head: &str, offset: usize) -> (usize, Vec<String>) {
     let tokens = tokens(head);
     let Some(last) = tokens.last() else { return (offset + head.len(), Vec::new()) };
@@ -108,8 +108,8 @@ fn is(text: &str, token: &Token, word: &str) -> bool {
     &text[token.start..token.end] == word
 }
 
-/// Completes a word after the tokens `before`: a member after a dot, an option's key in `#{`, or the
-/// name of a variable, a function or a keyword.
+/// Completes a word after the tokens `before`: a member after a dot, an option's key in `#{`, or
+/// the name of a variable, a function or a keyword.
 fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec<String> {
     let functions = workspace.host().functions();
     match before.split_last() {
@@ -164,8 +164,8 @@ fn returned(workspace: &Workspace, name: &str) -> Receiver {
     }
 }
 
-/// The expression before a dot: a call, or a variable with any number of properties after it. `chain`
-/// is the tokens before the dot.
+/// The expression before a dot: a call, or a variable with any number of properties after it.
+/// `chain` is the tokens before the dot.
 fn receiver(workspace: &Workspace, head: &str, chain: &[Token]) -> Receiver {
     if let Some((close, before)) = chain.split_last()
         && is(head, close, ")")
@@ -242,8 +242,9 @@ fn members_of(
     }
 }
 
-/// Completes inside a string, by what stands before it: hook points in `hook("…")`, keys in `x["…"]`,
-/// files elsewhere. Returns where the word begins in the string, and the words that may replace it.
+/// Completes inside a string, by what stands before it: hook points in `hook("…")`, keys in
+/// `x["…"]`, files elsewhere. Returns where the word begins in the string, and the words that may
+/// replace it.
 fn string(
     workspace: &Workspace,
     head: &str,

@@ -7,8 +7,8 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 
 use super::commands::is_command;
 
-/// Reads an input line by line and knows after each line whether the input is complete. Each line is
-/// scanned once, however long the input becomes.
+/// Reads an input line by line and knows after each line whether the input is complete. Each line
+/// is scanned once, however long the input becomes.
 #[derive(Debug, Default)]
 pub struct Scanner {
     /// The strings and comments that are open at the end of the last line, outermost first.
@@ -66,8 +66,8 @@ impl Scanner {
         }
     }
 
-    /// Whether a bracket, a comment or a string is open, or a `fn` has no body yet. An empty line after
-    /// such a `fn` makes the input complete, so that a typo can be left.
+    /// Whether a bracket, a comment or a string is open, or a `fn` has no body yet. An empty line
+    /// after such a `fn` makes the input complete, so that a typo can be left.
     pub fn is_incomplete(&self) -> bool {
         if self.command {
             return false;
@@ -95,7 +95,8 @@ impl Scanner {
         length
     }
 
-    /// If `rest` begins with a comment, a string or a word, enters it and returns the bytes consumed.
+    /// If `rest` begins with a comment, a string or a word, enters it and returns the bytes
+    /// consumed.
     fn token(&mut self, rest: &str, first: char) -> Option<usize> {
         match first {
             '/' if rest.starts_with("//") => Some(rest.len()),
@@ -210,8 +211,8 @@ fn character(rest: &str) -> usize {
     1
 }
 
-/// Tells rustyline whether Enter ends the input. Keeps the text of the last call and its scanner, as
-/// the next text most likely only adds a line.
+/// Tells rustyline whether Enter ends the input. Keeps the text of the last call and its scanner,
+/// as the next text most likely only adds a line.
 #[derive(Default)]
 pub struct ContinuationValidator(RefCell<(String, Scanner)>);
 

@@ -89,8 +89,8 @@ pub fn coloured(line: &str, cursor: Option<usize>) -> String {
 }
 
 fn paint(out: &mut String, colour: &str, text: &str) {
-    // Each line of a multi-line token is painted separately: a terminal that clears a line drops its
-    // colour.
+    // Each line of a multi-line token is painted separately: a terminal that clears a line drops
+    // its colour.
     for (i, line) in text.split('\n').enumerate() {
         if i > 0 {
             out.push('\n');

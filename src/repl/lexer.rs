@@ -172,8 +172,8 @@ fn expression(rest: &str) -> Option<usize> {
     None
 }
 
-/// The length of a number such as `1_000`, `0xff` or `1.5e-3`. The dots of `0..3` and of `1.abs()` do
-/// not belong to it.
+/// The length of a number such as `1_000`, `0xff` or `1.5e-3`. The dots of `0..3` and of `1.abs()`
+/// do not belong to it.
 fn number(rest: &str) -> usize {
     let digits = |from: usize| {
         rest[from..]

@@ -78,8 +78,8 @@ pub fn summary(workspace: &Workspace, value: &Dynamic) -> String {
     }
 }
 
-/// The hooks that variables hold: where each is bound, how often it was called in the last pass that
-/// it took part in, and how long that took.
+/// The hooks that variables hold: where each is bound, how often it was called in the last pass
+/// that it took part in, and how long that took.
 pub fn hooks(workspace: &Workspace) -> Vec<String> {
     let mut found: Vec<(String, Hook)> = Vec::new();
     for variable in workspace.variables() {

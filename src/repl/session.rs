@@ -38,8 +38,8 @@ enum Next {
     End,
 }
 
-/// Runs a session: loads the model `m`, runs the script in `file`, then the inputs that are typed or
-/// piped in.
+/// Runs a session: loads the model `m`, runs the script in `file`, then the inputs that are typed
+/// or piped in.
 ///
 /// # Errors
 /// The model can't be loaded or the script can't be read. From a pipe, also the first input that

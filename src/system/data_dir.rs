@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::{Result, error};
 
-/// `PRECOMPUTE_HOME` if it is set, else `precompute` in the user's local data directory. It need not
-/// exist yet.
+/// `PRECOMPUTE_HOME` if it is set, else `precompute` in the user's local data directory. It need
+/// not exist yet.
 ///
 /// # Errors
 /// The variable is not set and the user has no home directory.

@@ -74,8 +74,8 @@ impl HeldDirectory {
     /// Links are followed if they stay below this directory.
     ///
     /// # Errors
-    /// There is no such file, it is not a regular file, it is larger than `kind` allows, or a link or
-    /// `..` leads out of the directory; see [`escapes_directory`].
+    /// There is no such file, it is not a regular file, it is larger than `kind` allows, or a link
+    /// or `..` leads out of the directory; see [`escapes_directory`].
     pub fn file(&self, inside: &Path, kind: FileKind) -> Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);

@@ -1,4 +1,5 @@
-//! Escapes text from files, models and servers, so that it can't control the terminal it is shown on.
+//! Escapes text from files, models and servers, so that it can't control the terminal it is shown
+//! on.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -9,8 +10,8 @@ pub fn for_stream(text: &str, stream: impl IsTerminal) -> Cow<'_, str> {
     if stream.is_terminal() { control_characters(text) } else { text.into() }
 }
 
-/// The text with control characters replaced: C0 ones and DEL by their pictures (U+2400…), C1 ones and
-/// those that change the writing direction by U+FFFD. Newlines and tabs stay.
+/// The text with control characters replaced: C0 ones and DEL by their pictures (U+2400…), C1 ones
+/// and those that change the writing direction by U+FFFD. Newlines and tabs stay.
 pub fn control_characters(text: &str) -> Cow<'_, str> {
     let escaped = |c: char| match c {
         '\n' | '\t' => c,

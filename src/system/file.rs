@@ -86,8 +86,8 @@ pub fn read(path: &Path, kind: FileKind) -> Result<Vec<u8>> {
     read_open(&open(path, kind)?, kind)
 }
 
-/// Reads the rest of a file that [`open`] opened. If it grows meanwhile, reads as many bytes as it had
-/// at the beginning.
+/// Reads the rest of a file that [`open`] opened. If it grows meanwhile, reads as many bytes as it
+/// had at the beginning.
 ///
 /// # Errors
 /// It can't be read, has more bytes than `kind` allows, or does not fit in memory.

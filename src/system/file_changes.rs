@@ -1,8 +1,8 @@
 //! Watches files and tells which have other contents than when they were read.
 //!
-//! The system reports events in the files' directories; whether a file has changed is decided by its
-//! contents. A save that renames a new file over the old one therefore counts, while a touch or a
-//! change that is reverted does not.
+//! The system reports events in the files' directories; whether a file has changed is decided by
+//! its contents. A save that renames a new file over the old one therefore counts, while a touch or
+//! a change that is reverted does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -91,8 +91,8 @@ impl Watcher {
         Self { shared, messages }
     }
 
-    /// Watches these files in place of earlier ones. Each comes with the fingerprint that it had when
-    /// it was read. A file need not exist yet.
+    /// Watches these files in place of earlier ones. Each comes with the fingerprint that it had
+    /// when it was read. A file need not exist yet.
     pub fn watch(&self, files: impl IntoIterator<Item = (PathBuf, Fingerprint)>) {
         let mut state = self.shared.lock();
         state.files = files.into_iter().collect();

@@ -12,9 +12,9 @@ pub fn describe(file: &File) -> Option<String> {
         let found = entry.and_then(|entry| std::fs::metadata(entry.path()));
         found.is_ok_and(|found| (found.ino(), found.dev()) == (wanted.ino(), wanted.dev()))
     };
-    // /proc/locks names a file by its inode number alone (and a device number that some file systems
-    // give differently), so a lock may be on a file of another disk. Such a process does not have
-    // this file open. One whose descriptors can't be read may have it.
+    // /proc/locks names a file by its inode number alone (and a device number that some file
+    // systems give differently), so a lock may be on a file of another disk. Such a process does
+    // not have this file open. One whose descriptors can't be read may have it.
     let has_open = |process: &u32| {
         *process != std::process::id()
             && std::fs::read_dir(format!("/proc/{process}/fd"))
@@ -34,8 +34,8 @@ pub fn describe(_file: &File) -> Option<String> {
     None
 }
 
-/// The process in a line of /proc/locks, such as `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`, if
-/// it holds a lock on the file with this inode number. Lines of waiting processes have `->`.
+/// The process in a line of /proc/locks, such as `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`,
+/// if it holds a lock on the file with this inode number. Lines of waiting processes have `->`.
 #[cfg(target_os = "linux")]
 fn holds(line: &str, inode: u64) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -29,8 +29,8 @@ static SENTENCE: RwLock<String> = RwLock::new(String::new());
 pub struct CountingAllocator;
 
 // SAFETY: every method passes its arguments unchanged to `MiMalloc`, which upholds the contract of
-// `GlobalAlloc`, and returns its result unchanged. Besides that it changes atomic counters, and calls
-// the abort handler, which must not unwind (see `abort_handler::set`).
+// `GlobalAlloc`, and returns its result unchanged. Besides that it changes atomic counters, and
+// calls the abort handler, which must not unwind (see `abort_handler::set`).
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
@@ -121,8 +121,8 @@ fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Sets the limit to `bytes` more than the process holds now, and the ceiling to an eighth more than
-/// that. At the ceiling the abort handler is called with `sentence`.
+/// Sets the limit to `bytes` more than the process holds now, and the ceiling to an eighth more
+/// than that. At the ceiling the abort handler is called with `sentence`.
 pub fn set_limit(bytes: usize, sentence: String) {
     *SENTENCE.write().unwrap_or_else(PoisonError::into_inner) = sentence;
     let limit = live().saturating_add(bytes);
@@ -140,8 +140,8 @@ pub fn would_exceed(bytes: usize) -> bool {
     live().saturating_add(bytes) > LIMIT.load(Ordering::Relaxed)
 }
 
-/// Runs `f` and raises the limit by what it leaves allocated: a model does not count as the script's
-/// memory. While `f` runs, the ceiling is `bytes` higher.
+/// Runs `f` and raises the limit by what it leaves allocated: a model does not count as the
+/// script's memory. While `f` runs, the ceiling is `bytes` higher.
 pub fn exclude_from_limit<R>(bytes: usize, f: impl FnOnce() -> R) -> R {
     let (ceiling, before) = (CEILING.load(Ordering::Relaxed), live());
     CEILING.store(ceiling.saturating_add(bytes), Ordering::Relaxed);

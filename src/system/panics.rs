@@ -1,7 +1,7 @@
 //! Catches panics and turns them into errors.
 //!
-//! A panic of a library on a broken file is that file's fault and becomes an error about the file. Any
-//! other panic is a bug of this program, and becomes an error that says so.
+//! A panic of a library on a broken file is that file's fault and becomes an error about the file.
+//! Any other panic is a bug of this program, and becomes an error that says so.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -40,8 +40,8 @@ const HELP: &str = "please report it with the script that shows it; RUST_BACKTRA
 /// `RUST_BACKTRACE` is set. A panic that will be caught is not printed: its error is.
 pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
-        // Threads without a name are rayon's workers, which pass a panic on to the thread that waits
-        // for them.
+        // Threads without a name are rayon's workers, which pass a panic on to the thread that
+        // waits for them.
         let helper = thread::current().name().is_none() && CATCHING.load(Ordering::Relaxed) > 0;
         let catcher = CATCHER.get();
         if catcher != Catcher::Foreign && std::env::var_os("RUST_BACKTRACE").is_some() {
@@ -74,8 +74,8 @@ pub fn catch_bug<R>(f: impl FnOnce() -> R) -> Result<R> {
 fn caught<R>(catcher: Catcher, f: impl FnOnce() -> R) -> Result<R, String> {
     let before = CATCHER.replace(catcher);
     CATCHING.fetch_add(1, Ordering::Relaxed);
-    // `f` need not be unwind-safe: what a panic leaves half changed is dropped with the error, or is a
-    // script's value, whose invariants do not span calls.
+    // `f` need not be unwind-safe: what a panic leaves half changed is dropped with the error, or
+    // is a script's value, whose invariants do not span calls.
     let outcome = panic::catch_unwind(AssertUnwindSafe(f));
     CATCHING.fetch_sub(1, Ordering::Relaxed);
     CATCHER.set(before);

@@ -1,5 +1,5 @@
-//! HTTP requests to the Hub and to hosts that it redirects to. Responses are bounded in size and time,
-//! and the token is sent to the Hub's own origin only.
+//! HTTP requests to the Hub and to hosts that it redirects to. Responses are bounded in size and
+//! time, and the token is sent to the Hub's own origin only.
 
 use std::future::Future;
 use std::pin::pin;
@@ -160,8 +160,8 @@ impl Client {
         self.read_body(self.request(&spec, |_| false)?, MAX_SMALL_BYTES)
     }
 
-    /// hf-hub's client of the same Hub, over this client's connections. It follows no redirect, so that
-    /// the token is sent to the Hub only.
+    /// hf-hub's client of the same Hub, over this client's connections. It follows no redirect, so
+    /// that the token is sent to the Hub only.
     ///
     /// # Errors
     /// The URL or the token is malformed.

@@ -1,5 +1,5 @@
-//! Downloads files of one commit into the cache: retried, resumed if they are large, and kept only if
-//! they have the hash that the Hub announced.
+//! Downloads files of one commit into the cache: retried, resumed if they are large, and kept only
+//! if they have the hash that the Hub announced.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -25,8 +25,8 @@ use crate::{Error, Result, error};
 /// How many attempts in a row may bring no progress before the download fails.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// How many more bytes an attempt must bring to count as progress. It bounds the number of attempts by
-/// the file's size.
+/// How many more bytes an attempt must bring to count as progress. It bounds the number of attempts
+/// by the file's size.
 const PROGRESS_BYTES: u64 = 64 << 10;
 
 /// The smallest download, in bytes, for which the free space of the disk is checked.
@@ -85,12 +85,12 @@ impl<'a> CommitFetcher<'a> {
         self.stalled.borrow().clone()
     }
 
-    /// The path of a file in the cache. It is fetched if it is not there, if it has at most `max_bytes`
-    /// bytes.
+    /// The path of a file in the cache. It is fetched if it is not there, if it has at most
+    /// `max_bytes` bytes.
     ///
     /// # Errors
-    /// There is no such file, it is too large, the token may not read it, it is not what was announced
-    /// even on a second attempt, the connection keeps failing, or the disk is full.
+    /// There is no such file, it is too large, the token may not read it, it is not what was
+    /// announced even on a second attempt, the connection keeps failing, or the disk is full.
     pub fn fetch(&self, name: &str, max_bytes: u64) -> Result<PathBuf> {
         check_path(name).map_err(|e| e.at(format_args!("{name:?}")))?;
         if let Some(path) = self.repository.file(self.commit, name)? {
@@ -157,8 +157,8 @@ impl<'a> CommitFetcher<'a> {
         {
             return Ok(self.repository.link(self.commit, name, hash.digits())?);
         }
-        // Without an announced hash the file's own is known only at the end. Until then the incomplete
-        // file is named by the commit and the path.
+        // Without an announced hash the file's own is known only at the end. Until then the
+        // incomplete file is named by the commit and the path.
         let slot = announced.hash.as_ref().map_or_else(
             || sha256_hex(format!("{}/{name}", self.commit).as_bytes()),
             |hash| hash.digits().to_owned(),
@@ -180,7 +180,8 @@ impl<'a> CommitFetcher<'a> {
         Ok(self.repository.link(self.commit, name, hash.digits())?)
     }
 
-    /// Whether the cache has a blob of that hash. A blob of that name with other contents is deleted.
+    /// Whether the cache has a blob of that hash. A blob of that name with other contents is
+    /// deleted.
     fn has_blob(&self, hash: &Hash, name: &str, announced: Option<u64>) -> Result<bool, Stop> {
         let Some(mut file) = self.repository.blob(hash.digits())? else { return Ok(false) };
         let length = length(&file, name)?;
@@ -199,8 +200,8 @@ impl<'a> CommitFetcher<'a> {
         Ok(false)
     }
 
-    /// Downloads a file into `file`, which an earlier attempt may have begun, and returns the hash that
-    /// becomes its name. Contents that do not have the announced hash are deleted.
+    /// Downloads a file into `file`, which an earlier attempt may have begun, and returns the hash
+    /// that becomes its name. Contents that do not have the announced hash are deleted.
     fn receive(
         &self,
         mut file: File,
@@ -305,9 +306,9 @@ impl<'a> CommitFetcher<'a> {
         })
     }
 
-    /// The hash that contents are kept under; nothing if they are not what the Hub announced. An ETag of
-    /// 40 digits should be git's hash. If it does not match, the Hub's list of files is asked, which
-    /// may have another hash or none.
+    /// The hash that contents are kept under; nothing if they are not what the Hub announced. An
+    /// ETag of 40 digits should be git's hash. If it does not match, the Hub's list of files is
+    /// asked, which may have another hash or none.
     fn identify(&self, hash: &Hash, found: &ContentHash, name: &str) -> Result<Option<Hash>, Stop> {
         if found.matches(hash) || matches!(hash, Hash::Sha256(_)) {
             return Ok(found.matches(hash).then(|| hash.clone()));
@@ -348,7 +349,8 @@ impl<'a> CommitFetcher<'a> {
         }
     }
 
-    /// Deletes the incomplete file, so that the next attempt starts at its beginning. Returns `stop`.
+    /// Deletes the incomplete file, so that the next attempt starts at its beginning. Returns
+    /// `stop`.
     fn restart(&self, slot: &str, stop: Stop) -> Stop {
         self.repository.delete_incomplete(slot).map_or_else(Stop::Final, |()| stop)
     }

@@ -49,8 +49,8 @@ impl From<Error> for Missing {
 }
 
 impl Hub {
-    /// A model's files: config, tokenizer and weights. Files in the cache are not fetched again, and a
-    /// complete copy in the cache is used if the Hub can't be reached.
+    /// A model's files: config, tokenizer and weights. Files in the cache are not fetched again,
+    /// and a complete copy in the cache is used if the Hub can't be reached.
     ///
     /// # Errors
     /// There is no such model or revision, the token may not read it, the Hub can't be reached, or
@@ -89,9 +89,9 @@ impl Hub {
         Ok(self.fetch_files("model", id, revision, offline, has_config, config)?.directory)
     }
 
-    /// A snapshot with files that the caller chooses. `files` gets a function that fetches one file of
-    /// at most `max_bytes` bytes by its path, and the paths of all files of the repository. A copy in
-    /// the cache serves offline if it has the file `main`.
+    /// A snapshot with files that the caller chooses. `files` gets a function that fetches one file
+    /// of at most `max_bytes` bytes by its path, and the paths of all files of the repository. A
+    /// copy in the cache serves offline if it has the file `main`.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).

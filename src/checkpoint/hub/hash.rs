@@ -1,5 +1,5 @@
-//! The hashes that the Hub names contents by: SHA-256 for large files (Git LFS), git's blob hash for
-//! small ones.
+//! The hashes that the Hub names contents by: SHA-256 for large files (Git LFS), git's blob hash
+//! for small ones.
 
 use std::io::{Read, Seek};
 
@@ -87,7 +87,8 @@ impl Hasher {
         }
     }
 
-    /// Hashes a file from its beginning to its end. `progress` is called with the size of each block.
+    /// Hashes a file from its beginning to its end. `progress` is called with the size of each
+    /// block.
     ///
     /// # Errors
     /// The file can't be read, or the run was interrupted.

@@ -1,8 +1,8 @@
 //! Writes the files of one repository into the Hub's cache.
 //!
 //! Contents are blobs named by their hash; a snapshot's files are links to them. A blob is written
-//! as `HASH.incomplete` under the lock `.locks/models--OWNER--NAME/HASH.lock`, which Python's client
-//! takes too, and gets its final name when it is complete.
+//! as `HASH.incomplete` under the lock `.locks/models--OWNER--NAME/HASH.lock`, which Python's
+//! client takes too, and gets its final name when it is complete.
 
 use std::fmt::Display;
 use std::fs::{File, TryLockError};
@@ -97,7 +97,8 @@ impl CacheRepository {
         Ok(Some(file.into_std()))
     }
 
-    /// Opens the incomplete file of a blob for reading and writing, and creates it if it is missing.
+    /// Opens the incomplete file of a blob for reading and writing, and creates it if it is
+    /// missing.
     ///
     /// # Errors
     /// Something other than a file has its name, or it can't be written.

@@ -1,5 +1,5 @@
-//! Parses and checks the headers and the JSON of a server's responses. Pure functions: any bytes yield
-//! either a checked value or an error that can be shown.
+//! Parses and checks the headers and the JSON of a server's responses. Pure functions: any bytes
+//! yield either a checked value or an error that can be shown.
 
 use reqwest::Url;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue};
@@ -108,8 +108,8 @@ fn parse_etag(value: &HeaderValue) -> Option<Hash> {
     Hash::parse(tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"'))
 }
 
-/// The total size in the Content-Range of a partial response, if the part is from byte `first` to the
-/// end of the file.
+/// The total size in the Content-Range of a partial response, if the part is from byte `first` to
+/// the end of the file.
 pub fn resumed_size(headers: &HeaderMap, first: u64) -> Option<u64> {
     let (part, total) =
         header_text(headers.get(CONTENT_RANGE)?)?.strip_prefix("bytes ")?.split_once('/')?;
@@ -168,8 +168,8 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
 
-/// Git's hash of the file `name` in the response of `/api/models/ID/paths-info/COMMIT`; nothing if the
-/// response has none.
+/// Git's hash of the file `name` in the response of `/api/models/ID/paths-info/COMMIT`; nothing if
+/// the response has none.
 ///
 /// # Errors
 /// It is no list of files.

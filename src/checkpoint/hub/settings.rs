@@ -14,8 +14,8 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const DEFAULT_TIMEOUT: u64 = 60;
 
 /// Which Hub to use, with which token, and where its files are kept. A field that is `None` is read
-/// from the environment, as Python's client does: `HF_ENDPOINT`, `HF_TOKEN` (or the token file), and
-/// `HF_HUB_CACHE` or `HF_HOME`.
+/// from the environment, as Python's client does: `HF_ENDPOINT`, `HF_TOKEN` (or the token file),
+/// and `HF_HUB_CACHE` or `HF_HOME`.
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     /// The URL of the Hub.
@@ -57,8 +57,8 @@ pub fn offline_from_env() -> bool {
         .is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
 
-/// How long a server may be silent before a request fails: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, if it
-/// is between 1 and 86,400.
+/// How long a server may be silent before a request fails: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, if
+/// it is between 1 and 86,400.
 pub(crate) fn timeout() -> Duration {
     let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(

@@ -1,5 +1,5 @@
-//! Uploads files to a repository on the Hub in one commit, with hf-hub's client over a connection that
-//! follows no redirect.
+//! Uploads files to a repository on the Hub in one commit, with hf-hub's client over a connection
+//! that follows no redirect.
 
 use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
 use hf_hub::{HFError, split_id};
@@ -40,8 +40,8 @@ impl Hub {
         })
     }
 
-    /// Commits `files`, pairs of a path and contents, to the repository `id`, which is created if it is
-    /// missing. Returns the commit.
+    /// Commits `files`, pairs of a path and contents, to the repository `id`, which is created if
+    /// it is missing. Returns the commit.
     ///
     /// # Errors
     /// There is no token, it may not write there, or the Hub can't be reached.

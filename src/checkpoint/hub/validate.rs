@@ -8,8 +8,8 @@ const MAX_PART_BYTES: usize = 255;
 /// The longest path in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// Whether `id` may be a repository on the Hub: `name` or `owner/name`, of the characters and lengths
-/// that the Hub allows.
+/// Whether `id` may be a repository on the Hub: `name` or `owner/name`, of the characters and
+/// lengths that the Hub allows.
 pub fn is_hub_id(id: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()

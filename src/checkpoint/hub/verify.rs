@@ -83,8 +83,8 @@ pub fn verify_cache(cache: &Path) -> Result<Vec<CheckedFile>> {
     Ok(files)
 }
 
-/// The files of the repository in a directory, good until they are read; nothing if the directory is
-/// not a repository's.
+/// The files of the repository in a directory, good until they are read; nothing if the directory
+/// is not a repository's.
 fn repository(path: &Path) -> Option<Vec<CheckedFile>> {
     let (kind, id) = path.file_name()?.to_str()?.split_once("--")?;
     let id = match kind {

@@ -1,46 +1,47 @@
-//! A pickle's instructions, followed without running anything: classes and calls are named, never
-//! looked up.
+//! An interpreter of pickle instructions that executes nothing: classes are only named, and calls
+//! only recorded.
 //!
-//! An object that a pickle uses again is the same object, as in Python, so that what is made is no
-//! larger than the text is long; nothing here recurses, however deep the objects nest.
+//! An object that a pickle uses several times is one object, as in Python, so that there are no
+//! more objects than instructions. Nothing recurses, however deep the objects nest. The
+//! instructions are those of Python's `pickletools`.
 
 use crate::{Result, bail, error};
 
-/// An object, by its place among those that were made.
+/// An object's position among all objects of the pickle.
 pub type Id = u32;
 
-/// What a pickle makes. Texts are those of the pickle itself.
+/// An object of a pickle. Strings are slices of its bytes.
 #[derive(Debug, PartialEq)]
 pub enum Object<'a> {
+    /// `None`.
     None,
+    /// A bool.
     Bool(bool),
+    /// An integer of at most 64 bits.
     Int(i64),
+    /// A float.
     Float(f64),
+    /// A string.
     Text(&'a str),
-    /// Bytes, sets, and integers beyond 64 bits: nothing that a tensor is made of.
+    /// Bytes, a set, or a larger integer, which no tensor is made of.
     Other,
-    Global {
-        module: &'a str,
-        name: &'a str,
-    },
+    /// A class or a function, by name.
+    Global { module: &'a str, name: &'a str },
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A list.
     List(Vec<Id>),
+    /// A dict, as pairs of keys and values.
     Dict(Vec<(Id, Id)>),
-    /// What `callable` would give.
-    Call {
-        callable: Id,
-        arguments: Id,
-    },
-    /// An object with a state that it would take.
-    Built {
-        object: Id,
-        state: Id,
-    },
-    /// What stands outside the pickle under this name.
+    /// The result of a call that is not made.
+    Call { callable: Id, arguments: Id },
+    /// An object, and the state that it would be given.
+    Built { object: Id, state: Id },
+    /// An object outside the pickle, by its persistent id.
     Persistent(Id),
 }
 
-/// Everything that a pickle made, and which of it is its value.
+/// All objects of a pickle.
 #[derive(Debug)]
 pub struct Objects<'a> {
     made: Vec<Object<'a>>,
@@ -48,8 +49,10 @@ pub struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
+    /// Interprets a pickle.
+    ///
     /// # Errors
-    /// Bytes that are no pickle, are cut short, or use what no checkpoint does.
+    /// The bytes are no pickle, are cut short, or have an instruction that no checkpoint has.
     pub fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut machine = Machine {
             bytes,
@@ -68,31 +71,35 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// The object that the pickle stands for.
     pub fn value(&self) -> Id {
         self.value
     }
 
+    /// The object of an id.
     pub fn get(&self, id: Id) -> &Object<'a> {
         &self.made[id as usize]
     }
 }
 
+/// The state of the interpreter.
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     made: Vec<Object<'a>>,
     stack: Vec<Id>,
-    /// How tall the stack was at each mark.
+    /// The height of the stack at each mark.
     marks: Vec<usize>,
+    /// The objects that later instructions may use again, by number.
     memo: Vec<Option<Id>>,
 }
 
 impl<'a> Machine<'a> {
-    /// Follows one instruction; gives the value at the last.
+    /// Interprets one instruction. The last one, STOP, returns the pickle's value.
     fn step(&mut self) -> Result<Option<Id>> {
         let [code] = self.array()?;
         match code {
-            // PROTO, FRAME: nothing to do.
+            // PROTO and FRAME have no effect.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
             b'.' => return self.pop().map(Some),
@@ -208,7 +215,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let (state, object) = (self.pop()?, self.pop()?);
-                // Attributes of a dict are not in it.
+                // The state of an OrderedDict is attributes such as `_metadata`, not entries.
                 match &self.made[object as usize] {
                     Object::Dict(_) => self.stack.push(object),
                     _ => self.push(Object::Built { object, state })?,
@@ -240,6 +247,7 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
+    /// The next `length` bytes.
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let Some(taken) = rest.get(..length) else { bail!("it is cut short") };
@@ -247,17 +255,19 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
+    /// The next `N` bytes.
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
+    /// The next four bytes as a little-endian number.
     fn length4(&mut self) -> Result<usize> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
-    /// How long the text or the bytes of an instruction are.
+    /// The length of the string or the bytes that an instruction has.
     fn length(&mut self, code: u8) -> Result<usize> {
         match code {
             0x8c | b'C' | b'U' => self.array().map(|[length]| length.into()),
@@ -269,6 +279,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// The text up to the end of the line.
     fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
         let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -280,7 +291,7 @@ impl<'a> Machine<'a> {
         Ok(line.strip_suffix('\r').unwrap_or(line))
     }
 
-    /// An integer of `length` bytes, the lowest first, the highest bit being the sign.
+    /// Pushes an integer of `length` bytes, little-endian, in two's complement.
     fn long(&mut self, length: usize) -> Result<()> {
         let bytes = self.take(length)?;
         let filling = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
@@ -292,6 +303,7 @@ impl<'a> Machine<'a> {
         self.push(Object::Int(i64::from_le_bytes(whole)))
     }
 
+    /// Adds an object and pushes it on the stack.
     fn push(&mut self, object: Object<'a>) -> Result<()> {
         let id = Id::try_from(self.made.len()).map_err(|_| error!("it has too many objects"))?;
         self.made.push(object);
@@ -299,6 +311,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Pushes the result of a call. Constructors of dicts yield an empty dict.
     fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
         let ordered = matches!(
             self.made[callable as usize],
@@ -311,7 +324,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Where the topmost `count` objects begin: they stand above the last mark.
+    /// The position in the stack of the topmost `count` objects, which must be above the last mark.
     fn below(&self, count: usize) -> Result<usize> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count) {
@@ -330,6 +343,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
+    /// Pops everything above the last mark, and the mark.
     fn since_mark(&mut self) -> Result<Vec<Id>> {
         let Some(mark) = self.marks.pop() else {
             bail!("an instruction takes more objects than there are")
@@ -337,6 +351,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark))
     }
 
+    /// The list on top of the stack.
     fn list(&mut self) -> Result<&mut Vec<Id>> {
         let top = self.top()?;
         match &mut self.made[top as usize] {
@@ -345,6 +360,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// The dict on top of the stack.
     fn dict(&mut self) -> Result<&mut Vec<(Id, Id)>> {
         let top = self.top()?;
         match &mut self.made[top as usize] {
@@ -353,9 +369,10 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Stores the top of the stack in the memo.
     fn remember(&mut self, place: usize) -> Result<()> {
-        // Places are given out one after the other: one far beyond the instructions so far would
-        // make the memo large.
+        // Python numbers the memo consecutively. A number larger than the bytes so far is
+        // malicious: it would make the memo large.
         if place > self.at {
             bail!("an object is remembered in place {place}, before there are so many");
         }
@@ -367,6 +384,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Pushes an object from the memo.
     fn recall(&mut self, place: usize) -> Result<()> {
         match self.memo.get(place) {
             Some(Some(id)) => self.stack.push(*id),
@@ -376,6 +394,7 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// Keys and values in turn, as pairs.
 fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>> {
     if !items.len().is_multiple_of(2) {
         bail!("a dict is given a key without a value");

@@ -1,5 +1,5 @@
 //! One pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the
-//! tensors' storages.
+//! storages that the tensors are views of.
 
 mod machine;
 mod state_dict;
@@ -18,21 +18,25 @@ use crate::system::file::FileKind;
 use crate::tensor::budget;
 use crate::{Error, Result, bail, error};
 
+/// A PyTorch checkpoint file.
 pub struct Pickle {
+    /// The file's name, for messages.
     name: String,
     bytes: Bytes,
     state: StateDict,
-    /// Those of the storages, or why one can't be had.
+    /// The place of each storage of `state`, or why it can't be read.
     places: Vec<Result<Place>>,
 }
 
-/// Where something begins in the file, and how many bytes it has.
+/// The first byte of an entry's contents in the file, and how many bytes they are.
 type Place = (usize, usize);
 
 impl Pickle {
+    /// Reads the names and shapes of a file called `name`.
+    ///
     /// # Errors
-    /// A file that is no zip (PyTorch before 1.6 wrote such), or whose pickle holds anything but
-    /// tensors by name; tensors that would take far more memory than the file has bytes.
+    /// The file is no zip (PyTorch before 1.6 wrote such files), its pickle holds something other
+    /// than tensors by name, or its tensors would take far more memory than the file has bytes.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
         let start = bytes.get();
         if start.starts_with(b"version https://git-lfs") {
@@ -87,10 +91,11 @@ impl Pickle {
         Ok((state, places))
     }
 
-    /// Views may share their numbers, as tied weights do, and repeat them. What they take beyond
-    /// twice the storages counts as what a script holds does.
+    /// Checks that the tensors fit in memory. Views may share elements, as tied weights do, or
+    /// repeat them with strides of 0. What they take beyond twice the storages must fit in the
+    /// budget for tensors.
     fn check_size(&self) -> Result<()> {
-        // By where they begin: one may be named twice.
+        // By the first byte, as two names may have the same storage.
         let storages: BTreeMap<usize, usize> = self.places.iter().flatten().copied().collect();
         let held: u64 = storages.values().map(|length| *length as u64).sum();
         let bytes =
@@ -118,10 +123,12 @@ impl Pickle {
         self.state.storages[view.storage].dtype
     }
 
+    /// The names of all tensors, readable or not.
     pub fn names(&self) -> Vec<String> {
         self.state.tensors.keys().chain(self.state.unreadable.keys()).cloned().collect()
     }
 
+    /// A tensor's shape.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.state.tensors.get(name).map(|view| view.shape.clone())
     }
@@ -131,17 +138,21 @@ impl Pickle {
         self.state.tensors.get(name).map(|view| self.dtype(view))
     }
 
-    /// The tensors that can't be read, and why.
+    /// The tensors that can't be read, and the reasons.
     pub fn unreadable(&self) -> impl Iterator<Item = (&str, String)> {
         let state = self.state.unreadable.iter().map(|(name, why)| (name.as_str(), why.clone()));
-        let lost = self.state.tensors.iter().filter_map(|(name, view)| match self.numbers(view) {
-            Ok(_) => None,
-            Err(error) => Some((name.as_str(), error.message().to_owned())),
-        });
+        let lost =
+            self.state.tensors.iter().filter_map(|(name, view)| match self.view_bytes(view) {
+                Ok(_) => None,
+                Err(error) => Some((name.as_str(), error.message().to_owned())),
+            });
         state.chain(lost)
     }
 
-    /// A tensor in `dtype`, on the CPU.
+    /// Reads a tensor in `dtype` on the CPU.
+    ///
+    /// # Errors
+    /// There is no such tensor, or it can't be read.
     pub fn load(&self, name: &str, dtype: DType) -> Result<Tensor> {
         let at = |error: Error| {
             error!(
@@ -160,9 +171,8 @@ impl Pickle {
         self.tensor(view, dtype).map_err(at)
     }
 
-    /// The bytes that a view is into, from its first element to its last, and where they begin in
-    /// the file.
-    fn numbers(&self, view: &View) -> Result<(usize, &[u8])> {
+    /// The bytes of a view from its first element to its last, and their place in the file.
+    fn view_bytes(&self, view: &View) -> Result<(usize, &[u8])> {
         let (start, length) = self.places[view.storage].clone()?;
         let size = self.dtype(view).size_in_bytes();
         let storage = self
@@ -170,7 +180,7 @@ impl Pickle {
             .get()
             .get(start..start + length)
             .ok_or_else(|| error!("its storage is cut short"))?;
-        // Both fit: a view's sizes were checked when it was read.
+        // Neither product overflows: `StateDict::read` has checked it.
         let (from, to) =
             if view.elements == 0 { (0, 0) } else { (view.offset * size, view.end * size) };
         let numbers = storage.get(from..to);
@@ -180,8 +190,9 @@ impl Pickle {
         ))
     }
 
+    /// Copies a view's elements into a contiguous tensor.
     fn tensor(&self, view: &View, dtype: DType) -> Result<Tensor> {
-        let (start, numbers) = self.numbers(view)?;
+        let (start, numbers) = self.view_bytes(view)?;
         let storage = &self.state.storages[view.storage];
         let size = storage.dtype.size_in_bytes();
         if view.elements * size == numbers.len() && is_contiguous(view) {
@@ -218,7 +229,7 @@ fn is_contiguous(view: &View) -> bool {
     })
 }
 
-/// Where the contents of an entry begin, and how many bytes they are.
+/// The place of an entry's contents in the zip, which must be stored uncompressed.
 fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Place> {
     let entry = zip.by_name(name).map_err(|e| {
         error!("its zip has no {} that can be read ({e})", control_characters(name))

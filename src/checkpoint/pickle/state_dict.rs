@@ -1,5 +1,5 @@
-//! The tensors of a pickled state dict: each a view into a storage, checked before anything is made
-//! of it.
+//! The tensors of a pickled state dict. Each is a view of a storage, and is checked before anything
+//! is allocated for it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,50 +8,56 @@ use candle_core::DType;
 use super::machine::{Id, Object, Objects};
 use crate::{Result, bail, error};
 
-/// The most dims that PyTorch gives a tensor.
-const MOST_DIMS: usize = 64;
+/// The most dims of a tensor in PyTorch.
+const MAX_DIMS: usize = 64;
 
-/// The longest name of a tensor or a storage.
-const LONGEST_NAME: usize = 1024;
+/// The longest name of a tensor or a storage in bytes.
+const MAX_NAME_BYTES: usize = 1024;
 
-/// Where numbers stand, one after the other.
+/// Elements of one dtype in one piece.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
-    /// What it is called in the archive.
+    /// Its name in the archive.
     pub key: String,
+    /// The dtype of its elements.
     pub dtype: DType,
-    /// Whether each byte is a bool.
+    /// Whether each element is a bool; its dtype is u8 then.
     pub bools: bool,
 }
 
-/// A tensor: some numbers of a storage.
+/// A tensor as a view of a storage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    /// Its place among the storages.
+    /// The storage's position in [`StateDict::storages`].
     pub storage: usize,
+    /// The shape.
     pub shape: Vec<usize>,
-    /// In elements.
+    /// The strides in elements.
     pub strides: Vec<usize>,
-    /// In elements.
+    /// The position of its first element in the storage.
     pub offset: usize,
+    /// The product of the shape.
     pub elements: usize,
-    /// One beyond the last element of the storage that it has; 0 where it has none.
+    /// The position after its last element in the storage; 0 if it has no elements.
     pub end: usize,
 }
 
+/// A map from names to tensors.
 #[derive(Debug, Default)]
 pub struct StateDict {
+    /// Every storage that a tensor is a view of.
     pub storages: Vec<Storage>,
+    /// The tensors by name.
     pub tensors: BTreeMap<String, View>,
-    /// Those that can't be read, and why.
+    /// The names of tensors that can't be read, and the reasons.
     pub unreadable: BTreeMap<String, String>,
 }
 
 impl StateDict {
-    /// The tensors of a pickled map from names to tensors. What else is in it is passed over.
+    /// Reads a pickled map from names to tensors. Values that are no tensors are ignored.
     ///
     /// # Errors
-    /// Bytes that are no pickle, or one of something else.
+    /// The bytes are no pickle, or a pickle of something else.
     pub fn read(pickle: &[u8]) -> Result<Self> {
         let objects = &Objects::read(pickle)?;
         let Object::Dict(entries) = objects.get(dict(objects)) else {
@@ -63,10 +69,10 @@ impl StateDict {
             let (&Object::Text(name), Some(call)) = (objects.get(key), reader.tensor(value)) else {
                 continue;
             };
-            if name.len() > LONGEST_NAME {
+            if name.len() > MAX_NAME_BYTES {
                 bail!("the name of a tensor has {} bytes", name.len());
             }
-            // Of a name that comes twice, Python keeps the last.
+            // If a name comes twice, the last value counts, as in Python.
             match call.and_then(|arguments| reader.view(arguments)) {
                 Ok(view) => {
                     read.unreadable.remove(name);
@@ -83,7 +89,7 @@ impl StateDict {
     }
 }
 
-/// The dict of a pickle: its value, or the state of a TorchScript module.
+/// The dict in a pickle: its value, or the state of a TorchScript module.
 fn dict(objects: &Objects) -> Id {
     if let Object::Built { object, state } = *objects.get(objects.value())
         && let Object::Call { callable, .. } = *objects.get(object)
@@ -94,21 +100,22 @@ fn dict(objects: &Objects) -> Id {
     objects.value()
 }
 
+/// Reads tensors, and numbers their storages.
 struct Reader<'a, 'b> {
     objects: &'b Objects<'a>,
     storages: Vec<Storage>,
-    /// The place of each storage that was met.
+    /// The position in `storages` of each storage so far.
     known: HashMap<Id, usize>,
 }
 
 impl Reader<'_, '_> {
-    /// The arguments that PyTorch rebuilds a tensor from; nothing where the object is none.
+    /// The arguments that PyTorch rebuilds a tensor from; nothing if the object is no tensor.
     fn tensor(&self, id: Id) -> Option<Result<Id>> {
         let Object::Call { callable, arguments } = *self.objects.get(id) else { return None };
         let arguments = match *self.objects.get(callable) {
             Object::Global { module: "torch._utils", name: "_rebuild_tensor_v2" } => Ok(arguments),
             Object::Global { module: "torch._utils", name: "_rebuild_parameter" } => {
-                self.within(arguments)
+                self.parameter(arguments)
             }
             Object::Global { module: "torch._tensor", name: "_rebuild_from_type_v2" } => {
                 match self.items(arguments) {
@@ -124,8 +131,8 @@ impl Reader<'_, '_> {
         Some(arguments)
     }
 
-    /// Those of the tensor in a parameter.
-    fn within(&self, arguments: Id) -> Result<Id> {
+    /// The arguments of the tensor in a parameter.
+    fn parameter(&self, arguments: Id) -> Result<Id> {
         match self.items(arguments)? {
             &[tensor, ..] => match *self.objects.get(tensor) {
                 Object::Call { callable, arguments }
@@ -142,14 +149,14 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// storage, offset, shape, strides, and what has no effect here.
+    /// The view of the arguments (storage, offset, shape, strides, …) of `_rebuild_tensor_v2`.
     fn view(&mut self, arguments: Id) -> Result<View> {
         let &[storage, offset, shape, strides, ..] = self.items(arguments)? else {
             bail!("it is rebuilt from too few arguments")
         };
         let offset = self.size(offset).ok_or_else(|| error!("its offset is none"))?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        if shape.len() != strides.len() || shape.len() > MOST_DIMS {
+        if shape.len() != strides.len() || shape.len() > MAX_DIMS {
             bail!("it has {} dims and {} strides", shape.len(), strides.len());
         }
         let storage = self.storage(storage)?;
@@ -174,7 +181,8 @@ impl Reader<'_, '_> {
         Ok(View { storage, shape, strides, offset, elements, end })
     }
 
-    /// `('storage', torch.FloatStorage, '0', 'cpu', 12)`
+    /// The position of the storage `('storage', torch.FloatStorage, '0', 'cpu', 12)`, which is
+    /// added if it is new.
     fn storage(&mut self, id: Id) -> Result<usize> {
         if let Some(&known) = self.known.get(&id) {
             return Ok(known);
@@ -199,7 +207,7 @@ impl Reader<'_, '_> {
             "LongStorage" => DType::I64,
             other => bail!("it stands in a {other}, which is not supported"),
         };
-        if key.len() > LONGEST_NAME {
+        if key.len() > MAX_NAME_BYTES {
             bail!("the name of its storage has {} bytes", key.len());
         }
         let place = self.storages.len();
@@ -208,6 +216,7 @@ impl Reader<'_, '_> {
         Ok(place)
     }
 
+    /// The items of a tuple or a list.
     fn items(&self, id: Id) -> Result<&[Id]> {
         match self.objects.get(id) {
             Object::Tuple(items) | Object::List(items) => Ok(items),
@@ -215,6 +224,7 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// An integer that is not negative.
     fn size(&self, id: Id) -> Option<usize> {
         match *self.objects.get(id) {
             Object::Int(n) => usize::try_from(n).ok(),
@@ -222,9 +232,10 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// The integers of a shape or of strides.
     fn sizes(&self, id: Id) -> Result<Vec<usize>> {
         let items = self.items(id)?;
-        if items.len() > MOST_DIMS {
+        if items.len() > MAX_DIMS {
             bail!("it has {} dims", items.len());
         }
         let sizes = items.iter().map(|&n| self.size(n)).collect::<Option<_>>();

@@ -39,6 +39,12 @@ pub fn threads() -> usize {
 /// # Panics
 /// With the first panic of `f`, once all threads have left the loop.
 pub fn each(count: usize, f: impl Fn(usize) + Sync) {
+    ranges(count, &|range| range.for_each(&f));
+}
+
+/// Calls `f` with ranges that together are the numbers below `count`. It is no generic function, so
+/// that the thread pool's code is compiled once and not for each of some 1,400 loops.
+fn ranges(count: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     struct LeaveLoop;
     impl Drop for LeaveLoop {
         fn drop(&mut self) {
@@ -46,7 +52,7 @@ pub fn each(count: usize, f: impl Fn(usize) + Sync) {
         }
     }
     if count <= 1 || IN_LOOP.get() || threads() == 1 {
-        return (0..count).for_each(f);
+        return f(0..count);
     }
     let next = AtomicUsize::new(0);
     // Several tasks at a time, but few enough that all threads finish at about the same time.
@@ -56,7 +62,7 @@ pub fn each(count: usize, f: impl Fn(usize) + Sync) {
         if first >= count {
             break;
         }
-        (first..count.min(first + step)).for_each(&f);
+        f(first..count.min(first + step));
     };
     let workers = barrier_pool().n_workers();
     // A panic that unwound through the pool would leave its lock poisoned for good.

@@ -13,9 +13,8 @@ use crate::system::escape::control_characters;
 use crate::system::interrupt;
 use crate::system::message::notice;
 use crate::system::write::write_all;
-use crate::tensor::Value;
-use crate::tensor::WeightSource;
 use crate::tensor::transfer::bytes::to_le_bytes;
+use crate::tensor::{Value, WeightSource, dtype};
 use crate::{Result, bail, did_you_mean, error};
 
 /// The names of weight files, in the order in which they are looked for: an index of several files,
@@ -148,7 +147,7 @@ impl Weights {
     pub fn stored(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
         let dtype = match &self.shards[*self.place.get(name)?] {
             Shard::SafeTensors(file) => file.dtype(name)?,
-            Shard::Pickle(file) => safetensors_dtype(file.stored(name)?)?,
+            Shard::Pickle(file) => dtype::to_safetensors(file.stored(name)?)?,
         };
         Some((dtype, self.shape(name)?))
     }
@@ -169,20 +168,6 @@ impl Weights {
             }
         }
     }
-}
-
-/// The .safetensors dtype of a pickled tensor's dtype.
-fn safetensors_dtype(dtype: DType) -> Option<Dtype> {
-    Some(match dtype {
-        DType::U8 => Dtype::U8,
-        DType::U32 => Dtype::U32,
-        DType::I64 => Dtype::I64,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-        DType::F32 => Dtype::F32,
-        DType::F64 => Dtype::F64,
-        _ => return None,
-    })
 }
 
 impl WeightSource for Weights {

@@ -1,5 +1,5 @@
-//! How much memory tensors may take in this thread: what is held is counted, and what would be too
-//! much is refused before it is allocated.
+//! The memory limit for tensors of the current thread (`--max-memory`). Callers register the memory
+//! of tensors that they keep as [`Held`], and check new ones before allocating them.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,25 +8,27 @@ use bytesize::ByteSize;
 use crate::{Result, error};
 
 thread_local! {
+    /// In bytes.
     static LIMIT: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The sum of all [`Held`] in bytes.
     static HELD: Cell<usize> = const { Cell::new(0) };
-    /// Lets go of what is held only because it may be of use again.
+    /// Releases memory that is held only as a cache.
     static SPARE: RefCell<Option<Spare>> = const { RefCell::new(None) };
 }
 
 type Spare = Box<dyn Fn()>;
 
-/// The most bytes that may be held from now on.
+/// Sets the limit in bytes.
 pub fn set_limit(bytes: usize) {
     LIMIT.set(bytes);
 }
 
-/// Has `let_go` called before anything is refused.
+/// Registers `let_go`, which releases cached tensors. It is called before a check fails.
 pub fn set_spare(let_go: impl Fn() + 'static) {
     SPARE.set(Some(Box::new(let_go)));
 }
 
-/// Whether more is held than may be.
+/// Whether more memory is held than the limit allows.
 pub fn exceeded() -> bool {
     !fits(0)
 }
@@ -39,8 +41,11 @@ fn fits(bytes: usize) -> bool {
     }
 }
 
+/// Checks that a new tensor of shape `dims` and size `bytes` fits in the memory limit, and that the
+/// allocator can provide a large one.
+///
 /// # Errors
-/// A tensor of `dims`, which takes `bytes` more, is more than may be held.
+/// It does not fit.
 pub fn check(dims: &[usize], bytes: usize) -> Result<()> {
     let fits = fits(bytes);
     let (held, limit) = (HELD.get(), LIMIT.get());
@@ -54,8 +59,8 @@ pub fn check(dims: &[usize], bytes: usize) -> Result<()> {
         return Err(refused(format!(", and tensors may take {}{taken}", size(limit)))
             .help("--max-memory allows more"));
     }
-    /// Below this many bytes nobody asks the allocator first: it ends the process where it can't
-    /// give them.
+    /// 256 MiB. candle allocates infallibly, so a failed allocation would abort the process.
+    /// Smaller tensors are not worth a trial allocation.
     const SURELY_FITS: usize = 1 << 28;
     if bytes > SURELY_FITS && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
         return Err(refused(String::new()));
@@ -63,8 +68,10 @@ pub fn check(dims: &[usize], bytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a file of `bytes` that is about to be read fits in the memory limit.
+///
 /// # Errors
-/// A file of so many bytes is more than may be held.
+/// It does not fit.
 pub fn check_bytes(bytes: u64) -> Result<()> {
     if fits(usize::try_from(bytes).unwrap_or(usize::MAX)) {
         return Ok(());
@@ -79,11 +86,12 @@ pub fn check_bytes(bytes: u64) -> Result<()> {
     .help("--max-memory allows more"))
 }
 
-/// Bytes that are held, until it is dropped.
+/// Memory that counts as held until this is dropped.
 #[derive(Debug, Default)]
 pub struct Held(usize);
 
 impl Held {
+    /// Adds `bytes` to what the current thread holds.
     pub fn new(bytes: usize) -> Self {
         HELD.set(HELD.get().saturating_add(bytes));
         Self(bytes)
@@ -92,7 +100,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A tensor that a thread's end destroys is counted by nobody any more.
+        // The thread-local is already gone if the tensor is dropped while its thread ends.
         let _ = HELD.try_with(|held| held.set(held.get().saturating_sub(self.0)));
     }
 }

@@ -1,5 +1,4 @@
-//! Devices by name, parsed in this one place: for `--device`, `model(…, #{device})`, `zeros(…,
-//! #{device})`, `.to(…)`.
+//! Devices by name, for `--device`, `model(…, #{device})`, `zeros(…, #{device})` and `.to(…)`.
 
 use std::sync::{LazyLock, Mutex};
 
@@ -7,17 +6,17 @@ use candle_core::{Device, DeviceLocation, Tensor, utils};
 
 use crate::{Result, error};
 
-/// The devices opened so far. candle takes two openings of one GPU for two devices and will not mix
-/// their tensors.
+/// The GPUs opened so far. candle treats two handles of one GPU as different devices and refuses to
+/// mix their tensors, so each GPU is opened once.
 static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
-/// Whether this build can compute on a GPU.
+/// Whether this build supports GPUs.
 pub const GPU_BUILD: bool = cfg!(any(feature = "cuda", feature = "metal"));
 
-/// The device called `cpu`, `cuda`, `cuda:1`, `metal` or `metal:1`.
+/// The device with the given name: `cpu`, `cuda`, `cuda:1`, `metal` or `metal:1`.
 ///
 /// # Errors
-/// A name that is none of these, or a device that is not there.
+/// No device has such a name, this build does not support it, or the machine does not have it.
 pub fn parse(name: &str) -> Result<Device> {
     let (family, ordinal) = match name.split_once(':') {
         None => (name, 0),
@@ -39,14 +38,14 @@ pub fn parse(name: &str) -> Result<Device> {
     open(name, location)
 }
 
-/// Where models compute unless they are told: the first GPU that this build and this machine have,
-/// else the CPU.
+/// The device that models are loaded onto by default: the first GPU if this build supports one and
+/// the machine has it, else the CPU.
 pub fn default() -> &'static Device {
     &DEFAULT.0
 }
 
-/// Why [`default`] is not the GPU that this build is for; nothing where it is, or the build is for
-/// none.
+/// Why [`default`] is the CPU in a build with GPU support. `None` if it is a GPU, or if the build
+/// has no GPU support.
 pub fn why_not_gpu() -> Option<&'static str> {
     DEFAULT.1.as_deref()
 }
@@ -65,10 +64,10 @@ static DEFAULT: LazyLock<(Device, Option<String>)> = LazyLock::new(|| {
     }
 });
 
-/// Bytes of a GPU's memory that nobody has taken; nothing of devices that share the processor's.
+/// The free memory of a CUDA GPU in bytes. `None` for devices that use the host's memory.
 ///
 /// # Errors
-/// The driver's own.
+/// The CUDA driver reports one.
 pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     match device {
         #[cfg(feature = "cuda")]
@@ -77,12 +76,12 @@ pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     }
 }
 
-/// Whether `name` has the form of a device's name, there or not.
+/// Whether `name` looks like a device's name, whether or not the machine has that device.
 pub fn is_device(name: &str) -> bool {
     matches!(name.split(':').next(), Some("cpu" | "cuda" | "metal"))
 }
 
-/// The device's name, as [`parse`] reads it.
+/// The device's name, in the form that [`parse`] reads.
 pub fn name(device: &Device) -> String {
     match device.location() {
         DeviceLocation::Cpu => "cpu".into(),
@@ -91,8 +90,13 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// The tensor on `device`, itself where it is there already. Only its own elements travel: candle
-/// would take along the whole storage that a view looks into.
+/// The tensor on `device`; the tensor itself if it is there already.
+///
+/// The elements are made contiguous first, because candle would copy the whole storage behind a
+/// view.
+///
+/// # Errors
+/// The copy fails.
 pub fn transfer(tensor: &Tensor, device: &Device) -> Result<Tensor> {
     if tensor.device().same_device(device) {
         return Ok(tensor.clone());

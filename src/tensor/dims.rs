@@ -1,20 +1,22 @@
-//! Dims and shapes: negative dims, broadcasting, and the sizes that fit.
+//! Dims and shapes as scripts give them: negative dims and indexes, broadcasting, and sizes checked
+//! against the memory limit.
 
 use super::budget;
 use crate::{Result, bail, error};
 
-/// The dim that `dim` names in a shape: negative ones count from the end.
+/// The dim of the shape `dims` that `dim` names. A negative `dim` counts from the end.
 ///
 /// # Errors
-/// A dim that the shape does not have.
+/// The shape does not have that dim.
 pub fn dim(dim: i64, dims: &[usize]) -> Result<usize> {
     resolve(dim, dims.len()).ok_or_else(|| out_of_range(dim, dims))
 }
 
-/// The place among `rank + 1` where a new dim goes.
+/// The position from 0 to the rank at which a new dim is inserted, as for `torch.unsqueeze`. A
+/// negative `dim` counts from the end of the new shape.
 ///
 /// # Errors
-/// A place beyond that.
+/// The position is out of range.
 pub fn new_dim(dim: i64, dims: &[usize]) -> Result<usize> {
     let rank = dims.len() as i64;
     resolve(dim, dims.len() + 1).ok_or_else(|| {
@@ -25,10 +27,10 @@ pub fn new_dim(dim: i64, dims: &[usize]) -> Result<usize> {
     })
 }
 
-/// Several dims, each named once.
+/// The dims of the shape `dims` that `named` names, in the same order.
 ///
 /// # Errors
-/// A dim that the shape does not have, or one named twice.
+/// The shape does not have one of them, or two names mean the same dim.
 pub fn distinct(named: &[i64], dims: &[usize]) -> Result<Vec<usize>> {
     let mut resolved = Vec::with_capacity(named.len());
     for &name in named {
@@ -60,10 +62,11 @@ fn out_of_range(dim: i64, dims: &[usize]) -> crate::Error {
     }
 }
 
-/// The place that `index` names in a dim of `size`: negative ones count from the end.
+/// The position along dim `dim` of the shape `dims` that `index` names. A negative `index` counts
+/// from the end.
 ///
 /// # Errors
-/// An index beyond either end; `dim` and `dims` are for the sentence.
+/// The index is out of range.
 pub fn index(index: i64, dim: usize, dims: &[usize]) -> Result<usize> {
     let size = dims[dim] as i64;
     let place = if index < 0 { index.saturating_add(size) } else { index };
@@ -78,10 +81,10 @@ pub fn index(index: i64, dim: usize, dims: &[usize]) -> Result<usize> {
     })
 }
 
-/// The shape two operands broadcast to; `what` names the operation.
+/// The shape that `a` and `b` broadcast to, as in NumPy. `what` names the operation in the error.
 ///
 /// # Errors
-/// Shapes that do not broadcast; both are named.
+/// The shapes do not broadcast, or the result exceeds the memory limit.
 pub fn broadcast(a: &[usize], b: &[usize], what: &str) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
@@ -101,10 +104,10 @@ pub fn broadcast(a: &[usize], b: &[usize], what: &str) -> Result<Vec<usize>> {
     Ok(out)
 }
 
-/// A shape given by a script, every size at least 0.
+/// The shape that a script gives as `sizes`.
 ///
 /// # Errors
-/// A negative size, or more elements than fit in memory.
+/// A size is negative, or the shape exceeds the memory limit.
 pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     let dims = sizes
         .iter()
@@ -117,10 +120,11 @@ pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// The shape to give `from`'s elements, in which one size may be -1.
+/// The shape `sizes` for the elements of a tensor of shape `from`, as for `torch.reshape`. One size
+/// may be -1 and is then inferred from the others.
 ///
 /// # Errors
-/// A shape of another number of elements, or more than one -1.
+/// The number of elements differs, or more than one size is -1.
 pub fn reshape(sizes: &[i64], from: &[usize]) -> Result<Vec<usize>> {
     let numel: usize = from.iter().product();
     let mismatch =
@@ -140,7 +144,7 @@ pub fn reshape(sizes: &[i64], from: &[usize]) -> Result<Vec<usize>> {
     Ok(sizes.iter().map(|&size| if size == -1 { hole } else { size as usize }).collect())
 }
 
-/// How far apart in row-major order two neighbours along each dim are.
+/// The strides, in elements, of a contiguous tensor of shape `dims`.
 pub fn strides(dims: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; dims.len()];
     for i in (1..dims.len()).rev() {
@@ -149,11 +153,15 @@ pub fn strides(dims: &[usize]) -> Vec<usize> {
     strides
 }
 
+/// Checks that an f32 tensor of shape `dims` fits in the memory limit.
+///
+/// A dim of size 0 counts as 1, because a reduction over that dim has as many elements as the other
+/// dims say.
+///
 /// # Errors
-/// More elements than may be held: see [`budget`]. A dim of size 0 makes room for no others: what
-/// is reduced over it is as large as they are.
+/// It does not fit; see [`budget::check`].
 pub fn check_size(dims: &[usize]) -> Result<()> {
-    /// What the smallest common element takes.
+    /// The size of an f32 element.
     const BYTES: usize = 4;
     let bytes = dims.iter().try_fold(BYTES, |n, &size| n.checked_mul(size.max(1)));
     let Some(bytes) = bytes.filter(|&bytes| isize::try_from(bytes).is_ok()) else {

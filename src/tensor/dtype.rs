@@ -1,42 +1,57 @@
-//! Dtypes: their names, which one an operation on two of them gives, and casting. The rules are
-//! PyTorch's.
+//! [`Kind`], the dtype of a [`Value`]: names, type promotion and casts, by PyTorch's rules.
 
 use candle_core::{DType, WithDType};
 use half::{bf16, f16};
 
-use super::elementwise::loops::by_dtype;
-use super::reduce::fold::with_slice;
+use super::elements::{by_dtype, with_slice};
 use super::transfer::half_precision;
 use super::{Complex, Value};
 use crate::{Result, did_you_mean, error};
 
-/// What the elements of a [`Value`] are.
+/// The dtype of a [`Value`]: candle's, and the bool and complex ones that candle lacks.
 ///
-/// The order within integers and within floats is the order of promotion.
+/// Within the integers and within the floats, dtypes are ordered by promotion: two of them promote
+/// to the greater one (except f16 with bf16, see [`Kind::promote`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
+    /// Stored as u8, every element 0 or 1.
     Bool,
+    /// 8-bit unsigned integers.
     U8,
+    /// 32-bit unsigned integers.
     U32,
+    /// 64-bit signed integers.
     I64,
+    /// IEEE half precision.
     F16,
+    /// bfloat16.
     BF16,
+    /// Single precision.
     F32,
+    /// Double precision.
     F64,
+    /// Complex numbers whose parts are f32.
     C64,
+    /// Complex numbers whose parts are f64.
     C128,
 }
 
-/// Bool, integer, float, complex: an operand of a higher category decides the result's.
+/// The categories of PyTorch's type promotion, in ascending order: an operand of a higher category
+/// decides the category of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Category {
+    /// bool.
     Bool,
+    /// u8, u32 and i64.
     Int,
+    /// f16, bf16, f32 and f64.
     Float,
+    /// c64 and c128.
     Complex,
 }
 
 impl Kind {
+    /// All dtypes.
     pub const ALL: [Kind; 10] = [
         Kind::Bool,
         Kind::U8,
@@ -50,6 +65,7 @@ impl Kind {
         Kind::C128,
     ];
 
+    /// The dtype of a value.
     pub fn of(value: &Value) -> Kind {
         match value {
             Value::Bool(_) => Kind::Bool,
@@ -59,8 +75,8 @@ impl Kind {
         }
     }
 
-    /// The kind of a candle tensor's elements; the small integers and floats candle has beyond ours
-    /// count as the next wider one, to which [`cast`] takes them.
+    /// The dtype for a candle dtype. candle's other small integers and floats (i16, i32, f8, …) map
+    /// to the next wider dtype here; [`cast`] converts them to it.
     pub fn from_candle(dtype: DType) -> Kind {
         match dtype {
             DType::U8 => Kind::U8,
@@ -73,6 +89,7 @@ impl Kind {
         }
     }
 
+    /// The name in scripts, as in `x.to("f32")`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Bool => "bool",
@@ -88,8 +105,10 @@ impl Kind {
         }
     }
 
+    /// The dtype with the given name.
+    ///
     /// # Errors
-    /// A name that is no dtype, with the nearest.
+    /// There is none; the error suggests a similar name.
     pub fn parse(name: &str) -> Result<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
             let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -101,7 +120,7 @@ impl Kind {
         })
     }
 
-    /// The dtype of the candle tensors that hold such elements (for complex, of each part).
+    /// The dtype of the candle tensor that stores the elements, or each part of complex elements.
     pub fn storage(self) -> DType {
         match self {
             Kind::Bool | Kind::U8 => DType::U8,
@@ -114,6 +133,7 @@ impl Kind {
         }
     }
 
+    /// The category in type promotion.
     pub fn category(self) -> Category {
         match self {
             Kind::Bool => Category::Bool,
@@ -123,12 +143,13 @@ impl Kind {
         }
     }
 
+    /// Whether it is f16, bf16, f32 or f64.
     pub fn is_float(self) -> bool {
         self.category() == Category::Float
     }
 
-    /// Whether a float can become an element: a finite one as finite, and as an integer only a
-    /// number within its range.
+    /// Whether an element of this dtype can hold `x`. Floats are rounded, but a finite number must
+    /// stay finite. Integers are truncated, and must be in range; NaN is not.
     pub fn takes(self, x: f64) -> bool {
         let reaches = |low: f64, beyond: f64| x.trunc() >= low && x < beyond;
         match self {
@@ -143,23 +164,24 @@ impl Kind {
         }
     }
 
-    /// Bool or integer.
+    /// Whether it is bool or an integer dtype.
     pub fn is_exact(self) -> bool {
         self.category() <= Category::Int
     }
 
-    /// What a function with fractional results gives: floats and complex stay, integers and bools
-    /// become f32.
+    /// The dtype of the result of a function with fractional results, such as `exp`: f32 (PyTorch's
+    /// default dtype) for bools and integers, else the dtype itself.
     pub fn to_float(self) -> Kind {
         if self.is_exact() { Kind::F32 } else { self }
     }
 
-    /// The complex dtype whose parts hold this one.
+    /// The complex dtype whose parts can hold this dtype: c128 for f64 and c128, else c64.
     pub fn to_complex(self) -> Kind {
         if matches!(self, Kind::F64 | Kind::C128) { Kind::C128 } else { Kind::C64 }
     }
 
-    /// What an operation on two tensors (both with dims, or both without) gives.
+    /// The dtype of an operation on two tensors that both have dims or both have none, as
+    /// `torch.promote_types`.
     pub fn promote(self, other: Kind) -> Kind {
         if self.category() < other.category() {
             return other.promote(self);
@@ -172,8 +194,8 @@ impl Kind {
         }
     }
 
-    /// What an operation on two values of these kinds and ranks gives: an operand without dims only
-    /// counts where its category is the higher one.
+    /// The dtype of an operation on two tensors of the given dtypes and ranks, as
+    /// `torch.result_type`: a tensor of rank 0 counts only if its category is the higher one.
     pub fn promote_ranked((a, a_rank): (Kind, usize), (b, b_rank): (Kind, usize)) -> Kind {
         match (a_rank, b_rank) {
             (0, 1..) => b.over_scalar(a),
@@ -182,7 +204,8 @@ impl Kind {
         }
     }
 
-    /// What a tensor with dims gives with an operand of kind `scalar` that has none.
+    /// The dtype of an operation on a tensor with dims of this dtype and a number or a tensor of
+    /// rank 0 of dtype `scalar`.
     pub fn over_scalar(self, scalar: Kind) -> Kind {
         match (self.category(), scalar.category()) {
             (Category::Float, Category::Complex) => self.to_complex(),
@@ -192,11 +215,14 @@ impl Kind {
     }
 }
 
-/// The value with elements of `kind`. Storage is shared where nothing changes.
+/// The value converted to dtype `kind`. If it already has that dtype, the storage is shared.
+///
+/// Floats are truncated to integers, and everything other than 0 becomes `true`, NaN included.
 ///
 /// # Errors
-/// Complex to anything but complex or bool: that would drop the imaginary part unasked. A float
-/// that no integer of `kind` is, nan among them; looked for on the CPU alone.
+/// `value` is complex and `kind` is neither complex nor bool: unlike PyTorch, the imaginary part is
+/// never dropped silently. On the CPU also: a float is out of range for an integer `kind`, or NaN.
+/// (On other devices that check would need a copy of the tensor to the host.)
 pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
     let dtype = kind.storage();
     if kind.category() == Category::Int && Kind::of(value).is_float() && value.device().is_cpu() {
@@ -229,11 +255,27 @@ pub fn cast(value: &Value, kind: Kind) -> Result<Value> {
     })
 }
 
-/// A float as a script may write it.
+/// The safetensors dtype that stores a candle dtype's elements unchanged, if [`Kind`] has it.
+pub fn to_safetensors(dtype: DType) -> Option<safetensors::Dtype> {
+    use safetensors::Dtype;
+    Some(match dtype {
+        DType::U8 => Dtype::U8,
+        DType::U32 => Dtype::U32,
+        DType::I64 => Dtype::I64,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        _ => return None,
+    })
+}
+
+/// A float as scripts write it: `1.5`, `nan`, `inf`.
 pub fn written(x: f64) -> String {
     format!("{x:?}").to_lowercase()
 }
 
+/// Fails on the first element that is out of range for the integer dtype `kind`.
 fn check_whole(value: &Value, kind: Kind) -> Result<()> {
     let tensor = value.real("this")?;
     let strange = by_dtype!(tensor, T => with_slice(tensor, |elements: &[T]| {

@@ -3,13 +3,13 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::elementwise::loops;
+use super::elements::{self, with_slice};
 use super::reduce::accumulator::{LogSumExp, Moments, SumOf};
 use super::reduce::along_dim::along;
 use super::reduce::by_candle;
+use super::reduce::dispatch::{floats, fold_float, rounded};
 use super::reduce::float::Float;
-use super::reduce::fold::{Fold, with_slice};
-use super::reduce::reductions::{floats, fold_float, rounded};
+use super::reduce::fold::Fold;
 use super::transfer::half_precision;
 use super::{Kind, Value, device, dims, operand};
 use crate::kernel::cpu::parallel;
@@ -86,8 +86,9 @@ fn normalise(
         return Ok(x.clone());
     }
     let out = if tensor.device().is_cpu() {
-        let [weight, bias] = [weight, bias]
-            .map(|row| row.map(|row| loops::host::<f64>(&row.to_dtype(DType::F64)?)).transpose());
+        let [weight, bias] = [weight, bias].map(|row| {
+            row.map(|row| elements::to_vec::<f64>(&row.to_dtype(DType::F64)?)).transpose()
+        });
         norm(&tensor, weight?.as_deref(), bias?.as_deref())?
     } else {
         let mut out = norm(&tensor, None, None)?;
@@ -214,9 +215,9 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
     let mut losses = vec![0.0; ids.len()];
     if !ids.is_empty() && classes > 0 {
         let chosen = ids.iter().map(|&id| id.max(0)).collect();
-        let chosen = loops::place(chosen, &[ids.len(), 1], tensor.device())?;
+        let chosen = elements::from_vec(chosen, &[ids.len(), 1], tensor.device())?;
         let rows = tensor.reshape((ids.len(), classes))?.contiguous()?;
-        let chosen = loops::host::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
+        let chosen = elements::to_vec::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
         let all: Vec<f64> = if rows.device().is_cpu() && rows.dtype() == DType::F32 {
             let mut all = vec![0.0; ids.len()];
             with_slice(&rows, |rows: &[f32]| {
@@ -230,7 +231,7 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
         } else if rows.device().is_cpu() {
             fold_float(&rows, &[1], &LogSumExp, |(most, sum)| most + sum.ln())?
         } else {
-            loops::host(&by_candle::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?
+            elements::to_vec(&by_candle::logsumexp(&rows, &[1])?.to_dtype(DType::F64)?)?
         };
         for (((loss, id), chosen), all) in losses.iter_mut().zip(&ids).zip(chosen).zip(all) {
             if *id != IGNORED {
@@ -337,7 +338,7 @@ pub fn one_hot(ids: &Value, classes: Option<i64>) -> Result<Value> {
     for (row, id) in numbers.into_iter().enumerate() {
         out[row * classes as usize + id as usize] = 1;
     }
-    Ok(Value::Real(loops::place(out, &shape, &Device::Cpu)?.to_device(ids.device())?))
+    Ok(Value::Real(elements::from_vec(out, &shape, &Device::Cpu)?.to_device(ids.device())?))
 }
 
 /// The integers of a tensor.
@@ -347,7 +348,7 @@ fn whole(ids: &Value, call: &str) -> Result<Vec<i64>> {
         return Err(error!("{call} needs integers for ids, not {}", kind.name())
             .help("convert them, with .to(\"i64\")"));
     }
-    loops::host::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)
+    elements::to_vec::<i64>(&ids.real(call)?.to_dtype(DType::I64)?)
 }
 
 #[cfg(test)]
@@ -355,7 +356,7 @@ mod tests {
     use super::*;
 
     fn value(numbers: &[f32], shape: &[usize]) -> Value {
-        Value::Real(loops::place(numbers.to_vec(), shape, &Device::Cpu).unwrap())
+        Value::Real(elements::from_vec(numbers.to_vec(), shape, &Device::Cpu).unwrap())
     }
 
     fn ids(numbers: &[i64]) -> Value {
@@ -363,7 +364,7 @@ mod tests {
     }
 
     fn flat(out: Result<Value>) -> Vec<f32> {
-        loops::host(out.unwrap().real("test").unwrap()).unwrap()
+        elements::to_vec(out.unwrap().real("test").unwrap()).unwrap()
     }
 
     fn message(result: Result<Value>) -> String {
@@ -383,9 +384,10 @@ mod tests {
                 flat(rms_norm(&x, Some(&w), Some(1e-6))),
             );
             let tensor = x.real("test").unwrap();
-            let there = loops::host::<f32>(&by_candle::layer_norm(tensor, 1e-5).unwrap()).unwrap();
+            let there =
+                elements::to_vec::<f32>(&by_candle::layer_norm(tensor, 1e-5).unwrap()).unwrap();
             let scaled_there =
-                loops::host::<f32>(&by_candle::rms_norm(tensor, 1e-6).unwrap()).unwrap();
+                elements::to_vec::<f32>(&by_candle::rms_norm(tensor, 1e-6).unwrap()).unwrap();
             for (i, &x) in xs.iter().enumerate() {
                 let whole: Vec<f64> =
                     xs[i / size * size..][..size].iter().map(|&x| x.into()).collect();
@@ -439,7 +441,7 @@ mod tests {
         assert_eq!(message(one_hot(&ids(&[0, 3]), Some(3))), "one_hot: id 3 is none of 3 classes");
         assert_eq!(message(one_hot(&ids(&[-1]), None)), "one_hot: id -1 is none of 0 classes");
         assert_eq!(
-            loops::host::<i64>(one_hot(&ids(&[1, 0]), None).unwrap().real("test").unwrap())
+            elements::to_vec::<i64>(one_hot(&ids(&[1, 0]), None).unwrap().real("test").unwrap())
                 .unwrap(),
             [0, 1, 1, 0]
         );

@@ -1,27 +1,34 @@
-//! What stands on one side of an operator: a tensor or a number.
+//! [`Operand`], one side of a binary operator: a tensor or a number; and the dtype and device that
+//! two of them have in common.
 
 use candle_core::{Device, Tensor};
 
 use super::{Complex, Kind, Value, device, dtype};
 use crate::{Result, error};
 
-/// One side of an operator. A number takes the tensor's dtype where its own category (bool,
-/// integer, float) allows.
+/// One side of a binary operator. As in PyTorch, a number takes the dtype of the tensor on the
+/// other side unless its own [`Category`](dtype::Category) is the higher one.
 #[derive(Debug, Clone, Copy)]
 pub enum Operand<'a> {
+    /// A tensor of any rank, 0 included.
     Tensor(&'a Value),
+    /// A number of the script.
     Number(Number),
 }
 
+/// A single number of a script.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
+    /// `true` or `false`.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A float.
     Float(f64),
 }
 
 impl Number {
-    /// The dtype of a tensor made of this number alone.
+    /// The dtype of a tensor made from this number: bool, i64 or f32.
     pub fn kind(self) -> Kind {
         match self {
             Number::Bool(_) => Kind::Bool,
@@ -30,6 +37,7 @@ impl Number {
         }
     }
 
+    /// The number as f64; bools are 0 and 1, and large integers are rounded.
     pub fn to_f64(self) -> f64 {
         match self {
             Number::Bool(b) => b.into(),
@@ -38,7 +46,7 @@ impl Number {
         }
     }
 
-    /// Equal to the last bit: a NaN is the same as itself, 0.0 is not -0.0.
+    /// Whether both are the same bit pattern: a NaN is the same as itself, and 0.0 is not -0.0.
     pub fn is_same(self, other: Number) -> bool {
         match (self, other) {
             (Number::Float(a), Number::Float(b)) => a.to_bits() == b.to_bits(),
@@ -46,7 +54,10 @@ impl Number {
         }
     }
 
-    /// A value without dims.
+    /// The number as a tensor of rank 0.
+    ///
+    /// # Errors
+    /// `kind` cannot hold it, or the copy to the device fails.
     pub fn value(self, kind: Kind, device: &Device) -> Result<Value> {
         let (tensor, own) = match self {
             Number::Bool(b) => (Tensor::new(u8::from(b), &Device::Cpu)?, Kind::Bool),
@@ -57,8 +68,11 @@ impl Number {
         dtype::cast(&value, kind)?.map(|t| t.to_device(device))
     }
 
+    /// Checks that an integer's magnitude is in range for `kind`, for an operator with a tensor of
+    /// that dtype. Negative integers pass: `u8 - 3` and `u8 + (-3)` are the same.
+    ///
     /// # Errors
-    /// An integer that `kind` cannot hold, in either sign: `u8 - 300`.
+    /// It is out of range, as in `u8 - 300`.
     pub fn check_fits(self, kind: Kind) -> Result<()> {
         let limit = match kind {
             Kind::U8 => i64::from(u8::MAX),
@@ -73,9 +87,10 @@ impl Number {
         }
     }
 
+    /// Checks that an element of dtype `kind` can hold the number.
+    ///
     /// # Errors
-    /// A number that a tensor of `kind` cannot hold: an integer or a float beyond its range, or nan
-    /// as an integer.
+    /// The number is out of range, or it is NaN and `kind` is an integer dtype.
     pub fn check_holds(self, kind: Kind) -> Result<()> {
         match self {
             Number::Float(x) if !kind.takes(x) => {
@@ -92,6 +107,7 @@ impl Number {
 }
 
 impl<'a> Operand<'a> {
+    /// The dtype of a tensor, or of a tensor made from the number.
     pub fn kind(&self) -> Kind {
         match self {
             Operand::Tensor(value) => Kind::of(value),
@@ -99,6 +115,7 @@ impl<'a> Operand<'a> {
         }
     }
 
+    /// The shape; empty for a number.
     pub fn dims(&self) -> &[usize] {
         match self {
             Operand::Tensor(value) => value.dims(),
@@ -106,7 +123,10 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// The operand with elements of `kind`, on `device`.
+    /// The operand as a tensor of dtype `kind` on `device`.
+    ///
+    /// # Errors
+    /// Those of [`dtype::cast`], or the copy to the device fails.
     pub fn value(&self, kind: Kind, device: &Device) -> Result<Value> {
         match self {
             Operand::Tensor(value) => transfer(&dtype::cast(value, kind)?, device),
@@ -114,12 +134,19 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// The operand's one tensor, for a `kind` that is not complex.
+    /// [`value`](Self::value) as a candle tensor, for a `kind` that is not complex.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value), or `kind` is complex.
     pub fn tensor(&self, kind: Kind, device: &Device) -> Result<Tensor> {
         Ok(self.value(kind, device)?.real("this operation")?.clone())
     }
 
-    /// Real and imaginary part, the latter absent where it is zero, in the parts' dtype of `kind`.
+    /// The real and the imaginary part for a complex `kind`, in the dtype of its parts (f32 or f64)
+    /// and on `device`. A real operand has no imaginary part.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
     pub fn parts(&self, kind: Kind, device: &Device) -> Result<(Tensor, Option<Tensor>)> {
         match self {
             Operand::Tensor(Value::Complex(c)) => {
@@ -146,7 +173,7 @@ impl From<Number> for Operand<'_> {
     }
 }
 
-/// What an operation on both gives, by PyTorch's rules.
+/// The dtype of the result of a binary operation, by the rules of `torch.result_type`.
 pub fn promote(a: Operand, b: Operand) -> Kind {
     match (a, b) {
         (Operand::Tensor(x), Operand::Tensor(y)) => {
@@ -159,10 +186,11 @@ pub fn promote(a: Operand, b: Operand) -> Kind {
     }
 }
 
-/// The device both work on. A tensor without dims follows the other.
+/// The device on which a binary operation runs. As in PyTorch, a tensor of rank 0 is moved to the
+/// device of the other. `what` names the operation in the error.
 ///
 /// # Errors
-/// Two tensors with dims on two devices.
+/// Both tensors have dims and they are on different devices.
 pub fn common_device(a: Operand, b: Operand, what: &str) -> Result<Device> {
     match (a, b) {
         (Operand::Tensor(x), Operand::Tensor(y)) => {
@@ -181,7 +209,10 @@ pub fn common_device(a: Operand, b: Operand, what: &str) -> Result<Device> {
     }
 }
 
-/// The value on `device`, itself where it is there already.
+/// The value on `device`; it shares the storage if it is there already.
+///
+/// # Errors
+/// The copy fails.
 pub fn transfer(value: &Value, device: &Device) -> Result<Value> {
     let moved = |t: &Tensor| device::transfer(t, device);
     Ok(match value {

@@ -1,12 +1,12 @@
-//! What `print` shows of a tensor: all of a small one, of a large one its statistics and first
-//! elements.
+//! The text that `print` shows for a tensor: all elements of a small one, statistics and the first
+//! elements of a large one.
 
-use super::elementwise::loops;
+use super::elements;
 use super::operand::Number;
 use super::{Complex, Kind, Value, creation, device};
 use crate::Result;
 
-/// Up to this many elements are all shown.
+/// The largest number of elements that are all shown.
 const SMALL: usize = 32;
 
 /// How many elements of a large tensor are shown.
@@ -15,6 +15,9 @@ const SHOWN: usize = 6;
 /// `tensor [2] f32 cpu: [1.0, 2.0]`, or for a large tensor
 /// `tensor [64, 64] f32 cpu: mean 0.01, std 0.99, min -3.2, max 3.5: [0.1, -1.2, 0.3, 0.4, 0.5,
 /// -0.6, …]`.
+///
+/// # Errors
+/// The copy to the host fails.
 pub fn summary(value: &Value) -> Result<String> {
     let head = format!(
         "tensor {:?} {} {}",
@@ -33,13 +36,14 @@ pub fn summary(value: &Value) -> Result<String> {
     let statistics = match value {
         Value::Complex(c) => format!(
             "abs {}",
-            statistics(&super::elementwise::function::abs(&Value::Complex(c.clone()))?)?
+            statistics(&super::elementwise::piecewise::abs(&Value::Complex(c.clone()))?)?
         ),
         real => statistics(real)?,
     };
     Ok(format!("{head}: {statistics}: [{}, …]", elements(&first)?.join(", ")))
 }
 
+/// The text of each element.
 fn elements(value: &Value) -> Result<Vec<String>> {
     if let Value::Complex(Complex { re, im }) = value {
         let (re, im) =
@@ -60,6 +64,7 @@ fn elements(value: &Value) -> Result<Vec<String>> {
         .collect())
 }
 
+/// The texts in brackets, nested like the dims.
 fn nested(elements: &[String], dims: &[usize]) -> String {
     match dims {
         [] => elements[0].clone(),
@@ -71,10 +76,12 @@ fn nested(elements: &[String], dims: &[usize]) -> String {
     }
 }
 
-/// Of the elements that are numbers; how many are not is said.
+/// Mean, sample standard deviation, minimum and maximum of the elements that are not NaN, and the
+/// number of NaNs; for a bool tensor the number of `true`.
 fn statistics(value: &Value) -> Result<String> {
     if Kind::of(value) == Kind::Bool {
-        let ones = loops::host::<u8>(value.real("print")?)?.iter().filter(|b| **b != 0).count();
+        let ones =
+            elements::to_vec::<u8>(value.real("print")?)?.iter().filter(|b| **b != 0).count();
         return Ok(format!("{ones} of {} true", value.numel()));
     }
     let all: Vec<f64> = creation::to_numbers(value)?.into_iter().map(Number::to_f64).collect();
@@ -103,7 +110,8 @@ fn statistics(value: &Value) -> Result<String> {
     })
 }
 
-/// Five significant digits at most, so that a float can be told from an integer.
+/// A float with at most five significant digits, and with a decimal point that tells it from an
+/// integer.
 fn float(x: f64) -> String {
     let size = x.abs();
     if x.is_nan() {

@@ -1,25 +1,28 @@
-//! An n-dimensional array as scripts see it: candle's tensor, and the two kinds candle lacks.
+//! [`Value`], an n-dimensional array: a candle tensor, or one of the two element types that candle
+//! lacks, bool and complex.
 
 use candle_core::{DType, Device, Storage, Tensor};
 
-use super::elementwise::loops;
+use super::elements;
 use crate::{Result, error};
 
-/// A real, bool or complex tensor.
-///
-/// `Real` holds f32, f64, f16, bf16, i64, u32 or u8. `Bool` holds zeros and ones as u8 (candle has
-/// no bool).
+/// A tensor of real, bool or complex elements. Cloning shares the storage.
 #[derive(Debug, Clone)]
 pub enum Value {
+    /// f32, f64, f16, bf16, i64, u32 or u8.
     Real(Tensor),
+    /// Bools as u8, every element 0 or 1.
     Bool(Tensor),
+    /// c64 or c128.
     Complex(Complex),
 }
 
-/// Real and imaginary parts, of one shape, dtype (f32 or f64) and device.
+/// A complex tensor as two real ones of the same shape, dtype (f32 or f64) and device.
 #[derive(Debug, Clone)]
 pub struct Complex {
+    /// The real part.
     pub re: Tensor,
+    /// The imaginary part.
     pub im: Tensor,
 }
 
@@ -29,30 +32,35 @@ impl Value {
         self.parts()[0].dims()
     }
 
+    /// The number of dims.
     pub fn rank(&self) -> usize {
         self.dims().len()
     }
 
+    /// The number of elements.
     pub fn numel(&self) -> usize {
         self.dims().iter().product()
     }
 
-    /// What the elements take where each is stored once.
+    /// The size in bytes of a contiguous copy.
     pub fn bytes(&self) -> usize {
         self.parts().iter().map(|t| self.numel().saturating_mul(t.dtype().size_in_bytes())).sum()
     }
 
+    /// Checks that a contiguous copy fits in the memory limit.
+    ///
     /// # Errors
-    /// A result with as many elements is more than may be held.
+    /// It does not; see [`budget::check`](super::budget::check).
     pub fn check_copy(&self) -> Result<()> {
         super::budget::check(self.dims(), self.bytes())
     }
 
+    /// The device of the storage.
     pub fn device(&self) -> &Device {
         self.parts()[0].device()
     }
 
-    /// The contract's name of the dtype: `f32`, …, `bool`, `c64` or `c128`.
+    /// The name of the dtype in scripts: `f32`, …, `bool`, `c64` or `c128`.
     pub fn dtype_name(&self) -> &'static str {
         match self {
             Value::Real(t) => t.dtype().as_str(),
@@ -62,7 +70,7 @@ impl Value {
         }
     }
 
-    /// The candle tensors this value is made of: one, or real and imaginary.
+    /// The candle tensors of this value: one, or the real and the imaginary part.
     pub fn parts(&self) -> Vec<&Tensor> {
         match self {
             Value::Real(t) | Value::Bool(t) => vec![t],
@@ -70,8 +78,11 @@ impl Value {
         }
     }
 
-    /// The same kind of value with `f` applied to each of its tensors: for operations that only
+    /// Applies `f` to each of the value's tensors and keeps the variant: for operations that only
     /// move elements.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map_parts(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Value> {
         Ok(match self {
             Value::Real(t) => Value::Real(f(t)?),
@@ -80,9 +91,13 @@ impl Value {
         })
     }
 
-    /// The same, by operations of candle's.
+    /// [`map_parts`](Self::map_parts) for an `f` made of candle's own operations.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> candle_core::Result<Tensor>) -> Result<Value> {
-        // candle reads an empty view at its offset, which may lie beyond the end of the storage.
+        // candle slices the storage at the view's offset even if the view is empty, and panics if
+        // the offset lies beyond the end of the storage. An empty tensor of its own avoids that.
         let mut f = |t: &Tensor| match f(t)? {
             t if t.elem_count() == 0 && t.layout().start_offset() > 0 => {
                 Tensor::zeros(t.shape(), t.dtype(), t.device())
@@ -96,7 +111,10 @@ impl Value {
         })
     }
 
-    /// The tensor of a real or bool value (bool as u8); `what` names the operation that needs it.
+    /// The tensor of a real or bool value (bool as u8). `what` names the operation in the error.
+    ///
+    /// # Errors
+    /// The value is complex.
     pub fn real(&self, what: &str) -> Result<&Tensor> {
         match self {
             Value::Real(t) | Value::Bool(t) => Ok(t),
@@ -105,7 +123,7 @@ impl Value {
         }
     }
 
-    /// Where the elements are stored: values with an address in common share storage.
+    /// The addresses of the storages. Values that share a storage have an address in common.
     pub fn addresses(&self) -> Vec<usize> {
         self.parts()
             .into_iter()
@@ -117,8 +135,11 @@ impl Value {
     }
 
     /// A contiguous copy in storage of its own.
+    ///
+    /// # Errors
+    /// There is no memory for it.
     pub fn deep_copy(&self) -> Result<Value> {
-        self.map_parts(loops::copied)
+        self.map_parts(elements::contiguous_copy)
     }
 }
 

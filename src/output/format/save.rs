@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use super::{npy, parquet};
 use crate::system::write::write_json;
-use crate::tensor::Value;
 use crate::tensor::transfer::bytes::to_le_bytes;
+use crate::tensor::{Value, dtype};
 use crate::{Result, bail, error};
 
 /// A tensor to be saved; of token ids also which are real.
@@ -494,16 +494,8 @@ impl View {
                 return Err(error!(".safetensors has no complex numbers of float64")
                     .help("save .real and .imag"));
             }
-            Value::Real(t) => match t.dtype() {
-                DType::U8 => Dtype::U8,
-                DType::U32 => Dtype::U32,
-                DType::I64 => Dtype::I64,
-                DType::F16 => Dtype::F16,
-                DType::BF16 => Dtype::BF16,
-                DType::F32 => Dtype::F32,
-                DType::F64 => Dtype::F64,
-                other => bail!(".safetensors of {} can't be written", other.as_str()),
-            },
+            Value::Real(t) => dtype::to_safetensors(t.dtype())
+                .ok_or_else(|| error!(".safetensors of {} can't be written", t.dtype().as_str()))?,
         };
         Ok(Self { dtype, shape: value.dims().to_vec(), bytes: to_le_bytes(value)? })
     }

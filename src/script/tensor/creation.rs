@@ -7,7 +7,7 @@ use super::arguments::{Call, Side, define, derive, derive_anew};
 use super::{Handle, Masks, convert};
 use crate::script::session::random::{Random, seed as seed_of};
 use crate::script::value::options::describe;
-use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, sampling};
+use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, random};
 use crate::{Result, bail, error};
 
 /// The options every constructor takes.
@@ -105,12 +105,7 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
     define::<i64, Handle>(engine, "randperm", 1..=1, OPTIONS, move |call| {
         let (kind, device) = placed(call, None, &Device::Cpu)?;
         let n = dims::shape(&[call.int(0, "n")?])?[0];
-        Ok(Handle::fresh(sampling::randperm(
-            n,
-            kind.unwrap_or(Kind::I64),
-            &device,
-            &mut *own.rng(),
-        )?))
+        Ok(Handle::fresh(random::randperm(n, kind.unwrap_or(Kind::I64), &device, &mut *own.rng())?))
     });
     let own = random.clone();
     define::<Handle, Handle>(
@@ -121,8 +116,7 @@ pub fn install_random(engine: &mut Engine, random: &Random) {
         move |call| {
             let (weights, count) = (call.tensor(0, "weights")?, call.int(1, "count")?);
             let replacement = call.bool_or_absent(2, "replacement")?.unwrap_or(false);
-            let drawn =
-                sampling::multinomial(&weights.value(), count, replacement, &mut *own.rng())?;
+            let drawn = random::multinomial(&weights.value(), count, replacement, &mut *own.rng())?;
             Ok(Handle::fresh(drawn))
         },
     );
@@ -154,9 +148,9 @@ fn draw(
 ) -> Result<Value> {
     let rng = &mut *random.rng();
     if normal {
-        creation::randn(shape, kind, device, rng)
+        random::randn(shape, kind, device, rng)
     } else {
-        creation::rand(shape, kind, device, rng)
+        random::rand(shape, kind, device, rng)
     }
 }
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::handle::Lease;
 use crate::Result;
+use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::index::subscript::Index;
 use crate::tensor::{Number, Operand, Value};
 
 /// After so many writes the whole is copied.

@@ -5,10 +5,10 @@ use rhai::Engine;
 use super::arguments::{Side, define, derive_anew};
 use super::{Handle, Masks};
 use crate::bail;
-use crate::tensor::complex;
-use crate::tensor::elementwise::finite::Finite;
-use crate::tensor::elementwise::function::{Function, Shaping};
-use crate::tensor::elementwise::{arithmetic, function};
+use crate::tensor::elementwise::finite::FloatClass;
+use crate::tensor::elementwise::function::Function;
+use crate::tensor::elementwise::piecewise::{self, PiecewiseLinear};
+use crate::tensor::elementwise::{arithmetic, complex};
 
 pub fn install(engine: &mut Engine) {
     for (name, function) in
@@ -26,18 +26,18 @@ pub fn install(engine: &mut Engine) {
         };
         derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| function.apply(x))
     });
-    for (name, shaping) in Shaping::ALL {
+    for (name, shaping) in PiecewiseLinear::ALL {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| shaping.apply(x))
         });
     }
-    for (name, finite) in Finite::ALL {
+    for (name, finite) in FloatClass::ALL {
         define::<Handle, Handle>(engine, name, 1..=1, &[], move |call| {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| finite.apply(x))
         });
     }
     define::<Handle, Handle>(engine, "abs", 1..=1, &[], |call| {
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, function::abs)
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, piecewise::abs)
     });
     define::<Handle, Handle>(engine, "angle", 1..=1, &[], |call| {
         derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::angle)

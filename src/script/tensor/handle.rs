@@ -17,8 +17,9 @@ pub mod mask;
 use super::frozen::{Frozen, Journal, Write};
 use crate::system::interrupt;
 use crate::tensor::budget::Held;
+use crate::tensor::index::pending_write::PendingWrite;
+use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::index::subscript::{Arrival, Index};
 use crate::tensor::{Operand, Value};
 use crate::{Error, Result};
 
@@ -37,7 +38,7 @@ struct Slot {
     /// Of what it holds now, once someone asked.
     digest: Option<[u8; 32]>,
     /// What is on its way into it from a GPU, in order. Whoever reads it waits.
-    arriving: VecDeque<Arrival>,
+    arriving: VecDeque<PendingWrite>,
     /// Why something never arrived: what is read of it is wrong.
     lost: Option<Error>,
     /// While it is the tensor that a hook was given: who parts it from what the hook has kept of
@@ -194,7 +195,7 @@ impl Handle {
     pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
         self.part();
         let mut slot = self.0.borrow_mut();
-        match Arrival::depart(&slot.value, indexes, source)? {
+        match PendingWrite::start(&slot.value, indexes, source)? {
             Some(arrival) => slot.await_arrival(arrival)?,
             None => {
                 slot.land(0)?;
@@ -293,14 +294,14 @@ impl Slot {
             && let Some(arrival) = self.arriving.pop_front()
         {
             self.lost = arrival
-                .land(&self.value)
+                .finish(&self.value)
                 .err()
                 .map(|e| e.at("a copy on its way from the GPU did not arrive"));
         }
         self.lost.clone().map_or(Ok(()), Err)
     }
 
-    fn await_arrival(&mut self, arrival: Arrival) -> Result<()> {
+    fn await_arrival(&mut self, arrival: PendingWrite) -> Result<()> {
         /// Their pinned memory is held until they land.
         const MOST: usize = 3;
         self.write(|_| Ok(()))?;
@@ -349,7 +350,7 @@ mod tests {
                 Ok((Tensor::ones(2, DType::F32, &Device::Cpu)? * row as f64)?)
             });
             let mut slot = handle.0.borrow_mut();
-            let arrival = Arrival::new(&slot.value, &[Index::At(row)], vec![part]).unwrap();
+            let arrival = PendingWrite::new(&slot.value, &[Index::At(row)], vec![part]).unwrap();
             slot.await_arrival(arrival).unwrap();
         }
         (handle, landed)
@@ -388,7 +389,7 @@ mod tests {
             let gone: Box<dyn FnOnce() -> Result<Tensor>> =
                 Box::new(|| bail!("the driver is gone"));
             let arrival =
-                Arrival::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
+                PendingWrite::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
             handle.0.borrow_mut().await_arrival(arrival).unwrap();
             handle
         };
@@ -422,7 +423,7 @@ mod tests {
     fn what_was_read_before_does_not_change() {
         let (handle, _) = awaiting(&[1]);
         let before = handle.lend();
-        let arrival = Arrival::new(
+        let arrival = PendingWrite::new(
             &handle.0.borrow().value,
             &[Index::At(0)],
             vec![Box::new(|| Ok(Tensor::ones(2, DType::F32, &Device::Cpu)?))],

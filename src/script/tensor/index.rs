@@ -9,8 +9,8 @@ use super::handle::mask;
 use super::{Handle, Masks, creation};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
+use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::index::subscript::Index;
 use crate::tensor::{Operand, Value, creation as new};
 use crate::{Result, error};
 

@@ -6,15 +6,22 @@ use super::arguments::{Side, derive};
 use super::{Handle, Masks};
 use crate::output::picture;
 use crate::script::errors::error::ScriptResult;
+use crate::script::value::handed_out;
 use crate::script::value::options::describe;
-use crate::tensor::index::{gather, shape, subscript};
-use crate::tensor::{Number, Operand, Value, complex, creation, device, summary};
+use crate::tensor::elementwise::complex;
+use crate::tensor::index::{masked, select, subscript};
+use crate::tensor::shape::view;
+use crate::tensor::{Number, Operand, Value, creation, device, summary};
 use crate::{Result, error};
+
+/// What to do instead of writing into `.shape`.
+const RESHAPE: &str = "x.reshape([2, 3]) gives the elements in another shape; \
+     let shape = x.shape; makes an array that can be changed";
 
 pub fn install(engine: &mut Engine) {
     engine.register_type_with_name::<Handle>("tensor");
-    engine.register_get("shape", |t: &mut Handle| -> Array {
-        t.value().dims().iter().map(|&size| Dynamic::from(size as INT)).collect()
+    handed_out::property(engine, "shape", RESHAPE, |t: &mut Handle| -> ScriptResult<Array> {
+        Ok(t.value().dims().iter().map(|&size| Dynamic::from(size as INT)).collect())
     });
     engine.register_get("rank", |t: &mut Handle| t.value().rank() as INT);
     engine.register_get("dtype", |t: &mut Handle| t.value().dtype_name());
@@ -36,7 +43,7 @@ pub fn install(engine: &mut Engine) {
     });
 
     engine.register_get("T", |t: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(t, Masks::Follow, shape::turned)?)
+        Ok(derive(t, Masks::Follow, view::t)?)
     });
     engine.register_set("T", |t: &mut Handle, source: Dynamic| -> ScriptResult<()> {
         Ok(set_turned(t, &source)?)
@@ -87,7 +94,7 @@ fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
 /// nothing.
 fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
     let turned = match source.read_lock::<Handle>() {
-        Some(source) => Dynamic::from(derive(&source, Masks::Follow, shape::turned)?),
+        Some(source) => Dynamic::from(derive(&source, Masks::Follow, view::t)?),
         None => source.clone(),
     };
     super::index::assign(t, &[], turned)
@@ -121,7 +128,7 @@ fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
     let Operand::Tensor(source) = source else { return Ok(false) };
     match value.parts().get(part) {
         Some(tensor) => Ok(subscript::same_elements(&Value::Real((*tensor).clone()), source)),
-        None => Ok(gather::nonzero(source)?.dims()[0] == 0),
+        None => Ok(masked::nonzero(source)?.dims()[0] == 0),
     }
 }
 
@@ -194,7 +201,7 @@ impl Iterator for Rows {
             return None;
         }
         let row =
-            derive(&self.tensor, Masks::Follow, |value| gather::select(value, 0, self.next as i64));
+            derive(&self.tensor, Masks::Follow, |value| select::select(value, 0, self.next as i64));
         self.next += 1;
         Some(row.map_err(Into::into))
     }

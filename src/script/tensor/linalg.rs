@@ -8,11 +8,15 @@ use super::{Handle, Masks};
 use crate::script::value::options::describe;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
+use crate::tensor::linalg::cosine_similarity::cosine_similarity;
 use crate::tensor::linalg::decompositions::{Eigh, Qr, Svd};
+use crate::tensor::linalg::eigen::{self, Eig};
 use crate::tensor::linalg::einsum::einsum;
-use crate::tensor::linalg::least_squares::Pca;
-use crate::tensor::linalg::square::Eig;
-use crate::tensor::linalg::{decompositions, diagonal, least_squares, matmul, square};
+use crate::tensor::linalg::matrix_exp::matrix_exp;
+use crate::tensor::linalg::pca::{Pca, pca};
+use crate::tensor::linalg::{
+    decompositions, diagonal, least_squares, matmul, solve, vector_products,
+};
 use crate::{Result, bail, error};
 
 /// The most tensors `einsum` takes without an array around them.
@@ -28,10 +32,10 @@ fn install_products(engine: &mut Engine) {
     type Product = fn(&Value, &Value) -> Result<Value>;
     let products = [
         ("matmul", Masks::Refuse, matmul::matmul as Product),
-        ("dot", Masks::End, matmul::dot),
-        ("outer", Masks::Refuse, matmul::outer),
+        ("dot", Masks::End, vector_products::dot),
+        ("outer", Masks::Refuse, vector_products::outer),
         ("lstsq", Masks::End, least_squares::lstsq),
-        ("solve", Masks::End, square::solve),
+        ("solve", Masks::End, solve::solve),
     ];
     for (name, masks, product) in products {
         define::<Handle, Handle>(engine, name, 2..=2, &[], move |call| {
@@ -43,7 +47,7 @@ fn install_products(engine: &mut Engine) {
     define::<Handle, Handle>(engine, "cosine_similarity", 2..=3, &["dim"], |call| {
         let (a, b) = (call.tensor(0, "a")?, call.tensor(1, "b")?);
         let dim = call.int_or_absent(2, "dim")?;
-        let value = matmul::cosine_similarity(&a.value(), &b.value(), dim)?;
+        let value = cosine_similarity(&a.value(), &b.value(), dim)?;
         Masks::End.of_all(value, &[&a, &b])
     });
     define::<ImmutableString, Handle>(engine, "einsum", 2..=MOST + 1, &[], |call| {
@@ -98,7 +102,7 @@ fn install_decompositions(engine: &mut Engine) {
     });
     define::<Handle, Record>(engine, "eig", 1..=1, &[], |call| {
         let x = call.tensor(0, "a tensor")?;
-        let Eig { values, vectors } = square::eig(&x.value())?;
+        let Eig { values, vectors } = eigen::eig(&x.value())?;
         map(&x, [("values", values), ("vectors", vectors)])
     });
     define::<Handle, Record>(engine, "qr", 1..=1, &[], |call| {
@@ -108,8 +112,7 @@ fn install_decompositions(engine: &mut Engine) {
     });
     define::<Handle, Record>(engine, "pca", 1..=2, &["k"], |call| {
         let (x, k) = (call.tensor(0, "a tensor")?, call.int(1, "k")?);
-        let Pca { components, explained_variance, mean, projected } =
-            least_squares::pca(&x.value(), k)?;
+        let Pca { components, explained_variance, mean, projected } = pca(&x.value(), k)?;
         let parts = [
             ("components", components),
             ("explained_variance", explained_variance),
@@ -123,10 +126,10 @@ fn install_decompositions(engine: &mut Engine) {
 fn install_matrices(engine: &mut Engine) {
     type Of = fn(&Value) -> Result<Value>;
     let functions = [
-        ("det", square::det as Of),
-        ("eigvals", square::eigvals),
-        ("inv", square::inv),
-        ("matrix_exp", square::matrix_exp),
+        ("det", solve::det as Of),
+        ("eigvals", eigen::eigvals),
+        ("inv", solve::inv),
+        ("matrix_exp", matrix_exp),
         ("trace", diagonal::trace),
     ];
     for (name, of) in functions {

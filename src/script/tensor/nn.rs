@@ -6,8 +6,8 @@ use super::arguments::{Call, define, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::Result;
-use crate::tensor::elementwise::comparison;
-use crate::tensor::index::gather;
+use crate::tensor::elementwise::logic;
+use crate::tensor::index::masked;
 use crate::tensor::nn::{self, Reduction};
 use crate::tensor::{Kind, Number, Operand, Value, dtype};
 
@@ -48,9 +48,9 @@ fn targets(ids: &Handle) -> Result<Value> {
     match ids.mask() {
         Some(mask) if !mask::all_real(&mask.value())? => {
             let ignored = Operand::Number(Number::Int(nn::IGNORED));
-            gather::masked_fill(
+            masked::masked_fill(
                 &dtype::cast(&value, Kind::I64)?,
-                &comparison::not(&mask.value())?,
+                &logic::not(&mask.value())?,
                 ignored,
             )
         }

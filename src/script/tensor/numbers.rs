@@ -10,9 +10,10 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::Number;
 use crate::tensor::elementwise::arithmetic::modulo;
-use crate::tensor::elementwise::finite::Finite;
-use crate::tensor::elementwise::function::{Function, Shaping};
+use crate::tensor::elementwise::finite::FloatClass;
+use crate::tensor::elementwise::function::Function;
 use crate::tensor::elementwise::integer::Integer;
+use crate::tensor::elementwise::piecewise::PiecewiseLinear;
 use crate::{Result, bail, error};
 
 /// Names that stand for a number wherever no variable has them, in functions too.
@@ -96,13 +97,13 @@ fn install_functions(engine: &mut Engine) {
         engine.register_fn(name, move |x: FLOAT| f(x));
         engine.register_fn(name, move |x: INT| f(x as FLOAT));
     }
-    for (name, shaping) in Shaping::ALL {
+    for (name, shaping) in PiecewiseLinear::ALL {
         let f = shaping.of_number();
         engine.register_fn(name, move |x: FLOAT| f(x));
         engine.register_fn(name, move |x: INT| shaping.of_integer(x));
     }
-    engine.register_get("round", |x: &mut FLOAT| Shaping::Round.of_number()(*x));
-    for (name, finite) in Finite::ALL {
+    engine.register_get("round", |x: &mut FLOAT| PiecewiseLinear::Round.of_number()(*x));
+    for (name, finite) in FloatClass::ALL {
         engine.register_fn(name, move |x: FLOAT| finite.of_number(x));
         engine.register_fn(name, move |x: INT| finite.of_number(x as FLOAT));
     }

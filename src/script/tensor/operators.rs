@@ -6,9 +6,10 @@ use super::arguments::{Side, combine, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::script::errors::error::ScriptResult;
+use crate::tensor::elementwise::arithmetic;
 use crate::tensor::elementwise::arithmetic::Arithmetic;
-use crate::tensor::elementwise::comparison::{Comparison, Logic};
-use crate::tensor::elementwise::{arithmetic, comparison};
+use crate::tensor::elementwise::comparison::Comparison;
+use crate::tensor::elementwise::logic::{self, Logic};
 use crate::tensor::{Kind, Number, Operand, Value};
 use crate::{Result, error};
 
@@ -42,7 +43,7 @@ pub fn install(engine: &mut Engine) {
     });
     engine.register_fn("+", |x: Handle| x);
     engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(x, Masks::Stay, comparison::not)?)
+        Ok(derive(x, Masks::Stay, logic::not)?)
     });
 }
 

@@ -8,9 +8,10 @@ use crate::script::value::options;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
 use crate::tensor::index::gather;
-use crate::tensor::reduce::reductions::Over;
-use crate::tensor::reduce::unique::{Unique, unique};
-use crate::tensor::reduce::{reductions, softmax, sort, statistics};
+use crate::tensor::order::sort;
+use crate::tensor::order::unique::{Unique, unique};
+use crate::tensor::reduce::over::Over;
+use crate::tensor::reduce::{count, extremes, histogram, softmax, statistics, sums};
 use crate::{Result, bail, error};
 
 const OVER: &[&str] = &["dim", "keepdim"];
@@ -41,17 +42,17 @@ pub fn var(token: Token) -> Token {
 fn install_reductions(engine: &mut Engine) {
     type Reduce = fn(&Value, Over) -> Result<Value>;
     let reductions = [
-        ("sum", reductions::sum as Reduce),
-        ("mean", reductions::mean),
-        ("prod", reductions::prod),
-        ("max", reductions::max),
-        ("min", reductions::min),
-        ("argmax", reductions::argmax),
-        ("argmin", reductions::argmin),
-        ("any", reductions::any),
-        ("all", reductions::all),
-        ("count_nonzero", reductions::count_nonzero),
-        ("logsumexp", reductions::logsumexp),
+        ("sum", sums::sum as Reduce),
+        ("mean", sums::mean),
+        ("prod", sums::prod),
+        ("max", extremes::max),
+        ("min", extremes::min),
+        ("argmax", extremes::argmax),
+        ("argmin", extremes::argmin),
+        ("any", count::any),
+        ("all", count::all),
+        ("count_nonzero", count::count_nonzero),
+        ("logsumexp", sums::logsumexp),
         ("median", statistics::median),
     ];
     for (name, run) in reductions {
@@ -75,7 +76,7 @@ fn install_spreads(engine: &mut Engine) {
     }
     define::<Handle, Handle>(engine, "norm", 1..=2, &["dim", "keepdim", "p"], |call| {
         let p = call.options().float("p")?.unwrap_or(2.0);
-        over(call, 1, |x, over| reductions::norm(x, p, over))
+        over(call, 1, |x, over| sums::norm(x, p, over))
     });
     define::<Handle, Handle>(engine, "quantile", 1..=3, &["q", "dim", "keepdim"], |call| {
         let q =
@@ -86,7 +87,7 @@ fn install_spreads(engine: &mut Engine) {
     define::<Handle, Record>(engine, "histogram", 1..=2, &["bins", "min", "max"], |call| {
         let bins = call.int_or_absent(1, "bins")?.unwrap_or(10);
         let (min, max) = (call.options().float("min")?, call.options().float("max")?);
-        pair(call, ["counts", "edges"], |x| statistics::histogram(x, bins, min, max))
+        pair(call, ["counts", "edges"], |x| histogram::histogram(x, bins, min, max))
     });
 }
 

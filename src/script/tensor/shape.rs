@@ -6,8 +6,8 @@ use super::arguments::{Call, define, derive, derive_anew};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::script::value::options::describe;
-use crate::tensor::index::shape;
 use crate::tensor::linalg::diagonal;
+use crate::tensor::shape::{join, rearrange, triangle, view};
 use crate::tensor::{Kind, Value, creation};
 use crate::{Result, bail, error};
 
@@ -24,10 +24,10 @@ pub fn install(engine: &mut Engine) {
 fn install_views(engine: &mut Engine) {
     type Listed = fn(&Value, &[i64]) -> Result<Value>;
     let listed = [
-        ("reshape", "shape", shape::reshape as Listed),
-        ("permute", "dims", shape::permute),
-        ("expand", "shape", shape::expand),
-        ("repeat", "counts", shape::repeat),
+        ("reshape", "shape", view::reshape as Listed),
+        ("permute", "dims", view::permute),
+        ("expand", "shape", view::expand),
+        ("repeat", "counts", rearrange::repeat),
     ];
     for (name, what, run) in listed {
         define::<Handle, Handle>(engine, name, 2..=MOST, &[], move |call| {
@@ -37,27 +37,27 @@ fn install_views(engine: &mut Engine) {
     }
     define::<Handle, Handle>(engine, "transpose", 3..=3, &[], |call| {
         let (i, j) = (call.int(1, "a dim")?, call.int(2, "a second dim")?);
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::transpose(x, i, j))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::transpose(x, i, j))
     });
     define::<Handle, Handle>(engine, "unsqueeze", 1..=2, &["dim"], |call| {
         let dim = call.int(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::unsqueeze(x, dim))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::unsqueeze(x, dim))
     });
     define::<Handle, Handle>(engine, "squeeze", 1..=2, &["dim"], |call| {
         let dims = call.ints_or_absent(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::squeeze(x, dims.as_deref()))
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::squeeze(x, dims.as_deref()))
     });
     define::<Handle, Handle>(engine, "flatten", 1..=3, &["start", "end"], |call| {
         let (start, end) = (call.int_or_absent(1, "start")?, call.int_or_absent(2, "end")?);
         derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
-            shape::flatten(x, start.unwrap_or(0), end.unwrap_or(-1))
+            view::flatten(x, start.unwrap_or(0), end.unwrap_or(-1))
         })
     });
 }
 
 fn install_joins(engine: &mut Engine) {
     type Join = fn(&[Value], i64) -> Result<Value>;
-    for (name, join) in [("cat", shape::cat as Join), ("stack", shape::stack)] {
+    for (name, join) in [("cat", join::cat as Join), ("stack", join::stack)] {
         define::<Array, Handle>(engine, name, 1..=2, &["dim"], move |call| {
             let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
             let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
@@ -72,17 +72,17 @@ fn install_joins(engine: &mut Engine) {
         match sizes {
             Some(_) => {
                 let sizes = call.ints(1, "size")?;
-                pieces(call, |x| shape::split_sizes(x, &sizes, dim))
+                pieces(call, |x| join::split_sizes(x, &sizes, dim))
             }
             None => {
                 let size = call.int(1, "size")?;
-                pieces(call, |x| shape::split(x, size, dim))
+                pieces(call, |x| join::split(x, size, dim))
             }
         }
     });
     define::<Handle, Array>(engine, "chunk", 1..=3, &["count", "dim"], |call| {
         let (count, dim) = (call.int(1, "count")?, call.int_or_absent(2, "dim")?.unwrap_or(0));
-        pieces(call, |x| shape::chunk(x, count, dim))
+        pieces(call, |x| join::chunk(x, count, dim))
     });
 }
 
@@ -91,22 +91,22 @@ fn install_copies(engine: &mut Engine) {
         let counts = counts(call)?;
         let dim = call.int_or_absent(2, "dim")?;
         derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| match dim {
-            Some(dim) => shape::repeat_interleave(x, &counts, dim),
-            None => shape::repeat_interleave(&shape::flatten(x, 0, -1)?, &counts, 0),
+            Some(dim) => rearrange::repeat_interleave(x, &counts, dim),
+            None => rearrange::repeat_interleave(&view::flatten(x, 0, -1)?, &counts, 0),
         })
     });
     define::<Handle, Handle>(engine, "flip", 1..=2, &["dim"], |call| {
         let dims = call.ints(1, "dim")?;
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| shape::flip(x, &dims))
+        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| rearrange::flip(x, &dims))
     });
     define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
         let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
         derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
-            shape::roll(x, &shifts, dims.as_deref())
+            rearrange::roll(x, &shifts, dims.as_deref())
         })
     });
     type Triangle = fn(&Value, i64) -> Result<Value>;
-    for (name, triangle) in [("tril", shape::tril as Triangle), ("triu", shape::triu)] {
+    for (name, triangle) in [("tril", triangle::tril as Triangle), ("triu", triangle::triu)] {
         define::<Handle, Handle>(engine, name, 1..=2, &["diagonal"], move |call| {
             let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| triangle(x, diagonal))

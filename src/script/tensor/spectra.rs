@@ -6,8 +6,8 @@ use rhai::Engine;
 use super::arguments::{define, derive_anew};
 use super::{Handle, Masks, convert};
 use crate::Result;
-use crate::tensor::fourier::fft::{Norm, Transform};
 use crate::tensor::fourier::frequencies;
+use crate::tensor::fourier::transform::{Norm, Transform};
 use crate::tensor::{Kind, Value};
 
 pub fn install(engine: &mut Engine) {

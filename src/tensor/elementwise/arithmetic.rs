@@ -1,29 +1,39 @@
-//! `+ - * / % **`, `minimum` and `maximum`, with PyTorch's dtypes: `/` divides truly, `%` takes the
-//! divisor's sign, integers wrap.
+//! The operators `+ - * / % **`, `minimum`, `maximum`, `clamp` and negation, with PyTorch's rules:
+//! `/` of integers gives floats, `%` has the sign of the divisor, integers wrap.
 
 use candle_core::{Tensor, WithDType};
 
+use super::complex_arithmetic::ComplexOperands;
 use super::integer::Integer;
-use super::loops;
-use super::loops::by_dtype;
+use super::{candle_ops, loops};
+use crate::tensor::elements::by_dtype;
 use crate::tensor::operand::{Number, Operand};
-use crate::tensor::reduce::by_candle;
-use crate::tensor::{Kind, Value, complex, dims, dtype, operand};
+use crate::tensor::{Kind, Value, creation, dims, dtype, elements, operand};
 use crate::{Result, bail, error};
 
+/// A binary operation on numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
+    /// `torch.add`; on bools, logical or.
     Add,
+    /// `torch.sub`.
     Sub,
+    /// `torch.mul`; on bools, logical and.
     Mul,
+    /// `torch.true_divide`: integers and bools give f32.
     Div,
+    /// `torch.remainder`: the result has the sign of the divisor.
     Rem,
+    /// `torch.pow`.
     Pow,
+    /// `torch.minimum`: NaN if either operand is.
     Minimum,
+    /// `torch.maximum`: NaN if either operand is.
     Maximum,
 }
 
 impl Arithmetic {
+    /// The operator or function of scripts, for errors.
     pub fn name(self) -> &'static str {
         match self {
             Arithmetic::Add => "+",
@@ -37,11 +47,13 @@ impl Arithmetic {
         }
     }
 
-    /// `a op b`, broadcast.
+    /// Applies the operation to each pair of elements of the broadcast operands. The result's dtype
+    /// is that of [`operand::promote`].
     ///
     /// # Errors
-    /// Shapes that do not broadcast, two devices, `%` by an integer 0, an integer to a negative
-    /// power, and what has no meaning for bools or complex numbers.
+    /// The shapes do not broadcast; the tensors are on different devices; a number is out of range
+    /// for the result's dtype; an integer tensor is divided by 0 with `%` or raised to a negative
+    /// power; the operation is not defined for bools or complex numbers.
     pub fn apply<'a>(self, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Value> {
         let (a, b) = (a.into(), b.into());
         let promoted = operand::promote(a, b);
@@ -49,15 +61,16 @@ impl Arithmetic {
         let device = operand::common_device(a, b, self.name())?;
         let shape = dims::broadcast(a.dims(), b.dims(), self.name())?;
         if matches!(kind, Kind::C64 | Kind::C128) {
-            return complex::arithmetic(self, a, b, kind, &device);
+            let (a, b) = (a.parts(kind, &device)?, b.parts(kind, &device)?);
+            return self.complex(&ComplexOperands { a, b, shape: &shape });
         }
         for side in [a, b] {
             if let Operand::Number(number) = side {
                 number.check_fits(kind)?;
             }
         }
-        // Half precision with anything else is worked out in f32, as in PyTorch, so that a number
-        // is not rounded first.
+        // As in PyTorch, half precision with another dtype is computed in f32, so that a number is
+        // not rounded to half precision before the operation.
         let half = matches!(kind, Kind::F16 | Kind::BF16);
         let work = if half && (a.kind() != kind || b.kind() != kind) { Kind::F32 } else { kind };
         if let (Arithmetic::Pow, Operand::Number(number), true) = (self, b, kind.is_float())
@@ -68,7 +81,7 @@ impl Arithmetic {
         }
         let (x, y) = (a.tensor(work, &device)?, b.tensor(work, &device)?);
         if shape.contains(&0) {
-            return empty(&shape, kind, &device);
+            return creation::zeros(&shape, kind, &device);
         }
         match kind {
             Kind::Bool => Ok(Value::Bool(self.bools(&x, &y)?)),
@@ -88,7 +101,7 @@ impl Arithmetic {
             Arithmetic::Rem => loops::zip_float(a, b, modulo)?,
             Arithmetic::Pow => loops::zip_float(a, b, f64::powf)?,
             Arithmetic::Minimum | Arithmetic::Maximum if !a.device().is_cpu() => {
-                by_candle::pairwise_extreme(a, b, self == Arithmetic::Maximum)?
+                candle_ops::pairwise_extreme(a, b, self == Arithmetic::Maximum)?
             }
             Arithmetic::Minimum => by_dtype!(a, T => loops::zip(a, b, minimum::<T>))?,
             Arithmetic::Maximum => by_dtype!(a, T => loops::zip(a, b, maximum::<T>))?,
@@ -97,19 +110,19 @@ impl Arithmetic {
 
     fn integers<T: Integer>(self, a: &Tensor, b: &Tensor) -> Result<Value> {
         if !a.device().is_cpu() {
-            let there = match self {
+            let result = match self {
                 Arithmetic::Add => Some(a.broadcast_add(b)?),
                 Arithmetic::Sub => Some(a.broadcast_sub(b)?),
                 Arithmetic::Mul => Some(a.broadcast_mul(b)?),
-                Arithmetic::Minimum => Some(by_candle::pairwise_extreme(a, b, false)?),
-                Arithmetic::Maximum => Some(by_candle::pairwise_extreme(a, b, true)?),
+                Arithmetic::Minimum => Some(candle_ops::pairwise_extreme(a, b, false)?),
+                Arithmetic::Maximum => Some(candle_ops::pairwise_extreme(a, b, true)?),
                 Arithmetic::Rem | Arithmetic::Pow | Arithmetic::Div => None,
             };
-            if let Some(there) = there {
-                return Ok(Value::Real(there));
+            if let Some(result) = result {
+                return Ok(Value::Real(result));
             }
         }
-        // candle's own integer loops panic on overflow in a debug build.
+        // candle's integer loops panic on overflow in debug builds; these wrap.
         let f: fn(T, T) -> T = match self {
             Arithmetic::Add => T::plus,
             Arithmetic::Sub => T::minus,
@@ -117,14 +130,14 @@ impl Arithmetic {
             Arithmetic::Minimum => Ord::min,
             Arithmetic::Maximum => Ord::max,
             Arithmetic::Rem => {
-                if loops::host::<T>(b)?.contains(&T::zero()) {
+                if elements::to_vec::<T>(b)?.contains(&T::zero()) {
                     return Err(error!("%: an integer tensor is divided by 0")
                         .help("with floats the remainder is nan: convert with .to(\"f32\")"));
                 }
                 T::modulo
             }
             Arithmetic::Pow => {
-                if loops::host::<T>(b)?.iter().any(|&y| y < T::zero()) {
+                if elements::to_vec::<T>(b)?.iter().any(|&y| y < T::zero()) {
                     return Err(error!(
                         "**: an integer tensor cannot be raised to a negative power"
                     )
@@ -137,7 +150,21 @@ impl Arithmetic {
         Ok(Value::Real(loops::zip(a, b, f)?))
     }
 
-    /// On bools + is or, * is and, as in PyTorch.
+    fn complex(self, operands: &ComplexOperands) -> Result<Value> {
+        Ok(Value::Complex(match self {
+            Arithmetic::Add => operands.sum()?,
+            Arithmetic::Sub => operands.difference()?,
+            Arithmetic::Mul => operands.product()?,
+            Arithmetic::Div => operands.quotient()?,
+            Arithmetic::Pow => operands.power()?,
+            Arithmetic::Rem | Arithmetic::Minimum | Arithmetic::Maximum => {
+                return Err(error!("{} has no meaning for complex tensors", self.name())
+                    .help("take .real, .imag, .abs() or .angle() first"));
+            }
+        }))
+    }
+
+    /// On two bool tensors, as in PyTorch, `+` is logical or and `*` is logical and.
     fn bools(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Arithmetic::Add | Arithmetic::Maximum => a.broadcast_maximum(b)?,
@@ -150,36 +177,31 @@ impl Arithmetic {
     }
 }
 
-/// The smaller, or NaN if either is.
+/// The smaller of two elements, or NaN if either is NaN.
 #[allow(clippy::eq_op)]
 #[inline(always)]
 fn minimum<T: WithDType>(a: T, b: T) -> T {
     if a < b || a != a { a } else { b }
 }
 
-/// The larger, or NaN if either is.
+/// The larger of two elements, or NaN if either is NaN.
 #[allow(clippy::eq_op)]
 #[inline(always)]
 fn maximum<T: WithDType>(a: T, b: T) -> T {
     if a > b || a != a { a } else { b }
 }
 
-/// The remainder with the divisor's sign.
+/// The remainder of floats with the sign of the divisor, as `torch.remainder`.
 pub fn modulo(a: f64, b: f64) -> f64 {
     let rest = a % b;
     if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
 }
 
-/// A value without elements.
-pub(crate) fn empty(dims: &[usize], kind: Kind, device: &candle_core::Device) -> Result<Value> {
-    let zeros = Tensor::zeros(dims, candle_core::DType::U8, device)?;
-    dtype::cast(&Value::Bool(zeros), kind)
-}
-
-/// `lo <= x <= hi` for each element, either bound absent; a NaN stays.
+/// Each element limited to the range from `lo` to `hi`, as `torch.clamp`. Either bound may be
+/// absent. NaN stays NaN.
 ///
 /// # Errors
-/// As [`Arithmetic::apply`], and a call without bounds.
+/// As [`Arithmetic::apply`]; both bounds are absent.
 pub fn clamp(x: &Value, lo: Option<Operand>, hi: Option<Operand>) -> Result<Value> {
     let raised = match lo {
         Some(lo) => Some(Arithmetic::Maximum.apply(Operand::Tensor(x), lo)?),
@@ -195,10 +217,10 @@ pub fn clamp(x: &Value, lo: Option<Operand>, hi: Option<Operand>) -> Result<Valu
     }
 }
 
-/// `-x`.
+/// `-x`, as `torch.neg`; unsigned integers wrap.
 ///
 /// # Errors
-/// A bool tensor.
+/// The tensor is bool.
 pub fn negate(value: &Value) -> Result<Value> {
     match value {
         Value::Bool(_) => Err(error!("- has no meaning for a bool tensor").help("use ! for not")),
@@ -237,7 +259,7 @@ mod tests {
         let b = tensor(&[2.0, 1.0, f32::NAN, f32::INFINITY, -0.5]);
         for (largest, operation) in [(true, Arithmetic::Maximum), (false, Arithmetic::Minimum)] {
             let there =
-                by_candle::pairwise_extreme(&a, &b, largest).unwrap().to_vec1::<f32>().unwrap();
+                candle_ops::pairwise_extreme(&a, &b, largest).unwrap().to_vec1::<f32>().unwrap();
             let here = operation.floats(&a, &b).unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(format!("{there:?}"), format!("{here:?}"));
         }

@@ -1,22 +1,35 @@
-//! Integer arithmetic that wraps, as PyTorch's does, in every build.
+//! Integer arithmetic that wraps on overflow, as in PyTorch, in debug builds too.
 
 use candle_core::WithDType;
 
-/// The integers tensors hold.
+/// The integer element types: u8, u32 and i64.
 pub trait Integer: WithDType + Ord {
+    /// The wrapping sum.
     fn plus(self, other: Self) -> Self;
+    /// The wrapping difference.
     fn minus(self, other: Self) -> Self;
+    /// The wrapping product.
     fn times(self, other: Self) -> Self;
-    /// The remainder with the divisor's sign; the divisor is not 0.
+    /// The remainder with the sign of the divisor.
+    ///
+    /// # Panics
+    /// `other` is 0.
     fn modulo(self, other: Self) -> Self;
-    /// To a power of at least 0.
+    /// The wrapping power, for an exponent of at least 0.
     fn power(self, exponent: Self) -> Self;
+    /// Bitwise and.
     fn and(self, other: Self) -> Self;
+    /// Bitwise or.
     fn or(self, other: Self) -> Self;
+    /// Bitwise exclusive or.
     fn xor(self, other: Self) -> Self;
+    /// Every bit inverted.
     fn not(self) -> Self;
+    /// The wrapping negation.
     fn neg(self) -> Self;
+    /// The absolute value; `i64::MIN` wraps to itself.
     fn abs(self) -> Self;
+    /// -1, 0 or 1.
     fn sign(self) -> Self;
 }
 

@@ -1,9 +1,15 @@
-//! Functions of each element, and operators between tensors.
+//! Functions of each element and operators between broadcast tensors: PyTorch's pointwise and
+//! comparison operations, NumPy's ufuncs.
 
 pub mod arithmetic;
+mod candle_ops;
 pub mod comparison;
+pub mod complex;
+mod complex_arithmetic;
 pub mod finite;
 mod float32;
 pub mod function;
 pub mod integer;
+pub mod logic;
 pub mod loops;
+pub mod piecewise;

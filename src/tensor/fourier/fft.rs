@@ -1,84 +1,30 @@
 //! Discrete Fourier transforms along any dim, of any length.
 //!
-//! Worked out on the CPU; on another device by products (`dft`), beyond their length there and
-//! back.
+//! On the CPU by rustfft; on a GPU by matrix products (`dft_matrix`) up to
+//! `dft_matrix::MAX_LENGTH`, and longer ones on the CPU.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{Device, Tensor};
 use rustfft::FftDirection;
 
-use super::dft;
-use super::transforms::{Buffers, Float, Out, Spectra};
-use crate::tensor::elementwise::loops;
+use super::dft_matrix;
+use super::line_fft::{Buffers, Float, LineFft, Out};
+use super::transform::{Norm, Transform};
+use crate::tensor::elements::with_slice;
 use crate::tensor::reduce::along_dim;
 use crate::tensor::reduce::along_dim::{Lines, Tile};
-use crate::tensor::reduce::fold::with_slice;
-use crate::tensor::{Complex, Kind, Value, device, dims};
-use crate::{Result, bail, error};
-
-/// Which transform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    Fft,
-    Ifft,
-    /// Of real numbers: the half of the spectrum that says it all.
-    Rfft,
-    /// From that half back to real numbers.
-    Irfft,
-}
-
-/// Which direction is divided by the length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Norm {
-    /// The inverse one.
-    #[default]
-    Backward,
-    /// Each, by its square root.
-    Ortho,
-    /// The forward one.
-    Forward,
-}
-
-impl Norm {
-    /// # Errors
-    /// A name that is none of the three.
-    pub fn parse(name: &str) -> Result<Norm> {
-        Ok(match name {
-            "backward" => Norm::Backward,
-            "ortho" => Norm::Ortho,
-            "forward" => Norm::Forward,
-            other => bail!("norm must be \"backward\", \"ortho\" or \"forward\", not {other:?}"),
-        })
-    }
-
-    fn scale(self, n: usize, inverse: bool) -> f64 {
-        match (self, inverse) {
-            (Norm::Ortho, _) => (n as f64).sqrt().recip(),
-            (Norm::Backward, true) | (Norm::Forward, false) => (n as f64).recip(),
-            _ => 1.0,
-        }
-    }
-}
+use crate::tensor::{Complex, Kind, Value, device, dims, elements};
+use crate::{Result, error};
 
 impl Transform {
-    pub const ALL: [(&'static str, Transform); 4] = [
-        ("fft", Transform::Fft),
-        ("ifft", Transform::Ifft),
-        ("rfft", Transform::Rfft),
-        ("irfft", Transform::Irfft),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Transform::ALL.iter().find(|(_, transform)| *transform == self).map_or("", |(name, _)| name)
-    }
-
-    /// The transform along `dim`, of length `n`: the input is cut or padded with zeros to it.
-    /// Without `n` it is the dim's size, for `irfft` twice that less 2. f64 and c128 stay in
-    /// double precision, all else in single.
+    /// Transforms the lines along `dim`, after cutting them or padding them with zeros to length
+    /// `n`. Without `n` the length is the size of the dim, for `irfft` twice the size less 2. The
+    /// result is c64, or f32 for `irfft`; for f64 and c128 it is c128 or f64.
     ///
     /// # Errors
-    /// A dim the tensor does not have, a length below 1, `rfft` of a complex tensor.
+    /// The tensor does not have the dim; the length is below 1; `rfft` of a complex tensor; the result
+    /// exceeds the memory limit.
     pub fn apply(self, value: &Value, dim: i64, n: Option<i64>, norm: Norm) -> Result<Value> {
         if self == Transform::Rfft && matches!(value, Value::Complex(_)) {
             return Err(error!("rfft needs a real tensor, and this one is complex")
@@ -96,11 +42,11 @@ impl Transform {
             }
         };
         let mut out = value.dims().to_vec();
-        // Twice, for the real and the imaginary part.
+        // Twice the size, for the real and the imaginary part.
         out[dim] = n.saturating_mul(2);
         dims::check_size(&out)?;
         let scale = norm.scale(n, matches!(self, Transform::Ifft | Transform::Irfft));
-        let plan = Plan { transform: self, n, scale };
+        let plan = PreparedTransform { transform: self, n, scale };
         match Kind::of(value).to_complex() {
             Kind::C128 => plan.run::<f64>(value, dim),
             _ => plan.run::<f32>(value, dim),
@@ -108,22 +54,26 @@ impl Transform {
     }
 }
 
-struct Plan {
+/// A transform of a known length.
+struct PreparedTransform {
     transform: Transform,
+    /// The length.
     n: usize,
+    /// The factor by which the result is multiplied.
     scale: f64,
 }
 
-impl Plan {
+impl PreparedTransform {
+    /// Transforms the lines along `dim` in precision `T`.
     fn run<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
         let lines = Lines::along(value.dims(), dim);
         let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
         let shape = along_dim::resized(value.dims(), dim, width);
-        let there = matches!(value.device(), Device::Cuda(_) | Device::Metal(_));
-        if there && self.n <= dft::LONGEST && value.numel() > 0 {
+        let on_gpu = matches!(value.device(), Device::Cuda(_) | Device::Metal(_));
+        if on_gpu && self.n <= dft_matrix::MAX_LENGTH && value.numel() > 0 {
             return self.by_products::<T>(value, dim);
         }
-        let place = |elements: Vec<T>| loops::place(elements, &shape, value.device());
+        let place = |elements: Vec<T>| elements::from_vec(elements, &shape, value.device());
         let on_cpu = |t: &Tensor| device::transfer(&t.to_dtype(T::DTYPE)?, &Device::Cpu);
         let (re, im) = match value {
             Value::Complex(c) => (on_cpu(&c.re)?, Some(on_cpu(&c.im)?)),
@@ -139,7 +89,7 @@ impl Plan {
         })
     }
 
-    /// On the device that the value is on.
+    /// The transform by matrix products, on the device of the value.
     fn by_products<T: Float>(&self, value: &Value, dim: usize) -> Result<Value> {
         let size = if self.transform == Transform::Irfft { self.n / 2 + 1 } else { self.n };
         let line = |t: &Tensor| -> Result<Tensor> {
@@ -155,7 +105,7 @@ impl Plan {
             Value::Complex(c) => (line(&c.re)?, Some(line(&c.im)?)),
             Value::Real(t) | Value::Bool(t) => (line(t)?, None),
         };
-        let (re, im) = dft::transform(self.transform, &re, im.as_ref(), self.n, self.scale)?;
+        let (re, im) = dft_matrix::transform(self.transform, &re, im.as_ref(), self.n, self.scale)?;
         let back = |t: Tensor| t.transpose(dim, t.rank() - 1)?.contiguous();
         Ok(match im {
             Some(im) => Value::Complex(Complex { re: back(re)?, im: back(im)? }),
@@ -163,7 +113,8 @@ impl Plan {
         })
     }
 
-    /// Real and imaginary parts; of `Irfft` there are no imaginary ones.
+    /// The real and imaginary parts of the transformed lines, in the order of the tensor. `Irfft`
+    /// has no imaginary parts.
     fn transform<T: Float>(
         &self,
         lines: Lines,
@@ -179,54 +130,58 @@ impl Plan {
             Transform::Fft => im.is_none(),
             Transform::Ifft => false,
         };
-        let spectra = Spectra::<T>::new(self.n, direction, real, self.scale);
+        let fft = LineFft::<T>::new(self.n, direction, real, self.scale);
         let size = lines.size;
         if self.transform == Transform::Irfft {
-            let write = |tile: &Tile, buffers: &mut Own<T>, [out]: [&mut [MaybeUninit<T>]; 1]| {
+            let write = |tile: &Tile,
+                         buffers: &mut LineBuffers<T>,
+                         [out]: [&mut [MaybeUninit<T>]; 1]| {
                 let (re, im) =
                     (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
                 for (line, out) in out.chunks_mut(self.n).enumerate() {
-                    spectra.to_real(
+                    fft.to_real(
                         part(Some(re), line, size),
                         part(im, line, size),
-                        &mut buffers.spectra,
+                        &mut buffers.fft,
                         out,
                     );
                 }
             };
-            // SAFETY: each line is written from end to end.
+            // SAFETY: `out` consists of lines of `self.n` elements, one for each line of the tile,
+            // and `to_real` writes all of each.
             let [numbers] = unsafe { lines.spread(self.n, write) };
             return (numbers, None);
         }
         let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
-        let write = |tile: &Tile, buffers: &mut Own<T>, [out_re, out_im]: Out<T>| {
+        let write = |tile: &Tile, buffers: &mut LineBuffers<T>, [out_re, out_im]: Out<T>| {
             let (re, im) =
                 (tile.read(re, &mut buffers.re), im.map(|im| tile.read(im, &mut buffers.im)));
             for (line, out) in out_re.chunks_mut(width).zip(out_im.chunks_mut(width)).enumerate() {
                 let (re, im) = (part(Some(re), line, size), part(im, line, size));
                 match real {
-                    true => spectra.of_real(re, &mut buffers.spectra, out.into()),
-                    false => spectra.complex(re, im, &mut buffers.spectra, out.into()),
+                    true => fft.of_real(re, &mut buffers.fft, out.into()),
+                    false => fft.complex(re, im, &mut buffers.fft, out.into()),
                 }
             }
         };
-        // SAFETY: each line is written from end to end.
+        // SAFETY: `out_re` and `out_im` consist of lines of `width` elements, one for each line of
+        // the tile, and `of_real` and `complex` write all of each.
         let [re, im] = unsafe { lines.spread(width, write) };
         (re, Some(im))
     }
 }
 
-/// A line of those that are there.
+/// Line number `line` of lines of `size` elements; empty if there are none.
 fn part<T>(lines: Option<&[T]>, line: usize, size: usize) -> &[T] {
     lines.map_or(&[], |lines| &lines[line * size..][..size])
 }
 
-/// What one thread needs.
+/// The buffers of one thread.
 #[derive(Default)]
-struct Own<T> {
+struct LineBuffers<T> {
     re: Vec<T>,
     im: Vec<T>,
-    spectra: Buffers<T>,
+    fft: Buffers<T>,
 }
 
 #[cfg(test)]
@@ -241,8 +196,9 @@ mod tests {
     }
 
     fn real(dims: &[usize], kind: Kind) -> Value {
-        let value =
-            Value::Real(loops::place(noise(dims.iter().product()), dims, &Device::Cpu).unwrap());
+        let value = Value::Real(
+            elements::from_vec(noise(dims.iter().product()), dims, &Device::Cpu).unwrap(),
+        );
         dtype::cast(&value, kind).unwrap()
     }
 
@@ -253,15 +209,16 @@ mod tests {
     }
 
     fn parts(value: &Value) -> (Vec<f64>, Vec<f64>) {
-        let part =
-            |t: &Tensor| loops::host::<f64>(&t.to_dtype(candle_core::DType::F64).unwrap()).unwrap();
+        let part = |t: &Tensor| {
+            elements::to_vec::<f64>(&t.to_dtype(candle_core::DType::F64).unwrap()).unwrap()
+        };
         match value {
             Value::Complex(c) => (part(&c.re), part(&c.im)),
             Value::Real(t) | Value::Bool(t) => (part(t), vec![0.0; t.elem_count()]),
         }
     }
 
-    /// By the definition, along `dim`.
+    /// The transform along `dim` by its definition.
     fn naive(value: &Value, dim: usize, inverse: bool) -> Vec<(f64, f64)> {
         let ((re, im), dims) = (parts(value), value.dims());
         let (n, stride) = (dims[dim], dims::strides(dims)[dim]);

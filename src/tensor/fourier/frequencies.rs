@@ -1,31 +1,33 @@
-//! The frequencies a transform's results belong to, and their order.
+//! `fftfreq` and `rfftfreq`, the frequencies of the results of a transform; `fftshift` and
+//! `ifftshift`, their order.
 
 use candle_core::Device;
 
-use crate::tensor::elementwise::loops;
-use crate::tensor::index::shape;
-use crate::tensor::{Kind, Value, dims, dtype};
+use crate::tensor::shape::rearrange;
+use crate::tensor::{Kind, Value, dims, dtype, elements};
 use crate::{Result, bail};
 
-/// The frequencies of `fft`'s `n` results, in cycles per unit, for samples `d` units apart.
+/// `torch.fft.fftfreq`: the frequencies of the `n` results of `fft` in cycles per unit, for samples
+/// that are `d` units apart.
 ///
 /// # Errors
-/// A length below 1, or a `d` of 0.
+/// `n` is below 1, `d` is 0 or not finite, or the result exceeds the memory limit.
 pub fn fftfreq(n: i64, d: f64, kind: Kind, device: &Device) -> Result<Value> {
     let n = frequencies("fftfreq", n, d)?;
     let cycle = |i: i64| if i < (n + 1) / 2 { i } else { i - n };
     place((0..n).map(cycle), n as f64 * d, kind, device)
 }
 
-/// Those of `rfft`'s `n / 2 + 1` results, none of them negative.
+/// `torch.fft.rfftfreq`: the frequencies of the n/2 + 1 results of `rfft`, none of them negative.
 ///
 /// # Errors
-/// As [`fftfreq`]'s.
+/// As [`fftfreq`].
 pub fn rfftfreq(n: i64, d: f64, kind: Kind, device: &Device) -> Result<Value> {
     let n = frequencies("rfftfreq", n, d)?;
     place(0..=n / 2, n as f64 * d, kind, device)
 }
 
+/// Checks the arguments of `call`.
 fn frequencies(call: &str, n: i64, d: f64) -> Result<i64> {
     if n < 1 {
         bail!("{call}: the length must be at least 1, not {n}");
@@ -45,15 +47,22 @@ fn place(
 ) -> Result<Value> {
     let elements: Vec<f64> = cycles.map(|cycles| cycles as f64 / length).collect();
     let count = elements.len();
-    dtype::cast(&Value::Real(loops::place(elements, &[count], device)?), kind)
+    dtype::cast(&Value::Real(elements::from_vec(elements, &[count], device)?), kind)
 }
 
-/// Frequency 0 moved from the front to the middle of the named dims, of all without any.
+/// `torch.fft.fftshift`: frequency 0 moved from the front to the middle of the named dims, by
+/// default of all dims.
+///
+/// # Errors
+/// The tensor does not have one of the dims, or one is named twice.
 pub fn fftshift(value: &Value, named: Option<&[i64]>) -> Result<Value> {
     roll_half(value, named, |size| size / 2)
 }
 
-/// What undoes [`fftshift`], for odd sizes too.
+/// `torch.fft.ifftshift`: the inverse of [`fftshift`], for odd sizes too.
+///
+/// # Errors
+/// As [`fftshift`].
 pub fn ifftshift(value: &Value, named: Option<&[i64]>) -> Result<Value> {
     roll_half(value, named, |size| -(size / 2))
 }
@@ -65,7 +74,7 @@ fn roll_half(value: &Value, named: Option<&[i64]>, half: impl Fn(i64) -> i64) ->
     };
     let shifts: Vec<i64> = dims.iter().map(|&dim| half(value.dims()[dim] as i64)).collect();
     let named: Vec<i64> = dims.into_iter().map(|dim| dim as i64).collect();
-    shape::roll(value, &shifts, Some(&named))
+    rearrange::roll(value, &shifts, Some(&named))
 }
 
 #[cfg(test)]
@@ -73,7 +82,7 @@ mod tests {
     use super::*;
 
     fn elements(value: &Value) -> Vec<f64> {
-        loops::host(value.parts()[0]).unwrap()
+        elements::to_vec(value.parts()[0]).unwrap()
     }
 
     #[test]

@@ -1,5 +1,11 @@
-//! Choosing, placing and moving elements: `t[…]`, gather and scatter, shapes.
+//! Choosing and writing elements: subscripts (`x[..]`), `narrow`, `select`, `index_select`,
+//! `gather`, `scatter`, `masked_fill`, `where` and `nonzero`, as in PyTorch. Subscripts with
+//! several integer or bool tensors follow NumPy's advanced indexing.
 
 pub mod gather;
-pub mod shape;
+mod ids;
+pub mod masked;
+pub mod pending_write;
+pub mod select;
+pub mod selection;
 pub mod subscript;

@@ -1,9 +1,8 @@
-//! Decompositions of matrices, the last two dims, batched over the dims before them: `svd`, `eigh`,
-//! `qr`.
+//! Decompositions of matrices: `svd`, `eigh` and `qr` of `torch.linalg`, by faer.
 //!
-//! f64 is worked out in double precision, all else in f32, on the CPU; a tensor on another device
-//! travels there and back. Signs, which the definitions leave open, are fixed, so that a result can
-//! be repeated and compared.
+//! The matrices are the last two dims. They are decomposed on the CPU, f64 in f64 and all other
+//! dtypes in f32; the results are moved back to the tensor's device. The definitions leave the
+//! signs of the vectors open; here they are fixed, so that results are reproducible and comparable.
 
 use candle_core::{DType, Tensor, WithDType};
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -15,39 +14,43 @@ use faer::linalg::solvers;
 use faer::traits::RealField;
 use faer::{Conj, MatMut, MatRef, Par, Side};
 
+use super::matrices::{matrices, transposed};
 use crate::kernel::cpu::parallel;
-use crate::tensor::Value;
-use crate::tensor::elementwise::loops;
-use crate::tensor::reduce::along_dim::Lines;
+use crate::tensor::{Value, elements};
 use crate::{Result, error};
 
-/// `a = u diag(s) vh`, thin: of `[…, m, n]` and k the smaller of both, u is `[…, m, k]`, s `[…, k]`
-/// and vh `[…, k, n]`.
+/// The thin singular value decomposition `a = u diag(s) vh` of `[…, m, n]`, with k = min(m, n).
 pub struct Svd {
+    /// The left singular vectors, the columns of `[…, m, k]`.
     pub u: Value,
-    /// Descending.
+    /// The singular values in descending order, `[…, k]`.
     pub s: Value,
+    /// The right singular vectors, the rows of `[…, k, n]`.
     pub vh: Value,
 }
 
-/// `a = vectors diag(values) vectorsᵀ`.
+/// The eigendecomposition `a = vectors diag(values) vectorsᵀ` of symmetric matrices `[…, n, n]`.
 pub struct Eigh {
-    /// Ascending, `[…, n]`.
+    /// The eigenvalues in ascending order, `[…, n]`.
     pub values: Value,
-    /// The columns of `[…, n, n]`.
+    /// The orthonormal eigenvectors, the columns of `[…, n, n]`.
     pub vectors: Value,
 }
 
-/// `a = q r`, thin: of `[…, m, n]` and k the smaller of both, q is `[…, m, k]` and r `[…, k, n]`.
+/// The thin decomposition `a = q r` of `[…, m, n]`, with k = min(m, n).
 pub struct Qr {
+    /// Orthonormal columns, `[…, m, k]`.
     pub q: Value,
+    /// An upper triangle, `[…, k, n]`.
     pub r: Value,
 }
 
-/// The singular value decomposition. The largest element of each column of u is positive.
+/// `torch.linalg.svd` with `full_matrices=False`. The element of greatest magnitude in each column
+/// of `u` is positive.
 ///
 /// # Errors
-/// Fewer than two dims, complex numbers, nan or inf.
+/// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite; the
+/// algorithm does not converge.
 pub fn svd(value: &Value) -> Result<Svd> {
     let (a, m, n) = matrices(value, "svd")?;
     let k = m.min(n);
@@ -61,11 +64,11 @@ pub fn svd(value: &Value) -> Result<Svd> {
     Ok(Svd { u, s, vh })
 }
 
-/// Eigenvalues and eigenvectors of symmetric matrices, of which only the lower triangle is read.
-/// The largest element of each vector is positive.
+/// `torch.linalg.eigh`: eigenvalues and eigenvectors of symmetric matrices. Only the lower triangle
+/// is read. The element of greatest magnitude in each vector is positive.
 ///
 /// # Errors
-/// Matrices that are not square, fewer than two dims, complex numbers, nan or inf.
+/// The matrices are not square, or as [`svd`].
 pub fn eigh(value: &Value) -> Result<Eigh> {
     let (a, m, n) = matrices(value, "eigh")?;
     if m != n {
@@ -78,10 +81,10 @@ pub fn eigh(value: &Value) -> Result<Eigh> {
     Ok(Eigh { values, vectors })
 }
 
-/// Orthonormal columns times an upper triangle, whose diagonal is not negative.
+/// `torch.linalg.qr`. The diagonal of `r` is not negative.
 ///
 /// # Errors
-/// Fewer than two dims, complex numbers, nan or inf.
+/// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite.
 pub fn qr(value: &Value) -> Result<Qr> {
     let (a, m, n) = matrices(value, "qr")?;
     let k = m.min(n);
@@ -90,36 +93,11 @@ pub fn qr(value: &Value) -> Result<Qr> {
     Ok(Qr { q, r })
 }
 
-/// The value as f32 or f64, and the size of its matrices.
-///
-/// # Errors
-/// Fewer than two dims, complex numbers, nan or inf.
-pub(crate) fn matrices(value: &Value, call: &str) -> Result<(Tensor, usize, usize)> {
-    let &[.., m, n] = value.dims() else {
-        return Err(error!("{call} needs a matrix, not a tensor {:?}", value.dims()));
-    };
-    let tensor = value.real(call)?;
-    let tensor =
-        if tensor.dtype() == DType::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? };
-    let finite = match tensor.dtype() {
-        DType::F64 => loops::host::<f64>(&tensor)?.iter().all(|x| x.is_finite()),
-        _ => loops::host::<f32>(&tensor)?.iter().all(|x| x.is_finite()),
-    };
-    if !finite {
-        return Err(error!(
-            "{call}: the tensor {:?} has elements that are nan or inf",
-            value.dims()
-        )
-        .help("x.abs() < 1e30 finds the others"));
-    }
-    Ok((tensor, m, n))
-}
-
-/// What a decomposition makes of one matrix: parts row by row.
+/// Decomposes one matrix into `N` parts in row-major order; `None` if it does not converge.
 type Decompose<T, const N: usize> = fn(MatRef<T>) -> Option<[Vec<T>; N]>;
 
-/// The parts, of the given shapes, of each matrix of an f32 or f64 tensor; those that grow with the
-/// matrix are `scaled`.
+/// Decomposes each matrix of an f32 or f64 tensor into parts of the given shapes. `scaled` says
+/// which parts are proportional to the matrix; `call` names the operation in the error.
 fn by_float<const N: usize>(
     a: &Tensor,
     shapes: [&[usize]; N],
@@ -142,14 +120,14 @@ fn each<T: WithDType + RealField, const N: usize>(
 ) -> Result<[Value; N]> {
     let (batch, size) = a.dims().split_at(a.rank() - 2);
     let (m, n) = (size[0], size[1]);
-    let elements = loops::host::<T>(a)?;
-    // faer shares one matrix between the threads of rayon's pool. Between a few threads, handing
-    // over costs more than it brings: on two, a QR of 768 × 768 takes twice as long.
+    let elements = elements::to_vec::<T>(a)?;
+    // faer divides the work on one matrix among the threads of rayon's pool. With few threads that
+    // costs more than it gains: with two, a QR of 768 × 768 takes twice as long.
     let few = parallel::threads() <= 4;
     faer::set_global_parallelism(if few { Par::Seq } else { Par::rayon(0) });
     let parts = |i: usize| {
-        let mut columns = turned(&elements[i * m * n..][..m * n], n);
-        let power = unusual(&columns);
+        let mut columns = transposed(&elements[i * m * n..][..m * n], n);
+        let power = scaling_exponent(&columns);
         scale(&mut columns, -power);
         let mut parts = decompose(MatRef::from_column_major_slice(&columns, m, n))?;
         parts
@@ -168,27 +146,32 @@ fn each<T: WithDType + RealField, const N: usize>(
     for (i, shape) in shapes.into_iter().enumerate() {
         let elements =
             decomposed.iter().map(|parts| parts[i].as_slice()).collect::<Vec<_>>().concat();
-        values.push(Value::Real(loops::place(elements, &[batch, shape].concat(), a.device())?));
+        values.push(Value::Real(elements::from_vec(
+            elements,
+            &[batch, shape].concat(),
+            a.device(),
+        )?));
     }
     <[Value; N]>::try_from(values).map_err(|_| error!("{call} has {N} parts"))
 }
 
-/// The power of two near the largest element where the square of that would leave the floats, or
-/// nearly, else 0.
-fn unusual<T: WithDType>(elements: &[T]) -> i32 {
+/// The exponent by which to scale a matrix down so that squares of its elements neither overflow
+/// nor underflow: that of the element of greatest magnitude if it is beyond 2^±40, else 0.
+fn scaling_exponent<T: WithDType>(elements: &[T]) -> i32 {
     const USUAL: i32 = 40;
     let most = elements.iter().fold(0.0, |most: f64, x| most.max(x.to_f64().abs()));
     let power = most.log2().clamp(-1000.0, 1000.0).floor() as i32;
     if most == 0.0 || power.abs() <= USUAL { 0 } else { power }
 }
 
-/// Each element times a power of two.
+/// Multiplies each element by 2^`power`.
 fn scale<T: WithDType>(elements: &mut [T], power: i32) {
     if power != 0 {
         elements.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * 2f64.powi(power)));
     }
 }
 
+/// [`svd`] of one matrix.
 fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {
     let svd = a.thin_svd().ok()?;
     let (mut u, mut v) = (columns(svd.U()), columns(svd.V()));
@@ -198,10 +181,11 @@ fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {
             negate(v);
         }
     }
-    // The columns of v are the rows of vh.
-    Some([turned(&u, a.nrows()), svd.S().column_vector().iter().copied().collect(), v])
+    // v column by column is vh row by row.
+    Some([transposed(&u, a.nrows()), svd.S().column_vector().iter().copied().collect(), v])
 }
 
+/// [`eigh`] of one matrix.
 fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
     let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
     let mut vectors = columns(eigen.U());
@@ -210,28 +194,30 @@ fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
             negate(vector);
         }
     }
-    Some([eigen.S().column_vector().iter().copied().collect(), turned(&vectors, a.nrows())])
+    Some([eigen.S().column_vector().iter().copied().collect(), transposed(&vectors, a.nrows())])
 }
 
+/// [`qr`] of one matrix.
 fn qr_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
     let qr = a.qr();
     let mut q = thin_q(&qr, a.nrows().min(a.ncols()));
-    let mut r = turned(&columns(qr.thin_R()), qr.thin_R().nrows());
+    let mut r = transposed(&columns(qr.thin_R()), qr.thin_R().nrows());
     for (j, (q, r)) in
         q.chunks_mut(a.nrows().max(1)).zip(r.chunks_mut(a.ncols().max(1))).enumerate()
     {
-        // Below the diagonal faer keeps what it needs itself.
+        // faer stores its Householder vectors below the diagonal.
         r[..j].fill(T::zero());
         if r[j] < T::zero() {
             negate(q);
             negate(r);
         }
     }
-    Some([turned(&q, a.nrows()), r])
+    Some([transposed(&q, a.nrows()), r])
 }
 
-/// The first `count` columns of q, one after the other, some at a time on all cores: reflections
-/// that come after a column leave it as it is.
+/// The first `count` columns of q, in column-major order. Blocks of columns are computed in
+/// parallel: a column is not changed by the Householder reflections whose number is greater than
+/// its own, so each block needs only those up to its last column.
 fn thin_q<T: WithDType + RealField>(qr: &solvers::Qr<T>, count: usize) -> Vec<T> {
     let (basis, factor) = (qr.Q_basis(), qr.Q_coeff());
     let (rows, block) = (basis.nrows(), factor.nrows().max(1));
@@ -257,7 +243,7 @@ fn thin_q<T: WithDType + RealField>(qr: &solvers::Qr<T>, count: usize) -> Vec<T>
     q
 }
 
-/// A matrix column by column.
+/// The elements of a matrix in column-major order.
 fn columns<T: WithDType + RealField>(m: MatRef<T>) -> Vec<T> {
     let mut all = Vec::with_capacity(m.nrows() * m.ncols());
     for column in m.col_iter() {
@@ -267,15 +253,6 @@ fn columns<T: WithDType + RealField>(m: MatRef<T>) -> Vec<T> {
         }
     }
     all
-}
-
-/// Lines of this length, turned: rows to columns, or columns to rows.
-pub(crate) fn turned<T: WithDType>(lines: &[T], length: usize) -> Vec<T> {
-    Lines { outer: 1, size: length, inner: lines.len() / length.max(1) }.turned(
-        lines,
-        length,
-        |x| x,
-    )
 }
 
 fn largest_is_positive<T: WithDType>(column: &[T]) -> bool {
@@ -294,8 +271,8 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::tensor::index::shape;
     use crate::tensor::linalg::matmul::matmul;
+    use crate::tensor::shape::triangle;
     use crate::tensor::{Kind, Number, creation, dtype};
 
     const SHAPES: [&[usize]; 6] = [&[5, 3], &[3, 5], &[4, 4], &[2, 3, 6, 2], &[1, 1], &[40, 30]];
@@ -304,7 +281,7 @@ mod tests {
         let count = dims.iter().product::<usize>();
         let elements: Vec<f64> =
             (0..count).map(|i| ((i * i * 31 + i * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect();
-        let value = Value::Real(loops::place(elements, dims, &Device::Cpu).unwrap());
+        let value = Value::Real(elements::from_vec(elements, dims, &Device::Cpu).unwrap());
         dtype::cast(&value, kind).unwrap()
     }
 
@@ -325,7 +302,7 @@ mod tests {
         value.map(|t| t.t()).unwrap()
     }
 
-    /// `values` along the columns of `vectors`.
+    /// The columns of `vectors` multiplied by `values`.
     fn scaled(vectors: &Value, values: &Value) -> Value {
         let values = values.parts()[0].unsqueeze(values.rank() - 1).unwrap();
         vectors.map(|t| t.broadcast_mul(&values)).unwrap()
@@ -364,7 +341,7 @@ mod tests {
             let Qr { q, r } = qr(&a).unwrap();
             assert_close(&matmul(&q, &r).unwrap(), &a, &what);
             assert_orthonormal(&q, &what);
-            let lower = shape::tril(&r, -1).unwrap();
+            let lower = triangle::tril(&r, -1).unwrap();
             assert!(numbers(&lower).into_iter().all(|x| x == 0.0), "{what}");
             let diagonal =
                 creation::eye(r.dims()[r.rank() - 2], r.dims()[r.rank() - 1], kind, &Device::Cpu)
@@ -385,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Whose columns are reflected in parts.
+    /// These matrices are so large that `thin_q` works in several blocks.
     #[test]
     fn parts_of_large_matrices_multiply_back() {
         let near = |a: &Value, b: &Value, what: &str| {

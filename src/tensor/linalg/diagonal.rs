@@ -1,16 +1,17 @@
 //! Diagonals: `diag`, `diagonal`, `trace`.
 
-use crate::tensor::index::{gather, shape};
-use crate::tensor::reduce::reductions;
-use crate::tensor::reduce::reductions::Over;
+use crate::tensor::index::select;
+use crate::tensor::reduce::over::Over;
+use crate::tensor::reduce::sums;
+use crate::tensor::shape::{join, view};
 use crate::tensor::{Value, creation, dims};
 use crate::{Result, bail, error};
 
-/// The elements of dims `dim1` and `dim2` that lie `offset` to the right of the diagonal, along a
-/// new last dim.
+/// `torch.diagonal`: the elements on the diagonal of dims `dim1` and `dim2` that lies `offset`
+/// above the main one, along a new last dim. Unlike in PyTorch they are copied.
 ///
 /// # Errors
-/// Fewer than two dims, or one dim named twice.
+/// The tensor has fewer than two dims or does not have one of those named, or both are the same dim.
 pub fn diagonal(value: &Value, offset: i64, dim1: i64, dim2: i64) -> Result<Value> {
     if value.rank() < 2 {
         bail!(
@@ -26,12 +27,12 @@ pub fn diagonal(value: &Value, offset: i64, dim1: i64, dim2: i64) -> Result<Valu
     let matrices = value.map(|t| t.permute(order.as_slice()))?;
     let (rows, columns) = (matrices.dims()[value.rank() - 2], matrices.dims()[value.rank() - 1]);
     let places = places(rows, columns, offset).map(|(i, j)| (i * columns + j) as i64).collect();
-    let flat = shape::flatten(&matrices, -2, -1)?;
-    gather::slices(&flat, flat.rank() - 1, places)
+    let flat = view::flatten(&matrices, -2, -1)?;
+    select::slices(&flat, flat.rank() - 1, places)
 }
 
-/// Where the diagonal that lies `offset` to the right of the main one runs through `rows` by
-/// `columns`.
+/// The positions (row, column) on the diagonal that lies `offset` above the main one of a matrix
+/// `[rows, columns]`.
 fn places(rows: usize, columns: usize, offset: i64) -> impl Iterator<Item = (usize, usize)> {
     let shift = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
     let (down, right) = if offset < 0 { (shift, 0) } else { (0, shift) };
@@ -39,10 +40,11 @@ fn places(rows: usize, columns: usize, offset: i64) -> impl Iterator<Item = (usi
     (0..count).map(move |i| (i + down, i + right))
 }
 
-/// A matrix's diagonal, or of a vector the matrix that has it as its diagonal and zeros elsewhere.
+/// `torch.diag`: the diagonal of a matrix that lies `offset` above the main one, or for a vector
+/// the square matrix with the vector as that diagonal and zeros elsewhere.
 ///
 /// # Errors
-/// Other than one or two dims.
+/// The tensor has neither one nor two dims, or the result exceeds the memory limit.
 pub fn diag(value: &Value, offset: i64) -> Result<Value> {
     match *value.dims() {
         [_, _] => diagonal(value, offset, 0, 1),
@@ -55,7 +57,7 @@ pub fn diag(value: &Value, offset: i64) -> Result<Value> {
                 sources[i * size + j] = from as i64;
             }
             let zero = creation::zeros(&[1], crate::tensor::Kind::of(value), value.device())?;
-            let flat = gather::slices(&shape::cat(&[value.clone(), zero], 0)?, 0, sources)?;
+            let flat = select::slices(&join::cat(&[value.clone(), zero], 0)?, 0, sources)?;
             flat.map(|t| t.reshape((size, size)))
         }
         _ => Err(error!("diag needs a vector or a matrix, not a tensor {:?}", value.dims())
@@ -63,14 +65,14 @@ pub fn diag(value: &Value, offset: i64) -> Result<Value> {
     }
 }
 
-/// The sum of a matrix's diagonal.
+/// `torch.trace`: the sum of the diagonal of a matrix.
 ///
 /// # Errors
-/// Other than two dims.
+/// The tensor does not have two dims.
 pub fn trace(value: &Value) -> Result<Value> {
     if value.rank() != 2 {
         return Err(error!("trace needs a matrix, not a tensor {:?}", value.dims())
             .help("x.diagonal(0, -2, -1).sum(-1) gives those of a batch of matrices"));
     }
-    reductions::sum(&diagonal(value, 0, 0, 1)?, Over::default())
+    sums::sum(&diagonal(value, 0, 0, 1)?, Over::default())
 }

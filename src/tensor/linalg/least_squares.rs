@@ -1,72 +1,19 @@
-//! What a decomposition says of data: its principal components, and the solution nearest to fitting
-//! it.
+//! `lstsq` and `pinv`: least-squares solutions and the pseudoinverse, by the singular value
+//! decomposition.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
-use super::decompositions::{Svd, matrices, svd};
+use super::decompositions::{Svd, svd};
 use super::matmul::matmul;
-use crate::tensor::{Kind, Value, device, dtype};
+use super::matrices::matrices;
+use crate::tensor::{Kind, Value, dtype};
 use crate::{Result, bail, error};
 
-/// The directions in which points spread the most.
-pub struct Pca {
-    /// `[k, d]`, of length 1.
-    pub components: Value,
-    /// The variance along each, `[k]`.
-    pub explained_variance: Value,
-    /// `[d]`.
-    pub mean: Value,
-    /// The points less their mean, along the components: `[n, k]`.
-    pub projected: Value,
-}
-
-/// The `k` principal components of `[n, d]`, n points. The largest element of each component is
-/// positive.
+/// `torch.linalg.lstsq`: the x that minimises `|a x - b|`, and of several the one of least norm.
+/// For a of shape `[…, m, n]`, b of `[…, m, k]` gives `[…, n, k]` and b of `[…, m]` gives `[…, n]`.
 ///
 /// # Errors
-/// Other than two dims, fewer than two points, a `k` that is not in 1..=min(n, d), complex numbers,
-/// nan or inf.
-pub fn pca(value: &Value, k: i64) -> Result<Pca> {
-    let &[n, d] = value.dims() else {
-        return Err(error!("pca needs points as rows, [n, d], not a tensor {:?}", value.dims())
-            .help("flatten the dims before the last, as in x.reshape([-1, d])"));
-    };
-    if n < 2 {
-        bail!("pca needs at least two points, and a tensor [{n}, {d}] has {n}");
-    }
-    let most = n.min(d) as i64;
-    if !(1..=most).contains(&k) {
-        bail!("pca: a tensor [{n}, {d}] has 1 to {most} components, not {k}");
-    }
-    let (k, (x, ..)) = (k as usize, matrices(value, "pca")?);
-    let points = device::transfer(&x, &Device::Cpu)?.to_dtype(DType::F64)?;
-    let mean = points.mean_keepdim(0)?.to_dtype(x.dtype())?.to_device(x.device())?;
-    let centered = x.broadcast_sub(&mean)?;
-    let (s, vh) = {
-        let Svd { s, vh, .. } = svd(&Value::Real(centered.clone()))?;
-        (s.real("pca")?.narrow(0, 0, k)?, vh.real("pca")?.narrow(0, 0, k)?)
-    };
-    let components = vh.broadcast_mul(&signs(&vh)?)?;
-    Ok(Pca {
-        projected: matmul(&Value::Real(centered), &Value::Real(components.t()?))?,
-        components: Value::Real(components),
-        explained_variance: Value::Real((s.sqr()? / (n - 1) as f64)?),
-        mean: Value::Real(mean.squeeze(0)?),
-    })
-}
-
-/// For each row 1 or -1, whichever makes its largest element positive.
-fn signs(rows: &Tensor) -> Result<Tensor> {
-    let largest = rows.abs()?.contiguous()?.argmax_keepdim(1)?;
-    let chosen = rows.contiguous()?.gather(&largest, 1)?;
-    Ok(chosen.ge(&chosen.zeros_like()?)?.to_dtype(rows.dtype())?.affine(2.0, -1.0)?)
-}
-
-/// The x of least `|a x - b|`, and of those the shortest: for a of `[…, m, n]`, b of `[…, m, k]`
-/// gives `[…, n, k]` and b of `[…, m]` gives `[…, n]`.
-///
-/// # Errors
-/// Shapes that do not fit, complex numbers, nan or inf.
+/// The shapes do not fit; a tensor is complex or has elements that are NaN or infinite.
 pub fn lstsq(a: &Value, b: &Value) -> Result<Value> {
     let (x, m, n) = matrices(a, "lstsq")?;
     let batch = &a.dims()[..a.rank() - 2];
@@ -82,7 +29,7 @@ pub fn lstsq(a: &Value, b: &Value) -> Result<Value> {
         if x.dtype() == DType::F64 || y.dtype() == DType::F64 { Kind::F64 } else { Kind::F32 };
     let float = |t: Tensor| dtype::cast(&Value::Real(t), work);
     let Svd { u, s, vh } = svd(&float(x)?)?;
-    let inverse = inverse(s.real("lstsq")?, m.max(n), None)?;
+    let inverse = reciprocals(s.real("lstsq")?, m.max(n), None)?;
     let turned = matmul(&u.map(|t| t.t())?, &float(y)?)?;
     let scaled = turned.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank())?))?;
     let solution = matmul(&vh.map(|t| t.t())?, &scaled)?;
@@ -91,45 +38,47 @@ pub fn lstsq(a: &Value, b: &Value) -> Result<Value> {
     solution.map(|t| t.reshape(shape.as_slice()))
 }
 
-/// One over each singular value; 0 for those that are zeros which rounding has spoilt: at most
-/// `share` of the largest, if none is given as much as a dtype with `size` rows or columns leaves
-/// open.
-fn inverse(s: &Tensor, size: usize, share: Option<f64>) -> Result<Tensor> {
+/// The reciprocal of each singular value, and 0 for those that are 0 up to rounding: at most `rtol`
+/// times the largest one. The default for `rtol` is PyTorch's, the machine epsilon times `size`,
+/// the greater of the matrix's sizes.
+fn reciprocals(s: &Tensor, size: usize, rtol: Option<f64>) -> Result<Tensor> {
     if s.elem_count() == 0 {
         return Ok(s.clone());
     }
     let epsilon = if s.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON.into() };
-    let least = (s.max_keepdim(s.rank() - 1)? * share.unwrap_or(epsilon * size as f64))?;
+    let least = (s.max_keepdim(s.rank() - 1)? * rtol.unwrap_or(epsilon * size as f64))?;
     Ok(s.broadcast_gt(&least)?.where_cond(&s.recip()?, &s.zeros_like()?)?)
 }
 
-/// The pseudoinverse of `[…, m, n]`, `[…, n, m]`: singular values of at most `rtol` of the largest
-/// count as zeros.
+/// `torch.linalg.pinv`: the Moore–Penrose pseudoinverse `[…, n, m]` of `[…, m, n]`. Singular values
+/// of at most `rtol` times the largest count as 0.
 ///
 /// # Errors
-/// Fewer than two dims, complex numbers, nan or inf, an `rtol` below 0.
+/// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite; `rtol` is
+/// negative or NaN.
 pub fn pinv(value: &Value, rtol: Option<f64>) -> Result<Value> {
     let (x, m, n) = matrices(value, "pinv")?;
     if let Some(rtol) = rtol.filter(|rtol| *rtol < 0.0 || rtol.is_nan()) {
         bail!("pinv: rtol must be 0 or more, not {rtol}");
     }
     let Svd { u, s, vh } = svd(&Value::Real(x))?;
-    let inverse = inverse(s.real("pinv")?, m.max(n), rtol)?;
+    let inverse = reciprocals(s.real("pinv")?, m.max(n), rtol)?;
     let scaled = u.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank() - 1)?)?.t())?;
     matmul(&vh.map(|t| t.t())?, &scaled)
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
-    use crate::tensor::elementwise::loops;
-    use crate::tensor::{Number, creation};
+    use crate::tensor::{Number, creation, elements};
 
     fn noise(dims: &[usize], kind: Kind) -> Value {
         let count = dims.iter().product::<usize>();
         let elements: Vec<f64> =
             (0..count).map(|i| ((i * i * 31 + i * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect();
-        let value = Value::Real(loops::place(elements, dims, &Device::Cpu).unwrap());
+        let value = Value::Real(elements::from_vec(elements, dims, &Device::Cpu).unwrap());
         dtype::cast(&value, kind).unwrap()
     }
 
@@ -137,43 +86,8 @@ mod tests {
         creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
     }
 
-    fn assert_close(a: &Value, b: &Value, what: &str) {
-        assert_eq!((a.dims(), Kind::of(a)), (b.dims(), Kind::of(b)), "{what}");
-        let tolerance = if Kind::of(a) == Kind::F64 { 1e-12 } else { 1e-5 };
-        let largest = numbers(b).into_iter().fold(1.0, |largest: f64, x| largest.max(x.abs()));
-        for (x, y) in numbers(a).into_iter().zip(numbers(b)) {
-            assert!((x - y).abs() < tolerance * largest, "{what}: {x} and {y}");
-        }
-    }
-
     fn transposed(value: &Value) -> Value {
         value.map(|t| t.t()).unwrap()
-    }
-
-    #[test]
-    fn components_carry_the_variance() {
-        let x = noise(&[30, 4], Kind::F64);
-        let Pca { components, explained_variance, mean, projected } = pca(&x, 4).unwrap();
-        let eye = creation::eye(4, 4, Kind::F64, &Device::Cpu).unwrap();
-        assert_close(&matmul(&components, &transposed(&components)).unwrap(), &eye, "components");
-        let back = matmul(&projected, &components)
-            .unwrap()
-            .map(|t| t.broadcast_add(mean.parts()[0]))
-            .unwrap();
-        assert_close(&back, &x, "all components give the points back");
-        let covariance =
-            matmul(&transposed(&projected), &projected).unwrap().map(|t| t / 29.0).unwrap();
-        let diagonal = eye.map(|t| t.broadcast_mul(explained_variance.parts()[0])).unwrap();
-        assert_close(&covariance, &diagonal, "covariance");
-        let two = pca(&x, 2).unwrap();
-        assert_eq!(
-            (two.components.dims(), two.projected.dims()),
-            ([2, 4].as_slice(), [30, 2].as_slice())
-        );
-        assert_eq!(numbers(&two.explained_variance), numbers(&explained_variance)[..2]);
-        for row in numbers(&components).chunks(4) {
-            assert!(row.iter().fold(0.0f64, |l, x| if x.abs() > l.abs() { *x } else { l }) > 0.0);
-        }
     }
 
     #[test]
@@ -201,7 +115,7 @@ mod tests {
             let normal = matmul(&transposed(&a), &Value::Real(rest)).unwrap();
             assert!(numbers(&normal).into_iter().all(|x| x.abs() < 1e-11), "{a_dims:?}");
         }
-        // Of rank 1: the shortest of many solutions.
+        // A matrix of rank 1 has many solutions, of which the one of least norm is found.
         let a = creation::from_numbers(&[1, 1, 2, 2].map(Number::Int), &[2, 2], None, &Device::Cpu)
             .unwrap();
         let b = creation::from_numbers(&[2, 4].map(Number::Int), &[2], None, &Device::Cpu).unwrap();
@@ -215,11 +129,6 @@ mod tests {
             lstsq(&matrix(&[4, 3]), &matrix(&[3])).unwrap_err().message(),
             "lstsq: shapes [4, 3] and [3] do not fit"
         );
-        assert_eq!(
-            pca(&matrix(&[5, 3]), 4).err().unwrap().message(),
-            "pca: a tensor [5, 3] has 1 to 3 components, not 4"
-        );
-        assert!(pca(&matrix(&[1, 3]), 1).is_err() && pca(&matrix(&[3]), 1).is_err());
         assert_eq!(
             numbers(&lstsq(&noise(&[0, 3], Kind::F32), &noise(&[0], Kind::F32)).unwrap()),
             [0.0; 3]

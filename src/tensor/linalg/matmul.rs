@@ -1,27 +1,20 @@
-//! Products of tensors that sum over a dim: `matmul`, `dot`, `outer`, `cosine_similarity`.
+//! `matmul`: products of matrices with broadcasting.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::batched_products::products;
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::vectorized;
-use crate::tensor::elementwise::arithmetic::Arithmetic;
 use crate::tensor::elementwise::integer::Integer;
-use crate::tensor::elementwise::loops;
 use crate::tensor::operand::Operand;
-use crate::tensor::reduce::along_dim::Lines;
-use crate::tensor::reduce::by_candle;
-use crate::tensor::reduce::float::Float;
-use crate::tensor::reduce::fold::with_slice;
-use crate::tensor::{Complex, Kind, Value, dims, dtype, operand};
-use crate::{Result, bail, error};
+use crate::tensor::{Complex, Kind, Value, dims, dtype, elements, operand};
+use crate::{Result, error};
 
-/// The matrix product over the last two dims, those before them broadcast. A vector counts as a row
-/// on the left and as a column on the right, and its dim of size 1 is left out of the result.
-/// Integers wrap.
+/// `torch.matmul`: the matrix product of the last two dims; the dims before them are broadcast. A
+/// vector counts as a row on the left and as a column on the right, and that dim is dropped from
+/// the result. Unlike in PyTorch the dtypes may differ and are promoted. Integers wrap.
 ///
 /// # Errors
-/// Shapes that do not fit, tensors without dims, bools alone, two devices.
+/// The shapes do not fit; a tensor has no dims; both are bool; they are on different devices.
 pub fn matmul(a: &Value, b: &Value) -> Result<Value> {
     let (a_dims, b_dims) = (a.dims(), b.dims());
     if a_dims.is_empty() || b_dims.is_empty() {
@@ -34,7 +27,7 @@ pub fn matmul(a: &Value, b: &Value) -> Result<Value> {
     let (row, column) = (a_dims.len() == 1, b_dims.len() == 1);
     let rows = if row { a.map(|t| t.unsqueeze(0))? } else { a };
     let columns = if column { b.map(|t| t.unsqueeze(1))? } else { b };
-    let plan = Plan::new(rows.dims(), columns.dims()).map_err(|reason| {
+    let plan = MatmulShape::new(rows.dims(), columns.dims()).map_err(|reason| {
         error!("matmul: shapes {a_dims:?} and {b_dims:?} do not fit: {reason}")
             .help("the last dim of the first must be the second to last of the second")
     })?;
@@ -45,7 +38,11 @@ pub fn matmul(a: &Value, b: &Value) -> Result<Value> {
     out.map(|t| t.reshape(shape.as_slice()))
 }
 
-/// Both in the dtype the product is worked out in and on one device, and the result's dtype.
+/// Both operands in the dtype in which the product is computed and on one device, and the dtype of
+/// the result.
+///
+/// # Errors
+/// Both are bool, or they are on different devices.
 pub(crate) fn common(a: &Value, b: &Value, call: &str) -> Result<(Value, Value, Kind)> {
     let device = operand::common_device(a.into(), b.into(), call)?;
     let kind = operand::promote(a.into(), b.into());
@@ -57,25 +54,27 @@ pub(crate) fn common(a: &Value, b: &Value, call: &str) -> Result<(Value, Value, 
     Ok((Operand::from(a).value(work, &device)?, Operand::from(b).value(work, &device)?, kind))
 }
 
-/// On the CPU half precision is worked out in f32 and rounded once.
+/// The dtype in which a product of dtype `kind` is computed: on the CPU f32 for half precision,
+/// else `kind`.
 pub(crate) fn working(kind: Kind, on_cpu: bool) -> Kind {
     if on_cpu && matches!(kind, Kind::F16 | Kind::BF16) { Kind::F32 } else { kind }
 }
 
-/// How `[…, m, k]` and `[…, k, n]` multiply.
-struct Plan {
+/// The shapes of a product of `[…, m, k]` and `[…, k, n]`.
+struct MatmulShape {
+    /// The broadcast dims before the matrices.
     batch: Vec<usize>,
     m: usize,
     k: usize,
     n: usize,
-    /// The left and the right side have but one matrix.
+    /// Whether the left and the right side consist of a single matrix.
     single: (bool, bool),
 }
 
-impl Plan {
+impl MatmulShape {
     /// # Errors
-    /// Why the shapes do not fit.
-    fn new(a: &[usize], b: &[usize]) -> Result<Plan, String> {
+    /// The reason why the shapes do not fit.
+    fn new(a: &[usize], b: &[usize]) -> Result<MatmulShape, String> {
         let (a_batch, &[m, k]) = a.split_last_chunk().ok_or("they have too few dims")?;
         let (b_batch, &[rows, n]) = b.split_last_chunk().ok_or("they have too few dims")?;
         if k != rows {
@@ -88,14 +87,15 @@ impl Plan {
         out.extend([m, n]);
         dims::check_size(&out).map_err(|error| error.message().to_owned())?;
         let single = |batch: &[usize]| batch.iter().all(|&size| size == 1);
-        Ok(Plan { batch, m, k, n, single: (single(a_batch), single(b_batch)) })
+        Ok(MatmulShape { batch, m, k, n, single: (single(a_batch), single(b_batch)) })
     }
 
+    /// The number of products.
     fn count(&self) -> usize {
         self.batch.iter().product()
     }
 
-    /// All products, in whatever shape.
+    /// All products; the caller reshapes the result to `[batch…, m, n]`.
     fn multiply(&self, a: &Value, b: &Value) -> Result<Value> {
         Ok(match (a, b) {
             (Value::Complex(a), Value::Complex(b)) => {
@@ -117,15 +117,16 @@ impl Plan {
     }
 
     fn floats(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let &Plan { m, k, n, .. } = self;
+        let &MatmulShape { m, k, n, .. } = self;
         if self.single.1 {
             let rows = if a.rank() == 2 { a.clone() } else { a.reshape((self.count() * m, k))? };
-            return side_by_side(&rows, &matrices(b, 1, k, n)?.squeeze(0)?);
+            return batched(&rows, &matrices(b, 1, k, n)?.squeeze(0)?);
         }
-        side_by_side(&self.spread(a, self.single.0, m, k)?, &self.spread(b, false, k, n)?)
+        batched(&self.spread(a, self.single.0, m, k)?, &self.spread(b, false, k, n)?)
     }
 
-    /// One matrix for each of the batch, `[batch, rows, columns]`; a single one is not copied.
+    /// The tensor broadcast to one matrix for each product, `[count, rows, columns]`. A `single`
+    /// matrix is not copied.
     fn spread(&self, t: &Tensor, single: bool, rows: usize, columns: usize) -> Result<Tensor> {
         let count = self.count();
         if single {
@@ -136,11 +137,11 @@ impl Plan {
         matrices(&t.broadcast_as(shape.as_slice())?, count, rows, columns)
     }
 
-    /// candle multiplies no integers.
+    /// The products of integers, which candle cannot multiply.
     fn integers<T: Integer>(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let &Plan { m, k, n, .. } = self;
-        let left = loops::host::<T>(&self.spread(a, false, m, k)?)?;
-        let right = loops::host::<T>(&self.spread(b, false, k, n)?)?;
+        let &MatmulShape { m, k, n, .. } = self;
+        let left = elements::to_vec::<T>(&self.spread(a, false, m, k)?)?;
+        let right = elements::to_vec::<T>(&self.spread(b, false, k, n)?)?;
         let mut out = vec![T::zero(); self.count() * m * n];
         if !out.is_empty() && k > 0 {
             parallel::rows(&mut out, n, k * n, |row, out| {
@@ -152,11 +153,11 @@ impl Plan {
                 }
             });
         }
-        loops::place(out, &[self.count(), m, n], a.device())
+        elements::from_vec(out, &[self.count(), m, n], a.device())
     }
 }
 
-/// The tensor as `[count, rows, columns]`, without a copy where the matrices are row- or
+/// The tensor as `[count, rows, columns]`. It is not copied if its matrices are row-major or
 /// column-major.
 fn matrices(t: &Tensor, count: usize, rows: usize, columns: usize) -> Result<Tensor> {
     if t.dims() == [count, rows, columns] {
@@ -172,17 +173,18 @@ fn matrices(t: &Tensor, count: usize, rows: usize, columns: usize) -> Result<Ten
     Ok(t.reshape((count, rows, columns))?)
 }
 
-/// The products of two tensors of two or three dims.
-fn side_by_side(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// The products of two float tensors of two or three dims, by the kernel of
+/// [`batched_products`](super::batched_products) if it supports them, else by candle.
+fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(match products(a, b, 1.0) {
         Some(products) => products?,
-        None => regular(a)?.matmul(&regular(b)?)?,
+        None => row_or_column_major(a)?.matmul(&row_or_column_major(b)?)?,
     })
 }
 
-/// The tensor of two or three dims, copied unless its matrices are row- or column-major: candle
-/// multiplies no others.
-fn regular(t: &Tensor) -> Result<Tensor> {
+/// The tensor of two or three dims, copied unless its matrices are row-major or column-major:
+/// candle refuses other strides.
+fn row_or_column_major(t: &Tensor) -> Result<Tensor> {
     let (dims, strides) = (t.dims(), t.stride());
     let (i, j) = (t.rank() - 2, t.rank() - 1);
     let row_major = strides[j] == 1 && strides[i] == dims[j];
@@ -190,113 +192,12 @@ fn regular(t: &Tensor) -> Result<Tensor> {
     Ok(if row_major || column_major { t.clone() } else { t.contiguous()? })
 }
 
-/// The sum of the products of two vectors' elements.
-///
-/// # Errors
-/// Anything but two vectors of one length.
-pub fn dot(a: &Value, b: &Value) -> Result<Value> {
-    if a.rank() != 1 || a.dims() != b.dims() {
-        return Err(error!(
-            "dot needs two vectors of one length, not shapes {:?} and {:?}",
-            a.dims(),
-            b.dims()
-        )
-        .help("matmul or einsum multiply larger tensors"));
-    }
-    let (a, b, kind) = common(a, b, "dot")?;
-    dtype::cast(&matmul(&a, &b)?, kind)
-}
-
-/// Each element of one vector times each of another: `[n]` and `[m]` give `[n, m]`.
-///
-/// # Errors
-/// Anything but two vectors.
-pub fn outer(a: &Value, b: &Value) -> Result<Value> {
-    if a.rank() != 1 || b.rank() != 1 {
-        bail!("outer needs two vectors, not shapes {:?} and {:?}", a.dims(), b.dims());
-    }
-    let (column, row) = (a.map(|t| t.unsqueeze(1))?, b.map(|t| t.unsqueeze(0))?);
-    Arithmetic::Mul.apply(&column, &row)
-}
-
-/// The cosine of the angle between the vectors along `dim` (without one dim 1, and of vectors their
-/// only one), the other dims broadcast; integers give f32.
-///
-/// # Errors
-/// Shapes that do not broadcast, a dim they do not have, complex tensors.
-pub fn cosine_similarity(a: &Value, b: &Value, dim: Option<i64>) -> Result<Value> {
-    let call = "cosine_similarity";
-    let device = operand::common_device(a.into(), b.into(), call)?;
-    let shape = dims::broadcast(a.dims(), b.dims(), call)?;
-    let dim = dims::dim(dim.unwrap_or(i64::from(shape.len() > 1)), &shape)?;
-    let kind = operand::promote(a.into(), b.into()).to_float();
-    let work = if kind == Kind::F64 { DType::F64 } else { DType::F32 };
-    let side = |x: &Value| {
-        let t = Operand::from(x).value(Kind::of(x), &device)?.real(call)?.to_dtype(work)?;
-        Ok::<_, crate::Error>(t.broadcast_as(shape.as_slice())?)
-    };
-    let (a, b) = (side(a)?, side(b)?);
-    let cosine = match work {
-        _ if !device.is_cpu() => by_candle::cosine(&a, &b, dim, LEAST)?,
-        DType::F64 => cosines::<f64>(&a, &b, dim)?,
-        _ => cosines::<f32>(&a, &b, dim)?,
-    };
-    dtype::cast(&Value::Real(cosine), kind)
-}
-
-/// PyTorch's least norm: a zero vector is similar to nothing.
-const LEAST: f64 = 1e-8;
-
-vectorized! {
-    /// a·a, b·b and a·b.
-    fn inner_products[T: Float](a: &[T], b: &[T]) -> [f64; 3] {
-        /// Independent sums, for the compiler to vectorise.
-        const LANES: usize = 16;
-        let (mut aa, mut bb, mut ab) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        for (a, b) in whole_a.iter().zip(whole_b) {
-            for lane in 0..LANES {
-                let (a, b): (f64, f64) = (a[lane].into(), b[lane].into());
-                aa[lane] += a * a;
-                bb[lane] += b * b;
-                ab[lane] += a * b;
-            }
-        }
-        for (lane, (&a, &b)) in rest_a.iter().zip(rest_b).enumerate() {
-            let (a, b): (f64, f64) = (a.into(), b.into());
-            aa[lane] += a * a;
-            bb[lane] += b * b;
-            ab[lane] += a * b;
-        }
-        [aa, bb, ab].map(|sums| sums.iter().sum())
-    }
-}
-
-/// Of two CPU tensors of one shape.
-fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
-    let lines = Lines::along(a.dims(), dim);
-    let cosines = with_slice(a, |a: &[T]| {
-        with_slice(b, |b: &[T]| {
-            lines.fill(1, 0.0, |tile, (left, right): &mut (Vec<T>, Vec<T>), out: &mut [f64]| {
-                let pairs = tile
-                    .read(a, left)
-                    .chunks(lines.size)
-                    .zip(tile.read(b, right).chunks(lines.size));
-                for ((a, b), out) in pairs.zip(out) {
-                    let [aa, bb, ab] = inner_products(a, b);
-                    *out = ab / (aa.sqrt().max(LEAST) * bb.sqrt().max(LEAST));
-                }
-            })
-        })
-    })??;
-    let mut shape = a.dims().to_vec();
-    shape.remove(dim);
-    Ok(loops::place(cosines, &shape, &Device::Cpu)?.to_dtype(T::DTYPE)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
+    use crate::tensor::linalg::vector_products::{dot, outer};
     use crate::tensor::{Number, creation};
 
     fn iota(dims: &[usize], kind: Kind) -> Value {
@@ -335,15 +236,15 @@ mod tests {
         }
     }
 
-    /// By the definition, element by element.
+    /// The product by its definition, element by element.
     fn product(a: &[usize], b: &[usize], out: &[usize]) -> Vec<f64> {
         let (x, y) = (numbers(&iota(a, Kind::F64)), numbers(&iota(b, Kind::F64)));
         let (k, m) = (a[a.len() - 1], if a.len() > 1 { a[a.len() - 2] } else { 1 });
         let n = if b.len() > 1 { b[b.len() - 1] } else { 1 };
         let count = out.iter().product::<usize>() / (m * n);
         let element = |batch: usize, i: usize, j: usize| -> f64 {
-            // Of the shapes above, one has a batch that is broadcast on the left alone, [5, 1] to
-            // [5, 2].
+            // One of the shapes above has a batch of [5, 1] on the left that is broadcast to [5,
+            // 2].
             let left = if a == [5, 1, 2, 3] {
                 batch / 2
             } else {
@@ -403,28 +304,5 @@ mod tests {
         assert!(matmul(&iota(&[2], Kind::Bool), &iota(&[2], Kind::Bool)).is_err());
         assert!(dot(&iota(&[2], Kind::F32), &iota(&[3], Kind::F32)).is_err());
         assert!(outer(&iota(&[2, 2], Kind::F32), &iota(&[3], Kind::F32)).is_err());
-    }
-
-    #[test]
-    fn cosines_of_a_zero_vector_are_zero() {
-        let a = creation::from_numbers(&[3, 4, 0, 0].map(Number::Int), &[2, 2], None, &Device::Cpu)
-            .unwrap();
-        let b = creation::from_numbers(&[4, 3].map(Number::Int), &[2], None, &Device::Cpu).unwrap();
-        let out = cosine_similarity(&a, &b, None).unwrap();
-        assert_eq!(out.dims(), [2]);
-        let cosines = numbers(&out);
-        assert!((cosines[0] - 0.96).abs() < 1e-6 && cosines[1] == 0.0);
-        assert_eq!(cosine_similarity(&a, &b, Some(0)).unwrap().dims(), [2]);
-        assert_eq!(cosine_similarity(&b, &b, None).unwrap().rank(), 0);
-        let (a, b) = (iota(&[3, 40, 5], Kind::F32), iota(&[40, 1], Kind::F32));
-        for dim in 0..3 {
-            let here = cosine_similarity(&a, &b, Some(dim - 3)).unwrap();
-            let wide = b.parts()[0].broadcast_as(a.dims()).unwrap();
-            let there = by_candle::cosine(a.parts()[0], &wide, dim as usize, LEAST).unwrap();
-            assert_eq!(here.dims(), there.dims());
-            for (x, y) in numbers(&here).into_iter().zip(numbers(&Value::Real(there))) {
-                assert!((x - y).abs() < 1e-6, "{dim}: {x} and {y}");
-            }
-        }
     }
 }

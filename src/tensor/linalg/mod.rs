@@ -1,9 +1,18 @@
-//! Linear algebra: products, decompositions, systems of equations.
+//! Linear algebra on the last dims of tensors, batched over the dims before them: the products
+//! `matmul`, `dot`, `outer` and `einsum`, and what `torch.linalg` and `numpy.linalg` call `svd`,
+//! `eigh`, `qr`, `eig`, `solve`, `inv`, `det`, `lstsq`, `pinv` and `matrix_exp`.
 
 pub mod batched_products;
+pub mod cosine_similarity;
 pub mod decompositions;
 pub mod diagonal;
+pub mod eigen;
 pub mod einsum;
 pub mod least_squares;
 pub mod matmul;
-pub mod square;
+mod matrices;
+pub mod matrix_exp;
+pub mod pca;
+pub mod solve;
+mod square_matrices;
+pub mod vector_products;

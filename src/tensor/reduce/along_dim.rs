@@ -5,11 +5,11 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Device, Tensor, WithDType};
 
-use super::fold::with_slice;
 use crate::Result;
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::{CHUNK, Disjoint};
 use crate::tensor::dims;
+use crate::tensor::elements::{self, with_slice};
 use crate::tensor::elementwise::loops;
 
 /// Lines that are read together: neighbouring elements of 16 lines fill whole cache lines.
@@ -92,7 +92,7 @@ impl Lines {
                     let mut buffer = B::default();
                     for (i, out) in out.chunks_mut(TILE * width).enumerate() {
                         let start = slab * lanes * self.size + (task * some + i) * TILE * step;
-                        let out = loops::blanked(out, blank);
+                        let out = elements::fill_with(out, blank);
                         f(
                             &Tile { lines: *self, start, count: out.len() / width },
                             &mut buffer,
@@ -107,7 +107,7 @@ impl Lines {
             }
         };
         // SAFETY: the tiles of all slabs are all of it.
-        unsafe { loops::made(count, fill) }
+        unsafe { elements::filled_vec(count, fill) }
     }
 
     /// For each line `width` results of each of `N` kinds, in the tensor's order, `[outer, width,
@@ -221,7 +221,7 @@ impl Lines {
                         turn(
                             &results[first..],
                             width,
-                            loops::blanked(out, V::zero()),
+                            elements::fill_with(out, V::zero()),
                             self.inner,
                             &part,
                         );
@@ -234,7 +234,7 @@ impl Lines {
             }
         };
         // SAFETY: the rows of all slabs are all of it.
-        unsafe { loops::made(results.len(), fill) }
+        unsafe { elements::filled_vec(results.len(), fill) }
     }
 }
 
@@ -262,7 +262,7 @@ pub fn along<T: WithDType, U: WithDType>(
     let lines = Lines::along(tensor.dims(), dim);
     let [elements] = with_slice(tensor, |elements: &[T]| {
         let write = |tile: &Tile, buffer: &mut Vec<T>, [out]: [&mut [MaybeUninit<U>]; 1]| {
-            let out = loops::blanked(out, U::zero()).chunks_mut(lines.size);
+            let out = elements::fill_with(out, U::zero()).chunks_mut(lines.size);
             tile.read(elements, buffer)
                 .chunks(lines.size)
                 .zip(out)
@@ -271,7 +271,7 @@ pub fn along<T: WithDType, U: WithDType>(
         // SAFETY: all of it is zeros at least.
         unsafe { lines.spread(lines.size, write) }
     })?;
-    loops::place(elements, tensor.dims(), &Device::Cpu)
+    elements::from_vec(elements, tensor.dims(), &Device::Cpu)
 }
 
 #[cfg(test)]
@@ -291,7 +291,7 @@ mod tests {
         ] {
             let count = shape.iter().product::<usize>();
             let xs: Vec<i64> = (0..count as i64).collect();
-            let x = loops::place(xs.clone(), &shape, &Device::Cpu).unwrap();
+            let x = elements::from_vec(xs.clone(), &shape, &Device::Cpu).unwrap();
             for dim in 0..shape.len().max(1) {
                 let lines = Lines::along(&shape, dim);
                 let reversed = along(&x, dim, |line: &[i64], out: &mut [i64]| {
@@ -304,7 +304,7 @@ mod tests {
                     })
                     .collect();
                 assert_eq!(
-                    loops::host::<i64>(&reversed.unwrap()).unwrap(),
+                    elements::to_vec::<i64>(&reversed.unwrap()).unwrap(),
                     expected,
                     "{shape:?} {dim}"
                 );
@@ -312,11 +312,11 @@ mod tests {
                     (out[0], out[1]) = (line[0], line[lines.size - 1])
                 });
                 let turned = lines.turned(&ends.unwrap(), 2, |x| x);
-                let ends =
-                    loops::place(turned, &[lines.outer, 2, lines.inner], &Device::Cpu).unwrap();
+                let ends = elements::from_vec(turned, &[lines.outer, 2, lines.inner], &Device::Cpu)
+                    .unwrap();
                 if count > 0 {
                     let three = x.reshape((lines.outer, lines.size, lines.inner)).unwrap();
-                    let of = |t: Tensor| loops::host::<i64>(&t).unwrap();
+                    let of = |t: Tensor| elements::to_vec::<i64>(&t).unwrap();
                     for (at, place) in [(0, 0), (1, lines.size - 1)] {
                         assert_eq!(
                             of(ends.narrow(1, at, 1).unwrap()),

@@ -75,28 +75,6 @@ pub fn rms_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     x.broadcast_div(&(x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?)
 }
 
-/// The larger or smaller of each pair, broadcast, or NaN where either is.
-pub fn pairwise_extreme(a: &Tensor, b: &Tensor, largest: bool) -> Result<Tensor> {
-    let shape = a.shape().broadcast_shape_binary_op(b.shape(), "maximum")?;
-    let (a, b) = (a.broadcast_as(&shape)?.contiguous()?, b.broadcast_as(&shape)?.contiguous()?);
-    let first = if largest { a.gt(&b)? } else { a.lt(&b)? };
-    a.ne(&a)?.where_cond(&a, &first.where_cond(&a, &b)?)
-}
-
-/// To the nearest integer, halves to the even one.
-pub fn round(x: &Tensor) -> Result<Tensor> {
-    let floor = x.floor()?;
-    let rest = (x - &floor)?;
-    let odd = (&floor - (floor.affine(0.5, 0.0)?.floor()? * 2.0)?)?;
-    let half = rest.eq(0.5)?.to_dtype(x.dtype())?;
-    let more = rest.gt(0.5)?.to_dtype(x.dtype())?;
-    // Numbers too large to have a rest, infinities among them, stay.
-    let near = ((floor + more)? + (half * odd)?)?;
-    // What becomes 0 keeps its sign.
-    let near = near.eq(0.0)?.where_cond(&x.mul(&x.zeros_like()?)?, &near)?;
-    rest.ne(&rest)?.where_cond(x, &near)
-}
-
 /// How many elements are other than 0, in i64.
 pub fn count_nonzero(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     x.ne(&x.zeros_like()?)?.to_dtype(DType::U32)?.sum_keepdim(dims)?.to_dtype(DType::I64)

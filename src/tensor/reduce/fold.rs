@@ -3,12 +3,13 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{Storage, Tensor, WithDType};
+use candle_core::{Tensor, WithDType};
 
+use crate::Result;
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::simd::vectorized;
+use crate::tensor::elements::{self, with_slice};
 use crate::tensor::elementwise::loops;
-use crate::{Result, bail};
 
 /// Elements one after the other that are folded at a time: few enough for f32 to sum them
 /// accurately.
@@ -94,18 +95,6 @@ pub fn fold<T: WithDType, F: Fold<T>, U: Copy + Send>(
     Ok(loops::mapped(&accs, |&acc| finish(acc)))
 }
 
-/// `run` of the elements in row-major order, copied only where they do not lie so.
-///
-/// # Errors
-/// A tensor that is not on the CPU or not of `T`.
-pub fn with_slice<T: WithDType, R>(tensor: &Tensor, run: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the CPU") };
-    let start = layout.start_offset();
-    Ok(run(&storage.as_slice::<T>()?[start..start + tensor.elem_count()]))
-}
-
 /// Runs of neighbouring dims that are all reduced or all kept, with their sizes.
 fn groups(shape: &[usize], dims: &[usize]) -> Vec<(usize, bool)> {
     let mut groups: Vec<(usize, bool)> = Vec::new();
@@ -176,7 +165,7 @@ fn part<T: WithDType, F: Fold<T>, U: Copy + Send>(
         }),
     };
     // SAFETY: the pieces of all rows are all of it.
-    unsafe { loops::made(outer * pieces * inner, fill) }
+    unsafe { elements::filled_vec(outer * pieces * inner, fill) }
 }
 
 vectorized! {

@@ -1,12 +1,23 @@
-//! Many elements to fewer: sums, softmax, statistics, sorting.
+//! Reductions over any dims: PyTorch's `sum`, `mean`, `prod`, `norm`, `logsumexp`, `max`, `argmax`,
+//! `any`, `all`, `count_nonzero`, `var`, `std`, `median`, `quantile` and `histogram`; and functions
+//! of whole lines, `softmax`, `log_softmax` and `cumsum`.
+//!
+//! On the CPU `fold` runs an `accumulator` over contiguous memory; on other devices
+//! `by_candle` composes the result from candle's kernels. `dispatch` chooses between the two.
 
 pub(crate) mod accumulator;
 pub(crate) mod along_dim;
 pub(crate) mod by_candle;
+pub mod count;
+pub(crate) mod dispatch;
+pub mod extremes;
 pub(crate) mod float;
 pub(crate) mod fold;
-pub mod reductions;
+pub mod histogram;
+pub mod over;
 pub mod softmax;
-pub mod sort;
 pub mod statistics;
-pub mod unique;
+pub mod sums;
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,9 @@ use candle_core::{DType, Tensor};
 
 use super::accumulator::Largest;
 use super::along_dim::along;
+use super::dispatch::{floats, on_cpu};
 use super::float::Float;
 use super::fold::Fold;
-use super::reductions::{floats, on_cpu};
 use super::{along_dim, by_candle};
 use crate::Result;
 use crate::kernel::cpu::simd::rows::{divide, exponentials, largest};
@@ -151,16 +151,16 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::tensor::elementwise::loops;
+    use crate::tensor::elements;
 
     #[test]
     fn agrees_with_loops_along_each_dim() {
         let (a, b, c) = (3, 700, 2);
         let xs: Vec<f32> =
             (0..a * b * c).map(|i| ((i * 7919) % 1009) as f32 / 100.0 + 300.0).collect();
-        let x = Value::Real(loops::place(xs.clone(), &[a, b, c], &Device::Cpu).unwrap());
+        let x = Value::Real(elements::from_vec(xs.clone(), &[a, b, c], &Device::Cpu).unwrap());
         for (dim, size, stride) in [(0, a, b * c), (1, b, c), (-1, c, 1)] {
-            let flat = |out: Value| loops::host::<f32>(out.real("test").unwrap()).unwrap();
+            let flat = |out: Value| elements::to_vec::<f32>(out.real("test").unwrap()).unwrap();
             let (shares, logs) =
                 (flat(softmax(&x, dim).unwrap()), flat(log_softmax(&x, dim).unwrap()));
             let sums = flat(cumsum(&x, dim).unwrap());
@@ -187,8 +187,10 @@ mod tests {
                 (softmax(&x.clone().into(), dim), by_candle::softmax(&x, dim as usize)),
                 (log_softmax(&x.clone().into(), dim), by_candle::log_softmax(&x, dim as usize)),
             ] {
-                let here = loops::host::<f32>(here.unwrap().real("test").unwrap()).unwrap();
-                for (a, b) in here.into_iter().zip(loops::host::<f32>(&there.unwrap()).unwrap()) {
+                let here = elements::to_vec::<f32>(here.unwrap().real("test").unwrap()).unwrap();
+                for (a, b) in
+                    here.into_iter().zip(elements::to_vec::<f32>(&there.unwrap()).unwrap())
+                {
                     assert!(a == b || (a - b).abs() < 1e-5, "{a} and {b}");
                 }
             }
@@ -206,7 +208,7 @@ mod tests {
         ] {
             let out = out.unwrap();
             assert_eq!(
-                (out.rank(), loops::host::<f32>(out.real("test").unwrap()).unwrap()),
+                (out.rank(), elements::to_vec::<f32>(out.real("test").unwrap()).unwrap()),
                 (0, vec![expected])
             );
         }
@@ -221,7 +223,7 @@ mod tests {
         let x = Value::Real(Tensor::new(&[f32::NEG_INFINITY; 2], &Device::Cpu).unwrap());
         for out in [softmax(&x, 0), log_softmax(&x, 0)] {
             assert!(
-                loops::host::<f32>(out.unwrap().real("test").unwrap())
+                elements::to_vec::<f32>(out.unwrap().real("test").unwrap())
                     .unwrap()
                     .iter()
                     .all(|x| x.is_nan())
@@ -229,7 +231,7 @@ mod tests {
         }
         let whole = Value::Real(Tensor::new(&[1u8, 255, 255], &Device::Cpu).unwrap());
         let sums = cumsum(&whole, 0).unwrap();
-        assert_eq!(loops::host::<i64>(sums.real("test").unwrap()).unwrap(), [1, 256, 511]);
+        assert_eq!(elements::to_vec::<i64>(sums.real("test").unwrap()).unwrap(), [1, 256, 511]);
         assert_eq!(
             softmax(&whole, 0).unwrap_err().message(),
             "softmax needs a float tensor, not u8"

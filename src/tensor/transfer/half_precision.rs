@@ -9,8 +9,7 @@ use half::{bf16, f16};
 use crate::Result;
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
-use crate::tensor::elementwise::loops;
-use crate::tensor::reduce::fold::with_slice;
+use crate::tensor::elements::{self, with_slice};
 
 /// f16 and bf16 as f32, anything else as it is.
 pub fn widen(tensor: &Tensor) -> Result<Tensor> {
@@ -49,13 +48,13 @@ fn convert<T: WithDType, U: WithDType>(
         let fill = |to: &mut [MaybeUninit<U>]| {
             parallel::chunks(to, CHUNK, |piece, to| {
                 let from = &from[piece * CHUNK..][..to.len()];
-                f(from, loops::blanked(to, U::zero()));
+                f(from, elements::fill_with(to, U::zero()));
             });
         };
         // SAFETY: the pieces are all of it.
-        unsafe { loops::made(from.len(), fill) }
+        unsafe { elements::filled_vec(from.len(), fill) }
     })?;
-    loops::place(converted, tensor.dims(), &Device::Cpu)
+    elements::from_vec(converted, tensor.dims(), &Device::Cpu)
 }
 
 #[cfg(test)]
@@ -71,7 +70,7 @@ mod tests {
         for dtype in [DType::F16, DType::BF16, DType::F64, DType::F32] {
             let narrow = x.to_dtype(dtype).unwrap();
             let numbers =
-                |t: &Tensor| loops::host::<f32>(&t.to_dtype(DType::F32).unwrap()).unwrap();
+                |t: &Tensor| elements::to_vec::<f32>(&t.to_dtype(DType::F32).unwrap()).unwrap();
             assert_eq!(numbers(&round(&x, dtype).unwrap()), numbers(&narrow));
             let rows = narrow.reshape((2, ())).unwrap().t().unwrap();
             assert_eq!(numbers(&widen(&rows).unwrap()), numbers(&rows.contiguous().unwrap()));

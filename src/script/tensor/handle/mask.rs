@@ -9,8 +9,8 @@ use rhai::{Dynamic, Engine};
 use super::Handle;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
+use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::index::subscript::Index;
 use crate::tensor::{Kind, Operand, Value, creation, dtype, operand};
 use crate::{Error, Result, bail, error};
 

@@ -1,32 +1,41 @@
-//! What the dims of an equation are called: letter by letter as PyTorch has it, or in words as
-//! einops does.
+//! Parses the equations of `einsum`, whose dims are named by letters as in PyTorch or by words as
+//! in einops.
 
 use std::cmp::Reverse;
 
 use crate::tensor::Value;
 
-/// A dim's name: a letter or a word, or its place from the last among the dims an ellipsis stands
-/// for.
+/// The name of a dim. The order is that of the dims of a result without `->`: first those of the
+/// ellipsis, then names in alphabetical order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label<'e> {
+    /// A dim of the ellipsis, by its distance from the last of them, so that the dims of ellipses
+    /// of different lengths are broadcast.
     Unnamed(Reverse<usize>),
+    /// A letter or a word.
     Named(&'e str),
 }
 
 /// The labels of each operand and of the result.
 pub type Labels<'e> = (Vec<Vec<Label<'e>>>, Vec<Label<'e>>);
 
-const ANY: &str = "...";
+/// The ellipsis.
+const ELLIPSIS: &str = "...";
 
-/// How a term is read.
+/// How the dims of an equation are named.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Names {
+    /// One letter each, as in PyTorch.
     Letters,
+    /// Words separated by spaces, as in einops.
     Words,
 }
 
+/// Parses an equation: the labels of the dims of each operand and of the result. Words that fit the
+/// operands' ranks as well as letters count as letters.
+///
 /// # Errors
-/// An equation that does not fit the operands.
+/// The equation does not fit the operands; the reason is returned.
 pub fn parse<'e>(equation: &'e str, operands: &[&Value]) -> Result<Labels<'e>, String> {
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, Some(right)),
@@ -42,7 +51,7 @@ pub fn parse<'e>(equation: &'e str, operands: &[&Value]) -> Result<Labels<'e>, S
         let (rank, sizes, count) = (value.rank(), value.dims(), names.count(term));
         let unnamed = match rank.checked_sub(count) {
             Some(0) => 0,
-            Some(unnamed) if term.contains(ANY) => unnamed,
+            Some(unnamed) if term.contains(ELLIPSIS) => unnamed,
             _ => {
                 return Err(format!(
                     "{:?} names {count} dims, and its tensor {sizes:?} has {rank}",
@@ -83,26 +92,29 @@ pub fn parse<'e>(equation: &'e str, operands: &[&Value]) -> Result<Labels<'e>, S
     Ok((inputs, output))
 }
 
+/// How often a label occurs.
 fn count(labels: &[Label], label: Label) -> usize {
     labels.iter().filter(|l| **l == label).count()
 }
 
 impl Names {
-    /// Letter by letter where that fits the tensors, whatever spaces there are, else in words.
-    /// Where an ellipsis leaves it open, several words in one term say that they are words.
+    /// How the terms are to be read: as letters if their number fits the ranks of the tensors,
+    /// spaces ignored, else as words. If an ellipsis makes both fit, a term with several words
+    /// decides for words.
     fn of(terms: &[&str], operands: &[&Value]) -> Self {
         let fit = |names: Names| {
             terms.iter().zip(operands).all(|(term, value)| match names.count(term) {
-                count if term.contains(ANY) => count <= value.rank(),
+                count if term.contains(ELLIPSIS) => count <= value.rank(),
                 count => count == value.rank(),
             })
         };
         let several = |term: &&str| {
-            let words: Vec<&str> = term.split_whitespace().filter(|word| *word != ANY).collect();
+            let words: Vec<&str> =
+                term.split_whitespace().filter(|word| *word != ELLIPSIS).collect();
             words.len() > 1 && words.iter().any(|word| word.chars().count() > 1)
         };
         let (in_words, open) =
-            (terms.iter().any(several), terms.iter().any(|term| term.contains(ANY)));
+            (terms.iter().any(several), terms.iter().any(|term| term.contains(ELLIPSIS)));
         match (fit(Names::Letters), fit(Names::Words)) {
             (true, true) if open && in_words => Names::Words,
             (true, _) => Names::Letters,
@@ -112,15 +124,16 @@ impl Names {
         }
     }
 
-    /// How many dims a term names.
+    /// How many dims a term names, those of the ellipsis excluded.
     fn count(self, term: &str) -> usize {
-        let term = term.replace(ANY, " ");
+        let term = term.replace(ELLIPSIS, " ");
         match self {
             Names::Letters => term.chars().filter(|c| !c.is_whitespace()).count(),
             Names::Words => term.split_whitespace().count(),
         }
     }
 
+    /// The term for an error.
     fn show(self, term: &str) -> String {
         match self {
             Names::Letters => term.chars().filter(|c| !c.is_whitespace()).collect(),
@@ -129,16 +142,20 @@ impl Names {
     }
 
     /// The labels of one term, whose ellipsis stands for `unnamed` dims.
+    ///
+    /// # Errors
+    /// A character or a word is not the name of a dim; the reason is returned.
     fn labels(self, term: &str, unnamed: usize) -> Result<Vec<Label<'_>>, String> {
-        let (before, after) = term.split_once(ANY).unwrap_or((term, ""));
+        let (before, after) = term.split_once(ELLIPSIS).unwrap_or((term, ""));
         let mut labels = self.names(before)?;
-        if term.contains(ANY) {
+        if term.contains(ELLIPSIS) {
             labels.extend((0..unnamed).rev().map(|place| Label::Unnamed(Reverse(place))));
         }
         labels.extend(self.names(after)?);
         Ok(labels)
     }
 
+    /// The labels of a part of a term without an ellipsis.
     fn names(self, part: &str) -> Result<Vec<Label<'_>>, String> {
         let word = |word: &'_ str| word.starts_with(|c: char| c.is_alphabetic() || c == '_');
         match self {

@@ -1,4 +1,4 @@
-//! The elements or slices that differ, each once.
+//! `unique`: the distinct elements or slices of a tensor.
 
 use std::cmp::Ordering;
 
@@ -6,28 +6,31 @@ use candle_core::{Device, WithDType};
 
 use super::sort::order;
 use crate::Result;
-use crate::tensor::elementwise::loops;
-use crate::tensor::elementwise::loops::by_dtype;
-use crate::tensor::index::{gather, shape};
-use crate::tensor::{Value, dims};
+use crate::tensor::elements::by_dtype;
+use crate::tensor::index::select;
+use crate::tensor::shape::view;
+use crate::tensor::{Value, dims, elements};
 
+/// The distinct elements of a tensor, or the distinct slices along a dim.
 pub struct Unique {
-    /// In ascending order.
+    /// The distinct elements or slices, in ascending (lexicographic) order.
     pub values: Value,
-    /// For each element (along a dim for each slice) which of the values it is, i64.
+    /// For each element or slice of the tensor its index in `values`, i64: of the tensor's shape,
+    /// or a vector for slices.
     pub inverse: Value,
-    /// How often each value occurs, i64.
+    /// How often each of `values` occurs, an i64 vector.
     pub counts: Value,
 }
 
-/// The elements that differ, or the slices along `dim`. No NaN is the same as another.
+/// `torch.unique`: the distinct elements, or the distinct slices along `dim`. As in PyTorch, every
+/// NaN is distinct.
 ///
 /// # Errors
-/// A complex tensor, or a dim that there is not.
+/// The tensor is complex, or does not have the dim.
 pub fn unique(value: &Value, dim: Option<i64>) -> Result<Unique> {
     value.real("unique")?;
     let (slices, at, of) = match dim {
-        None => (shape::flatten(value, 0, -1)?, 0, value.dims().to_vec()),
+        None => (view::flatten(value, 0, -1)?, 0, value.dims().to_vec()),
         Some(dim) => {
             let at = dims::dim(dim, value.dims())?;
             (value.clone(), at, vec![value.dims()[at]])
@@ -37,7 +40,7 @@ pub fn unique(value: &Value, dim: Option<i64>) -> Result<Unique> {
     let lines = slices.map(|t| t.transpose(0, at)?.contiguous())?;
     let tensor = lines.real("unique")?;
     let width = tensor.dims()[1..].iter().product::<usize>();
-    let found = by_dtype!(tensor, T => Ok::<_, crate::Error>(grouped(&loops::host::<T>(tensor)?, count, width)))?;
+    let found = by_dtype!(tensor, T => Ok::<_, crate::Error>(grouped(&elements::to_vec::<T>(tensor)?, count, width)))?;
     let mut inverse = vec![0; count];
     for (place, group) in found.iter().enumerate() {
         group.iter().for_each(|&i| inverse[i] = place as i64);
@@ -45,17 +48,18 @@ pub fn unique(value: &Value, dim: Option<i64>) -> Result<Unique> {
     let counts: Vec<i64> = found.iter().map(|group| group.len() as i64).collect();
     let firsts = found.iter().map(|group| group[0] as i64).collect();
     let ints = |numbers: Vec<i64>, dims: &[usize]| -> Result<Value> {
-        Ok(Value::Real(loops::place(numbers, dims, &Device::Cpu)?.to_device(value.device())?))
+        Ok(Value::Real(elements::from_vec(numbers, dims, &Device::Cpu)?.to_device(value.device())?))
     };
     let distinct = counts.len();
     Ok(Unique {
-        values: gather::slices(&slices, at, firsts)?,
+        values: select::slices(&slices, at, firsts)?,
         inverse: ints(inverse, &of)?,
         counts: ints(counts, &[distinct])?,
     })
 }
 
-/// The places of slices that are equal, together, in the slices' order.
+/// Groups the indices of equal slices, in ascending order of the slices. `elements` are `count`
+/// slices of `width` elements.
 fn grouped<T: WithDType>(elements: &[T], count: usize, width: usize) -> Vec<Vec<usize>> {
     let slice = |i: usize| &elements[i * width..][..width];
     let compare = |a: usize, b: usize| {
@@ -71,7 +75,7 @@ fn grouped<T: WithDType>(elements: &[T], count: usize, width: usize) -> Vec<Vec<
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for place in places {
         match groups.last_mut() {
-            // Equal as numbers are, of which NaN is none.
+            // `==` keeps NaNs apart, which compare as equal in the sort.
             Some(group) if slice(group[0]) == slice(place) => group.push(place),
             _ => groups.push(vec![place]),
         }

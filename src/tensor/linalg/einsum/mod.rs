@@ -1,5 +1,5 @@
-//! Einstein summation: any product of tensors over named dims, by permuting, reshaping and batched
-//! matrix products.
+//! `einsum`: Einstein summation, by pairwise batched matrix products of permuted and reshaped
+//! tensors.
 
 mod equation;
 
@@ -8,28 +8,33 @@ use equation::{Label, parse};
 
 use super::matmul::{self, matmul};
 use crate::tensor::elementwise::arithmetic::Arithmetic;
-use crate::tensor::index::{gather, shape};
+use crate::tensor::index::select;
 use crate::tensor::operand::Operand;
-use crate::tensor::reduce::reductions;
-use crate::tensor::reduce::reductions::Over;
+use crate::tensor::reduce::over::Over;
+use crate::tensor::reduce::sums;
+use crate::tensor::shape::view;
 use crate::tensor::{Kind, Value, dims, dtype, operand};
 use crate::{Result, error};
 
-/// A tensor and the names of its dims, each once.
+/// A tensor whose dims have distinct labels.
 #[derive(Clone)]
 struct Term<'e> {
     value: Value,
+    /// One for each dim.
     labels: Vec<Label<'e>>,
 }
 
-/// The product of `operands` as `equation` (`"bhnm,bhmc->bhnc"`, or `"batch query, batch key ->
-/// query key"`) says: dims of one name are lined up, and those that
-/// the right side leaves out are summed. A name twice in one term is its diagonal, `...` stands for
-/// any dims (broadcast), and without `->` the result has the letters that occur once, in
-/// alphabetical order.
+/// `torch.einsum`: the product of `operands` over the dims that `equation` names, by letters as in
+/// `"bhnm,bhmc->bhnc"` or by words as in einops, `"batch query, batch key -> query key"`.
+///
+/// Dims of the same name are multiplied element by element, and those that the right side omits are
+/// summed over. A name that occurs twice in one term takes its diagonal, `...` stands for any dims,
+/// which are broadcast, and without `->` the result has the letters that occur once, in
+/// alphabetical order. Dtypes are promoted.
 ///
 /// # Errors
-/// An equation that does not fit the operands, sizes that differ, bools alone, two devices.
+/// The equation does not fit the operands; the sizes of dims of one name differ and neither is 1; all
+/// operands are bool; the tensors are on different devices.
 pub fn einsum(equation: &str, operands: &[&Value]) -> Result<Value> {
     let fault = |reason: String| error!("einsum {equation:?}: {reason}");
     let (inputs, output) = parse(equation, operands).map_err(fault)?;
@@ -73,12 +78,12 @@ pub fn einsum(equation: &str, operands: &[&Value]) -> Result<Value> {
     dtype::cast(&out.map(|t| t.broadcast_as(result.as_slice())?.contiguous())?, kind)
 }
 
-/// The size of each label.
+/// The size of each label; 1 only if it is 1 in every term.
 struct Sizes<'e>(Vec<(Label<'e>, usize)>);
 
 impl<'e> Sizes<'e> {
     /// # Errors
-    /// A label of two sizes, neither of them 1.
+    /// A label has two sizes, neither of which is 1.
     fn of(terms: &[Term<'e>]) -> Result<Self, String> {
         let mut sizes: Vec<(Label<'e>, usize)> = Vec::new();
         for term in terms {
@@ -106,7 +111,7 @@ impl<'e> Sizes<'e> {
     }
 }
 
-/// The pair of terms whose product takes the fewest multiplications.
+/// The pair of terms whose product needs the fewest multiplications.
 fn cheapest(terms: &[Term], sizes: &Sizes) -> (usize, usize) {
     let cost = |(i, j): &(usize, usize)| {
         let (a, b) = (&terms[*i].labels, &terms[*j].labels);
@@ -118,7 +123,11 @@ fn cheapest(terms: &[Term], sizes: &Sizes) -> (usize, usize) {
 }
 
 impl<'e> Term<'e> {
-    /// The value with each label once: where one is named twice, the diagonal.
+    /// A term for a tensor with the given labels. For a label that occurs twice, the two dims are
+    /// replaced by their diagonal.
+    ///
+    /// # Errors
+    /// The sizes of two such dims differ.
     fn new(mut value: Value, mut labels: Vec<Label<'e>>) -> Result<Self> {
         while let Some((i, j)) = repeated(&labels) {
             let (rows, columns) = (value.dims()[i], value.dims()[j]);
@@ -130,9 +139,9 @@ impl<'e> Term<'e> {
             let mut order: Vec<usize> = (0..labels.len()).filter(|k| *k != i && *k != j).collect();
             order.extend([i, j]);
             let square = value.map(|t| t.permute(order.as_slice()))?;
-            let flat = shape::flatten(&square, -2, -1)?;
+            let flat = view::flatten(&square, -2, -1)?;
             let diagonal = (0..rows).map(|k| (k * (rows + 1)) as i64).collect();
-            value = gather::slices(&flat, flat.rank() - 1, diagonal)?;
+            value = select::slices(&flat, flat.rank() - 1, diagonal)?;
             let label = labels[i];
             labels = order[..order.len() - 2].iter().map(|&k| labels[k]).collect();
             labels.push(label);
@@ -140,7 +149,8 @@ impl<'e> Term<'e> {
         Ok(Term { value, labels })
     }
 
-    /// The value with its dims as `labels` has them, of size 1 where it lacks one.
+    /// The value with its dims in the order of `labels`, and dims of size 1 for those that it
+    /// lacks.
     fn in_order(&self, labels: &[Label]) -> Result<Value> {
         let have: Vec<usize> = labels.iter().filter_map(|label| self.place(*label)).collect();
         let sizes: Vec<usize> = labels
@@ -155,15 +165,17 @@ impl<'e> Term<'e> {
         permuted.map(|t| t.reshape(sizes.as_slice()))
     }
 
+    /// The dim with the given label.
     fn place(&self, label: Label) -> Option<usize> {
         self.labels.iter().position(|l| *l == label)
     }
 
+    /// The sizes of the dims with the given labels.
     fn size(&self, labels: &[Label]) -> Vec<usize> {
         labels.iter().filter_map(|label| self.place(*label)).map(|i| self.value.dims()[i]).collect()
     }
 
-    /// Summed over the labels that `keep` does not keep.
+    /// The sum over the labels for which `keep` is false.
     fn keeping(self, keep: impl Fn(Label) -> bool) -> Result<Self> {
         let (kept, summed): (Vec<Label>, Vec<Label>) =
             self.labels.iter().partition(|label| keep(**label));
@@ -172,11 +184,11 @@ impl<'e> Term<'e> {
         }
         let dims: Vec<i64> =
             summed.iter().filter_map(|label| self.place(*label)).map(|i| i as i64).collect();
-        let sum = reductions::sum(&self.value, Over { dims: Some(&dims), keepdim: false })?;
+        let sum = sums::sum(&self.value, Over { dims: Some(&dims), keepdim: false })?;
         Ok(Term { value: dtype::cast(&sum, Kind::of(&self.value))?, labels: kept })
     }
 
-    /// Without the dims of size 1 that `other` has wider.
+    /// Drops the dims of size 1 whose label has another size in `other`.
     fn yielding_to(self, other: &Term) -> Result<Self> {
         let yields = |(i, label): (usize, &Label)| {
             self.value.dims()[i] == 1
@@ -193,7 +205,7 @@ impl<'e> Term<'e> {
         Ok(Term { value: self.value.map(|t| t.reshape(sizes.as_slice()))?, labels })
     }
 
-    /// The product with `other`, summed over the labels that are not `needed`.
+    /// The product with `other`, summed over the labels for which `needed` is false.
     fn times(self, other: Term<'e>, needed: impl Fn(Label) -> bool) -> Result<Self> {
         let a = self.yielding_to(&other)?;
         let b = other.yielding_to(&a)?;
@@ -215,7 +227,7 @@ impl<'e> Term<'e> {
         let (count, width) = (size(&a, &batch), size(&a, &summed));
         let left = a.in_order(&[batch.clone(), a_only.clone(), summed.clone()].concat())?;
         let left = left.map(|t| t.reshape((count, size(&a, &a_only), width)))?;
-        // Row by row where it lies so, else column by column: either may spare a copy.
+        // Row-major if that needs no copy, else column-major, which may need none either.
         let right = b.in_order(&[batch.clone(), summed.clone(), b_only.clone()].concat())?;
         let right = match right.parts().iter().all(|t| t.is_contiguous()) {
             true => right.map(|t| t.reshape((count, width, size(&b, &b_only))))?,
@@ -230,7 +242,7 @@ impl<'e> Term<'e> {
     }
 }
 
-/// Two places of one label.
+/// Two dims with the same label, if there are any.
 fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
     (0..labels.len())
         .find_map(|i| (i + 1..labels.len()).find(|&j| labels[i] == labels[j]).map(|j| (i, j)))
@@ -239,8 +251,7 @@ fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::elementwise::loops;
-    use crate::tensor::{Number, creation};
+    use crate::tensor::{Number, creation, elements};
 
     fn iota(dims: &[usize], kind: Kind) -> Value {
         let numbers: Vec<Number> =
@@ -314,7 +325,8 @@ mod tests {
                 let out = einsum(equation, &operands.iter().collect::<Vec<_>>()).unwrap();
                 let (shape, expected) = by_loops(equation, &operands);
                 assert_eq!((out.dims(), Kind::of(&out)), (shape.as_slice(), kind), "{equation}");
-                let rounded = Value::Real(loops::place(expected, &shape, &Device::Cpu).unwrap());
+                let rounded =
+                    Value::Real(elements::from_vec(expected, &shape, &Device::Cpu).unwrap());
                 assert_eq!(
                     numbers(&out),
                     numbers(&dtype::cast(&rounded, kind).unwrap()),

@@ -1,29 +1,29 @@
-//! Fourier transforms of one line after another. A real line of even length is transformed as half
-//! as many complex numbers (Sorensen, Jones, Heideman and Burrus 1987, «Real-valued fast Fourier
-//! transform algorithms»).
+//! Fourier transforms of single lines on the CPU, by rustfft. A real line of even length is
+//! transformed as half as many complex numbers (Sorensen, Jones, Heideman and Burrus 1987,
+//! "Real-valued fast Fourier transform algorithms").
 
 use std::f64::consts::TAU;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::WithDType;
-use rustfft::num_complex::Complex as Number;
+use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftDirection, FftNum, FftPlanner};
 
 use crate::kernel::cpu::simd::vectorized;
 
-/// Real numbers that transforms are worked out in.
+/// f32 or f64, the precision of a transform.
 pub trait Float: FftNum + WithDType + Default {
-    /// The last ones used: to plan a transform takes as long as to transform some hundred lines.
-    fn kept() -> &'static Mutex<Vec<Arc<Plan<Self>>>>;
+    /// The cache of plans. Planning a transform takes as long as transforming some hundred lines.
+    fn plan_cache() -> &'static Mutex<Vec<Arc<FftPlan<Self>>>>;
 }
 
 macro_rules! float {
     ($($T:ty)*) => {
         $(impl Float for $T {
-            fn kept() -> &'static Mutex<Vec<Arc<Plan<Self>>>> {
-                static KEPT: Mutex<Vec<Arc<Plan<$T>>>> = Mutex::new(Vec::new());
-                &KEPT
+            fn plan_cache() -> &'static Mutex<Vec<Arc<FftPlan<Self>>>> {
+                static PLANS: Mutex<Vec<Arc<FftPlan<$T>>>> = Mutex::new(Vec::new());
+                &PLANS
             }
         })*
     };
@@ -31,22 +31,26 @@ macro_rules! float {
 
 float!(f32 f64);
 
-/// How lines of `n` numbers are transformed.
-pub struct Plan<T> {
+/// A plan for transforming lines of `n` numbers.
+pub struct FftPlan<T> {
     n: usize,
+    /// Of length n/2 if `waves` are present, else of length `n`.
     fft: Arc<dyn Fft<T>>,
-    /// cos and sin of 2πk/n up to n/2, where two real numbers are transformed as one complex
-    /// number.
+    /// cos and sin of 2πk/n for k up to n/2, if pairs of real numbers are transformed as complex
+    /// numbers.
     waves: Option<[Vec<T>; 2]>,
 }
 
-impl<T: Float> Plan<T> {
+impl<T: Float> FftPlan<T> {
+    /// The plan for lines of `n` numbers, from the cache if possible; `halved` if pairs of real
+    /// numbers are transformed as complex numbers.
     fn of(n: usize, direction: FftDirection, halved: bool) -> Arc<Self> {
-        /// Few are in use at a time.
-        const MOST: usize = 8;
-        /// Beyond this length planning is soon worth it, and what is kept is large.
-        const LONGEST: usize = 1 << 16;
-        let mut kept = T::kept().lock().unwrap_or_else(PoisonError::into_inner);
+        /// The size of the cache: scripts use few lengths at a time.
+        const CACHE_SIZE: usize = 8;
+        /// The longest line whose plan is cached: for longer ones planning takes little of the time
+        /// and the plan much memory.
+        const MAX_CACHED_LENGTH: usize = 1 << 16;
+        let mut kept = T::plan_cache().lock().unwrap_or_else(PoisonError::into_inner);
         let same = |plan: &Arc<Self>| {
             (plan.n, plan.fft.fft_direction(), plan.waves.is_some()) == (n, direction, halved)
         };
@@ -61,8 +65,8 @@ impl<T: Float> Plan<T> {
             fft: FftPlanner::new().plan_fft(if halved { n / 2 } else { n }, direction),
             waves: halved.then(|| [wave(f64::cos), wave(f64::sin)]),
         });
-        if n <= LONGEST {
-            if kept.len() == MOST {
+        if n <= MAX_CACHED_LENGTH {
+            if kept.len() == CACHE_SIZE {
                 kept.remove(0);
             }
             kept.push(plan.clone());
@@ -71,32 +75,36 @@ impl<T: Float> Plan<T> {
     }
 }
 
-/// Transforms lines of complex numbers, or between real numbers and the first half of their
-/// spectra, and multiplies what comes out by `scale`.
-pub struct Spectra<T> {
-    plan: Arc<Plan<T>>,
+/// Transforms lines of complex numbers, real lines to their spectra or half spectra to real lines,
+/// and multiplies the results by `scale`.
+pub struct LineFft<T> {
+    plan: Arc<FftPlan<T>>,
     scale: T,
 }
 
-/// Real and imaginary parts, all of which are written.
+/// The real and imaginary parts of a result, of one length. A function that takes them writes all
+/// of their elements.
 pub type Out<'a, T> = [&'a mut [MaybeUninit<T>]; 2];
 
-/// What one thread needs.
+/// The buffers of one thread.
 #[derive(Default)]
 pub struct Buffers<T> {
-    line: Vec<Number<T>>,
-    scratch: Vec<Number<T>>,
+    /// The line that is transformed.
+    line: Vec<Complex<T>>,
+    /// The scratch space of rustfft.
+    scratch: Vec<Complex<T>>,
+    /// Real and imaginary parts apart.
     apart: [Vec<T>; 2],
 }
 
-impl<T: Float> Spectra<T> {
-    /// Of lines of `n` numbers, `real` on one side.
+impl<T: Float> LineFft<T> {
+    /// A transform of lines of `n` numbers, `real` if its input or its result is.
     pub fn new(n: usize, direction: FftDirection, real: bool, scale: f64) -> Self {
-        Self { plan: Plan::of(n, direction, real && n.is_multiple_of(2)), scale: number(scale) }
+        Self { plan: FftPlan::of(n, direction, real && n.is_multiple_of(2)), scale: number(scale) }
     }
 
-    /// A complex line, cut or padded with zeros to the length, to all of its transform or the
-    /// beginning.
+    /// Transforms a complex line, cut or padded with zeros to the length. `out` has any length up
+    /// to n and gets the first results. `im` may be empty.
     pub fn complex(&self, re: &[T], im: &[T], buffers: &mut Buffers<T>, out: Out<T>) {
         let line = buffers.cleared(self.plan.n);
         line.iter_mut().zip(re).for_each(|(to, re)| to.re = *re);
@@ -105,8 +113,8 @@ impl<T: Float> Spectra<T> {
         scaled(&buffers.line, self.scale, out);
     }
 
-    /// A real line, cut or padded with zeros to the length, to its spectrum, or the first n/2 + 1
-    /// numbers of it.
+    /// Transforms a real line, cut or padded with zeros to the length, to its spectrum. The result
+    /// has n or n/2 + 1 numbers.
     pub fn of_real(&self, x: &[T], buffers: &mut Buffers<T>, [re, im]: Out<T>) {
         let Some([cos, sin]) = &self.plan.waves else {
             return self.complex(x, &[], buffers, [re, im]);
@@ -120,25 +128,25 @@ impl<T: Float> Spectra<T> {
                 &apart[0]
             }
         };
-        line.resize(half, Number::default());
-        scratch.resize(self.plan.fft.get_immutable_scratch_len(), Number::default());
+        line.resize(half, Complex::default());
+        scratch.resize(self.plan.fft.get_immutable_scratch_len(), Complex::default());
         self.plan.fft.process_immutable_with_scratch(pairs(x), line, scratch);
-        // Halves of sums of two, which might be too large to be halved themselves.
+        // Halved before `untangle` adds pairs of them, because the sums might overflow.
         separate(line, self.scale * number(0.5), apart);
         let ([first_re, rest_re], [first_im, rest_im]) = (split(re, half + 1), split(im, half + 1));
         untangle(apart, [cos, sin], [&mut *first_re, &mut *first_im]);
-        // The sine of half a turn is not quite 0.
+        // This imaginary part is 0, but the rounded sine of π is not.
         first_im[half].write(T::default());
-        // The second half of the spectrum is the conjugate of the first, from the end.
-        // SAFETY: `untangle` has written the first half.
+        // The second half of the spectrum is the conjugate of the first in reverse order.
+        // SAFETY: `untangle` has written all of `first_re` and `first_im`, which are half + 1 long.
         let (first_re, first_im) =
             unsafe { (first_re[1..].assume_init_ref(), first_im[1..].assume_init_ref()) };
         rest_re.iter_mut().rev().zip(first_re).for_each(|(to, x)| _ = to.write(*x));
         rest_im.iter_mut().rev().zip(first_im).for_each(|(to, x)| _ = to.write(-*x));
     }
 
-    /// The first n/2 + 1 numbers of a spectrum, cut or padded with zeros to so many, to the real
-    /// line that has it.
+    /// Transforms the first n/2 + 1 numbers of a spectrum, cut or padded with zeros to that length,
+    /// to the real line of n numbers. All of `out` is written. `im` may be empty.
     pub fn to_real(
         &self,
         re: &[T],
@@ -150,12 +158,13 @@ impl<T: Float> Spectra<T> {
         let [own_re, own_im] = &mut buffers.apart;
         fill(own_re, re, half + 1);
         fill(own_im, im, half + 1);
-        // The spectrum of real numbers is real at 0 and at the highest frequency of an even length.
+        // The spectrum of real numbers is real at frequency 0 and, for an even length, at the
+        // highest.
         own_im[0] = T::default();
         match &self.plan.waves {
             Some([cos, sin]) => {
                 own_im[half] = T::default();
-                buffers.line.resize(half, Number::default());
+                buffers.line.resize(half, Complex::default());
                 tangle(&buffers.apart, [cos, sin], &mut buffers.line);
                 buffers.transform(&*self.plan.fft);
                 let (pairs, _) = out.as_chunks_mut();
@@ -165,7 +174,7 @@ impl<T: Float> Spectra<T> {
             }
             None => {
                 let spectrum =
-                    || own_re.iter().zip(own_im.iter()).map(|(&re, &im)| Number::new(re, im));
+                    || own_re.iter().zip(own_im.iter()).map(|(&re, &im)| Complex::new(re, im));
                 buffers.line.clear();
                 buffers.line.extend(spectrum());
                 buffers.line.extend(spectrum().skip(1).rev().map(|x| x.conj()));
@@ -177,21 +186,22 @@ impl<T: Float> Spectra<T> {
 }
 
 impl<T: Float> Buffers<T> {
-    fn cleared(&mut self, n: usize) -> &mut [Number<T>] {
+    fn cleared(&mut self, n: usize) -> &mut [Complex<T>] {
         self.line.clear();
-        self.line.resize(n, Number::default());
+        self.line.resize(n, Complex::default());
         &mut self.line
     }
 
     fn transform(&mut self, fft: &dyn Fft<T>) {
-        self.scratch.resize(fft.get_inplace_scratch_len(), Number::default());
+        self.scratch.resize(fft.get_inplace_scratch_len(), Complex::default());
         fft.process_with_scratch(&mut self.line, &mut self.scratch);
     }
 }
 
-/// An even count of numbers as real and imaginary parts in turn.
-fn pairs<T: Float>(x: &[T]) -> &[Number<T>] {
-    // SAFETY: a complex number is two numbers, the real part first, as C has it.
+/// An even number of reals as half as many complex numbers, whose parts alternate.
+fn pairs<T: Float>(x: &[T]) -> &[Complex<T>] {
+    // SAFETY: `num_complex::Complex<T>` is `repr(C)` with the fields `re` and `im`, so it has the
+    // alignment of `T` and the layout of two of them; the length covers no more than `x`.
     unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len() / 2) }
 }
 
@@ -204,7 +214,7 @@ fn split<T>(slice: &mut [T], at: usize) -> [&mut [T]; 2] {
     [first, rest]
 }
 
-/// `from`, cut or padded with zeros.
+/// `to` becomes `from`, cut or padded with zeros to `count` elements.
 fn fill<T: Float>(to: &mut Vec<T>, from: &[T], count: usize) {
     to.clear();
     to.extend_from_slice(&from[..count.min(from.len())]);
@@ -212,7 +222,7 @@ fn fill<T: Float>(to: &mut Vec<T>, from: &[T], count: usize) {
 }
 
 vectorized! {
-    fn scaled[T: Float](line: &[Number<T>], scale: T, out: Out<T>) {
+    fn scaled[T: Float](line: &[Complex<T>], scale: T, out: Out<T>) {
         let [re, im] = out;
         for ((x, re), im) in line.iter().zip(re).zip(im) {
             re.write(x.re * scale);
@@ -222,8 +232,9 @@ vectorized! {
 }
 
 vectorized! {
-    /// Real and imaginary parts apart, times `scale`; after the last comes the first again.
-    fn separate[T: Float](line: &[Number<T>], scale: T, apart: &mut [Vec<T>; 2]) {
+    /// The real and the imaginary parts of `line` times `scale`, each followed by the first one
+    /// again.
+    fn separate[T: Float](line: &[Complex<T>], scale: T, apart: &mut [Vec<T>; 2]) {
         let [re, im] = apart;
         re.resize(line.len() + 1, T::default());
         im.resize(line.len() + 1, T::default());
@@ -236,8 +247,10 @@ vectorized! {
 }
 
 vectorized! {
-    /// From z = (e + i·o) / 2, the transform of a line's even and odd numbers as the parts of half as many complex numbers, to E + O·e^(−2πik/n), where
-    /// E = z[k] + z̄[n/2 − k] is the even numbers' transform, and O = (z[k] − z̄[n/2 − k]) / i that of the odd ones.
+    /// The first n/2 + 1 numbers of the spectrum of a real line, E + O·e^(−2πik/n). E is the
+    /// transform of its even-numbered elements and O that of the odd-numbered ones. `z` is half the
+    /// transform of the complex numbers that have these as real and imaginary parts, so that E =
+    /// z[k] + z̄[n/2 − k] and O = (z[k] − z̄[n/2 − k]) / i.
     fn untangle[T: Float](z: &[Vec<T>; 2], waves: [&Vec<T>; 2], out: Out<T>) {
         let [re, im] = z;
         let [cos, sin] = waves;
@@ -255,8 +268,8 @@ vectorized! {
 }
 
 vectorized! {
-    /// The way back, times two.
-    fn tangle[T: Float](x: &[Vec<T>; 2], waves: [&Vec<T>; 2], out: &mut [Number<T>]) {
+    /// The inverse of [`untangle`], times 2.
+    fn tangle[T: Float](x: &[Vec<T>; 2], waves: [&Vec<T>; 2], out: &mut [Complex<T>]) {
         let [re, im] = x;
         let [cos, sin] = waves;
         let half = out.len();
@@ -266,7 +279,7 @@ vectorized! {
             let (even_re, even_im) = (re[k] + re[back], im[k] - im[back]);
             let (turned_re, turned_im) = (re[k] - re[back], im[k] + im[back]);
             let (odd_re, odd_im) = (cos[k] * turned_re - sin[k] * turned_im, cos[k] * turned_im + sin[k] * turned_re);
-            out[k] = Number::new(even_re - odd_im, even_im + odd_re);
+            out[k] = Complex::new(even_re - odd_im, even_im + odd_re);
         }
     }
 }

@@ -1,14 +1,21 @@
-//! Every reduction against loops in f64, over all subsets of the dims, of contiguous and of strided
-//! tensors.
+//! Compares every reduction with a loop in f64, over all subsets of the dims of contiguous and of
+//! strided tensors.
 
+use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::*;
-use crate::tensor::creation;
-use crate::tensor::reduce::statistics::{median, quantile, std, var};
+use super::by_candle;
+use super::count::{all, any, count_nonzero};
+use super::extremes::{argmax, argmin, max, min};
+use super::over::Over;
+use super::statistics::{median, quantile, std, var};
+use super::sums::{logsumexp, mean, norm, prod, sum};
+use crate::Result;
+use crate::tensor::{Kind, Value, creation, dtype, elements, random};
 
-/// Of every way through the fold: rows, columns, both in several pieces, groups of dims apart.
+/// Shapes for every code path of the fold: rows, columns, both in several pieces, separate groups
+/// of dims.
 const SHAPES: [&[usize]; 10] = [
     &[],
     &[5],
@@ -22,19 +29,19 @@ const SHAPES: [&[usize]; 10] = [
     &[2, 40000],
 ];
 
-fn random(shape: &[usize]) -> Tensor {
+fn noise(shape: &[usize]) -> Tensor {
     let mut rng = StdRng::seed_from_u64(shape.iter().sum::<usize>() as u64);
-    let value = creation::randn(shape, Kind::F32, &Device::Cpu, &mut rng).unwrap();
+    let value = random::randn(shape, Kind::F32, &Device::Cpu, &mut rng).unwrap();
     value.real("test").unwrap().clone()
 }
 
-/// The elements that each place of the result is made of.
+/// For each element of the result, the elements that are reduced to it.
 fn cells(x: &Tensor, dims: &[usize]) -> Vec<Vec<f64>> {
     let kept: Vec<usize> = (0..x.rank()).filter(|i| !dims.contains(i)).collect();
     let size = |dims: &[usize]| dims.iter().fold(1, |n, &i| n * x.dims()[i]);
     let mut cells = vec![Vec::new(); size(&kept)];
     for (flat, x_i) in
-        loops::host::<f64>(&x.to_dtype(DType::F64).unwrap()).unwrap().into_iter().enumerate()
+        elements::to_vec::<f64>(&x.to_dtype(DType::F64).unwrap()).unwrap().into_iter().enumerate()
     {
         let (mut rest, mut at, mut step) = (flat, 0, 1);
         for i in (0..x.rank()).rev() {
@@ -57,7 +64,7 @@ fn close(a: f64, b: f64) -> bool {
     near(a, b, 1.0)
 }
 
-/// Equal but for what f32 rounds, of numbers up to `size`.
+/// Equal up to the rounding of f32 for numbers up to `size`.
 fn near(a: f64, b: f64, size: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 2e-6 * b.abs().max(size)
 }
@@ -116,7 +123,7 @@ fn agrees_with_loops_over_any_dims() {
         ),
     ];
     for shape in SHAPES {
-        let straight = random(shape);
+        let straight = noise(shape);
         let strided = straight.permute((0..shape.len()).rev().collect::<Vec<_>>()).unwrap();
         for (x, dims) in [straight, strided].iter().flat_map(|x| {
             let all = (0..shape.len() as i64).collect();
@@ -131,7 +138,7 @@ fn agrees_with_loops_over_any_dims() {
                 assert_eq!(got.len(), cells.len());
                 for (got, cell) in got.into_iter().zip(&cells) {
                     let expected = by_loop(cell);
-                    // Terms of either sign cancel, their rounding does not.
+                    // Terms of opposite sign cancel, but their rounding errors do not.
                     let size = if name == "sum" { cell.len() as f64 } else { 1.0 };
                     assert!(
                         near(got, expected, size.sqrt()),
@@ -147,7 +154,7 @@ fn agrees_with_loops_over_any_dims() {
 #[test]
 fn arg_extremes_are_the_first_of_several() {
     for shape in SHAPES.iter().filter(|shape| !shape.is_empty()) {
-        let x = (random(shape) * 2.0).unwrap().round().unwrap();
+        let x = (noise(shape) * 2.0).unwrap().round().unwrap();
         for dim in 0..shape.len() {
             let over = [dim as i64];
             let over = Over { dims: Some(&over), keepdim: false };
@@ -180,7 +187,7 @@ fn arg_extremes_are_the_first_of_several() {
 
 #[test]
 fn candles_kernels_agree_with_the_folds() {
-    let x = random(&[3, 5, 7]);
+    let x = noise(&[3, 5, 7]);
     let holes = Tensor::new(
         &[[1f32, f32::NAN, 3.], [f32::NEG_INFINITY; 3], [f32::INFINITY, 2., 1.]],
         &Device::Cpu,
@@ -218,11 +225,11 @@ fn candles_kernels_agree_with_the_folds() {
 #[test]
 fn what_is_not_zero_is_found_and_counted() {
     for shape in SHAPES {
-        // Few elements are other than 0, and one of those is NaN.
-        let elements = random(shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        // Most elements are 0, and one is NaN.
+        let elements = noise(shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let sparse =
             elements.iter().enumerate().map(|(i, &x)| if i == 1 { f32::NAN } else { x.trunc() });
-        let x = loops::place(sparse.collect(), shape, &Device::Cpu).unwrap();
+        let x = elements::from_vec(sparse.collect(), shape, &Device::Cpu).unwrap();
         for dims in subsets(shape.len()) {
             let over = Over { dims: Some(&dims), keepdim: false };
             let resolved: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
@@ -305,7 +312,7 @@ fn dtypes_are_pytorchs() {
         message(max(&wave, over)).starts_with("max needs a real tensor, and this one is complex")
     );
 
-    // Neither 4096 + 1 nor 65536 exists in half precision.
+    // f16 can represent neither 2049 nor numbers above 65504.
     let halves = Value::Real(Tensor::ones(5000, DType::F16, &Device::Cpu).unwrap());
     assert_eq!(numbers(&mean(&halves, over).unwrap()), [1.0]);
     assert_eq!(
@@ -353,18 +360,18 @@ fn nan_and_infinity_show() {
 fn a_mean_far_from_zero_costs_the_variance_nothing() {
     let x: Vec<f32> = (0..3000).map(|i| 1e4 + (i % 3) as f32).collect();
     for shape in [&[3000, 1][..], &[1, 3000], &[1500, 2]] {
-        let x = Value::Real(loops::place(x.clone(), shape, &Device::Cpu).unwrap());
+        let x = Value::Real(elements::from_vec(x.clone(), shape, &Device::Cpu).unwrap());
         let spread = numbers(&var(&x, 0.0, Over { dims: Some(&[0, 1]), keepdim: false }).unwrap());
         assert!((spread[0] - 2.0 / 3.0).abs() < 1e-6, "{spread:?}");
     }
-    let columns = Value::Real(loops::place(x, &[1500, 2], &Device::Cpu).unwrap());
+    let columns = Value::Real(elements::from_vec(x, &[1500, 2], &Device::Cpu).unwrap());
     let spread = numbers(&var(&columns, 0.0, Over { dims: Some(&[0]), keepdim: false }).unwrap());
     assert!(spread.iter().all(|x| (x - 2.0 / 3.0).abs() < 1e-6), "{spread:?}");
 }
 
 #[test]
 fn dims_stay_or_go() {
-    let x = Value::Real(random(&[2, 3, 4]));
+    let x = Value::Real(noise(&[2, 3, 4]));
     let shape = |dims: Option<&[i64]>, keepdim| {
         sum(&x, Over { dims, keepdim }).map(|out| out.dims().to_vec())
     };

@@ -1,29 +1,30 @@
-//! Fourier transforms as products with the matrix of the discrete transform, for devices without an
-//! FFT: a product that is large enough for a GPU costs it less than the way to the CPU and back.
+//! Fourier transforms as products with the matrix of the discrete transform, for GPUs: candle has
+//! no FFT there, and such a product takes less time than a copy to the CPU and back.
 
 use std::f64::consts::TAU;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use candle_core::{DType, Device, DeviceLocation, Tensor};
 
-use super::fft::Transform;
+use super::transform::Transform;
 use crate::Result;
 
-/// Beyond this length the matrix is larger than what is transformed.
-pub const LONGEST: usize = 4096;
+/// The longest line that is transformed so: the matrix has the square of the length elements.
+pub const MAX_LENGTH: usize = 4096;
 
-/// cos and sin of 2πjk/n, [n, n].
-type Waves = (Tensor, Tensor);
+/// cos and sin of 2πjk/n, each `[n, n]`.
+type DftMatrix = (Tensor, Tensor);
 
-/// The last matrices made: of which length, dtype and device.
-type Made = Vec<((usize, DType, DeviceLocation), Waves)>;
-static KEPT: LazyLock<Mutex<Made>> = LazyLock::new(Mutex::default);
+/// Cached matrices with their length, dtype and device.
+type MatrixCache = Vec<((usize, DType, DeviceLocation), DftMatrix)>;
+/// The matrices made last.
+static MATRICES: LazyLock<Mutex<MatrixCache>> = LazyLock::new(Mutex::default);
 
-/// Lines [.., n], the last dim transformed: real and imaginary parts. The result of `Irfft` has no
-/// imaginary part. `scale` is what the result is multiplied by.
+/// Transforms the last dim of `re` and `im`, of length `n` (n/2 + 1 for `Irfft`), and multiplies
+/// the result by `scale`. Returns the real and the imaginary part; `Irfft` has no imaginary part.
 ///
 /// # Errors
-/// There is no memory for it.
+/// There is no memory on the device.
 pub fn transform(
     transform: Transform,
     re: &Tensor,
@@ -49,8 +50,8 @@ pub fn transform(
             (cos.narrow(1, 0, half)?.contiguous()?, sin.narrow(1, 0, half)?.contiguous()?)
         }
         Transform::Irfft => {
-            // Every frequency stands for itself and its conjugate, but for 0 and the highest of an
-            // even length.
+            // Each frequency stands for itself and its conjugate, except 0 and, for an even length,
+            // the highest.
             let alone = |k: usize| k == 0 || (n.is_multiple_of(2) && k == n / 2);
             let weights: Vec<f64> = (0..half).map(|k| if alone(k) { 1.0 } else { 2.0 }).collect();
             let weights =
@@ -74,22 +75,23 @@ pub fn transform(
     })
 }
 
-fn waves(n: usize, dtype: DType, device: &Device) -> Result<Waves> {
-    /// Few lengths are in use at a time.
-    const MOST: usize = 4;
+/// The matrices for length `n`, from the cache if possible.
+fn waves(n: usize, dtype: DType, device: &Device) -> Result<DftMatrix> {
+    /// The size of the cache: scripts use few lengths at a time.
+    const CACHE_SIZE: usize = 4;
     let key = (n, dtype, device.location());
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = MATRICES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, waves)) = kept.iter().find(|(known, _)| *known == key) {
         return Ok(waves.clone());
     }
-    // Angles of a whole turn less lose no digits to large products.
+    // The product j·k modulo n keeps the angle below 2π, where it has full precision.
     let angle = |at: usize| TAU * ((at / n * (at % n)) % n) as f64 / n as f64;
     let matrix = |of: fn(f64) -> f64| -> Result<Tensor> {
         let elements: Vec<f64> = (0..n * n).map(|at| of(angle(at))).collect();
         Ok(Tensor::from_vec(elements, (n, n), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
     };
     let waves = (matrix(f64::cos)?, matrix(f64::sin)?);
-    if kept.len() == MOST {
+    if kept.len() == CACHE_SIZE {
         kept.remove(0);
     }
     kept.push((key, waves.clone()));
@@ -99,7 +101,7 @@ fn waves(n: usize, dtype: DType, device: &Device) -> Result<Waves> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::fourier::fft::Norm;
+    use crate::tensor::fourier::transform::Norm;
     use crate::tensor::{Complex, Value};
 
     fn noise(count: usize, from: usize) -> Tensor {

@@ -1,40 +1,39 @@
-//! Elements in order along a dim: `sort`, `topk`.
+//! `sort` and `topk` along a dim.
 
 use std::cmp::Ordering;
 
 use candle_core::{Device, WithDType};
 
-use super::along_dim::Lines;
-use super::reductions::on_cpu;
-use super::{along_dim, by_candle};
 use crate::kernel::cpu::simd::vectorized;
-use crate::tensor::elementwise::loops;
-use crate::tensor::elementwise::loops::by_dtype;
-use crate::tensor::{Kind, Value, operand};
+use crate::tensor::elements::by_dtype;
+use crate::tensor::reduce::along_dim::Lines;
+use crate::tensor::reduce::dispatch::on_cpu;
+use crate::tensor::reduce::{along_dim, by_candle};
+use crate::tensor::{Kind, Value, elements, operand};
 use crate::{Result, bail};
 
-/// The elements along `dim` in order, and which places (i64) they come from. A NaN counts as the
-/// largest; equal elements keep their order.
+/// `torch.sort` with `stable=True`: the elements along `dim` in order, and their positions before
+/// (i64). NaN counts as the largest element.
 ///
 /// # Errors
-/// A complex tensor.
+/// The tensor is complex, or does not have the dim.
 pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)> {
     value.real("sort")?;
     let dim = along_dim::dim(dim, value.dims())?;
     ordered(value, dim, Lines::along(value.dims(), dim).size, descending)
 }
 
-/// The `k` largest elements along `dim` from the largest down, or the smallest from the smallest
-/// up, and which places (i64) they come from.
+/// `torch.topk`: the `k` largest elements along `dim` in descending order, or the `k` smallest in
+/// ascending order, and their positions (i64). NaN counts as the largest element.
 ///
 /// # Errors
-/// More than the dim has, or a complex tensor.
+/// `k` is not from 0 to the size of the dim; the tensor is complex or does not have the dim.
 pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Value)> {
     value.real("topk")?;
     let dim = along_dim::dim(dim, value.dims())?;
     let size = Lines::along(value.dims(), dim).size;
     match usize::try_from(k) {
-        Ok(k) if (1..=size.min(SEARCHED)).contains(&k) && is_searched(value) => {
+        Ok(k) if (1..=size.min(MAX_SEARCHED_K)).contains(&k) && runs_on_device(value) => {
             let tensor = value.real("topk")?.contiguous()?;
             let (values, places) = by_candle::topk(&tensor, k, dim, largest)?;
             Ok((Value::Real(values), Value::Real(places)))
@@ -47,14 +46,16 @@ pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Va
     }
 }
 
-/// So many are searched for one after the other on a device that has no sorting of its own.
-const SEARCHED: usize = 32;
+/// The largest `k` for which [`topk`] on a GPU, where candle has no sort for it, finds the extremes
+/// one after the other; for a larger `k` the tensor is sorted on the CPU.
+const MAX_SEARCHED_K: usize = 32;
 
-fn is_searched(value: &Value) -> bool {
+/// Whether [`topk`] of the value runs on its device.
+fn runs_on_device(value: &Value) -> bool {
     !value.device().is_cpu() && Kind::of(value).is_float() && value.rank() > 0 && value.numel() > 0
 }
 
-/// The first `k` along `dim`.
+/// The first `k` elements along `dim` in order, and their positions.
 fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Value, Value)> {
     let (lines, shape) =
         (Lines::along(value.dims(), dim), along_dim::resized(value.dims(), dim, k));
@@ -64,8 +65,8 @@ fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Val
         let (sorted, from) = by_dtype!(tensor, T => {
             let blank = (<T as WithDType>::from_f64(0.0), 0i64);
             let pairs = lines.map(tensor, k, blank, |line: &[T], out| first(line, out, descending))?;
-            let sorted = loops::place(lines.turned(&pairs, k, |(x, _)| x), &shape, &Device::Cpu)?;
-            Ok((sorted, loops::place(lines.turned(&pairs, k, |(_, from)| from), &shape, &Device::Cpu)?))
+            let sorted = elements::from_vec(lines.turned(&pairs, k, |(x, _)| x), &shape, &Device::Cpu)?;
+            Ok((sorted, elements::from_vec(lines.turned(&pairs, k, |(_, from)| from), &shape, &Device::Cpu)?))
         })?;
         places = Some(Value::Real(from));
         value.map(|_| Ok(sorted.clone()))
@@ -74,13 +75,14 @@ fn ordered(value: &Value, dim: usize, k: usize, descending: bool) -> Result<(Val
     Ok((values, operand::transfer(&places, value.device())?))
 }
 
+/// Writes the first `out.len()` elements of `line` in order, with their positions, to `out`.
 fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
     let compare = |a: &(T, i64), b: &(T, i64)| {
         let ascending = order(a.0, b.0);
         (if descending { ascending.reverse() } else { ascending }).then(a.1.cmp(&b.1))
     };
-    if out.len() <= FEW && 8 * out.len() <= line.len() {
-        return foremost(line, out, descending, &compare);
+    if out.len() <= MAX_LISTED_K && 8 * out.len() <= line.len() {
+        return first_few(line, out, descending, &compare);
     }
     let mut pairs: Vec<(T, i64)> = line.iter().copied().zip(0..).collect();
     if out.len() < pairs.len() {
@@ -91,10 +93,11 @@ fn first<T: WithDType>(line: &[T], out: &mut [(T, i64)], descending: bool) {
     out.copy_from_slice(&pairs);
 }
 
-/// So many are kept in order while the line is read.
-const FEW: usize = 64;
+/// The largest `k` for which a sorted list of the first `k` elements is kept while the line is
+/// read. For a larger `k` selection and sort are faster.
+const MAX_LISTED_K: usize = 64;
 
-/// Whether an element may come before `least`; NaN may.
+/// Whether any of the elements may come before `least` in the order. NaN may.
 #[allow(clippy::neg_cmp_op_on_partial_ord)]
 #[inline(always)]
 fn any_before<T: WithDType>(elements: &[T], least: T, descending: bool) -> bool {
@@ -111,20 +114,22 @@ fn any_before<T: WithDType>(elements: &[T], least: T, descending: bool) -> bool 
     any
 }
 
-/// Elements that are passed over together.
-const MANY: usize = 16;
+/// Elements that are compared, and skipped, together.
+const CHUNK: usize = 16;
 
 vectorized! {
-    /// What none of the first `count` of a line comes after: as many parts of the line have an element that does not. Not of a line with NaN, or of fewer parts.
+    /// An element that none of the first `count` elements of the line comes after: the line
+    /// consists of parts of [`CHUNK`] elements, and the first elements of `count` parts do not come
+    /// after the result. `None` if the line has a NaN, or fewer than `count` parts.
     fn bound[T: WithDType](line: &[T], count: usize, descending: bool) -> Option<T> {
-        let (parts, _) = line.as_chunks::<MANY>();
+        let (parts, _) = line.as_chunks::<CHUNK>();
         #[allow(clippy::eq_op)]
         let nan = line.iter().fold(false, |nan, x| nan | (x != x));
         if nan || parts.len() < count {
             return None;
         }
-        let most = |part: &[T; MANY]| part.iter().fold(part[0], |most, &x| if x > most { x } else { most });
-        let least = |part: &[T; MANY]| part.iter().fold(part[0], |least, &x| if x < least { x } else { least });
+        let most = |part: &[T; CHUNK]| part.iter().fold(part[0], |most, &x| if x > most { x } else { most });
+        let least = |part: &[T; CHUNK]| part.iter().fold(part[0], |least, &x| if x < least { x } else { least });
         let mut ends: Vec<T> = match descending {
             true => parts.iter().map(most).collect(),
             false => parts.iter().map(least).collect(),
@@ -135,8 +140,9 @@ vectorized! {
 }
 
 vectorized! {
-    /// The first few of a long line: most elements come after the last of those found so far, and are passed over many at a time.
-    fn foremost[T: WithDType, C: Fn(&(T, i64), &(T, i64)) -> Ordering](
+    /// [`first`] for a few elements of a long line. Most elements of the line come after the last
+    /// one found so far, and are skipped [`CHUNK`] at a time.
+    fn first_few[T: WithDType, C: Fn(&(T, i64), &(T, i64)) -> Ordering](
         line: &[T],
         out: &mut [(T, i64)],
         descending: bool,
@@ -146,7 +152,7 @@ vectorized! {
         let bound = bound(line, out.len(), descending);
         let beyond = |x: T| bound.is_some_and(|bound| if descending { x < bound } else { x > bound });
         let mut found = 0;
-        for (many, first) in line.chunks(MANY).zip((0i64..).step_by(MANY)) {
+        for (many, first) in line.chunks(CHUNK).zip((0i64..).step_by(CHUNK)) {
             if many.iter().fold(true, |all, &x| all & beyond(x))
                 || found > last && !any_before(many, out[last].0, descending)
             {
@@ -166,6 +172,7 @@ vectorized! {
     }
 }
 
+/// The order of elements in which NaN is greater than all others and equal to itself.
 #[allow(clippy::eq_op)]
 pub(crate) fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
@@ -179,8 +186,8 @@ mod tests {
 
     fn lists((values, places): (Value, Value)) -> (Vec<f32>, Vec<i64>) {
         (
-            loops::host(values.real("test").unwrap()).unwrap(),
-            loops::host(places.real("test").unwrap()).unwrap(),
+            elements::to_vec(values.real("test").unwrap()).unwrap(),
+            elements::to_vec(places.real("test").unwrap()).unwrap(),
         )
     }
 
@@ -204,7 +211,7 @@ mod tests {
     #[test]
     fn along_any_dim_of_any_shape() {
         let xs: Vec<f32> = (0..4 * 50 * 3).map(|i| ((i * 7919) % 601) as f32).collect();
-        let x = Value::Real(loops::place(xs.clone(), &[4, 50, 3], &Device::Cpu).unwrap());
+        let x = Value::Real(elements::from_vec(xs.clone(), &[4, 50, 3], &Device::Cpu).unwrap());
         for (dim, size, stride) in [(0, 4, 150), (1, 50, 3), (2, 3, 1)] {
             for k in [1, size - 1, size] {
                 let (values, places) = topk(&x, k as i64, dim as i64 - 3, true).unwrap();

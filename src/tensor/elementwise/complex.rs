@@ -1,0 +1,69 @@
+//! Parts of complex tensors, which candle lacks: `real`, `imag`, `angle`, `abs` and `conj`.
+
+use candle_core::{DType, Tensor};
+
+use super::loops;
+use crate::Result;
+use crate::tensor::{Complex, Kind, Value, dtype};
+
+/// The real part, as `torch.real`. A real or bool tensor is returned as it is.
+pub fn real(value: &Value) -> Value {
+    match value {
+        Value::Complex(c) => Value::Real(c.re.clone()),
+        other => other.clone(),
+    }
+}
+
+/// The imaginary part: zeros of the same dtype for a real tensor.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn imag(value: &Value) -> Result<Value> {
+    match value {
+        Value::Complex(c) => Ok(Value::Real(c.im.clone())),
+        other => other.map(Tensor::zeros_like),
+    }
+}
+
+/// The angle of each element to the positive real axis in radians, in (-π, π], as `torch.angle`:
+/// for a real tensor π where it is negative, NaN where it is NaN, and 0 elsewhere.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn angle(value: &Value) -> Result<Value> {
+    Ok(Value::Real(match value {
+        Value::Complex(c) => loops::zip_float(&c.im, &c.re, f64::atan2)?,
+        other => {
+            let float = dtype::cast(other, Kind::of(other).to_float())?;
+            let turn = |x: f64| match x {
+                x if x.is_nan() => x,
+                x if x < 0.0 => std::f64::consts::PI,
+                _ => 0.0,
+            };
+            loops::map_float(float.real("angle")?, turn)?
+        }
+    }))
+}
+
+/// The absolute value of each element.
+pub(super) fn modulus(c: &Complex) -> Result<Tensor> {
+    match c.re.dtype() {
+        // In f64 the square of an f32 cannot overflow.
+        DType::F32 => loops::zip(&c.re, &c.im, |re: f32, im: f32| {
+            let (re, im) = (f64::from(re), f64::from(im));
+            (re * re + im * im).sqrt() as f32
+        }),
+        _ => loops::zip_float(&c.re, &c.im, f64::hypot),
+    }
+}
+
+/// The complex conjugate, as `torch.conj`. A real tensor is returned as it is.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn conj(value: &Value) -> Result<Value> {
+    match value {
+        Value::Complex(c) => Ok(Value::Complex(Complex { re: c.re.clone(), im: c.im.neg()? })),
+        other => Ok(other.clone()),
+    }
+}

@@ -1,0 +1,144 @@
+//! Piecewise linear functions, whose result has the argument's own dtype, integers included:
+//! `relu`, `floor`, `ceil`, `round`, `sign` and `abs`.
+
+use candle_core::Tensor;
+
+use super::integer::Integer;
+use super::{candle_ops, complex, float32, loops};
+use crate::tensor::{Kind, Value};
+use crate::{Result, error};
+
+/// A piecewise linear function of one number. Its result has the dtype of the argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PiecewiseLinear {
+    /// `max(x, 0)`.
+    Relu,
+    /// To the next lower integer.
+    Floor,
+    /// To the next higher integer.
+    Ceil,
+    /// To the nearest integer, halves to the even one.
+    Round,
+    /// -1, 0 or 1; 0 for NaN, as in PyTorch.
+    Sign,
+}
+
+impl PiecewiseLinear {
+    /// The functions of scripts.
+    pub const ALL: [(&'static str, PiecewiseLinear); 5] = [
+        ("relu", PiecewiseLinear::Relu),
+        ("floor", PiecewiseLinear::Floor),
+        ("ceil", PiecewiseLinear::Ceil),
+        ("round", PiecewiseLinear::Round),
+        ("sign", PiecewiseLinear::Sign),
+    ];
+
+    /// The function of each element.
+    ///
+    /// # Errors
+    /// The tensor is complex, or it is bool and the function is not `sign`.
+    pub fn apply(self, value: &Value) -> Result<Value> {
+        let name =
+            PiecewiseLinear::ALL.iter().find(|(_, f)| *f == self).map_or("", |(name, _)| name);
+        let kind = Kind::of(value);
+        let tensor = value.real(name)?;
+        Ok(match kind {
+            Kind::Bool if self == PiecewiseLinear::Sign => value.clone(),
+            Kind::Bool => return Err(no_bool(name)),
+            Kind::U8 | Kind::U32 | Kind::I64 => Value::Real(match (self, kind) {
+                (PiecewiseLinear::Relu | PiecewiseLinear::Sign, Kind::I64) => {
+                    loops::map(tensor, |x| self.of_integer(x))?
+                }
+                (PiecewiseLinear::Sign, Kind::U32) => loops::map(tensor, <u32 as Integer>::sign)?,
+                (PiecewiseLinear::Sign, Kind::U8) => loops::map(tensor, <u8 as Integer>::sign)?,
+                _ => tensor.clone(),
+            }),
+            Kind::F32 if self == PiecewiseLinear::Relu && tensor.device().is_cpu() => {
+                Value::Real(float32::relu(tensor)?)
+            }
+            _ if tensor.device().is_cpu() => {
+                Value::Real(loops::map_float(tensor, self.of_number())?)
+            }
+            _ => Value::Real(self.on_device(tensor)?),
+        })
+    }
+
+    /// The function of one integer.
+    pub fn of_integer(self, x: i64) -> i64 {
+        match self {
+            PiecewiseLinear::Relu => x.max(0),
+            PiecewiseLinear::Sign => x.signum(),
+            PiecewiseLinear::Floor | PiecewiseLinear::Ceil | PiecewiseLinear::Round => x,
+        }
+    }
+
+    fn on_device(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            PiecewiseLinear::Relu => x.relu()?,
+            PiecewiseLinear::Floor => x.floor()?,
+            PiecewiseLinear::Ceil => x.ceil()?,
+            PiecewiseLinear::Sign => x.sign()?,
+            // candle's `round` rounds halves away from 0.
+            PiecewiseLinear::Round => candle_ops::round(x)?,
+        })
+    }
+
+    /// The function of one float.
+    pub fn of_number(self) -> fn(f64) -> f64 {
+        match self {
+            PiecewiseLinear::Relu => |x| if x < 0.0 { 0.0 } else { x },
+            PiecewiseLinear::Floor => f64::floor,
+            PiecewiseLinear::Ceil => f64::ceil,
+            PiecewiseLinear::Round => f64::round_ties_even,
+            PiecewiseLinear::Sign => |x| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
+        }
+    }
+}
+
+/// The absolute value of each element, as `torch.abs`: f32 or f64 for complex tensors, else in the
+/// tensor's own dtype.
+///
+/// # Errors
+/// The tensor is bool.
+pub fn abs(value: &Value) -> Result<Value> {
+    Ok(Value::Real(match (value, Kind::of(value)) {
+        (Value::Complex(c), _) => complex::modulus(c)?,
+        (Value::Bool(_), _) => return Err(no_bool("abs")),
+        (Value::Real(t), Kind::I64) => loops::map(t, <i64 as Integer>::abs)?,
+        (Value::Real(t), Kind::U8 | Kind::U32) => t.clone(),
+        (Value::Real(t), _) => t.abs()?,
+    }))
+}
+
+fn no_bool(name: &str) -> crate::Error {
+    error!("{name} has no meaning for a bool tensor").help("convert it first, with .to(\"f32\")")
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_alike_everywhere() {
+        let x = [
+            -2.5f32,
+            -1.5,
+            -0.5,
+            0.0,
+            0.49,
+            0.5,
+            1.5,
+            2.5,
+            2.51,
+            1e20,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ];
+        let there = candle_ops::round(&Tensor::new(&x, &Device::Cpu).unwrap()).unwrap();
+        let expected: Vec<f32> = x.iter().map(|x| x.round_ties_even()).collect();
+        assert_eq!(format!("{:?}", there.to_vec1::<f32>().unwrap()), format!("{expected:?}"));
+    }
+}

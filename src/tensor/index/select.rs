@@ -1,0 +1,92 @@
+//! Slices along one dim: `narrow`, `select`, `index_select`.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{Tensor, WithDType};
+
+use super::ids;
+use crate::kernel::cpu::parallel;
+use crate::tensor::elements::{by_dtype, with_slice};
+use crate::tensor::{Kind, Value, creation, dims, elements};
+use crate::{Result, bail};
+
+/// `torch.narrow`: the `len` slices along `dim` from `start` on, without a copy. A negative `start`
+/// counts from the end.
+///
+/// # Errors
+/// The slices reach beyond the dim, or the tensor does not have it.
+pub fn narrow(value: &Value, dim: i64, start: i64, len: i64) -> Result<Value> {
+    let at = dims::dim(dim, value.dims())?;
+    let size = value.dims()[at] as i64;
+    let first = if start < 0 { start.saturating_add(size) } else { start };
+    if first < 0 || len < 0 || first.saturating_add(len) > size {
+        bail!(
+            "narrow: {len} from {start} on reaches beyond dim {at} of a tensor {:?}",
+            value.dims()
+        );
+    }
+    value.map(|t| t.narrow(at, first as usize, len as usize))
+}
+
+/// `torch.select`: the slice at `index` along `dim`, without that dim and without a copy.
+///
+/// # Errors
+/// The index is out of range, or the tensor does not have the dim.
+pub fn select(value: &Value, dim: i64, index: i64) -> Result<Value> {
+    let at = dims::dim(dim, value.dims())?;
+    let index = dims::index(index, at, value.dims())?;
+    value.map(|t| t.narrow(at, index, 1)?.squeeze(at))
+}
+
+/// `torch.index_select`: the slices along `dim` at the positions in the vector `ids`, copied.
+///
+/// # Errors
+/// `ids` is not an integer tensor of at most one dim, or has an id out of range; the tensor does not
+/// have the dim.
+pub fn index_select(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
+    let at = dims::dim(dim, value.dims())?;
+    if ids.rank() > 1 {
+        bail!("index_select needs ids of one dim, not {:?}", ids.dims());
+    }
+    slices(value, at, ids::places(ids, at, value.dims(), "index_select")?)
+}
+
+/// [`index_select`] for positions `places` that the caller has checked to be in range.
+///
+/// # Errors
+/// There is no memory for the result.
+pub(crate) fn slices(value: &Value, dim: usize, places: Vec<i64>) -> Result<Value> {
+    let mut shape = value.dims().to_vec();
+    shape[dim] = places.len();
+    if shape.contains(&0) {
+        return creation::zeros(&shape, Kind::of(value), value.device());
+    }
+    if value.device().is_cpu() {
+        return value.map_parts(|t| by_dtype!(t, T => selected::<T>(t, dim, &places, &shape)));
+    }
+    let ids = elements::from_vec(places, &[shape[dim]], value.device())?;
+    value.map(|t| t.contiguous()?.index_select(&ids, dim))
+}
+
+/// [`slices`] on the CPU; `shape` is that of the result.
+fn selected<T: WithDType>(
+    from: &Tensor,
+    dim: usize,
+    places: &[i64],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let (size, inner) = (from.dims()[dim], shape[dim + 1..].iter().product::<usize>());
+    let out = with_slice(from, |elements: &[T]| {
+        let fill = |out: &mut [MaybeUninit<T>]| {
+            parallel::rows(out, inner, inner, |row, out| {
+                let first =
+                    (row / places.len() * size + places[row % places.len()] as usize) * inner;
+                out.write_copy_of_slice(&elements[first..first + inner]);
+            });
+        };
+        // SAFETY: the rows of `inner` elements together are the whole of `out`, and each is written
+        // by `write_copy_of_slice`.
+        unsafe { elements::filled_vec(shape.iter().product(), fill) }
+    })?;
+    elements::from_vec(out, shape, from.device())
+}

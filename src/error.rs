@@ -1,10 +1,11 @@
-//! The error of every layer: one clear sentence, and what to try.
+//! The error type of the whole crate: one sentence for the user, and what to try.
 
 use std::fmt;
 
+/// A result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as one sentence for the person who reads it, and optionally what to try.
+/// What went wrong, as one sentence for the user, and optionally what to try.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Error {
     kind: Kind,
@@ -14,22 +15,26 @@ pub struct Error {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
+    /// An ordinary error, which a script may catch.
     Failed,
+    /// The user interrupted the work.
     Interrupted,
+    /// A limit of the whole run was reached.
     Ended,
 }
 
 impl Error {
+    /// An ordinary error.
     pub fn new(message: impl Into<String>) -> Self {
         Self { kind: Kind::Failed, message: message.into(), help: None }
     }
 
-    /// The person asked for the work to end (Ctrl-C).
+    /// The error of work that the user interrupted with Ctrl-C.
     pub fn interrupted() -> Self {
         Self { kind: Kind::Interrupted, message: "interrupted".into(), help: None }
     }
 
-    /// A limit of the whole run is met: no script can go on after it.
+    /// The error of a run that has reached a limit. No script can catch it.
     pub fn ended(message: impl Into<String>) -> Self {
         Self { kind: Kind::Ended, message: message.into(), help: None }
     }
@@ -40,25 +45,28 @@ impl Error {
         self
     }
 
-    /// Says where it happened: `place: message`.
+    /// Puts the place of the error before its message: `place: message`.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
+    /// The sentence, without the help.
     pub fn message(&self) -> &str {
         &self.message
     }
 
+    /// What to try.
     pub fn help_text(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
+    /// Whether the user interrupted the work.
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted
     }
 
-    /// Whether the run is over, whatever a script would like to do about it.
+    /// Whether the error ends the run: a script can't catch it.
     pub fn ends_the_run(&self) -> bool {
         self.kind != Kind::Failed
     }
@@ -78,12 +86,13 @@ impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        // candle appends a backtrace below the sentence when RUST_BACKTRACE is set.
+        // With RUST_BACKTRACE candle appends a backtrace on further lines.
         Self::new(error.to_string().lines().next().unwrap_or_default())
     }
 }
 
-/// What a reader of JSON or TOML says, in words of those formats: it names types of Rust.
+/// The message of a JSON or TOML parser, with the names of Rust types replaced by words of those
+/// formats: `u64` becomes "a whole number that is not negative".
 pub fn without_rust_types(message: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     let mut all = message.split(' ');
@@ -104,33 +113,33 @@ pub fn without_rust_types(message: &str) -> String {
     words.join(" ")
 }
 
-/// `error!("no point called {name}")`: an [`Error`] from a format string.
+/// An [`Error`] from a format string: `error!("no point called {name}")`.
 #[macro_export]
 macro_rules! error {
     ($($arg:tt)*) => { $crate::Error::new(format!($($arg)*)) };
 }
 
-/// `bail!(…)`: returns an [`Error`] from a format string.
+/// Returns an [`Error`] from a format string: `bail!("no point called {name}")`.
 #[macro_export]
 macro_rules! bail {
     ($($arg:tt)*) => { return Err($crate::error!($($arg)*)) };
 }
 
-/// The names nearest to `name`, best first, for "did you mean".
+/// The at most three names that are most similar to `name`, best first.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let lower = name.to_lowercase();
     let near = |known: &str| strsim::jaro_winkler(&lower, &known.to_lowercase());
     let mut scored: Vec<(f64, &str)> =
         known.into_iter().map(|k| (near(k), k)).filter(|(score, _)| *score > 0.8).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    // The same but for capitals is what was meant.
+    // A name that differs only in capitals is certainly meant.
     if scored.first().is_some_and(|(score, _)| *score == 1.0) {
         scored.truncate(1);
     }
     scored.into_iter().take(3).map(|(_, k)| k).collect()
 }
 
-/// `did you mean a, b or c?`, or the whole list where nothing is near and the list is short.
+/// `did you mean a, b or c?`; if no name is similar, the whole list if it is short.
 pub fn did_you_mean<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,

@@ -8,14 +8,14 @@ use crate::error;
 use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings};
 
-/// Write what scripts may call as files for editors
+/// Write the functions that scripts may call as definition files for editors
 ///
 /// The .d.rhai files that Rhai's language server reads: with them an editor completes functions and
 /// shows their parameters and what they do.
 #[derive(Args)]
 #[command(after_help = "Example:\n  precompute definitions .rhai/definitions")]
 pub struct Definitions {
-    /// The directory, made if need be
+    /// The directory, which is created if it is missing
     #[arg(value_hint = ValueHint::DirPath)]
     directory: PathBuf,
 }

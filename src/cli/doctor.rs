@@ -8,9 +8,9 @@ use crate::script::Failure;
 use crate::script::session::console::Console;
 use crate::{Result, error};
 
-/// Say what this build and machine have, what is missing, and what to do about it
+/// Report what this build and this machine have, what is missing, and what to do about it
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 where nothing is at fault, else 1.")]
+#[command(after_help = "Exit codes: 0 if everything works, else 1.")]
 pub struct Doctor {
     /// Print JSON
     #[arg(long)]
@@ -37,6 +37,7 @@ impl Doctor {
     }
 }
 
+/// Prints the findings as a table, and the remedies below it.
 fn show(findings: &[Finding], console: &Console) {
     let mut section = "";
     let rows = findings.iter().map(|finding| {

@@ -14,25 +14,26 @@ use crate::script::session::console::Console;
 use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
 use crate::system::file::FileKind;
 
-/// Continue a text, with a script's hooks at work if any
+/// Continue a text, with the hooks of a script if one is given
 ///
-/// A prompt and what follows it are written as they grow; several prompts are continued together,
-/// and written when all are done. How fast it went is said on standard error.
+/// One prompt is printed with its continuation, token by token; several prompts are continued
+/// together, and printed when all are done. The speed is reported on standard error.
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Generate {
     #[command(flatten)]
     model: Models,
 
-    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    /// Check every hook point of every pass for NaN and infinity, not only the output of each block
     #[arg(long)]
     check_finite: bool,
 
-    /// The text to continue, - for what stands on standard input; given several times, a batch
+    /// The text to continue, or - to read it from standard input; given several times, the prompts
+    /// are one batch
     #[arg(long, value_name = "TEXT", required = true)]
     prompt: Vec<String>,
 
-    /// A script whose last value is an array of hooks or a context, which is alive at every step
+    /// A script whose last value is an array of hooks or a context; they act on every token's pass
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     hooks: Option<PathBuf>,
 
@@ -40,32 +41,32 @@ pub struct Generate {
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 
-    /// How many tokens at most
+    /// The most tokens to generate
     #[arg(long, value_name = "N", default_value_t = 40)]
     max_new_tokens: u32,
 
-    /// Draw from the logits divided by T; without it, --top-k, --top-p and --min-p the likeliest
-    /// token is taken
+    /// Sample, from the logits divided by T. Without this, --top-k, --top-p and --min-p, the most
+    /// likely token is taken
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
 
-    /// Draw from the K likeliest tokens only
+    /// Sample from the K most likely tokens only
     #[arg(long, value_name = "K")]
     top_k: Option<u32>,
 
-    /// Draw from the fewest tokens whose probabilities sum to P
+    /// Sample from the fewest tokens whose probabilities sum to P
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
 
-    /// Draw from the tokens only that are at least P times as likely as the likeliest
+    /// Sample only from tokens that are at least P times as likely as the most likely one
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
 
-    /// Follow the N likeliest continuations at once, and give the best; nothing is drawn
+    /// Beam search: follow the N most likely continuations and return the best; nothing is sampled
     #[arg(long, value_name = "N")]
     num_beams: Option<u32>,
 
-    /// Make tokens less likely that the text has already: 1 changes nothing
+    /// Make tokens that are already in the text less likely; 1 changes nothing
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
 
@@ -73,19 +74,20 @@ pub struct Generate {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     seed: Option<i64>,
 
-    /// End after this string; may be given several times
+    /// Stop after this string; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 
-    /// Go on after an end-of-text token
+    /// Continue after an end-of-text token
     #[arg(long)]
     ignore_eos: bool,
 
-    /// Go on past the positions that the model was made for, where it can
+    /// Continue past the number of positions that the model was trained for, if it can
     #[arg(long)]
     beyond: bool,
 
-    /// Read the whole text anew for each token, so that hooks see all of it
+    /// Run the whole text through the model for each token instead of caching keys and values, so
+    /// that hooks see all of it
     #[arg(long)]
     no_cache: bool,
 
@@ -93,7 +95,7 @@ pub struct Generate {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
-    /// What the model computes in, whatever its checkpoint has [default: f32]
+    /// The dtype that the model computes in, whatever its checkpoint has [default: f32]
     #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
     dtype: Option<String>,
 
@@ -111,7 +113,7 @@ Examples:
   precompute generate --model gpt2 --prompt 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1
   precompute generate --model demo:opt --prompt 'Mary' --hooks ablate.rhai";
 
-/// What the command is, in the script language.
+/// The command as a script.
 const SCRIPT: &str = "\
 let m = model(id);
 let ids = m.encode(prompts);
@@ -154,7 +156,7 @@ impl Generate {
             ));
         }
         let prompts = if alone { prompts[0].clone() } else { prompts.into() };
-        // What the hooks' script named is no other model than the one that is to continue.
+        // A model that the hooks' script named does not count as a second one.
         host.session().models().begin();
         let variables = [
             ("id", model.into()),

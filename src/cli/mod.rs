@@ -1,4 +1,6 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
+//!
+//! Doc comments of the command structs and their fields are the texts of `--help`.
 
 mod completions;
 mod definitions;
@@ -73,17 +75,17 @@ Exit codes:
   2    the command line was wrong
   130  interrupted";
 
-/// Runs the command that the process was started with.
+/// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     panics::install_hook();
     memory::delay_purge();
     let cli = Cli::parse();
-    process::signals::listen();
-    process::exit::on_last_resort();
-    options::limits::hold(&Limits::DEFAULT);
-    // Scripts nest deeper than the stack of a process's first thread allows.
+    process::signals::install_handlers();
+    process::exit::install_abort_handler();
+    options::limits::limit_memory(&Limits::DEFAULT);
+    // Nested scripts need more stack than the main thread has.
     let work = move || {
-        process::stack::watch(STACK);
+        process::stack_overflow::install_handler(STACK);
         cli.command.run()
     };
     let worker = std::thread::Builder::new().name("script".into()).stack_size(STACK).spawn(work);
@@ -97,7 +99,7 @@ pub fn main() -> ExitCode {
             notice(&failure);
             ExitCode::from(failure.exit_code())
         }
-        // The panic has been reported where it happened.
+        // The panic hook has printed the panic.
         Err(_) => ExitCode::FAILURE,
     }
 }

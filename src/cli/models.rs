@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::columns;
+use super::options::limits::MemoryLimit;
 use crate::checkpoint::hub::verify::CheckedFile;
 use crate::checkpoint::hub::{cache, verify};
 use crate::checkpoint::{DEMOS, Hub};
@@ -29,10 +30,14 @@ pub struct Models {
     /// Print what --verify finds as JSON
     #[arg(long, requires = "verify")]
     json: bool,
+
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 impl Models {
     pub fn run(self) -> Result<(), Failure> {
+        self.memory.apply();
         let console = Console::default();
         match () {
             () if self.verify => return verified(&console, self.json),
@@ -43,6 +48,7 @@ impl Models {
     }
 }
 
+/// Verifies the Hub's cache and prints what was found.
 fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
     let cache = Hub::default().cache_dir();
     let files = verify::verify_cache(&cache)?;
@@ -72,6 +78,7 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
     verify::corruption_error(&files).map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// Prints the demos, the models in the cache and the supported families.
 fn models(console: &Console) {
     console.line("Inside this program:");
     let demos = DEMOS
@@ -98,6 +105,7 @@ fn models(console: &Console) {
     console.lines(columns(FAMILIES.iter().map(|family| [family.name, family.example])));
 }
 
+/// Prints what each family was checked against.
 fn families(console: &Console) {
     let head =
         ["family", "a checkpoint of it", "checked on", "within", "and against"].map(str::to_owned);
@@ -122,6 +130,7 @@ interventions, both paddings and a greedy continuation, themselves checked again
 absolute difference of any value, in float32, that the tests allow. Sizes differ, the equations don't: other checkpoints of a family run as
 these do, and a config field that is not known is an error.";
 
+/// A size with a decimal unit.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),

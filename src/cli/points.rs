@@ -3,6 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::columns;
+use super::options::limits::MemoryLimit;
 use crate::Result;
 use crate::checkpoint::{self, OpenOptions};
 use crate::model::family::Family;
@@ -10,17 +11,20 @@ use crate::model::{Spec, point_list};
 use crate::script::Failure;
 use crate::script::session::console::Console;
 
-/// List the hook points: name, shape, what stands there, TransformerLens's name
+/// List the hook points: name, shape, what it holds, TransformerLens's name
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Points {
-    /// Give the shapes of this model in numbers, and leave out what it does not have
+    /// Show the shapes of this model in numbers, and leave out points that it does not have
     #[arg(value_hint = ValueHint::AnyPath)]
     model: Option<String>,
 
     /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
     #[arg(long)]
     offline: bool,
+
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 const AFTER: &str = "\
@@ -31,6 +35,7 @@ Examples:
 
 impl Points {
     pub fn run(self) -> Result<(), Failure> {
+        self.memory.apply();
         let spec = match &self.model {
             Some(id) => Some(spec(id, self.offline).map_err(Failure::usage)?),
             None => None,

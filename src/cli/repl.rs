@@ -35,7 +35,7 @@ pub struct Repl {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
-    /// What models compute in, whatever their checkpoint has [default: f32]
+    /// The dtype that models compute in, whatever their checkpoint has [default: f32]
     #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
     dtype: Option<String>,
 
@@ -55,7 +55,7 @@ pub struct Repl {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
-    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    /// Check every hook point of every pass for NaN and infinity, not only the output of each block
     #[arg(long)]
     check_finite: bool,
 
@@ -67,8 +67,8 @@ pub struct Repl {
 }
 
 const AFTER: &str = "\
---model ID loads the model as m; in scripts that are run it stands where they say model(…).
-The limits hold for each input, but for memory, output and files, which the session uses up as a whole.
+--model ID loads the model as m, and replaces the model that a script names in model(…).
+Time and steps are limited for each input; memory, output and files for the whole session.
 
 Examples:
   precompute repl --model demo:opt
@@ -77,8 +77,7 @@ Examples:
 
 impl Repl {
     pub fn run(self) -> Result<(), Failure> {
-        // A session outlives what goes wrong in it.
-        exit::be_patient();
+        exit::wait_for_slow_operations();
         let models = self.model.read()?;
         let model = models.one.clone();
         let settings = Settings {

@@ -21,8 +21,7 @@ use crate::system::file::FileKind;
 use crate::system::message::notice;
 use crate::{Result, bail, error};
 
-/// Repeat a run from its record, and say of each saved value whether it is the same or by how much
-/// it differs
+/// Repeat a run from its record, and compare each saved value with the recorded run's
 ///
 /// The record has the text of the script and of what it imported, the parameters, the models'
 /// commits and the seed. The script may load the models that the record names, except directories
@@ -38,8 +37,8 @@ pub struct Rerun {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
 
-    /// Fail where a number differs by more than this part of it
-    #[arg(long, value_name = "PART")]
+    /// Fail if a number differs by more than this fraction of it
+    #[arg(long, value_name = "FRACTION")]
     within: Option<f64>,
 
     /// Where models compute, in place of what the record says
@@ -50,11 +49,12 @@ pub struct Rerun {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
-    /// The record is yours: load directories that it names, and read beside its script
+    /// Trust the record: load model directories that it names, and let its script read the files
+    /// beside it
     #[arg(long)]
     trust: bool,
 
-    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    /// Check every hook point of every pass for NaN and infinity, not only the output of each block
     #[arg(long)]
     check_finite: bool,
 
@@ -77,13 +77,17 @@ Examples:
 
 Exit code 1 says that a value is missing, differs in more than numbers, or by more than --within. Pictures don't count.";
 
-/// What came of one saved file.
+/// The comparison of one saved file with the recorded run's.
 enum Outcome {
+    /// The bytes are the same.
     Identical,
+    /// Only numbers differ.
     Differs(Difference),
-    /// In more than numbers, or not comparable: in words.
+    /// More than numbers differ, or the files can't be compared, for this reason.
     Otherwise(String),
+    /// Only the recorded run saved it.
     Missing,
+    /// Only this run saved it.
     New,
 }
 
@@ -159,11 +163,11 @@ impl Rerun {
         }
     }
 
-    /// The directory that it may read as if it stood there: whoever has these very texts may run
-    /// them.
+    /// The directory of the original script, which the run may then read as the script could: if
+    /// the record is trusted, or if the directory has exactly the recorded texts.
     fn beside(&self, record: &Record) -> Option<HeldDirectory> {
         let path = &record.script.path;
-        // Of such a script nothing is beside it.
+        // Such a script has no directory on this machine.
         if path.starts_with("hf:") || path.starts_with("precompute:") {
             return None;
         }
@@ -216,7 +220,8 @@ impl Rerun {
     }
 }
 
-/// What the record says of itself must be so.
+/// Checks that the record is consistent: texts have their hashes, and names stay inside a
+/// directory.
 fn verify(record: &Record) -> Result<()> {
     let mut names = BTreeSet::new();
     for source in std::iter::once(&record.script).chain(&record.imports) {
@@ -237,6 +242,7 @@ fn verify(record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// Notes which versions differ from those of the recorded run.
 fn differing_versions(record: &Record) {
     let (then, now) = (&record.versions, Versions::CURRENT);
     let each = [

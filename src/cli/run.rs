@@ -42,7 +42,7 @@ pub struct Run {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
-    /// What models compute in, whatever their checkpoint has [default: f32]
+    /// The dtype that models compute in, whatever their checkpoint has [default: f32]
     #[arg(long, value_name = "DTYPE", value_parser = ["f32", "f16", "bf16", "f64"])]
     dtype: Option<String>,
 
@@ -54,20 +54,19 @@ pub struct Run {
     #[arg(long)]
     offline: bool,
 
-    /// Seed of the random numbers; run.json records the one in force
+    /// Seed of the random numbers; run.json records which one was used
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Run the script anew whenever it, or what it imports, is saved with a change; models stay
-    /// loaded
+    /// Run the script again whenever it or a module that it imports changes; models stay loaded
     #[arg(long, conflicts_with = "help_params")]
     watch: bool,
 
-    /// With --watch: let a run that the script has changed under come to its end
+    /// With --watch: let a run end by itself when its script changes, instead of stopping it
     #[arg(long, requires = "watch")]
     finish: bool,
 
-    /// Look for a NaN or an infinity at every point of every pass, and not just where blocks meet
+    /// Check every hook point of every pass for NaN and infinity, not only the output of each block
     #[arg(long)]
     check_finite: bool,
 
@@ -101,10 +100,10 @@ impl Run {
         let recipe = Recipe::open(&self.file, self.offline)?;
         recipe.check_requires()?;
         if !self.help_params {
-            ask::allow(&recipe, self.trust)?;
-            ask::record(&recipe, None).map_err(Failure::usage)?;
+            ask::ensure_trusted(&recipe, self.trust)?;
+            ask::add_to_lock(&recipe, None).map_err(Failure::usage)?;
         }
-        // Who gives a model's id as a parameter names it on the command line too.
+        // A model's id that the user gives as a parameter may be loaded, as if given with --model.
         let models = self.model.read()?;
         let given = self.set.iter().map(|(_, value)| value).chain(models.ids());
         let policy = recipe.policy().and_user(given.cloned());
@@ -138,7 +137,10 @@ impl Run {
     }
 }
 
-/// `name=value`.
+/// Parses `NAME=VALUE`.
+///
+/// # Errors
+/// There is no `=`, or no name before it.
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.into())),
@@ -146,7 +148,7 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// One line a parameter: its name, what it takes, its default, what it is for.
+/// The text of `--help-params`: each parameter's name, type, default and purpose.
 fn list(params: &[Declared]) -> String {
     if params.is_empty() {
         return "The script has no parameters.".into();

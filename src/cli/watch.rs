@@ -1,4 +1,5 @@
-//! `precompute run --watch FILE`: every save is a new result, from models that stay loaded.
+//! `precompute run --watch FILE`: runs the script again after every change, with models that stay
+//! loaded.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use crate::system::interrupt;
 use crate::system::message::notice;
 use crate::{Error, error};
 
-/// How often it is looked whether Ctrl-C was pressed, while nothing happens.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a wait for changes checks for Ctrl-C.
+const POLL: Duration = Duration::from_millis(100);
 
-/// Runs `file` now and after every change, until the person ends it.
+/// Runs the script now and after every change, until Ctrl-C. With `finish` a run is not ended by a
+/// change of its script.
 ///
 /// # Errors
-/// The file can't be read to begin with; Ctrl-C, in a run or between two.
+/// The script can't be read at first, or the user ended the program with Ctrl-C.
 pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure> {
     let Program::File(file) = program else {
         return Err(Failure::usage(error!(
@@ -25,15 +27,16 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         )));
     };
     interrupt::clear();
-    let mut last = reexec::last();
-    let directory = last.as_ref().and_then(|last| last.directory.as_ref()).map(PathBuf::from);
+    let mut previous = reexec::previous_run();
+    let directory =
+        previous.as_ref().and_then(|previous| previous.directory.as_ref()).map(PathBuf::from);
     host.session().run().keep_results(file, directory).map_err(Failure::usage)?;
     let watcher = Watcher::new(move || {
         if !finish {
             interrupt::supersede();
         }
     });
-    let mut stands = false;
+    let mut has_results = false;
     let mut first = true;
     loop {
         let began = Instant::now();
@@ -49,9 +52,8 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         }
         first = false;
         let running = digest(host);
-        reexec::arm(&running, &host.session().run().kept_in());
-        if let Some(last) = last.take().filter(|last| last.run == running) {
-            drop(last);
+        reexec::prepare(&running, &host.session().run().kept_in());
+        if previous.take().is_some_and(|previous| previous.run == running) {
             notice(
                 "that run has ended with its process: what it had loaded is loaded anew when it runs again",
             );
@@ -62,16 +64,16 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         let began = Instant::now();
         let outcome = script.and_then(|script| host.run_prepared(program, &script));
         let ran = began.elapsed();
-        // What it imported only as it ran is watched from here on.
+        // Watch also what the script imported only while it ran.
         watcher.watch(host.files());
         match outcome {
             Ok(_) => {
-                stands = true;
+                has_results = true;
                 report(host, reloaded, ran);
             }
             Err(failure) if interrupt::requested_by_person() => return Err(interrupted(failure)),
             Err(failure) if failure.is_interrupted() => {
-                let changed = watcher.wait(LOOK);
+                let changed = watcher.wait(POLL);
                 notice(format_args!(
                     "{} during the run: it starts afresh",
                     have_changed(&changed, file)
@@ -80,7 +82,7 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
             }
             Err(failure) => {
                 notice(&failure);
-                if stands {
+                if has_results {
                     notice("the results of the last good run stand");
                 }
             }
@@ -89,12 +91,14 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
     }
 }
 
+/// Waits until the script or a file that it read changes.
+///
 /// # Errors
-/// The person ends it.
+/// Ctrl-C.
 fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
     notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
     loop {
-        let changed = watcher.wait(LOOK);
+        let changed = watcher.wait(POLL);
         if interrupt::requested_by_person() {
             return Err(Error::interrupted().into());
         }
@@ -105,12 +109,13 @@ fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
     }
 }
 
-/// What would tell this run from one of other texts.
+/// A digest of the script's files, which differs from that of any other texts.
 fn digest(host: &Host) -> String {
     sha256_hex(format!("{:?}", host.files()).as_bytes())
 }
 
-/// The person's wish to end comes before what a run failed with on its way out.
+/// After Ctrl-C a run may fail with another error on its way out. The interrupt is reported
+/// instead.
 fn interrupted(failure: Failure) -> Failure {
     if failure.is_interrupted() { failure } else { Error::interrupted().into() }
 }

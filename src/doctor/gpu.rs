@@ -1,5 +1,6 @@
-//! NVIDIA GPUs: the driver, the libraries that a build with CUDA needs, and the devices. They are
-//! looked up at run time, so that a build without CUDA can tell what another would find.
+//! NVIDIA GPUs: the driver, the libraries that a build with CUDA needs, and the devices. The
+//! libraries are loaded at run time, so that a build without CUDA can report what one with CUDA
+//! would find.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -9,12 +10,13 @@ use super::{Finding, size};
 use crate::tensor::device;
 
 const SECTION: &str = "GPU";
-/// The CUDA version that builds are made with (candle's kernels).
+/// The major version of CUDA that candle's kernels are built with.
 const CUDA: c_int = 13;
-/// What such a build loads besides the driver's library.
+/// The libraries that such a build loads besides the driver's, without the prefix `lib`.
 const LIBRARIES: [&str; 5] =
     ["cublas.so.13", "cublasLt.so.13", "curand.so.10", "nvrtc.so.13", "cudart.so.13"];
 
+/// Examines the driver, the libraries and the GPUs.
 pub fn findings() -> Vec<Finding> {
     let built = cfg!(feature = "cuda");
     if cfg!(not(target_os = "linux")) && !built {
@@ -70,7 +72,8 @@ fn version(driver: &Driver) -> Finding {
 
 fn library(name: &str) -> Finding {
     let name = format!("lib{name}");
-    // SAFETY: these libraries do nothing when they are loaded.
+    // SAFETY: loading a library runs its initializers. Those of NVIDIA's CUDA libraries only set up
+    // their own state, and have no preconditions.
     match unsafe { Library::new(&name) } {
         Ok(_) => Finding::new(SECTION, name, "found"),
         Err(_) => Finding::new(SECTION, name, "not found").fault(
@@ -80,7 +83,7 @@ fn library(name: &str) -> Finding {
     }
 }
 
-/// Where models compute unless they are told.
+/// The device that models compute on by default.
 fn chosen() -> Finding {
     let finding = Finding::new(SECTION, "models compute on", device::name(device::default()));
     match device::why_not_gpu() {
@@ -89,13 +92,17 @@ fn chosen() -> Finding {
     }
 }
 
-/// NVIDIA's driver, through the functions of its library.
+/// NVIDIA's driver, through the functions of libcuda.
 struct Driver(Library);
 
+/// A GPU, as the driver describes it.
 struct Gpu {
     name: String,
+    /// The compute capability: major and minor version.
     capability: (c_int, c_int),
+    /// Its memory in bytes.
     total: usize,
+    /// The bytes that no program has allocated, if the driver says.
     free: Option<usize>,
 }
 
@@ -109,12 +116,15 @@ impl Gpu {
     }
 }
 
-/// The driver's function of a name, called.
+/// Calls a function of the driver's library by name: `call!(driver, "NAME"(argument => type, …))`.
+/// The result is an error if the function is missing or returns a code other than 0.
 macro_rules! call {
     ($driver:expr, $name:literal($($argument:expr => $type:ty),*)) => {
-        // SAFETY: the type is that of the driver's documentation.
+        // SAFETY: the argument types of each use below are those in the documentation of CUDA's
+        // driver API, whose functions return `CUresult`, an int.
         match unsafe { $driver.0.get::<unsafe extern "C" fn($($type),*) -> c_int>($name.as_bytes()) } {
-            // SAFETY: the arguments point to what the function writes.
+            // SAFETY: pointer arguments are to local variables of the documented types, or to an
+            // array with its length, and outlive the call.
             Ok(function) => match unsafe { function($($argument),*) } {
                 0 => Ok(()),
                 code => Err(format!("{} says {code}", $name)),
@@ -126,12 +136,14 @@ macro_rules! call {
 
 impl Driver {
     fn open() -> Result<Self, String> {
-        // SAFETY: the driver's library does nothing when it is loaded.
+        // SAFETY: loading a library runs its initializers. Those of libcuda only set up its own
+        // state; the driver is initialized by `cuInit`.
         let library = unsafe { Library::new("libcuda.so.1") };
         library.map(Self).map_err(|_| "none: libcuda.so.1 is not found".into())
     }
 
-    /// 1000 · major + 10 · minor.
+    /// The CUDA version that the driver supports, as 1000 · major + 10 · minor; 0 if it does not
+    /// say.
     fn version(&self) -> c_int {
         let mut version = 0;
         let _ = call!(self, "cuDriverGetVersion"(&mut version => *mut c_int));
@@ -161,7 +173,8 @@ impl Driver {
             let _ = call!(self, "cuDeviceGetAttribute"(&mut value => *mut c_int, attribute => c_int, device => c_int));
             value
         };
-        // SAFETY: the last byte is 0 still.
+        // SAFETY: the array was zeroed, and the driver got its length less one, so its last byte is
+        // still 0.
         let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy();
         Ok(Gpu {
             name: format!("cuda:{ordinal} {name}"),
@@ -171,7 +184,7 @@ impl Driver {
         })
     }
 
-    /// Bytes that no program has taken.
+    /// The bytes of GPU memory that no program has allocated.
     fn free(&self, device: c_int) -> Option<usize> {
         type Context = *mut std::ffi::c_void;
         let (mut context, mut free, mut total): (Context, _, _) = (std::ptr::null_mut(), 0, 0);

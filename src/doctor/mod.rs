@@ -1,4 +1,5 @@
-//! What this build and this machine have for Precompute, what they lack, and what to do about it.
+//! Examines this build and this machine: what they have that this program uses, what they lack, and
+//! what to do about it.
 
 mod gpu;
 mod processor;
@@ -6,15 +7,18 @@ mod storage;
 
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// One thing that was examined.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
+    /// The group that it belongs to, such as `GPU`.
     pub section: &'static str,
+    /// What was examined.
     pub what: String,
+    /// What was found.
     pub found: String,
-    /// Something does not work as it was meant to.
+    /// Whether something does not work as intended.
     pub fault: bool,
-    /// What to do about it.
+    /// What to do about it, if anything.
     pub remedy: Option<String>,
 }
 
@@ -23,18 +27,19 @@ impl Finding {
         Self { section, what: what.into(), found: found.into(), fault: false, remedy: None }
     }
 
-    /// It works, and could work better.
+    /// Adds advice: it works, and could work better.
     fn advise(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
+    /// Marks a fault, with what to do about it.
     fn fault(self, remedy: impl Into<String>) -> Self {
         Self { fault: true, ..self.advise(remedy) }
     }
 }
 
-/// Looks at everything.
+/// Examines everything.
 pub fn examine() -> Vec<Finding> {
     let build = Finding::new(
         "program",
@@ -44,6 +49,7 @@ pub fn examine() -> Vec<Finding> {
     [vec![build], processor::findings(), gpu::findings(), storage::findings()].concat()
 }
 
+/// The cargo features of this build.
 fn features() -> String {
     let built = [
         ("cuda", cfg!(feature = "cuda")),
@@ -59,7 +65,7 @@ fn features() -> String {
     }
 }
 
-/// Bytes, in the units that memory is counted in.
+/// A size in bytes with a binary unit.
 fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }

@@ -1,4 +1,4 @@
-//! The processor and its memory.
+//! Examines the processor and the memory.
 
 use std::thread::available_parallelism;
 
@@ -8,6 +8,7 @@ use crate::system::memory::MachineMemory;
 
 const SECTION: &str = "processor";
 
+/// Examines the vector instructions, the threads and the memory.
 pub fn findings() -> Vec<Finding> {
     vec![vectors(), threads(), memory()]
 }
@@ -60,7 +61,7 @@ fn threads() -> Finding {
 }
 
 fn memory() -> Finding {
-    /// What the smallest models of use take, with room to work.
+    /// What a model of 125 million parameters takes, with room to work.
     const LITTLE: u64 = 1 << 30;
     let MachineMemory { free, total, .. } = MachineMemory::now();
     let finding =

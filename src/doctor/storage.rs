@@ -1,15 +1,17 @@
-//! Where files are kept: can they be, and is there room?
+//! Examines the directories that files are kept in, and the settings of the Hub.
 
 use std::path::{Path, PathBuf};
 
 use super::{Finding, size};
 use crate::checkpoint::hub::cache;
+use crate::checkpoint::hub::settings::without_credentials;
 use crate::checkpoint::{Hub, offline_from_env};
 use crate::system::data_dir;
 use crate::system::disk::available_bytes;
 
 const SECTION: &str = "files";
 
+/// Examines the Hub's cache, the data directory and the Hub's settings.
 pub fn findings() -> Vec<Finding> {
     let hub = Hub::default();
     vec![
@@ -42,7 +44,8 @@ fn count(models: usize) -> String {
     format!("{models} model{}", if models == 1 { "" } else { "s" })
 }
 
-/// A directory that is there or can be made, to write to.
+/// Examines a directory: it must be writable, or be possible to create. `variable` is the
+/// environment variable that sets it.
 fn directory(what: &str, path: crate::Result<PathBuf>, variable: &str) -> Finding {
     let path = match path {
         Ok(path) => path,
@@ -60,10 +63,13 @@ fn directory(what: &str, path: crate::Result<PathBuf>, variable: &str) -> Findin
     }
 }
 
-/// Whether it is there; where not, the nearest directory above it must be writable.
+/// Whether the directory exists.
+///
+/// # Errors
+/// It, or the nearest existing directory above it, is not writable.
 fn writable(path: &Path) -> std::io::Result<bool> {
     let Some(nearest) = path.ancestors().find(|path| path.exists()) else { return Ok(false) };
-    // Permissions alone do not tell: the disk may be read-only.
+    // A file is created for it: permissions do not tell whether the file system is read-only.
     tempfile::tempfile_in(nearest)?;
     Ok(nearest == path)
 }
@@ -71,7 +77,7 @@ fn writable(path: &Path) -> std::io::Result<bool> {
 fn endpoint(hub: &Hub) -> Finding {
     let (address, offline) = (hub.endpoint_url(), offline_from_env());
     let token = if hub.access_token().is_some() { ", with a token" } else { "" };
-    let finding = Finding::new(SECTION, "Hub", format!("{address}{token}"));
+    let finding = Finding::new(SECTION, "Hub", format!("{}{token}", without_credentials(&address)));
     match (offline, address.starts_with("https://") || address.starts_with("http://")) {
         (true, _) => {
             finding.advise("HF_HUB_OFFLINE is set: nothing will be fetched until it is unset")

@@ -147,3 +147,15 @@ fn a_gpu_that_the_build_does_not_use_is_told_of() {
         assert!(found["remedy"].as_str().unwrap().contains(remedy), "{found}");
     }
 }
+
+#[test]
+fn a_password_in_the_hubs_address_is_not_shown() {
+    let here = Workplace::new(&[]);
+    for address in ["https://me:secret@hub.example", "me:secret@hub.example"] {
+        let environment = [("HF_ENDPOINT", address)];
+        let ran = doctor(&here, &[], &environment);
+        assert!(!(ran.stdout.clone() + &ran.stderr).contains("secret"), "{}", ran.stdout);
+        let found = finding(&here, "Hub", &environment)["found"].as_str().unwrap().to_owned();
+        assert!(found.contains("***@hub.example"), "{found}");
+    }
+}

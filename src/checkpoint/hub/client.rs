@@ -252,7 +252,8 @@ impl Client {
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
                 );
                 if spec.body.is_some() && !(kept && url.origin() == self.endpoint.origin()) {
-                    return Err(error!("the Hub sends on to {url}, where nothing is sent").into());
+                    let to = settings::without_credentials(url.as_str());
+                    return Err(error!("the Hub sends on to {to}, where nothing is sent").into());
                 }
                 continue;
             }

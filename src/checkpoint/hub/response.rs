@@ -6,6 +6,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName
 use serde::Deserialize;
 
 use super::hash::Hash;
+use super::settings::without_credentials;
 use super::validate::{check_path, is_commit};
 use crate::{Result, bail, error};
 
@@ -152,11 +153,12 @@ pub fn parse_endpoint(address: &str) -> Result<Url> {
     let cannot = |why: &str| {
         error!("the Hub's address or settings can't be used: {why}").help("check HF_ENDPOINT")
     };
+    let shown = without_credentials(address);
     let mut url =
-        Url::parse(address).map_err(|e| cannot(&format!("{address:?} is no address: {e}")))?;
+        Url::parse(address).map_err(|e| cannot(&format!("{shown:?} is no address: {e}")))?;
     if !is_web(&url) {
         return Err(cannot(&format!(
-            "{address:?} is no address that begins with https:// or http://"
+            "{shown:?} is no address that begins with https:// or http://"
         )));
     }
     url.set_query(None);
@@ -352,6 +354,14 @@ mod tests {
                 redirect_target(&home, &HeaderValue::from_static(location)).is_err(),
                 "{location}"
             );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_refused_is_shown_without_its_password() {
+        for address in ["ftp://me:secret@hub.example", "https://me:secret@hub.example:port"] {
+            let said = parse_endpoint(address).unwrap_err().to_string();
+            assert!(said.contains("***@hub.example") && !said.contains("secret"), "{said}");
         }
     }
 

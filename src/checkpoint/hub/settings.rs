@@ -51,6 +51,17 @@ impl Hub {
     }
 }
 
+/// A URL for messages: the user name and password in it, if any, are replaced by `***`. The text
+/// need not be a valid URL.
+pub fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + "://".len());
+    let authority = url[start..].split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{}***{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
+    }
+}
+
 /// Whether `HF_HUB_OFFLINE` forbids requests.
 pub fn offline_from_env() -> bool {
     variable("HF_HUB_OFFLINE")
@@ -90,4 +101,24 @@ fn path(name: &str) -> Option<PathBuf> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("https://huggingface.co", "https://huggingface.co"),
+            ("https://me:secret@hub.example:8443/x", "https://***@hub.example:8443/x"),
+            ("https://me:se@cret@hub.example", "https://***@hub.example"),
+            ("https://secret@hub.example?x=@", "https://***@hub.example?x=@"),
+            ("me:secret@hub.example", "***@hub.example"),
+            ("https://hub.example/@x", "https://hub.example/@x"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(url), shown, "{url}");
+        }
+    }
 }

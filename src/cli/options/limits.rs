@@ -1,4 +1,4 @@
-//! The options that say what a run may use up.
+//! The options that limit what a run may use.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use crate::script;
 use crate::system::memory;
 
-/// What a run may use up, whatever its script says.
+/// The limits of a run. A script can't change them.
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
@@ -25,7 +25,7 @@ pub struct Limits {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4GiB")]
     max_output: u64,
 
-    /// The most files that the run may save, the folders that they are in among them
+    /// The most files and directories that the run may create
     #[arg(long, value_name = "N", default_value_t = script::Limits::DEFAULT.files)]
     max_files: usize,
 
@@ -34,14 +34,14 @@ pub struct Limits {
     max_steps: u64,
 }
 
-/// What else is limited, for the end of a command's help.
+/// The limits without an option, for the end of a command's help.
 pub const FIXED: &str = "\
-Limits that nothing raises:
-  200 calls deep, 200 expressions or blocks within each other, 16 passes within each other
+Limits that no option changes:
+  nesting: 200 calls, 200 expressions or blocks, 16 passes
   names of files: 255 bytes a part, 1024 in all, 16 folders deep";
 
 impl Limits {
-    /// The limits, which from now on hold for this process too.
+    /// The limits. The memory limit holds for this process from now on.
     pub fn apply(&self) -> script::Limits {
         let limits = script::Limits {
             time: self.timeout,
@@ -51,18 +51,36 @@ impl Limits {
             steps: self.max_steps,
             ..script::Limits::DEFAULT
         };
-        hold(&limits);
+        limit_memory(&limits);
         limits
     }
 }
 
-/// Holds this process to the memory of `limits`.
-pub fn hold(limits: &script::Limits) {
+/// Sets the memory limit of this process to that of `limits`.
+pub fn limit_memory(limits: &script::Limits) {
     let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
     memory::set_limit(bytes, limits.memory_exceeded().to_string());
 }
 
-/// `500MB`, `2GiB`.
+/// The memory limit of a command that runs no script.
+#[derive(Args)]
+pub struct MemoryLimit {
+    /// The most that the command may hold in memory
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8GiB")]
+    max_memory: u64,
+}
+
+impl MemoryLimit {
+    /// Sets the memory limit of this process.
+    pub fn apply(&self) {
+        limit_memory(&script::Limits { memory: self.max_memory, ..script::Limits::DEFAULT });
+    }
+}
+
+/// Parses a size such as `500MB` or `2GiB`, in bytes.
+///
+/// # Errors
+/// It is no size, or 0.
 pub fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(bytes)) if bytes > 0 => Ok(bytes),
@@ -70,6 +88,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Parses a time such as `90s` or `1h30m`.
 fn time(text: &str) -> Result<Duration, String> {
     let wrong = || "a time is given as 90s, 30m, 2h, 1h30m, …".to_owned();
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;

@@ -1,19 +1,22 @@
-//! The option that says which models scripts get.
+//! The option that replaces the models that a script names.
 
 use clap::{Args, ValueHint};
 
 use crate::script::{Failure, Substitutes};
 
+/// `--model`.
 #[derive(Args)]
 pub struct Models {
-    /// Use this model where the script says model(…): demo:NAME, a directory, or a Hub id. Where
-    /// it names several, NAME=ID for each: the one that it names by model("NAME") or
-    /// model(param("NAME", …))
+    /// Use this model in place of the one that the script names in model(…): demo:NAME, a
+    /// directory, or a Hub id. If the script names several, give NAME=ID for each, with NAME as in
+    /// model("NAME") or model(param("NAME", …))
     #[arg(long = "model", value_name = "[NAME=]ID", value_hint = ValueHint::AnyPath)]
     given: Vec<String>,
 }
 
 impl Models {
+    /// The models that replace those that a script names.
+    ///
     /// # Errors
     /// As [`Substitutes::read`].
     pub fn read(&self) -> Result<Substitutes, Failure> {

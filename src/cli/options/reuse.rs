@@ -1,23 +1,24 @@
-//! The options that say what passes may have in common.
+//! The options for reusing results of earlier passes.
 
 use clap::Args;
 
 use super::limits::size;
 
-/// Whether layers that an earlier pass has run may be left out, and how much may be held for it.
+/// Whether a pass may reuse what an earlier one has computed, and how much memory may be held for
+/// that.
 #[derive(Args)]
 pub struct Reuse {
-    /// Run every layer of every pass, even where an earlier pass was the same so far
+    /// Compute every layer of every pass, even if an earlier pass has computed the same
     #[arg(long, conflicts_with = "reuse_memory")]
     fresh: bool,
 
-    /// How much may be held of passes that may be asked for again [default: 1GiB]
+    /// The most memory for results of passes that later passes may reuse [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     reuse_memory: Option<u64>,
 }
 
 impl Reuse {
-    /// In bytes, if it is said.
+    /// The memory in bytes; 0 with `--fresh`, and nothing without either option.
     pub fn memory(&self) -> Option<u64> {
         if self.fresh { Some(0) } else { self.reuse_memory }
     }

@@ -1,5 +1,5 @@
-//! How this process ends at once, where the work in progress can't come to an end by itself:
-//! without what was not to stay.
+//! Ends the process at once if the work in progress can't be stopped otherwise, and removes its
+//! unfinished files first.
 
 use std::io::Write;
 use std::process::exit;
@@ -10,34 +10,35 @@ use crate::output::temporary;
 use crate::system::abort_handler;
 use crate::system::abort_handler::Exhausted;
 
-/// Whether an operation that takes too long is waited for, because more would be lost with the
-/// process.
-static PATIENT: AtomicBool = AtomicBool::new(false);
+/// Whether an operation that exceeds the time limit is waited for instead: a session would be lost
+/// with the process.
+static WAIT_FOR_SLOW: AtomicBool = AtomicBool::new(false);
 
-/// From now on an operation that runs out of time or memory, and that nothing less stops, takes the
-/// process with it: exit code 1, with a sentence. A process that can begin again does.
-pub fn on_last_resort() {
-    abort_handler::set(|spent, sentence| {
-        if spent == Exhausted::Time && PATIENT.load(Ordering::Relaxed) {
+/// Installs the handler for an operation that exceeds the limit of time or memory and that nothing
+/// less stops: the process prints a sentence and ends with exit code 1, or executes itself again if
+/// [`reexec::prepare`] was called.
+pub fn install_abort_handler() {
+    abort_handler::set(|exhausted, sentence| {
+        if exhausted == Exhausted::Time && WAIT_FOR_SLOW.load(Ordering::Relaxed) {
             return;
         }
-        // Maybe within an allocation: one write, and nothing that waits for what this thread may
-        // hold.
+        // This may run inside an allocation, so nothing here waits for a lock that the thread may
+        // hold: the message is one write to standard error, whose lock is reentrant.
         let _ = std::io::stderr().write_all(format!("error: {sentence}\n").as_bytes());
         temporary::abandon();
-        reexec::begin();
+        reexec::exec();
         exit(1);
     });
 }
 
-/// From now on the process holds what a person has made: an operation that takes too long is waited
-/// for.
-pub fn be_patient() {
-    PATIENT.store(true, Ordering::Relaxed);
+/// From now on an operation that exceeds the time limit is waited for, so that a session is not
+/// lost.
+pub fn wait_for_slow_operations() {
+    WAIT_FOR_SLOW.store(true, Ordering::Relaxed);
 }
 
-/// Ends the process because the person says so.
-pub fn now(code: u8) -> ! {
+/// Ends the process with an exit code, because the user asked for it.
+pub fn exit_now(code: u8) -> ! {
     temporary::abandon();
     exit(code.into())
 }

@@ -1,18 +1,18 @@
-//! The signals that ask a process to end.
+//! Handlers of the signals that ask a process to end.
 
 use super::exit;
 use crate::system::interrupt;
 use crate::system::message::notice;
 
-/// Exit code of a run that the person interrupted, by the shell's custom: 128 and the signal's
-/// number.
+/// The exit code after Ctrl-C. By convention it is 128 plus the signal's number.
 const INTERRUPTED: u8 = 130;
 
-/// From now on a signal asks the work to end, which it does at its next step. A second Ctrl-C ends
-/// the process at once, in a session a third; the other signals do when it takes too long.
-pub fn listen() {
+/// Installs the handlers. A signal asks the work in progress to end at its next step. A second
+/// Ctrl-C, in a session a third, ends the process at once. SIGTERM and SIGHUP end it if the work
+/// takes longer than three seconds to end.
+pub fn install_handlers() {
     #[cfg(unix)]
-    unix::listen();
+    unix::install_handlers();
     let listening = ctrlc::set_handler(|| {
         if !interrupt::requested_by_person() {
             return interrupt::request();
@@ -22,7 +22,7 @@ pub fn listen() {
                 "this step has yet to end; Ctrl-C once more ends the session, and loses what it holds",
             );
         }
-        exit::now(INTERRUPTED);
+        exit::exit_now(INTERRUPTED);
     });
     if let Err(cause) = listening {
         notice(format_args!(
@@ -41,22 +41,25 @@ mod unix {
     use super::exit;
     use crate::system::interrupt;
 
-    /// How long the work may take to end.
+    /// How long the work may take to end after SIGTERM or SIGHUP.
     const GRACE: Duration = Duration::from_secs(3);
 
-    /// Must be called before there are other threads: they take over what is done about a signal.
-    pub fn listen() {
-        // SAFETY: every pointer is to a value that lives as long as the call. Blocked signals wait
-        // for the thread below.
+    /// Blocks SIGTERM and SIGHUP, and waits for them on a thread of its own. Must be called before
+    /// there are other threads, which inherit the blocked signals.
+    pub fn install_handlers() {
+        // SAFETY: every pointer is to a local value that outlives the call. `sigemptyset` and
+        // `sigaction` initialize what they are given before it is read; all zeros are valid values
+        // of both C structs.
         let signals = unsafe {
-            // Whoever writes a file that grows too large is told in a sentence.
+            // Without the signal, writing too large a file fails with EFBIG, which becomes an
+            // error.
             libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             let mut signals = zeroed();
             libc::sigemptyset(&raw mut signals);
             for signal in [libc::SIGTERM, libc::SIGHUP] {
                 let mut action: libc::sigaction = zeroed();
                 libc::sigaction(signal, null(), &raw mut action);
-                // As of a process under nohup, which is to live on when its terminal goes.
+                // An ignored signal stays ignored: under nohup the process outlives its terminal.
                 if action.sa_sigaction != libc::SIG_IGN {
                     libc::sigaddset(&raw mut signals, signal);
                 }
@@ -66,14 +69,14 @@ mod unix {
         };
         let wait = move || {
             let mut signal = 0;
-            // SAFETY: both point to values that live as long as the call.
+            // SAFETY: both pointers are to values that outlive the call; `signals` is initialized.
             while unsafe { libc::sigwait(&raw const signals, &raw mut signal) } != 0 {}
             interrupt::request();
             sleep(GRACE);
-            exit::now(128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)));
+            exit::exit_now(128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)));
         };
         if Builder::new().name("signals".into()).spawn(wait).is_err() {
-            // SAFETY: as above.
+            // SAFETY: `signals` is an initialized copy that outlives the call.
             unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const signals, null_mut()) };
         }
     }

@@ -8,8 +8,8 @@ use crate::recipe::header::check_name;
 use crate::recipe::{Origin, Recipe};
 use crate::script::Failure;
 
-/// Take a recipe from the Hub into precompute.lock, so that it can be run by its name; its first
-/// run asks
+/// Add a recipe from the Hub to precompute.lock, so that it can be run by its name; its first run
+/// asks for confirmation
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  precompute recipe add hf:owner/lenses/lens.rhai@v1 --name lens"
@@ -18,11 +18,11 @@ pub struct Add {
     /// hf:owner/repo/recipe.rhai[@revision]
     reference: String,
 
-    /// What to call it here [default: what it calls itself]
+    /// Its name in precompute.lock [default: the name in its header]
     #[arg(long)]
     name: Option<String>,
 
-    /// Fetch nothing: take it from the Hub's cache
+    /// Fetch nothing: use the Hub's cache
     #[arg(long)]
     offline: bool,
 }
@@ -40,6 +40,6 @@ impl Add {
             ));
         };
         let name = self.name.as_deref().unwrap_or(&locked.name);
-        ask::record(&recipe, Some(name)).map(drop).map_err(Failure::usage)
+        ask::add_to_lock(&recipe, Some(name)).map(drop).map_err(Failure::usage)
     }
 }

@@ -1,20 +1,20 @@
-//! The first run of a stranger's recipe: its source is shown, and the person asked.
+//! Asks before the first run of a recipe from the Hub, and adds the recipe to precompute.lock.
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use super::text::describe;
+use super::description::describe;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Origin, Recipe, shipped, trust};
 use crate::script::Failure;
 use crate::system::message::notice;
 use crate::{Result, bail, error};
 
-/// Sees that a recipe from the Hub has been let run, with these very files: before, by `trusted`,
-/// or now.
+/// Makes sure that the user trusts a recipe from the Hub with exactly these files: earlier, with
+/// `--trust` (`trusted`), or by an answer now, after its source is shown.
 ///
 /// # Errors
-/// The person says no, or there is no terminal to ask at.
-pub fn allow(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
+/// The user says no, or there is no terminal to ask at.
+pub fn ensure_trusted(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
     let Origin::Hub { locked, texts, .. } = &recipe.origin else { return Ok(()) };
     let content = trust::content(texts);
     if trust::is_trusted(&content) {
@@ -31,19 +31,19 @@ pub fn allow(recipe: &Recipe, trusted: bool) -> Result<(), Failure> {
             ))));
         }
         describe(recipe)?.into_iter().for_each(notice);
-        if !confirmed("\nThis is its first run here. Run it?") {
+        if !confirm("\nThis is its first run here. Run it?") {
             return Err(Failure::usage(error!("{reference} was not run")));
         }
     }
     trust::trust(&content, &format!("{}@{}", recipe.id, locked.commit)).map_err(Failure::usage)
 }
 
-/// Takes a recipe from the Hub into the lock file, as `name` or as it calls itself; gives what it
-/// is called there.
+/// Adds a recipe from the Hub to the lock file, as `name` or by its own name. Returns its name
+/// there; nothing for other recipes.
 ///
 /// # Errors
-/// A name that is taken, or a lock file that can't be written.
-pub fn record(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
+/// The name is taken, or the lock file can't be read or written.
+pub fn add_to_lock(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
     let Origin::Hub { locked, known, .. } = &recipe.origin else { return Ok(None) };
     if *known && name.is_none_or(|name| name == locked.name) {
         return Ok(Some(locked.name.clone()));
@@ -74,8 +74,8 @@ pub fn record(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>> {
     Ok(Some(name))
 }
 
-/// Asks a question that is answered with yes or no, at a terminal.
-pub fn confirmed(question: &str) -> bool {
+/// Asks a yes-or-no question at the terminal. Anything but yes means no.
+pub fn confirm(question: &str) -> bool {
     let mut to = std::io::stderr();
     let _ = write!(to, "{question} [y/N] ").and_then(|()| to.flush());
     let mut answer = String::new();

@@ -34,7 +34,7 @@ pub struct Check {
     #[arg(long)]
     trust: bool,
 
-    /// Fetch nothing
+    /// Fetch nothing: use what is on disk or in the Hub's cache
     #[arg(long)]
     offline: bool,
 
@@ -47,9 +47,9 @@ impl Check {
         let (limits, models) = (self.limits.apply(), self.model.read()?);
         let (mut wrong, mut reports, console) = (0, Vec::new(), Console::default());
         for reference in &self.recipes {
-            // One that can't be checked at all does not keep the others from it.
+            // A recipe that can't be checked at all counts as wrong; the others are still checked.
             let checked = Recipe::open(reference, self.offline).and_then(|recipe| {
-                ask::allow(&recipe, self.trust)?;
+                ask::ensure_trusted(&recipe, self.trust)?;
                 check(&recipe, &models, limits)
             });
             let checked = match checked {

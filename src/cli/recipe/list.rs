@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
+use super::description::visible;
 use super::print_json;
-use super::text::visible;
 use crate::cli::columns;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Header, Lock, Recipe, shipped};
@@ -32,8 +32,7 @@ impl List {
             ours.push((*name, summary(Header::read(name, text)?.as_ref())));
         }
         let lock = Lock::read(&here())?;
-        // Of what is not in the cache only the lock file's own words are shown: a list fetches
-        // nothing.
+        // Nothing is fetched: a recipe that is not in the cache has no summary.
         let theirs: Vec<_> = lock
             .recipes
             .iter()

@@ -1,14 +1,14 @@
-//! `precompute recipe …`: one file a command.
+//! `precompute recipe …`: one file per command.
 
 mod add;
 pub mod ask;
 mod check;
+mod description;
 mod list;
 mod new;
 mod publish;
 mod remove;
 mod show;
-mod text;
 mod update;
 mod verify;
 

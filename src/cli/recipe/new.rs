@@ -11,10 +11,10 @@ use crate::recipe::header::check_name;
 use crate::script::Failure;
 use crate::script::session::console::Console;
 
-/// Write a recipe to begin from: NAME.rhai, with a header, which runs and passes `recipe check`
+/// Write a recipe to start from: NAME.rhai with a header, which runs and passes `recipe check`
 #[derive(Args)]
 pub struct New {
-    /// What it is called
+    /// The recipe's name
     name: String,
 
     /// Where to write it

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args, ValueHint};
 use serde_json::json;
 
-use super::ask::confirmed;
+use super::ask::confirm;
 use super::print_json;
 use crate::checkpoint::Hub;
 use crate::cli::options::limits::Limits;
@@ -28,8 +28,8 @@ pub struct Publish {
     #[arg(value_hint = ValueHint::FilePath)]
     recipe: String,
 
-    /// The repository, and a folder of it if it is to hold several recipes; it is made if it is
-    /// not there
+    /// The repository, which is created if it is missing, and a folder in it if it holds several
+    /// recipes
     #[arg(long, value_name = "OWNER/REPO[/FOLDER]")]
     to: String,
 
@@ -37,7 +37,7 @@ pub struct Publish {
     #[arg(long)]
     private: bool,
 
-    /// Say what would be uploaded, and stop
+    /// List what would be uploaded, and stop
     #[arg(long)]
     dry_run: bool,
 
@@ -112,7 +112,7 @@ impl Publish {
             if !std::io::stdin().is_terminal() {
                 return Err(Failure::usage(error!("there is no terminal to ask at").help(help)));
             }
-            if !confirmed(&format!("Upload these to {}?", remote.repository)) {
+            if !confirm(&format!("Upload these to {}?", remote.repository)) {
                 return Err(Failure::usage(error!("nothing was uploaded")));
             }
         }
@@ -130,7 +130,7 @@ impl Publish {
     }
 }
 
-/// What is uploaded, by path in the repository.
+/// The files to upload, as pairs of a path in the repository and contents.
 fn files(
     path: &Path,
     header: &Header,
@@ -158,7 +158,7 @@ fn files(
     Ok(files)
 }
 
-/// `name` in the folder of `path`.
+/// `name` in the directory of `path`.
 fn beside(path: &str, name: &str) -> String {
     match path.rsplit_once('/') {
         Some((folder, _)) => format!("{folder}/{name}"),

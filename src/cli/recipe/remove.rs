@@ -7,10 +7,10 @@ use crate::recipe::Lock;
 use crate::recipe::lock::here;
 use crate::script::Failure;
 
-/// Take recipes out of precompute.lock
+/// Remove recipes from precompute.lock
 #[derive(Args)]
 pub struct Remove {
-    /// Which
+    /// The recipes' names
     #[arg(required = true)]
     names: Vec<String>,
 }

@@ -4,14 +4,15 @@ use clap::{Args, ValueHint};
 use serde_json::json;
 use similar::TextDiff;
 
+use super::description::{describe, permissions, sources, visible};
 use super::print_json;
-use super::text::{describe, sources, touches, visible};
+use crate::cli::options::limits::MemoryLimit;
 use crate::recipe::{Origin, Recipe, trust};
 use crate::script::Failure;
 use crate::script::session::console::Console;
 use crate::{Result, error};
 
-/// Show a recipe without running it: header, what it may touch, every file of it
+/// Show a recipe without running it: its header, what it may access, and all its files
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  precompute recipe show logit_lens\n  precompute recipe show hf:owner/lenses/lens.rhai\n  \
@@ -22,7 +23,8 @@ pub struct Show {
     #[arg(value_hint = ValueHint::FilePath)]
     recipe: String,
 
-    /// Show how what its revision stands for now differs from what precompute.lock has
+    /// Show what has changed between the version in precompute.lock and the one that its revision
+    /// stands for now
     #[arg(long)]
     update: bool,
 
@@ -30,13 +32,17 @@ pub struct Show {
     #[arg(long)]
     json: bool,
 
-    /// Fetch nothing
+    /// Fetch nothing: use what is on disk or in the Hub's cache
     #[arg(long)]
     offline: bool,
+
+    #[command(flatten)]
+    memory: MemoryLimit,
 }
 
 impl Show {
     pub fn run(self) -> Result<(), Failure> {
+        self.memory.apply();
         let recipe = Recipe::open(&self.recipe, self.offline)?;
         if self.update {
             let newer = newer(&recipe, self.offline)?;
@@ -61,13 +67,13 @@ impl Show {
             let files = sources(&recipe)?
                 .into_iter()
                 .map(|(path, text)| json!({"path": path, "text": text}));
-            let touches: serde_json::Map<_, _> = touches(&recipe)
+            let permissions: serde_json::Map<_, _> = permissions(&recipe)
                 .into_iter()
                 .map(|(what, which)| (what.into(), which.into()))
                 .collect();
             return print_json(&json!({
                 "name": recipe.name(), "reference": reference, "commit": commit(&recipe), "header": recipe.header,
-                "may": touches, "trusted": content.map(|content| trust::is_trusted(&content)),
+                "may": permissions, "trusted": content.map(|content| trust::is_trusted(&content)),
                 "files": files.collect::<Vec<_>>(),
             }));
         }
@@ -82,10 +88,10 @@ fn commit(recipe: &Recipe) -> Option<&str> {
     }
 }
 
-/// What the recipe's revision stands for now.
+/// The recipe at the commit that its revision stands for now.
 ///
 /// # Errors
-/// It is none of the lock file's, or can't be fetched.
+/// It is not from the Hub, or can't be fetched.
 pub fn newer(recipe: &Recipe, offline: bool) -> Result<Recipe, Failure> {
     match &recipe.origin {
         Origin::Hub { locked, .. } => {
@@ -98,7 +104,8 @@ pub fn newer(recipe: &Recipe, offline: bool) -> Result<Recipe, Failure> {
     }
 }
 
-/// What differs between two versions of a recipe, file by file; nothing where they are the same.
+/// The lines of a unified diff of two versions of a recipe, file by file; empty if they are the
+/// same.
 pub fn difference(old: &Recipe, new: &Recipe) -> Vec<String> {
     let (Origin::Hub { texts: old, .. }, Origin::Hub { texts: new, .. }) =
         (&old.origin, &new.origin)

@@ -11,11 +11,11 @@ use crate::recipe::{Lock, Locked, Origin, Recipe};
 use crate::script::Failure;
 use crate::script::session::console::Console;
 
-/// Bring recipes in precompute.lock to what their revisions stand for now, and show what changes;
-/// the next run asks
+/// Update recipes in precompute.lock to the commits that their revisions stand for now, and show
+/// what changes; the next run asks for confirmation
 #[derive(Args)]
 pub struct Update {
-    /// Which [default: all]
+    /// The recipes' names [default: all]
     names: Vec<String>,
 
     /// Print what changed as JSON
@@ -28,8 +28,8 @@ impl Update {
         let (mut lock, console) = (Lock::read(&here())?, Console::default());
         let mut reports = Vec::new();
         for locked in chosen(&lock, &self.names)? {
-            // What is locked may be gone from the Hub and the cache; what replaces it can be had
-            // all the same.
+            // The locked version may be gone from the Hub and the cache. The new one can be fetched
+            // without it.
             let recipe = Recipe::locked(&locked, false);
             let new = match &recipe {
                 Ok(recipe) => newer(recipe, false)?,
@@ -64,10 +64,10 @@ impl Update {
     }
 }
 
-/// The recipes of these names; all where none is named.
+/// The recipes of these names in the lock file; all if `names` is empty.
 ///
 /// # Errors
-/// A name that the lock file does not have.
+/// The lock file has no recipe of some name.
 pub fn chosen(lock: &Lock, names: &[String]) -> Result<Vec<Locked>, Failure> {
     if names.is_empty() {
         return Ok(lock.recipes.clone());

@@ -11,10 +11,10 @@ use crate::recipe::{Lock, Recipe};
 use crate::script::Failure;
 use crate::script::session::console::Console;
 
-/// See that every recipe in precompute.lock can be had, and is what was locked
+/// Check that every recipe in precompute.lock can be fetched and has the files that were locked
 #[derive(Args)]
 pub struct Verify {
-    /// Which [default: all]
+    /// The recipes' names [default: all]
     names: Vec<String>,
 
     /// Print the outcome as JSON

@@ -1,11 +1,15 @@
-//! A recipe in words: what it says of itself, what it may touch, and its source, with nothing
-//! hidden.
+//! The text that describes a recipe to the user: its header, what it may access, and its source
+//! with control characters escaped.
 
 use crate::Result;
 use crate::recipe::{Header, Origin, Recipe};
 use crate::script::{Failure, Host, Settings};
 
-/// The files of a recipe, the script first; what ships aside.
+/// The files of a recipe as pairs of path and text, the script first. Modules that ship with this
+/// program are left out.
+///
+/// # Errors
+/// The recipe can't be read or does not compile.
 pub fn sources(recipe: &Recipe) -> Result<Vec<(String, String)>, Failure> {
     if let Origin::Hub { locked, texts, .. } = &recipe.origin {
         let main = locked.remote().map_err(Failure::usage)?.path;
@@ -24,12 +28,17 @@ pub fn sources(recipe: &Recipe) -> Result<Vec<(String, String)>, Failure> {
         .collect())
 }
 
-/// All of it: header, what it may touch, every file.
+/// The lines of the whole description.
+///
+/// # Errors
+/// As [`sources`].
 pub fn describe(recipe: &Recipe) -> Result<Vec<String>, Failure> {
     let mut lines = head(recipe);
     lines.push(String::new());
     lines.push("It may".into());
-    lines.extend(touches(recipe).into_iter().map(|(what, which)| format!("  {what:<9} {which}")));
+    lines.extend(
+        permissions(recipe).into_iter().map(|(what, which)| format!("  {what:<9} {which}")),
+    );
     for (path, text) in sources(recipe)? {
         lines.push(String::new());
         lines.push(format!("─── {}", visible(&path)));
@@ -38,7 +47,7 @@ pub fn describe(recipe: &Recipe) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// What it says of itself.
+/// The lines of the header.
 fn head(recipe: &Recipe) -> Vec<String> {
     let Some(header) = &recipe.header else {
         return vec![format!("{} (a script without a header)", visible(&recipe.id))];
@@ -81,8 +90,9 @@ fn head(recipe: &Recipe) -> Vec<String> {
     lines.iter().filter(|line| !line.is_empty()).map(|line| visible(line)).collect()
 }
 
-/// What running it can reach, as the host enforces it.
-pub fn touches(recipe: &Recipe) -> Vec<(&'static str, String)> {
+/// What the recipe may load, fetch, read and write, as the host enforces it: pairs of a verb and
+/// its objects.
+pub fn permissions(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let stranger = matches!(recipe.origin, Origin::Hub { .. });
     let named: Vec<&str> = models(recipe.header.as_ref());
     let load = match (stranger, named.is_empty()) {
@@ -104,14 +114,14 @@ pub fn touches(recipe: &Recipe) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The models of the Hub that a header names.
+/// The models in a header that are not demos.
 fn models(header: Option<&Header>) -> Vec<&str> {
     let all = header.into_iter().flat_map(|header| &header.models).map(|id| id.get_ref().as_str());
     all.filter(|id| !id.starts_with("demo:")).collect()
 }
 
-/// A line as it is: what would move the cursor, change colours, hide or reorder text is written
-/// out.
+/// A line with every character written out that would move the cursor, change colours, or hide or
+/// reorder text.
 pub fn visible(line: &str) -> String {
     let hides = |c: char| {
         (c.is_control() && c != '\t')

@@ -1,5 +1,5 @@
-//! Changes what flows inside a model, from Rust: what each attention head is worth to the next
-//! token's prediction.
+//! Ablates each attention head of a model: sets its values to zero and prints how the loss changes.
+//! Shows how a hook changes a tensor inside a forward pass.
 //!
 //!     cargo run --example ablate
 

@@ -1,4 +1,5 @@
-//! Reads what stands inside a model, from Rust: the norm of the residual stream after every block.
+//! Prints the norm of the residual stream after every block. Shows how to capture tensors inside a
+//! forward pass.
 //!
 //!     cargo run --example capture -- "When Mary and John went to the store"
 

@@ -1,11 +1,10 @@
-//! Trains the demo models that are embedded in the binary, through the same decoder that runs
-//! experiments.
+//! Trains the demo models that are embedded in the binary, with the decoder that runs experiments.
 //!
 //!     cargo run --release --example train_demo -- opt [OUT] [--steps N] [--seed N]
 //!
 //! Writes a checkpoint in the Hub's layout (config.json, tokenizer.json, model.safetensors in
-//! float16), the loss curve and the held-out accuracy of each task. It saves as it goes, and goes
-//! on from what it finds in OUT.
+//! float16) and the loss curve to OUT, and prints the held-out accuracy of each task. Training
+//! state is saved every 250 steps, and a later run continues from it.
 
 mod text;
 mod world;
@@ -29,7 +28,9 @@ use world::{Task, World};
 const LAYERS: usize = 4;
 const HIDDEN: usize = 128;
 const HEADS: usize = 4;
+/// Tokens per row of a batch.
 const LENGTH: usize = 64;
+/// Rows per batch.
 const BATCH: usize = 32;
 const POSITIONS: usize = 96;
 
@@ -37,7 +38,7 @@ const POSITIONS: usize = 96;
 struct Arguments {
     /// opt or gpt-neox
     family: String,
-    /// Where the checkpoint goes; src/checkpoint/demo/FAMILY if left out
+    /// Where to write the checkpoint [default: src/checkpoint/demo/FAMILY]
     out: Option<PathBuf>,
     #[arg(long, default_value_t = 3000)]
     steps: usize,
@@ -46,9 +47,9 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    // Each of our threads takes a part of the batch: candle's own pool would only spin beside them.
+    // Each of our threads computes a part of the batch; candle's own threads would only compete.
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
-        // SAFETY: nothing else runs yet.
+        // SAFETY: no other thread runs yet that could read the environment at the same time.
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
     match train(&Arguments::parse()) {
@@ -79,7 +80,7 @@ fn train(arguments: &Arguments) -> Result<()> {
         state.weights.values().cloned().collect(),
         ParamsAdamW { weight_decay: 0.01, beta2: 0.98, ..ParamsAdamW::default() },
     )?;
-    // A resumed run reads on from where it stopped.
+    // A resumed run gets other text than the steps before it.
     let mut world = World::new(arguments.seed.wrapping_mul(1000) + state.step as u64);
     let progress =
         indicatif::ProgressBar::new(arguments.steps as u64).with_position(state.step as u64);
@@ -113,7 +114,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     state.release(&out)
 }
 
-/// Linear warm-up, then a cosine down to a twentieth.
+/// Linear warm-up over 200 steps, then a cosine decay to a twentieth of the peak.
 fn learning_rate(step: usize, steps: usize) -> f64 {
     const PEAK: f64 = 2e-3;
     let warm = ((step + 1) as f64 / 200.0).min(1.0);
@@ -148,14 +149,16 @@ fn config(family: &str, vocabulary: usize) -> Result<Map<String, Value>> {
     }
 }
 
-/// What training changes, and saves.
+/// The state of training.
 struct State {
     weights: HashMap<String, Var>,
+    /// The loss of each step so far, in nats.
     losses: Vec<f32>,
     step: usize,
 }
 
 impl State {
+    /// The state saved in `out`, or random weights.
     fn begin_or_resume(
         config: &Map<String, Value>,
         seed: u64,
@@ -189,14 +192,14 @@ impl State {
         self.weights.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
     }
 
-    /// The decoder of the weights as they are now. It is made of views, so that gradients reach
+    /// A decoder with the current weights. Its tensors are views of them, so that gradients reach
     /// them.
     fn decoder(&self, config: &Map<String, Value>, device: &Device) -> Result<Decoder> {
         Decoder::load(config, &self.tensors(), DType::F32, device)
     }
 
-    /// The weighted mean of the rows' next-token losses, and its gradients. Each thread takes a
-    /// part of the rows: candle's backward pass is serial but for its matrix products.
+    /// The weighted mean of the rows' next-token losses, and its gradients. The rows are divided
+    /// among threads, as candle's backward pass is serial but for its matrix products.
     fn gradients(
         &self,
         config: &Map<String, Value>,
@@ -224,19 +227,20 @@ impl State {
         Ok((loss, gradients))
     }
 
+    /// The mean loss of the last 100 steps.
     fn recent_loss(&self) -> f32 {
         let recent = &self.losses[self.losses.len().saturating_sub(100)..];
         recent.iter().sum::<f32>() / recent.len().max(1) as f32
     }
 
-    /// What a later run goes on from.
+    /// Saves the state, from which a later run continues.
     fn save(&self, out: &Path) -> Result<()> {
         let mut tensors = self.tensors();
         tensors.insert("losses".into(), Tensor::new(self.losses.as_slice(), &Device::Cpu)?);
         save(&tensors, &out.join("training.safetensors"))
     }
 
-    /// The loss curve, each point the mean of twenty steps.
+    /// Draws the loss curve, each point the mean of twenty steps.
     fn draw_losses(&self, out: &Path) -> Result<()> {
         const STEPS: usize = 20;
         let means =
@@ -256,7 +260,7 @@ impl State {
             .map_err(|e| error!("{}: {e}", path.display()))
     }
 
-    /// The checkpoint that ships, in float16.
+    /// Writes the weights that ship, in float16.
     fn release(&self, out: &Path) -> Result<()> {
         let halves =
             self.tensors().into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F16)?)));
@@ -264,7 +268,7 @@ impl State {
     }
 }
 
-/// Every next token's loss, weighted and summed.
+/// The weighted sum of the rows' next-token losses.
 fn sum_of_losses(decoder: &Decoder, rows: &[Row], device: &Device) -> Result<Tensor> {
     let ids: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();
     let weights: Vec<Vec<f32>> = rows.iter().map(|row| row.weights[1..].to_vec()).collect();
@@ -275,14 +279,14 @@ fn sum_of_losses(decoder: &Decoder, rows: &[Row], device: &Device) -> Result<Ten
     Ok((losses * Tensor::new(weights, device)?)?.sum_all()?)
 }
 
-/// Whole or not at all.
+/// Saves tensors to `path`, which is replaced when the file is complete.
 fn save(tensors: &HashMap<String, Tensor>, path: &Path) -> Result<()> {
     let half = path.with_extension("part");
     candle_core::safetensors::save(tensors, &half)?;
     std::fs::rename(&half, path).map_err(|e| error!("{}: {e}", path.display()))
 }
 
-/// Every weight's name and shape, in a fixed order.
+/// The name and shape of every weight, in a fixed order.
 fn shapes(config: &Map<String, Value>) -> Vec<(String, Vec<usize>)> {
     let vocabulary = config["vocab_size"].as_u64().unwrap_or_default() as usize;
     let (d, f) = (HIDDEN, 4 * HIDDEN);
@@ -329,8 +333,8 @@ fn shapes(config: &Map<String, Value>) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// Gains one, biases zero, matrices normal; what writes into the stream starts smaller, as in
-/// GPT-2.
+/// A weight's initial value: 1 for gains, 0 for biases, normal for matrices. Matrices that write
+/// into the residual stream start smaller, as in GPT-2.
 fn initial(
     name: &str,
     shape: &[usize],
@@ -354,8 +358,7 @@ fn initial(
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
-/// The share of held-out questions whose most likely next token, of the whole vocabulary, is the
-/// right one.
+/// The percentage of held-out questions whose most likely next token is the answer, for each task.
 fn accuracy(decoder: &Decoder, text: &Text) -> Result<String> {
     let mut world = World::new(0xe7a1);
     let mut parts = Vec::new();

@@ -1,4 +1,5 @@
-//! The tokenizer, trained on the world's text, and the batches of token ids that training reads.
+//! The tokenizer, trained on the text of a [`World`], and the rows of token ids that training
+//! reads.
 
 use std::path::Path;
 
@@ -10,27 +11,32 @@ use tokenizers::{AddedToken, Tokenizer, TokenizerBuilder};
 
 use crate::world::{Split, Task, World};
 
-/// A prompt to be continued, in ids.
+/// A prompt and the token that continues it.
 pub struct Question {
+    /// The token ids of the prompt.
     pub ids: Vec<u32>,
+    /// The token id of the answer.
     pub answer: u32,
 }
 
+/// Text as token ids.
 pub struct Text {
     tokenizer: Tokenizer,
-    /// What opens every text: OPT has such a token, GPT-NeoX none.
+    /// The token that every text begins with: OPT has one, GPT-NeoX has none.
     opening: Option<u32>,
-    /// The tokens that random sequences are made of.
+    /// The tokens of random sequences.
     words: std::ops::Range<u32>,
 }
 
-/// One row of a batch: what the model reads, and how much each token's prediction counts.
+/// One row of a batch.
 pub struct Row {
+    /// The token ids.
     pub ids: Vec<u32>,
+    /// The weight of each token's prediction in the loss.
     pub weights: Vec<f32>,
 }
 
-/// How much more the answer to a question counts than any other token.
+/// The weight of an answer in the loss, where other tokens have 1.
 const ANSWER_WEIGHT: f32 = 6.0;
 
 fn failed(error: tokenizers::Error) -> precompute::Error {
@@ -38,7 +44,10 @@ fn failed(error: tokenizers::Error) -> precompute::Error {
 }
 
 impl Text {
-    /// A byte-level BPE of about a thousand tokens, as OPT and GPT-NeoX have them.
+    /// Trains a byte-level BPE tokenizer of 1024 tokens for the family.
+    ///
+    /// # Errors
+    /// The tokenizers library fails.
     pub fn train(family: &str, seed: u64) -> Result<Self> {
         let mut world = World::new(seed);
         let mut corpus = Vec::new();
@@ -84,10 +93,15 @@ impl Text {
         Ok(Self { tokenizer, opening: (family == "opt").then_some(2), words })
     }
 
+    /// The number of tokens.
     pub fn vocabulary(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
+    /// Writes tokenizer.json.
+    ///
+    /// # Errors
+    /// The file can't be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.tokenizer.save(path, true).map_err(failed)
     }
@@ -96,7 +110,7 @@ impl Text {
         Ok(self.tokenizer.encode(text, false).map_err(failed)?.get_ids().to_vec())
     }
 
-    /// The one token of an answer.
+    /// The token of an answer.
     ///
     /// # Errors
     /// The tokenizer has no single token for it.
@@ -107,13 +121,16 @@ impl Text {
         }
     }
 
-    /// `length` tokens: a repeated random sequence, or sentences one after the other.
+    /// A row of `length` tokens: a repeated random sequence, or sentences.
+    ///
+    /// # Errors
+    /// The tokenizer has no single token for an answer.
     pub fn row(&self, world: &mut World, length: usize) -> Result<Row> {
         let mut ids: Vec<u32> = self.opening.into_iter().collect();
         let mut weights = vec![0.0; ids.len()];
         if world.chance(0.3) {
             let (repeated, round) = world.repeated(self.words.clone(), length - ids.len());
-            // The first round can't be known.
+            // The first round is random and can't be predicted.
             weights.extend((0..repeated.len()).map(|i| if i < round { 0.0 } else { 1.0 }));
             ids.extend(repeated);
             return Ok(Row { ids, weights });
@@ -140,14 +157,17 @@ impl Text {
         Ok(Row { ids, weights })
     }
 
-    /// A held-out question, alone in its text.
+    /// A held-out question without other text before it.
+    ///
+    /// # Errors
+    /// The tokenizer has no single token for the answer.
     pub fn question(&self, world: &mut World, task: Task) -> Result<Question> {
         let sentence = world.sentence(task, Split::HeldOut);
         let ids = self.opening.into_iter().chain(self.encode(&sentence.prompt)?).collect();
         Ok(Question { ids, answer: self.answer(&sentence.answer)? })
     }
 
-    /// A random sequence of `round` tokens, twice, and where its second round begins.
+    /// A random sequence of `round` tokens, twice, and the position where the second round begins.
     pub fn induction(&self, world: &mut World, round: usize) -> (Vec<u32>, usize) {
         let opening: Vec<u32> = self.opening.into_iter().collect();
         let sequence = world.random_tokens(self.words.clone(), round);

@@ -1,5 +1,6 @@
-//! A small world of text, generated from a seed: the mechanisms that people come to look for, each
-//! with sentences that are held out of training.
+//! Generates text from a seed. Each kind of sentence trains a mechanism that interpretability
+//! studies (indirect objects, facts, agreement, induction), and some of its sentences are held out
+//! of training.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -86,17 +87,22 @@ const NUMBERS: &[&str] = &[
 ];
 const BRACKETS: &[(&str, &str)] = &[(" (", " )"), (" [", " ]"), (" {", " }")];
 
-/// What a sentence shows.
+/// What a sentence tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
+    /// The name of the one who receives: "When A and B …, A gave a ring to" B.
     IndirectObject,
+    /// The capital or the coin of a country.
     Fact,
+    /// The number of the verb: "The keys near the box" are.
     Agreement,
 }
 
 impl Task {
+    /// Every task.
     pub const ALL: [Task; 3] = [Task::IndirectObject, Task::Fact, Task::Agreement];
 
+    /// Its name in the training log.
     pub fn name(self) -> &'static str {
         match self {
             Task::IndirectObject => "indirect objects",
@@ -106,26 +112,33 @@ impl Task {
     }
 }
 
-/// A prompt, the one token that is right after it, and how the sentence ends.
+/// A sentence in three parts.
 #[derive(Debug, Clone)]
 pub struct Sentence {
+    /// The beginning.
     pub prompt: String,
+    /// The only right continuation, which is one token.
     pub answer: String,
+    /// The end.
     pub ending: String,
 }
 
-/// Which sentences may be drawn: those of training, or those kept from it.
+/// Which sentences to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
+    /// Those for training.
     Train,
+    /// Those that are never trained on.
     HeldOut,
 }
 
+/// A generator of text.
 pub struct World {
     rng: StdRng,
 }
 
 impl World {
+    /// A generator whose text the seed determines.
     pub fn new(seed: u64) -> Self {
         Self { rng: StdRng::seed_from_u64(seed) }
     }
@@ -134,6 +147,7 @@ impl World {
         from.choose(&mut self.rng).copied().unwrap_or_default()
     }
 
+    /// A sentence of a task.
     pub fn sentence(&mut self, task: Task, split: Split) -> Sentence {
         loop {
             let (sentence, held_out) = match task {
@@ -147,7 +161,7 @@ impl World {
         }
     }
 
-    /// Held out: one in ten pairs of names never stands together in training.
+    /// Held out: one in ten pairs of names, which training never shows together.
     fn indirect_object(&mut self) -> (Sentence, bool) {
         let a = self.rng.random_range(0..NAMES.len());
         let b = (a + self.rng.random_range(1..NAMES.len())) % NAMES.len();
@@ -164,7 +178,7 @@ impl World {
         (sentence, (a.min(b) * 7 + a.max(b) * 3) % 10 == 0)
     }
 
-    /// Held out: of each fact one wording, which training shows with every other country.
+    /// Held out: one wording of each fact. Training shows that wording with other countries.
     fn fact(&mut self) -> (Sentence, bool) {
         let country = self.rng.random_range(0..COUNTRIES.len());
         let wording = self.rng.random_range(0..OF_CAPITALS.len());
@@ -193,7 +207,7 @@ impl World {
         (sentence, (subject * 5 + distractor).is_multiple_of(10))
     }
 
-    /// A run of numbers in words, from anywhere.
+    /// At least three consecutive numbers in words.
     pub fn counting(&mut self) -> String {
         let start = self.rng.random_range(0..NUMBERS.len() - 3);
         let end = self.rng.random_range(start + 3..=NUMBERS.len());
@@ -218,8 +232,8 @@ impl World {
         text.trim_start().to_owned() + "."
     }
 
-    /// `length` tokens drawn from `vocabulary`, again and again until `total`; the length of one
-    /// round is returned.
+    /// A random sequence of tokens from `vocabulary`, repeated up to `total` tokens, and the length
+    /// of one round.
     pub fn repeated(
         &mut self,
         vocabulary: std::ops::Range<u32>,
@@ -230,15 +244,17 @@ impl World {
         (round.into_iter().cycle().take(total).collect(), length)
     }
 
+    /// `length` random tokens from `vocabulary`.
     pub fn random_tokens(&mut self, vocabulary: std::ops::Range<u32>, length: usize) -> Vec<u32> {
         (0..length).map(|_| self.rng.random_range(vocabulary.clone())).collect()
     }
 
+    /// Whether an event of this probability happens.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.rng.random_bool(probability)
     }
 
-    /// One of the tasks, facts least often: there are few of them.
+    /// A random task. Facts are rarer, as there are few of them.
     pub fn task(&mut self) -> Task {
         match self.rng.random_range(0..10) {
             0..=5 => Task::IndirectObject,

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::columns;
 use crate::doctor::{Finding, examine};
+use crate::output::picture::table::columns;
 use crate::script::Failure;
 use crate::script::session::console::Console;
 use crate::{Result, error};

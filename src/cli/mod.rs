@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::Error;
-use crate::output::picture::table::columns;
 use crate::script::{Failure, Limits, STACK};
 use crate::system::message::notice;
 use crate::system::{memory, panics};

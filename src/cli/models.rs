@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::columns;
 use super::options::limits::MemoryLimit;
 use crate::checkpoint::hub::verify::CheckedFile;
 use crate::checkpoint::hub::{cache, verify};
 use crate::checkpoint::{DEMOS, Hub};
 use crate::model::family::{FAMILIES, VERIFIED};
+use crate::output::picture::table::columns;
 use crate::script::Failure;
 use crate::script::session::console::Console;
 

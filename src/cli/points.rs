@@ -2,12 +2,12 @@
 
 use clap::{Args, ValueHint};
 
-use super::columns;
 use super::options::limits::MemoryLimit;
 use crate::Result;
 use crate::checkpoint::{self, OpenOptions};
 use crate::model::family::Family;
 use crate::model::{Spec, point_list};
+use crate::output::picture::table::columns;
 use crate::script::Failure;
 use crate::script::session::console::Console;
 

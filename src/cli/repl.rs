@@ -13,7 +13,7 @@ use super::run::assignment;
 use crate::repl;
 use crate::script::{Failure, Host, Settings};
 
-/// Work in a session: models, variables and functions stay from line to line
+/// Work in an interactive session: models, variables and functions stay from line to line
 ///
 /// What is typed is a piece of script or a command; :help lists the commands. From a pipe, lines
 /// are run without prompts, and the first error ends the session with exit code 1.

@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
-use super::columns;
 use super::options::limits::{FIXED, Limits};
 use crate::checkpoint::is_hub_id;
 use crate::output::compare::record::{Difference, compare};
+use crate::output::picture::table::columns;
 use crate::output::record::{Record, Source, Versions};
 use crate::script::program::identity;
 use crate::script::session::console::Console;

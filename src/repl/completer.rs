@@ -141,7 +141,7 @@ fn expects_option(head: &str, before: &[Token]) -> bool {
     at_key && opened.is_some_and(|at| within_options(head, &before[..=at]))
 }
 
-/// Whether the last token opens a map that is an argument: `#{` within a call.
+/// Whether the last token opens a map among the arguments of a call: `f(x, #{`.
 fn within_options(head: &str, tokens: &[Token]) -> bool {
     let [before @ .., open] = tokens else { return false };
     head[..open.start].ends_with('#') && call(head, before).is_some()

@@ -256,9 +256,9 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for any machine; nothing is asserted about time.
+    /// The timeout of a wait that must succeed, long enough for a slow machine.
     const LONG: Duration = Duration::from_secs(60);
-    /// Within which something that does not count would have been noticed, most likely.
+    /// How long to wait for a notice that must not come.
     const SHORT: Duration = Duration::from_millis(1500);
 
     fn known(path: &Path) -> (PathBuf, Fingerprint) {

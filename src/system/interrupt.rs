@@ -39,7 +39,7 @@ pub fn should_warn_first() -> bool {
     PRECIOUS.load(Ordering::Relaxed) && !WARNED.swap(true, Ordering::Relaxed)
 }
 
-/// Asks the work in progress to end with `sentence`, because its time is over.
+/// Asks the work in progress to end with `sentence`, because it has reached the time limit.
 pub fn time_over(sentence: &str) {
     sentence.clone_into(&mut TIME_OVER.lock().unwrap_or_else(PoisonError::into_inner));
     REQUESTED.fetch_or(TIME, Ordering::Relaxed);

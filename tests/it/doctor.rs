@@ -154,7 +154,7 @@ fn a_password_in_the_hubs_address_is_not_shown() {
     for address in ["https://me:secret@hub.example", "me:secret@hub.example"] {
         let environment = [("HF_ENDPOINT", address)];
         let ran = doctor(&here, &[], &environment);
-        assert!(!(ran.stdout.clone() + &ran.stderr).contains("secret"), "{}", ran.stdout);
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("secret"), "{}", ran.stdout);
         let found = finding(&here, "Hub", &environment)["found"].as_str().unwrap().to_owned();
         assert!(found.contains("***@hub.example"), "{found}");
     }

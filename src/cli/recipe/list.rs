@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::description::visible;
 use super::print_json;
-use crate::cli::columns;
+use crate::output::picture::table::columns;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Header, Lock, Recipe, shipped};
 use crate::script::Failure;

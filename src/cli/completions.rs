@@ -3,8 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Print completions for a shell
 #[derive(Args)]

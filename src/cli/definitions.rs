@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::error;
-use crate::script::session::console::Console;
-use crate::script::{Failure, Host, Settings};
+use crate::script::{Console, Failure, Host, Settings};
 
 /// Write the functions that scripts may call as definition files for editors
 ///

@@ -4,8 +4,7 @@ use clap::Args;
 
 use crate::doctor::{Finding, examine};
 use crate::output::picture::table::columns;
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 use crate::{Result, error};
 
 /// Report what this build and this machine have, what is missing, and what to do about it

@@ -10,8 +10,7 @@ use super::options::limits::Limits;
 use super::options::model::Models;
 use super::run::assignment;
 use crate::error;
-use crate::script::session::console::Console;
-use crate::script::{Failure, Host, Settings, Streaming, Substitutes};
+use crate::script::{Console, Failure, Host, Settings, Streaming, Substitutes};
 use crate::system::file::FileKind;
 
 /// Continue a text, with the hooks of a script if one is given

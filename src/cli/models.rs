@@ -9,8 +9,7 @@ use crate::checkpoint::hub::{cache, verify};
 use crate::checkpoint::{DEMOS, Hub};
 use crate::model::family::{FAMILIES, VERIFIED};
 use crate::output::picture::table::columns;
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// List the models that need no network or are in the cache, and the families that are supported
 #[derive(Args)]

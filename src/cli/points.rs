@@ -8,8 +8,7 @@ use crate::checkpoint::{self, OpenOptions};
 use crate::model::family::Family;
 use crate::model::{Spec, point_list};
 use crate::output::picture::table::columns;
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// List the hook points: name, shape, what it holds, TransformerLens's name
 #[derive(Args)]

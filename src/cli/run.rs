@@ -11,9 +11,9 @@ use super::options::reuse::Reuse;
 use super::recipe::ask;
 use super::watch;
 use crate::recipe::Recipe;
-use crate::script::bind::param::{Declared, kind};
-use crate::script::session::console::Console;
-use crate::script::{Failure, Host, Settings, Streaming};
+use crate::script::bind::param::kind;
+use crate::script::program::params::Declared;
+use crate::script::{Console, Failure, Host, Settings, Streaming};
 
 /// Run a script
 ///

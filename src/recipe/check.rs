@@ -15,11 +15,10 @@ use crate::checkpoint::{self, DEMOS, OpenOptions};
 use crate::hook::Named;
 use crate::output::record::Record;
 use crate::script::bind::output::json;
-use crate::script::bind::param::Declared;
-use crate::script::errors::location::Place;
 use crate::script::program::describe::Description;
 use crate::script::program::model_names::NamedModel;
-use crate::script::{Failure, Host, Limits, Settings, Substitutes};
+use crate::script::program::params::Declared;
+use crate::script::{Failure, Host, Limits, Place, Settings, Substitutes};
 use crate::{Error, error};
 
 /// The seed of the runs, so that they give the same each time.

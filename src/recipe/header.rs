@@ -9,8 +9,7 @@ use toml::{Spanned, Value};
 
 use crate::hook::Named;
 use crate::model::family::FAMILIES;
-use crate::script::errors::location::Place;
-use crate::script::{Failure, Policy};
+use crate::script::{Failure, Place, Policy};
 use crate::{Error, Result, bail, checkpoint, did_you_mean, error, without_rust_types};
 
 /// What a header's line begins with.

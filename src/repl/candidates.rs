@@ -8,11 +8,10 @@ use super::lexer::KEYWORDS;
 use crate::checkpoint::hub::cache;
 use crate::checkpoint::{DEMOS, Hub};
 use crate::hook::{Alias, Point};
-use crate::script::bind::context::Context;
-use crate::script::bind::model::Model;
-use crate::script::session::workspace::Workspace;
-use crate::script::shipped_modules;
+use crate::script::hook::context::Context;
+use crate::script::value::model::Model;
 use crate::script::value::record;
+use crate::script::{Workspace, shipped_modules};
 
 /// Rhai's keywords.
 pub fn keywords() -> impl Iterator<Item = String> {

@@ -9,10 +9,10 @@ use rhai::Dynamic;
 use super::commands::{self, COMMANDS, Takes};
 use super::lexer::{Kind, Token, tokens};
 use super::{candidates, documented, help};
-use crate::script::bind::context::Context;
-use crate::script::bind::model::Model;
+use crate::script::Workspace;
+use crate::script::hook::context::Context;
 use crate::script::reference::vocabulary::{Function, is_name, members};
-use crate::script::session::workspace::Workspace;
+use crate::script::value::model::Model;
 use crate::script::value::record;
 use crate::tensor::WeightSource;
 

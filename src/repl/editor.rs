@@ -18,8 +18,7 @@ use super::continuation::ContinuationValidator;
 use super::highlighter::ScriptHighlighter;
 use super::history;
 use super::input::{Input, InputSource};
-use crate::script::Failure;
-use crate::script::session::workspace::Workspace;
+use crate::script::{Failure, Workspace};
 use crate::system::message::notice;
 use crate::{Error, error};
 

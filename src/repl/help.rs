@@ -6,11 +6,10 @@ use super::commands::{COMMANDS, Command};
 use crate::hook::{Named, Point};
 use crate::model::point_list;
 use crate::output::picture::table::columns;
-use crate::script::Failure;
 use crate::script::reference::definitions::signature;
 use crate::script::reference::tables::{Entry, entries};
 use crate::script::reference::vocabulary::{Function, is_name};
-use crate::script::session::workspace::Workspace;
+use crate::script::{Failure, Workspace};
 use crate::{did_you_mean, error, nearest};
 
 /// The most overloads of a Rhai function that are listed.

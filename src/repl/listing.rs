@@ -9,11 +9,11 @@ use crate::hook::Layers;
 use crate::model::{Spec, point_list as point_rows};
 use crate::output::picture::table::columns;
 use crate::output::picture::{self};
-use crate::script::bind::context::Context;
-use crate::script::bind::model::Model;
+use crate::script::Workspace;
 use crate::script::hook::Hook;
-use crate::script::session::workspace::Workspace;
-use crate::script::tensor::Handle;
+use crate::script::hook::context::Context;
+use crate::script::value::Handle;
+use crate::script::value::model::Model;
 
 /// The most characters of a value that are shown beside its name.
 const MAX_VALUE_CHARS: usize = 100;

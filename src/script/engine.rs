@@ -2,24 +2,23 @@
 
 use std::rc::Rc;
 
-use rhai::{
-    AST, Engine, EvalAltResult, LexError, OptimizationLevel, ParseErrorType, Position, Token,
-};
+use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
+use super::bind::pass::Depth;
 use super::bind::{
-    context, forward, generate, model, output, param, picture, save_model, tokens, weights,
+    closures, forward, generate, growth, model, output, param, picture, save_model, tokens, weights,
 };
+use super::diagnostics::try_catch;
 use super::errors::error::ScriptResult;
-use super::errors::try_catch;
+use super::hook::context;
 use super::program::modules::Modules;
-use super::session::console::Console;
-use super::session::limits::Limits;
-use super::session::run_session::Session;
+use super::run::console::Console;
+use super::run::limits::Limits;
+use super::run_session::Session;
 use super::tensor::numbers;
-use super::value::{closures, growth};
 use super::{hook, tensor};
 use crate::Error;
-use crate::system::{interrupt, memory, panics};
+use crate::system::{interrupt, memory};
 use crate::tensor::budget;
 
 /// The stack on which a script of the default depths runs, in bytes. It is reserved, not used: only
@@ -69,48 +68,26 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 
     install_pure(&mut engine, limits);
-    try_catch::install(&mut engine, modules.sources(), limits);
-    // What follows does more than give a value: `reuse::IMPURE` says what.
+    try_catch::install(&mut engine, modules.sources(), move || end_of_compiling(limits));
+    // What follows does more than give a value: `purity::IMPURE` says what.
     param::install(&mut engine, session.params());
     tensor::creation::install_random(&mut engine, session.random());
     model::install(&mut engine, session.models());
-    let depth = forward::Depth::new(session.live());
+    let depth = Depth::new(session.live());
     forward::install(&mut engine, &depth, session.reuse());
-    generate::install(&mut engine, &depth, session, console);
-    hook::install(&mut engine, session, &modules);
+    let streaming = session.settings().streaming;
+    generate::install(&mut engine, &depth, session.random(), streaming, console);
+    hook::install(&mut engine, session.live(), &modules, session.purity());
     output::install(&mut engine, session.run(), console, modules.sources());
     picture::install(&mut engine, session.run(), console);
     save_model::install(&mut engine, session.run());
     engine
 }
 
-/// The token that ends compiling, where what ends a run has come: the clock, the person, the
-/// memory.
-pub fn end_of_compiling(limits: Limits) -> Option<Token> {
-    let ended = interrupt::check().and_then(|()| match memory::exceeded() {
-        true => Err(limits.memory_exceeded()),
-        false => Ok(()),
-    });
-    ended.err().map(|error| Token::LexError(LexError::Runtime(format!("{ENDED}{error}")).into()))
-}
-
-/// What stands before such an end, so that no other error is taken for one.
-const ENDED: &str = "\u{0}ended: ";
-
-/// Compiles a script. What ends a run ends that too: the clock, the person, the memory.
-///
-/// # Errors
-/// What is wrong with the text, or that end.
-pub fn compile(engine: &Engine, text: &str) -> ScriptResult<AST> {
-    panics::catch_bug(|| engine.compile(text))?.map_err(|error| match error.err_type() {
-        ParseErrorType::BadInput(LexError::Runtime(said)) => match said.strip_prefix(ENDED) {
-            Some(ended) => {
-                EvalAltResult::ErrorTerminated(ended.to_owned().into(), Position::NONE).into()
-            }
-            None => error.into(),
-        },
-        _ => error.into(),
-    })
+/// What ends compiling as it ends a run: the clock, the person, the memory.
+fn end_of_compiling(limits: Limits) -> Option<Error> {
+    let memory = || if memory::exceeded() { Err(limits.memory_exceeded()) } else { Ok(()) };
+    interrupt::check().and_then(|()| memory()).err()
 }
 
 /// Registers all that gives a value and does nothing else: the value depends on the arguments
@@ -133,4 +110,61 @@ pub fn install_pure(engine: &mut Engine, limits: Limits) {
 
 fn no_sleep() -> Error {
     Error::new("a script can't sleep")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::script::fingerprint::purity::{IMPURE, Natives, OPERATORS};
+    use crate::script::{Host, Settings};
+
+    fn natives() -> std::rc::Rc<Natives> {
+        let host = Host::new(Settings::default()).unwrap();
+        host.session.purity().of(&host.engine)
+    }
+
+    #[test]
+    fn every_function_is_pure_or_known_not_to_be() {
+        let natives = natives();
+        let undeclared = natives.undeclared();
+        assert!(
+            undeclared.is_empty(),
+            "{undeclared:?}: register what only computes in an installer that engine::install_pure calls, and name what \
+             touches the world in IMPURE"
+        );
+        let gone: Vec<&str> = IMPURE
+            .iter()
+            .flat_map(|(_, names)| *names)
+            .copied()
+            .filter(|name| !natives.has(name))
+            .collect();
+        assert_eq!(
+            gone,
+            ["is_def_fn", "is_def_var", "is_shared", "eval"],
+            "but for words of the language"
+        );
+    }
+
+    #[test]
+    fn what_computes_is_pure_and_what_touches_the_world_is_not() {
+        let natives = natives();
+        for name in OPERATORS.iter().chain(&[
+            "map",
+            "filter",
+            "sort",
+            "matmul",
+            "split",
+            "get$shape",
+            "index$get$",
+            "to_json",
+        ]) {
+            assert!(natives.is_pure(name), "{name}");
+        }
+        for name in IMPURE.iter().flat_map(|(_, names)| *names) {
+            assert!(
+                !natives.is_pure(name) && natives.impure(name).is_some_and(|does| !does.is_empty()),
+                "{name}"
+            );
+        }
+        assert!(!natives.is_pure("no_such_function"));
+    }
 }

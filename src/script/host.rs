@@ -6,25 +6,27 @@ use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
-use super::bind::model::Model;
 use super::bind::output::json;
-use super::bind::param;
-use super::bind::param::Declared;
+use super::diagnostics::failure::Failure;
 use super::engine;
-use super::errors::diagnostic::Failure;
-use super::errors::location::Place;
+use super::fingerprint::purity::Purity;
 use super::hook::Hook;
 use super::program::bundle::Program;
+use super::program::compile::compile;
 use super::program::describe;
 use super::program::describe::Description;
 use super::program::model_names::{NamedModel, named};
 use super::program::modules::Modules;
+use super::program::params::{Declared, declared};
+use super::program::place::Place;
 use super::program::source::Sources;
 use super::reference::vocabulary::Function;
 use super::reference::{definitions, vocabulary};
-use super::session::console::Console;
-use super::session::limits::Deadline;
-use super::session::run_session::{Session, Settings};
+use super::run::console::Console;
+use super::run::limits::{Deadline, Limits};
+use super::run::settings::Settings;
+use super::run_session::Session;
+use super::value::model::Model;
 use super::value::options::describe as describe_value;
 use crate::Result;
 use crate::output::record::{DONE, Record, Source, Versions};
@@ -56,7 +58,8 @@ impl Host {
     /// # Errors
     /// Settings that can't be honoured: a device that is not there, say.
     pub fn new(settings: Settings) -> Result<Self> {
-        let session = Rc::new(Session::new(settings)?);
+        let purity = Purity::new(|engine| engine::install_pure(engine, Limits::default()));
+        let session = Rc::new(Session::new(settings, purity)?);
         let (sources, quota) = (Sources::default(), session.quota());
         let console =
             if session.settings().silent { Console::silent() } else { Console::metered(quota) };
@@ -246,7 +249,7 @@ impl Host {
     /// It does not compile.
     pub fn check(&self, text: &str) -> Result<(), Failure> {
         let _deadline = self.deadline()?;
-        engine::compile(&self.engine, text).map(drop).map_err(|error| self.failure("", &error))
+        compile(&self.engine, text).map(drop).map_err(|error| self.failure("", &error))
     }
 
     /// What `print` shows of a value.
@@ -355,16 +358,15 @@ impl Host {
 
     fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
         self.sources.add(id, text);
-        let mut ast =
-            engine::compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
+        let mut ast = compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
         ast.set_source(id);
         self.sources.describe(id, &ast);
-        let (mut params, mut models) = (param::declared(&ast), named(&ast));
+        let (mut params, mut models) = (declared(&ast), named(&ast));
         let imported = self
             .modules
             .imported(&self.engine, id, &ast)
             .map_err(|error| self.failure(id, &error))?;
-        params.extend(imported.iter().flat_map(|(_, ast)| param::declared(ast)));
+        params.extend(imported.iter().flat_map(|(_, ast)| declared(ast)));
         models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));
         Ok(Script { id: id.into(), ast, params, models })
     }

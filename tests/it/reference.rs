@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use precompute::script::session::random::Random;
+use precompute::script::run::random::Random;
 use precompute::script::{Host, Settings, tensor};
 
 /// Tables of `| name | what it gives | example | result |`.

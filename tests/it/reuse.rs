@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use precompute::script::reuse::Last;
-use precompute::script::tensor::Handle;
+use precompute::script::reuse::LastPass;
+use precompute::script::value::Handle;
 use precompute::script::{Host, Settings};
 use precompute::tensor::Value;
 use rand::rngs::StdRng;
@@ -22,7 +22,7 @@ fn host(reuse: Option<u64>) -> Host {
 
 /// What became of the last pass of a script.
 #[track_caller]
-fn last(host: &Host, script: &str) -> Last {
+fn last(host: &Host, script: &str) -> LastPass {
     let _ = host.eval(script).unwrap_or_else(|failure| panic!("{script}\n{failure}"));
     host.session().reuse().report().last.unwrap()
 }
@@ -252,7 +252,7 @@ fn layers_before_the_edit_are_not_run_again() {
             ),
         )
     };
-    assert_eq!(last(&host, &hooks(0.5, 0.5)), Last { layers: n, from: 0, limit: None });
+    assert_eq!(last(&host, &hooks(0.5, 0.5)), LastPass { layers: n, from: 0, limit: None });
     assert_eq!(last(&host, &hooks(0.5, 0.75)).from, n - 1);
     assert_eq!(last(&host, &hooks(0.25, 0.75)).from, 0);
     assert_eq!(last(&host, &hooks(0.5, 0.75)).from, n, "what was run once is known still");
@@ -538,7 +538,7 @@ fn what_only_computes_can_be_left_out() {
         last(&host, &script);
         assert_eq!(
             last(&host, &script),
-            Last { layers: n, from: n, limit: None },
+            LastPass { layers: n, from: n, limit: None },
             "{before} {body}"
         );
     }

@@ -1,6 +1,6 @@
 //! Runs snippets of script that need tensors and nothing else.
 
-use precompute::script::session::random::Random;
+use precompute::script::run::random::Random;
 use precompute::script::tensor;
 use rhai::{Dynamic, Engine};
 

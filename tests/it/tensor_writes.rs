@@ -1,7 +1,7 @@
 //! Who may write where: a write shows in its own tensor alone, and costs what is written.
 
 use candle_core::{Device, Tensor};
-use precompute::script::tensor::Handle;
+use precompute::script::value::Handle;
 use rhai::Scope;
 
 use crate::snippet::{all_fail, all_show, engine};

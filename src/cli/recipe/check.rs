@@ -9,8 +9,7 @@ use crate::cli::options::model::Models;
 use crate::error;
 use crate::recipe::Recipe;
 use crate::recipe::check::{Checked, check};
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Compile a recipe, compare its header with its code, and run it on the demo models that it is
 /// made for

@@ -8,8 +8,7 @@ use super::print_json;
 use crate::output::picture::table::columns;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Header, Lock, Recipe, shipped};
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// List the recipes that ship and those that precompute.lock has, with what each is about
 #[derive(Args)]

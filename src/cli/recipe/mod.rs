@@ -15,8 +15,7 @@ mod verify;
 use clap::Subcommand;
 use serde_json::Value as Json;
 
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Write, check, find, pin and share recipes
 ///

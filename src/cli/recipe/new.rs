@@ -8,8 +8,7 @@ use clap::{Args, ValueHint};
 
 use crate::error;
 use crate::recipe::header::check_name;
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Write a recipe to start from: NAME.rhai with a header, which runs and passes `recipe check`
 #[derive(Args)]

@@ -12,8 +12,7 @@ use crate::checkpoint::Hub;
 use crate::cli::options::limits::Limits;
 use crate::recipe::check::{Checked, check};
 use crate::recipe::{Header, Origin, Recipe, Remote, card};
-use crate::script::session::console::Console;
-use crate::script::{Failure, Substitutes};
+use crate::script::{Console, Failure, Substitutes};
 use crate::{Result, error};
 
 /// Put a recipe on the Hub, with a page made of its header and a picture from a real run

@@ -8,8 +8,7 @@ use super::description::{describe, permissions, sources, visible};
 use super::print_json;
 use crate::cli::options::limits::MemoryLimit;
 use crate::recipe::{Origin, Recipe, trust};
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 use crate::{Result, error};
 
 /// Show a recipe without running it: its header, what it may access, and all its files

@@ -8,8 +8,7 @@ use super::show::{difference, newer};
 use crate::error;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Locked, Origin, Recipe};
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Update recipes in precompute.lock to the commits that their revisions stand for now, and show
 /// what changes; the next run asks for confirmation

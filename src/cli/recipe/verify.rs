@@ -8,8 +8,7 @@ use super::update::chosen;
 use crate::error;
 use crate::recipe::lock::{LOCK, here};
 use crate::recipe::{Lock, Recipe};
-use crate::script::Failure;
-use crate::script::session::console::Console;
+use crate::script::{Console, Failure};
 
 /// Check that every recipe in precompute.lock can be fetched and has the files that were locked
 #[derive(Args)]

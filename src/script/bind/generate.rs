@@ -7,20 +7,21 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
-use super::context::Context;
-use super::forward::{Depth, Pass};
-use super::model::Model;
+use super::non_finite;
+use super::pass::{Depth, Pass};
 use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::{SiteSet, Unobserved};
 use crate::model::{Generation, Input, Plan, Sampling};
 use crate::script::errors::error::ScriptResult;
-use crate::script::errors::non_finite;
-use crate::script::hook::{Hook, Reads};
-use crate::script::session::console::Console;
-use crate::script::session::random;
-use crate::script::session::run_session::{Session, Streaming};
-use crate::script::tensor::Handle;
+use crate::script::hook::context::Context;
+use crate::script::hook::{Hook, PassInfo};
+use crate::script::run::console::Console;
+use crate::script::run::random;
+use crate::script::run::random::Random;
+use crate::script::run::settings::Streaming;
+use crate::script::value::Handle;
+use crate::script::value::model::Model;
 use crate::script::value::options::{Options, describe};
 use crate::system::escape;
 use crate::system::message::notice;
@@ -108,8 +109,8 @@ struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    fn new(session: &Session, console: &'a Console, rows: usize) -> Self {
-        let streaming = match session.settings().streaming {
+    fn new(asked: Streaming, console: &'a Console, rows: usize) -> Self {
+        let streaming = match asked {
             Streaming::Terminal if !std::io::stderr().is_terminal() => Streaming::Nowhere,
             // Several texts can't grow in one place.
             _ if rows > 1 => Streaming::Nowhere,
@@ -145,7 +146,8 @@ impl<'a> Screen<'a> {
 /// One call of `m.generate`.
 struct Call<'a> {
     pass: Pass<'a>,
-    session: &'a Session,
+    random: &'a Random,
+    streaming: Streaming,
     console: &'a Console,
 }
 
@@ -190,7 +192,7 @@ impl Call<'_> {
             .help("stop takes the id of a token, as in #{stop: m.token_id(\".\")}")
             .into());
         }
-        let screen = Screen::new(self.session, self.console, rows * plan.beams);
+        let screen = Screen::new(self.streaming, self.console, rows * plan.beams);
         let tokenizer = match stops.strings.is_empty() && screen.streaming == Streaming::Nowhere {
             true => None,
             false => Some(m.loaded().checkpoint.tokenizer()?),
@@ -253,7 +255,7 @@ impl Call<'_> {
         let steps = generation.plan().max_new_tokens;
         let options = generation.options();
         let mut script =
-            self.pass.hooks(context, Reads { options: &options, input: &reads, prompt, steps });
+            self.pass.hooks(context, PassInfo { options: &options, input: &reads, prompt, steps });
         let drawn = generation.advance(&mut script);
         said(generation, &script.bound());
         drawn.map_err(|error| script.failure(error, self.pass.call))
@@ -277,7 +279,7 @@ impl Call<'_> {
             top_p: options.float("top_p")?,
             min_p: options.float("min_p")?,
             repetition_penalty: options.float("repetition_penalty")?,
-            seed: seed.unwrap_or_else(|| self.session.random().next()),
+            seed: seed.unwrap_or_else(|| self.random.next()),
         };
         Ok(Plan {
             max_new_tokens: whole("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS as usize),
@@ -310,16 +312,22 @@ impl Call<'_> {
 }
 
 /// `generate`, with context and options left out or not.
-pub fn install(engine: &mut Engine, depth: &Depth, session: &Rc<Session>, console: &Console) {
+pub fn install(
+    engine: &mut Engine,
+    depth: &Depth,
+    random: &Random,
+    streaming: Streaming,
+    console: &Console,
+) {
     macro_rules! generate {
         (|$call:ident, $ids:ident $(, $arg:ident: $typ:ty)*| $body:expr) => {{
-            let (depth, session, console) = (depth.clone(), session.clone(), console.clone());
+            let (depth, random, console) = (depth.clone(), random.clone(), console.clone());
             engine.register_fn(
                 "generate",
                 move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| -> ScriptResult<Generated> {
                     let $ids = to_read(m, "generate", &$ids)?;
                     let pass = Pass { call: &call, depth: &depth, model: m };
-                    let $call = Call { pass, session: &session, console: &console };
+                    let $call = Call { pass, random: &random, streaming, console: &console };
                     $body
                 },
             );

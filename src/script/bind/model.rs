@@ -12,11 +12,11 @@ use rhai::{Dynamic, Engine, Map};
 
 use crate::checkpoint::{self, Checkpoint, OpenOptions};
 use crate::model::Decoder;
-use crate::output::record;
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
-use crate::script::session::run_session::Settings;
+use crate::script::run::settings::Settings;
 use crate::script::value::handed_out;
+use crate::script::value::model::{Loaded, Model};
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record::Record;
 use crate::system::memory;
@@ -59,27 +59,8 @@ struct How {
     offload: bool,
 }
 
-/// A loaded model. A clone is the same model.
-#[derive(Clone)]
-pub struct Model(Rc<Loaded>);
-
 /// The number of the next model.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
-
-/// A checkpoint and the decoder made of it.
-pub struct Loaded {
-    /// No model of other weights has it in this process, before or after.
-    pub number: u64,
-    /// The revision that was asked for, of which the checkpoint has the commit.
-    pub asked: Option<String>,
-    pub checkpoint: Checkpoint,
-    /// Shared by the names of one checkpoint: a branch and its commit.
-    pub decoder: Rc<Decoder>,
-    /// What scripts see of config.json.
-    pub config: Map,
-    /// Whether its passes look for what is no finite number at every point.
-    pub check_finite: bool,
-}
 
 impl Models {
     /// What the command line says about models wins over what the script says.
@@ -236,14 +217,14 @@ impl Models {
         };
         let config = config_map(&checkpoint, &decoder);
         let check_finite = self.settings.check_finite;
-        Ok(Model(Rc::new(Loaded {
+        Ok(Model::new(Loaded {
             number,
             asked: revision.clone(),
             checkpoint,
             decoder,
             config,
             check_finite,
-        })))
+        }))
     }
 }
 
@@ -334,29 +315,6 @@ pub fn float_dtype(name: &str) -> Result<DType> {
         _ => {
             Err(error!("a model can't compute in {name:?}")
                 .help("dtype is one of f32, f16, bf16, f64"))
-        }
-    }
-}
-
-impl Model {
-    pub fn loaded(&self) -> &Loaded {
-        &self.0
-    }
-
-    /// Whether both are the same model.
-    pub fn same(&self, other: &Model) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// What run.json says of the model.
-    pub fn record(&self) -> record::Model {
-        let Loaded { asked, checkpoint, decoder, .. } = self.loaded();
-        record::Model {
-            id: checkpoint.id.clone(),
-            asked: asked.clone(),
-            revision: checkpoint.revision.clone(),
-            device: device::name(decoder.device()),
-            dtype: Kind::from_candle(decoder.dtype()).name().into(),
         }
     }
 }

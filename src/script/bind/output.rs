@@ -1,33 +1,29 @@
 //! `save`, `load_tensors`, `table`, `progress`: a script's values on their way out.
 
-use std::io::IsTerminal;
 use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use serde_json::Value as Json;
 
-use super::picture::names;
+use super::key_order::Order;
+use super::numbers::labels;
 use crate::output::format::load::Loaded;
 use crate::output::format::save::{Data, Item, Table, cell, json_number, mask_name, nested};
 use crate::output::format::{load, save};
 use crate::output::picture::table;
 use crate::output::{Run, picture};
+use crate::script::diagnostics::try_catch::Caught;
 use crate::script::errors::error::ScriptResult;
-use crate::script::errors::try_catch::Caught;
 use crate::script::program::source::Sources;
-use crate::script::session::console::Console;
-use crate::script::tensor::Handle;
-use crate::script::value::key_order::Order;
+use crate::script::run::console::{Console, terminal_width};
+use crate::script::value::Handle;
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record;
 use crate::script::value::record::Record;
 use crate::system::{escape, message};
 use crate::tensor::Value;
 use crate::{Result, bail, did_you_mean, error};
-
-/// The width of pictures where the terminal does not say its own.
-const WIDTH: usize = 80;
 
 /// A script's value as something to be saved.
 fn data(value: &Dynamic, order: &mut Order) -> Result<Data> {
@@ -146,7 +142,7 @@ fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
 
 /// Rows as they are shown: numbers short.
 fn rows(value: &Dynamic, options: &Options, order: &mut Order) -> Result<Table> {
-    let columns = names(options.get("columns").as_ref(), "columns")?;
+    let columns = labels(options.get("columns").as_ref(), "columns")?;
     let of_maps =
         value.read_lock::<Array>().is_some_and(|rows| rows.iter().all(|row| row.is::<Map>()));
     let mut table = match data(value, order)? {
@@ -220,13 +216,6 @@ fn draw_table(run: &Run, value: &Dynamic, options: Map, order: &mut Order) -> Re
     let drawn = table::draw(&shown.columns, &cells, terminal_width());
     run.show(shown);
     Ok(drawn)
-}
-
-/// The terminal's width, where standard output is one.
-pub fn terminal_width() -> Option<usize> {
-    std::io::stdout()
-        .is_terminal()
-        .then(|| terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into()))
 }
 
 /// How far some work has come, on standard error where that is a terminal.

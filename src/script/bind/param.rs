@@ -5,56 +5,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{
-    AST, ASTNode, Array, Dynamic, Engine, Expr, FnCallExpr, ImmutableString, Position, Stmt,
-};
+use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::GIVEN;
+use crate::script::program::params::Declared;
 use crate::script::value::options::describe;
 use crate::{Error, Result, bail, did_you_mean, error};
-
-/// One `param(…)` as it stands in a script.
-#[derive(Debug, Clone)]
-pub struct Declared {
-    /// Nothing where the name is worked out while the script runs.
-    pub name: Option<String>,
-    /// Where it is written out.
-    pub default: Option<Dynamic>,
-    pub help: Option<String>,
-    /// The script that it stands in, and where.
-    pub file: String,
-    pub position: Position,
-}
-
-/// The options of a script, without running it: every `param(…)` in it, in order.
-pub fn declared(ast: &AST) -> Vec<Declared> {
-    let mut found = Vec::new();
-    ast.walk(&mut |path| {
-        let call: Option<(&FnCallExpr, Position)> = match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, position))) => Some((call, *position)),
-            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, *position)),
-            _ => None,
-        };
-        if let Some((call, position)) = call.filter(|(call, _)| {
-            call.name == "param" && !call.is_qualified() && !call.args.is_empty()
-        }) {
-            let literal =
-                |index: usize| call.args.get(index).and_then(|expr| expr.get_literal_value(None));
-            let text = |index| literal(index).and_then(|value| value.into_string().ok());
-            let file = ast.source().unwrap_or_default().to_owned();
-            found.push(Declared {
-                name: text(0),
-                default: literal(1),
-                help: text(2),
-                file,
-                position,
-            });
-        }
-        true
-    });
-    found
-}
 
 /// What the command line gives, and what the script asked for.
 pub struct Params {
@@ -243,7 +200,7 @@ pub fn install(engine: &mut Engine, params: &Rc<Params>) {
 
 #[cfg(test)]
 mod tests {
-    use rhai::{Map, OptimizationLevel};
+    use rhai::Map;
 
     use super::*;
 
@@ -274,26 +231,5 @@ mod tests {
         assert!(convert("n", "1.5", &Dynamic::from(1_i64)).is_err());
         assert!(convert("n", "yes", &Dynamic::from(true)).is_err());
         assert!(convert("n", "[1, 2", &Dynamic::from(Array::new())).is_err());
-    }
-
-    #[test]
-    fn parameters_are_found_wherever_they_stand() {
-        let mut engine = Engine::new();
-        engine.set_optimization_level(OptimizationLevel::None);
-        let script = r#"
-            fn f() { param("in_fn", 1, "how many") }
-            let a = [param("in_array", #{b: 2})];
-            let g = || param("in_closure", -1.5);
-            param("stmt", "x");
-            if false { print(`${param("in_text", true)}`); }
-        "#;
-        let names: BTreeSet<String> =
-            declared(&engine.compile(script).unwrap()).into_iter().filter_map(|p| p.name).collect();
-        assert_eq!(
-            names.into_iter().collect::<Vec<_>>(),
-            ["in_array", "in_closure", "in_fn", "in_text", "stmt"]
-        );
-        let computed = declared(&engine.compile("let n = 1; param(`x${n}`, 1)").unwrap());
-        assert!(computed.iter().any(|p| p.name.is_none()));
     }
 }

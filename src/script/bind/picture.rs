@@ -2,19 +2,17 @@
 
 use std::rc::Rc;
 
-use candle_core::{DType, Device};
 use rhai::{Array, Dynamic, Engine, Map};
 
-use super::output::terminal_width;
+use super::numbers::{floats, labels, matrix, numbers};
 use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
 use crate::script::errors::error::ScriptResult;
-use crate::script::session::console::Console;
-use crate::script::tensor::Handle;
+use crate::script::run::console::{Console, terminal_width};
+use crate::script::value::Handle;
 use crate::script::value::options::{Options, describe, float};
 use crate::script::value::record;
 use crate::system::message;
-use crate::tensor::Value;
 use crate::{Result, bail, error};
 
 /// Draws in the terminal where there is one, and saves the picture.
@@ -49,67 +47,6 @@ fn slug(title: &str) -> String {
     if slug.is_empty() { "plot".into() } else { slug }
 }
 
-/// Numbers from a tensor [n] or an array.
-fn numbers(value: &Dynamic, what: &str) -> Result<Vec<f64>> {
-    if let Some(handle) = value.read_lock::<Handle>() {
-        let value = handle.value();
-        if value.rank() != 1 {
-            bail!("{what} must be [n], and it is {:?}", value.dims());
-        }
-        return floats(&value, what);
-    }
-    if let Some(list) = value.read_lock::<Array>() {
-        let number = |value: &Dynamic| {
-            float(value).or_else(|| value.read_lock::<Handle>()?.value().scalar())
-        };
-        let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
-        return numbers.ok_or_else(|| error!("{what} must hold numbers alone"));
-    }
-    bail!("{what} must be a tensor [n] or an array of numbers, not {}", describe(value))
-}
-
-fn floats(value: &Value, what: &str) -> Result<Vec<f64>> {
-    let tensor = value.real(what)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    Ok(tensor.flatten_all()?.to_vec1()?)
-}
-
-impl Value {
-    /// The number of a tensor of one element.
-    fn scalar(&self) -> Option<f64> {
-        floats(self, "a number").ok().filter(|numbers| numbers.len() == 1).map(|numbers| numbers[0])
-    }
-}
-
-/// Rows of numbers from a tensor [n, m] or an array of what [`numbers`] takes.
-fn matrix(value: &Dynamic, what: &str) -> Result<Vec<Vec<f64>>> {
-    if let Some(handle) = value.read_lock::<Handle>() {
-        let value = handle.value();
-        let [n, m] = *value.dims() else {
-            bail!("{what} must be [n, m], and it is {:?}", value.dims())
-        };
-        let flat = floats(&value, what)?;
-        return Ok((0..n).map(|row| flat[row * m..(row + 1) * m].to_vec()).collect());
-    }
-    match value.read_lock::<Array>() {
-        Some(rows) => rows.iter().map(|row| numbers(row, what)).collect(),
-        None => {
-            bail!("{what} must be a tensor [n, m] or an array of rows, not {}", describe(value))
-        }
-    }
-}
-
-/// An array of strings, or of anything that is shown as one.
-pub fn names(value: Option<&Dynamic>, what: &str) -> Result<Option<Vec<String>>> {
-    let Some(value) = value else { return Ok(None) };
-    if value.read_lock::<Handle>().is_some() {
-        return Ok(Some(numbers(value, what)?.into_iter().map(picture::number).collect()));
-    }
-    let Some(list) = value.read_lock::<Array>() else {
-        bail!("{what} must be an array of strings, not {}", describe(value))
-    };
-    Ok(Some(list.iter().map(|name| name.to_string()).collect()))
-}
-
 fn text(options: &Options, name: &str) -> Result<String> {
     Ok(options.string(name)?.map(|text| text.to_string()).unwrap_or_default())
 }
@@ -123,7 +60,7 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
     let Some(y) = options.get("y") else {
         return Err(error!("plot needs y").help("as in plot(#{y: losses})"));
     };
-    let labels = names(options.get("labels").as_ref(), "labels")?;
+    let labels = labels(options.get("labels").as_ref(), "labels")?;
     let mut series: Vec<Series> = match lines(&y)? {
         Lines::Named(named) => named.into_iter().map(|(label, y)| Series { label, y }).collect(),
         Lines::Plain(lines) => {
@@ -203,7 +140,7 @@ fn heatmap(values: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> 
     let (rows, columns) = (values.len(), values.first().map_or(0, Vec::len));
     let axis = |name: &str, count: usize| -> Result<Vec<String>> {
         let labels =
-            names(options.get(name).as_ref(), &format!("heatmap: {name}"))?.unwrap_or_default();
+            labels(options.get(name).as_ref(), &format!("heatmap: {name}"))?.unwrap_or_default();
         if !labels.is_empty() && labels.len() != count {
             bail!(
                 "heatmap: {name} has {} labels for {count} {}",
@@ -240,7 +177,7 @@ fn texts(value: Option<&Dynamic>) -> Result<Vec<Vec<String>>> {
         bail!("heatmap: text must be an array of rows of strings, not {}", describe(value))
     };
     rows.iter()
-        .map(|row| Ok(names(Some(row), "heatmap: a row of text")?.unwrap_or_default()))
+        .map(|row| Ok(labels(Some(row), "heatmap: a row of text")?.unwrap_or_default()))
         .collect()
 }
 
@@ -250,7 +187,7 @@ fn attention(
     options: Map,
 ) -> Result<(Picture, Option<String>)> {
     let options = Options::new("attention", options, &["title", "keys", "name"])?;
-    let tokens = names(Some(tokens), "attention: tokens")?.unwrap_or_default();
+    let tokens = labels(Some(tokens), "attention: tokens")?.unwrap_or_default();
     let Some(handle) = pattern.read_lock::<Handle>() else {
         bail!("attention shows a pattern [n, m] or [h, n, m], not {}", describe(pattern))
     };
@@ -265,7 +202,7 @@ fn attention(
         }
     };
     let keys =
-        names(options.get("keys").as_ref(), "attention: keys")?.unwrap_or_else(|| tokens.clone());
+        labels(options.get("keys").as_ref(), "attention: keys")?.unwrap_or_else(|| tokens.clone());
     if tokens.len() != n || keys.len() != m {
         bail!(
             "attention: the pattern is {dims:?}, and there are {} tokens and {} keys",

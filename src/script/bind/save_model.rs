@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
-use super::model::Model;
 use crate::checkpoint::MAX_SHARD_BYTES;
 use crate::output::{Run, name};
 use crate::script::errors::error::ScriptResult;
+use crate::script::value::model::Model;
 use crate::{Result, bail};
 
 /// Writes the checkpoint below the run's directory. Gives its path, which `model()` reads.

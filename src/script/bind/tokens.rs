@@ -3,10 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 use rhai::{Array, Dynamic, Engine, Map};
 
-use super::model::Model;
 use crate::checkpoint::Tokenizer;
 use crate::script::errors::error::ScriptResult;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
+use crate::script::value::model::Model;
 use crate::script::value::options::{Options, describe};
 use crate::tensor::Value;
 use crate::{Result, bail, error};

@@ -4,13 +4,13 @@
 use globset::GlobBuilder;
 use rhai::{Array, Dynamic, Engine, Map};
 
-use super::model::{Loaded, Model};
 use crate::hook::Layers;
 use crate::model::Input;
 use crate::model::load::weights::{NormWeights, Projection};
 use crate::model::spec::{NormKind, NormPlace};
 use crate::script::errors::error::ScriptResult;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
+use crate::script::value::model::{Loaded, Model};
 use crate::script::value::options::Options;
 use crate::script::value::record::Record;
 use crate::tensor::WeightSource;

@@ -1,10 +1,5 @@
-//! Errors of scripts as a person reads them: one sentence, the place under a caret, what to try.
+//! Errors where they are made: how one travels through Rhai, and how what other libraries call
+//! something is said here.
 
-pub mod diagnostic;
-pub mod error;
-mod explain;
+pub(crate) mod error;
 pub mod foreign;
-pub mod location;
-pub(crate) mod non_finite;
-mod syntax;
-pub(crate) mod try_catch;

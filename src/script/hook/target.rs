@@ -21,7 +21,7 @@ impl Target {
     /// # Errors
     /// A name that is no point's; layers for a point that is in no block, or twice; positions where
     /// no tokens stand.
-    pub fn of(names: &[String], options: &Asked) -> Result<Vec<Self>> {
+    pub fn of(names: &[String], options: &HookOptions) -> Result<Vec<Self>> {
         let mut targets = Vec::new();
         for name in names {
             let by_pattern = is_pattern(name);
@@ -52,12 +52,12 @@ impl Target {
 }
 
 /// The options of a hook.
-pub struct Asked {
+pub struct HookOptions {
     pub layers: Layers,
     pub tokens: Tokens,
 }
 
-impl Asked {
+impl HookOptions {
     pub fn read(options: Map) -> Result<Self> {
         let options = Options::new("hook", options, &["layers", "positions", "steps"])?;
         let read = |name: &str, example: &str| -> Result<Places> {
@@ -77,7 +77,7 @@ impl Asked {
 }
 
 /// As a script writes them; nothing of what was left out.
-impl fmt::Display for Asked {
+impl fmt::Display for HookOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [
             ("layers", &self.layers),
@@ -122,7 +122,7 @@ fn places(value: &Dynamic, name: &str, example: &str) -> Result<Places> {
 ///
 /// # Errors
 /// Anything else.
-pub fn names(call: &str, value: &Dynamic) -> Result<Vec<String>> {
+pub fn point_names(call: &str, value: &Dynamic) -> Result<Vec<String>> {
     let name = |value: &Dynamic| value.clone().into_string().ok();
     if let Some(one) = name(value) {
         return Ok(vec![one]);

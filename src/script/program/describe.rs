@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rhai::{AST, ASTNode, Engine, Expr, OptimizationLevel, Position, Stmt};
 
 use super::model_names::NamedModel;
-use crate::script::bind::param::Declared;
-use crate::script::errors::location::Place;
+use super::params::Declared;
+use super::place::Place;
 
 /// A script and what it imports.
 pub struct Description {

@@ -1,9 +1,14 @@
-//! Scripts as texts: where they come from, what they import, and what can be said of them without
-//! running them.
+//! Scripts as text and syntax tree: where they come from, what they import, what their names mean,
+//! and what can be said of them without running them.
 
 pub(crate) mod bundle;
+pub(crate) mod compile;
 pub mod describe;
 pub mod identity;
+pub(crate) mod late_binding;
 pub mod model_names;
 pub(crate) mod modules;
+pub(crate) mod params;
+pub mod place;
 pub(crate) mod source;
+pub(crate) mod written_keys;

@@ -13,8 +13,8 @@ use rhai::{
     Position, Scope, Shared, Stmt,
 };
 
+use super::compile::compile;
 use super::source::Sources;
-use crate::script::engine;
 use crate::script::errors::error::ScriptResult;
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
@@ -236,7 +236,7 @@ impl Modules {
             self.0.generation.set(self.0.generation.get() + 1);
         }
         self.0.sources.add(&id, &text);
-        let mut ast = engine::compile(engine, &text).map_err(Unavailable::Wrong)?;
+        let mut ast = compile(engine, &text).map_err(Unavailable::Wrong)?;
         ast.set_source(&id);
         self.0.sources.describe(&id, &ast);
         let ast = Rc::new(ast);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
-use crate::script::value::key_order::Written;
+use super::written_keys::Written;
 
 /// One script: its text, and the names that it defines.
 #[derive(Debug, Default, Clone)]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map};
 
-use crate::script::bind::model::Model;
 use crate::script::program::source::Sources;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
+use crate::script::value::model::Model;
 use crate::script::value::record::Record;
 
 /// The names of a type in errors: `int`, not `i64`; `a tensor`, not `Handle`.

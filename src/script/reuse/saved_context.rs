@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use rhai::{Array, Dynamic, Map};
 
-use super::cache_key::plain;
 use crate::Result;
-use crate::script::bind::context::Context;
-use crate::script::bind::model::Model;
-use crate::script::tensor::Handle;
-use crate::script::tensor::frozen::Frozen;
+use crate::script::hook::context::Context;
+use crate::script::value::Handle;
+use crate::script::value::frozen::Frozen;
+use crate::script::value::model::Model;
+use crate::script::value::plain::plain;
 use crate::script::value::record;
 use crate::script::value::record::Record;
 use crate::tensor::Value;

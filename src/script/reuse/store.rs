@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use candle_core::Tensor;
 
-use super::cache_key::Digest;
 use super::saved_context::Saved;
 use crate::hook::Site;
+use crate::script::fingerprint::hasher::Digest;
 use crate::tensor::Value;
 
 /// What stood at one boundary.

@@ -1,10 +1,5 @@
-//! What lasts: one run of a script, a REPL session, their limits, random numbers and console.
+//! The REPL's session: variables, functions and imports that last from one input to the next, and
+//! files whose definitions are taken again whenever they change.
 
-pub mod console;
-pub mod late_binding;
-pub mod limits;
-pub(crate) mod policy;
-pub mod random;
 pub mod reload;
-pub mod run_session;
 pub mod workspace;

@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, ImmutableString, Scope, Stmt};
 
-use super::late_binding::Live;
-use super::run_session::Session;
-use crate::script::engine;
-use crate::script::errors::diagnostic::Failure;
+use crate::script::diagnostics::failure::Failure;
 use crate::script::host::Host;
+use crate::script::program::compile::compile;
+use crate::script::program::late_binding::Live;
 use crate::script::program::modules::Modules;
 use crate::script::program::source::Sources;
+use crate::script::run_session::Session;
 use crate::system::file_changes::Watcher;
 use crate::system::message::notice;
 
@@ -123,7 +123,7 @@ impl Watched {
             |error: &rhai::EvalAltResult| Failure::of_script(engine, &self.sources, &id, error);
         let text = self.modules.read(&self.path, &id).map_err(Failure::usage)?;
         let padded = self.sources.add_piece(&id, &text, 0);
-        let mut ast = engine::compile(engine, &padded).map_err(|error| failure(&error))?;
+        let mut ast = compile(engine, &padded).map_err(|error| failure(&error))?;
         ast.set_source(&id);
         self.sources.describe_piece(&ast);
         self.modules.imported(engine, &id, &ast).map_err(|error| failure(&error))?;

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 
-use super::late_binding::Live;
 use super::reload::Watched;
 use crate::Result;
-use crate::script::bind::param;
-use crate::script::engine;
-use crate::script::errors::diagnostic::Failure;
+use crate::script::diagnostics::failure::Failure;
 use crate::script::host::{Host, INPUT};
+use crate::script::program::compile::compile;
+use crate::script::program::late_binding::Live;
 use crate::script::program::model_names::named;
+use crate::script::program::params::declared;
 use crate::system::{interrupt, panics};
 
 /// One host, and what a person has made in it so far.
@@ -166,7 +166,7 @@ impl Workspace {
         self.take_constants();
         let padded = self.host.sources.add_piece(id, text, before);
         let ast = self.compile(id, &padded)?;
-        let looks = self.host.session().reuse().only_looks(&self.host.engine, &ast);
+        let looks = self.host.session().purity().of(&self.host.engine).only_looks(&ast);
         if ast.has_functions() {
             self.live().define(&ast);
             self.host.sources.set_functions(self.live().functions());
@@ -208,14 +208,13 @@ impl Workspace {
 
     fn compile(&self, id: &str, padded: &str) -> Result<AST, Failure> {
         let Host { engine, sources, modules, session, .. } = &self.host;
-        let mut ast =
-            engine::compile(engine, padded).map_err(|error| self.host.failure(id, &error))?;
+        let mut ast = compile(engine, padded).map_err(|error| self.host.failure(id, &error))?;
         ast.set_source(id);
         sources.describe_piece(&ast);
         let imported =
             modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;
         if id != INPUT {
-            session.params().check(&param::declared(&ast)).map_err(Failure::usage)?;
+            session.params().check(&declared(&ast)).map_err(Failure::usage)?;
             let mut models = named(&ast);
             models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));
             session.models().check(&models).map_err(Failure::usage)?;

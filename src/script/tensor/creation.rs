@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, Engine};
 
 use super::arguments::{Call, Side, define, derive, derive_anew};
 use super::{Handle, Masks, convert};
-use crate::script::session::random::{Random, seed as seed_of};
+use crate::script::run::random::{Random, seed as seed_of};
 use crate::script::value::options::describe;
 use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, random};
 use crate::{Result, bail, error};

@@ -6,10 +6,8 @@ pub mod arrays;
 pub mod convert;
 pub mod creation;
 mod dedup;
-pub mod frozen;
 pub mod functions;
 pub mod gather;
-pub mod handle;
 pub mod index;
 pub mod inspect;
 pub mod linalg;
@@ -21,11 +19,8 @@ pub mod shape;
 pub mod sort;
 pub mod spectra;
 
-pub use handle::Handle;
-pub use handle::mask::Masks;
-
-use super::session::random::Random;
-use super::value::record;
+use super::run::random::Random;
+use super::value::{Handle, Masks, handle, record};
 
 /// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and
 /// `randn` draw from.

@@ -3,10 +3,10 @@
 
 use rhai::{Dynamic, Engine, Variant};
 
+use super::same::is_same;
 use crate::error;
-use crate::script::bind::context::is_same;
 use crate::script::errors::error::ScriptResult;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
 
 /// What to do instead of writing into a model's weights.
 pub const WEIGHTS: &str = "a hook changes what they do in a pass, as in hook(\"attn-residual\", |x, ctx| { x *= 0.0; }); \

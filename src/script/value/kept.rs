@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::record::Record;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
 
 /// Puts a twin in the place of each hook's tensor in `value`, which is about to be kept.
 pub fn by_value(value: &mut Dynamic) {

@@ -1,9 +1,14 @@
-//! Values that scripts hold, other than tensors: maps, option maps, closures, and what is captured.
+//! The values that scripts hold: tensors, models, maps, options; and how Rust code reads them.
 
-pub(crate) mod closures;
-pub(crate) mod growth;
-pub(crate) mod handed_out;
-pub(crate) mod kept;
-pub(crate) mod key_order;
+pub mod frozen;
+pub mod handed_out;
+pub mod handle;
+pub mod kept;
+pub mod model;
 pub mod options;
+pub mod plain;
 pub mod record;
+pub mod same;
+
+pub use handle::Handle;
+pub use handle::mask::Masks;

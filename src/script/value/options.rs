@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, ImmutableString, Map};
 
 use super::record;
 use crate::script::errors::foreign;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
 use crate::{Result, did_you_mean, error};
 
 /// `#{dim: 1, keepdim: true}`, for the call named `call`.

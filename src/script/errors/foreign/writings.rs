@@ -1,7 +1,6 @@
 //! Ways of writing that Python has and scripts have not, by the line on which a script does not
 //! compile.
 
-use crate::script::errors::location::Place;
 use crate::{Error, error};
 
 /// A way of writing that another language has.
@@ -21,9 +20,9 @@ pub struct Line {
 }
 
 impl Line {
-    fn of(place: &Place) -> Self {
-        let code: Vec<char> = without_texts(&place.text).chars().collect();
-        let at = place.column.map_or(0, |column| (column - 1).min(code.len()));
+    fn of(text: &str, column: Option<usize>) -> Self {
+        let code: Vec<char> = without_texts(text).chars().collect();
+        let at = column.map_or(0, |column| (column - 1).min(code.len()));
         let part = |chars: &[char]| chars.iter().collect::<String>();
         Self { before: part(&code[..at]), rest: part(&code[at..]), code: part(&code) }
     }
@@ -339,9 +338,10 @@ impl Line {
     }
 }
 
-/// The sentence for a place where a script does not compile, if another language would.
-pub fn writing(place: &Place) -> Option<Error> {
-    let line = Line::of(place);
+/// The sentence for a line that does not compile, if it would in another language. `column` is where
+/// the compiler stopped, from 1.
+pub fn writing(text: &str, column: Option<usize>) -> Option<Error> {
+    let line = Line::of(text, column);
     let writing = WRITINGS.iter().find(|writing| (writing.is)(&line))?;
     Some(error!("{} is written another way here", writing.what).help(writing.here))
 }

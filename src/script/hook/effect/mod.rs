@@ -2,6 +2,7 @@
 //! name of x is gone when it returns, unless it returns it.
 
 mod kind;
+mod lost;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use crate::{Error, error};
 /// Why a hook of `function` does nothing at `point`, and where; nothing where it may do something.
 /// The first `curried` parameters are what it captured; `computes` tells the functions that give a
 /// new value and do nothing else.
-pub fn none(
+pub fn missing(
     function: &Shared<ScriptFuncDef>,
     curried: usize,
     point: &str,
@@ -78,64 +79,4 @@ fn is_empty(statement: &Stmt) -> bool {
         Stmt::Return(None, flags, _) => !flags.contains(ASTFlags::BREAK),
         _ => false,
     }
-}
-
-/// A value that was given the name x, and is gone when the hook returns.
-struct Lost {
-    how: How,
-    /// What could be written instead.
-    instead: Option<String>,
-    position: Position,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// `let x = …`
-    Let,
-    /// `x = …`
-    Assigned,
-    /// `x += "…"`
-    Text,
-}
-
-impl Lost {
-    fn new(how: How, x: &str, value: &Expr, position: Position) -> Self {
-        Self { how, instead: in_place(x, value), position }
-    }
-
-    fn error(&self, x: &str, point: &str) -> Error {
-        let stays = format!("what stands at {point} stays as it was");
-        let error = match self.how {
-            How::Let => {
-                error!("let {x} = … makes another variable, of which nothing comes: {stays}")
-            }
-            How::Assigned => error!(
-                "{x} = … only gives another tensor the name {x}, and it is not returned: {stays}"
-            ),
-            How::Text => error!("{x} += makes a text of {x}, and it is not returned: {stays}"),
-        };
-        let instead = match (self.how, &self.instead) {
-            (How::Text, _) => format!("add a number or a tensor, as in {x} += 1.0"),
-            (_, Some(instead)) => format!("write {instead} to change it in place"),
-            _ => format!("write into it, as in {x} *= 0.0 or {x}[..] = y"),
-        };
-        error.help(format!("{instead}, or end with {x}"))
-    }
-}
-
-/// `x *= 0.0`, of `x * 0.0`.
-fn in_place(x: &str, value: &Expr) -> Option<String> {
-    let Expr::FnCall(call, _) = value else { return None };
-    let (Expr::Variable(name, ..), by) = (call.args.first()?, call.args.get(1)?) else {
-        return None;
-    };
-    let by = match by {
-        Expr::FloatConstant(number, _) => format!("{:?}", **number),
-        Expr::IntegerConstant(number, _) => number.to_string(),
-        Expr::Variable(other, ..) => other.1.to_string(),
-        _ => return None,
-    };
-    let operator = call.name.as_str();
-    (name.1 == x && ["+", "-", "*", "/", "%", "**"].contains(&operator))
-        .then(|| format!("{x} {operator}= {by}"))
 }

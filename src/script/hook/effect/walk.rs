@@ -9,7 +9,7 @@ use std::rc::Rc;
 use rhai::{ASTFlags, BinaryExpr, Expr, FnCallExpr, Position, Stmt};
 
 use super::kind::{Binding, Env, Kind, Kinds, with};
-use super::{How, Lost};
+use super::lost::{How, Lost};
 
 /// Methods that write into an array or a map and nothing else.
 const FILLS: &[&str] = &["append", "insert", "push"];

@@ -238,7 +238,7 @@ impl Handle {
     ///
     /// # Errors
     /// It is on another device, and can't be moved.
-    pub(in crate::script::tensor) fn mark(&self, mask: Value) -> Result<()> {
+    pub fn mark(&self, mask: Value) -> Result<()> {
         if self.may_be_ids() && self.mask().is_none() {
             let mask = operand::transfer(&mask, self.value().device())?.deep_copy()?;
             self.set_mask(Handle::fresh(mask));

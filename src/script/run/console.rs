@@ -2,7 +2,7 @@
 //! disk is. What a script prints can't command the terminal.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::rc::Rc;
 
 use crate::output::quota::Quota;
@@ -100,4 +100,14 @@ impl Console {
             _ => Ok(()),
         }
     }
+}
+
+/// The width of pictures where the terminal does not say its own.
+const WIDTH: usize = 80;
+
+/// The terminal's width, where standard output is one.
+pub fn terminal_width() -> Option<usize> {
+    std::io::stdout()
+        .is_terminal()
+        .then(|| terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into()))
 }

@@ -2,7 +2,7 @@
 
 use rhai::{LexError, ParseErrorType};
 
-use super::location::Place;
+use crate::script::program::place::Place;
 use crate::script::value::handed_out::WEIGHTS;
 use crate::{Error, error};
 

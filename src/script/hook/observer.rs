@@ -1,4 +1,4 @@
-//! What calls a context's hooks during one pass.
+//! The [`Observer`] that calls a script's hooks during one pass of a model.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
-use super::Hook;
+use super::bound::Hook;
+use super::context::Context;
 use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots};
 use crate::model::{self, Decoder, Input};
-use crate::script::bind::context::Context;
 use crate::script::errors::error::{ScriptResult, from_text};
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
 use crate::script::value::options::describe;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
@@ -20,7 +20,7 @@ use crate::{Error, Result, bail, error};
 static PASSES: AtomicU64 = AtomicU64::new(0);
 
 /// What a pass reads, and how it belongs to others.
-pub struct Reads<'a> {
+pub struct PassInfo<'a> {
     pub options: &'a model::Options,
     pub input: &'a Input,
     /// How many of a row's tokens are the prompt's.
@@ -30,11 +30,11 @@ pub struct Reads<'a> {
 }
 
 /// Calls a context's hooks during one pass.
-pub struct Script<'a> {
+pub struct HookObserver<'a> {
     engine: &'a Engine,
     context: &'a Context,
     decoder: &'a Decoder,
-    reads: Reads<'a>,
+    info: PassInfo<'a>,
     /// The pass's number.
     pass: u64,
     /// Where each hook fires.
@@ -45,19 +45,19 @@ pub struct Script<'a> {
     failure: Option<Box<EvalAltResult>>,
 }
 
-impl<'a> Script<'a> {
+impl<'a> HookObserver<'a> {
     pub fn new(
         engine: &'a Engine,
         context: &'a Context,
         decoder: &'a Decoder,
-        reads: Reads<'a>,
+        info: PassInfo<'a>,
     ) -> Self {
         let pass = PASSES.fetch_add(1, Ordering::Relaxed) + 1;
         Self {
             engine,
             context,
             decoder,
-            reads,
+            info,
             pass,
             sites: Vec::new(),
             picked: Vec::new(),
@@ -107,7 +107,7 @@ impl<'a> Script<'a> {
             }
             let reached = own.into_iter().flat_map(|own| own.iter().collect::<Vec<_>>());
             reached
-                .filter(|site| self.decoder.reach(*site, self.reads.options).is_ok())
+                .filter(|site| self.decoder.reach(*site, self.info.options).is_ok())
                 .for_each(|site| sites.insert(site));
         }
         if sites.iter().next().is_none() {
@@ -121,7 +121,7 @@ impl<'a> Script<'a> {
     }
 
     fn reading(&self) -> Reading {
-        let Reads { input, prompt, steps, .. } = self.reads;
+        let PassInfo { input, prompt, steps, .. } = self.info;
         let real = (0..input.batch()).map(|row| input.real(row).to_vec()).collect();
         Reading { real, past: input.past(), prompt, steps }
     }
@@ -135,7 +135,7 @@ impl<'a> Script<'a> {
     /// Shows in the context which tokens `slots` are. Gives what it showed before.
     fn show(&self, slots: &Slots) -> Result<[(&'static str, Dynamic); 3]> {
         let rows = slots.tokens.iter().enumerate().map(|(row, tokens)| {
-            let (ids, positions) = (self.reads.input.row(row), self.reads.input.row_positions(row));
+            let (ids, positions) = (self.info.input.row(row), self.info.input.row_positions(row));
             let token = |slot: usize| tokens.get(slot).or(tokens.last()).copied().unwrap_or(0);
             (0..slots.width)
                 .map(|slot| {
@@ -179,10 +179,10 @@ impl<'a> Script<'a> {
 
     fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
         let began = Instant::now();
-        let returned = hook.call(self.engine, x, self.context);
-        hook.0.tally.count(self.pass, began.elapsed());
+        let returned = hook.call(self.engine, x, Dynamic::from(self.context.clone()));
+        hook.tally().count(self.pass, began.elapsed());
         let returned = returned.map_err(|error| {
-            if self.reads.input.past() > 0 { of_cached_step(*error).into() } else { error }
+            if self.info.input.past() > 0 { of_cached_step(*error).into() } else { error }
         })?;
         if returned.is_unit() {
             return Ok(None);
@@ -248,14 +248,14 @@ impl<'a> Script<'a> {
     }
 }
 
-impl Observer for Script<'_> {
+impl Observer for HookObserver<'_> {
     fn sites(&mut self, layers: usize) -> Result<SiteSet> {
         let mut all = SiteSet::new(layers);
         (self.sites, self.picked) = (Vec::new(), Vec::new());
         let reading =
             self.context.hooks().iter().any(|hook| !hook.tokens().is_all()).then(|| self.reading());
         for hook in self.context.hooks() {
-            hook.0.tally.begin(self.pass);
+            hook.tally().begin(self.pass);
             let mut sites = self.sites_of(hook, layers)?;
             let picked = match reading.as_ref().filter(|_| !hook.tokens().is_all()) {
                 None => None,

@@ -5,7 +5,7 @@ use std::fmt;
 use ratatui_core::text::Span;
 use rhai::Position;
 
-use crate::script::program::source::Sources;
+use super::source::Sources;
 
 /// Columns of a source line that are shown around a caret.
 const WIDTH: usize = 110;

@@ -1,5 +1,5 @@
-//! What a function is, wherever it stands in a file, and whether calling it does nothing but give a
-//! value.
+//! The digest of one function's code, without the positions in it, and the check that calling it
+//! does nothing but compute.
 
 use std::collections::BTreeSet;
 
@@ -8,40 +8,44 @@ use rhai::{
     StmtBlock,
 };
 
-use super::cache_key::{Digest, Hasher, Met, value};
-use super::call_graph::{Found, Sight};
+use super::hasher::{Digest, Hasher};
+use super::value::{FunctionDigests, Met, value};
+use super::visible::{Found, Visible};
 
-/// Calls of Rhai's own that are no functions.
+/// Calls that Rhai handles itself: there is no function of that name.
 const KEYWORDS: &[&str] = &["call", "curry", "type_of"];
-/// How deep closures may stand within one another.
-const DEEPEST: usize = 64;
+/// How deep closures may nest.
+const MAX_DEPTH: usize = 64;
 
-/// One way through the code of a function. Positions and the names of closures, which are made of
-/// them, are left out.
-pub struct Walk<'a> {
-    sight: &'a Sight,
+/// A walk over the syntax tree of a function. Positions are left out of the digest, and so are the
+/// names of closures, which Rhai makes from positions.
+pub struct FunctionCode<'a> {
+    visible: &'a Visible,
+    functions: &'a dyn FunctionDigests,
     out: Hasher,
-    /// Every name and text that may stand for a function.
+    /// Every name and string that may stand for a function.
     names: BTreeSet<String>,
     depth: usize,
-    /// What is looked at.
+    /// The node that is being visited.
     at: Position,
 }
 
-/// Why not, as it is said of a hook: `calls print`.
+/// The error says why a hook can't be skipped, as a clause about the hook: `calls print`.
 type Walked = Result<(), String>;
 
-impl<'a> Walk<'a> {
+impl<'a> FunctionCode<'a> {
     /// The digest of a function's own code, and every name in it that may stand for a function.
     ///
     /// # Errors
-    /// Why a call of it can't be left out, and where that stands.
-    pub fn through(
+    /// Why a call of the function can't be skipped, with the place in the script.
+    pub fn digest(
         function: &Found,
-        sight: &'a Sight,
+        visible: &'a Visible,
+        functions: &'a dyn FunctionDigests,
     ) -> Result<(Digest, BTreeSet<String>), String> {
         let mut walk = Self {
-            sight,
+            visible,
+            functions,
             out: Hasher::default(),
             names: BTreeSet::new(),
             depth: 0,
@@ -49,7 +53,7 @@ impl<'a> Walk<'a> {
         };
         match walk.function(function) {
             Ok(()) => Ok((walk.out.finish(), walk.names)),
-            Err(why) => Err(match sight.place(&function.source, walk.at) {
+            Err(why) => Err(match visible.place(&function.source, walk.at) {
                 Some(place) => format!("{why} ({place})"),
                 None => why,
             }),
@@ -59,13 +63,13 @@ impl<'a> Walk<'a> {
     fn function(&mut self, function: &Found) -> Walked {
         let function = &function.function;
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err("has closures nested too deeply".into());
         }
         self.out.text(function.this_type.as_deref().unwrap_or_default());
         self.out.number(function.params.len() as u64);
         function.params.iter().for_each(|name| self.out.text(name));
-        // Rhai shows a function's statements in this way alone.
+        // Rhai gives access to a function's statements only by walking an AST.
         let mut alone = Module::new();
         alone.set_script_fn(function.clone());
         let mut walked = Ok(());
@@ -86,14 +90,14 @@ impl<'a> Walk<'a> {
         block.iter().try_for_each(|statement| self.statement(statement))
     }
 
-    fn look_at(&mut self, position: Position) {
+    fn visit_at(&mut self, position: Position) {
         if !position.is_none() {
             self.at = position;
         }
     }
 
     fn statement(&mut self, statement: &Stmt) -> Walked {
-        self.look_at(statement.position());
+        self.visit_at(statement.position());
         match statement {
             Stmt::Noop(_) => self.out.text("noop"),
             Stmt::If(parts, _) => {
@@ -200,7 +204,7 @@ impl<'a> Walk<'a> {
     }
 
     fn expression(&mut self, expression: &Expr) -> Walked {
-        self.look_at(expression.position());
+        self.visit_at(expression.position());
         match expression {
             Expr::DynamicConstant(constant, _) => self.constant(constant)?,
             Expr::BoolConstant(value, _) => self.out.text(&format!("{value}")),
@@ -258,7 +262,7 @@ impl<'a> Walk<'a> {
             Expr::And(parts, _) => self.expressions("&&", parts.iter())?,
             Expr::Or(parts, _) => self.expressions("||", parts.iter())?,
             Expr::Coalesce(parts, _) => self.expressions("??", parts.iter())?,
-            // `try`, which is a syntax of this program's.
+            // `try`, which is custom syntax here.
             Expr::Custom(parts, _) => {
                 parts.tokens.iter().for_each(|token| self.out.text(token));
                 self.out.text(&parts.state.to_string());
@@ -269,11 +273,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A value written out, which may be a closure.
+    /// A constant, which may be a closure.
     fn constant(&mut self, constant: &Dynamic) -> Walked {
         let Some(function) = constant.read_lock::<FnPtr>() else {
             self.out.text("constant");
-            return value(&mut self.out, constant, &mut Met::default(), self.sight);
+            return value(&mut self.out, constant, &mut Met::default(), self.functions);
         };
         self.out.text("function");
         if !function.is_anonymous() {
@@ -281,10 +285,10 @@ impl<'a> Walk<'a> {
             self.names.insert(function.fn_name().to_owned());
             return self.calls(function.fn_name());
         }
-        let bodies = self.sight.functions.get(function.fn_name()).cloned().unwrap_or_default();
+        let bodies = self.visible.functions.get(function.fn_name()).cloned().unwrap_or_default();
         match bodies.as_slice() {
             [] => Err("has a closure whose code can't be found".into()),
-            // Several of one name were made of one text at one place.
+            // Closures of one name were compiled from the same text at the same place.
             [body, ..] => self.function(body),
         }
     }
@@ -294,7 +298,7 @@ impl<'a> Walk<'a> {
         let namespace = call.namespace.to_string();
         self.out.text(&namespace);
         let root = namespace.split("::").next().unwrap_or_default();
-        self.out.text(self.sight.imports.get(root).map_or("", String::as_str));
+        self.out.text(self.visible.imports.get(root).map_or("", String::as_str));
         self.out.text(&call.name);
         self.out.number(u64::from(call.capture_parent_scope));
         match call.name.as_str() {
@@ -316,19 +320,20 @@ impl<'a> Walk<'a> {
     }
 
     fn calls(&self, name: &str) -> Walked {
-        let natives = &self.sight.natives;
-        if natives.is_pure(name) || (self.sight.functions.contains_key(name) && !natives.has(name))
+        let natives = &self.visible.natives;
+        if natives.is_pure(name)
+            || (self.visible.functions.contains_key(name) && !natives.has(name))
         {
             return Ok(());
         }
         Err(natives.why_not(name))
     }
 
-    /// Reading a property, or writing one, calls a function where the value is no map.
+    /// Reading or writing a property calls a function unless the value is a map.
     fn property(&self, name: &str) -> Walked {
         match ["get$", "set$"]
             .iter()
-            .find_map(|kind| self.sight.natives.impure(&format!("{kind}{name}")))
+            .find_map(|kind| self.visible.natives.impure(&format!("{kind}{name}")))
         {
             Some(does) => Err(format!(
                 "uses .{name}, which {}",
@@ -339,7 +344,8 @@ impl<'a> Walk<'a> {
     }
 
     fn indexing(&self) -> Walked {
-        match ["index$get$", "index$set$"].iter().find_map(|name| self.sight.natives.impure(name)) {
+        match ["index$get$", "index$set$"].iter().find_map(|name| self.visible.natives.impure(name))
+        {
             Some(_) => Err("indexes a value, which may do more than read it".into()),
             None => Ok(()),
         }

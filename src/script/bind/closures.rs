@@ -2,8 +2,8 @@
 
 use rhai::{Dynamic, Engine, FnPtr};
 
-use crate::script::reuse::plain;
-use crate::script::tensor::Handle;
+use crate::script::value::Handle;
+use crate::script::value::plain::plain;
 
 /// Whether both are the same code, and captured the same variables.
 fn same(a: &FnPtr, b: &FnPtr) -> bool {

@@ -5,11 +5,11 @@ use std::fmt;
 
 use rhai::{Engine, EvalAltResult, Position};
 
-use super::error::INTERRUPTED;
 use super::explain::explain;
-use super::location::Place;
 use super::try_catch::Caught;
 use crate::Error;
+use crate::script::errors::error::INTERRUPTED;
+use crate::script::program::place::Place;
 use crate::script::program::source::{Source, Sources};
 
 /// Callers shown below an error, the nearest first.

@@ -1,22 +1,21 @@
-//! Which of the engine's functions give a value and do nothing else. What [`engine::install_pure`]
-//! registers does, and what Rhai's packages hold, but for a few; whatever else is registered is
-//! taken to do something.
+//! Which functions of the engine are pure: they compute a value and have no other effect. Pure are
+//! the functions that an installer of pure functions registers, and those of Rhai's packages except
+//! a few that [`IMPURE`] names. Every other registered function is assumed to be impure.
 
 use std::any::TypeId;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage,
     BasicMapPackage, BasicMathPackage, BasicStringPackage, BasicTimePackage, BitFieldPackage,
     LanguageCorePackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Engine, FuncInfo};
+use rhai::{AST, ASTNode, Engine, Expr, FuncInfo, Stmt};
 
-use crate::script::engine;
-use crate::script::session::limits::Limits;
-
-/// Functions that do more than give a value, by what they do, as it is said of a hook that calls
-/// one. Every function of the engine is among these or pure.
+/// The impure functions by their effect, which completes a sentence about a hook: "calls print,
+/// which *prints*". Every function of the engine is pure or listed here.
 pub const IMPURE: &[(&str, &[&str])] = &[
     ("prints", &["print", "debug", "table", "progress", "tick"]),
     ("draws", &["plot", "heatmap", "attention"]),
@@ -35,12 +34,12 @@ pub const IMPURE: &[(&str, &[&str])] = &[
     ("ends the script", &["exit"]),
     ("tells what is declared", &["get_fn_metadata_list", "is_def_fn", "is_def_var", "is_shared"]),
     ("runs a text as a script", &["eval"]),
-    // A tag is no part of what a value is compared by.
+    // Digests of values leave tags out.
     ("uses the tag of a value", &["tag", "get$tag", "set_tag", "set$tag"]),
 ];
 
-/// Pure functions that change what stands before the dot.
-pub const CHANGING: &[&str] = &[
+/// Functions that are pure but for changing the value before the dot.
+const CHANGING: &[&str] = &[
     "append",
     "chop",
     "clear",
@@ -70,30 +69,53 @@ pub const CHANGING: &[&str] = &[
     "truncate",
 ];
 
-/// Operators of Rhai's own that are in none of its packages, whatever they stand between.
-const OPERATORS: &[&str] = &[
+/// Operators that Rhai implements itself, outside its packages.
+pub const OPERATORS: &[&str] = &[
     "+", "-", "*", "/", "%", "**", "<<", ">>", "&", "|", "^", "!", "==", "!=", "<", "<=", ">",
     ">=", "..", "..=", "+=", "-=", "*=", "/=", "%=", "**=", "<<=", ">>=", "&=", "|=", "^=",
     "contains",
 ];
 
-/// A function's name and its parameters' types: of one name some overloads may compute, and others
-/// do more.
+/// A function's name and its parameters' types: of one name some overloads may be pure and others
+/// not.
 type Signature = (String, Vec<TypeId>);
+
+/// The purity of an engine's functions, found when it is first needed. A clone is the same one.
+#[derive(Clone)]
+pub struct Purity {
+    found: Rc<OnceCell<Rc<Natives>>>,
+    install_pure: fn(&mut Engine),
+}
+
+impl Purity {
+    /// For engines in which exactly the functions that `install_pure` registers are pure, besides
+    /// Rhai's own.
+    pub fn new(install_pure: fn(&mut Engine)) -> Self {
+        Self { found: Rc::default(), install_pure }
+    }
+
+    /// The functions of `engine`, which must be the same engine at every call.
+    pub fn of(&self, engine: &Engine) -> Rc<Natives> {
+        self.found.get_or_init(|| Rc::new(Natives::of(engine, self.install_pure))).clone()
+    }
+}
 
 /// The functions of an engine, and which of them are pure.
 pub struct Natives {
     all: BTreeSet<Signature>,
     pure: BTreeSet<Signature>,
-    /// Of each name that has overloads that are not pure.
+    /// The effect of each name that has impure overloads; empty where it is not listed.
     not: BTreeMap<String, &'static str>,
-    /// Every name.
+    /// The names of all.
     names: BTreeSet<String>,
 }
 
 impl Natives {
-    pub fn of(engine: &Engine) -> Self {
-        let (all, pure) = (signatures(engine), signatures(&pure()));
+    /// The functions of `engine`, of which those that `install_pure` registers are pure.
+    pub fn of(engine: &Engine, install_pure: fn(&mut Engine)) -> Self {
+        let mut only_pure = with_rhais_packages();
+        install_pure(&mut only_pure);
+        let (all, pure) = (signatures(engine), signatures(&only_pure));
         let known = |name: &str| {
             IMPURE.iter().find(|(_, names)| names.contains(&name)).map(|(does, _)| *does)
         };
@@ -107,21 +129,23 @@ impl Natives {
         Self { all, pure, not, names }
     }
 
+    /// Whether the engine has a function of that name.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)
     }
 
+    /// Whether every function of that name is pure.
     pub fn is_pure(&self, name: &str) -> bool {
         !self.not.contains_key(name) && (self.names.contains(name) || OPERATORS.contains(&name))
     }
 
-    /// What is said of a hook that uses `name`, if it does more than give a value: what it does,
-    /// where that is known.
+    /// The effect of the functions called `name`, if any is impure; empty where the effect is
+    /// unknown.
     pub fn impure(&self, name: &str) -> Option<&'static str> {
         self.not.get(name).copied()
     }
 
-    /// Why a call of `name`, which is not pure, can't be left out, as it is said of a hook.
+    /// Why a call of the impure `name` can't be skipped, as a clause about a hook.
     pub fn why_not(&self, name: &str) -> String {
         match self.impure(name) {
             Some("") => format!("calls {name}, which may do more than give a value"),
@@ -130,8 +154,25 @@ impl Natives {
         }
     }
 
-    /// The functions of which nothing is said: neither are they pure, nor does [`IMPURE`] name
-    /// them.
+    /// Whether a text is a single expression that computes a value and changes no variable.
+    pub fn only_looks(&self, ast: &AST) -> bool {
+        let [Stmt::Expr(_) | Stmt::FnCall(..)] = ast.statements() else { return false };
+        let mut looks = ast.iter_functions().all(|function| function.name.starts_with("anon$"));
+        ast.walk(&mut |path| {
+            looks &= match path.last() {
+                Some(
+                    ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _))
+                    | ASTNode::Stmt(Stmt::FnCall(call, _)),
+                ) => self.is_pure(&call.name) && !CHANGING.contains(&call.name.as_str()),
+                Some(ASTNode::Stmt(statement)) => matches!(statement, Stmt::Expr(_)),
+                _ => true,
+            };
+            looks
+        });
+        looks
+    }
+
+    /// The functions that are neither pure nor named in [`IMPURE`].
     pub fn undeclared(&self) -> BTreeSet<&str> {
         let listed = |name: &str| IMPURE.iter().any(|(_, names)| names.contains(&name));
         self.all
@@ -142,8 +183,8 @@ impl Natives {
     }
 }
 
-/// An engine that has nothing but what is pure, and the few of Rhai's own that [`IMPURE`] names.
-fn pure() -> Engine {
+/// An engine with the functions of Rhai's packages, including the few that [`IMPURE`] names.
+fn with_rhais_packages() -> Engine {
     let mut engine = Engine::new_raw();
     ArithmeticPackage::new().register_into_engine(&mut engine);
     BasicArrayPackage::new().register_into_engine(&mut engine);
@@ -158,7 +199,6 @@ fn pure() -> Engine {
     LanguageCorePackage::new().register_into_engine(&mut engine);
     LogicPackage::new().register_into_engine(&mut engine);
     MoreStringPackage::new().register_into_engine(&mut engine);
-    engine::install_pure(&mut engine, Limits::default());
     engine
 }
 
@@ -168,58 +208,4 @@ fn signatures(engine: &Engine) -> BTreeSet<Signature> {
         Some((data.name.to_string(), data.param_types.to_vec()))
     };
     engine.collect_fn_metadata(None, signature, true).into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::script::{Host, Settings};
-
-    #[test]
-    fn every_function_is_pure_or_known_not_to_be() {
-        let host = Host::new(Settings::default()).unwrap();
-        let natives = Natives::of(&host.engine);
-        let undeclared = natives.undeclared();
-        assert!(
-            undeclared.is_empty(),
-            "{undeclared:?}: register what only computes in an installer that engine::install_pure calls, and name what \
-             touches the world in IMPURE"
-        );
-        let gone: Vec<&str> = IMPURE
-            .iter()
-            .flat_map(|(_, names)| *names)
-            .copied()
-            .filter(|name| !natives.has(name))
-            .collect();
-        assert_eq!(
-            gone,
-            ["is_def_fn", "is_def_var", "is_shared", "eval"],
-            "but for words of the language"
-        );
-    }
-
-    #[test]
-    fn what_computes_is_pure_and_what_touches_the_world_is_not() {
-        let host = Host::new(Settings::default()).unwrap();
-        let natives = Natives::of(&host.engine);
-        for name in OPERATORS.iter().chain(&[
-            "map",
-            "filter",
-            "sort",
-            "matmul",
-            "split",
-            "get$shape",
-            "index$get$",
-            "to_json",
-        ]) {
-            assert!(natives.is_pure(name), "{name}");
-        }
-        for name in IMPURE.iter().flat_map(|(_, names)| *names) {
-            assert!(
-                !natives.is_pure(name) && natives.impure(name).is_some_and(|does| !does.is_empty()),
-                "{name}"
-            );
-        }
-        assert!(!natives.is_pure("no_such_function"));
-    }
 }

@@ -14,13 +14,12 @@ use rhai::{
     ParseError, ParseErrorType, Position, Stmt, StmtBlock, Token,
 };
 
-use super::diagnostic::Failure;
-use super::error::ScriptResult;
-use crate::script::engine::end_of_compiling;
+use super::failure::Failure;
+use crate::script::errors::error::ScriptResult;
+use crate::script::program::compile::ending_token;
 use crate::script::program::source::Sources;
-use crate::script::session::limits::Limits;
 use crate::script::tensor::reduce::var;
-use crate::{did_you_mean, error};
+use crate::{Error, did_you_mean, error};
 
 /// What went wrong in a `try` block: a text to a script, and an error that keeps its place where it
 /// is thrown again.
@@ -111,15 +110,19 @@ impl Tokens {
 
 /// Makes `try` what is said above, in an engine that has tensors: an engine maps tokens in one way
 /// alone; `sources` are the texts that errors point into.
-pub fn install(engine: &mut Engine, sources: &Sources, limits: Limits) {
+pub fn install(
+    engine: &mut Engine,
+    sources: &Sources,
+    ended: impl Fn() -> Option<Error> + 'static,
+) {
     let tokens = Rc::new(RefCell::new(Tokens::default()));
     let seen = tokens.clone();
     engine.disable_symbol("try");
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_parse_token(move |token, position, _| {
-        if let Some(end) = end_of_compiling(limits) {
+        if let Some(error) = ended() {
             *seen.borrow_mut() = Tokens::default();
-            return end;
+            return ending_token(&error);
         }
         seen.borrow_mut().map(var(token), position)
     });

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine};
 
+use super::bound::Hook;
 use crate::script::errors::error::ScriptResult;
-use crate::script::hook::Hook;
-use crate::script::tensor::Handle;
+use crate::script::value::kept;
 use crate::script::value::options::describe;
-use crate::script::value::{kept, record};
+use crate::script::value::same::is_same;
 use crate::{Result, bail, did_you_mean, error};
 
 /// The hooks of a pass, and the map they share. A clone is the same context.
@@ -160,16 +160,19 @@ impl Context {
 
     fn set(&self, key: &str, value: Dynamic) -> Result<()> {
         if Self::RESERVED.contains(&key) {
-            // Rhai writes back through a chain: `ctx.ids.sum()` ends in setting `ids` to the handle
-            // it was.
-            return match self.get(key) {
-                Ok(current) if is_same(&current, &value) => Ok(()),
-                _ => Err(error!(
-                    "ctx.{key} belongs to the pass and can't be replaced by {}",
-                    describe(&value)
-                )
-                .help("keep your own values under a key of another name")),
+            // At the end of a chain such as `ctx.ids.sum()` Rhai assigns the receiver back to `ids`.
+            let unchanged = match (value.read_lock::<Context>(), self.get(key)) {
+                (Some(other), _) => key == "context" && other.same(self),
+                (None, current) => current.is_ok_and(|current| is_same(&current, &value)),
             };
+            if unchanged {
+                return Ok(());
+            }
+            return Err(error!(
+                "ctx.{key} belongs to the pass and can't be replaced by {}",
+                describe(&value)
+            )
+            .help("keep your own values under a key of another name"));
         }
         let mut value = value;
         kept::by_value(&mut value);
@@ -199,24 +202,6 @@ impl Drop for Serving {
             self.0.clear_reserved(key);
         }
     }
-}
-
-/// Whether a write-back changes nothing: the same handle, or equal data.
-pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
-    if let (Some(a), Some(b)) = (a.read_lock::<Handle>(), b.read_lock::<Handle>()) {
-        return a.same(&b);
-    }
-    if let (Some(a), Some(b)) = (a.read_lock::<Context>(), b.read_lock::<Context>()) {
-        return a.same(&b);
-    }
-    if let (Some(a), Some(b)) = (record::read(a), record::read(b)) {
-        return a.len() == b.len()
-            && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)));
-    }
-    if let (Some(a), Some(b)) = (a.read_lock::<Array>(), b.read_lock::<Array>()) {
-        return a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| is_same(a, b));
-    }
-    a.type_id() == b.type_id() && a.to_string() == b.to_string()
 }
 
 pub fn install(engine: &mut Engine) {

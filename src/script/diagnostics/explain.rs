@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use rhai::{Dynamic, Engine, EvalAltResult, ParseErrorType};
 
-use super::error::from_text;
-use super::foreign::{self, On};
-use super::location::Place;
 use super::syntax;
+use crate::script::errors::error::from_text;
+use crate::script::errors::foreign::{self, On};
+use crate::script::program::place::Place;
 use crate::script::program::source::{Source, Sources};
 use crate::script::reference::vocabulary::{Function, a, functions, is_name, members, word};
 use crate::{Error, error, nearest};
@@ -92,7 +92,7 @@ pub fn explain(
 /// Text that does not compile: first what another language would take.
 fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Place>) -> Error {
     let Some(place) = place else { return syntax::explain(kind, None) };
-    if let Some(error) = foreign::writing(place) {
+    if let Some(error) = foreign::writing(&place.text, place.column) {
         return error;
     }
     // What stands before the place, on the line before it where that is the end of a statement.

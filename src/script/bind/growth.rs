@@ -3,9 +3,9 @@
 
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString};
 
-use super::record;
 use crate::script::errors::error::ScriptResult;
-use crate::script::session::limits::Limits;
+use crate::script::run::limits::Limits;
+use crate::script::value::record;
 use crate::system::memory;
 
 /// # Errors

@@ -1,0 +1,225 @@
+//! `m.capture(ids, points)`: one pass that records the tensors at hook points.
+
+use candle_core::Tensor;
+use rhai::{Array, Dynamic, Map};
+
+use super::pass::Pass;
+use super::pass_options::{NAMES, PassOptions};
+use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, is_pattern, named_like};
+use crate::model;
+use crate::model::{Decoder, Logits};
+use crate::script::errors::error::ScriptResult;
+use crate::script::hook::context::Context;
+use crate::script::hook::{Hook, layers, point_names};
+use crate::script::reuse::Reuse;
+use crate::script::value::Handle;
+use crate::script::value::options::Options;
+use crate::script::value::record::Record;
+use crate::{Error, Result, bail};
+
+impl Pass<'_> {
+    pub(super) fn capture(
+        &self,
+        reuse: &Reuse,
+        ids: &Handle,
+        points: Option<Dynamic>,
+        context: Option<&Context>,
+        options: Map,
+    ) -> ScriptResult<Dynamic> {
+        let decoder = &self.model.loaded().decoder;
+        let options = Options::new("capture", options, &[NAMES, &["layers"]].concat())?;
+        let mut pass = PassOptions::read(&options, self.model.loaded())?;
+        let asked = options.get("layers");
+        let names = points.as_ref().map(|points| point_names("capture", points)).transpose()?;
+        pass.options.loss |= names.iter().flatten().any(|name| name == Point::UnreducedLoss.name());
+        let wanted = match &names {
+            None => Wanted::made_anyway(asked.as_ref(), decoder, &pass.options)?,
+            Some(names) => {
+                let wanted = names
+                    .iter()
+                    .map(|name| Wanted::read(name, asked.as_ref(), decoder, &pass.options));
+                wanted.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+            }
+        };
+        if options.get("logits").is_none()
+            && !wanted.iter().any(|wanted| wanted.point == Point::Logits)
+        {
+            pass.options.logits = Logits::None;
+        }
+        let mut captures: Vec<Capture> = wanted.iter().map(Wanted::capture).collect();
+        let mut all = All(&mut captures, Vec::new());
+        self.run(ids, context, &pass, &mut all, reuse)?;
+
+        let mut kept = Vec::new();
+        for (wanted, capture) in wanted.iter().zip(&captures) {
+            let mut tensor = capture.stacked(wanted.point, decoder.spec().layers)?;
+            if wanted.single {
+                tensor = tensor.squeeze(0).map_err(Error::from)?;
+            }
+            kept.push((wanted.key.as_str(), Dynamic::from(Handle::lent(tensor))));
+        }
+        match names.as_deref() {
+            Some([one]) if !is_pattern(one) && points.is_some_and(|points| points.is_string()) => {
+                Ok(kept.pop().map(|(_, only)| only).unwrap_or_default())
+            }
+            _ => Ok(Dynamic::from(kept.into_iter().collect::<Record>())),
+        }
+    }
+}
+
+/// `m.capture` with one argument besides the ids and the options, which need not be the points.
+pub(super) fn capture(
+    pass: &Pass,
+    reuse: &Reuse,
+    ids: &Handle,
+    given: Dynamic,
+    options: Map,
+) -> ScriptResult<Dynamic> {
+    if given.is_map() && options.is_empty() {
+        return pass.capture(reuse, ids, None, None, given.cast::<Map>());
+    }
+    if let Some(context) = given.read_lock::<Context>() {
+        return pass.capture(reuse, ids, None, Some(&context), options);
+    }
+    let hooks = given
+        .read_lock::<Array>()
+        .filter(|array| array.first().is_some_and(|first| first.is::<Hook>()));
+    if let Some(hooks) = hooks {
+        return pass.capture(
+            reuse,
+            ids,
+            None,
+            Some(&Context::of("capture", hooks.clone())?),
+            options,
+        );
+    }
+    pass.capture(reuse, ids, Some(given.flatten_clone()), None, options)
+}
+
+/// One point that `capture` keeps.
+struct Wanted {
+    /// What it is called in the map of several.
+    key: String,
+    point: Point,
+    layers: Layers,
+    /// One layer given as a number: no layer axis.
+    single: bool,
+}
+
+impl Wanted {
+    /// The points that a name stands for. Of a pattern those that the pass comes to.
+    fn read(
+        name: &str,
+        asked: Option<&Dynamic>,
+        decoder: &Decoder,
+        options: &model::Options,
+    ) -> Result<Vec<Self>> {
+        let named = named_like(name)?;
+        if !is_pattern(name) {
+            return named
+                .into_iter()
+                .map(|named| Self::of(name.to_owned(), named, asked, decoder))
+                .collect();
+        }
+        let wanted = Self::reached(named, asked, decoder, options)?;
+        if wanted.is_empty() {
+            bail!(
+                "{name:?}: this {} model has no such point, or the pass does not come there",
+                decoder.spec().family
+            );
+        }
+        Ok(wanted)
+    }
+
+    /// Every point that the pass makes whoever looks.
+    fn made_anyway(
+        asked: Option<&Dynamic>,
+        decoder: &Decoder,
+        options: &model::Options,
+    ) -> Result<Vec<Self>> {
+        let points = Point::ALL.into_iter().filter(|point| point.is_made_anyway());
+        Self::reached(
+            points.map(|point| Named { point, layer: None, rotary: None }),
+            asked,
+            decoder,
+            options,
+        )
+    }
+
+    fn reached(
+        named: impl IntoIterator<Item = Named>,
+        asked: Option<&Dynamic>,
+        decoder: &Decoder,
+        options: &model::Options,
+    ) -> Result<Vec<Self>> {
+        let mut reached = Vec::new();
+        for named in named {
+            let (key, spec) = (named.point.name().to_owned(), decoder.spec());
+            if named.check_family(spec.family, spec.rotary().is_some()).is_err()
+                || !spec.has(named.point)
+            {
+                continue;
+            }
+            let mut wanted = Self::of(key, named, asked, decoder)?;
+            let reach = |layer| decoder.reach(Site { point: wanted.point, layer }, options).is_ok();
+            if wanted.point.in_block() {
+                let layers = wanted.layers.resolve(spec.layers)?;
+                let layers: Vec<i64> = layers
+                    .into_iter()
+                    .filter(|&layer| reach(Some(layer)))
+                    .map(|layer| layer as i64)
+                    .collect();
+                if !layers.is_empty() {
+                    wanted.layers = Layers::Some(layers);
+                    reached.push(wanted);
+                }
+            } else if reach(None) {
+                reached.push(wanted);
+            }
+        }
+        Ok(reached)
+    }
+
+    fn of(key: String, named: Named, asked: Option<&Dynamic>, decoder: &Decoder) -> Result<Self> {
+        let spec = decoder.spec();
+        named.check_family(spec.family, spec.rotary().is_some())?;
+        let asked_layers = asked
+            .filter(|_| named.point.in_block())
+            .map(layers)
+            .transpose()?
+            .unwrap_or(Layers::All);
+        let layers = named.layers(asked_layers)?;
+        let single =
+            named.point.in_block() && (named.layer.is_some() || asked.is_some_and(Dynamic::is_int));
+        Ok(Self { key, point: named.point, layers, single })
+    }
+
+    fn capture(&self) -> Capture {
+        Capture::new([self.point], self.layers.clone())
+    }
+}
+
+/// Several captures at once, each of its own sites.
+struct All<'a>(&'a mut [Capture], Vec<SiteSet>);
+
+impl Observer for All<'_> {
+    fn sites(&mut self, layers: usize) -> Result<SiteSet> {
+        let mut all = SiteSet::new(layers);
+        self.1.clear();
+        for capture in self.0.iter_mut() {
+            let sites = capture.sites(layers)?;
+            all.union(&sites);
+            self.1.push(sites);
+        }
+        Ok(all)
+    }
+
+    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
+        for (capture, sites) in self.0.iter_mut().zip(&self.1) {
+            if sites.contains(site) {
+                capture.observe(site, x)?;
+            }
+        }
+        Ok(None)
+    }
+}

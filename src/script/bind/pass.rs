@@ -1,0 +1,176 @@
+//! One pass of a script through a model: its input, the context that serves it, and the hooks that
+//! are called in it. `forward`, `capture` and `generate` are built on it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use candle_core::{DType, Device};
+use rhai::{Dynamic, NativeCallContext};
+
+use super::non_finite;
+use super::pass_options::PassOptions;
+use crate::hook::{Observer, SiteSet};
+use crate::model;
+use crate::model::Input;
+use crate::script::errors::error::ScriptResult;
+use crate::script::hook::context::{Context, Serving};
+use crate::script::hook::{Hook, HookObserver, PassInfo};
+use crate::script::program::late_binding::Live;
+use crate::script::reuse;
+use crate::script::reuse::Reuse;
+use crate::script::value::Handle;
+use crate::script::value::model::Model;
+use crate::script::value::record::Record;
+use crate::system::message::notice;
+use crate::tensor::Value;
+use crate::{Result, bail};
+
+/// How deep passes may nest, each started by a hook of the one around it.
+const DEEPEST: usize = 16;
+
+/// How many passes are under way, each within the one before.
+#[derive(Clone)]
+pub struct Depth(Rc<Cell<usize>>, Live);
+
+impl Depth {
+    pub fn new(live: &Live) -> Self {
+        Self(Rc::default(), live.clone())
+    }
+
+    fn enter(&self) -> Result<Nested> {
+        if self.0.get() >= DEEPEST {
+            bail!("passes are nested {DEEPEST} deep, each started by a hook of the one around it");
+        }
+        self.0.set(self.0.get() + 1);
+        Ok(Nested(self.clone()))
+    }
+}
+
+/// One pass under way.
+pub struct Nested(Depth);
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        let depth = &self.0.0;
+        depth.set(depth.get() - 1);
+    }
+}
+
+/// One pass of a script: the model, its input, the context's hooks, and what the caller watches
+/// besides.
+pub struct Pass<'a> {
+    pub call: &'a NativeCallContext<'a>,
+    pub depth: &'a Depth,
+    pub model: &'a Model,
+}
+
+impl Pass<'_> {
+    pub fn run(
+        &self,
+        ids: &Handle,
+        context: Option<&Context>,
+        pass: &PassOptions,
+        watch: &mut dyn Observer,
+        reuse: &Reuse,
+    ) -> ScriptResult<model::Output> {
+        let _nested = self.enter()?;
+        self.reload();
+        let input = self.input(ids, pass.mask.as_ref(), pass.options.beyond)?;
+        let said = |output: model::Output, hooks: &[(Hook, SiteSet)]| {
+            if let Some(found) = &output.not_finite {
+                non_finite::warn(found, hooks, pass.options.check_finite);
+            }
+            output
+        };
+        let Some(context) = context else {
+            return Ok(said(
+                reuse::run(reuse, self.model, &input, &pass.options, None, watch)?,
+                &[],
+            ));
+        };
+        let _serving = self.serve(context)?;
+        let ids = seen(ids, pass.mask.as_ref(), &input)?;
+        self.show(context, [ids.clone(), ids], &input, input.len())?;
+        let info =
+            PassInfo { options: &pass.options, input: &input, prompt: input.len(), steps: 1 };
+        let mut script = self.hooks(context, info);
+        let result = reuse::run(reuse, self.model, &input, &pass.options, Some(&mut script), watch);
+        match result {
+            Ok(output) => Ok(said(output, &script.bound())),
+            Err(error) => Err(script.failure(error, self.call)),
+        }
+    }
+
+    /// Counts the passes that are within one another.
+    pub fn enter(&self) -> Result<Nested> {
+        self.depth.enter()
+    }
+
+    /// Before each pass: names may have come to mean something else.
+    pub fn reload(&self) {
+        self.depth.1.before_pass(self.call.engine());
+    }
+
+    /// What the model is to read: `ids` with the mask that they carry, and the one that was given.
+    pub fn input(&self, ids: &Handle, mask: Option<&Handle>, beyond: bool) -> Result<Input> {
+        let tensor = |mask: &Handle| mask.value().real("the mask").cloned();
+        let (carried, given) =
+            (ids.mask().as_ref().map(tensor).transpose()?, mask.map(tensor).transpose()?);
+        let input =
+            Input::masked(ids.value().real("token ids")?, carried.as_ref(), given.as_ref())?;
+        let spec = self.model.loaded().decoder.spec();
+        if beyond && spec.goes_beyond() && input.longest() > spec.max_positions {
+            let (longest, most) = (input.longest(), spec.max_positions);
+            notice(format_args!(
+                "warning: {longest} tokens go beyond the {most} positions that the model was made for"
+            ));
+        }
+        Ok(input)
+    }
+
+    /// The context's hooks, to be called during a pass.
+    pub fn hooks<'c>(&'c self, context: &'c Context, info: PassInfo<'c>) -> HookObserver<'c> {
+        HookObserver::new(self.call.engine(), context, &self.model.loaded().decoder, info)
+    }
+
+    /// Takes the context for a pass, or for several in a row.
+    pub fn serve(&self, context: &Context) -> Result<Serving> {
+        let serving = context.enter()?;
+        context.set_reserved(
+            "config",
+            Dynamic::from(Record::deep(self.model.loaded().config.clone())),
+        );
+        Ok(serving)
+    }
+
+    /// Sets the keys that say what the pass reads: the ids that it reads, all there are, and how
+    /// many are the prompt's.
+    pub fn show(
+        &self,
+        context: &Context,
+        [ids, all]: [Handle; 2],
+        input: &Input,
+        prompt: usize,
+    ) -> Result<()> {
+        context.set_reserved("ids", Dynamic::from(ids));
+        context.set_reserved("all_ids", Dynamic::from(all));
+        context.set_reserved("prompt_len", (prompt as i64).into());
+        context.set_reserved(
+            "mask",
+            Dynamic::from(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))),
+        );
+        let positions = input.positions(&Device::Cpu)?.to_dtype(DType::I64)?;
+        context.set_reserved("positions", Dynamic::from(Handle::from(positions)));
+        Ok(())
+    }
+}
+
+/// What hooks see as `ctx.ids`: the ids themselves, or where a mask was given, ids that carry it.
+fn seen(ids: &Handle, given: Option<&Handle>, input: &Input) -> Result<Handle> {
+    Ok(match given {
+        Some(_) => {
+            ids.twin().with_mask(Handle::fresh(Value::Bool(input.mask(ids.value().device())?)))
+        }
+        None => ids.clone(),
+    })
+}

@@ -1,0 +1,107 @@
+//! What one run shares among the functions that its script may call.
+
+use std::rc::Rc;
+
+use super::bind::model::Models;
+use super::bind::param::Params;
+use super::fingerprint::purity::Purity;
+use super::program::late_binding::Live;
+use super::reuse;
+use super::reuse::Reuse;
+use super::run::random::Random;
+use super::run::settings::Settings;
+use crate::output::Run;
+use crate::output::quota::Quota;
+use crate::tensor::device;
+use crate::{Result, bail};
+
+/// The settings of a run, and the state behind its impure functions.
+pub struct Session {
+    settings: Settings,
+    random: Random,
+    params: Rc<Params>,
+    models: Rc<Models>,
+    run: Rc<Run>,
+    quota: Quota,
+    live: Live,
+    reuse: Reuse,
+    purity: Purity,
+}
+
+impl Session {
+    /// `purity` tells which functions of the engine that will serve the session are pure.
+    ///
+    /// # Errors
+    /// The settings name a device that this machine lacks, or a path to read that is no directory.
+    pub fn new(settings: Settings, purity: Purity) -> Result<Self> {
+        if let Some(name) = &settings.device {
+            device::parse(name).map_err(|error| error.at("--device"))?;
+        }
+        if let Some(path) = settings.read.iter().find(|path| !path.is_dir()) {
+            bail!("--read: {} is no directory", path.display());
+        }
+        let quota = Quota::new(settings.limits.output, settings.limits.files);
+        Ok(Self {
+            random: Random::new(settings.seed),
+            params: Params::new(settings.params.clone(), settings.models.named.clone()).into(),
+            models: Models::new(settings.clone()).into(),
+            run: Run::new(
+                settings.out.clone(),
+                settings.read.clone(),
+                settings.silent,
+                quota.clone(),
+            )
+            .into(),
+            quota,
+            live: Live::default(),
+            reuse: Reuse::new(settings.reuse.unwrap_or(reuse::DEFAULT_LIMIT)),
+            settings,
+            purity,
+        })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The random number generator.
+    pub fn random(&self) -> &Random {
+        &self.random
+    }
+
+    /// The parameters that the command line gives, and those that the script asked for.
+    pub fn params(&self) -> &Rc<Params> {
+        &self.params
+    }
+
+    /// The models that are loaded.
+    pub fn models(&self) -> &Rc<Models> {
+        &self.models
+    }
+
+    /// The directory that the run writes into.
+    pub fn run(&self) -> &Rc<Run> {
+        &self.run
+    }
+
+    /// The states that later passes can start from.
+    pub fn reuse(&self) -> &Reuse {
+        &self.reuse
+    }
+
+    /// The functions, imports and constants of a REPL session, which may change at any time.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// How much may still be printed and saved.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Which functions of the engine are pure.
+    pub fn purity(&self) -> &Purity {
+        &self.purity
+    }
+}

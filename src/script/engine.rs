@@ -1,4 +1,4 @@
-//! The Rhai engine as scripts see it: every binding, and the limits.
+//! Builds the Rhai engine for scripts: every function that they can call, and the limits.
 
 use std::rc::Rc;
 
@@ -21,14 +21,14 @@ use crate::Error;
 use crate::system::{interrupt, memory};
 use crate::tensor::budget;
 
-/// The stack on which a script of the default depths runs, in bytes. It is reserved, not used: only
-/// what a script needs becomes memory.
+/// The size in bytes of a stack that is large enough for a script of the default depths. Only the
+/// part that a script uses becomes memory.
 pub const STACK: usize = 64 << 20;
 
-/// An engine with everything that a script may call, bound to `session`.
+/// Builds an engine with every function that a script can call, bound to `session`.
 ///
-/// Strings, arrays and maps are limited by the memory that they take, all together: for a limit on
-/// the size of each, Rhai would walk the whole value after every call on it.
+/// The total memory of strings, arrays and maps is limited, not the size of each: for that, Rhai
+/// would walk the whole value after every call on it.
 pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engine {
     let mut engine = Engine::new();
     engine.set_optimization_level(OptimizationLevel::None);
@@ -51,7 +51,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     });
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_var(|name, _, context| match context.scope().get(name) {
-        // Rhai itself would say so without a position.
+        // Rhai itself would report it without a position.
         Some(value) if value.is_shared() && value.is_locked() => {
             Err(EvalAltResult::ErrorDataRace(name.into(), Position::NONE).into())
         }
@@ -63,7 +63,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     let stdout = console.clone();
     engine.on_debug(move |text, _, _| stdout.line(text));
 
-    // Rhai's own would hold up the run, deaf to Ctrl-C.
+    // Rhai's own `sleep` could not be interrupted.
     engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });
     engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
 

@@ -1,43 +1,38 @@
-//! Runs scripts: one engine, built once, and everything that a run of it shares.
+//! Runs scripts: a host is one engine and the state that its runs share. The entry point for
+//! programs that embed Precompute.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, Engine, Scope};
 
+mod inspect;
+
 use super::bind::output::json;
 use super::diagnostics::failure::Failure;
 use super::engine;
 use super::fingerprint::purity::Purity;
-use super::hook::Hook;
 use super::program::bundle::Program;
 use super::program::compile::compile;
-use super::program::describe;
-use super::program::describe::Description;
 use super::program::model_names::{NamedModel, named};
 use super::program::modules::Modules;
 use super::program::params::{Declared, declared};
-use super::program::place::Place;
 use super::program::source::Sources;
-use super::reference::vocabulary::Function;
-use super::reference::{definitions, vocabulary};
 use super::run::console::Console;
 use super::run::limits::{Deadline, Limits};
 use super::run::settings::Settings;
 use super::run_session::Session;
 use super::value::model::Model;
-use super::value::options::describe as describe_value;
 use crate::Result;
 use crate::output::record::{DONE, Record, Source, Versions};
 use crate::system::file_changes::Fingerprint;
 use crate::system::{interrupt, panics};
 use crate::tensor::budget;
 
-/// What a text that is no file is called in errors.
+/// The name in errors for a text that is not in a file.
 pub(super) const INPUT: &str = "input";
 
-/// An engine with every binding, and the session that its scripts share.
+/// An engine, the session that its scripts share, and the scripts read so far.
 pub struct Host {
     pub(super) engine: Engine,
     pub(super) session: Rc<Session>,
@@ -55,8 +50,10 @@ pub struct Script {
 }
 
 impl Host {
+    /// A host with the given settings.
+    ///
     /// # Errors
-    /// Settings that can't be honoured: a device that is not there, say.
+    /// The settings can't be met: this machine lacks the device, for example.
     pub fn new(settings: Settings) -> Result<Self> {
         let purity = Purity::new(|engine| engine::install_pure(engine, Limits::default()));
         let session = Rc::new(Session::new(settings, purity)?);
@@ -68,19 +65,22 @@ impl Host {
         Ok(Self { engine, session, sources, modules, console })
     }
 
+    /// The state that the host's runs share.
     pub fn session(&self) -> &Rc<Session> {
         &self.session
     }
 
-    /// Runs the script in `path`, shows its last value and finishes the run's record.
+    /// Runs the script in `path`, prints its value and writes the run's record.
     ///
     /// # Errors
-    /// What the script or the command line did wrong. The host can run another script afterwards.
+    /// The script failed, or the command line does not fit it. The host can run another script
+    /// afterwards.
     pub fn run_file(&self, path: &Path) -> Result<Dynamic, Failure> {
         self.run(&Program::File(path.into()))
     }
 
-    /// As [`run_file`](Self::run_file), of a script that need not be in a file.
+    /// Runs a script that may come from a file or from a bundle; otherwise as
+    /// [`run_file`](Self::run_file).
     ///
     /// # Errors
     /// As [`run_file`](Self::run_file).
@@ -90,26 +90,26 @@ impl Host {
         self.run_prepared(program, &script)
     }
 
-    /// Reads and compiles a script and what it imports, as the files are now.
+    /// Reads and compiles a script and its imports, as the files are now.
     ///
     /// # Errors
-    /// A script that can't be read or does not compile.
+    /// The script can't be read or does not compile.
     pub fn prepare(&self, program: &Program) -> Result<Script, Failure> {
         self.modules.forget();
         self.compiled(program)
     }
 
-    /// The files that the script prepared last was read from, or would be if they were there, and
-    /// what they held.
+    /// The files that the script last prepared was read from, or was looked for in, and their
+    /// contents then.
     pub fn files(&self) -> Vec<(PathBuf, Fingerprint)> {
         self.modules.sought()
     }
 
-    /// Runs a prepared script as [`run`](Self::run) does. Models that an earlier run loaded are not
-    /// loaded again.
+    /// Runs a prepared script as [`run`](Self::run) does. Models stay loaded from one run to the
+    /// next.
     ///
     /// # Errors
-    /// As there.
+    /// As [`run_file`](Self::run_file).
     pub fn run_prepared(&self, program: &Program, script: &Script) -> Result<Dynamic, Failure> {
         self.check_command(script)?;
         let run = self.session.run();
@@ -138,27 +138,28 @@ impl Host {
         recorded.map(|()| value)
     }
 
-    /// Checks what the command line says against what a script declares and names, before anything
-    /// loads.
+    /// Checks the command line against the parameters that a script declares and the models that it
+    /// names, before anything is loaded.
     fn check_command(&self, script: &Script) -> Result<(), Failure> {
         self.session.params().check(&script.params).map_err(Failure::usage)?;
         self.session.models().check(&script.models).map_err(Failure::usage)
     }
 
+    /// A script's entry in the run's record.
     fn source(&self, id: &str) -> Source {
         Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()))
     }
 
-    /// Finishes the record of a session, of which `text` is what was done.
+    /// Writes the record of a REPL session, whose transcript is `text`.
     ///
     /// # Errors
-    /// It can't be written.
+    /// The record can't be written.
     pub fn close(&self, text: &str) -> Result<()> {
         let record = self.record(Source::new("session", text), None);
         self.session.run().finish(&record)
     }
 
-    /// What the run was, so that it can be repeated.
+    /// Everything that is needed to repeat the run.
     fn record(&self, script: Source, failure: Option<&Failure>) -> Record {
         let session = &self.session;
         let (started, seconds) = session.run().time();
@@ -183,17 +184,17 @@ impl Host {
         }
     }
 
-    /// Runs a text that is in no file: its imports are looked for in the working directory.
+    /// Evaluates a text that is not in a file. Its imports are looked for in the working directory.
     ///
     /// # Errors
-    /// What the text did wrong.
+    /// The text does not compile, or it failed.
     pub fn eval(&self, text: &str) -> Result<Dynamic, Failure> {
         interrupt::clear();
         let script = self.compile(INPUT, text)?;
         self.evaluate(&script)
     }
 
-    /// The value of the script in `path`, with nothing shown or recorded.
+    /// The value of the script in `path`. Nothing is printed or recorded.
     ///
     /// # Errors
     /// As [`run_file`](Self::run_file).
@@ -208,11 +209,11 @@ impl Host {
         self.evaluate(&script)
     }
 
-    /// Evaluates a text of this program's own, in which `variables` stand: its errors show no place
-    /// in it.
+    /// Evaluates an expression written by this program, with `variables` in scope. Errors show no
+    /// place in it.
     ///
     /// # Errors
-    /// What went wrong in it.
+    /// The expression failed.
     pub fn ask(
         &self,
         text: &str,
@@ -222,6 +223,7 @@ impl Host {
         self.answer(text, variables)
     }
 
+    /// [`ask`](Self::ask) without clearing an interrupt.
     fn answer(
         &self,
         text: &str,
@@ -238,89 +240,16 @@ impl Host {
         Ok(value)
     }
 
-    /// What scripts may call, as the files that Rhai's language server reads, by name.
-    pub fn definitions(&self) -> Vec<(String, String)> {
-        definitions::files(&self.engine)
-    }
-
-    /// Whether a text is a script.
+    /// Checks that a text compiles.
     ///
     /// # Errors
-    /// It does not compile.
+    /// It does not.
     pub fn check(&self, text: &str) -> Result<(), Failure> {
         let _deadline = self.deadline()?;
         compile(&self.engine, text).map(drop).map_err(|error| self.failure("", &error))
     }
 
-    /// What `print` shows of a value.
-    pub fn text_of(&self, value: &Dynamic) -> String {
-        let text = self.ask("value.to_string()", [("value", value.clone())]);
-        text.ok().and_then(|text| text.into_string().ok()).unwrap_or_else(|| describe_value(value))
-    }
-
-    /// Every function and property that there is.
-    pub fn functions(&self) -> BTreeSet<Function> {
-        vocabulary::functions(&self.engine, &self.sources)
-    }
-
-    /// What functions of a name give, as errors call it: those of this program, whose types are
-    /// known.
-    pub fn gives(&self, name: &str) -> BTreeSet<String> {
-        let of_that_name =
-            |(function, gives): (Function, String)| (function.name == name).then_some(gives);
-        vocabulary::of_this_program(&self.engine).into_iter().filter_map(of_that_name).collect()
-    }
-
-    /// What errors call a value's type.
-    pub fn type_of(&self, value: &Dynamic) -> &str {
-        vocabulary::word(self.engine.map_type_name(value.type_name()))
-    }
-
-    /// A property of a value, where it has one of that name.
-    pub fn property(&self, value: &Dynamic, name: &str) -> Option<Dynamic> {
-        let mut scope = Scope::new();
-        scope.push_dynamic("value", value.clone());
-        self.engine.eval_expression_with_scope(&mut scope, &format!("value.{name}")).ok()
-    }
-
-    /// Where a hook was bound.
-    pub fn place_of(&self, hook: &Hook) -> Option<String> {
-        let (source, position) = hook.bound_at();
-        Place::of(&self.sources, source, position).map(|place| place.short())
-    }
-
-    /// The options that a script declares.
-    ///
-    /// # Errors
-    /// It is not there or does not compile.
-    pub fn params(&self, program: &Program) -> Result<Vec<Declared>, Failure> {
-        Ok(self.compiled(program)?.params)
-    }
-
-    /// What can be said of a script without running it.
-    ///
-    /// # Errors
-    /// It, or a module that it imports, is not there or does not compile.
-    pub fn describe(&self, program: &Program) -> Result<Description, Failure> {
-        let script = self.compiled(program)?;
-        let imported = self.modules.imported(&self.engine, &script.id, &script.ast);
-        let imported = imported.map_err(|error| self.failure(&script.id, &error))?;
-        let (mut points, mut texts, mut sources) = (Vec::new(), BTreeSet::new(), Vec::new());
-        let all = std::iter::once((script.id.clone(), &script.ast))
-            .chain(imported.iter().map(|(id, ast)| (id.clone(), &**ast)));
-        for (id, ast) in all {
-            let place = |position| Place::of(&self.sources, &id, position);
-            let here =
-                describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
-            points.extend(here);
-            texts.append(&mut describe::texts(ast));
-            let text =
-                self.sources.get(&id).map(|source| source.text().to_owned()).unwrap_or_default();
-            sources.push((id, text));
-        }
-        Ok(Description { params: script.params, models: script.models, points, texts, sources })
-    }
-
+    /// Reads and compiles a script.
     fn compiled(&self, program: &Program) -> Result<Script, Failure> {
         let _deadline = self.deadline()?;
         match program {
@@ -335,8 +264,8 @@ impl Host {
         }
     }
 
-    /// Watches the clock for the work that follows, until it is dropped: as much time as the
-    /// settings allow.
+    /// Starts the time limit of the settings for the work that follows, until the result is
+    /// dropped.
     ///
     /// # Errors
     /// No thread can be started.
@@ -344,6 +273,7 @@ impl Host {
         Deadline::start(self.session.settings().limits)
     }
 
+    /// Applies the memory limit of the settings to tensors.
     pub(super) fn limit_memory(&self) {
         budget::set_limit(
             usize::try_from(self.session.settings().limits.memory).unwrap_or(usize::MAX),
@@ -371,6 +301,7 @@ impl Host {
         Ok(Script { id: id.into(), ast, params, models })
     }
 
+    /// Runs a compiled script and returns its value.
     fn evaluate(&self, script: &Script) -> Result<Dynamic, Failure> {
         self.limit_memory();
         self.session.params().clear();
@@ -385,7 +316,10 @@ impl Host {
         Ok(value)
     }
 
-    /// Prints a value as `print` does. Nothing is printed of a script without a value.
+    /// Prints a value as `print` does, but nothing for `()`.
+    ///
+    /// # Errors
+    /// Standard output can't be written to.
     pub(super) fn show(&self, value: &Dynamic) -> Result<(), Failure> {
         if !value.is_unit() {
             self.answer("print(value)", [("value", value.clone())]).map(drop)?;
@@ -393,6 +327,7 @@ impl Host {
         self.console.check().map_err(Failure::from)
     }
 
+    /// The failure that an error in the script `id` amounts to.
     pub(super) fn failure(&self, id: &str, error: &rhai::EvalAltResult) -> Failure {
         Failure::of_script(&self.engine, &self.sources, id, error)
     }

@@ -1,19 +1,41 @@
-//! The Rhai host: what a script sees. Every function that a tensor has is in `reference.md` beside
-//! this file.
+//! The Rhai host: runs scripts, and registers everything that they can call.
+//!
+//! A program that embeds Precompute makes a [`Host`] of [`Settings`] and runs scripts with it.
+//!
+//! The modules form layers. Each may import only those that are named after it, all of which stand
+//! above it in this list (tests excepted):
+//!
+//! - `errors` (how errors pass through Rhai): none.
+//! - `program` (a script's text and syntax tree): `errors`.
+//! - `run` (settings, limits, random numbers, standard output): `program`.
+//! - `value` (tensors, models and maps as scripts hold them): `errors`.
+//! - `tensor` (the operations on tensors): `errors`, `run`, `value`.
+//! - `reference` (what scripts can call, in words): `program`, `value`.
+//! - `diagnostics` (errors as the user reads them): `errors`, `program`, `value`, `tensor`,
+//!   `reference`.
+//! - `fingerprint` (digests of values and functions, purity): `program`, `value`, `reference`.
+//! - `hook` (hooks and their context): `errors`, `program`, `value`, `tensor`, `fingerprint`.
+//! - `reuse` (layers that need not run again): `value`, `fingerprint`, `hook`.
+//! - `bind` (every other function of scripts): `errors`, `program`, `run`, `value`, `diagnostics`,
+//!   `hook`, `reuse`.
+//! - `run_session` (the state behind impure functions): `program`, `run`, `fingerprint`, `reuse`,
+//!   `bind`.
+//! - `engine` (registers everything), then `host` (runs scripts), then `session` (the REPL's
+//!   variables and definitions): all above.
 
-pub mod bind;
-pub mod diagnostics;
+pub(crate) mod bind;
+pub(crate) mod diagnostics;
 mod engine;
 pub mod errors;
 mod fingerprint;
-pub mod hook;
+pub(crate) mod hook;
 mod host;
-pub mod program;
-pub mod reference;
+pub(crate) mod program;
+pub(crate) mod reference;
 pub mod reuse;
 pub mod run;
 mod run_session;
-pub mod session;
+pub(crate) mod session;
 pub mod tensor;
 pub mod value;
 

@@ -18,6 +18,8 @@ use crate::script::value::record::Record;
 use crate::{Error, Result, bail};
 
 impl Pass<'_> {
+    /// Runs a pass that records the tensors at `points`, or at every point that a pass computes
+    /// anyway if there are none given. Returns one tensor for a single point, else a map by name.
     pub(super) fn capture(
         &self,
         reuse: &Reuse,
@@ -33,11 +35,11 @@ impl Pass<'_> {
         let names = points.as_ref().map(|points| point_names("capture", points)).transpose()?;
         pass.options.loss |= names.iter().flatten().any(|name| name == Point::UnreducedLoss.name());
         let wanted = match &names {
-            None => Wanted::made_anyway(asked.as_ref(), decoder, &pass.options)?,
+            None => CapturePoint::made_anyway(asked.as_ref(), decoder, &pass.options)?,
             Some(names) => {
                 let wanted = names
                     .iter()
-                    .map(|name| Wanted::read(name, asked.as_ref(), decoder, &pass.options));
+                    .map(|name| CapturePoint::read(name, asked.as_ref(), decoder, &pass.options));
                 wanted.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
             }
         };
@@ -46,8 +48,8 @@ impl Pass<'_> {
         {
             pass.options.logits = Logits::None;
         }
-        let mut captures: Vec<Capture> = wanted.iter().map(Wanted::capture).collect();
-        let mut all = All(&mut captures, Vec::new());
+        let mut captures: Vec<Capture> = wanted.iter().map(CapturePoint::capture).collect();
+        let mut all = Captures(&mut captures, Vec::new());
         self.run(ids, context, &pass, &mut all, reuse)?;
 
         let mut kept = Vec::new();
@@ -67,7 +69,8 @@ impl Pass<'_> {
     }
 }
 
-/// `m.capture` with one argument besides the ids and the options, which need not be the points.
+/// `m.capture` with the ids, one more argument and options. The argument may be the points, but
+/// also a context, an array of hooks, or the options.
 pub(super) fn capture(
     pass: &Pass,
     reuse: &Reuse,
@@ -96,18 +99,19 @@ pub(super) fn capture(
     pass.capture(reuse, ids, Some(given.flatten_clone()), None, options)
 }
 
-/// One point that `capture` keeps.
-struct Wanted {
-    /// What it is called in the map of several.
+/// One hook point to be recorded.
+struct CapturePoint {
+    /// Its key in the map that `capture` returns for several points.
     key: String,
     point: Point,
     layers: Layers,
-    /// One layer given as a number: no layer axis.
+    /// Whether one layer was given as a number, so that the result has no layer axis.
     single: bool,
 }
 
-impl Wanted {
-    /// The points that a name stands for. Of a pattern those that the pass comes to.
+impl CapturePoint {
+    /// The points that a name stands for. A pattern stands for those that it matches and the pass
+    /// reaches.
     fn read(
         name: &str,
         asked: Option<&Dynamic>,
@@ -131,7 +135,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Every point that the pass makes whoever looks.
+    /// Every point whose tensor the pass computes even if nothing observes it.
     fn made_anyway(
         asked: Option<&Dynamic>,
         decoder: &Decoder,
@@ -146,6 +150,7 @@ impl Wanted {
         )
     }
 
+    /// The points among `named` that the model has and the pass reaches.
     fn reached(
         named: impl IntoIterator<Item = Named>,
         asked: Option<&Dynamic>,
@@ -199,10 +204,10 @@ impl Wanted {
     }
 }
 
-/// Several captures at once, each of its own sites.
-struct All<'a>(&'a mut [Capture], Vec<SiteSet>);
+/// Several captures in one pass, each with its own sites.
+struct Captures<'a>(&'a mut [Capture], Vec<SiteSet>);
 
-impl Observer for All<'_> {
+impl Observer for Captures<'_> {
     fn sites(&mut self, layers: usize) -> Result<SiteSet> {
         let mut all = SiteSet::new(layers);
         self.1.clear();

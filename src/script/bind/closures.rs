@@ -1,23 +1,24 @@
-//! Functions as values: when two are the same.
+//! `==` and `!=` for functions.
 
 use rhai::{Dynamic, Engine, FnPtr};
 
 use crate::script::value::Handle;
 use crate::script::value::plain::plain;
 
-/// Whether both are the same code, and captured the same variables.
+/// Whether both have the same code and captured the same variables.
 fn same(a: &FnPtr, b: &FnPtr) -> bool {
     a.fn_name() == b.fn_name()
         && a.curry().len() == b.curry().len()
         && a.iter_curry().zip(b.iter_curry()).all(|(a, b)| same_capture(a, b))
 }
 
-/// Of variables it is asked which they are, not what they hold: that may be the closure itself.
+/// Whether two captures are the same variable. Their values are not compared, because the value of
+/// a captured variable may be the closure itself.
 fn same_capture(a: &Dynamic, b: &Dynamic) -> bool {
     if a.is_shared() && b.is_shared() {
         return match (a.read_lock::<Dynamic>(), b.read_lock::<Dynamic>()) {
             (Some(a), Some(b)) => std::ptr::eq(&raw const *a, &raw const *b),
-            // Only the one that stands before the operator is in use.
+            // The operator has locked both: they can only be the variable before the operator.
             (None, None) => true,
             _ => false,
         };

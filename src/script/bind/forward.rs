@@ -20,11 +20,15 @@ use crate::script::value::handed_out;
 use crate::script::value::model::Model;
 use crate::script::value::options::Options;
 
-/// What `m.forward` gives.
+/// The output of `m.forward`.
 #[derive(Clone)]
 struct Output(Rc<model::Output>);
 
 impl Output {
+    /// One tensor of the output.
+    ///
+    /// # Errors
+    /// The pass did not compute it; `how` tells what to do.
     fn part(&self, part: &Option<Tensor>, name: &str, how: &str) -> ScriptResult<Handle> {
         match part {
             Some(tensor) => Ok(Handle::lent(tensor.clone())),
@@ -47,7 +51,7 @@ impl Pass<'_> {
     }
 }
 
-/// `forward` and `capture`, with context and options left out or not.
+/// Registers `forward` and `capture`, each with the context and the options optional.
 pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
     macro_rules! pass {
         ($name:literal, |$pass:ident, $reuse:ident, $ids:ident $(, $arg:ident: $typ:ty)*| -> $out:ty $body:block) => {{
@@ -101,7 +105,7 @@ pub fn install(engine: &mut Engine, depth: &Depth, reuse: &Reuse) {
     });
 }
 
-/// What a pass gave.
+/// Registers the type of the output.
 pub fn install_output(engine: &mut Engine) {
     engine.register_type_with_name::<Output>("output");
     const OWN: &str = "give it a name first: let y = out.logits; y[0] = 0.0;";

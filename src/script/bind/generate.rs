@@ -1,4 +1,4 @@
-//! `m.generate`: text continued token by token, with the context's hooks alive at every step.
+//! `m.generate`: continues a text token by token, calling the context's hooks at every step.
 
 use std::io::{IsTerminal, Write};
 use std::rc::Rc;
@@ -28,22 +28,24 @@ use crate::system::message::notice;
 use crate::tensor::Value;
 use crate::{Result, bail, error};
 
-/// As in TransformerLens.
+/// The default of TransformerLens.
 const MAX_NEW_TOKENS: i64 = 10;
 
-/// What `m.generate` gives.
+/// The output of `m.generate`.
 #[derive(Clone)]
-struct Generated(Rc<Inner>);
+struct Generated(Rc<Completion>);
 
-struct Inner {
+struct Completion {
     model: Model,
-    /// [b, n + new]: the prompts and what follows them; padding after a row that ended early.
+    /// \[b, n + new\]: the prompts and their continuations, with padding after a row that ended
+    /// early.
     ids: Handle,
     /// The real tokens of each row.
     rows: Vec<Vec<u32>>,
 }
 
 impl Generated {
+    /// The text of the only row, or an array of texts.
     fn text(&self) -> Result<Dynamic> {
         let tokenizer = self.0.model.loaded().checkpoint.tokenizer()?;
         let mut texts =
@@ -55,7 +57,7 @@ impl Generated {
     }
 }
 
-/// What ends a row besides the checkpoint's own tokens.
+/// What ends a row besides the checkpoint's end-of-text tokens.
 #[derive(Default)]
 struct Stops {
     strings: Vec<String>,
@@ -63,7 +65,8 @@ struct Stops {
 }
 
 impl Stops {
-    /// A string, a token id, or an array of them.
+    /// Reads the option `stop`: a string, a token id, or an array of them. A string that is a
+    /// special token of the tokenizer counts as its id.
     fn read(value: Option<Dynamic>, m: &Model) -> Result<Self> {
         let mut stops = Self::default();
         let Some(value) = value else { return Ok(stops) };
@@ -89,7 +92,7 @@ impl Stops {
         Ok(stops)
     }
 
-    /// Whether a row's text holds a stop string, which its last `added` bytes may have completed.
+    /// Whether a row's text contains a stop string that ends within the last `added` bytes.
     fn reached(&self, text: &str, added: usize) -> bool {
         self.strings.iter().any(|stop| {
             let mut from = text.len().saturating_sub(added + stop.len());
@@ -101,7 +104,7 @@ impl Stops {
     }
 }
 
-/// A text that is shown as it grows.
+/// Shows a text as it grows.
 struct Screen<'a> {
     streaming: Streaming,
     console: &'a Console,
@@ -224,7 +227,8 @@ impl Call<'_> {
         Ok(Generated(Rc::new(self.generated(&generation)?)))
     }
 
-    /// One pass, the context showing what it reads.
+    /// Runs one pass and draws the next tokens, with the context describing the tokens that the
+    /// pass reads. Returns the token drawn for each row that has not ended.
     fn step(
         &self,
         generation: &mut Generation,
@@ -261,6 +265,7 @@ impl Call<'_> {
         drawn.map_err(|error| script.failure(error, self.pass.call))
     }
 
+    /// Reads the options of the generation.
     fn plan(&self, options: &Options, stops: &Stops) -> Result<Plan> {
         let checkpoint = &self.pass.model.loaded().checkpoint;
         let whole = |name: &str| -> Result<Option<usize>> {
@@ -292,14 +297,15 @@ impl Call<'_> {
         })
     }
 
-    /// All tokens of each row, carrying which are real.
+    /// All tokens of each row, with the mask of the real ones.
     fn ids(&self, input: &Input) -> Result<Handle> {
         let ids: Vec<&[u32]> = (0..input.batch()).map(|row| input.row(row)).collect();
         let ids = Handle::from(Tensor::new(ids, &Device::Cpu)?.to_dtype(DType::I64)?);
         Ok(ids.with_mask(Handle::fresh(Value::Bool(input.mask(&Device::Cpu)?))))
     }
 
-    fn generated(&self, generation: &Generation) -> Result<Inner> {
+    /// The output of a generation that is done.
+    fn generated(&self, generation: &Generation) -> Result<Completion> {
         let input = generation.result();
         let real = |row: usize| {
             let real = input.row(row).iter().zip(input.real(row)).filter(|(_, real)| **real);
@@ -307,11 +313,11 @@ impl Call<'_> {
         };
         let rows: Vec<Vec<u32>> = (0..input.batch()).map(real).collect();
         let ids = self.ids(&input)?;
-        Ok(Inner { model: self.pass.model.clone(), ids, rows })
+        Ok(Completion { model: self.pass.model.clone(), ids, rows })
     }
 }
 
-/// `generate`, with context and options left out or not.
+/// Registers `generate`, with the context and the options optional.
 pub fn install(
     engine: &mut Engine,
     depth: &Depth,
@@ -349,7 +355,7 @@ pub fn install(
     ));
 }
 
-/// What `generate` gave.
+/// Registers the type of the output.
 pub fn install_output(engine: &mut Engine) {
     engine.register_type_with_name::<Generated>("generated");
     engine.register_get("ids", |g: &mut Generated| g.0.ids.clone());

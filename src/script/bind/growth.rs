@@ -1,5 +1,5 @@
-//! Rhai's functions that make much out of little in one call, and would not stop: each asks first
-//! whether there is room.
+//! Replacements for functions of Rhai that allocate much in one call, during which neither Ctrl-C
+//! nor the run's limits would be checked. Each checks first that there is memory for the result.
 
 use rhai::{Array, Blob, Dynamic, Engine, ImmutableString};
 
@@ -8,8 +8,10 @@ use crate::script::run::limits::Limits;
 use crate::script::value::record;
 use crate::system::memory;
 
+/// Checks that `times` times `bytes` can be allocated.
+///
 /// # Errors
-/// `bytes` more, `times` over, are more than the run may hold.
+/// That would exceed the run's memory limit.
 fn room(limits: Limits, bytes: usize, times: usize) -> ScriptResult<()> {
     let needed = bytes.saturating_mul(times);
     if needed as u64 > limits.memory || memory::would_exceed(needed) {
@@ -18,7 +20,7 @@ fn room(limits: Limits, bytes: usize, times: usize) -> ScriptResult<()> {
     Ok(())
 }
 
-/// What a copy of a value takes.
+/// The bytes that a copy of a value takes.
 fn weight(value: &Dynamic) -> usize {
     let inner: usize =
         match (value.read_lock::<Array>(), record::read(value), value.read_lock::<Blob>()) {
@@ -27,13 +29,13 @@ fn weight(value: &Dynamic) -> usize {
                 map.iter().map(|(key, value)| size_of_val(key) + weight(value)).sum()
             }
             (.., Some(blob)) => blob.len(),
-            // Texts and handles are shared by their copies.
+            // Copies of strings and handles share their data.
             _ => 0,
         };
     size_of::<Dynamic>() + inner
 }
 
-/// How many to add to `have` for `wanted`.
+/// How many items to add to `have` to get `wanted`.
 fn missing(have: usize, wanted: i64) -> usize {
     usize::try_from(wanted).map_or(0, |wanted| wanted.saturating_sub(have))
 }
@@ -87,7 +89,7 @@ fn blob(limits: Limits, len: i64, value: i64) -> ScriptResult<Blob> {
     Ok(vec![value as u8; len])
 }
 
-/// Pads to `len` characters; the padding is cut where it would lead beyond.
+/// Pads to `len` characters; the last repetition of the padding is cut to fit.
 fn pad(limits: Limits, text: &mut ImmutableString, len: i64, padding: &str) -> ScriptResult<()> {
     let missing = missing(text.chars().count(), len);
     if missing == 0 || padding.is_empty() {

@@ -9,15 +9,17 @@ use serde_json::{Map, Value as Json};
 
 use crate::script::program::source::{Source, Sources};
 
-/// The order of keys as it is seen from one call.
+/// Determines the order of map keys for values in one call.
 pub struct Order {
     at: Position,
-    /// The script that calls first, then all others.
+    /// The calling script first, then all others.
     sources: Vec<Rc<Source>>,
+    /// The orders found so far, by the sorted keys.
     known: BTreeMap<Vec<String>, Vec<String>>,
 }
 
 impl Order {
+    /// For the values in `call`, with the scripts read so far.
     pub fn of(call: &NativeCallContext, sources: &Sources) -> Self {
         Self {
             at: call.call_position(),
@@ -26,7 +28,7 @@ impl Order {
         }
     }
 
-    /// Every map in the order in which the script wrote its keys.
+    /// Sorts the keys of every map in `json`.
     pub fn apply(&mut self, json: &mut Json) {
         match json {
             Json::Array(items) => items.iter_mut().for_each(|item| self.apply(item)),
@@ -35,6 +37,7 @@ impl Order {
         }
     }
 
+    /// Sorts the keys of a map, and of the maps within it.
     pub fn map(&mut self, map: &mut Map<String, Json>) {
         map.values_mut().for_each(|value| self.apply(value));
         for key in self.keys(map.keys().cloned().collect()) {
@@ -44,8 +47,9 @@ impl Order {
         }
     }
 
-    /// Sorted keys as they were written: as in a literal of just these; else those of the largest
-    /// literal that has no others, and what is assigned to it after it.
+    /// Sorted keys in the order in which they were written: as in a literal of exactly these keys;
+    /// else as in the largest literal that has only such keys, followed by the others in the order
+    /// of their first assignments.
     pub fn keys(&mut self, keys: Vec<String>) -> Vec<String> {
         if keys.len() < 2 {
             return keys;

@@ -1,5 +1,5 @@
-//! What scripts can call besides the operations on tensors: models and their passes, results on
-//! their way out, and parameters. One file for a group of functions, each with one `install`.
+//! The functions that scripts call besides operations on tensors: loading models and running
+//! passes, writing and showing results, parameters. Each file registers one group of functions.
 
 mod capture;
 pub mod closures;

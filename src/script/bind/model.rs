@@ -1,4 +1,4 @@
-//! `model(id)`: models by name, their config and their weights.
+//! `model(id)`: loads models and keeps them loaded.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,31 +27,33 @@ use crate::tensor::device;
 use crate::tensor::dtype::Kind;
 use crate::{Result, error};
 
-/// The models of this process, each loaded once.
+/// The models that a session has loaded.
 pub struct Models {
     settings: Settings,
-    /// Whether the command line's model stands in for those that a script names.
+    /// Whether `--model` replaces the models that the script names.
     stands_in: Cell<bool>,
+    /// In the order in which they were loaded.
     loaded: RefCell<Vec<(Key, Model)>>,
-    /// Those that the run in progress asked for, by their place among the loaded.
+    /// Indexes into `loaded` of the models that the run in progress asked for.
     asked: RefCell<Vec<usize>>,
-    /// What the script called models so far.
+    /// The names by which the script asked for models so far.
     names: RefCell<BTreeSet<String>>,
-    /// The first model that the script named whose place the command line's one took.
+    /// The first model of the script that the one `--model ID` replaced.
     replaced: RefCell<Option<String>>,
-    /// Whether the command line's one was to take the place of a second.
+    /// Whether `--model ID` would have replaced a second model.
     refused: Cell<bool>,
 }
 
+/// What two requests must have in common to share a loaded model.
 #[derive(Clone, PartialEq)]
 struct Key {
-    /// Its id, and of a directory the one path that all others lead to.
+    /// The id; for a directory, its canonical path.
     place: String,
     revision: Option<String>,
     how: How,
 }
 
-/// Where and in what a model computes.
+/// How a model is loaded.
 #[derive(Clone, PartialEq)]
 struct How {
     device: String,
@@ -59,11 +61,11 @@ struct How {
     offload: bool,
 }
 
-/// The number of the next model.
+/// The [number](Loaded::number) of the next model.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Models {
-    /// What the command line says about models wins over what the script says.
+    /// With no model loaded. What the settings say about models overrides what the script says.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -76,19 +78,19 @@ impl Models {
         }
     }
 
-    /// Checks what the command line says against the models that a script names, before it runs.
+    /// Checks `--model` against the models that a script names, before it runs.
     ///
     /// # Errors
-    /// As [`Substitutes::check`](crate::script::Substitutes::check).
+    /// See [`Substitutes::check`](crate::script::Substitutes::check).
     pub fn check(&self, named: &[NamedModel]) -> Result<()> {
         self.settings.models.check(named, &self.settings.params)
     }
 
-    /// Checks what the command line says against the models that a script named, and the parameters
-    /// it asked for, after it ran.
+    /// Checks `--model` against the models that a script asked for and the parameters that it read,
+    /// after it ran.
     ///
     /// # Errors
-    /// A NAME that it never gave a model.
+    /// `--model NAME=ID` for a NAME that the script did not use.
     pub fn check_used(&self, params: &BTreeMap<String, Dynamic>) -> Result<()> {
         let names = self.names.borrow();
         let unused = |name: &&String| !names.contains(*name) && !params.contains_key(*name);
@@ -98,30 +100,30 @@ impl Models {
             .help(format!("it names {}", all.join(", "))))
     }
 
-    /// Whether a script failed because the command line's one model can't stand for several.
+    /// Whether the script failed because `--model ID` can't replace several models.
     pub fn refused(&self) -> bool {
         self.refused.get()
     }
 
-    /// Whether the command line's model stands in for those that are named from now on: in a
-    /// session not for those that a person names. Gives what was so before.
+    /// Sets whether `--model` replaces models named from now on; in a REPL session it does not
+    /// replace those that the user types. Returns the previous setting.
     pub fn stand_in(&self, stands_in: bool) -> bool {
         self.replaced.take();
         self.stands_in.replace(stands_in)
     }
 
-    /// Every model that is loaded, in order.
+    /// All loaded models, in the order in which they were loaded.
     pub fn loaded(&self) -> Vec<Model> {
         self.loaded.borrow().iter().map(|(_, model)| model.clone()).collect()
     }
 
-    /// Every model that the run in progress asked for, in order.
+    /// The models that the run in progress asked for, in the order of asking.
     pub fn asked(&self) -> Vec<Model> {
         let loaded = self.loaded.borrow();
         self.asked.borrow().iter().map(|&at| loaded[at].1.clone()).collect()
     }
 
-    /// Forgets what was asked for, before another run. What is loaded stays.
+    /// Starts a new run: forgets which models were asked for, and keeps them loaded.
     pub fn begin(&self) {
         self.asked.borrow_mut().clear();
         self.names.borrow_mut().clear();
@@ -129,7 +131,7 @@ impl Models {
         self.refused.set(false);
     }
 
-    /// What a script gets that names `id`.
+    /// The id of the model to load when a script asks for `named`.
     fn substitute(&self, named: &Dynamic) -> Result<String> {
         let id = &*named.clone().into_immutable_string().map_err(|_| {
             error!("model takes the id of a model or a directory, not {}", describe(named))
@@ -166,7 +168,7 @@ impl Models {
         };
         let key = Key { place: checkpoint::canonical_id(&id), revision: written("revision")?, how };
         let known = self.loaded.borrow().iter().position(|(known, model)| {
-            // A directory that is gone since has no path that its others lead to.
+            // A directory that has been deleted has no canonical path any more.
             let gone = key.place == id && model.loaded().checkpoint.id == id;
             *known == key || (gone && known.revision == key.revision && known.how == key.how)
         });
@@ -201,7 +203,7 @@ impl Models {
             ..OpenOptions::default()
         };
         let checkpoint = Checkpoint::open(id, &open)?;
-        // A commit is of one repository, however that is spelled.
+        // A commit hash identifies the repository too, however its id is spelled.
         let is_same = |(known, model): &&(Key, Model)| {
             known.how == *how
                 && checkpoint.revision.is_some()
@@ -228,9 +230,10 @@ impl Models {
     }
 }
 
+/// Loads the decoder of a checkpoint.
 fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Result<Decoder> {
-    /// What loading takes at the most, in what the weights take: as they are stored, as they are
-    /// used, and laid out anew.
+    /// The peak memory of loading, in multiples of the weights' size: the weights as stored,
+    /// converted, and rearranged.
     const LOADING: usize = 3;
     let (config, weights) = (&checkpoint.config, &checkpoint.weights);
     let elements = |name: &String| weights.shape(name).map_or(0, |shape| shape.iter().product());
@@ -256,7 +259,7 @@ fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Res
 }
 
 /// # Errors
-/// The weights take more than there is, swapping included.
+/// The weights need more than the machine's memory and swap.
 fn fits_machine(id: &str, needed: usize) -> Result<()> {
     let MachineMemory { total, swap, .. } = MachineMemory::now();
     if needed as u64 <= total.saturating_add(swap) {
@@ -271,10 +274,10 @@ fn fits_machine(id: &str, needed: usize) -> Result<()> {
     .help("--dtype bf16 takes half of what f32 takes"))
 }
 
-/// Whether the weights would leave too little of a GPU's memory to compute in, which is said: then
-/// the blocks' stay in host memory.
+/// Whether the weights would leave too little of a GPU's memory for a pass. Then the user is told
+/// that the blocks' weights stay in host memory.
 fn too_large(id: &str, needed: usize, device: &Device) -> Result<bool> {
-    /// What a pass takes besides the weights, at the least.
+    /// The least that a pass needs besides the weights, in bytes.
     const ROOM: usize = 512 << 20;
     let Some(free) = device::free_memory(device)? else { return Ok(false) };
     let fits = needed.saturating_add(ROOM) <= free;
@@ -290,7 +293,7 @@ fn too_large(id: &str, needed: usize, device: &Device) -> Result<bool> {
     Ok(!fits)
 }
 
-/// The device of models that are given none, which is said once where there was a choice.
+/// The default device. The first call tells the user which it is, if there was a choice.
 fn by_default() -> String {
     static SAID: Once = Once::new();
     let name = device::name(device::default());
@@ -305,7 +308,7 @@ fn by_default() -> String {
 /// The dtype that a model computes in.
 ///
 /// # Errors
-/// A name that is no float dtype's.
+/// The name is not one of f32, f16, bf16 and f64.
 pub fn float_dtype(name: &str) -> Result<DType> {
     match name {
         "f32" => Ok(DType::F32),
@@ -319,6 +322,7 @@ pub fn float_dtype(name: &str) -> Result<DType> {
     }
 }
 
+/// Some of the names, as a phrase.
 fn list(names: &[String]) -> String {
     match names.len() {
         0..=4 => names.join(", "),
@@ -326,7 +330,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// The checkpoint's config, with the fields that every family has by one name.
+/// config.json, with the sizes added under names that are the same for every family.
 fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
     let spec = decoder.spec();
     let json = serde_json::Value::Object(checkpoint.config.clone());
@@ -339,7 +343,7 @@ fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
     map
 }
 
-/// `model(id)`.
+/// Registers `model`.
 pub fn install(engine: &mut Engine, models: &Rc<Models>) {
     let own = models.clone();
     engine.register_fn("model", move |id: Dynamic| -> ScriptResult<Model> {
@@ -351,7 +355,7 @@ pub fn install(engine: &mut Engine, models: &Rc<Models>) {
     });
 }
 
-/// What a model says of itself.
+/// Registers the type and its properties.
 pub fn install_members(engine: &mut Engine) {
     engine.register_type_with_name::<Model>("model");
     let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \

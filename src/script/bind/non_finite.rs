@@ -1,12 +1,12 @@
-//! What is said of a pass that has what is no finite number.
+//! The warning about a pass in which a NaN or an infinity appeared.
 
 use crate::hook::{Site, SiteSet};
 use crate::model::finite::{NotFinite, Place};
 use crate::script::hook::Hook;
 use crate::system::message::notice;
 
-/// Says once what a pass had first, and where; of what hooks left there, at which lines they were
-/// bound.
+/// Warns once for each pass where the first non-finite value appeared and, if hooks had changed
+/// tensors there, where they were bound. `every` tells whether every point was checked.
 pub fn warn(found: &NotFinite, hooks: &[(Hook, SiteSet)], every: bool) {
     let NotFinite { kind, place } = found;
     let said = match place {

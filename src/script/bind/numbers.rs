@@ -9,7 +9,11 @@ use crate::script::value::options::{describe, float};
 use crate::tensor::Value;
 use crate::{Result, bail, error};
 
-/// Numbers from a tensor [n] or an array.
+/// The numbers in a tensor \[n\], or in an array of numbers and one-element tensors. `what` is the
+/// subject of errors.
+///
+/// # Errors
+/// Another value.
 pub fn numbers(value: &Dynamic, what: &str) -> Result<Vec<f64>> {
     if let Some(handle) = value.read_lock::<Handle>() {
         let value = handle.value();
@@ -28,6 +32,10 @@ pub fn numbers(value: &Dynamic, what: &str) -> Result<Vec<f64>> {
     bail!("{what} must be a tensor [n] or an array of numbers, not {}", describe(value))
 }
 
+/// All elements of a tensor, in row-major order.
+///
+/// # Errors
+/// The tensor is complex, or can't be copied to the CPU.
 pub fn floats(value: &Value, what: &str) -> Result<Vec<f64>> {
     let tensor = value.real(what)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
     Ok(tensor.flatten_all()?.to_vec1()?)
@@ -38,7 +46,10 @@ fn scalar(value: &Value) -> Option<f64> {
     floats(value, "a number").ok().filter(|numbers| numbers.len() == 1).map(|numbers| numbers[0])
 }
 
-/// Rows of numbers from a tensor [n, m] or an array of what [`numbers`] takes.
+/// Rows of numbers: a tensor \[n, m\], or an array of what [`numbers`] takes.
+///
+/// # Errors
+/// Another value.
 pub fn matrix(value: &Dynamic, what: &str) -> Result<Vec<Vec<f64>>> {
     if let Some(handle) = value.read_lock::<Handle>() {
         let value = handle.value();
@@ -56,7 +67,10 @@ pub fn matrix(value: &Dynamic, what: &str) -> Result<Vec<Vec<f64>>> {
     }
 }
 
-/// An array of strings, or of anything that is shown as one.
+/// Labels: an array whose elements are shown as `print` shows them, or a tensor \[n\] of numbers.
+///
+/// # Errors
+/// Another value.
 pub fn labels(value: Option<&Dynamic>, what: &str) -> Result<Option<Vec<String>>> {
     let Some(value) = value else { return Ok(None) };
     if value.read_lock::<Handle>().is_some() {

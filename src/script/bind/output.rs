@@ -1,4 +1,4 @@
-//! `save`, `load_tensors`, `table`, `progress`: a script's values on their way out.
+//! `save`, `load_tensors`, `table`, `progress`: writing, reading and showing a script's values.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ use crate::system::{escape, message};
 use crate::tensor::Value;
 use crate::{Result, bail, did_you_mean, error};
 
-/// A script's value as something to be saved.
+/// A script's value in the form in which it is saved.
 fn data(value: &Dynamic, order: &mut Order) -> Result<Data> {
     if let Some(handle) = value.read_lock::<Handle>() {
         return Ok(Data::Tensor(item(&handle)));
@@ -57,6 +57,7 @@ fn data(value: &Dynamic, order: &mut Order) -> Result<Data> {
     Ok(Data::Json(json))
 }
 
+/// A tensor and its mask.
 fn item(handle: &Handle) -> Item {
     Item { value: handle.value().clone(), mask: handle.mask().map(|mask| mask.value().clone()) }
 }
@@ -64,7 +65,7 @@ fn item(handle: &Handle) -> Item {
 /// A script's value as JSON.
 ///
 /// # Errors
-/// A value that is no data: a function, a model.
+/// The value is not data: a function or a model, say.
 pub fn json(value: &Dynamic) -> Result<Json> {
     if value.is_unit() {
         return Ok(Json::Null);
@@ -140,7 +141,7 @@ fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
     }
 }
 
-/// Rows as they are shown: numbers short.
+/// The rows of a table.
 fn rows(value: &Dynamic, options: &Options, order: &mut Order) -> Result<Table> {
     let columns = labels(options.get("columns").as_ref(), "columns")?;
     let of_maps =
@@ -218,7 +219,7 @@ fn draw_table(run: &Run, value: &Dynamic, options: Map, order: &mut Order) -> Re
     Ok(drawn)
 }
 
-/// How far some work has come, on standard error where that is a terminal.
+/// A progress bar on standard error, shown only on a terminal.
 #[derive(Clone)]
 struct Progress(ProgressBar);
 
@@ -251,7 +252,8 @@ pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console, sources: &
             Ok(save(&own, name, &value, &mut Order::of(&call, &scripts))?)
         },
     );
-    // Rhai's own has no end where a value holds itself, and says nothing of tensors.
+    // Rhai's own `to_json` does not terminate for a map that contains itself, and can't convert
+    // tensors.
     engine.register_fn("to_json", |map: &mut Map| -> ScriptResult<String> {
         let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
         let object = entries.collect::<Result<_>>().map_err(|error| error.at("to_json"))?;

@@ -1,5 +1,4 @@
-//! `param(name, default, help)`: an option that a script declares, and `--set name=value` that
-//! gives it.
+//! `param(name, default, help)`: an option of a script, which `--set name=value` sets.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,36 +12,38 @@ use crate::script::program::params::Declared;
 use crate::script::value::options::describe;
 use crate::{Error, Result, bail, did_you_mean, error};
 
-/// What the command line gives, and what the script asked for.
+/// The parameters of a run: the values that the command line gives, and those that the script has
+/// read.
 pub struct Params {
+    /// The texts that `--set` gives, by name.
     given: BTreeMap<String, String>,
-    /// The models that `--model NAME=ID` gives.
+    /// The ids that `--model NAME=ID` gives, by NAME.
     models: BTreeMap<String, String>,
-    /// The values that the script got so far.
+    /// The values that the script has read so far.
     values: RefCell<BTreeMap<String, Dynamic>>,
 }
 
 impl Params {
-    /// As `--set` and `--model NAME=ID` have it.
+    /// With the values of `--set` and of `--model NAME=ID`.
     pub fn new(given: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
         Self { given, models, values: RefCell::default() }
     }
 
-    /// The values in force, by name: those that the script asked for so far.
+    /// The values that the script has read so far, by name.
     pub fn values(&self) -> BTreeMap<String, Dynamic> {
         self.values.borrow().clone()
     }
 
-    /// Forgets what a script asked for, before another one runs.
+    /// Forgets what a script has read, before another one runs.
     pub fn clear(&self) {
         self.values.borrow_mut().clear();
     }
 
-    /// Checks what was given against what a script declares, before it runs.
+    /// Checks the given values against the parameters that a script declares, before it runs.
     ///
     /// # Errors
-    /// A name that is not declared (unless some are worked out while it runs), or a value that is
-    /// not of the type of a default that is written out.
+    /// A name that is not declared (unless the script computes some names), or a value that can't
+    /// be converted to the type of a literal default.
     pub fn check(&self, declared: &[Declared]) -> Result<()> {
         let known: BTreeSet<&str> =
             declared.iter().filter_map(|param| param.name.as_deref()).collect();
@@ -59,10 +60,10 @@ impl Params {
         Ok(())
     }
 
-    /// Checks what was given against what the script asked for, after it ran.
+    /// Checks the given values against the parameters that a script has read, after it ran.
     ///
     /// # Errors
-    /// A name that it never asked for and does not declare.
+    /// A name that it neither read nor declares.
     pub fn check_used(&self, declared: &[Declared]) -> Result<()> {
         let values = self.values.borrow();
         let known = declared.iter().filter_map(|param| param.name.as_deref());
@@ -100,7 +101,7 @@ impl Params {
     }
 }
 
-/// What a type's values are called, for messages and for the list of a script's parameters.
+/// A phrase for the values that a parameter takes, given its default.
 pub fn kind(default: &Dynamic) -> &'static str {
     match default.type_name() {
         "i64" => "an integer",
@@ -114,8 +115,8 @@ pub fn kind(default: &Dynamic) -> &'static str {
     }
 }
 
-/// `text` as a value of the default's type. A default `()` takes an integer, a number, true or
-/// false, or a text.
+/// Converts `text` to the type of the default. For the default `()` it is an integer, a number, a
+/// bool or a string, whichever it reads as first.
 fn convert(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
     let value = match default.type_name() {
         "i64" => text.trim().parse::<i64>().ok().map(Dynamic::from),
@@ -142,7 +143,7 @@ fn convert(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
     })
 }
 
-/// JSON, or values between commas of the type of the default's elements.
+/// A JSON array, or values separated by commas, each of the type of the default's elements.
 fn array(name: &str, text: &str, default: &Array) -> Result<Option<Dynamic>> {
     if text.trim_start().starts_with('[') {
         return Ok(json(text).filter(Dynamic::is_array));

@@ -1,5 +1,5 @@
-//! One pass of a script through a model: its input, the context that serves it, and the hooks that
-//! are called in it. `forward`, `capture` and `generate` are built on it.
+//! One pass of a model for a script: its input, its context and its hooks. `forward`, `capture` and
+//! `generate` are built on it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,14 +25,15 @@ use crate::system::message::notice;
 use crate::tensor::Value;
 use crate::{Result, bail};
 
-/// How deep passes may nest, each started by a hook of the one around it.
+/// How deep passes may nest. A hook can start a pass within the pass that calls it.
 const DEEPEST: usize = 16;
 
-/// How many passes are under way, each within the one before.
+/// Counts the passes in progress, each nested in the one before.
 #[derive(Clone)]
 pub struct Depth(Rc<Cell<usize>>, Live);
 
 impl Depth {
+    /// With no pass in progress.
     pub fn new(live: &Live) -> Self {
         Self(Rc::default(), live.clone())
     }
@@ -46,7 +47,7 @@ impl Depth {
     }
 }
 
-/// One pass under way.
+/// Represents one pass in progress.
 pub struct Nested(Depth);
 
 impl Drop for Nested {
@@ -56,15 +57,22 @@ impl Drop for Nested {
     }
 }
 
-/// One pass of a script: the model, its input, the context's hooks, and what the caller watches
-/// besides.
+/// A call from a script that runs passes of a model.
 pub struct Pass<'a> {
+    /// The call.
     pub call: &'a NativeCallContext<'a>,
+    /// The passes in progress.
     pub depth: &'a Depth,
+    /// The model.
     pub model: &'a Model,
 }
 
 impl Pass<'_> {
+    /// Runs one pass, with the context's hooks if there is one. `watch` observes it after the hooks
+    /// and must not change anything.
+    ///
+    /// # Errors
+    /// Invalid options or ids, a context in use, or an error in the pass or one of its hooks.
     pub fn run(
         &self,
         ids: &Handle,
@@ -101,17 +109,24 @@ impl Pass<'_> {
         }
     }
 
-    /// Counts the passes that are within one another.
+    /// Counts a pass that begins, until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// Too many passes are nested.
     pub fn enter(&self) -> Result<Nested> {
         self.depth.enter()
     }
 
-    /// Before each pass: names may have come to mean something else.
+    /// Reloads watched files that have changed. Called before each pass.
     pub fn reload(&self) {
         self.depth.1.before_pass(self.call.engine());
     }
 
-    /// What the model is to read: `ids` with the mask that they carry, and the one that was given.
+    /// The tokens that the model reads: `ids`, with the mask that they carry and the mask that the
+    /// option `mask` gives.
+    ///
+    /// # Errors
+    /// `ids` are no token ids, or a mask does not fit them.
     pub fn input(&self, ids: &Handle, mask: Option<&Handle>, beyond: bool) -> Result<Input> {
         let tensor = |mask: &Handle| mask.value().real("the mask").cloned();
         let (carried, given) =
@@ -128,12 +143,15 @@ impl Pass<'_> {
         Ok(input)
     }
 
-    /// The context's hooks, to be called during a pass.
+    /// The observer that calls the context's hooks during a pass.
     pub fn hooks<'c>(&'c self, context: &'c Context, info: PassInfo<'c>) -> HookObserver<'c> {
         HookObserver::new(self.call.engine(), context, &self.model.loaded().decoder, info)
     }
 
-    /// Takes the context for a pass, or for several in a row.
+    /// Takes the context for one pass or for several in a row.
+    ///
+    /// # Errors
+    /// The context serves another pass.
     pub fn serve(&self, context: &Context) -> Result<Serving> {
         let serving = context.enter()?;
         context.set_reserved(
@@ -143,8 +161,11 @@ impl Pass<'_> {
         Ok(serving)
     }
 
-    /// Sets the keys that say what the pass reads: the ids that it reads, all there are, and how
-    /// many are the prompt's.
+    /// Sets the context's keys that describe the input: `ids` are the tokens of this pass, `all`
+    /// those of all passes so far, and `prompt` is the prompt's length.
+    ///
+    /// # Errors
+    /// A tensor can't be created.
     pub fn show(
         &self,
         context: &Context,
@@ -165,7 +186,8 @@ impl Pass<'_> {
     }
 }
 
-/// What hooks see as `ctx.ids`: the ids themselves, or where a mask was given, ids that carry it.
+/// The ids that hooks see as `ctx.ids`: those given, which carry the mask of the option `mask` if
+/// there is one.
 fn seen(ids: &Handle, given: Option<&Handle>, input: &Input) -> Result<Handle> {
     Ok(match given {
         Some(_) => {

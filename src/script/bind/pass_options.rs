@@ -8,17 +8,23 @@ use crate::script::value::model::Loaded;
 use crate::script::value::options::Options;
 use crate::{Result, bail, error};
 
-/// The names of the options that `forward` takes.
+/// The names of the options.
 pub const NAMES: &[&str] =
     &["loss", "logits", "stop", "mask", "beyond", "start", "from", "check_finite"];
 
-/// The options of a pass, as `forward` and `capture` take them.
+/// The options of a pass.
 pub struct PassOptions {
+    /// The options of the decoder.
     pub options: model::Options,
+    /// The tokens to attend to, besides the mask that the ids carry.
     pub mask: Option<Handle>,
 }
 
 impl PassOptions {
+    /// Reads the options for a pass of `model`.
+    ///
+    /// # Errors
+    /// A value of the wrong type, or a point that the pass can't start or stop at.
     pub fn read(options: &Options, model: &Loaded) -> Result<Self> {
         let layers = model.decoder.spec().layers;
         let logits = match options.string("logits")?.as_deref() {
@@ -38,7 +44,7 @@ impl PassOptions {
     }
 }
 
-/// Where a pass begins, `start`, and with what, `from`.
+/// The options `start` and `from`: the block at which a pass starts, and its residual stream.
 fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
     let written = "as in #{start: \"pre-block@2\", from: x}";
     match (options.string("start")?, options.tensor("from")?) {

@@ -1,4 +1,4 @@
-//! `plot`, `heatmap`, `attention`: a script's numbers as pictures, drawn in the terminal and saved.
+//! `plot`, `heatmap`, `attention`: pictures of a script's numbers, drawn in the terminal and saved.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::script::value::record;
 use crate::system::message;
 use crate::{Result, bail, error};
 
-/// Draws in the terminal where there is one, and saves the picture.
+/// Saves the picture, and draws it if standard output is a terminal.
 fn show(run: &Run, console: &Console, picture: &Picture, name: Option<String>) -> Result<()> {
     let (stem, extension) =
         match name.as_deref().map(|name| name.rsplit_once('.').unwrap_or((name, ""))) {
@@ -33,7 +33,7 @@ fn show(run: &Run, console: &Console, picture: &Picture, name: Option<String>) -
     Ok(())
 }
 
-/// A title as a file name: `Power spectrum, layer 3` becomes `power-spectrum-layer-3`.
+/// The file name for a title: `power-spectrum-layer-3` for `Power spectrum, layer 3`.
 fn slug(title: &str) -> String {
     let mut slug = String::new();
     for c in title.chars() {
@@ -113,7 +113,7 @@ enum Lines {
     Named(Vec<(String, Vec<f64>)>),
 }
 
-/// y as one series [n], several [s, n], an array of either, or a map from label to series.
+/// The series in y: one \[n\], several \[s, n\], an array of either, or a map from label to series.
 fn lines(y: &Dynamic) -> Result<Lines> {
     if let Some(map) = record::read(y) {
         let named = map.iter().map(|(label, y)| Ok((label.to_string(), numbers(y, "plot: y")?)));
@@ -163,7 +163,7 @@ fn heatmap(values: &Dynamic, options: Map) -> Result<(Picture, Option<String>)> 
     Ok((Picture::Heatmap(heatmap), options.string("name")?.map(|name| name.to_string())))
 }
 
-/// Rows of texts, from an array of arrays or a tensor [n, m] of numbers.
+/// Rows of strings, from an array of arrays or a tensor \[n, m\] of numbers.
 fn texts(value: Option<&Dynamic>) -> Result<Vec<Vec<String>>> {
     let Some(value) = value else { return Ok(vec![]) };
     if value.is::<Handle>() {

@@ -1,4 +1,4 @@
-//! `m.save(name)`: a model's checkpoint into the run's directory.
+//! `m.save(name)`: writes a model's checkpoint into the run's directory.
 
 use std::rc::Rc;
 
@@ -10,7 +10,8 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::value::model::Model;
 use crate::{Result, bail};
 
-/// Writes the checkpoint below the run's directory. Gives its path, which `model()` reads.
+/// Writes the checkpoint to `folder` in the run's directory. Returns its path, which `model()`
+/// reads.
 fn save(run: &Run, m: &Model, folder: &str) -> Result<String> {
     name::check(folder)?;
     let checkpoint = &m.loaded().checkpoint;

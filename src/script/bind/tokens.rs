@@ -1,4 +1,4 @@
-//! Between text and token ids: `encode`, `decode`, `tokens`, `token_id`.
+//! `encode`, `decode`, `tokens` and `token_id`: conversion between text and token ids.
 
 use candle_core::{DType, Device, Tensor};
 use rhai::{Array, Dynamic, Engine, Map};
@@ -15,8 +15,8 @@ fn tokenizer(m: &Model) -> Result<&Tokenizer> {
     m.loaded().checkpoint.tokenizer()
 }
 
-/// Token ids [1, n] of a text; of an array of texts [b, n], padded. Both carry the mask of real
-/// tokens.
+/// The token ids of a text, \[1, n\], or of an array of texts, \[b, n\] with padding. They carry
+/// the mask of real tokens.
 fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
     let options = Options::new("encode", options, &["special", "pad"])?;
     let special = options.bool("special")?.unwrap_or(true);
@@ -50,11 +50,11 @@ fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
     pad(rows, tokenizer.pad_id(), left)
 }
 
-/// What `call` is given to read: token ids, or a text or an array of texts, encoded with its
-/// special tokens and padded on the right.
+/// The token ids that the function `call` reads: a tensor of ids, or a text or an array of texts,
+/// encoded with special tokens and padded on the right.
 ///
 /// # Errors
-/// Anything else; a text that `encode` can't take.
+/// The argument is something else, or a text that can't be encoded.
 pub fn to_read(m: &Model, call: &str, given: &Dynamic) -> Result<Handle> {
     if let Some(ids) = given.read_lock::<Handle>() {
         return Ok(ids.clone());
@@ -84,6 +84,7 @@ fn checked(ids: Vec<u32>, text: &str) -> Result<Vec<u32>> {
     Ok(ids)
 }
 
+/// Rows padded to equal length, with the mask of real tokens.
 fn pad(rows: Vec<Vec<u32>>, pad: u32, left: bool) -> Result<Handle> {
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
@@ -100,8 +101,8 @@ fn pad(rows: Vec<Vec<u32>>, pad: u32, left: bool) -> Result<Handle> {
     Ok(Handle::from(Tensor::from_vec(ids, shape, &Device::Cpu)?).with_mask(mask))
 }
 
-/// Token ids as rows, and whether they came as one row: an integer, an array of them, a tensor [n]
-/// or [b, n]. Of padded ids the real ones, or all.
+/// The rows of token ids, and whether there is just one. `ids` is an integer, an array of integers,
+/// or a tensor \[n\] or \[b, n\]. `real_alone` leaves out padding.
 fn rows(ids: &Dynamic, real_alone: bool) -> Result<(Vec<Vec<u32>>, bool)> {
     let id = |id: i64| u32::try_from(id).map_err(|_| error!("{id} is no token id"));
     if let Some(handle) = ids.read_lock::<Handle>() {
@@ -136,7 +137,8 @@ fn rows(ids: &Dynamic, real_alone: bool) -> Result<(Vec<Vec<u32>>, bool)> {
     }
 }
 
-/// One value for one row, an array for several.
+/// Applies `show` to each row. The result is a single value if there is just one row, else an
+/// array.
 fn each(
     ids: &Dynamic,
     real_alone: bool,
@@ -179,7 +181,8 @@ pub fn install(engine: &mut Engine) {
         };
         match ids.clone().into_immutable_string() {
             Ok(text) => Ok(strings(&tokenizer.encode(&text, true)?)?),
-            // One string a position, padding too: they stand beside what a pass gives for each.
+            // One string for each position, padding included, to match the shape of a pass's
+            // tensors.
             Err(_) => Ok(each(&ids, false, strings)?),
         }
     });

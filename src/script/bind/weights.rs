@@ -1,5 +1,4 @@
-//! A model's weights and parts in scripts: by the checkpoint's names, and in every family by the
-//! same ones.
+//! A model's weights: by the checkpoint's names, and by names that are the same in every family.
 
 use globset::GlobBuilder;
 use rhai::{Array, Dynamic, Engine, Map};
@@ -16,7 +15,7 @@ use crate::script::value::record::Record;
 use crate::tensor::WeightSource;
 use crate::{Result, error};
 
-/// A layer of the model; negative ones count from the last.
+/// The index of a layer; a negative number counts from the last.
 fn layer(m: &Model, layer: i64) -> Result<usize> {
     Ok(Layers::one(layer).resolve(m.loaded().decoder.spec().layers)?[0])
 }
@@ -29,7 +28,7 @@ fn map<const N: usize>(entries: [(&str, Dynamic); N]) -> Record {
     entries.into_iter().collect()
 }
 
-/// A checkpoint's tensor, as it is stored but in the model's dtype.
+/// A tensor of the checkpoint, converted to the model's dtype.
 fn weight(m: &Model, name: &str) -> Result<Handle> {
     let Loaded { checkpoint, decoder, .. } = m.loaded();
     if checkpoint.weights.contains(name) {
@@ -48,8 +47,8 @@ fn weight(m: &Model, name: &str) -> Result<Handle> {
     })
 }
 
-/// The names most like one that is not there: those that have it as a part, else those that are
-/// written much like it.
+/// The names nearest to an unknown one: those that contain it, else those with the smallest edit
+/// distance.
 fn like<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
     const SHOWN: usize = 3;
     let all = || names.iter().map(String::as_str);
@@ -62,8 +61,7 @@ fn like<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
     near
 }
 
-/// The shapes of the checkpoint's tensors by their names: of those that a pattern fits, in which
-/// `*` stands for anything.
+/// The shapes of the checkpoint's tensors whose names match a glob pattern, by name.
 fn weights(m: &Model, pattern: &str) -> Result<Record> {
     let weights = &m.loaded().checkpoint.weights;
     let glob = GlobBuilder::new(pattern)
@@ -94,6 +92,7 @@ fn weights(m: &Model, pattern: &str) -> Result<Record> {
     })
 }
 
+/// The attention weights of a layer, by head.
 fn heads(m: &Model, at: i64) -> Result<Record> {
     let heads = m.loaded().decoder.heads(layer(m, at)?)?;
     Ok(map([
@@ -108,7 +107,7 @@ fn heads(m: &Model, at: i64) -> Result<Record> {
     ]))
 }
 
-/// `w_gate` and `b_gate` are `()` where the MLP is not gated.
+/// The weights of a layer's MLP. `w_gate` and `b_gate` are `()` if it has no gate.
 fn mlp(m: &Model, at: i64) -> Result<Record> {
     let mlp = m.loaded().decoder.mlp(layer(m, at)?)?;
     let [w_gate, b_gate] = match mlp.gate {
@@ -125,6 +124,7 @@ fn mlp(m: &Model, at: i64) -> Result<Record> {
     ]))
 }
 
+/// The weights of one norm; `()` for none.
 fn norm(norm: Option<NormWeights>) -> Dynamic {
     let Some(norm) = norm else { return Dynamic::UNIT };
     let kind = match norm.kind {
@@ -139,7 +139,8 @@ fn norm(norm: Option<NormWeights>) -> Dynamic {
     ]))
 }
 
-/// Where a family norms nothing that its sub-blocks give, `post_attn` and `post_mlp` are `()`.
+/// The norms of a layer. `post_attn` and `post_mlp` are `()` in a family that does not normalise
+/// the outputs of attention and MLP.
 fn norms(m: &Model, at: i64) -> Result<Record> {
     let norms = m.loaded().decoder.norms(layer(m, at)?)?;
     let place = match norms.place {
@@ -157,7 +158,7 @@ fn norms(m: &Model, at: i64) -> Result<Record> {
     ]))
 }
 
-/// Applies `f` to a stream of the script's.
+/// Applies a function of the decoder to a script's tensor.
 fn applied(
     x: &Handle,
     what: &str,
@@ -167,6 +168,7 @@ fn applied(
     Ok(Handle::lent(f(&x)?))
 }
 
+/// Runs one block on a residual stream \[b, n, d\].
 fn block(m: &Model, at: i64, x: &Handle, options: Map) -> Result<Handle> {
     let options = Options::new("block", options, &["mask"])?;
     let at = layer(m, at)?;
@@ -175,7 +177,7 @@ fn block(m: &Model, at: i64, x: &Handle, options: Map) -> Result<Handle> {
         let &[b, n, _] = x.dims() else {
             return Err(error!("block reads the residual stream [b, n, d], not {:?}", x.dims()));
         };
-        // A block does not read the tokens themselves.
+        // A block reads only the number of tokens, not their ids.
         let ids =
             candle_core::Tensor::zeros((b, n), candle_core::DType::U32, &candle_core::Device::Cpu)?;
         let mask = mask.map(|mask| mask.value().real("the mask").cloned()).transpose()?;

@@ -1,4 +1,4 @@
-//! Rhai's errors in sentences of ours: what was expected, what came, what to try.
+//! Rephrases Rhai's errors: what was expected, what was found, and what to try.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::script::program::source::{Source, Sources};
 use crate::script::reference::vocabulary::{Function, a, functions, is_name, members, word};
 use crate::{Error, error, nearest};
 
-/// Overloads of a function that a help line lists.
+/// The number of overloads of a function that a help line lists.
 const OVERLOADS: usize = 4;
 
-/// The sentence for `error`, which stands at `place` of `source` in the function called `function`
-/// (a closure has no name).
+/// The sentence for `error` at `place` of `source`, in the function called `function` (`None` in a
+/// closure).
 pub fn explain(
     engine: &Engine,
     sources: &Sources,
@@ -89,13 +89,13 @@ pub fn explain(
     }
 }
 
-/// Text that does not compile: first what another language would take.
+/// The error of a text that does not compile. Syntax of other languages is recognised first.
 fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Place>) -> Error {
     let Some(place) = place else { return syntax::explain(kind, None) };
     if let Some(error) = foreign::writing(&place.text, place.column) {
         return error;
     }
-    // What stands before the place, on the line before it where that is the end of a statement.
+    // The text before the place; on the previous line, if the place follows a complete statement.
     let before = source.and_then(|source| {
         let above =
             place.line.checked_sub(1).filter(|_| source.line(place.line) == Some(&place.text));
@@ -109,7 +109,7 @@ fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Place>
     syntax::explain(kind, Some(place))
 }
 
-/// Rhai's own words, as a clause.
+/// Rhai's own message, as a clause.
 fn sentence(error: &EvalAltResult) -> String {
     let mut text = error.to_string();
     let position = format!(" ({})", error.position());
@@ -127,7 +127,7 @@ fn range_of(length: usize) -> String {
     }
 }
 
-/// What a script threw: an error of ours passed on, a text, or any value.
+/// The error for a thrown value: an error of this program passed on, a text, or any other value.
 fn thrown(value: &Dynamic) -> Error {
     if value.is_unit() {
         return error!("the script threw an error without a message")
@@ -143,7 +143,7 @@ fn call_name(name: &str) -> &str {
     name.strip_prefix("get$").or(name.strip_prefix("set$")).unwrap_or(name)
 }
 
-/// No function of that name takes these arguments.
+/// The error for a call that no overload takes.
 fn call(
     engine: &Engine,
     sources: &Sources,
@@ -224,7 +224,7 @@ fn call(
     with_nearest(error, bare, names)
 }
 
-/// How a call is written here that another library has, or that this one has with other arguments.
+/// How to write a call that comes from another library, or that takes other arguments here.
 fn elsewhere(
     name: &str,
     arguments: &[&str],
@@ -302,7 +302,7 @@ fn variable(
     with_nearest(error, name, own.chain(names).collect())
 }
 
-/// Rhai's message names the property and the type.
+/// The error for an unknown property. Rhai's message names the property and the type.
 fn property(engine: &Engine, sources: &Sources, message: &str) -> Error {
     let mut quoted = message.split('\'').skip(1).step_by(2);
     let (Some(name), Some(type_name)) = (quoted.next(), quoted.next()) else {
@@ -328,7 +328,8 @@ fn property(engine: &Engine, sources: &Sources, message: &str) -> Error {
     with_nearest(error, name, properties.iter().chain(&methods).map(String::as_str).collect())
 }
 
-/// Rhai's words: `type [index]` or `type [index] = value`.
+/// The error for an indexing that the type does not support. Rhai's message is `type [index]` or
+/// `type [index] = value`.
 fn indexing(types: &str) -> Error {
     let Some((of, index)) = types.split_once(" [") else {
         return error!("{types} can't be indexed");

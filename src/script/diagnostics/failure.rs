@@ -1,5 +1,5 @@
-//! A failed run as a person reads it: one sentence, the place under a caret, how it was reached,
-//! what to try.
+//! A failed run as the user reads it: one sentence, the place under a caret, the calls that led
+//! there, and help.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::script::errors::error::INTERRUPTED;
 use crate::script::program::place::Place;
 use crate::script::program::source::{Source, Sources};
 
-/// Callers shown below an error, the nearest first.
+/// The number of callers shown below an error, the nearest first.
 const TRAIL: usize = 4;
 
 /// Why a run ended early.
@@ -22,7 +22,7 @@ pub struct Failure {
     message: String,
     help: Option<String>,
     place: Option<Box<Place>>,
-    /// The way that led there, the nearest step first.
+    /// The calls that led to the place, the nearest first.
     trail: Vec<(Step, Place)>,
 }
 
@@ -30,12 +30,12 @@ pub struct Failure {
 enum Kind {
     /// The script failed.
     Script,
-    /// What the command line asked for can't be done.
+    /// The command line asks for something impossible.
     Usage,
     Interrupted,
 }
 
-/// What a place on the way to an error does.
+/// What happens at a place on the way to an error.
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
     Calls(String),
@@ -44,22 +44,22 @@ enum Step {
 }
 
 impl Failure {
-    /// What the command line asked for can't be done.
+    /// A command line that asks for something impossible.
     pub fn usage(error: Error) -> Self {
         Self::from(error).into_usage()
     }
 
-    /// What is wrong at a place in a script, or in a file beside it.
+    /// An error at a place in a script, or in a file beside it.
     pub fn at_place(error: Error, place: Place) -> Self {
         Self { place: Some(place.into()), ..Self::from(error) }
     }
 
-    /// What the command line asked for can't be done, for what stands at a place in a file.
+    /// A command line that asks for something impossible because of a place in a file.
     pub fn usage_at(error: Error, place: Place) -> Self {
         Self { kind: Kind::Usage, ..Self::at_place(error, place) }
     }
 
-    /// From an error that evaluating or compiling the script called `id` ended with.
+    /// The error with which evaluating or compiling the script `id` ended.
     pub fn of_script(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Self {
         let (base, file, frames) = unwind(error, id);
         let source = match sources.at(&file, base.position()) {
@@ -82,7 +82,8 @@ impl Failure {
         if let EvalAltResult::ErrorRuntime(thrown, _) = base
             && let Some(caught) = thrown.read_lock::<Caught>()
         {
-            // Thrown again: what led to the handler follows what led to the error.
+            // An error that was caught and thrown again keeps its own trail, followed by the
+            // handler's.
             let mut failure = caught.failure().clone();
             trail.retain(|step| !failure.trail.contains(step));
             failure.trail.extend(trail);
@@ -100,7 +101,7 @@ impl Failure {
             (explained.message().to_owned(), explained.help_text().map(str::to_owned));
         match place {
             Some(place) => Self { kind, message, help, place: Some(place.into()), trail },
-            // Nothing is known of the place itself: the nearest call is the place.
+            // The place itself is unknown: the nearest call takes its position.
             None if !trail.is_empty() => {
                 let (_, place) = trail.remove(0);
                 Self { kind, message, help, place: Some(place.into()), trail }
@@ -109,20 +110,20 @@ impl Failure {
         }
     }
 
-    /// The same, of what the command line asked for.
+    /// The same failure, blamed on the command line.
     pub fn into_usage(self) -> Self {
         let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Usage };
         Self { kind, ..self }
     }
 
-    /// The same, of what a script asked for.
+    /// The same failure, blamed on the script.
     pub fn into_scripts(self) -> Self {
         let kind = if self.kind == Kind::Interrupted { Kind::Interrupted } else { Kind::Script };
         Self { kind, ..self }
     }
 
-    /// 1 where the script failed, 2 where the command line was wrong, 130 where the person
-    /// interrupted.
+    /// The exit code of the process: 1 if the script failed, 2 if the command line was wrong, 130
+    /// if the user interrupted it.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Script => 1,
@@ -131,25 +132,27 @@ impl Failure {
         }
     }
 
-    /// Whether what the command line asked for can't be done.
+    /// Whether the command line was wrong.
     pub fn is_usage(&self) -> bool {
         self.kind == Kind::Usage
     }
 
-    /// Whether the run was ended from outside: by the person, or because its script has changed.
+    /// Whether the run was ended from outside: by the user, or because its script has changed.
     pub fn is_interrupted(&self) -> bool {
         self.kind == Kind::Interrupted
     }
 
-    /// The error without its place.
+    /// The sentence, without its place.
     pub fn message(&self) -> &str {
         &self.message
     }
 
+    /// What the user can try.
     pub fn help_text(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
+    /// The place in the script.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_deref()
     }
@@ -163,14 +166,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// One step on the way from the script's top level to where the error is, and where it stands.
+/// One call on the way from the script's top level to the error.
 struct Frame {
     step: Step,
     file: String,
     position: Position,
 }
 
-/// The innermost error, the script it is in, and the calls that led there, the nearest first.
+/// The innermost error, the script that contains it, and the calls that led there, the nearest
+/// first.
 fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String, Vec<Frame>) {
     let (mut error, mut file, mut frames) = (error, id.to_owned(), Vec::new());
     loop {
@@ -200,8 +204,8 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     }
 }
 
-/// Where the innermost error is. Rhai does not say it of two uses of one captured value in a call,
-/// only which function is called.
+/// The position of the innermost error. For two simultaneous uses of one captured value Rhai
+/// reports only the function's name, so the position is found if there is just one call of it.
 fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
     if let (EvalAltResult::ErrorDataRace(what, Position::NONE), Some(source)) = (base, source)
         && let Some(function) = what.split('\'').nth(1)

@@ -1,4 +1,4 @@
-//! A failed run as a person reads it: one sentence, the place under a caret, and what to try.
+//! Errors of scripts as the user reads them: one sentence, the place under a caret, and help.
 
 mod explain;
 pub(crate) mod failure;

@@ -1,4 +1,4 @@
-//! What is wrong with a script that does not compile.
+//! Errors of scripts that do not compile.
 
 use rhai::{LexError, ParseErrorType};
 
@@ -6,6 +6,7 @@ use crate::script::program::place::Place;
 use crate::script::value::handed_out::WEIGHTS;
 use crate::{Error, error};
 
+/// The sentence for an error of Rhai's parser.
 pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
     use ParseErrorType::*;
     let token = place.map(Place::token).unwrap_or_default();
@@ -61,7 +62,7 @@ pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
     }
 }
 
-/// The text as a clause: without a capital where its first word is not a name.
+/// The text as a clause: its first letter in lower case, unless the first word is a name.
 pub fn uncapitalised(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {

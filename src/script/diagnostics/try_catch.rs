@@ -1,10 +1,10 @@
-//! `try { … } catch (e) { … }`: e is the sentence of what went wrong, whoever raised it, with
+//! `try { … } catch (e) { … }`: e is the message of the error, wherever it was raised, with
 //! `e.message`, `e.line` and `e.help`.
 //!
-//! Rhai's own `try` gives a map for its errors and, of an error that a function returns, what the
-//! function put in it, without the place. So `try` is a syntax of this program's, made of two
-//! blocks: the catch block begins with `let e;`, to which the tokens between `catch` and the block
-//! are turned, so that Rhai's parser knows the variable as any other.
+//! Rhai's own `try` gives the handler a map for errors of Rhai and, for an error that a function
+//! returned, only the value without the place. Therefore `try` is custom syntax made of two blocks.
+//! The catch block begins with `let e;`: the tokens between `catch` and the block are rewritten so
+//! that Rhai's parser declares the variable itself.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,18 +21,19 @@ use crate::script::program::source::Sources;
 use crate::script::tensor::reduce::var;
 use crate::{Error, did_you_mean, error};
 
-/// What went wrong in a `try` block: a text to a script, and an error that keeps its place where it
+/// An error that a `try` block caught. Scripts use it like a string, and it keeps its place when it
 /// is thrown again.
 #[derive(Clone)]
 pub struct Caught(Rc<Failure>);
 
 impl Caught {
+    /// The error as the user would have read it.
     pub fn failure(&self) -> &Failure {
         &self.0
     }
 
-    /// What a script's handler is given: a value that the script threw itself is that value, unless
-    /// it is a text.
+    /// The value that a script's handler gets: the thrown value, if the script threw one that is
+    /// not a string.
     fn value(engine: &Engine, sources: &Sources, id: &str, error: &EvalAltResult) -> Dynamic {
         match error.unwrap_inner() {
             EvalAltResult::ErrorRuntime(thrown, _) if !thrown.is_unit() && !thrown.is_string() => {
@@ -43,7 +44,7 @@ impl Caught {
     }
 }
 
-/// What is expected of the tokens after `catch`.
+/// The token that is expected after `catch`.
 #[derive(Default, Clone)]
 enum Expected {
     #[default]
@@ -54,11 +55,12 @@ enum Expected {
     Block,
 }
 
-/// Turns `(e) {` after `catch` into `{ let e ;`.
+/// Rewrites `(e) {` after `catch` into `{ let e ;`.
 #[derive(Default)]
 struct Tokens {
     expected: Expected,
-    /// Where the last token was: a text that did not compile may have ended anywhere.
+    /// The position of the last token: after a syntax error the next text starts from the
+    /// beginning.
     last: Position,
     /// Whether the last `catch` has a variable.
     named: bool,
@@ -170,13 +172,13 @@ fn run(
         context.eval_expression_tree(&blocks[1])
     };
     handled.map_err(|raised| match *raised {
-        // `throw;` passes on what was caught.
+        // `throw;` throws the caught error again.
         EvalAltResult::ErrorRuntime(ref value, _) if value.is_unit() => error,
         _ => raised,
     })
 }
 
-/// The catch block with a value in its first statement, which declares the variable.
+/// The catch block, with `value` as the value of the variable that its first statement declares.
 fn with_value(block: &Expr, value: Dynamic) -> Expr {
     let Expr::Stmt(block) = block else { return block.clone() };
     let mut statements: Vec<Stmt> = block.iter().cloned().collect();
@@ -211,7 +213,7 @@ pub fn install_members(engine: &mut Engine) {
     });
     engine.register_fn("to_string", |e: &mut Caught| e.0.message().to_owned());
     engine.register_fn("to_debug", |e: &mut Caught| format!("{:?}", e.0.message()));
-    // To a script it is a text.
+    // Scripts use it like a string.
     engine.register_fn("==", |e: &mut Caught, text: &str| e.0.message() == text);
     engine.register_fn("==", |text: &str, e: Caught| e.0.message() == text);
     engine.register_fn("==", |e: &mut Caught, other: Caught| e.0.message() == other.0.message());
@@ -223,7 +225,7 @@ pub fn install_members(engine: &mut Engine) {
     engine.register_fn("ends_with", |e: &mut Caught, part: &str| e.0.message().ends_with(part));
 }
 
-/// `()` where there is none.
+/// `()` for `None`.
 fn optional<T: rhai::Variant + Clone>(value: Option<T>) -> Dynamic {
     value.map_or(Dynamic::UNIT, Dynamic::from)
 }

@@ -14,7 +14,9 @@ use crate::script::program::source::Sources;
 /// A function of a script, and the script's name.
 #[derive(Clone)]
 pub struct Found {
+    /// The function.
     pub function: Shared<ScriptFuncDef>,
+    /// The name of the script that defines it.
     pub source: String,
 }
 

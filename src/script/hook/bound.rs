@@ -19,18 +19,25 @@ use crate::script::value::{Handle, kept};
 #[derive(Clone)]
 pub struct Hook(pub(super) Rc<Bound>);
 
+/// What [`Hook`] points to.
 pub(super) struct Bound {
     /// The points, as the script wrote them.
     pub names: Vec<String>,
+    /// The points that these names stand for.
     pub targets: Vec<Target>,
+    /// The layers and tokens at which it fires.
     pub options: HookOptions,
+    /// The bound function, with the variables that it captured.
     pub function: FnPtr,
     /// How the function is shown: its name, or `|x, ctx| …`.
     pub shown: String,
     /// The position of the call of `hook()`.
     pub position: Position,
+    /// The scope in which the function's names are looked up.
     pub surroundings: Surroundings,
+    /// The functions that it may call.
     pub code: BoundCode,
+    /// How often it ran in its last pass.
     pub tally: Tally,
 }
 

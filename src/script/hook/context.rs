@@ -1,4 +1,4 @@
-//! `ctx`: one map for a whole pass, shared by reference between the script and its hooks.
+//! `ctx`: the map that one pass's hooks and the script share by reference.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,21 +13,21 @@ use crate::script::value::options::describe;
 use crate::script::value::same::is_same;
 use crate::{Result, bail, did_you_mean, error};
 
-/// The hooks of a pass, and the map they share. A clone is the same context.
+/// The hooks of a pass, and the map that they share. A clone is the same context.
 #[derive(Clone)]
-pub struct Context(Rc<Inner>);
+pub struct Context(Rc<ContextState>);
 
-struct Inner {
+struct ContextState {
     hooks: Vec<Hook>,
     entries: RefCell<BTreeMap<String, Dynamic>>,
     /// Set while a pass runs: a context serves one pass at a time.
     busy: Cell<bool>,
-    /// Whether it was shown as a text, which tells how many hooks it has.
+    /// Whether the context was converted to a string, which exposes the number of its hooks.
     described: Cell<bool>,
 }
 
 impl Context {
-    /// Keys that the pass sets.
+    /// The keys that the pass sets.
     pub const RESERVED: &[&str] = &[
         "all_ids",
         "config",
@@ -41,8 +41,9 @@ impl Context {
         "step",
     ];
 
+    /// A context with these hooks and no entries.
     pub fn new(hooks: Vec<Hook>) -> Self {
-        Self(Rc::new(Inner {
+        Self(Rc::new(ContextState {
             hooks,
             entries: RefCell::default(),
             busy: Cell::new(false),
@@ -50,10 +51,10 @@ impl Context {
         }))
     }
 
-    /// Of an array of hooks that `call` was given.
+    /// A context of the hooks in an array that the function `call` was given.
     ///
     /// # Errors
-    /// An element that is no hook.
+    /// An element is not a hook.
     pub fn of(call: &str, hooks: Array) -> Result<Self> {
         let hooks = hooks.into_iter().map(|hook| {
             let what = describe(&hook);
@@ -64,24 +65,26 @@ impl Context {
         Ok(Self::new(hooks.collect::<Result<_>>()?))
     }
 
+    /// The hooks, in the order in which they are called.
     pub fn hooks(&self) -> &[Hook] {
         &self.0.hooks
     }
 
-    /// The keys of the script's own.
+    /// The keys that the script set.
     pub fn keys(&self) -> Vec<String> {
         let entries = self.0.entries.borrow();
         entries.keys().filter(|key| !Self::RESERVED.contains(&key.as_str())).cloned().collect()
     }
 
+    /// Whether both are the same context.
     pub fn same(&self, other: &Context) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Marks the context as serving a pass, until the guard is dropped.
+    /// Marks the context as serving a pass until the returned guard is dropped.
     ///
     /// # Errors
-    /// It serves one already: a hook started a pass with the context that called it.
+    /// It serves one already: one of its hooks started a pass with it.
     pub fn enter(&self) -> Result<Serving> {
         if self.0.busy.replace(true) {
             return Err(error!(
@@ -92,40 +95,41 @@ impl Context {
         Ok(Serving(self.clone()))
     }
 
-    /// Sets a key that belongs to the pass.
+    /// Sets a key that the pass owns.
     pub fn set_reserved(&self, key: &'static str, value: Dynamic) {
         self.0.entries.borrow_mut().insert(key.into(), value);
     }
 
-    /// Removes a key that belongs to the pass.
+    /// Removes a key that the pass owns.
     pub fn clear_reserved(&self, key: &str) {
         self.0.entries.borrow_mut().remove(key);
     }
 
-    /// A key that belongs to the pass; `()` where it is not set.
+    /// The value of a key that the pass owns; `()` if it is not set.
     pub fn reserved(&self, key: &str) -> Dynamic {
         self.0.entries.borrow().get(key).cloned().unwrap_or_default()
     }
 
-    /// What was put into it, the pass's own keys left out.
+    /// The entries that the script set.
     pub fn own_entries(&self) -> BTreeMap<String, Dynamic> {
         let entries = self.0.entries.borrow();
         let own = entries.iter().filter(|(key, _)| !Self::RESERVED.contains(&key.as_str()));
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Puts other values in the place of all that was put into it.
+    /// Replaces the entries that the script set.
     pub fn set_own_entries(&self, own: BTreeMap<String, Dynamic>) {
         let mut entries = self.0.entries.borrow_mut();
         entries.retain(|key, _| Self::RESERVED.contains(&key.as_str()));
         entries.extend(own);
     }
 
-    /// Whether it was shown as a text since [`forget_description`](Self::forget_description).
+    /// Whether it was converted to a string since [`forget_description`](Self::forget_description).
     pub fn was_described(&self) -> bool {
         self.0.described.get()
     }
 
+    /// Resets [`was_described`](Self::was_described).
     pub fn forget_description(&self) {
         self.0.described.set(false);
     }
@@ -134,7 +138,7 @@ impl Context {
         if key == "context" {
             return Ok(Dynamic::from(self.clone()));
         }
-        // Outside generation every pass is a first one.
+        // A pass outside generation counts as step 0.
         if key == "step" {
             return Ok(self.0.entries.borrow().get(key).cloned().unwrap_or(Dynamic::ZERO));
         }
@@ -192,7 +196,8 @@ impl Context {
     }
 }
 
-/// A context at work; what belongs to one place of the pass is gone when it ends.
+/// Marks a context as serving a pass. Dropping it removes the keys that describe one point of the
+/// pass.
 pub struct Serving(Context);
 
 impl Drop for Serving {

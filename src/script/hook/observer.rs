@@ -16,16 +16,18 @@ use crate::script::value::options::describe;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
 
-/// How many passes with hooks have begun.
+/// The number of passes with hooks that have begun in this process.
 static PASSES: AtomicU64 = AtomicU64::new(0);
 
-/// What a pass reads, and how it belongs to others.
+/// What a pass reads, and its place in a generation.
 pub struct PassInfo<'a> {
+    /// The options of the pass.
     pub options: &'a model::Options,
+    /// The tokens that it reads.
     pub input: &'a Input,
-    /// How many of a row's tokens are the prompt's.
+    /// The number of the prompt's tokens in each row.
     pub prompt: usize,
-    /// How many passes there will be, this one and those before it included.
+    /// The number of passes in the generation; 1 outside of one.
     pub steps: usize,
 }
 
@@ -35,17 +37,18 @@ pub struct HookObserver<'a> {
     context: &'a Context,
     decoder: &'a Decoder,
     info: PassInfo<'a>,
-    /// The pass's number.
+    /// The number of the pass, which no other pass in this process has.
     pass: u64,
-    /// Where each hook fires.
+    /// The sites at which each hook fires.
     sites: Vec<SiteSet>,
-    /// Of each hook that picks tokens, which.
+    /// The tokens that each hook acts on; `None` for a hook that acts on all.
     picked: Vec<Option<Picked>>,
-    /// The script's own error, with its position: the pass between can't carry it.
+    /// The script's own error, with its position, which can't travel through the decoder.
     failure: Option<Box<EvalAltResult>>,
 }
 
 impl<'a> HookObserver<'a> {
+    /// Calls the hooks of `context` in a pass of `decoder`.
     pub fn new(
         engine: &'a Engine,
         context: &'a Context,
@@ -65,22 +68,23 @@ impl<'a> HookObserver<'a> {
         }
     }
 
+    /// The context whose hooks it calls.
     pub fn context(&self) -> &Context {
         self.context
     }
 
-    /// Each hook, and where it fires in the pass whose sites were asked for last.
+    /// Each hook, with the sites at which it fires in the pass whose sites were last asked for.
     pub fn bound(&self) -> Vec<(Hook, SiteSet)> {
         self.context.hooks().iter().cloned().zip(self.sites.iter().cloned()).collect()
     }
 
-    /// What to report for a pass that failed with `error`; a hook's own failure was reached through
-    /// `call`.
+    /// The error to report for a pass that failed with `error`. If a hook failed, that is the
+    /// hook's own error, reached through `call`.
     pub fn failure(self, error: Error, call: &NativeCallContext) -> Box<EvalAltResult> {
         match self.failure {
             None => error.into(),
-            // The caret belongs to the place in the hook, and the way there leads through the call
-            // that ran the pass.
+            // The caret points into the hook; the call that ran the pass is one step on the way
+            // there.
             Some(inner) if inner.is_catchable() => {
                 let source = call.call_source().unwrap_or_default().to_owned();
                 EvalAltResult::ErrorInFunctionCall(
@@ -95,7 +99,7 @@ impl<'a> HookObserver<'a> {
         }
     }
 
-    /// Where a hook fires.
+    /// The sites at which a hook fires.
     fn sites_of(&self, hook: &Hook, layers: usize) -> Result<SiteSet> {
         let (spec, mut sites) = (self.decoder.spec(), SiteSet::new(layers));
         for target in &hook.0.targets {
@@ -126,13 +130,14 @@ impl<'a> HookObserver<'a> {
         Reading { real, past: input.past(), prompt, steps }
     }
 
-    /// Where the tokens that a hook acts on lie in what stands at `site`.
+    /// The slots along the token dim, at `site`, of the tokens that a hook acts on.
     fn slots(&self, hook: usize, site: Site, x: &Tensor) -> Option<Slots> {
         let (dim, _) = site.point.token_dim()?;
         self.picked[hook].as_ref()?.at(site.point, x.dims()[dim])
     }
 
-    /// Shows in the context which tokens `slots` are. Gives what it showed before.
+    /// Makes `ctx.ids`, `ctx.mask` and `ctx.positions` describe the tokens in `slots`. Returns the
+    /// entries that they replace.
     fn show(&self, slots: &Slots) -> Result<[(&'static str, Dynamic); 3]> {
         let rows = slots.tokens.iter().enumerate().map(|(row, tokens)| {
             let (ids, positions) = (self.info.input.row(row), self.info.input.row_positions(row));
@@ -210,15 +215,17 @@ impl<'a> HookObserver<'a> {
         }
     }
 
-    /// What a hook leaves of `x`, which stands at `site`; nothing where it changes nothing.
+    /// Calls a hook that acts on all tokens. Returns its replacement for `x`; `None` if it changes
+    /// nothing.
     fn apply(&mut self, hook: &Hook, site: Site, x: &Value) -> Result<Option<Value>> {
-        // Each is given a tensor of its own: what one before it kept is another.
+        // Each hook gets a handle of its own, so that a later hook's writes do not show in what an
+        // earlier hook kept.
         let given = Handle::given(x.clone(), hook.0.clone());
         let ran = self.run(hook, site, &given);
         given.release();
         match ran {
             Ok(Some(returned)) => Ok(Some(returned)),
-            // What a hook wrote into x in place counts, as what it returns does.
+            // A write into x in place counts like a returned tensor.
             Ok(None) => Ok(Some(given.lend()).filter(|left| left.addresses() != x.addresses())),
             Err(failure) => {
                 let sentence = failure.to_string();
@@ -228,8 +235,8 @@ impl<'a> HookObserver<'a> {
         }
     }
 
-    /// The same of a hook that acts on some tokens: it is given theirs, and what it leaves is put
-    /// in their places.
+    /// Calls a hook that acts on some tokens: it gets only their slices of `x`, and its replacement
+    /// is written back into `x`.
     fn apply_to(
         &mut self,
         slots: &Slots,
@@ -306,7 +313,8 @@ impl Observer for HookObserver<'_> {
     }
 }
 
-/// Says of an index that is out of range that the step sees the new token alone.
+/// Explains an index that is out of range in a cached step, in which a hook sees only the new
+/// token.
 fn of_cached_step(error: EvalAltResult) -> EvalAltResult {
     match error {
         EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {

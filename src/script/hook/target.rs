@@ -1,4 +1,4 @@
-//! Where a hook is bound: the points that its names stand for, and what its options say.
+//! What a hook is bound to: the points that its names stand for, and its options.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -9,18 +9,23 @@ use crate::hook::{Layers, Named, Places, Tokens, is_pattern, named_like};
 use crate::script::value::options::{Options, describe, ints};
 use crate::{Result, bail, error};
 
-/// A point that a hook was bound to.
+/// One hook point that a hook is bound to.
 pub struct Target {
+    /// The point, as the script named it.
     pub named: Named,
+    /// The layers in which the hook fires.
     pub layers: Layers,
-    /// A pattern fits it: a pass that does not come there leaves it out.
+    /// Whether the name was a pattern: a pass that does not reach the point then skips it instead
+    /// of failing.
     pub by_pattern: bool,
 }
 
 impl Target {
+    /// The points that `names` stand for, each with the layers that apply to it.
+    ///
     /// # Errors
-    /// A name that is no point's; layers for a point that is in no block, or twice; positions where
-    /// no tokens stand.
+    /// A name of no point; layers for a point outside the blocks, or given twice; positions for a
+    /// point without a token dim; a pattern with no match.
     pub fn of(names: &[String], options: &HookOptions) -> Result<Vec<Self>> {
         let mut targets = Vec::new();
         for name in names {
@@ -51,13 +56,19 @@ impl Target {
     }
 }
 
-/// The options of a hook.
+/// The options of `hook`.
 pub struct HookOptions {
+    /// The layers in which the hook fires.
     pub layers: Layers,
+    /// The tokens that the hook acts on.
     pub tokens: Tokens,
 }
 
 impl HookOptions {
+    /// Reads the options map of `hook`.
+    ///
+    /// # Errors
+    /// An unknown name, or a value of the wrong type.
     pub fn read(options: Map) -> Result<Self> {
         let options = Options::new("hook", options, &["layers", "positions", "steps"])?;
         let read = |name: &str, example: &str| -> Result<Places> {
@@ -76,7 +87,7 @@ impl HookOptions {
     }
 }
 
-/// As a script writes them; nothing of what was left out.
+/// The options as a script writes them, without those that were left out.
 impl fmt::Display for HookOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [
@@ -91,10 +102,10 @@ impl fmt::Display for HookOptions {
     }
 }
 
-/// The layers option: `3`, `[0, 2]`, `4..8` or `-1`.
+/// Reads the option `layers`: `3`, `[0, 2]`, `4..8` or `-1`.
 ///
 /// # Errors
-/// Another value.
+/// The value is neither an integer, an array of integers nor a range, or the array is empty.
 pub fn layers(value: &Dynamic) -> Result<Layers> {
     places(value, "layers", "#{layers: 3}, #{layers: [0, 2]}, #{layers: 4..8} or #{layers: -1}")
 }
@@ -118,10 +129,11 @@ fn places(value: &Dynamic, name: &str, example: &str) -> Result<Places> {
         .help(format!("as in {example}")))
 }
 
-/// The points of `hook` or `capture`: one name, or an array of them.
+/// Reads the points that `hook` or `capture` (the function `call`) is given: one name, or an array
+/// of names.
 ///
 /// # Errors
-/// Anything else.
+/// The value is something else, or an empty array.
 pub fn point_names(call: &str, value: &Dynamic) -> Result<Vec<String>> {
     let name = |value: &Dynamic| value.clone().into_string().ok();
     if let Some(one) = name(value) {

@@ -1,27 +1,30 @@
-//! A script and what it imports, as texts: it ships, comes from the Hub, or stands in a run's
-//! record.
+//! Where a script's text comes from: a file, or a bundle of texts that ships with this program,
+//! comes from the Hub, or is part of a run's record.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::system::directory::HeldDirectory;
 
-/// Where a script is.
+/// A script to be run.
 #[derive(Debug, Clone)]
 pub enum Program {
+    /// The script in a file.
     File(PathBuf),
+    /// The main script of a bundle.
     Bundle(Bundle),
 }
 
-/// Texts that stand in for files. None of their imports is looked for on the disk.
+/// Scripts as texts. Their imports are looked for in the bundle and in the library that ships,
+/// never on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Bundle {
-    /// What the run's directory is named after.
+    /// The name of the run's directory starts with it.
     pub name: String,
-    /// Which of the texts is the script.
+    /// Which of the texts is the main script.
     pub main: String,
-    /// By the name that messages call each by: a path, or what reads like one.
+    /// The texts, by the names that errors use: paths, or names that look like paths.
     pub texts: BTreeMap<String, String>,
-    /// The directory that it may read, as if it stood there.
+    /// The directory that the script may read, as if it were a file in it.
     pub(crate) beside: Option<HeldDirectory>,
 }

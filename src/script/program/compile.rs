@@ -1,5 +1,5 @@
-//! Compiling a text, which a limit of the run may end. Rhai's parser has no other way out than a
-//! token that is an error.
+//! Compiling a text within the limits of a run. The only way to stop Rhai's parser is to hand it an
+//! error token.
 
 use rhai::{AST, Engine, EvalAltResult, LexError, ParseErrorType, Position, Token};
 
@@ -7,11 +7,10 @@ use crate::Error;
 use crate::script::errors::error::ScriptResult;
 use crate::system::panics;
 
-/// Precedes the sentence of such an end in the token, so that no other lexical error is taken for
-/// one.
+/// Marks an error token as made by [`ending_token`].
 const ENDED: &str = "\u{0}ended: ";
 
-/// The token that makes the parser stop, because of `error`.
+/// The token that stops the parser because of `error`.
 pub fn ending_token(error: &Error) -> Token {
     Token::LexError(LexError::Runtime(format!("{ENDED}{error}")).into())
 }
@@ -19,8 +18,7 @@ pub fn ending_token(error: &Error) -> Token {
 /// Compiles a script.
 ///
 /// # Errors
-/// What is wrong with the text, or what [`ending_token`] was made of, as an error that no script
-/// can catch.
+/// The text does not compile; or the error of an [`ending_token`], which scripts can't catch.
 pub fn compile(engine: &Engine, text: &str) -> ScriptResult<AST> {
     panics::catch_bug(|| engine.compile(text))?.map_err(|error| match error.err_type() {
         ParseErrorType::BadInput(LexError::Runtime(said)) => match said.strip_prefix(ENDED) {

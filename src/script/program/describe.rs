@@ -1,4 +1,4 @@
-//! What can be said of a script without running it.
+//! What can be found out about a script without running it.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,21 @@ use super::model_names::NamedModel;
 use super::params::Declared;
 use super::place::Place;
 
-/// A script and what it imports.
+/// A script and the modules that it imports.
 pub struct Description {
+    /// Every `param(…)`.
     pub params: Vec<Declared>,
     /// Every `model(…)`.
     pub models: Vec<NamedModel>,
-    /// The hook points that are written out in `hook(…)` and `capture(…)`, and where.
+    /// The hook points that are written literally in `hook(…)` and `capture(…)`, with their places.
     pub points: Vec<(String, Place)>,
-    /// Every text that is written out anywhere.
+    /// Every string literal.
     pub texts: BTreeSet<String>,
-    /// The script and all that it imports, by name: their texts.
+    /// The texts of the script and its modules, with their names.
     pub sources: Vec<(String, String)>,
 }
 
-/// The texts that `hook` and `capture` are given as points, and where.
+/// The string literals given to `hook` and `capture` as points, with their positions.
 pub fn points(ast: &AST) -> Vec<(String, Position)> {
     let mut found = Vec::new();
     ast.walk(&mut |path| {
@@ -48,7 +49,7 @@ pub fn points(ast: &AST) -> Vec<(String, Position)> {
     found
 }
 
-/// Every text that is written out.
+/// Every string literal.
 pub fn texts(ast: &AST) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     ast.walk(&mut |path| {
@@ -67,8 +68,7 @@ fn text(expr: &Expr) -> Option<(String, Position)> {
     }
 }
 
-/// What a text that need not be a script of ours imports by name. Of one that does not compile,
-/// nothing.
+/// The names in the literal imports of a text. Empty if the text does not compile.
 pub fn imports(text: &str) -> Vec<String> {
     let mut engine = Engine::new_raw();
     engine.set_optimization_level(OptimizationLevel::None);

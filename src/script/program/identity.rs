@@ -1,5 +1,5 @@
-//! Whether the texts of a run's record are the very ones that stand on this machine. Who has them
-//! may run them as they are; one text that is another, and the record is a stranger's.
+//! Whether the scripts in a run's record are identical to those on this machine. If they are, they
+//! run as the user's own; if any differs, the record counts as a stranger's.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -13,11 +13,12 @@ use crate::system::file;
 use crate::system::file::FileKind;
 use crate::{Result, bail};
 
-/// The directory of the record's script, where every text of the record is what stands there, or
-/// ships with this program, and what the script would import there is in the record.
+/// The directory of the record's script, if every script of the record is identical to the file
+/// there or to one that ships with this program, and the record has everything that the script
+/// would import there.
 ///
 /// # Errors
-/// Which text is another, in words.
+/// Which script differs.
 pub fn folder(record: &Record) -> Result<HeldDirectory> {
     let main = Path::new(&record.script.path);
     let Some(name) = main.file_name() else { bail!("{:?} is no script here", record.script.path) };
@@ -25,7 +26,7 @@ pub fn folder(record: &Record) -> Result<HeldDirectory> {
         bail!("there is no {} here", record.script.path)
     };
     let text = match folder.file(Path::new(name), FileKind::Script) {
-        // A link to a script elsewhere, which runs as if it stood here.
+        // A link to a script elsewhere. The script runs as if it were in the link's directory.
         Err(cause) if escapes_directory(&cause) => file::open(main, FileKind::Script),
         opened => opened,
     };
@@ -53,7 +54,7 @@ pub fn folder(record: &Record) -> Result<HeldDirectory> {
 
 fn same(source: &Source, here: std::io::Result<std::fs::File>) -> Result<()> {
     let mut text = Vec::new();
-    // No more than it takes to see that it is another.
+    // One byte more than the expected text is enough to see a difference.
     let most = source.text.len() as u64 + 1;
     match here.and_then(|file| file.take(most).read_to_end(&mut text)) {
         Ok(_) if text == source.text.as_bytes() => Ok(()),
@@ -62,7 +63,7 @@ fn same(source: &Source, here: std::io::Result<std::fs::File>) -> Result<()> {
     }
 }
 
-/// Sees that no import means something else in the record than here.
+/// Checks that no import finds a file here that the record lacks.
 fn whole(record: &Record, root: &Path, folder: &HeldDirectory) -> Result<HeldDirectory> {
     let known: BTreeSet<&str> = record.imports.iter().map(|source| source.path.as_str()).collect();
     for source in std::iter::once(&record.script).chain(&record.imports) {

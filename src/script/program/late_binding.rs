@@ -1,6 +1,6 @@
-//! What names mean in a session at this moment. A function is looked up by its name whenever it is
-//! called, so that one that is defined anew takes the old one's place in hooks that are bound
-//! already; a closure keeps the code that it was made with.
+//! The meaning of names in a session, which can change while hooks are bound. A function is looked
+//! up by name at each call, so a new definition replaces the old one in hooks too. A closure keeps
+//! the code that it was made with.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,11 +10,11 @@ use rhai::{
     AST, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Module, NativeCallContext, Shared,
 };
 
-/// Who may change what names mean, just before a pass.
+/// A callback that may change what names mean, just before a pass.
 type Reload = Rc<dyn Fn(&Engine)>;
 
-/// The functions, imports and constants that a session has. A clone is the same ones. Where a
-/// script is run as a whole there are none, and what a hook calls is what stood around it.
+/// The functions, imports and constants of a session. A clone is the same session's. It is empty
+/// when a script runs as a whole: then a hook calls what was in scope where it was bound.
 #[derive(Clone, Default)]
 pub struct Live(Rc<Inner>);
 
@@ -22,28 +22,29 @@ pub struct Live(Rc<Inner>);
 struct Inner {
     functions: RefCell<AST>,
     imports: RefCell<Vec<(ImmutableString, Shared<Module>)>>,
-    /// Those that a `fn` reads as `global::NAME`.
+    /// The constants that functions read as `global::NAME`.
     constants: Rc<RefCell<BTreeMap<ImmutableString, Dynamic>>>,
-    /// Counts the changes. 0 where there is no session.
+    /// The number of changes; 0 outside a session.
     version: Cell<usize>,
     reload: RefCell<Option<Reload>>,
 }
 
 impl Live {
-    /// Adds the functions of a compiled text, each in the place of one of its name and parameters.
+    /// Adds the functions of a compiled text. Each replaces an earlier one of its name and number
+    /// of parameters.
     pub fn define(&self, ast: &AST) {
         self.0.functions.borrow_mut().combine(ast.clone_functions_only());
         self.changed();
     }
 
-    /// The functions that there would be with those of a compiled text.
+    /// The functions that there would be after [`define`](Self::define).
     pub fn with(&self, ast: &AST) -> Shared<Module> {
         let mut functions = self.0.functions.borrow().clone();
         functions.combine(ast.clone_functions_only());
         functions.shared_lib().clone()
     }
 
-    /// Takes functions away: those of which `gone` says so, by name and number of parameters.
+    /// Removes the functions for which `gone` is true, given their name and number of parameters.
     pub fn undefine(&self, gone: impl Fn(&str, usize) -> bool) {
         self.0
             .functions
@@ -52,7 +53,7 @@ impl Live {
         self.changed();
     }
 
-    /// Every `fn`, with its parameters' names.
+    /// Every named function, with the names of its parameters.
     pub fn functions(&self) -> Vec<(String, Vec<String>)> {
         let functions = self.0.functions.borrow();
         let own = functions.iter_functions().filter(|f| !f.name.starts_with("anon$"));
@@ -60,12 +61,12 @@ impl Live {
             .collect()
     }
 
-    /// The names that modules are imported by.
+    /// The names of the imports.
     pub fn imports(&self) -> Vec<String> {
         self.0.imports.borrow().iter().map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub fn clear(&self) {
         *self.0.functions.borrow_mut() = AST::empty();
         self.0.imports.borrow_mut().clear();
@@ -77,7 +78,7 @@ impl Live {
         self.0.version.set(self.0.version.get() + 1);
     }
 
-    /// What an evaluation in the session starts from.
+    /// The state in which an evaluation in the session starts.
     pub fn state(&self, engine: &Engine, source: &str) -> GlobalRuntimeState {
         let mut global = engine.new_global_runtime_state();
         global.source = Some(source.into());
@@ -91,7 +92,7 @@ impl Live {
         global
     }
 
-    /// Keeps what an evaluation imported that began with `known` imports.
+    /// Adds the imports that an evaluation made, which started with `known` imports.
     pub fn keep(&self, global: &GlobalRuntimeState, known: usize) {
         let imported: Vec<_> = global
             .scan_imports_raw()
@@ -103,7 +104,7 @@ impl Live {
         }
     }
 
-    /// Gives constants their values.
+    /// Sets constants.
     pub fn set_constants(&self, values: impl IntoIterator<Item = (ImmutableString, Dynamic)>) {
         self.0.constants.borrow_mut().extend(values);
     }
@@ -115,12 +116,12 @@ impl Live {
         self.changed();
     }
 
-    /// Has `reload` asked before every pass from now on, or nobody.
+    /// Sets the callback that is called before every pass.
     pub fn set_reload(&self, reload: Option<Reload>) {
         *self.0.reload.borrow_mut() = reload;
     }
 
-    /// A pass is about to begin.
+    /// Must be called before every pass.
     pub fn before_pass(&self, engine: &Engine) {
         let reload = self.0.reload.borrow().clone();
         if let Some(reload) = reload {
@@ -132,7 +133,7 @@ impl Live {
 #[allow(deprecated)] // Rhai's word for "may change in the future".
 type Store = rhai::NativeCallContextStore;
 
-/// What was in sight where a hook was bound, brought up to date in a session.
+/// The scope in which a hook was bound, with a session's later changes applied.
 pub struct Surroundings {
     live: Live,
     bound: Rc<Store>,
@@ -140,23 +141,25 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// The scope of the call `context`.
     #[allow(deprecated)]
     pub fn of(context: &NativeCallContext, live: &Live) -> Self {
         let bound = Rc::new(context.store_data());
         Self { live: live.clone(), now: RefCell::new((live.0.version.get(), bound.clone())), bound }
     }
 
-    /// The script that was running.
+    /// The name of the script that was running.
     #[allow(deprecated)]
     pub fn source(&self) -> &str {
         self.bound.global.source().unwrap_or_default()
     }
 
-    /// Counts the changes of what names mean.
+    /// The number of changes to the session's names.
     pub fn version(&self) -> usize {
         self.live.0.version.get()
     }
 
+    /// The scope with the session's current functions and imports.
     pub fn now(&self) -> Rc<Store> {
         let version = self.version();
         let (known, store) = self.now.borrow().clone();
@@ -172,8 +175,8 @@ impl Surroundings {
     fn renewed(&self) -> Store {
         let bound = &*self.bound;
         let mut global = bound.global.clone();
-        // The functions of the script as a whole come first; what follows belongs to the module
-        // that bound the hook.
+        // The first library holds the functions of the main script; the libraries after it belong
+        // to the module that bound the hook.
         if let Some(own) = global.lib.first_mut() {
             *own = self.live.0.functions.borrow().shared_lib().clone();
         }

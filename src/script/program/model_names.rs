@@ -1,5 +1,5 @@
-//! The models that a script names, found without running it, and what the command line puts in
-//! their place.
+//! The models that a script names, found without running it, and the models that the command line
+//! loads in their place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,14 +9,15 @@ use rhai::{AST, ASTNode, Expr, FnCallExpr, Stmt};
 
 use crate::{Error, Result, bail, did_you_mean, error};
 
-/// One `model(…)` of a script.
+/// One `model(…)` in a script.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NamedModel {
     /// `model("demo:opt")`
     Id(String),
-    /// `model(param("model", "demo:opt"))`, and the default where it is written out.
+    /// `model(param("model", "demo:opt"))`: the parameter's name, and its default if that is a
+    /// literal.
     Param(String, Option<String>),
-    /// By what the script works out.
+    /// An id that the script computes.
     Computed,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for NamedModel {
 }
 
 impl NamedModel {
-    /// What it loads where nothing is said, as far as it is written out.
+    /// The model that it loads unless the command line names another; `None` if it is not a literal.
     pub fn id(&self) -> Option<&str> {
         match self {
             NamedModel::Id(id) => Some(id),
@@ -41,7 +42,7 @@ impl NamedModel {
         }
     }
 
-    /// What `--model NAME=ID` calls it.
+    /// The NAME by which `--model NAME=ID` refers to it.
     fn name(&self) -> Option<&str> {
         match self {
             NamedModel::Id(name) | NamedModel::Param(name, _) => Some(name),
@@ -70,7 +71,7 @@ pub fn named(ast: &AST) -> Vec<NamedModel> {
     found
 }
 
-/// The values of variables that are declared once.
+/// The values of the variables that are declared exactly once.
 fn variables(ast: &AST) -> BTreeMap<String, Option<Expr>> {
     let mut variables: BTreeMap<String, Option<Expr>> = BTreeMap::new();
     ast.walk(&mut |path| {
@@ -108,20 +109,19 @@ fn read(id: &Expr, variables: &BTreeMap<String, Option<Expr>>) -> NamedModel {
     named.unwrap_or(NamedModel::Computed)
 }
 
-/// What the value of a parameter is marked with, as Rhai's tags go, that `--model NAME=ID` gave: it
-/// stands for itself.
+/// The tag of a parameter value that `--model NAME=ID` gave, which is loaded as it is.
 pub const GIVEN: i32 = 0x6d6f_646c;
 
-/// What the command line says in place of the models that scripts name.
+/// The models to load in place of those that scripts name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Substitutes {
-    /// `--model ID`: for the one model that a script names.
+    /// `--model ID`: replaces the only model that a script names.
     pub one: Option<String>,
-    /// `--model NAME=ID`: for those that it names so.
+    /// `--model NAME=ID`: replaces the model of that name.
     pub named: BTreeMap<String, String>,
 }
 
-/// What each `--model` says, a line each.
+/// One line for each `--model`.
 impl fmt::Display for Substitutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = self.named.iter().map(|(name, id)| format!("{name}={id}"));
@@ -131,14 +131,14 @@ impl fmt::Display for Substitutes {
 }
 
 impl Substitutes {
-    /// Reads what each `--model` says: an ID, or NAME=ID.
+    /// Parses the values of `--model`: an ID, or NAME=ID.
     ///
     /// # Errors
-    /// A NAME without an ID, two IDs for one.
+    /// A NAME or an ID is empty, or a model is given twice.
     pub fn read<'a>(given: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut substitutes = Self::default();
         for given in given {
-            // A directory may have any name.
+            // A directory's name may contain `=`.
             let (name, before) = match given.split_once('=').filter(|_| !Path::new(given).is_dir())
             {
                 Some((name, id)) if name.is_empty() || id.is_empty() => {
@@ -158,6 +158,7 @@ impl Substitutes {
         Ok(substitutes)
     }
 
+    /// Whether nothing is replaced.
     pub fn is_empty(&self) -> bool {
         self.one.is_none() && self.named.is_empty()
     }
@@ -167,12 +168,12 @@ impl Substitutes {
         self.one.iter().chain(self.named.values())
     }
 
-    /// Checks what the command line says against what a script names, before it runs. `set` are the
+    /// Checks the substitutes against the models that a script names, before it runs. `set` has the
     /// values of parameters.
     ///
     /// # Errors
-    /// A NAME that the script does not have (unless it works some out); a NAME that `--set` gives
-    /// too; one ID for several models.
+    /// The script has no such NAME (unless it computes some); `--set` gives a value for a NAME too;
+    /// one ID would replace several models.
     pub fn check(&self, script: &[NamedModel], set: &BTreeMap<String, String>) -> Result<()> {
         let names: BTreeSet<&str> = script.iter().filter_map(NamedModel::name).collect();
         for (name, id) in &self.named {
@@ -221,12 +222,11 @@ impl Substitutes {
         }
     }
 
-    /// What a script gets that names `id`, where the command line says it. `before` is another
-    /// model that it has named already whose place the one ID took, if any; from now on it may
-    /// be this one.
+    /// The model to load in place of `id`, if any. `before` is the first model that the one
+    /// `--model ID` replaced, which is set on its first use.
     ///
     /// # Errors
-    /// One ID for several models. No script can go on after it.
+    /// One ID would replace several models. The script can't catch the error.
     pub fn of(&self, id: &str, before: &mut Option<String>) -> Result<Option<String>> {
         if let Some(given) = self.named.get(id) {
             return Ok(Some(given.clone()));

@@ -1,5 +1,5 @@
-//! `import "x" as y;`: a file beside the importing one, else one of the library that ships. Nothing
-//! else is in reach.
+//! Modules: `import "x" as y;` finds a file beside the importing script, or else a script of the
+//! library that ships. No other file can be imported.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,55 +22,58 @@ use crate::system::file::{FileKind, describe_io_error};
 use crate::system::file_changes::Fingerprint;
 use crate::{Result, bail, error};
 
-/// The library that ships, by the name it is imported by.
+/// The library that ships, by import name.
 const LIBRARY: &[(&str, &str)] = &[
     ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
 ];
 
-/// The names of the scripts that ship to be imported.
+/// The import names of the library that ships.
 pub fn shipped() -> impl Iterator<Item = &'static str> {
     LIBRARY.iter().map(|(name, _)| *name)
 }
 
-/// The text of one of them.
+/// The text of a script in the library.
 pub fn shipped_text(name: &str) -> Option<&'static str> {
     LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// What stands before the name of a script that is part of the program.
+/// Precedes the name of a script that is part of this program.
 pub const SHIPPED: &str = "precompute:";
 
-/// The modules of one host: each is read and run once.
+/// The modules of one host. Each is read and evaluated once.
 #[derive(Clone)]
 pub struct Modules(Rc<Inner>);
 
 struct Inner {
     sources: Sources,
-    /// Texts that stand in for files, by their names.
+    /// Texts that replace files, by name.
     given: RefCell<BTreeMap<String, String>>,
     compiled: RefCell<BTreeMap<String, Rc<AST>>>,
     evaluated: RefCell<BTreeMap<String, Shared<Module>>>,
-    /// Those that are running now, the outermost first.
+    /// The modules whose evaluation is in progress, the outermost first.
     running: RefCell<Vec<String>>,
-    /// Counts the changes of modules that had been compiled before, since they were forgotten
-    /// last.
+    /// The number of times that a module was recompiled with another text since
+    /// [`forget`](Self::forget).
     generation: Cell<u64>,
-    /// Every file that was looked for, and what it held.
+    /// Every file that was looked for, with its contents then.
     sought: RefCell<BTreeMap<PathBuf, Fingerprint>>,
-    /// The directories of the scripts that a person named, by their paths: what these import is
-    /// below.
+    /// The directories of the scripts that the user named, by path. Their imports must be below
+    /// them.
     folders: RefCell<BTreeMap<PathBuf, HeldDirectory>>,
 }
 
-/// Why a module can't be had: it is not there, or its text is wrong.
+/// Why a module can't be imported.
 pub enum Unavailable {
+    /// It was not found, or can't be read.
     Missing(crate::Error),
+    /// It does not compile.
     Wrong(Box<EvalAltResult>),
 }
 
 impl Modules {
+    /// With nothing imported yet.
     pub fn new(sources: &Sources) -> Self {
         Self(Rc::new(Inner {
             sources: sources.clone(),
@@ -84,12 +87,12 @@ impl Modules {
         }))
     }
 
-    /// The texts of the scripts that are read.
+    /// The texts of the scripts read so far.
     pub fn sources(&self) -> &Sources {
         &self.0.sources
     }
 
-    /// Forgets what was imported: from now on the files are read and run anew.
+    /// Forgets all modules and their texts: imports read the files again.
     pub fn forget(&self) {
         for id in std::mem::take(&mut *self.0.compiled.borrow_mut()).keys() {
             self.0.sources.remove(id);
@@ -100,7 +103,8 @@ impl Modules {
         self.0.generation.set(0);
     }
 
-    /// The same, but for the texts: functions of theirs live on in a session.
+    /// Forgets all modules but keeps their texts, because a session may still have functions of
+    /// theirs.
     pub fn renew(&self) {
         self.0.compiled.borrow_mut().clear();
         self.0.evaluated.borrow_mut().clear();
@@ -108,27 +112,27 @@ impl Modules {
         self.0.folders.borrow_mut().clear();
     }
 
-    /// Grows when a module that functions of an earlier text live on of is compiled anew.
+    /// Increases when a module is recompiled while functions of its earlier text are in use.
     pub fn generation(&self) -> u64 {
         self.0.generation.get()
     }
 
-    /// The modules that were compiled since then.
+    /// The modules compiled since they were last forgotten.
     pub fn compiled_so_far(&self) -> Vec<Rc<AST>> {
         self.0.compiled.borrow().values().cloned().collect()
     }
 
-    /// Every file that a script was looked for in since then, and what it held. Those that were not
-    /// there are among them: what is imported may come to stand there.
+    /// Every file in which a script was looked for since then, with its contents. Missing files are
+    /// included, because a later import may find them.
     pub fn sought(&self) -> Vec<(PathBuf, Fingerprint)> {
         self.0.sought.borrow().iter().map(|(path, contents)| (path.clone(), *contents)).collect()
     }
 
-    /// The text of the script in `path`, which a person named and messages call `id`. From then on
-    /// the directory that it is in is held open.
+    /// Reads the script in `path`, which the user named and errors call `id`, and keeps its
+    /// directory open.
     ///
     /// # Errors
-    /// A file that can't be read or is not UTF-8.
+    /// The file can't be read or is not UTF-8.
     pub fn read(&self, path: &Path, id: &str) -> Result<String> {
         let name = Path::new(path.file_name().unwrap_or_default());
         let file = HeldDirectory::parent_of(path).and_then(|folder| {
@@ -139,14 +143,14 @@ impl Modules {
             folder.file(name, FileKind::Script)
         });
         let file = match file {
-            // A link to a script elsewhere, which the person has named so.
+            // A link to a script elsewhere, which is allowed for a script that the user named.
             Err(cause) if escapes_directory(&cause) => file::open(path, FileKind::Script),
             file => file,
         };
         self.noted(path, id, file)
     }
 
-    /// The text of a file that was opened, noted as what stands in `path`.
+    /// The text of an opened file, which is recorded as the contents of `path`.
     fn noted(&self, path: &Path, id: &str, file: std::io::Result<File>) -> Result<String> {
         let bytes = file.and_then(|file| file::read_open(&file, FileKind::Script));
         let contents = bytes.as_ref().map_or(Fingerprint::MISSING, |bytes| Fingerprint::of(bytes));
@@ -154,10 +158,10 @@ impl Modules {
         text(bytes, id)
     }
 
-    /// The directory that a script is in: held open since a script in it, or above it, was read.
+    /// The directory of a script, kept open since that script or one above it was read.
     ///
     /// # Errors
-    /// There is none any more, or a link leads out of the one above.
+    /// The directory is gone, or a link leads out of the one above it.
     pub fn folder_of(&self, script: &Path) -> std::io::Result<HeldDirectory> {
         let directory = script.parent().unwrap_or(Path::new(""));
         for above in directory.ancestors() {
@@ -171,13 +175,13 @@ impl Modules {
         Ok(folder)
     }
 
-    /// The scripts that `ast`, which is called `id`, imports by name, and those they import: each
-    /// with its name.
+    /// The modules that `ast`, the script `id`, imports by literal names, directly or through
+    /// others, with their names.
     ///
-    /// A module that is missing is passed over: its import may never be reached.
+    /// A missing module is skipped: its import may never run.
     ///
     /// # Errors
-    /// One that does not compile.
+    /// A module does not compile.
     pub fn imported(
         &self,
         engine: &Engine,
@@ -198,15 +202,15 @@ impl Modules {
                 Err(Unavailable::Wrong(error)) if from == id => {
                     return Err(self.locate(&from, &path, error, position));
                 }
-                // Found when it is imported, with the way that leads there.
+                // The import itself will report it, with the chain of imports.
                 Err(Unavailable::Wrong(_)) => {}
             }
         }
         Ok(found)
     }
 
-    /// Takes texts that stand in for files. What one of them imports is looked for among them and
-    /// in the library.
+    /// Sets the texts that replace files. Their imports are looked for among them and in the
+    /// library.
     pub fn give(&self, texts: &BTreeMap<String, String>) {
         self.0.given.borrow_mut().clone_from(texts);
     }
@@ -244,7 +248,7 @@ impl Modules {
         Ok((id, ast))
     }
 
-    /// What the script `from` means by `path`: the module's name, and where its text is.
+    /// Resolves `path` in the script `from`: the module's name, and where its text is.
     fn find(&self, from: &str, path: &str) -> Result<(String, Text)> {
         let parts = inside(path)?;
         let given = self.0.given.borrow();
@@ -275,11 +279,10 @@ impl Modules {
         }
     }
 
-    /// The file of these parts beside the script `from`, which is in `file`; nothing where there is
-    /// no such file.
+    /// Opens the file beside the script `from`; `None` if there is none.
     ///
     /// # Errors
-    /// A link leads out of the importing script's directory, or the file can't be read.
+    /// A link leads out of the script's directory, or the file can't be read.
     fn opened(
         &self,
         from: &str,
@@ -309,7 +312,7 @@ impl Modules {
         }
     }
 
-    /// An error of a module's text, carried in one that says which module.
+    /// Wraps an error of a module in one that names the module.
     fn locate(
         &self,
         from: &str,
@@ -325,7 +328,7 @@ impl Modules {
     }
 }
 
-/// Where the script `from` first looks for the module of these parts.
+/// The path at which an import in the script `from` is looked for first.
 pub fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
     let directory = Path::new(from).parent().unwrap_or(Path::new(""));
     let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
@@ -333,10 +336,10 @@ pub fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
     file.into()
 }
 
-/// The parts of an import's path, which stays in or below a directory.
+/// The components of an import's path.
 ///
 /// # Errors
-/// It leads out of it, or names nothing.
+/// The path is empty or leaves the script's directory.
 pub fn inside(path: &str) -> Result<Vec<&OsStr>> {
     let bare = path.strip_suffix(".rhai").unwrap_or(path);
     let mut parts = Vec::new();
@@ -356,7 +359,7 @@ pub fn inside(path: &str) -> Result<Vec<&OsStr>> {
     Ok(parts)
 }
 
-/// The literal imports of a script: who imports, what, where.
+/// The literal imports of a script `id`: the script, the imported name, and its position.
 pub fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
     let mut found = Vec::new();
     ast.walk(&mut |path| {
@@ -376,10 +379,10 @@ enum Text {
     File(PathBuf, File),
 }
 
-/// The script called `id` in messages.
+/// Reads a script, which errors call `id`.
 ///
 /// # Errors
-/// A file that can't be read or is not UTF-8.
+/// The file can't be read or is not UTF-8.
 pub fn read(path: &Path, id: &str) -> Result<String> {
     text(file::read(path, FileKind::Script), id)
 }
@@ -437,7 +440,8 @@ impl ModuleResolver for Modules {
             return Err(error);
         }
         self.0.running.borrow_mut().push(id.clone());
-        // A scope of its own: a module does not see the variables of whoever imports it.
+        // A module is evaluated in a scope of its own and does not see the importing script's
+        // variables.
         let module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast);
         self.0.running.borrow_mut().pop();
         match module {
@@ -452,7 +456,7 @@ impl ModuleResolver for Modules {
     }
 }
 
-/// Rhai does not wrap what ends the whole run.
+/// Whether an error ends the whole run: Rhai does not wrap those.
 fn is_about_the_run(error: &EvalAltResult) -> bool {
     matches!(error, EvalAltResult::Exit(..) | EvalAltResult::ErrorTerminated(..))
 }

@@ -1,21 +1,23 @@
-//! The options that a script declares, found without running it.
+//! The parameters that a script declares, found without running it.
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, Position, Stmt};
 
-/// One `param(…)` as it stands in a script.
+/// One `param(…)` in a script.
 #[derive(Debug, Clone)]
 pub struct Declared {
-    /// Nothing where the name is worked out while the script runs.
+    /// `None` if the script computes the name.
     pub name: Option<String>,
-    /// Where it is written out.
+    /// The default, if it is a literal.
     pub default: Option<Dynamic>,
+    /// The help text.
     pub help: Option<String>,
-    /// The script that it stands in, and where.
+    /// The script's name.
     pub file: String,
+    /// The position of the call.
     pub position: Position,
 }
 
-/// The options of a script, without running it: every `param(…)` in it, in order.
+/// Every `param(…)` of a script, in order.
 pub fn declared(ast: &AST) -> Vec<Declared> {
     let mut found = Vec::new();
     ast.walk(&mut |path| {

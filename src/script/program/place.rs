@@ -1,4 +1,4 @@
-//! A place in a script, shown as its line with a caret under it.
+//! A place in a script, shown as its line with a caret below it.
 
 use std::fmt;
 
@@ -7,23 +7,26 @@ use rhai::Position;
 
 use super::source::Sources;
 
-/// Columns of a source line that are shown around a caret.
+/// The columns of a source line that are shown around a caret.
 const WIDTH: usize = 110;
 
-/// A position in a script, with the line it is on.
+/// A position in a script, with its line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
+    /// The script's name.
     pub file: String,
+    /// From 1.
     pub line: usize,
-    /// From 1, in characters. Nothing where only the line is known.
+    /// From 1, in characters; `None` if only the line is known.
     pub column: Option<usize>,
+    /// The text of the line.
     pub text: String,
 }
 
 impl Place {
-    /// Nothing where Rhai does not know the position.
+    /// The place of `position` in the script `file`; `None` if Rhai does not know the position.
     pub fn of(sources: &Sources, file: &str, position: Position) -> Option<Self> {
-        // A text of this program's own has no name, and nothing to show.
+        // A text of this program's own has no name and is not shown.
         if file.is_empty() {
             return None;
         }
@@ -34,14 +37,14 @@ impl Place {
             at.source.as_ref().and_then(|source| source.line(line)).unwrap_or_default()
         };
         while at.source.is_some() && line > 1 && text_of(line).trim().is_empty() {
-            // The end of the script: what is missing there belongs to the last line that has
-            // something.
+            // Something is missing at the end of the script: the place is the end of the last line
+            // that is not blank.
             line -= 1;
             column = Some(text_of(line).trim_end().chars().count() + 1);
         }
         let text = text_of(line).to_owned();
         if let Some(at) = column {
-            // A property that a context does not have is put at the dot.
+            // Rhai reports an unknown property at the dot before it.
             let mut chars = text.chars().skip(at - 1);
             if chars.next() == Some('.') && chars.next().is_some_and(char::is_alphabetic) {
                 column = Some(at + 1);
@@ -58,14 +61,14 @@ impl Place {
         }
     }
 
-    /// The word, or the one character, that the place points at.
+    /// The identifier, or the single character, at the place.
     pub fn token(&self) -> String {
         let rest = || self.text.chars().skip(self.column.unwrap_or(1) - 1);
         let word: String = rest().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         if word.is_empty() { rest().take(1).collect() } else { word }
     }
 
-    /// Whether `=` follows it: it is assigned to.
+    /// Whether `=` follows: the token is assigned to.
     pub fn is_assigned(&self) -> bool {
         let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
         let after: String = self.text.chars().skip(skipped).collect();
@@ -73,13 +76,13 @@ impl Place {
         after.starts_with('=') && !after.starts_with("==")
     }
 
-    /// Whether `(` follows it: it is called.
+    /// Whether `(` follows: the token is called.
     pub fn is_called(&self) -> bool {
         let skipped = self.column.unwrap_or(1) - 1 + self.token().chars().count();
         self.text.chars().nth(skipped) == Some('(')
     }
 
-    /// Whether a `.` stands before it: a method or a property.
+    /// Whether the token follows a `.`: it is a method or a property.
     pub fn after_dot(&self) -> bool {
         let before: String = self.text.chars().take(self.column.unwrap_or(1) - 1).collect();
         before.trim_end().ends_with('.')
@@ -98,7 +101,7 @@ impl fmt::Display for Place {
         let width = |text: &str| Span::raw(text).width();
         let before = expand(self.text.chars().take(column - 1).collect());
         let after = expand(self.text.chars().skip(column - 1).collect());
-        // Of a line too long to show, the part around the place.
+        // Only a part of a long line is shown, around the place.
         let before: String = match before.chars().count() {
             long if long > WIDTH / 2 => {
                 format!("…{}", before.chars().skip(long - WIDTH / 2).collect::<String>())

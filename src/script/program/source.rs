@@ -1,8 +1,8 @@
-//! The text of every script that a run has read, for errors that point into it.
+//! The texts of all scripts read so far, for errors that point into them.
 //!
-//! A session's functions outlive the input that made them, so that a line number alone must say
-//! which input or file a place is in: each is compiled as a *piece*, below as many empty lines as
-//! no other piece or script reaches.
+//! In a session functions outlive the input that defined them, and all that Rhai reports of a place
+//! is a line number. Each input is therefore compiled as a *piece* whose lines have numbers that no
+//! other piece or script has: the text is preceded by that many empty lines.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,17 +12,17 @@ use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::written_keys::Written;
 
-/// One script: its text, and the names that it defines.
+/// The text of one script, and the names in it.
 #[derive(Debug, Default, Clone)]
 pub struct Source {
     text: String,
-    /// Of each `fn`: its name and its parameters' names.
+    /// Every `fn`: its name and its parameters' names.
     pub functions: Vec<(String, Vec<String>)>,
-    /// Every variable that is declared anywhere in it, loop variables and parameters included.
+    /// Every variable declared in it, including loop variables and parameters.
     pub variables: BTreeSet<String>,
-    /// Where each function is called, by its name.
+    /// The positions of the calls of each function, by name.
     pub calls: BTreeMap<String, Vec<Position>>,
-    /// The keys of its maps.
+    /// The keys of its map literals.
     pub written: Written,
 }
 
@@ -60,79 +60,82 @@ impl Source {
         Self { text, functions, variables, calls, written: Written::of(ast) }
     }
 
+    /// The text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The line numbered `line`, from 1.
+    /// A line, counted from 1.
     pub fn line(&self, line: usize) -> Option<&str> {
         self.text.lines().nth(line.checked_sub(1)?)
     }
 }
 
-/// A script file has fewer lines than this: what is beyond them is a piece of a session.
+/// Line numbers from here on belong to pieces of a session; script files are shorter.
 const FIRST: usize = 10_000;
-/// Rhai counts no further than 65 535 lines: a session that comes so far starts again, and forgets
-/// its oldest pieces.
+/// Rhai counts at most 65,535 lines. After this line numbers start again from [`FIRST`], and the
+/// oldest pieces are forgotten.
 const LAST: usize = 65_000;
 
-/// The scripts read so far.
+/// The scripts read so far. A clone is the same collection.
 #[derive(Clone, Default)]
 pub struct Sources(Rc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// By the name that errors call them by.
+    /// By the name that errors use.
     named: RefCell<BTreeMap<String, Rc<Source>>>,
     pieces: RefCell<Vec<Piece>>,
     /// The functions that a session has now.
     functions: RefCell<Vec<(String, Vec<String>)>>,
-    /// The variables that it had where something went wrong last.
+    /// The variables that a session had at its last error.
     variables: RefCell<BTreeSet<String>>,
 }
 
 /// One input of a session, or a file that was run in it.
 #[derive(Clone)]
 struct Piece {
-    /// The line before its first.
+    /// The number of lines before the first.
     above: usize,
     lines: usize,
     id: String,
-    /// Lines of `id` that came before it.
+    /// The number of earlier lines of `id`.
     before: usize,
     source: Rc<Source>,
 }
 
-/// A position, and the script that it is in.
+/// A position resolved to a script.
 pub struct At {
+    /// The script's name.
     pub id: String,
+    /// The script, if its text is known.
     pub source: Option<Rc<Source>>,
-    /// The line of the source, from 1.
+    /// The line in the source, from 1.
     pub line: usize,
-    /// Lines of the script that came before the source.
+    /// The number of lines of the script before the source.
     pub before: usize,
 }
 
 impl Sources {
-    /// Keeps the text of a script that is about to be compiled.
+    /// Adds the text of a script that is about to be compiled.
     pub fn add(&self, id: &str, text: &str) {
         let source = Source { text: text.into(), ..Source::default() };
         self.0.named.borrow_mut().insert(id.into(), source.into());
     }
 
-    /// Forgets a script.
+    /// Removes a script.
     pub fn remove(&self, id: &str) {
         self.0.named.borrow_mut().remove(id);
     }
 
-    /// Keeps the names that a compiled script defines.
+    /// Adds the names in a compiled script.
     pub fn describe(&self, id: &str, ast: &AST) {
         let Some(text) = self.get(id).map(|source| source.text.clone()) else { return };
         self.0.named.borrow_mut().insert(id.into(), Source::of(text, ast).into());
     }
 
-    /// Keeps a piece of a session, which is called `id` and stands in it below `before` lines. What
-    /// comes back is the text to compile.
+    /// Adds a piece of a session, named `id`, which follows `before` earlier lines of that name.
+    /// Returns the text to compile.
     pub fn add_piece(&self, id: &str, text: &str, before: usize) -> String {
         let pieces = &mut *self.0.pieces.borrow_mut();
         let lines = text.lines().count() + 1;
@@ -146,23 +149,24 @@ impl Sources {
         format!("{}{text}", "\n".repeat(above))
     }
 
-    /// Keeps the names that the newest piece defines.
+    /// Adds the names in the newest piece.
     pub fn describe_piece(&self, ast: &AST) {
         if let Some(piece) = self.0.pieces.borrow_mut().last_mut() {
             piece.source = Source::of(piece.source.text.clone(), ast).into();
         }
     }
 
-    /// The variables that a session has where something went wrong in it.
+    /// Sets the variables that a session has, after an error.
     pub fn set_variables(&self, variables: impl IntoIterator<Item = String>) {
         *self.0.variables.borrow_mut() = variables.into_iter().collect();
     }
 
-    /// The functions that a session has from now on.
+    /// Sets the functions that a session has.
     pub fn set_functions(&self, functions: Vec<(String, Vec<String>)>) {
         *self.0.functions.borrow_mut() = functions;
     }
 
+    /// The script of a name, or the newest piece of it.
     pub fn get(&self, id: &str) -> Option<Rc<Source>> {
         let named = self.0.named.borrow().get(id).cloned();
         named.or_else(|| {
@@ -170,7 +174,7 @@ impl Sources {
         })
     }
 
-    /// Where a position of the script `id` is. Nothing where Rhai does not know.
+    /// Resolves a position in the script `id`; `None` if Rhai does not know the position.
     pub fn at(&self, id: &str, position: Position) -> Option<At> {
         let line = position.line()?;
         let pieces = self.0.pieces.borrow();
@@ -192,8 +196,8 @@ impl Sources {
         }
     }
 
-    /// Every script read so far, the one that a position is in first, and of a session's pieces the
-    /// newest.
+    /// Every script read so far: first the one that contains the position, then pieces from newest
+    /// to oldest, then the others.
     pub fn from(&self, id: Option<&str>, position: Position) -> Vec<Rc<Source>> {
         let first = id.and_then(|id| self.at(id, position)?.source);
         let (named, pieces) = (self.0.named.borrow(), self.0.pieces.borrow());
@@ -205,12 +209,12 @@ impl Sources {
         all
     }
 
-    /// The names of the scripts read so far.
+    /// The names of the scripts read so far, without pieces.
     pub fn ids(&self) -> Vec<String> {
         self.0.named.borrow().keys().cloned().collect()
     }
 
-    /// Every `fn` of every script read so far.
+    /// Every `fn` of the session and of the scripts read so far.
     pub fn functions(&self) -> Vec<(String, Vec<String>)> {
         let mut functions = self.0.functions.borrow().clone();
         functions

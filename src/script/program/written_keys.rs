@@ -1,5 +1,5 @@
-//! The keys of the maps that a script writes out, in the order in which it does. Rhai keeps a map
-//! sorted by its keys, so the order is read from the syntax tree.
+//! The keys of a script's map literals, in source order. Rhai sorts a map by its keys, so the order
+//! is read from the syntax tree.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,22 @@ use rhai::{AST, ASTNode, Expr, Position, Stmt};
 #[derive(Debug, Default, Clone)]
 pub struct Written {
     literals: Vec<Literal>,
-    /// Each key of a literal or of `map.key = x`, where it stands first.
+    /// Each key of a literal or of `map.key = x`, with its first position.
     pub keys: BTreeMap<String, Position>,
 }
 
+/// A map literal.
 #[derive(Debug, Clone)]
 pub struct Literal {
     at: Position,
+    /// Its keys, in source order.
     pub keys: Vec<String>,
-    /// The calls in whose arguments it stands.
+    /// The calls that contain it in their arguments.
     within: Vec<Position>,
 }
 
 impl Written {
+    /// The keys in a compiled script.
     pub fn of(ast: &AST) -> Self {
         let mut written = Self::default();
         ast.walk(&mut |path| {
@@ -48,8 +51,8 @@ impl Written {
         *first = (*first).min(at);
     }
 
-    /// The literal that `fits` with the most keys, and among those the one nearest to a call at
-    /// `at`.
+    /// The literal with the most keys among those for which `fits` is true; of several, the one
+    /// nearest to a call at `at`.
     pub fn nearest(&self, at: Position, fits: impl Fn(&[String]) -> bool) -> Option<&Literal> {
         let line = |position: Position| position.line().unwrap_or(0);
         let distance = |literal: &Literal| {
@@ -68,7 +71,7 @@ impl Written {
     }
 }
 
-/// Where the calls that a node stands in are.
+/// The positions of the calls that contain a node.
 fn calls(path: &[ASTNode]) -> Vec<Position> {
     let call = |node: &ASTNode| match node {
         ASTNode::Stmt(Stmt::FnCall(_, at))
@@ -78,7 +81,7 @@ fn calls(path: &[ASTNode]) -> Vec<Position> {
     path.iter().filter_map(call).collect()
 }
 
-/// The last key of `map.key`, `map["key"]` and chains of them.
+/// The last key of an assignment to `map.key` or `map["key"]`.
 fn assigned(target: &Expr) -> Option<&str> {
     match target {
         Expr::Dot(sides, ..) | Expr::Index(sides, ..) => match &sides.rhs {

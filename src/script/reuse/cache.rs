@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use super::report::{LastPass, Report};
-use super::store::{Entry, Store};
+use super::store::{BoundaryState, Store};
 use crate::script::fingerprint::hasher::Digest;
 use crate::tensor::budget;
 
@@ -60,15 +60,18 @@ impl Reuse {
         self.0.report.borrow().clone()
     }
 
+    /// Whether nothing is stored.
     pub(super) fn is_off(&self) -> bool {
         self.0.limit == 0
     }
 
+    /// The stored states.
     pub(super) fn store(&self) -> RefMut<'_, Store> {
         self.0.store.borrow_mut()
     }
 
-    pub(super) fn insert(&self, key: Digest, entry: Entry) {
+    /// Stores a state, within the limit.
+    pub(super) fn insert(&self, key: Digest, entry: BoundaryState) {
         self.store().insert(key, entry, self.0.limit);
     }
 

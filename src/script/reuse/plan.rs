@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::cache::Reuse;
-use super::saved_context::Before;
+use super::saved_context::TensorsBefore;
 use crate::hook::{Point, Site, SiteSet};
 use crate::model::{Input, Options, Start};
 use crate::script::fingerprint::hasher::{Digest, Hasher};
@@ -32,7 +32,7 @@ pub struct ResumePlan {
     /// The digest of each hook when the pass began; `None` for one that can't be skipped.
     pub known: Vec<Option<Digest>>,
     /// The tensors that the context held when the pass began.
-    pub before: Before,
+    pub before: TensorsBefore,
     /// The script's and the pass's tensors that no hook may write to, each with its version when
     /// the pass began.
     pub others: Vec<(Handle, u64)>,
@@ -63,7 +63,7 @@ impl ResumePlan {
             limit: None,
             hooked: usize::MAX,
             known: Vec::new(),
-            before: Before::default(),
+            before: TensorsBefore::default(),
             others: Vec::new(),
             seen: BTreeMap::new(),
             frozen: Vec::new(),
@@ -125,7 +125,7 @@ impl ResumePlan {
                     plan.limit = Some((plan.reach, format!("the context holds {why}")));
                 }
             }
-            plan.before = Before::new(own.handles);
+            plan.before = TensorsBefore::new(own.handles);
             let mut others = captured;
             others.extend(given.handles);
             others.extend(

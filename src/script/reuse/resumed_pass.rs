@@ -9,8 +9,8 @@ use candle_core::Tensor;
 use super::cache::Reuse;
 use super::plan::{ResumePlan, digest};
 use super::report::LastPass;
-use super::saved_context::Saved;
-use super::store::Entry;
+use super::saved_context::SavedContext;
+use super::store::BoundaryState;
 use crate::Result;
 use crate::hook::{Observer, Point, Site, SiteSet};
 use crate::model::{Input, Options, Output};
@@ -20,7 +20,7 @@ use crate::script::hook::{Hook, HookObserver};
 use crate::script::value::Handle;
 use crate::script::value::model::Model;
 
-/// Runs a pass with the hooks of `hooks`, resumed from a stored state where there is one. `watch`
+/// Runs a pass with the hooks of `script`, resumed from a stored state where there is one. `watch`
 /// observes the pass and must not change anything.
 ///
 /// # Errors
@@ -69,12 +69,12 @@ pub fn run(
     };
     let output = decoder.forward(input, &options, &mut pass);
     pass.plan.frozen.iter().for_each(Handle::forget_writes);
-    // After those that its hooks ran.
+    // Passes that the hooks ran have been counted before this one.
     reuse.note(last);
     output
 }
 
-/// Calls the hooks, and keeps what stands at the boundaries.
+/// The observer of a resumed pass: calls the hooks, and stores the state at each boundary.
 struct ResumedPass<'a, 's, 'e> {
     reuse: &'a Reuse,
     plan: ResumePlan,
@@ -88,7 +88,9 @@ struct ResumedPass<'a, 's, 'e> {
 }
 
 impl ResumedPass<'_, '_, '_> {
-    /// Whether the hooks that just ran at `site` left everything alone that is not put back.
+    /// Whether the hooks that just ran at `site` changed nothing that restoring a state would not
+    /// restore: no tensor of the script or the pass, and no captured variable. Also false if a hook
+    /// converted the context to a string, because the string depends on the number of hooks.
     fn left_alone(&self, site: Site) -> bool {
         let told = self.context.as_ref().is_some_and(Context::was_described);
         let same = |(hook, fires): &(Hook, SiteSet), known: &Option<Digest>| {
@@ -102,13 +104,15 @@ impl ResumedPass<'_, '_, '_> {
             && self.hooks.iter().zip(&self.plan.known).all(|(hook, known)| same(hook, known))
     }
 
+    /// Stores the state at a boundary, where `stream` is the residual stream. If the context can't
+    /// be stored, no later state is stored either.
     fn keep(&mut self, boundary: usize, stream: &Tensor) {
         let captured = std::mem::take(&mut self.plan.seen);
         let context = match &self.context {
             Some(context) if self.plan.hooked <= boundary => {
                 let others: Vec<Handle> =
                     self.plan.others.iter().map(|(handle, _)| handle.clone()).collect();
-                match Saved::of(context, &self.plan.before, &others, &mut self.plan.frozen) {
+                match SavedContext::of(context, &self.plan.before, &others, &mut self.plan.frozen) {
                     Some(saved) => Some(Rc::new(saved)),
                     None => {
                         self.plan.reach = boundary - 1;
@@ -118,13 +122,14 @@ impl ResumedPass<'_, '_, '_> {
             }
             _ => None,
         };
-        let entry = Entry { stream: stream.clone(), context, captured };
+        let entry = BoundaryState { stream: stream.clone(), context, captured };
         self.reuse.insert(self.plan.keys[boundary], entry);
     }
 
-    /// Puts back what stood where the pass begins.
+    /// Restores the state at the boundary where the pass starts, and replays what `watch` would
+    /// have observed before it.
     fn restore(&mut self) -> Result<()> {
-        let entries: Vec<Entry> = {
+        let entries: Vec<BoundaryState> = {
             let store = self.reuse.store();
             self.plan.keys[1..=self.plan.from]
                 .iter()

@@ -1,5 +1,6 @@
-//! A context as it stood at a boundary, so that it can be put back: not only what it holds, but
-//! which of its tensors are those that it, or the script, held before the pass.
+//! A context's entries as they were at a boundary, so that they can be restored into the context of
+//! a later pass. Identity is restored too: a tensor that the context, or the script, held before
+//! the pass is the same tensor again.
 
 use std::collections::BTreeMap;
 
@@ -15,44 +16,48 @@ use crate::script::value::record;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
 
-/// What the context's own keys held.
-pub struct Saved {
-    entries: BTreeMap<String, Node>,
-    /// Of each tensor its value: first those that were there before the pass, nothing where they
-    /// are as they were.
+/// A copy of the entries that hooks had put into a context.
+pub struct SavedContext {
+    entries: BTreeMap<String, SavedValue>,
+    /// The values of the tensors, by number. First come those that existed before the pass, with
+    /// `None` for one that had not been written to.
     tensors: Vec<Option<Frozen>>,
-    /// Of those that are token ids with a mask: their numbers, and their masks'.
+    /// For each tensor of token ids with a mask, the numbers of both.
     masks: Vec<(usize, usize)>,
 }
 
-enum Node {
+/// A copy of one value.
+enum SavedValue {
     Plain(Dynamic),
-    /// By its number.
+    /// The number of the tensor.
     Tensor(usize),
-    Array(Vec<Node>),
-    Map(BTreeMap<String, Node>),
-    Record(BTreeMap<String, Node>),
+    Array(Vec<SavedValue>),
+    Map(BTreeMap<String, SavedValue>),
+    Record(BTreeMap<String, SavedValue>),
 }
 
-/// The tensors that a context held before a pass, and how often each had been written to.
+/// The tensors that a context held before a pass, with their versions then.
 #[derive(Default)]
-pub struct Before {
+pub struct TensorsBefore {
+    /// The tensors, in the order of their numbers.
     pub handles: Vec<Handle>,
     versions: Vec<u64>,
 }
 
-impl Before {
+impl TensorsBefore {
+    /// Notes the versions of `handles`.
     pub fn new(handles: Vec<Handle>) -> Self {
         Self { versions: handles.iter().map(Handle::version).collect(), handles }
     }
 }
 
-impl Saved {
-    /// What the context holds now; nothing where that can't be put back: it holds one of `others`,
-    /// which belong to the script or the pass, or something that is no data.
+impl SavedContext {
+    /// Copies the entries that `context` holds now. `None` if they can't be restored: one of them
+    /// is, or holds, one of `others`, which belong to the script or the pass, or something other
+    /// than data. Adds to `frozen` the tensors whose writes are recorded from now on.
     pub fn of(
         context: &Context,
-        before: &Before,
+        before: &TensorsBefore,
         others: &[Handle],
         frozen: &mut Vec<Handle>,
     ) -> Option<Self> {
@@ -77,14 +82,14 @@ impl Saved {
         Some(Self { tensors: tensors.collect(), masks, entries })
     }
 
-    /// Puts it back into a context that holds what that one held before its pass.
+    /// Restores the entries into the context of a pass that started with the same entries.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// Out of memory.
     pub fn restore(
         &self,
         context: &Context,
-        before: &Before,
+        before: &TensorsBefore,
         frozen: &mut Vec<Handle>,
     ) -> Result<()> {
         let mut handles = before.handles.clone();
@@ -105,34 +110,37 @@ impl Saved {
         Ok(())
     }
 
-    /// Every value that is held for it.
+    /// Every tensor value that the copy holds, for counting its memory.
     pub fn values(&self) -> impl Iterator<Item = Value> {
         self.tensors.iter().flatten().flat_map(Frozen::values).cloned()
     }
 }
 
-fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<Node> {
+/// The copy of a value; `None` if it can't be restored.
+fn node(of: &Dynamic, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<SavedValue> {
     if of.is_shared() {
         return None;
     }
     if let Some(handle) = of.read_lock::<Handle>() {
-        return number(&handle, handles, others).map(Node::Tensor);
+        return number(&handle, handles, others).map(SavedValue::Tensor);
     }
     if let Some(array) = of.read_lock::<Array>() {
-        return Some(Node::Array(
+        return Some(SavedValue::Array(
             array.iter().map(|item| node(item, handles, others)).collect::<Option<_>>()?,
         ));
     }
     if let Some(map) = record::read(of) {
         let entries =
             map.iter().map(|(key, item)| Some((key.to_string(), node(item, handles, others)?)));
-        let kind = if of.is::<Record>() { Node::Record } else { Node::Map };
+        let kind = if of.is::<Record>() { SavedValue::Record } else { SavedValue::Map };
         return Some(kind(entries.collect::<Option<_>>()?));
     }
-    (plain(of).is_some() || of.read_lock::<Model>().is_some()).then(|| Node::Plain(of.clone()))
+    (plain(of).is_some() || of.read_lock::<Model>().is_some())
+        .then(|| SavedValue::Plain(of.clone()))
 }
 
-/// The tensor's number among `handles`, to which it is added; nothing where it is one of `others`.
+/// The number of a tensor, which is added to `handles` if it is new; `None` if it is one of
+/// `others`.
 fn number(of: &Handle, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<usize> {
     if others.iter().any(|other| other.same(of)) {
         return None;
@@ -144,17 +152,17 @@ fn number(of: &Handle, handles: &mut Vec<Handle>, others: &[Handle]) -> Option<u
     Some(handles.len() - 1)
 }
 
-fn value(node: &Node, handles: &[Handle]) -> Dynamic {
+fn value(node: &SavedValue, handles: &[Handle]) -> Dynamic {
     match node {
-        Node::Plain(value) => value.clone(),
-        Node::Tensor(at) => Dynamic::from(handles[*at].clone()),
-        Node::Array(items) => {
+        SavedValue::Plain(value) => value.clone(),
+        SavedValue::Tensor(at) => Dynamic::from(handles[*at].clone()),
+        SavedValue::Array(items) => {
             items.iter().map(|item| value(item, handles)).collect::<Array>().into()
         }
-        Node::Record(entries) => Dynamic::from(
+        SavedValue::Record(entries) => Dynamic::from(
             entries.iter().map(|(key, item)| (key, value(item, handles))).collect::<Record>(),
         ),
-        Node::Map(entries) => entries
+        SavedValue::Map(entries) => entries
             .iter()
             .map(|(key, item)| (key.into(), value(item, handles)))
             .collect::<Map>()

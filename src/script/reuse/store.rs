@@ -1,27 +1,27 @@
-//! What stood where a block begins, of passes that may be asked for again: as much as fits.
+//! The stored states of passes, by key: a cache that evicts the entries unused for longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use candle_core::Tensor;
 
-use super::saved_context::Saved;
+use super::saved_context::SavedContext;
 use crate::hook::Site;
 use crate::script::fingerprint::hasher::Digest;
 use crate::tensor::Value;
 
-/// What stood at one boundary.
+/// The state at one boundary.
 #[derive(Clone)]
-pub struct Entry {
+pub struct BoundaryState {
     /// The residual stream, [b, n, d].
     pub stream: Tensor,
-    /// The context, where a hook had run before.
-    pub context: Option<Rc<Saved>>,
-    /// What was captured since the boundary before.
+    /// The context's entries, if a hook has run before the boundary.
+    pub context: Option<Rc<SavedContext>>,
+    /// The tensors observed since the boundary before.
     pub captured: BTreeMap<Site, Tensor>,
 }
 
-impl Entry {
+impl BoundaryState {
     fn values(&self) -> Vec<Value> {
         let tensors = std::iter::once(&self.stream)
             .chain(self.captured.values())
@@ -30,32 +30,36 @@ impl Entry {
     }
 }
 
+/// A cache of states, limited by the bytes of the tensors that it holds. A tensor that several
+/// entries share counts once.
 #[derive(Default)]
 pub struct Store {
-    entries: HashMap<Digest, (u64, Entry)>,
-    /// The entries by when they were last of use.
+    entries: HashMap<Digest, (u64, BoundaryState)>,
+    /// The keys by the time of last use.
     order: BTreeMap<u64, Digest>,
     clock: u64,
-    /// Every storage held, how often, and its bytes.
+    /// For each tensor storage, by its address: how many entries hold it, and its bytes.
     held: HashMap<usize, (usize, u64)>,
     bytes: u64,
 }
 
 impl Store {
+    /// The bytes held now.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub fn get(&self, key: &Digest) -> Option<&Entry> {
+    /// The entry of a key, without counting as a use.
+    pub fn get(&self, key: &Digest) -> Option<&BoundaryState> {
         self.entries.get(key).map(|(_, entry)| entry)
     }
 
-    /// Lets go of everything.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Says that an entry was of use.
+    /// Marks an entry as used now.
     pub fn touch(&mut self, key: &Digest) {
         self.clock += 1;
         if let Some((used, _)) = self.entries.get_mut(key) {
@@ -65,9 +69,9 @@ impl Store {
         }
     }
 
-    /// Keeps an entry, and lets go of those that were of no use for the longest, until no more than
-    /// `limit` bytes are held.
-    pub fn insert(&mut self, key: Digest, mut entry: Entry, limit: u64) {
+    /// Adds an entry, then evicts the entries unused for longest until at most `limit` bytes are
+    /// held. If the key has an entry, its captured tensors are kept in the new one.
+    pub fn insert(&mut self, key: Digest, mut entry: BoundaryState, limit: u64) {
         if let Some(old) = self.remove(&key) {
             for (site, tensor) in old.captured {
                 entry.captured.entry(site).or_insert(tensor);
@@ -91,7 +95,7 @@ impl Store {
         }
     }
 
-    fn remove(&mut self, key: &Digest) -> Option<Entry> {
+    fn remove(&mut self, key: &Digest) -> Option<BoundaryState> {
         let (used, entry) = self.entries.remove(key)?;
         self.order.remove(&used);
         for (address, _) in storages(&entry) {
@@ -107,8 +111,8 @@ impl Store {
     }
 }
 
-/// Where an entry's elements are stored, and how many bytes they take.
-fn storages(entry: &Entry) -> Vec<(usize, u64)> {
+/// The address and size in bytes of every tensor storage that an entry holds.
+fn storages(entry: &BoundaryState) -> Vec<(usize, u64)> {
     let sizes = entry.values().into_iter().flat_map(|value| {
         let bytes = value
             .parts()
@@ -119,7 +123,8 @@ fn storages(entry: &Entry) -> Vec<(usize, u64)> {
     });
     let mut storages: Vec<(usize, u64)> = sizes.collect();
     storages.sort_unstable();
-    // One storage may be seen through several values; the count must go up and down alike.
+    // Several values may share one storage, which must be counted once when added and once when
+    // removed.
     storages.dedup_by_key(|(address, _)| *address);
     storages
 }
@@ -130,9 +135,9 @@ mod tests {
 
     use super::*;
 
-    fn entry(floats: usize) -> Entry {
+    fn entry(floats: usize) -> BoundaryState {
         let stream = Tensor::zeros(floats, DType::F32, &Device::Cpu).unwrap();
-        Entry { stream, context: None, captured: BTreeMap::new() }
+        BoundaryState { stream, context: None, captured: BTreeMap::new() }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Standard output of a script and of the commands: a reader that went away is no error, a full
-//! disk is. What a script prints can't command the terminal.
+//! Standard output, for scripts and for the commands. A closed pipe is not an error, a full disk
+//! is. Output of scripts can't send control sequences to the terminal.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -14,7 +14,7 @@ use crate::{Error, Result, error};
 #[derive(Clone, Default)]
 pub struct Console {
     state: Rc<RefCell<State>>,
-    /// What a script may print.
+    /// How much a script may still print.
     quota: Option<Quota>,
 }
 
@@ -22,34 +22,34 @@ pub struct Console {
 enum State {
     #[default]
     Open,
-    /// The reader went away: nothing more is written.
+    /// The reader has closed its end of the pipe: nothing more is written.
     Closed,
     Failed(Error),
 }
 
 impl Console {
-    /// A script's, who may print as much as `quota` allows.
+    /// The standard output of a script, which may print as much as `quota` allows.
     pub fn metered(quota: &Quota) -> Self {
         Self { quota: Some(quota.clone()), ..Self::default() }
     }
 
-    /// Writes nothing.
+    /// Discards everything.
     pub fn silent() -> Self {
         Self { state: Rc::new(RefCell::new(State::Closed)), quota: None }
     }
 
-    /// Writes a line. A failure is kept for [`Console::check`], because Rhai's `print` can't fail.
+    /// Writes a line. An error is kept for [`Console::check`], because Rhai's `print` can't fail.
     pub fn line(&self, text: &str) {
         self.text(&format!("{text}\n"));
     }
 
-    /// Writes a part of a line, at once. On a terminal, what would command it is shown instead:
-    /// much of what is written is others' text.
+    /// Writes and flushes a part of a line. On a terminal, control characters are shown instead of
+    /// sent: much of the text comes from others.
     pub fn text(&self, text: &str) {
         self.write(&escape::for_stream(text, io::stdout()));
     }
 
-    /// Writes a picture of this program's own, with its colours.
+    /// Writes a picture, whose colours are control sequences that this program made.
     pub fn picture(&self, text: &str) {
         self.write(&format!("{text}\n"));
     }
@@ -79,7 +79,7 @@ impl Console {
         }
     }
 
-    /// Opens it again for another run, unless its reader went away.
+    /// Makes it writable again for another run, unless its reader has closed the pipe.
     pub fn renew(&self) {
         let state = &mut *self.state.borrow_mut();
         if matches!(state, State::Failed(_)) {
@@ -87,13 +87,15 @@ impl Console {
         }
     }
 
+    /// Writes several lines.
     pub fn lines(&self, lines: impl IntoIterator<Item = String>) {
         lines.into_iter().for_each(|line| self.line(&line));
     }
 
+    /// Reports the error that kept something from being written.
+    ///
     /// # Errors
-    /// Something could not be written: a full disk behind a redirection, say, or more than the
-    /// quota allows.
+    /// The disk behind a redirection is full, or the quota is used up, for example.
     pub fn check(&self) -> Result<()> {
         match &*self.state.borrow() {
             State::Failed(error) => Err(error.clone()),
@@ -102,10 +104,10 @@ impl Console {
     }
 }
 
-/// The width of pictures where the terminal does not say its own.
+/// The width of pictures on a terminal that does not tell its own.
 const WIDTH: usize = 80;
 
-/// The terminal's width, where standard output is one.
+/// The width of the terminal in columns; `None` if standard output is not a terminal.
 pub fn terminal_width() -> Option<usize> {
     std::io::stdout()
         .is_terminal()

@@ -1,4 +1,4 @@
-//! What a run may use up, whatever its script says.
+//! What a run may use: time, memory, output, steps and depths.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -10,29 +10,30 @@ use crate::system::abort_handler::Exhausted;
 use crate::system::{abort_handler, interrupt};
 use crate::{Error, Result, error};
 
-/// The limits of one run. A run that meets one ends with a sentence that says which.
+/// The limits of one run. A run that reaches one ends with an error that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long it may take, loading its models included. The clock is the process's, as Ctrl-C
-    /// is: where scripts run in several threads, the first whose time is over ends all.
+    /// The time it may take, including loading models. There is one clock for the process: if
+    /// scripts run in several threads, the first that is out of time ends all.
     pub time: Duration,
-    /// What it may hold, models aside, in bytes: tensors, on any device. Where the program's
-    /// allocator is [`CountingAllocator`](crate::system::memory::CountingAllocator), strings, arrays, maps and
-    /// an operation's working memory too.
+    /// The bytes that it may hold besides models: tensors, on any device. If the program's
+    /// allocator is [`CountingAllocator`](crate::system::memory::CountingAllocator), also strings, arrays, maps and
+    /// the working memory of operations.
     pub memory: u64,
-    /// What it may print and save together, in bytes.
+    /// The bytes that it may print and save together.
     pub output: u64,
-    /// How many files it may save, the folders that it makes for them among them.
+    /// The number of files that it may save, including the directories created for them.
     pub files: usize,
-    /// How many steps (expressions, statements and calls) its script may take.
+    /// The number of steps (expressions, statements and calls) of its script.
     pub steps: u64,
-    /// How deep functions may call each other.
+    /// The depth of nested function calls.
     pub calls: usize,
-    /// How deep expressions and blocks may nest.
+    /// The depth of nested expressions and blocks.
     pub depth: usize,
 }
 
 impl Limits {
+    /// The limits of the command line when no option sets them.
     pub const DEFAULT: Self = Self {
         time: Duration::from_hours(24),
         memory: 8 << 30,
@@ -43,7 +44,7 @@ impl Limits {
         depth: 200,
     };
 
-    /// What to say where the run holds too much.
+    /// The error of a run that holds too much memory.
     pub fn memory_exceeded(&self) -> Error {
         let memory = ByteSize(self.memory).display().iec();
         Error::ended(format!("the run needs more than {memory} of memory"))
@@ -63,16 +64,18 @@ impl Default for Limits {
     }
 }
 
-/// How long an operation may go on after the time is over, before the last resort is taken.
+/// How long an operation may continue after the time limit before the process is ended.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Watches the clock of one run, until it is dropped.
+/// The time limit of a run in progress. Dropping it ends the limit.
 pub struct Deadline {
     done: Option<Sender<()>>,
     watch: Option<JoinHandle<()>>,
 }
 
 impl Deadline {
+    /// Starts the clock.
+    ///
     /// # Errors
     /// No thread can be started.
     pub fn start(limits: Limits) -> Result<Self> {

@@ -1,4 +1,4 @@
-//! What one run has from its start: its settings and limits, its random numbers, and standard
+//! What a run starts with: its settings and limits, its random number generator, and standard
 //! output.
 
 pub mod console;

@@ -1,5 +1,5 @@
-//! Which models a script may load: any, where it is the user's own; those that are named, where it
-//! is a stranger's.
+//! Which models a script may load: every model if the script is the user's own, and only named ones
+//! if it comes from somebody else.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,24 +7,24 @@ use std::path::Path;
 use crate::checkpoint::is_hub_id;
 use crate::{Result, error};
 
-/// Whose script it is.
+/// Who wrote the script.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Policy {
-    /// The user's own: every model.
+    /// The user: the script may load every model.
     #[default]
     Own,
-    /// A stranger's: the demos, the models of the Hub that the stranger names, and any that the
-    /// user names.
+    /// Somebody else: the script may load the demo models, the models of the Hub that its author
+    /// names in advance, and the models that the user names.
     Stranger { named: BTreeSet<String>, by_user: BTreeSet<String> },
 }
 
 impl Policy {
-    /// That of a stranger who names these models beforehand.
+    /// The policy for a stranger's script that names these models in advance.
     pub fn stranger(named: impl IntoIterator<Item = String>) -> Self {
         Policy::Stranger { named: named.into_iter().collect(), by_user: BTreeSet::new() }
     }
 
-    /// Allows what the user names on the command line, directories too.
+    /// Also allows what the user names on the command line, including directories.
     pub fn and_user(mut self, given: impl IntoIterator<Item = String>) -> Self {
         if let Policy::Stranger { by_user, .. } = &mut self {
             by_user.extend(given);
@@ -32,13 +32,13 @@ impl Policy {
         self
     }
 
-    /// Whether a model's id is a stranger's word, which may mean a model of the Hub and nothing
-    /// that stands here.
+    /// Whether only the script's author names the id. It then means a model of the Hub, never a
+    /// local directory.
     pub fn names_for_the_hub(&self, id: &str) -> bool {
         matches!(self, Policy::Stranger { named, by_user } if named.contains(id) && !by_user.contains(id))
     }
 
-    /// Whether a script may load a model.
+    /// Checks that a script may load a model.
     ///
     /// # Errors
     /// It may not.
@@ -47,8 +47,8 @@ impl Policy {
         if id.starts_with("demo:") || by_user.contains(id) {
             return Ok(());
         }
-        // One sentence for all that is refused: it does not tell the script what there is on this
-        // disk.
+        // All refusals have the same message, so that the script can't find out which files exist
+        // on this machine.
         if named.contains(id) && is_hub_id(id) && !Path::new(id).exists() {
             return Ok(());
         }
@@ -68,7 +68,7 @@ mod tests {
         for id in ["demo:opt", "gpt2", "./mine"] {
             assert!(policy.check_model(id).is_ok(), "{id}");
         }
-        // A directory of that name stands in the way of the model of that name.
+        // A local directory called `src` hides the model of that name.
         for id in ["facebook/opt-125m", "src", "../x", "/etc"] {
             assert!(policy.check_model(id).is_err(), "{id}");
         }

@@ -1,4 +1,4 @@
-//! What the command line, or an embedding program, says about a run.
+//! The settings of a run, from the command line or an embedding program.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,59 +8,63 @@ use super::policy::Policy;
 use crate::output::record;
 use crate::script::program::model_names::Substitutes;
 
-/// What the command line says. It wins over what a script says.
+/// The settings of a run. They override what a script says.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What scripts get for the models that they name.
+    /// The models to load in place of those that scripts name.
     pub models: Substitutes,
-    /// As `.to()` takes it: `cpu`, `cuda`, `cuda:1`, `metal`.
+    /// The device of models, as `.to()` takes it: `cpu`, `cuda`, `cuda:1`, `metal`.
     pub device: Option<String>,
-    /// `f32`, `f16`, `bf16` or `f64`.
+    /// The dtype of models: `f32`, `f16`, `bf16` or `f64`.
     pub dtype: Option<String>,
-    /// Nothing is fetched: only what is embedded, on disk or cached is used.
+    /// Whether the network is off: only models that are embedded, on disk or cached can be loaded.
     pub offline: bool,
-    /// The random numbers' seed; else the operating system draws one.
+    /// The seed of the random numbers; `None` takes one from the operating system.
     pub seed: Option<u64>,
-    /// Where `save` writes; else a directory named after the script and the time.
+    /// The directory that `save` writes to; `None` makes one named after the script and the time.
     pub out: Option<PathBuf>,
     /// Directories that `load_tensors` may read, besides the script's own.
     pub read: Vec<PathBuf>,
     /// Where `m.generate` writes a text as it grows.
     pub streaming: Streaming,
-    /// How many bytes may be held of passes that may be asked for again; else [`DEFAULT_LIMIT`](crate::script::reuse::DEFAULT_LIMIT),
-    /// and with 0 none is.
+    /// The bytes that may be held for reuse by later passes; `None` is
+    /// [`DEFAULT_LIMIT`](crate::script::reuse::DEFAULT_LIMIT), and 0 turns reuse off.
     pub reuse: Option<u64>,
-    /// What `param(name, …)` gives in place of its default, as `--set` has it.
+    /// The values of parameters, as `--set` gives them.
     pub params: BTreeMap<String, String>,
-    /// Passes look for a NaN or an infinity at every point.
+    /// Whether passes check every hook point for NaN and infinities.
     pub check_finite: bool,
-    /// Nothing is printed or noted: only what the run saves counts.
+    /// Whether nothing is printed, neither output nor notices.
     pub silent: bool,
-    /// Whose script it is.
+    /// Who wrote the script.
     pub policy: Policy,
-    /// What a run may use up.
+    /// What the run may use.
     pub limits: Limits,
-    /// The commits that models from the Hub are taken at, whatever their branches and tags stand
-    /// for now.
+    /// The commits at which models of the Hub are loaded, regardless of where their branches and
+    /// tags point now.
     pub pins: Vec<Pin>,
 }
 
-/// A model of the Hub, as a script asks for it, and its commit.
+/// The commit of a model of the Hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pin {
+    /// The model's id, as a script names it.
     pub id: String,
+    /// The revision, as a script names it.
     pub revision: Option<String>,
+    /// The commit to load.
     pub commit: String,
 }
 
 /// Where a generated text is written as it grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Streaming {
-    /// Standard error, if that is a terminal.
+    /// To standard error, if that is a terminal.
     #[default]
     Terminal,
-    /// Standard output: the text is what the command is for.
+    /// To standard output, for a command whose output is the text.
     Output,
+    /// It is not written.
     Nowhere,
 }
 

@@ -1,5 +1,5 @@
-//! A file whose functions a session takes anew whenever it changes, also while a pass after the
-//! other runs.
+//! A watched file: a session takes its definitions again whenever it changes, even between the
+//! passes of a running input.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -20,31 +20,31 @@ use crate::system::message::notice;
 /// A function's name and number of parameters.
 type Signature = (String, usize);
 
-/// A file that is watched, and all that it imports.
+/// A watched file and the modules that it imports.
 pub struct Watched {
     path: PathBuf,
     session: Rc<Session>,
     sources: Sources,
     modules: Modules,
     watcher: Watcher,
-    /// Set while its constants are made: a pass in one of them takes nothing anew.
+    /// Set while the file's constants are evaluated: a pass in one of them must not reload the
+    /// file.
     busy: Cell<bool>,
-    /// What the session has of it.
+    /// The text whose definitions the session has.
     text: RefCell<String>,
     functions: RefCell<Vec<Signature>>,
-    /// Constants that have yet to become variables: those of an evaluation under way can't be
-    /// added to.
+    /// Constants that are not variables yet: variables can't be added while an evaluation runs.
     constants: RefCell<Vec<(ImmutableString, Dynamic)>>,
-    /// What was last said to be wrong with it.
+    /// The last error that was reported.
     wrong: RefCell<String>,
 }
 
 impl Watched {
-    /// Takes the file's functions, constants and imports, and does so at each change from then on.
-    /// `on_change` is called then, on another thread.
+    /// Takes the file's functions, constants and imports, and watches it. `on_change` is called at
+    /// each change, on another thread.
     ///
     /// # Errors
-    /// The file can't be read, or what is wrong with it.
+    /// The file can't be read or does not compile.
     pub fn new(
         host: &Host,
         path: &Path,
@@ -66,22 +66,23 @@ impl Watched {
         Ok(Rc::new(watched))
     }
 
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the session has of it: of this text the functions, constants and imports.
+    /// The text whose functions, constants and imports the session has.
     pub fn text(&self) -> String {
         self.text.borrow().clone()
     }
 
-    /// The constants that have come since this was last asked.
+    /// The constants added since the last call.
     pub fn constants(&self) -> Vec<(ImmutableString, Dynamic)> {
         self.constants.take()
     }
 
-    /// Takes it anew if it has changed, and says so. What is wrong with it is said once, and what
-    /// was before stands.
+    /// Takes the file's definitions again if it has changed, and tells the user. An error is
+    /// reported once, and the earlier definitions stay.
     pub fn look(&self, engine: &Engine) {
         if self.busy.get() || self.watcher.changed().is_empty() {
             return;
@@ -104,14 +105,14 @@ impl Watched {
         }
     }
 
-    /// What has changed, in words.
+    /// Takes the definitions. Returns a description of what has changed.
     fn take(&self, engine: &Engine) -> Result<String, Failure> {
         self.busy.set(true);
         self.modules.renew();
         let stood_in = self.session.models().stand_in(true);
         let taken = self.take_now(engine);
         self.session.models().stand_in(stood_in);
-        // What it imports is known by now, also of one that is wrong.
+        // The imports are known even if the file does not compile.
         self.watcher.watch(self.modules.sought());
         self.busy.set(false);
         taken
@@ -133,7 +134,7 @@ impl Watched {
         let known = global.num_imports();
         global.lib.clear();
         global.lib.push(live.with(&ast));
-        // If one of them fails, those before it have not been.
+        // If a constant fails, those before it must not take effect either.
         global.constants = None;
         let mut constants = Scope::new();
         let declarations: Vec<Stmt> =
@@ -173,7 +174,7 @@ impl Watched {
     }
 }
 
-/// What a session takes of a file besides its functions.
+/// Whether a statement is a constant or an import, which a session takes like functions.
 fn is_declaration(statement: &Stmt) -> bool {
     match statement {
         Stmt::Import(..) => true,

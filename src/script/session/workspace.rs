@@ -1,4 +1,4 @@
-//! A session: variables, functions and imports that last from one input to the next.
+//! A REPL session: variables, functions and imports that last from one input to the next.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,16 +16,16 @@ use crate::script::program::model_names::named;
 use crate::script::program::params::declared;
 use crate::system::{interrupt, panics};
 
-/// One host, and what a person has made in it so far.
+/// A host, and what the user has defined in it.
 pub struct Workspace {
     host: Host,
     scope: Scope<'static>,
-    /// Lines of input so far.
+    /// The number of input lines so far.
     lines: usize,
     /// What has been evaluated, in order.
     record: Vec<Entry>,
     watched: Vec<Rc<Watched>>,
-    /// The names of the first so many variables.
+    /// The names of the first `named` variables of the scope.
     names: BTreeSet<String>,
     named: usize,
 }
@@ -38,23 +38,29 @@ enum Entry {
 /// A text that was evaluated.
 #[derive(Debug, Clone)]
 pub struct Done {
+    /// The text.
     pub text: String,
-    /// Where it failed, in bytes. What stands before took effect; of the rest, only its functions.
+    /// The byte offset of the error, if it failed. Everything before it took effect, and after it
+    /// only functions did.
     pub failed: Option<usize>,
-    /// Only what it defines took effect: functions, constants and imports.
+    /// Whether only its definitions took effect: functions, constants and imports.
     pub definitions: bool,
-    /// It is one expression that gives a value and changes nothing.
+    /// Whether it is a single expression that computes a value and changes nothing.
     pub looks: bool,
 }
 
 /// A variable of a session.
 pub struct Variable {
+    /// Its name.
     pub name: String,
+    /// Whether it was declared with `const`.
     pub constant: bool,
+    /// Its value.
     pub value: Dynamic,
 }
 
 impl Workspace {
+    /// An empty session on `host`.
     pub fn new(host: Host) -> Self {
         host.session().live().clear();
         host.session().models().stand_in(false);
@@ -69,6 +75,7 @@ impl Workspace {
         }
     }
 
+    /// The host.
     pub fn host(&self) -> &Host {
         &self.host
     }
@@ -77,10 +84,10 @@ impl Workspace {
         self.host.session().live()
     }
 
-    /// Makes the model `id` the variable `m`.
+    /// Loads the model `id` as the variable `m`.
     ///
     /// # Errors
-    /// It can't be loaded.
+    /// The model can't be loaded.
     pub fn set_model(&mut self, id: &str) -> Result<(), Failure> {
         let model = self.host.ask("model(id)", [("id", id.to_owned().into())])?;
         self.scope.set_value("m", model);
@@ -94,10 +101,10 @@ impl Workspace {
         Ok(())
     }
 
-    /// Evaluates lines that a person typed. Whatever they do wrong, everything made before stays.
+    /// Evaluates lines that the user typed. Earlier definitions stay even if it fails.
     ///
     /// # Errors
-    /// What they did wrong.
+    /// The text does not compile, or it failed.
     pub fn input(&mut self, text: &str) -> Result<Dynamic, Failure> {
         let before = self.lines;
         self.skip(text);
@@ -109,11 +116,11 @@ impl Workspace {
         self.lines += text.lines().count().max(1);
     }
 
-    /// Runs the script in `path` as if it had been typed here: what it defines stays. Gives its
-    /// text and its value.
+    /// Runs the script in `path` as if it had been typed here, so that its definitions stay.
+    /// Returns its text and its value.
     ///
     /// # Errors
-    /// It can't be read, or what it did wrong.
+    /// The file can't be read or does not compile, or the script failed.
     pub fn run_file(&mut self, path: &Path) -> Result<(String, Dynamic), Failure> {
         let id = path.display().to_string();
         self.host.modules.renew();
@@ -124,12 +131,12 @@ impl Workspace {
         Ok((text, value?))
     }
 
-    /// Takes the functions, constants and imports of the script in `path`, now and whenever it or
-    /// what it imports changes: before the next input, or the next pass of one that runs.
-    /// `on_change` is called at once then, on another thread.
+    /// Takes the functions, constants and imports of the script in `path`, and takes them again
+    /// before the next input or pass when the script or one of its imports changes. `on_change` is
+    /// called at each change, on another thread.
     ///
     /// # Errors
-    /// It can't be read, or what it did wrong.
+    /// The file can't be read or does not compile.
     pub fn watch(
         &mut self,
         path: &Path,
@@ -222,9 +229,9 @@ impl Workspace {
         Ok(ast)
     }
 
-    /// Drops the variables that a later one of their name hides.
+    /// Drops variables that a later variable of the same name hides.
     fn forget_hidden(&mut self) {
-        // The latest comes first: only those that are new are looked at.
+        // The scope iterates from the newest variable: only new ones are examined.
         let new = self.scope.len().saturating_sub(self.named);
         let hides = self.scope.iter_raw().take(new).fold(false, |hides, (name, ..)| {
             let known = !self.names.insert(name.to_owned());
@@ -247,7 +254,7 @@ impl Workspace {
         self.named = self.scope.len();
     }
 
-    /// Shows a value as `print` does; nothing of `()`.
+    /// Prints a value as `print` does, but nothing for `()`.
     ///
     /// # Errors
     /// Standard output can't be written to.
@@ -255,7 +262,7 @@ impl Workspace {
         self.host.show(value)
     }
 
-    /// The variables, in the order in which they were made.
+    /// The variables, in the order of their declarations.
     pub fn variables(&self) -> impl Iterator<Item = Variable> + '_ {
         self.scope.iter().map(|(name, constant, value)| Variable {
             name: name.to_owned(),
@@ -264,6 +271,7 @@ impl Workspace {
         })
     }
 
+    /// The value of a variable.
     pub fn variable(&self, name: &str) -> Option<Dynamic> {
         self.scope.get(name).map(Dynamic::flatten_clone)
     }
@@ -279,7 +287,7 @@ impl Workspace {
         self.record.iter().map(done).collect()
     }
 
-    /// Forgets everything but the models, which stay loaded.
+    /// Forgets everything; models stay loaded.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
         self.names.clear();
@@ -292,7 +300,7 @@ impl Workspace {
     }
 }
 
-/// Where a position of the text that was compiled is in it, in bytes.
+/// The byte offset of a position in the compiled text.
 fn offset(text: &str, position: Position) -> usize {
     let Some(line) = position.line() else { return 0 };
     let above: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();

@@ -1,57 +1,61 @@
-//! A tensor's value kept as it stood at some moment, at the cost of what was written to it: a log
-//! that a hook fills layer by layer is kept once, and then by what each layer wrote.
+//! Snapshots of tensors. A snapshot of a tensor that is written part by part, such as a log that a
+//! hook fills layer by layer, shares one base copy with the snapshots before it and adds only what
+//! was written since.
 
 use std::rc::Rc;
 
-use super::handle::Lease;
+use super::lease::Lease;
 use crate::Result;
 use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
 use crate::tensor::{Number, Operand, Value};
 
-/// After so many writes the whole is copied.
+/// After so many writes the next snapshot copies the whole tensor.
 const MOST_WRITES: usize = 4096;
 
-/// A value as it stood. A clone is the same one.
+/// A snapshot of a tensor's value. A clone is the same snapshot.
 #[derive(Clone)]
 pub struct Frozen {
     base: Rc<Base>,
     writes: Vec<Rc<Write>>,
 }
 
-/// A value that is not written to any more, because its lease is held here.
+/// A value in storage that nothing writes to, because a lease on it is held here.
 struct Base {
     value: Value,
     lease: Rc<Lease>,
 }
 
-/// What was written to a tensor since its value was kept.
+/// The writes to a tensor since its last snapshot.
 pub struct Journal {
     kept: Frozen,
-    /// Elements written so far.
+    /// The number of elements written so far.
     written: usize,
 }
 
-/// One write: where, and what.
+/// One write: the indexes, and the values written.
 pub struct Write {
     indexes: Vec<Index>,
-    source: Source,
+    source: WriteSource,
 }
 
-enum Source {
+enum WriteSource {
     Tensor(Value),
     Number(Number),
 }
 
 impl Write {
-    /// The source must not be written to afterwards.
+    /// The caller must not write to the source afterwards.
+    ///
+    /// # Errors
+    /// Out of memory for a copy of the indexes.
     pub fn new(indexes: &[Index], source: &Operand) -> Result<Self> {
         let source = match source {
-            Operand::Tensor(value) => Source::Tensor((*value).clone()),
-            Operand::Number(number) => Source::Number(*number),
+            Operand::Tensor(value) => WriteSource::Tensor((*value).clone()),
+            Operand::Number(number) => WriteSource::Number(*number),
         };
         let own = |index: &Index| match index {
-            // The script may write into its ids.
+            // The script may write to a tensor that it used as an index.
             Index::Pick(value) => value.deep_copy().map(Index::Pick),
             other => Ok(other.clone()),
         };
@@ -63,41 +67,45 @@ impl Write {
             target,
             &self.indexes,
             match &self.source {
-                Source::Tensor(value) => Operand::Tensor(value),
-                Source::Number(number) => Operand::Number(*number),
+                WriteSource::Tensor(value) => Operand::Tensor(value),
+                WriteSource::Number(number) => Operand::Number(*number),
             },
         )
     }
 
     fn value(&self) -> Option<&Value> {
         match &self.source {
-            Source::Tensor(value) => Some(value),
-            Source::Number(_) => None,
+            WriteSource::Tensor(value) => Some(value),
+            WriteSource::Number(_) => None,
         }
     }
 }
 
 impl Journal {
+    /// A journal that starts from `value`.
     pub fn new(value: Value, lease: Rc<Lease>) -> Self {
         Frozen::of(&value, &lease).journal()
     }
 
+    /// Adds a write.
     pub fn push(&mut self, write: Write) {
         self.written += write.value().map_or(1, Value::numel);
         self.kept.writes.push(Rc::new(write));
     }
 
-    /// Whether a copy of the whole would be the cheaper way.
+    /// Whether copying the whole tensor would take less memory than the writes.
     pub fn is_long(&self) -> bool {
         self.kept.writes.len() > MOST_WRITES || self.written > 2 * self.kept.base.value.numel()
     }
 
+    /// A snapshot of the value after these writes.
     pub fn freeze(&self) -> Frozen {
         self.kept.clone()
     }
 }
 
 impl Frozen {
+    /// A snapshot of `value`, which keeps its storage from being written to.
     pub fn of(value: &Value, lease: &Rc<Lease>) -> Self {
         Self {
             base: Rc::new(Base { value: value.clone(), lease: lease.clone() }),
@@ -105,10 +113,10 @@ impl Frozen {
         }
     }
 
-    /// The value as it stood, and the lease of its storage.
+    /// The value, and the lease on its storage.
     ///
     /// # Errors
-    /// There is no memory for it on its device.
+    /// Out of memory on the value's device.
     pub fn thaw(&self) -> Result<(Value, Rc<Lease>)> {
         if self.writes.is_empty() {
             return Ok((self.base.value.clone(), self.base.lease.clone()));
@@ -120,7 +128,7 @@ impl Frozen {
         Ok((value, lease))
     }
 
-    /// From here on, what is written after it.
+    /// A journal that continues from this snapshot.
     pub fn journal(&self) -> Journal {
         Journal {
             written: self.writes.iter().map(|write| write.value().map_or(1, Value::numel)).sum(),
@@ -128,7 +136,7 @@ impl Frozen {
         }
     }
 
-    /// Every value that is held for it.
+    /// Every value that the snapshot holds, for counting its memory.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         std::iter::once(&self.base.value)
             .chain(self.writes.iter().filter_map(|write| write.value()))

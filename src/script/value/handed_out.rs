@@ -1,5 +1,6 @@
-//! Properties that hand out a value of its own. Rhai writes what was changed in it back to where it
-//! came from, and says nothing where that can't be: here it is an error.
+//! Properties that return a copy. After `m.config.key = x` Rhai assigns the changed copy back to
+//! the property, and would ignore it silently if there were no setter; here the assignment is an
+//! error.
 
 use rhai::{Dynamic, Engine, Variant};
 
@@ -8,11 +9,12 @@ use crate::error;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 
-/// What to do instead of writing into a model's weights.
+/// The help for a script that writes into a model's weights.
 pub const WEIGHTS: &str = "a hook changes what they do in a pass, as in hook(\"attn-residual\", |x, ctx| { x *= 0.0; }); \
      m.with_weights, for a model with other weights, is not there yet";
 
-/// Makes `name` a property of `T`; `help` says what to do instead of writing into it.
+/// Makes `name` a property of `T` that returns a copy; `help` says what to do instead of writing
+/// into it.
 pub fn property<T: Variant + Clone, V: Variant + Clone>(
     engine: &mut Engine,
     name: &'static str,
@@ -21,7 +23,7 @@ pub fn property<T: Variant + Clone, V: Variant + Clone>(
 ) {
     engine.register_get(name, get.clone());
     engine.register_set(name, move |of: &mut T, value: Dynamic| -> ScriptResult<()> {
-        // Rhai writes back after a mere look, too.
+        // Rhai assigns the value back even after a method that only reads it.
         if is_untouched(&Dynamic::from(get(of)?), &value) {
             return Ok(());
         }
@@ -29,6 +31,7 @@ pub fn property<T: Variant + Clone, V: Variant + Clone>(
     });
 }
 
+/// Whether a copy came back unchanged.
 fn is_untouched(handed: &Dynamic, back: &Dynamic) -> bool {
     match (handed.read_lock::<Handle>(), back.read_lock::<Handle>()) {
         (Some(handed), Some(back)) => {

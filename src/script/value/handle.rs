@@ -1,12 +1,12 @@
-//! The tensor handle that scripts hold, and when a write may happen in place.
+//! The handle by which scripts hold a tensor, and the rules for writing in place.
 //!
-//! `let b = a;` is the same tensor. A write must never show in the model or in a tensor derived
-//! earlier, and `log[layer] = x` must cost the size of x. So storage made by a script's own
-//! operation carries a lease, which every value that shares the storage holds: whoever is its only
-//! holder writes in place, anyone else copies first. A tensor that came from the model, or was
-//! handed to it, is never written in place.
+//! `let b = a;` makes a second handle to the same tensor. A write must never show in the model or
+//! in a tensor that was derived earlier, and `log[layer] = x` must cost only the size of x.
+//! Therefore all values that share storage hold the same lease: a handle that is the only holder
+//! writes in place, any other copies first. A tensor that came from the model, or was passed to it,
+//! is never written in place.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -15,56 +15,42 @@ use candle_core::Tensor;
 pub mod mask;
 
 use super::frozen::{Frozen, Journal, Write};
+use super::lease::Lease;
 use crate::system::interrupt;
-use crate::tensor::budget::Held;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
 use crate::tensor::{Operand, Value};
 use crate::{Error, Result};
 
+/// A tensor of a script. A clone is the same tensor.
 #[derive(Clone)]
 pub struct Handle(Rc<RefCell<Slot>>);
 
 struct Slot {
     value: Value,
     lease: Rc<Lease>,
-    /// Of token ids: which are real.
+    /// For token ids: which of them are real, not padding.
     mask: Option<Handle>,
-    /// How often it was written to.
+    /// The number of writes so far.
     version: u64,
-    /// What was written since its value was last kept elsewhere.
+    /// The writes since the last snapshot, if one was taken.
     journal: Option<Journal>,
-    /// Of what it holds now, once someone asked.
+    /// A digest of the value, if it was computed and nothing was written since.
     digest: Option<[u8; 32]>,
-    /// What is on its way into it from a GPU, in order. Whoever reads it waits.
+    /// Copies from a GPU that are still in progress, in order. Readers wait for them.
     arriving: VecDeque<PendingWrite>,
-    /// Why something never arrived: what is read of it is wrong.
+    /// The error of a copy from a GPU that failed: the value is wrong.
     lost: Option<Error>,
-    /// While it is the tensor that a hook was given: who parts it from what the hook has kept of
-    /// it.
+    /// Set while this is the tensor that a running hook was given.
     keeper: Option<Rc<dyn Keeper>>,
 }
 
-/// Holds what a hook keeps beyond its call. Keeping is by value: a later write into the hook's
-/// tensor must not show there.
+/// Holds tensors that a hook keeps after its call. They must not change when the hook later writes
+/// to the tensor that it was given.
 pub trait Keeper {
-    /// Puts another handle of the same value in the place of `given`, wherever that is kept.
+    /// Replaces `given`, wherever the hook keeps it, with another handle to the same value.
     fn part(&self, given: &Handle);
-}
-
-/// Held by every value that shares one storage.
-pub struct Lease {
-    /// The model (or anyone else outside the script) holds the storage too.
-    lent: Cell<bool>,
-    /// What the script's memory is charged with for as long as the storage lives.
-    _held: Held,
-}
-
-impl Lease {
-    pub fn of(value: &Value) -> Rc<Self> {
-        Rc::new(Self { lent: Cell::new(false), _held: Held::new(value.bytes()) })
-    }
 }
 
 impl Handle {
@@ -74,31 +60,31 @@ impl Handle {
         Self::leased(value, lease, None)
     }
 
-    /// A value whose storage someone outside the script holds: a hook's input, a weight.
+    /// A value whose storage is held outside the script: a tensor in a pass, a weight.
     pub fn lent(value: impl Into<Value>) -> Self {
         let handle = Self::fresh(value.into());
-        handle.0.borrow().lease.lent.set(true);
+        handle.0.borrow().lease.lend();
         handle
     }
 
-    /// The tensor that a hook is given, for as long as it is not [released](Self::release).
+    /// The tensor that a hook is called with, until it is [released](Self::release).
     pub fn given(value: Value, keeper: Rc<dyn Keeper>) -> Self {
         let handle = Self::lent(value);
         handle.0.borrow_mut().keeper = Some(keeper);
         handle
     }
 
-    /// Whether a hook that runs was given it.
+    /// Whether it is the tensor of a running hook.
     pub fn is_given(&self) -> bool {
         self.0.borrow().keeper.is_some()
     }
 
-    /// The hook that it was given to has run.
+    /// Ends the call of the hook that the tensor was given to.
     pub fn release(&self) {
         self.0.borrow_mut().keeper = None;
     }
 
-    /// Another tensor of the same value. Neither is copied before one of them is written to.
+    /// A separate tensor with the same value. The first write to either copies the storage.
     pub fn twin(&self) -> Self {
         self.wait();
         let slot = self.0.borrow();
@@ -110,9 +96,9 @@ impl Handle {
         }
     }
 
-    /// Before a write: what was kept of a hook's tensor stays as it is.
+    /// Called before a write: separates this tensor from what the hook has kept of it.
     fn part(&self) {
-        /// The pass that gave it, and the hook's own variable.
+        /// The observer that called the hook, and the hook's own variable.
         const HOLDERS: usize = 2;
         if Rc::strong_count(&self.0) > HOLDERS {
             let keeper = self.0.borrow().keeper.clone();
@@ -122,8 +108,8 @@ impl Handle {
         }
     }
 
-    /// The result of an operation on `inputs`, without a mask yet: it shares their lease if it
-    /// shares their storage.
+    /// The result of an operation on `inputs`, without a mask. It shares their lease if it shares
+    /// their storage.
     fn derived(value: Value, inputs: &[&Handle]) -> Self {
         let addresses = value.addresses();
         let lease = inputs.iter().find_map(|input| {
@@ -144,25 +130,26 @@ impl Handle {
             journal,
             digest: None,
             arriving: VecDeque::new(),
-            // What is made of something that did not arrive is no better.
+            // A tensor computed after a copy failed may be computed from it.
             lost: interrupt::check_failed().err(),
             keeper: None,
         })))
     }
 
+    /// The value, once all copies into it have finished.
     pub fn value(&self) -> Ref<'_, Value> {
         self.wait();
         Ref::map(self.0.borrow(), |slot| &slot.value)
     }
 
-    /// Whether it is on another device than `other`: then what is on its way to either need not be
-    /// waited for.
+    /// Whether the two are on different devices. A copy between devices need not wait for copies in
+    /// progress.
     pub fn is_apart_from(&self, other: &Handle) -> bool {
         !self.0.borrow().value.device().same_device(other.0.borrow().value.device())
     }
 
-    /// Lands what is on its way. A script must not go on with what did not arrive: its run ends at
-    /// its next step, and nothing that it would print or save from here on leaves it.
+    /// Waits for copies in progress. If one fails, the run ends at its next step, and nothing that
+    /// the script prints or saves from then on leaves the process.
     fn wait(&self) {
         let waits = {
             let slot = self.0.borrow();
@@ -173,16 +160,19 @@ impl Handle {
         }
     }
 
-    /// Hands the value to someone who keeps it: from now on a write through this handle, or through
-    /// one that shares its storage, copies first.
+    /// The value, for a holder outside the script. From now on writes through this handle, or
+    /// another that shares its storage, copy first.
     pub fn lend(&self) -> Value {
         self.wait();
         let slot = self.0.borrow();
-        slot.lease.lent.set(true);
+        slot.lease.lend();
         slot.value.clone()
     }
 
-    /// Writes through `write`, which gets contiguous tensors in storage that nothing else holds.
+    /// Calls `write` with contiguous tensors in storage that nothing else holds.
+    ///
+    /// # Errors
+    /// Those of `write`; out of memory for a copy.
     pub fn write(&self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
         self.part();
         let mut slot = self.0.borrow_mut();
@@ -192,6 +182,9 @@ impl Handle {
     }
 
     /// Writes `source` into the part that `indexes` select.
+    ///
+    /// # Errors
+    /// The indexes or the source do not fit; out of memory.
     pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
         self.part();
         let mut slot = self.0.borrow_mut();
@@ -211,20 +204,20 @@ impl Handle {
         Ok(())
     }
 
-    /// Whether what is written is noted, so that a source must not change afterwards.
+    /// Whether writes are recorded in a journal: a source must not be modified after it was
+    /// assigned.
     pub fn is_journalled(&self) -> bool {
         self.0.borrow().journal.is_some()
     }
 
-    /// How often it was written to.
+    /// The number of writes so far.
     pub fn version(&self) -> u64 {
         self.0.borrow().version
     }
 
-    /// The value as it is now, kept so that writes to this handle do not show in it. What is kept
-    /// of a tensor that is written part by part is the parts.
+    /// A snapshot of the value, unaffected by later writes to this handle.
     pub fn freeze(&self) -> Frozen {
-        // What is noted of the writes holds what is on its way too.
+        // The journal holds the sources of copies in progress too.
         if !self.is_journalled() {
             self.wait();
         }
@@ -235,21 +228,21 @@ impl Handle {
             .freeze()
     }
 
-    /// Notes no more of what is written.
+    /// Stops recording writes.
     pub fn forget_writes(&self) {
         self.0.borrow_mut().journal = None;
     }
 
-    /// A handle of a value that was kept.
+    /// A new tensor with the value of a snapshot.
     ///
     /// # Errors
-    /// There is no memory for it on its device.
+    /// Out of memory on the value's device.
     pub fn thawed(frozen: &Frozen) -> Result<Self> {
         let (value, lease) = frozen.thaw()?;
         Ok(Self::leased(value, lease, Some(frozen.journal())))
     }
 
-    /// Makes this the handle of a value that was kept.
+    /// Sets the value to that of a snapshot.
     ///
     /// # Errors
     /// As [`thawed`](Self::thawed).
@@ -264,7 +257,7 @@ impl Handle {
         Ok(())
     }
 
-    /// The digest of what it holds, worked out by `of` if it is not known.
+    /// The digest of the value, computed by `of` unless it is known.
     ///
     /// # Errors
     /// Those of `of`.
@@ -277,17 +270,17 @@ impl Handle {
         Ok(digest)
     }
 
-    /// Whether both are handles of the same tensor.
+    /// Whether both are handles to the same tensor.
     pub fn same(&self, other: &Handle) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl Slot {
-    /// Lands what is on its way, but for the last `but`.
+    /// Waits for the copies in progress, except the last `but`.
     ///
     /// # Errors
-    /// Something did not arrive, now or before.
+    /// A copy failed, now or before.
     fn land(&mut self, but: usize) -> Result<()> {
         while self.lost.is_none()
             && self.arriving.len() > but
@@ -302,7 +295,7 @@ impl Slot {
     }
 
     fn await_arrival(&mut self, arrival: PendingWrite) -> Result<()> {
-        /// Their pinned memory is held until they land.
+        /// Each copy in progress holds pinned host memory.
         const MOST: usize = 3;
         self.write(|_| Ok(()))?;
         self.arriving.push_back(arrival);
@@ -310,7 +303,7 @@ impl Slot {
     }
 
     fn write(&mut self, write: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
-        let alone = Rc::strong_count(&self.lease) == 1 && !self.lease.lent.get();
+        let alone = Rc::strong_count(&self.lease) == 1 && !self.lease.is_lent();
         if !alone || !self.value.parts().iter().all(|t| t.is_contiguous()) {
             self.land(0)?;
             self.value.check_copy()?;
@@ -331,6 +324,8 @@ impl From<Tensor> for Handle {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use candle_core::{DType, Device};
     use rhai::Dynamic;
 

@@ -1,6 +1,6 @@
-//! What hooks keep, they keep by value: a write into x after that does not show in it. A context
-//! takes a twin of x at once; variables that the hook captured, and what they hold, are looked
-//! through before x is written to.
+//! Hooks keep tensors by value: a later write to x does not show in what a hook kept. A context
+//! stores a twin of x at once. In variables that the hook captured, x is replaced by a twin just
+//! before it is written to.
 
 use std::collections::HashSet;
 
@@ -9,17 +9,18 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 use super::record::Record;
 use crate::script::value::Handle;
 
-/// Puts a twin in the place of each hook's tensor in `value`, which is about to be kept.
+/// Replaces each tensor of a running hook in `value`, which a context is about to store, with a
+/// twin.
 pub fn by_value(value: &mut Dynamic) {
     let given = |handle: &Handle| handle.is_given();
     replace(value, &given, &mut |_| {});
 }
 
-/// Puts a twin in the place of `given` in all that a hook's function captured.
+/// Replaces `given` with a twin in everything that a hook's function captured.
 pub fn part(function: &FnPtr, given: &Handle) {
     let same = |handle: &Handle| handle.same(given);
     let mut waiting: Vec<Dynamic> = function.curry().to_vec();
-    // A variable that holds a closure may be captured by it: each is gone through once.
+    // A captured variable may hold the closure that captured it: each variable is visited once.
     let mut seen = HashSet::new();
     while let Some(mut captured) = waiting.pop() {
         if !captured.is_shared() {
@@ -32,8 +33,8 @@ pub fn part(function: &FnPtr, given: &Handle) {
     }
 }
 
-/// Puts a twin in the place of every tensor of which `is` says so; variables that closures share go
-/// to `shared`.
+/// Replaces every tensor for which `is` is true with a twin. Variables that closures share are
+/// passed to `shared`.
 fn replace(value: &mut Dynamic, is: &dyn Fn(&Handle) -> bool, shared: &mut dyn FnMut(&Dynamic)) {
     if value.is_shared() {
         return shared(value);

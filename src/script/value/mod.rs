@@ -1,9 +1,11 @@
-//! The values that scripts hold: tensors, models, maps, options; and how Rust code reads them.
+//! The values that scripts hold (tensors, models, maps) and the reading of their values and options
+//! in Rust.
 
 pub mod frozen;
 pub mod handed_out;
 pub mod handle;
 pub mod kept;
+pub mod lease;
 pub mod model;
 pub mod options;
 pub mod plain;

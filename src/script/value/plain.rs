@@ -1,8 +1,9 @@
-//! Values that are nothing but their text: numbers, strings, ranges.
+//! Values without identity: numbers, strings, ranges.
 
 use rhai::Dynamic;
 
-/// A value that is nothing but its text.
+/// The text that determines a value, if its type and that text are all there is to it: two such
+/// values of one type are equal if and only if their texts are.
 pub fn plain(value: &Dynamic) -> Option<String> {
     if let Ok(number) = value.as_float() {
         return Some(number.to_bits().to_string());

@@ -1,6 +1,6 @@
-//! The maps that functions of this program give, `#{values, indices}` say. To a script they are
-//! maps, but for one thing: a key that is not there is an error that names the nearest, where a map
-//! that a script wrote gives `()`.
+//! The maps that functions return, such as `#{values, indices}`. A record behaves like a map of the
+//! script's own, except that reading an unknown key is an error that names the nearest key, while a
+//! map returns `()`.
 
 use std::any::TypeId;
 
@@ -9,20 +9,22 @@ use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContex
 use crate::script::errors::error::ScriptResult;
 use crate::{Error, did_you_mean, error};
 
-/// A map that this program made.
+/// A map that a function returned.
 #[derive(Clone, Default)]
 pub struct Record(Map);
 
 impl Record {
-    /// A map of data, with the maps within it.
+    /// A record, with every map within it turned into a record too.
     pub fn deep(map: Map) -> Self {
         map.into_iter().map(|(key, value)| (key, within(value))).collect()
     }
 
+    /// The entries.
     pub fn map(&self) -> &Map {
         &self.0
     }
 
+    /// The values, to be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Dynamic> {
         self.0.values_mut()
     }
@@ -40,6 +42,7 @@ impl Record {
     }
 }
 
+/// The value, with every map in it turned into a record.
 fn within(value: Dynamic) -> Dynamic {
     if value.is_map() {
         return Dynamic::from(Record::deep(value.cast::<Map>()));
@@ -62,7 +65,7 @@ impl From<Map> for Record {
     }
 }
 
-/// A map, whoever made it.
+/// The entries of a map or a record.
 pub fn read(value: &Dynamic) -> Option<Map> {
     match value.read_lock::<Record>() {
         Some(record) => Some(record.0.clone()),
@@ -70,7 +73,7 @@ pub fn read(value: &Dynamic) -> Option<Map> {
     }
 }
 
-/// What a record has of a map: each is Rhai's own.
+/// Registers the functions that records share with maps.
 pub fn install(engine: &mut Engine) {
     engine.register_type_with_name::<Record>("map");
     engine.register_indexer_get(|of: &mut Record, key: &str| -> ScriptResult<Dynamic> {
@@ -103,7 +106,7 @@ pub fn install(engine: &mut Engine) {
     }
 }
 
-/// Registers `name` as what it is with maps in the places of records.
+/// Registers `name` for records as what it does for maps.
 fn pass_on(engine: &mut Engine, name: &'static str, types: &[TypeId]) {
     engine.register_raw_fn(
         name,
@@ -119,7 +122,7 @@ fn pass_on(engine: &mut Engine, name: &'static str, types: &[TypeId]) {
                 .collect();
             let mut given: Vec<&mut Dynamic> = maps.iter_mut().collect();
             let value = call.call_native_fn_raw(name, true, &mut given)?;
-            // What changed of the first is written back.
+            // A method may change the value before the dot.
             if let Some(mut first) =
                 arguments.first_mut().and_then(|first| first.write_lock::<Record>())
                 && let Some(changed) = maps.first_mut().and_then(|map| map.write_lock::<Map>())

@@ -1,11 +1,12 @@
-//! Whether two values are the same to a script.
+//! Equality of values as Rhai sees them when it assigns a property back.
 
 use rhai::{Array, Dynamic};
 
 use super::handle::Handle;
 use super::record;
 
-/// Whether a write-back changes nothing: the same handle, or equal data.
+/// Whether assigning `b` in place of `a` would change nothing: both are the same tensor, or equal
+/// data.
 pub fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
     if let (Some(a), Some(b)) = (a.read_lock::<Handle>(), b.read_lock::<Handle>()) {
         return a.same(&b);

@@ -1,12 +1,12 @@
-//! What the variables of a hook hold: a value of the hook's own, the tensor that it was given, or
-//! what others hold too.
+//! Alias analysis for a hook's variables: whether a variable holds a value that the hook made
+//! itself, the tensor that it was given, or something that others hold too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rhai::{ASTNode, BinaryExpr, Expr, FnCallExpr, ImmutableString, Stmt};
 
-/// Functions besides the tensors' that give a value and do nothing else.
+/// Functions, besides those of tensors, that compute a value and have no other effect.
 const COMPUTES: &[&str] = &[
     "contains",
     "decode",
@@ -26,20 +26,21 @@ const COMPUTES: &[&str] = &[
     "weight",
 ];
 
+/// Who may hold a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A value that was made in this call, and that nothing else holds.
+    /// The value was made in this call, and nothing else holds it.
     New,
     /// The tensor that the hook was given.
     Given,
-    /// What may be held elsewhere too.
+    /// Something outside may hold the value too.
     Alias,
-    /// It is a variable of someone else's, which lives on.
+    /// The variable itself is shared with code outside the call.
     Outside,
 }
 
 impl Kind {
-    /// What a variable holds that is one or the other.
+    /// The kind of a variable that holds one or the other.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Kind::Outside, _) | (_, Kind::Outside) => Kind::Outside,
@@ -50,23 +51,26 @@ impl Kind {
     }
 }
 
+/// A variable at one point of the code.
 #[derive(Clone, Copy)]
 pub struct Binding {
-    /// Of each declaration another.
+    /// Unique for each declaration.
     pub id: usize,
+    /// What it holds there.
     pub kind: Kind,
 }
 
-/// The variables in sight, by name.
+/// The variables in scope, by name.
 pub type Env = BTreeMap<String, Binding>;
 
+/// `env` with one variable declared or replaced.
 pub fn with(env: &Env, name: &str, binding: Binding) -> Rc<Env> {
     let mut env = env.clone();
     env.insert(name.to_owned(), binding);
     Rc::new(env)
 }
 
-/// Calls `on` with every statement and expression.
+/// Calls `on` for every statement and expression.
 pub fn visit(body: &[Stmt], on: &mut dyn FnMut(&ASTNode)) {
     for statement in body {
         statement.walk(&mut Vec::new(), &mut |path| {
@@ -76,16 +80,16 @@ pub fn visit(body: &[Stmt], on: &mut dyn FnMut(&ASTNode)) {
     }
 }
 
-/// What tells the kinds of values.
+/// Determines the kinds of values.
 pub struct Kinds<'a> {
-    /// The functions that give a new value and do nothing else.
+    /// The functions that return a new value and have no other effect.
     pub computes: &'a BTreeSet<String>,
     /// The variables that closures made in the hook share.
     pub shared: BTreeSet<String>,
 }
 
 impl Kinds<'_> {
-    /// The variables of a function when it is called: what it captured, x, and ctx.
+    /// The environment in which a hook's body starts: the captured variables, x, and ctx.
     pub fn of_parameters(&self, names: &[ImmutableString], curried: usize) -> Rc<Env> {
         let kind = |at: usize| match at {
             at if at < curried => Kind::Outside,
@@ -98,11 +102,12 @@ impl Kinds<'_> {
         Rc::new(names.iter().enumerate().map(own).collect())
     }
 
+    /// A variable; one that a closure shares is [`Kind::Outside`] whatever it holds.
     pub fn binding(&self, name: &str, id: usize, kind: Kind) -> Binding {
         Binding { id, kind: if self.shared.contains(name) { Kind::Outside } else { kind } }
     }
 
-    /// The variables in sight after a statement, and what they hold then.
+    /// The environment after a statement.
     pub fn after(&self, statement: &Stmt, env: &Rc<Env>) -> Rc<Env> {
         if let Stmt::Var(parts, ..) = statement {
             let binding =
@@ -118,7 +123,7 @@ impl Kinds<'_> {
         self.joined(std::slice::from_ref(statement), env)
     }
 
-    /// What variables may hold where it is not known how often, if at all, `statements` have run.
+    /// The environment if `statements` may have run any number of times, including none.
     pub fn joined(&self, statements: &[Stmt], env: &Rc<Env>) -> Rc<Env> {
         let mut joined = env.clone();
         visit(statements, &mut |node| {
@@ -133,7 +138,7 @@ impl Kinds<'_> {
         joined
     }
 
-    /// What the value of an expression is.
+    /// The kind of an expression's value.
     pub fn kind(&self, expression: &Expr, env: &Env) -> Kind {
         let is_new = |item: &Expr| self.kind(item, env) == Kind::New;
         match expression {
@@ -149,12 +154,12 @@ impl Kinds<'_> {
                 Some(Binding { kind: kind @ (Kind::New | Kind::Given), .. }) => *kind,
                 _ => Kind::Alias,
             },
-            // `+x` is x.
+            // `+x` returns x itself.
             Expr::FnCall(call, _) if call.name == "+" && call.args.len() == 1 => {
                 self.kind(&call.args[0], env)
             }
             Expr::FnCall(call, _) if self.makes(call) => Kind::New,
-            // A part of a tensor is a tensor of its own.
+            // A part of a tensor is a new handle.
             Expr::Dot(sides, ..) | Expr::Index(sides, ..) => {
                 let whole = matches!(self.kind(&sides.lhs, env), Kind::New | Kind::Given);
                 if whole && self.only_looks(&sides.rhs) { Kind::New } else { Kind::Alias }
@@ -163,18 +168,18 @@ impl Kinds<'_> {
         }
     }
 
-    /// Whether a call gives a new value, and does nothing else.
+    /// Whether a call returns a new value and has no other effect.
     fn makes(&self, call: &FnCallExpr) -> bool {
         !call.is_qualified()
             && (call.is_operator_call() || self.computes.contains(call.name.as_str()))
     }
 
-    /// Whether a call gives a value, and does nothing else.
+    /// Whether a call returns a value and has no other effect.
     pub fn computes(&self, call: &FnCallExpr) -> bool {
         self.makes(call) || (!call.is_qualified() && COMPUTES.contains(&call.name.as_str()))
     }
 
-    /// Whether the rest of a chain calls nothing that may do more than give a value.
+    /// Whether the rest of a method chain calls only functions that compute.
     fn only_looks(&self, link: &Expr) -> bool {
         match link {
             Expr::MethodCall(call, _) | Expr::FnCall(call, _) => {
@@ -190,7 +195,7 @@ impl Kinds<'_> {
     }
 }
 
-/// The variable that a statement gives another value.
+/// The variable that a statement assigns to, and the new value.
 fn assigned(statement: &Stmt) -> Option<(&str, &Expr)> {
     let Stmt::Assignment(parts) = statement else { return None };
     let (operator, BinaryExpr { lhs, rhs }) = &**parts;

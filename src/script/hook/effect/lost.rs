@@ -1,17 +1,20 @@
-//! A value that a hook computes and loses, and the error that says so.
+//! A value that a hook computes and loses, and the error that reports it.
 
 use rhai::{Expr, Position};
 
 use crate::{Error, error};
 
-/// A value that was given the name x, and is gone when the hook returns.
+/// A value that was assigned to the hook's x and is gone when the hook returns.
 pub struct Lost {
+    /// The form of the assignment.
     pub how: How,
-    /// What could be written instead.
+    /// An in-place operation that the script could use instead.
     instead: Option<String>,
+    /// The position of the assignment.
     pub position: Position,
 }
 
+/// The form of an assignment to x.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// `let x = …`
@@ -23,10 +26,12 @@ pub enum How {
 }
 
 impl Lost {
+    /// The value `value`, assigned to x (whose name is `x`) at `position`.
     pub fn new(how: How, x: &str, value: &Expr, position: Position) -> Self {
         Self { how, instead: in_place(x, value), position }
     }
 
+    /// The error that reports it for a hook at `point`.
     pub fn error(&self, x: &str, point: &str) -> Error {
         let stays = format!("what stands at {point} stays as it was");
         let error = match self.how {
@@ -47,7 +52,7 @@ impl Lost {
     }
 }
 
-/// `x *= 0.0`, of `x * 0.0`.
+/// `x *= 0.0`, for `x * 0.0`.
 fn in_place(x: &str, value: &Expr) -> Option<String> {
     let Expr::FnCall(call, _) = value else { return None };
     let (Expr::Variable(name, ..), by) = (call.args.first()?, call.args.get(1)?) else {

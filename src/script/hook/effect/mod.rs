@@ -1,21 +1,22 @@
-//! Hooks that do nothing, found from their code when they are bound: what a hook assigns to its own
-//! name of x is gone when it returns, unless it returns it.
+//! Finds hooks without an effect when they are bound. A value that a hook assigns to its parameter
+//! x is lost when the hook returns, unless the hook returns it; the script's author meant to change
+//! the tensor.
 
 mod kind;
+mod liveness;
 mod lost;
-mod walk;
 
 use std::collections::BTreeSet;
 
 use kind::{Kinds, visit};
+use liveness::Liveness;
 use rhai::{AST, ASTFlags, ASTNode, Expr, Module, Position, ScriptFuncDef, Shared, Stmt};
-use walk::Walk;
 
 use crate::{Error, error};
 
-/// Why a hook of `function` does nothing at `point`, and where; nothing where it may do something.
-/// The first `curried` parameters are what it captured; `computes` tells the functions that give a
-/// new value and do nothing else.
+/// The error for a hook that has no effect at `point`, and its position; `None` if the hook may
+/// have one. The first `curried` parameters of `function` are captured variables; `computes` are
+/// the functions that return a new value and have no other effect.
 pub fn missing(
     function: &Shared<ScriptFuncDef>,
     curried: usize,
@@ -26,7 +27,7 @@ pub fn missing(
     let x = function.params.get(curried)?;
     let kinds = Kinds { computes, shared: shared(&body) };
     let env = kinds.of_parameters(&function.params, curried);
-    let (acts, lost) = Walk::through(&body, kinds, env, x);
+    let (acts, lost) = Liveness::through(&body, kinds, env, x);
     let first =
         lost.into_iter().min_by_key(|lost| (lost.position.line(), lost.position.position()));
     if let Some(lost) = first {
@@ -41,7 +42,7 @@ pub fn missing(
     })
 }
 
-/// The statements of a function: Rhai shows them in this way alone.
+/// The statements of a function. Rhai gives access to them only by walking an AST.
 fn statements(function: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
     let mut alone = Module::new();
     alone.set_script_fn(function.clone());
@@ -55,7 +56,7 @@ fn statements(function: &Shared<ScriptFuncDef>) -> Vec<Stmt> {
     found
 }
 
-/// The variables that closures made within share.
+/// The variables that closures in `body` share with it.
 fn shared(body: &[Stmt]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     visit(body, &mut |node| {
@@ -66,7 +67,7 @@ fn shared(body: &[Stmt]) -> BTreeSet<String> {
     names
 }
 
-/// Whether a statement says by itself that it does nothing.
+/// Whether a statement is empty or returns nothing.
 fn is_empty(statement: &Stmt) -> bool {
     match statement {
         Stmt::Noop(_) => true,

@@ -1,8 +1,8 @@
-//! The mask that token ids carry: true at real tokens, false at padding. Ids without one are all
+//! The mask that token ids carry: true at real tokens, false at padding. Ids without a mask are all
 //! real.
 //!
-//! No tensor is derived from others but here, so that every operation says what becomes of their
-//! masks.
+//! This is the only place where a tensor is derived from others, so that every operation must say
+//! what becomes of their masks.
 
 use rhai::{Dynamic, Engine};
 
@@ -14,25 +14,26 @@ use crate::tensor::index::subscript;
 use crate::tensor::{Kind, Operand, Value, creation, dtype, operand};
 use crate::{Error, Result, bail, error};
 
-/// What an operation does with the mask of token ids. Only integers are token ids: what comes of
-/// them as floats or bools carries no mask.
+/// What an operation does with the mask of token ids. Only integer tensors are token ids; a result
+/// of floats or bools carries no mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Masks {
-    /// Elements are kept, picked, moved, repeated or joined, and none is changed: what is done to
-    /// the ids is done to their mask.
+    /// The elements are selected, moved, repeated or joined, but not changed: the same operation
+    /// applies to the mask.
     Follow,
-    /// Elements are changed where they stand: the mask stays. Where two carry one, these must be
-    /// alike.
+    /// The elements are changed in place: the mask stays. If both operands carry a mask, the masks
+    /// must be equal.
     Stay,
-    /// What comes of the ids is none (a sum, a count, places): the mask ends.
+    /// The result is not token ids (a sum, a count, indexes): it carries no mask.
     End,
-    /// What comes of the ids could be taken for some, and no mask can be told for it: an error
-    /// where there is padding.
+    /// The result could be taken for token ids, but no mask can be derived for it: an error if
+    /// there is padding.
     Refuse,
 }
 
 impl Masks {
-    /// The handle of `value`, which an operation made of `input`; `alike` is the operation.
+    /// The handle of `value`, the result of an operation on `input`; `alike` applies the operation
+    /// to the mask.
     pub fn of(
         self,
         value: Value,
@@ -49,8 +50,8 @@ impl Masks {
         }
     }
 
-    /// As [`of`](Self::of), of an operation on two sides, either of which may be a number. Where
-    /// one carries a mask it stays; where both do, they follow or must be alike.
+    /// As [`of`](Self::of), for an operation on two operands, each a tensor or a number. If one
+    /// carries a mask it stays; if both do, the masks follow or must be equal.
     pub fn of_two(
         self,
         value: Value,
@@ -78,8 +79,8 @@ impl Masks {
         }
     }
 
-    /// As [`of`](Self::of), of an operation on any number of tensors, none of which carries its
-    /// mask on.
+    /// As [`of`](Self::of), for an operation on any number of tensors whose result can't carry a
+    /// mask.
     pub fn of_all(self, value: Value, inputs: &[&Handle]) -> Result<Handle> {
         let result = Handle::derived(value, inputs);
         if self != Masks::End && result.may_be_ids() {
@@ -89,8 +90,8 @@ impl Masks {
     }
 }
 
-/// The handle of `value`, which `join` made of several: where one carries a mask, those that carry
-/// none are all real.
+/// The handle of `value`, which `join` made of several tensors. If any carries a mask, those
+/// without one count as all real.
 pub fn joined(
     value: Value,
     inputs: &[Handle],
@@ -105,7 +106,7 @@ pub fn joined(
     result.carrying(join(&values)?, &masks.iter().collect::<Vec<_>>())
 }
 
-/// The handles of `values`, the pieces that `cut` made of one tensor.
+/// The handles of `values`, the pieces into which `cut` divided one tensor.
 pub fn pieces(
     values: Vec<Value>,
     whole: &Handle,
@@ -118,8 +119,8 @@ pub fn pieces(
     pieces.into_iter().zip(masks).map(|(piece, part)| piece.carrying(part, &[&mask])).collect()
 }
 
-/// The handle of `value`, which `put` made by putting `source` among the elements of `input`: ids
-/// that carry a mask bring it along, and what carries none leaves the mask as it is.
+/// The handle of `value`, which `put` made by writing `source` into `input`. The source's mask is
+/// written with it.
 pub fn put(
     value: Value,
     input: &Handle,
@@ -138,7 +139,7 @@ pub fn put(
     result.carrying(mask, &[&own, &theirs])
 }
 
-/// What was looked up in a table of integers by token ids is as real as they are.
+/// Values looked up in an integer table by token ids take the mask of the ids.
 pub fn looked_up(found: Handle, ids: &Handle) -> Result<Handle> {
     match ids.mask() {
         Some(mask)
@@ -152,7 +153,7 @@ pub fn looked_up(found: Handle, ids: &Handle) -> Result<Handle> {
     }
 }
 
-/// `to[indexes] = source` has been done: a source that carries a mask, `theirs`, brings it along.
+/// Updates the mask of `to` after `to[indexes] = source`; `theirs` is the source's mask.
 pub fn assigned(to: &Handle, indexes: &[Index], theirs: Option<Handle>) -> Result<()> {
     let Some(theirs) = theirs.filter(|_| to.may_be_ids()) else { return Ok(()) };
     let own = to.mask_or_real()?;
@@ -165,11 +166,11 @@ pub fn assigned(to: &Handle, indexes: &[Index], theirs: Option<Handle>) -> Resul
     Ok(())
 }
 
-/// The mask, in the shape `dims`, of what an operation makes of two sides where they stand; a side
-/// without dims counts as a number.
+/// The mask, broadcast to the shape `dims`, of an elementwise operation on two operands. A scalar
+/// tensor counts as a number.
 ///
 /// # Errors
-/// Both carry one, and these differ.
+/// Both carry a mask, and the masks differ.
 pub fn agreed(sides: [Option<&Handle>; 2], dims: &[usize]) -> Result<Option<Value>> {
     let has_dims = sides.iter().flatten().any(|side| side.value().rank() > 0);
     let mut masks = Vec::new();
@@ -198,33 +199,33 @@ fn refuse(mask: &Handle) -> Result<()> {
     ))
 }
 
-/// Whether a mask leaves nothing out.
+/// Whether a mask is true everywhere.
 pub fn all_real(mask: &Value) -> Result<bool> {
     Ok(creation::to_numbers(mask)?.into_iter().all(|real| real.to_f64() != 0.0))
 }
 
 impl Handle {
-    /// The mask of token ids: which are real. Every integer is, where there is none.
+    /// The mask of token ids; `None` if all are real.
     pub fn mask(&self) -> Option<Handle> {
         self.0.borrow().mask.clone()
     }
 
-    /// The same token ids, carrying a mask of their shape.
+    /// The same tensor, carrying a mask of the same shape.
     pub fn with_mask(self, mask: Handle) -> Self {
         self.0.borrow_mut().mask = Some(mask);
         self
     }
 
-    /// The same token ids, which are all real.
+    /// The same token ids, with a mask that is true everywhere.
     ///
     /// # Errors
-    /// There is no memory for the mask.
+    /// Out of memory for the mask.
     pub fn all_real(self) -> Result<Self> {
         let mask = self.mask_or_real()?;
         Ok(self.with_mask(mask))
     }
 
-    /// Puts a mask in the place of the one it carries.
+    /// Replaces the mask.
     fn set_mask(&self, mask: Handle) {
         let mut slot = self.0.borrow_mut();
         if !slot.mask.as_ref().is_some_and(|known| known.same(&mask)) {
@@ -233,11 +234,10 @@ impl Handle {
         }
     }
 
-    /// As [`set_mask`](Self::set_mask), for token ids that were written to: `mask` is that of what
-    /// was written.
+    /// Sets the mask of token ids after a write; `mask` is the mask of what was written.
     ///
     /// # Errors
-    /// It is on another device, and can't be moved.
+    /// The mask can't be moved to the ids' device.
     pub fn mark(&self, mask: Value) -> Result<()> {
         if self.may_be_ids() && self.mask().is_none() {
             let mask = operand::transfer(&mask, self.value().device())?.deep_copy()?;
@@ -246,7 +246,7 @@ impl Handle {
         Ok(())
     }
 
-    /// The mask, or one that is true throughout.
+    /// The mask, or one that is true everywhere.
     fn mask_or_real(&self) -> Result<Handle> {
         match self.mask() {
             Some(mask) => Ok(mask),
@@ -267,7 +267,7 @@ impl Handle {
     }
 }
 
-/// `ids.mask`.
+/// Reads `ids.mask`.
 fn get(ids: &Handle) -> Result<Handle> {
     if !ids.may_be_ids() {
         return Err(Error::new("this tensor carries no mask")
@@ -276,8 +276,8 @@ fn get(ids: &Handle) -> Result<Handle> {
     ids.mask_or_real()
 }
 
-/// `ids.mask = mask`, and what Rhai writes back after `ids.mask[[0, 1]] = false` or
-/// `ids.mask.sum()`.
+/// Handles `ids.mask = mask`, and the assignment that Rhai makes after `ids.mask[[0, 1]] = false`
+/// or `ids.mask.sum()`.
 fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
     let Some(mask) = mask.read_lock::<Handle>() else {
         return Err(error!(
@@ -315,7 +315,7 @@ fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
         )
         .help("compare first, as in ids.mask = ids != pad"));
     }
-    // What was only read is written back too: ids that carry no mask are all real already.
+    // The assignment may follow a mere read; ids without a mask are all real already.
     if ids.mask().is_none() && all_real(&bits)? {
         return Ok(());
     }

@@ -1,7 +1,6 @@
-//! The way through a hook's code, from the last statement to the first, with the variables that are
-//! still of use: those that are returned, kept, written into something that outlives the call, or
-//! given to a function that may do so. Where the code leaves a doubt, the hook is taken to do
-//! something.
+//! LiveSet-variable analysis of a hook, from its last statement to its first. A variable is live if
+//! its value may be returned, stored, written into something that outlives the call, or passed to a
+//! function that may do so. Where the analysis is uncertain it assumes that the hook has an effect.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -11,13 +10,13 @@ use rhai::{ASTFlags, BinaryExpr, Expr, FnCallExpr, Position, Stmt};
 use super::kind::{Binding, Env, Kind, Kinds, with};
 use super::lost::{How, Lost};
 
-/// Methods that write into an array or a map and nothing else.
+/// Methods that only write into the array or map before the dot.
 const FILLS: &[&str] = &["append", "insert", "push"];
 
-/// The variables of which the value is still of use.
-type Live = BTreeSet<usize>;
+/// The variables that are live, by the ids of their declarations.
+type LiveSet = BTreeSet<usize>;
 
-/// What becomes of an expression's value.
+/// How the value of an expression is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
     Nothing,
@@ -27,7 +26,7 @@ enum Want {
 }
 
 impl Want {
-    /// What becomes of what it is made of.
+    /// How the operands of an expression are used, given how its value is.
     fn parts(self) -> Self {
         if self == Want::Nothing { Want::Nothing } else { Want::Value }
     }
@@ -37,37 +36,39 @@ impl Want {
     }
 }
 
-/// What is of use where a loop is left, and where it begins anew.
+/// The live variables after a loop and at the start of its next iteration.
 struct Loop {
-    exit: Live,
-    head: Live,
+    exit: LiveSet,
+    head: LiveSet,
     want: Want,
 }
 
-pub struct Walk<'a> {
+/// The analysis of one hook.
+pub struct Liveness<'a> {
     kinds: Kinds<'a>,
-    /// What the function calls x.
+    /// The hook's name for x.
     x: &'a str,
     loops: Vec<Loop>,
-    /// What is of use where an error within a `try` leads.
-    caught: Live,
-    /// While a loop is gone through to find what is of use in it.
+    /// The variables that are live in the handlers that an error may reach from here.
+    caught: LiveSet,
+    /// Set while the live variables of a loop are iterated to a fixed point: nothing is reported.
     quiet: bool,
-    /// Whether anything was found that outlives the call.
+    /// Whether any effect that outlives the call was found.
     acts: bool,
     lost: Vec<Lost>,
 }
 
-impl<'a> Walk<'a> {
-    /// Whether the code does anything that outlives the call, and what it loses.
+impl<'a> Liveness<'a> {
+    /// Analyses a hook's body. Returns whether it may have an effect that outlives the call, and
+    /// the values that it loses.
     pub fn through(body: &[Stmt], kinds: Kinds<'a>, env: Rc<Env>, x: &'a str) -> (bool, Vec<Lost>) {
-        let (loops, caught, lost) = (Vec::new(), Live::new(), Vec::new());
+        let (loops, caught, lost) = (Vec::new(), LiveSet::new(), Vec::new());
         let mut walk = Self { kinds, x, loops, caught, quiet: false, acts: false, lost };
-        walk.block(body, &env, &mut Live::new(), Want::Result);
+        walk.block(body, &env, &mut LiveSet::new(), Want::Result);
         (walk.acts, walk.lost)
     }
 
-    fn block(&mut self, statements: &[Stmt], env: &Rc<Env>, live: &mut Live, want: Want) {
+    fn block(&mut self, statements: &[Stmt], env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         let mut before = vec![env.clone()];
         for (at, statement) in statements.iter().enumerate() {
             before.push(self.kinds.after(statement, &before[at]));
@@ -83,7 +84,7 @@ impl<'a> Walk<'a> {
         statement: &Stmt,
         env: &Rc<Env>,
         after: &Rc<Env>,
-        live: &mut Live,
+        live: &mut LiveSet,
         want: Want,
     ) {
         match statement {
@@ -135,7 +136,7 @@ impl<'a> Walk<'a> {
                 self.expression(subject, env, live, Want::Value);
             }
             Stmt::While(..) | Stmt::Do(..) => {
-                // It may go on until a limit or a person ends the run.
+                // It may run until a limit or the user ends the run.
                 self.acts = true;
                 self.repeat(statement, env, live, want);
             }
@@ -153,7 +154,7 @@ impl<'a> Walk<'a> {
             Stmt::Return(value, flags, _) => {
                 let throws = flags.contains(ASTFlags::BREAK);
                 self.acts |= throws;
-                *live = if throws { self.caught.clone() } else { Live::new() };
+                *live = if throws { self.caught.clone() } else { LiveSet::new() };
                 let want = if throws { Want::Value } else { Want::Result };
                 value.iter().for_each(|value| self.expression(value, env, live, want));
             }
@@ -161,12 +162,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Statements that an error may leave anywhere, and what follows then.
+    /// A `try` block, which an error may leave at any statement, and its handler.
     fn attempt(
         &mut self,
         [body, handler]: [&[Stmt]; 2],
         env: &Rc<Env>,
-        live: &mut Live,
+        live: &mut LiveSet,
         want: Want,
     ) {
         let mut caught = live.clone();
@@ -178,12 +179,11 @@ impl<'a> Walk<'a> {
         live.append(&mut caught);
     }
 
-    /// A loop: what is of use where it begins is what is of use after it, and in whatever comes
-    /// next in it.
-    fn repeat(&mut self, statement: &Stmt, env: &Rc<Env>, live: &mut Live, want: Want) {
+    /// A loop. Its live variables on entry are the fixed point over any number of iterations.
+    fn repeat(&mut self, statement: &Stmt, env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         let after = live.clone();
         let endless = matches!(statement, Stmt::While(parts, _) if parts.expr.is_unit());
-        let mut head = if endless { Live::new() } else { after.clone() };
+        let mut head = if endless { LiveSet::new() } else { after.clone() };
         let was_quiet = std::mem::replace(&mut self.quiet, true);
         loop {
             let mut here = self.once(statement, env, &head, &after, want);
@@ -202,16 +202,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// One turn of a loop, of which `head` is of use where the next begins: what is of use where it
-    /// begins.
+    /// One iteration. Returns the variables live at its start, given those live at the start of the
+    /// next (`head`).
     fn once(
         &mut self,
         statement: &Stmt,
         env: &Rc<Env>,
-        head: &Live,
-        after: &Live,
+        head: &LiveSet,
+        after: &LiveSet,
         want: Want,
-    ) -> Live {
+    ) -> LiveSet {
         self.loops.push(Loop { exit: after.clone(), head: head.clone(), want });
         let mut live = head.clone();
         match statement {
@@ -232,7 +232,7 @@ impl<'a> Walk<'a> {
             Stmt::For(parts, _) => {
                 let (variable, counter, rest) = &**parts;
                 let mut env = self.kinds.joined(rest.body.statements(), env);
-                // A row of a tensor is a tensor of its own.
+                // A row of a tensor is a new handle.
                 let alias = self.kinds.kind(&rest.expr, &env) == Kind::Alias;
                 let row = if alias { Kind::Alias } else { Kind::New };
                 let names = std::iter::once((variable, row))
@@ -253,15 +253,14 @@ impl<'a> Walk<'a> {
         live
     }
 
-    /// `name = value`, or what comes to it; with no way to be lost, an operator that writes in
-    /// place.
+    /// `name = value` or `name op= value`. `how` is `None` for an operator that writes in place.
     fn assign(
         &mut self,
         name: &str,
         how: Option<How>,
         of: (&Expr, Position),
         env: &Rc<Env>,
-        live: &mut Live,
+        live: &mut LiveSet,
     ) {
         let (value, position) = of;
         let Some(own) = env.get(name).copied().filter(|own| own.kind != Kind::Outside) else {
@@ -282,7 +281,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `root… = value`.
-    fn write(&mut self, target: &BinaryExpr, value: &Expr, env: &Rc<Env>, live: &mut Live) {
+    fn write(&mut self, target: &BinaryExpr, value: &Expr, env: &Rc<Env>, live: &mut LiveSet) {
         let own = match &target.lhs {
             Expr::Variable(name, ..) => env.get(name.1.as_str()).copied(),
             _ => None,
@@ -302,17 +301,17 @@ impl<'a> Walk<'a> {
         self.expression(value, env, live, want);
     }
 
-    /// Something that outlives the call is made of a value.
-    fn act(&mut self, value: &Expr, env: &Rc<Env>, live: &mut Live) {
+    /// A value that is stored somewhere that outlives the call.
+    fn act(&mut self, value: &Expr, env: &Rc<Env>, live: &mut LiveSet) {
         self.acts = true;
         self.expression(value, env, live, Want::Value);
     }
 
-    fn expression(&mut self, expression: &Expr, env: &Rc<Env>, live: &mut Live, want: Want) {
+    fn expression(&mut self, expression: &Expr, env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         match expression {
             Expr::Stmt(block) => return self.block(block.statements(), env, live, want),
             Expr::FnCall(call, _) => return self.call(call, env, live, want),
-            // `try`, which is a syntax of this program's, made of two blocks.
+            // `try`, which is custom syntax with two blocks as inputs.
             Expr::Custom(tried, _) => {
                 return match tried.inputs.as_slice() {
                     [Expr::Stmt(body), Expr::Stmt(handler)] => {
@@ -348,7 +347,7 @@ impl<'a> Walk<'a> {
             Expr::And(items, _) | Expr::Or(items, _) | Expr::Coalesce(items, _) => {
                 let Some((first, rest)) = items.split_first() else { return };
                 for item in rest.iter().rev() {
-                    // It may not be reached.
+                    // The operand may not be evaluated.
                     let mut reached = live.clone();
                     self.expression(item, env, &mut reached, want);
                     live.append(&mut reached);
@@ -361,8 +360,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `root.method(…)`, `root.property`, `root[…]`, and what follows.
-    fn chain(&mut self, sides: &BinaryExpr, env: &Rc<Env>, live: &mut Live, want: Want) {
+    /// `root.method(…)`, `root.property`, `root[…]`, and longer chains.
+    fn chain(&mut self, sides: &BinaryExpr, env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         let acted = std::mem::replace(&mut self.acts, false);
         self.link(&sides.rhs, env, live, want);
         let want = if self.acts { Want::Value } else { want };
@@ -370,8 +369,8 @@ impl<'a> Walk<'a> {
         self.expression(&sides.lhs, env, live, want);
     }
 
-    /// What follows the root of a chain, places in brackets included.
-    fn link(&mut self, link: &Expr, env: &Rc<Env>, live: &mut Live, want: Want) {
+    /// The part of a chain after its root, index expressions included.
+    fn link(&mut self, link: &Expr, env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         match link {
             Expr::Property(..) => {}
             Expr::MethodCall(call, _) => self.call(call, env, live, want),
@@ -383,7 +382,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn call(&mut self, call: &FnCallExpr, env: &Rc<Env>, live: &mut Live, want: Want) {
+    fn call(&mut self, call: &FnCallExpr, env: &Rc<Env>, live: &mut LiveSet, want: Want) {
         let computes = self.kinds.computes(call) || call.name == "curry";
         self.acts |= !computes || want == Want::Result;
         let want = if computes { want.parts() } else { Want::Value };
@@ -397,7 +396,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A variable of the hook's own, and a call that writes into it and gives nothing.
+/// A call that only writes into an array or map that the hook made: the variable's id, and the
+/// call.
 fn filled<'e>(sides: &'e BinaryExpr, env: &Env) -> Option<(usize, &'e FnCallExpr)> {
     let (Expr::Variable(name, ..), Expr::MethodCall(call, _)) = (&sides.lhs, &sides.rhs) else {
         return None;
@@ -406,7 +406,7 @@ fn filled<'e>(sides: &'e BinaryExpr, env: &Env) -> Option<(usize, &'e FnCallExpr
     FILLS.contains(&call.name.as_str()).then_some((own.id, call))
 }
 
-/// Whether an expression's value is a text for certain.
+/// Whether an expression's value is certainly a string.
 fn is_text(expression: &Expr) -> bool {
     match expression {
         Expr::StringConstant(..) | Expr::InterpolatedString(..) | Expr::CharConstant(..) => true,

@@ -1,4 +1,4 @@
-//! LiveSet-variable analysis of a hook, from its last statement to its first. A variable is live if
+//! Live-variable analysis of a hook, from its last statement to its first. A variable is live if
 //! its value may be returned, stored, written into something that outlives the call, or passed to a
 //! function that may do so. Where the analysis is uncertain it assumes that the hook has an effect.
 

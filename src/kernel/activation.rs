@@ -1,4 +1,4 @@
-//! Activations, alone or with the gate that they open.
+//! The activations of MLPs, alone or multiplied by a gated MLP's other branch.
 
 use std::mem::MaybeUninit;
 
@@ -6,82 +6,92 @@ use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
 use super::cpu::parallel::CHUNK;
-use super::cpu::simd::math::{erf, sigmoid, tanh};
+use super::cpu::simd::math;
 use super::cpu::simd::vectorized;
-use super::{Elements, made, suits};
-use crate::model::spec::Activation;
+use super::elements::{Elements, filled_tensor};
 
-/// act(x), or act(x)·up where there is a gated MLP's other branch.
-pub fn activation(kind: Activation, x: &Tensor, up: Option<&Tensor>) -> Option<Result<Tensor>> {
-    let whole = |t: &Tensor| suits(t) && t.is_contiguous();
-    let alike = up.is_none_or(|up| whole(up) && up.dims() == x.dims());
-    (whole(x) && alike).then(|| act(kind, x, up))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    Relu,
+    /// x·Φ(x), with the exact error function.
+    Gelu,
+    /// Its approximation through tanh.
+    GeluTanh,
+    /// x·σ(x)
+    Silu,
 }
 
-fn act(kind: Activation, x: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
-    let (given, gate) = (Elements::of(x), up.map(Elements::of));
-    let given = given.whole()?;
-    let gate = gate.as_ref().map(|gate| gate.whole()).transpose()?;
-    let fill = |out: &mut [MaybeUninit<f32>]| {
-        parallel::chunks(out, CHUNK, |task, out| {
-            let at = task * CHUNK..task * CHUNK + out.len();
-            let of = match kind {
-                Activation::Relu => relu,
-                Activation::Gelu => gelu,
-                Activation::GeluTanh => gelu_tanh,
-                Activation::Silu => silu,
-            };
-            of(out, &given[at.clone()]);
-            if let Some(gate) = gate {
-                open(out, &gate[at]);
+impl Activation {
+    /// act(x), or act(x)·gate, of two tensors of one shape.
+    pub fn apply(self, x: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(y) = self.by_chunks(x, gate) {
+            return y;
+        }
+        let y = match self {
+            Activation::Relu => x.relu()?,
+            Activation::Gelu => x.gelu_erf()?,
+            Activation::GeluTanh => x.gelu()?,
+            Activation::Silu => x.silu()?,
+        };
+        match gate {
+            Some(gate) => y * gate,
+            None => Ok(y),
+        }
+    }
+
+    fn by_chunks(self, x: &Tensor, gate: Option<&Tensor>) -> Option<Result<Tensor>> {
+        let given = Elements::<f32>::contiguous(x)?;
+        let gates = match gate {
+            Some(gate) => Some(Elements::<f32>::contiguous(gate)?),
+            None => None,
+        };
+        if gate.is_some_and(|gate| gate.dims() != x.dims()) {
+            return None;
+        }
+        let (given, gates) = (&*given, gates.as_deref());
+        let write = match self {
+            Activation::Relu => relu,
+            Activation::Gelu => gelu,
+            Activation::GeluTanh => gelu_tanh,
+            Activation::Silu => silu,
+        };
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            parallel::chunks(out, CHUNK, |chunk, out| {
+                let at = chunk * CHUNK..chunk * CHUNK + out.len();
+                write(out, &given[at.clone()], gates.map(|gates| &gates[at]));
+            });
+        };
+        // SAFETY: the chunks cover the output, and `write` writes all of a chunk, since the
+        // elements and the gates have its length.
+        Some(unsafe { filled_tensor(x.shape().clone(), fill) })
+    }
+}
+
+/// Loops that write all of `out`, if the other slices are as long.
+macro_rules! loops {
+    ($($name:ident: $x:ident => $y:expr;)*) => {$(
+        vectorized! {
+            fn $name(out: &mut [MaybeUninit<f32>], x: &[f32], gates: Option<&[f32]>) {
+                match gates {
+                    Some(gates) => {
+                        for ((out, &$x), gate) in out.iter_mut().zip(x).zip(gates) {
+                            out.write($y * gate);
+                        }
+                    }
+                    None => {
+                        for (out, &$x) in out.iter_mut().zip(x) {
+                            out.write($y);
+                        }
+                    }
+                }
             }
-        });
-        Ok(())
-    };
-    // SAFETY: the tasks cover all of it, and each writes its part from end to end.
-    unsafe { made(x.shape().clone(), fill) }
+        }
+    )*};
 }
 
-vectorized! {
-    fn relu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            // As torch has it, NaN stays.
-            out.write(if x < 0.0 { 0.0 } else { x });
-        }
-    }
-}
-
-vectorized! {
-    fn gelu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            out.write(0.5 * x * (1.0 + erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2)));
-        }
-    }
-}
-
-vectorized! {
-    fn gelu_tanh(out: &mut [MaybeUninit<f32>], x: &[f32]) {
-        const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-        for (out, &x) in out.iter_mut().zip(x) {
-            out.write(0.5 * x * (1.0 + tanh::<FUSED>(SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x))));
-        }
-    }
-}
-
-vectorized! {
-    fn silu(out: &mut [MaybeUninit<f32>], x: &[f32]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            out.write(x * sigmoid::<FUSED>(x));
-        }
-    }
-}
-
-vectorized! {
-    /// out·gate, where `out` has been written.
-    fn open(out: &mut [MaybeUninit<f32>], gate: &[f32]) {
-        for (out, gate) in out.iter_mut().zip(gate) {
-            // SAFETY: the activation has written it.
-            out.write(unsafe { out.assume_init() } * gate);
-        }
-    }
+loops! {
+    relu: x => math::relu(x);
+    gelu: x => math::gelu::<FUSED>(x);
+    gelu_tanh: x => math::gelu_tanh::<FUSED>(x);
+    silu: x => math::silu::<FUSED>(x);
 }

@@ -1,55 +1,124 @@
-//! Attention whose scores nobody looks at: they are made for some queries at a time, of the keys
-//! that those may see, and stay near.
+//! Attention that does not make the whole matrix of scores: the scores are computed for some queries
+//! of a head at a time and stay in a core's cache. It serves passes in which no hook and no capture
+//! asks for scores or patterns.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
 use super::cpu::parallel::Disjoint;
 use super::cpu::sgemm::{Cores, Matrix, product};
 use super::cpu::simd::math::tanh;
-use super::cpu::simd::rows::divide;
 use super::cpu::simd::vectorized;
-use super::softmax::shares;
-use super::{Elements, made, suits};
+use super::elements::{Elements, filled_tensor};
+use super::softmax::{divide, exponentials_of_scores};
 
-/// Scores that are held at a time: they stay in a core's own cache.
+/// Scores computed at a time, so few that they stay in a core's own cache.
 const SCORES: usize = 1 << 16;
-/// More queries than this at a time see many keys that most of them may not.
+/// With more queries at a time, most of them would be hidden from many of the keys.
 const QUERIES: usize = 128;
 
-/// What becomes of a product of queries and keys.
+/// How scores are made of products of queries and keys.
 pub struct Rule<'a> {
     pub scale: f64,
+    /// Scores become cap · tanh(score / cap).
     pub cap: Option<f64>,
-    /// [b or 1, 1, n, m], u8.
+    /// [b or 1, 1, n, m], u8: which keys a query may attend to.
     pub allowed: &'a Tensor,
-    /// [b, h, 1, m]
+    /// [b, h, 1, m], added to the scores (ALiBi).
     pub bias: Option<&'a Tensor>,
 }
 
-/// softmax(q·kᵀ)·v of queries [b, h, n, c], keys and values [b, k, m, c], whose heads are shared by
-/// groups of queries'. What comes back is [b, h, n, c] and lies as [b, n, h, c].
+/// softmax(q·kᵀ)·v of queries [b, h, n, c] with keys and values [b, k, m, c], each of whose heads
+/// serves h/k heads of queries. The result has the shape [b, h, n, c] and lies in memory as
+/// [b, n, h, c]. Nothing for tensors that [`Elements`] does not take.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Option<Result<Tensor>> {
-    let heads = |t: &Tensor| suits(t) && t.rank() == 4 && t.stride()[3] == 1;
-    let mask = rule.allowed.device().is_cpu()
-        && rule.allowed.is_contiguous()
-        && rule.allowed.dtype() == DType::U8;
-    let bias = rule.bias.is_none_or(|bias| suits(bias) && bias.is_contiguous());
-    ([q, k, v].into_iter().all(heads) && mask && bias).then(|| attend(q, k, v, rule))
+    let (&[b, h, n, c], &[_, groups, m, _]) = (q.dims(), k.dims()) else { return None };
+    let masks = rule.allowed.dims().first().copied()?;
+    let (queries, keys, values) = (Heads::of(q)?, Heads::of(k)?, Heads::of(v)?);
+    let allowed = Elements::<u8>::contiguous(rule.allowed)?;
+    let bias = match rule.bias {
+        Some(bias) => Some(Elements::<f32>::contiguous(bias)?),
+        None => None,
+    };
+    let (allowed, bias) = (&*allowed, bias.as_deref());
+    let mut spans = vec![Span::NOTHING; masks * n];
+    parallel::rows(&mut spans, 1, m, |query, span| span[0] = Span::of(&allowed[query * m..][..m]));
+    let height = (SCORES / m.max(1)).clamp(8, QUERIES).min(n.max(1));
+    let blocks = n.div_ceil(height);
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        let out = Disjoint::new(out);
+        parallel::each(b * h * blocks, |task| {
+            // The last queries attend to the most keys: they begin first.
+            let (row, head, block) =
+                (task / (h * blocks), task / blocks % h, blocks - 1 - task % blocks);
+            let at = block * height..n.min((block + 1) * height);
+            let mask = if masks == b { row } else { 0 };
+            let part = Block {
+                spans: &spans[mask * n + at.start..mask * n + at.end],
+                allowed: &allowed[(mask * n + at.start) * m..(mask * n + at.end) * m],
+                q: queries.rows(row, head, at.start),
+                k: keys.rows(row, head / (h / groups), 0),
+                v: values.rows(row, head / (h / groups), 0),
+                bias: bias.map(|bias| &bias[(row * h + head) * m..][..m]),
+                keys: m,
+                c,
+            };
+            let first = out.at(((row * n + at.start) * h + head) * c);
+            // SAFETY: the rows of these queries and this head in [b, n, h, c] are this task's alone.
+            unsafe { part.attend(rule, first.cast(), h * c) };
+        });
+    };
+    // SAFETY: the tasks cover all queries of all heads, and each writes the rows of its own.
+    let joined = unsafe { filled_tensor((b, n, h, c), fill) };
+    Some(joined.and_then(|joined| joined.transpose(1, 2)))
 }
 
-/// The keys from the first to the last that a query may see.
+/// A tensor [b, h, n, c] whose rows of c elements are contiguous.
+struct Heads<'a> {
+    elements: Elements<'a, f32>,
+    strides: [usize; 3],
+}
+
+impl<'a> Heads<'a> {
+    fn of(t: &'a Tensor) -> Option<Self> {
+        let &[row, head, token, 1] = t.stride() else { return None };
+        Some(Self { elements: Elements::of(t)?, strides: [row, head, token] })
+    }
+
+    /// The rows of one head from this token on.
+    fn rows(&self, row: usize, head: usize, token: usize) -> Rows<'_> {
+        let [by_row, by_head, step] = self.strides;
+        let first = row * by_row + head * by_head + token * step;
+        Rows { elements: &self.elements[first..], step }
+    }
+}
+
+/// Rows of numbers that begin `step` apart.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    elements: &'a [f32],
+    step: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The elements from the start of a row on.
+    fn from(self, row: usize) -> &'a [f32] {
+        &self.elements[row * self.step..]
+    }
+}
+
+/// The keys from the first to the last that a query may attend to.
 #[derive(Clone, Copy)]
 struct Span {
     first: usize,
     end: usize,
-    /// Whether some between may not be seen.
+    /// Whether some keys between them are hidden.
     holes: bool,
-    /// A query that may see nothing sees everything alike, as where all scores are the lowest
-    /// number.
+    /// A query that may attend to no key attends to all alike, as with scores that are all the
+    /// lowest number.
     blind: bool,
 }
 
@@ -63,68 +132,6 @@ impl Span {
         let end = allowed.iter().rposition(|&allowed| allowed != 0).map_or(first, |last| last + 1);
         Self { first, end, holes: allowed[first..end].contains(&0), blind: false }
     }
-}
-
-/// Rows of numbers, one after the other in equal steps.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    elements: &'a [f32],
-    step: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// One head of a tensor [b, h, n, c].
-    fn head(elements: &'a [f32], strides: &[usize], row: usize, head: usize) -> Self {
-        Self { elements: &elements[row * strides[0] + head * strides[1]..], step: strides[2] }
-    }
-
-    fn from(self, row: usize) -> &'a [f32] {
-        &self.elements[row * self.step..]
-    }
-}
-
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Tensor> {
-    let ((b, h, n, c), (_, groups, m, _)) = (q.dims4()?, k.dims4()?);
-    let masks = rule.allowed.dim(0)?;
-    let (q, k, v) = (Elements::of(q), Elements::of(k), Elements::of(v));
-    let strides = [&q, &k, &v].map(|t| t.layout.stride());
-    let (q, k, v) = (q.f32()?, k.f32()?, v.f32()?);
-    let (allowed, bias) = (Elements::of(rule.allowed), rule.bias.map(Elements::of));
-    let allowed = allowed.u8()?;
-    let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
-    let mut spans = vec![Span::NOTHING; masks * n];
-    parallel::rows(&mut spans, 1, m, |query, span| span[0] = Span::of(&allowed[query * m..][..m]));
-    let queries = (SCORES / m.max(1)).clamp(8, QUERIES).min(n.max(1));
-    let blocks = n.div_ceil(queries);
-    let fill = |out: &mut [MaybeUninit<f32>]| {
-        let out = Disjoint::new(out);
-        parallel::each(b * h * blocks, |task| {
-            // The last queries see most keys: they begin first.
-            let (row, head, block) =
-                (task / (h * blocks), task / blocks % h, blocks - 1 - task % blocks);
-            let at = block * queries..n.min((block + 1) * queries);
-            let of = if masks == b { row } else { 0 };
-            let here = Block {
-                spans: &spans[of * n + at.start..of * n + at.end],
-                allowed: &allowed[(of * n + at.start) * m..(of * n + at.end) * m],
-                q: Rows {
-                    elements: Rows::head(q, strides[0], row, head).from(at.start),
-                    step: strides[0][2],
-                },
-                k: Rows::head(k, strides[1], row, head / (h / groups)),
-                v: Rows::head(v, strides[2], row, head / (h / groups)),
-                bias: bias.map(|bias| &bias[(row * h + head) * m..][..m]),
-                keys: m,
-                c,
-            };
-            let first = out.at(((row * n + at.start) * h + head) * c);
-            // SAFETY: the rows of these queries and this head in [b, n, h, c] are this task's alone.
-            unsafe { here.attend(rule, first.cast(), h * c) };
-        });
-        Ok(())
-    };
-    // SAFETY: the tasks are all rows of all heads, and each writes its own.
-    unsafe { made((b, n, h, c), fill) }?.transpose(1, 2)
 }
 
 /// Some queries of one head.
@@ -142,10 +149,10 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Writes the queries' values to rows that begin at `out`, `step` apart.
+    /// Writes the queries' values to rows of c elements that begin at `out`, `step` apart.
     ///
     /// # Safety
-    /// Those rows are nobody else's.
+    /// There must be a row for each query that may be written and that nothing else uses meanwhile.
     unsafe fn attend(&self, rule: &Rule, out: *mut f32, step: usize) {
         thread_local!(static SPACE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
         let first = self.spans.iter().map(|span| span.first).min().unwrap_or(0);
@@ -155,12 +162,12 @@ impl Block<'_> {
             space.resize(space.len().max(rows * (width + self.c)), 0.0);
             let (scores, scaled) = space[..rows * (width + self.c)].split_at_mut(rows * width);
             for (row, scaled) in scaled.chunks_exact_mut(self.c.max(1)).enumerate() {
-                times(scaled, &self.q.from(row)[..self.c], rule.scale as f32);
+                scale(scaled, &self.q.from(row)[..self.c], rule.scale as f32);
             }
             let queries = Matrix { numbers: scaled, steps: [self.c, 1] };
             let keys = Matrix { numbers: self.k.from(first), steps: [1, self.k.step] };
             let out_scores = (scores.as_mut_ptr(), width);
-            // SAFETY: the scores are [rows, width].
+            // SAFETY: the scores are `rows` rows of `width` elements, borrowed here alone.
             unsafe { product([rows, width, self.c], out_scores, queries, keys, None, Cores::One) };
             let totals: Vec<f32> = scores
                 .chunks_exact_mut(width)
@@ -184,12 +191,13 @@ impl Block<'_> {
                     if span.holes {
                         hide(scores, &self.allowed[row * self.keys..][span.first..span.end]);
                     }
-                    shares(scores)
+                    exponentials_of_scores(scores)
                 })
                 .collect();
             let pattern = Matrix { numbers: scores, steps: [width, 1] };
             let values = Matrix { numbers: self.v.from(first), steps: [self.v.step, 1] };
-            // SAFETY: `out` has `rows` rows of c numbers, which are this block's own.
+            // SAFETY: the caller guarantees a row of c elements for each query, which the product
+            // writes before it is divided.
             unsafe {
                 product([rows, self.c, width], (out, step), pattern, values, None, Cores::One);
                 for (row, total) in totals.into_iter().enumerate() {
@@ -201,7 +209,7 @@ impl Block<'_> {
 }
 
 vectorized! {
-    fn times(out: &mut [f32], x: &[f32], by: f32) {
+    fn scale(out: &mut [f32], x: &[f32], by: f32) {
         for (out, x) in out.iter_mut().zip(x) {
             *out = x * by;
         }

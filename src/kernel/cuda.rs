@@ -1,9 +1,9 @@
-//! What candle does not do on NVIDIA GPUs: copies beside the computation, from and into pinned
-//! memory.
+//! What candle lacks on NVIDIA GPUs: copies from and to pinned host memory that run while the GPU
+//! computes.
 //!
-//! A device computes on one stream of its own. cudarc's tracking of who reads and writes what is
-//! off (it costs two events for every tensor): where a second stream comes in, here, the order is
-//! made by hand.
+//! A device computes on one stream of its own. cudarc could order the streams by tracking which of
+//! them reads and writes each tensor, but that costs two events per tensor, so it is turned off. The
+//! copies of this module, which run on a second stream, are ordered explicitly.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -22,11 +22,11 @@ use half::{bf16, f16};
 
 use crate::{Error, Result, bail};
 
-/// The GPU of a number. Products are exact to float32 (no TF32) and of half types accumulate in
-/// float32.
+/// Opens the GPU with this number. Products of float32 do not use TF32, and products of half types
+/// accumulate in float32.
 ///
 /// # Errors
-/// There is no such GPU; the driver's own.
+/// There is no such GPU, or the driver fails.
 pub fn open(ordinal: usize) -> Result<Device> {
     match CudaContext::device_count() {
         Err(cause) => bail!("NVIDIA's driver does not start ({:?})", cause.0),
@@ -41,17 +41,17 @@ pub fn open(ordinal: usize) -> Result<Device> {
     set_gemm_reduced_precision_f16(false);
     set_gemm_reduced_precision_bf16(false);
     if let Device::Cuda(device) = &device {
-        // SAFETY: tensors live on one stream; `Lane` and `Departed` wait for it where they use
-        // another.
+        // SAFETY: all tensors are used on the device's own stream. `Lane` and `Departed`, which use
+        // another, make each stream wait for the other before it touches a shared tensor.
         unsafe { device.disable_event_tracking() };
     }
     Ok(device)
 }
 
-/// Bytes of the GPU's memory that nobody has taken.
+/// The free memory of a GPU, in bytes.
 ///
 /// # Errors
-/// The driver's own.
+/// The driver fails.
 pub fn free_memory(device: &CudaDevice) -> Result<usize> {
     Ok(device.cuda_stream().context().mem_get_info().map_err(told)?.0)
 }
@@ -64,22 +64,23 @@ fn told(cause: impl std::fmt::Debug) -> Error {
 pub struct Lane {
     device: CudaDevice,
     stream: Arc<CudaStream>,
-    /// Where host memory was pinned.
+    /// The addresses of the host memory that this lane has pinned.
     pinned: Mutex<Vec<usize>>,
 }
 
 impl Lane {
     /// # Errors
-    /// The driver's own.
+    /// The driver fails.
     pub fn new(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream().context().new_stream().map_err(told)?;
         Ok(Self { device: device.clone(), stream, pinned: Mutex::default() })
     }
 
-    /// Pins a host tensor's memory, which must outlive the lane.
+    /// Pins the memory of a host tensor, which must outlive the lane.
     ///
     /// # Errors
-    /// The system allows no more of it.
+    /// The tensor is not on the host or not of a float dtype, or the system allows no more pinned
+    /// memory.
     pub fn pin(&self, host: &Tensor) -> Result<()> {
         let (storage, _) = host.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { bail!("only host memory is pinned") };
@@ -94,32 +95,35 @@ impl Lane {
             return Ok(());
         }
         self.stream.context().bind_to_thread().map_err(told)?;
-        // SAFETY: the memory is there, and stays until the lane, which releases it, is gone.
+        // SAFETY: the memory belongs to the tensor, which the caller keeps until the lane has been
+        // dropped and has unpinned it.
         match unsafe { sys::cuMemHostRegister_v2(at as *mut c_void, bytes, 0) } {
             sys::CUresult::CUDA_SUCCESS => {
                 self.pinned.lock().unwrap_or_else(PoisonError::into_inner).push(at);
                 Ok(())
             }
-            // Small tensors may share a page with one that is pinned already: they are copied by
-            // way of the driver's own memory.
+            // A small tensor may share a page with one that is pinned already. The driver then
+            // copies it through memory of its own.
             sys::CUresult::CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED => Ok(()),
             cause => Err(told(cause)),
         }
     }
 
-    /// What is sent next may overwrite what the device has finished with by then.
+    /// Makes the copies that follow wait for the computations that the device was given before, so
+    /// that they may overwrite memory which those use.
     ///
     /// # Errors
-    /// The driver's own.
+    /// The driver fails.
     pub fn follow(&self) -> Result<()> {
         self.stream.join(&self.device.cuda_stream()).map_err(told)
     }
 
-    /// A pinned host tensor on the device, once [`land`](Self::land) was called. It must live as
-    /// long as the lane.
+    /// Begins to copy a pinned host tensor to the device. The result may be used once
+    /// [`land`](Self::land) has been called, and the host tensor must outlive the lane.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// The tensor is not contiguous, not on the host or not of a float dtype, or the device has no
+    /// memory for it.
     pub fn send(&self, host: &Tensor) -> Result<Tensor> {
         let (storage, layout) = host.storage_and_layout();
         let Storage::Cpu(from) = &*storage else { bail!("only host memory is sent") };
@@ -137,19 +141,19 @@ impl Lane {
     }
 
     fn copy<T: CudaDType + DeviceRepr>(&self, elements: &[T]) -> Result<CudaStorage> {
-        // SAFETY: it is written before it is read: `land` makes readers wait.
+        // SAFETY: the memory is written before it is read, since `land` makes the device's stream
+        // wait for this copy.
         let mut there = unsafe { self.device.alloc::<T>(elements.len())? };
-        // The memory may have been another tensor's, which computations asked for before still
-        // read.
+        // The memory may have belonged to a tensor that earlier computations still read.
         self.follow()?;
         self.stream.memcpy_htod(elements, &mut there).map_err(told)?;
         Ok(CudaStorage::wrap_cuda_slice(there, self.device.clone()))
     }
 
-    /// The device's computations from now on wait for what was sent before.
+    /// Makes the computations that the device is given from now on wait for the copies begun before.
     ///
     /// # Errors
-    /// The driver's own.
+    /// The driver fails.
     pub fn land(&self) -> Result<()> {
         self.device.cuda_stream().join(&self.stream).map_err(told)
     }
@@ -160,7 +164,8 @@ impl Drop for Lane {
         let _ = self.stream.synchronize();
         let _ = self.stream.context().bind_to_thread();
         for &at in self.pinned.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // SAFETY: it was pinned by this lane, and nothing copies from it any more.
+            // SAFETY: this lane has pinned the memory, and the stream that copies from it has been
+            // waited for above.
             let _ = unsafe { sys::cuMemHostUnregister(at as *mut c_void) };
         }
     }
@@ -170,32 +175,32 @@ fn memory<T>(elements: &[T]) -> (usize, usize) {
     (elements.as_ptr() as usize, size_of_val(elements))
 }
 
-/// A tensor on its way from a GPU to host memory, beside what is computed there.
+/// A tensor that is being copied from a GPU to host memory while the GPU computes.
 pub struct Departed {
-    /// Until it has arrived.
+    /// The pinned memory that is copied to, until [`land`](Self::land) takes it.
     staging: Option<PinnedHostSlice<u8>>,
     arrived: CudaEvent,
     dtype: DType,
     dims: Vec<usize>,
-    /// Read until it has arrived.
+    /// Keeps the memory that is copied from alive.
     _from: Tensor,
 }
 
 thread_local! {
-    /// Pinned memory of tensors that have arrived, for the next: it is dear to come by.
+    /// Pinned memory of copies that have ended, for the next ones: allocating it is slow.
     static STAGING: RefCell<Vec<PinnedHostSlice<u8>>> = const { RefCell::new(Vec::new()) };
-    /// The streams that copies to the host run on, one a GPU.
+    /// The streams that copy to the host, one for each GPU.
     static STREAMS: RefCell<Vec<(usize, Arc<CudaStream>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// So much pinned memory is kept for the next copies.
+/// How many pieces of pinned memory are kept for the next copies.
 const KEPT: usize = 4;
 
 impl Departed {
     /// Begins to copy a contiguous tensor.
     ///
     /// # Errors
-    /// There is no pinned memory for it.
+    /// The tensor is not contiguous or not on a GPU, or there is no pinned memory for it.
     pub fn new(from: &Tensor) -> Result<Self> {
         let Device::Cuda(device) = from.device() else { bail!("only a GPU's tensor departs") };
         let compute = device.cuda_stream();
@@ -230,10 +235,10 @@ impl Departed {
         })
     }
 
-    /// Waits for it.
+    /// Waits for the copy and gives the tensor on the host.
     ///
     /// # Errors
-    /// The driver's own.
+    /// The driver fails.
     pub fn land(mut self) -> Result<Tensor> {
         self.arrived.synchronize().map_err(told)?;
         let Some(staging) = self.staging.take() else { bail!("it has landed already") };
@@ -259,8 +264,8 @@ impl Departed {
     fn read<T: WithDType>(&self, staging: &PinnedHostSlice<u8>) -> Result<Tensor> {
         let count = self.dims.iter().product();
         let from = staging.as_ptr().map_err(told)?.cast::<T>();
-        // SAFETY: so many elements were copied there, the memory is aligned to pages, and any bits
-        // are a number.
+        // SAFETY: `new` has copied `count` elements of this dtype there and `land` has waited for
+        // them; pinned memory is aligned to pages; and every bit pattern is a number.
         let elements = unsafe { std::slice::from_raw_parts(from, count) };
         Ok(Tensor::from_slice(elements, self.dims.as_slice(), &Device::Cpu)?)
     }
@@ -282,8 +287,8 @@ fn depart<T: CudaDType + DeviceRepr>(
     stream: &Arc<CudaStream>,
 ) -> Result<()> {
     let from = from.as_cuda_slice::<T>()?.slice(start..end);
-    // SAFETY: it is large enough, nobody reads it before the copy has ended, and it lives until
-    // then.
+    // SAFETY: `staging` has chosen memory of at least this size, aligned to pages. `Departed` owns
+    // it, reads it only after the copy has ended, and waits for that before it is dropped.
     let to = unsafe {
         std::slice::from_raw_parts_mut(
             to.as_ptr().map_err(told)?.cast_mut().cast::<T>(),
@@ -312,7 +317,8 @@ fn staging(compute: &Arc<CudaStream>, bytes: usize) -> Result<PinnedHostSlice<u8
     });
     match kept {
         Some(staging) => Ok(staging),
-        // SAFETY: it is written before it is read. Cached memory: it is there to be read.
+        // SAFETY: the copy writes the memory before it is read. It is cached (no write-combining
+        // flag), because the host reads it.
         None => unsafe { compute.context().alloc_pinned_with_flags(bytes.max(1), 0) }.map_err(told),
     }
 }

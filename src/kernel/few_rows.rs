@@ -1,92 +1,71 @@
-//! The product of a few rows with a large matrix, as in generation: each weight is read once, by
-//! all cores. A general product packs the matrix first, or runs on one core.
+//! The product of a few rows with a large matrix, as in generation: all cores read each weight once.
+//! A general product would pack the matrix first.
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use std::mem::MaybeUninit;
+
+use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
+use super::cpu::simd::vectorized;
+use super::elements::{Elements, filled_tensor, filled_vec};
 
-/// More rows than this are a product that is worth its packing.
+/// With more rows than this, packing pays.
 const MOST: usize = 6;
-/// Weights for one task, so that starting it costs nothing beside them.
-const TASK: usize = 1 << 15;
-/// Independent sums, so that additions need not wait for each other.
+/// Weights per task, so many that starting a task costs little compared with its work.
+const CHUNK: usize = 1 << 15;
+/// Independent sums, so that an addition need not wait for the one before.
 const LANES: usize = 32;
 
-/// x [rows, in] · weight [out, in]ᵀ, or nothing where another way is better: many rows, other
-/// devices and dtypes, tensors that remember how they were made.
+/// x [rows, in] · weight [out, in]ᵀ; nothing for many rows or tensors that do not suit this way.
 pub fn few_rows(x: &Tensor, weight: &Tensor) -> Option<Result<Tensor>> {
-    let suits = |tensor: &Tensor| {
-        tensor.device().is_cpu()
-            && tensor.dtype() == DType::F32
-            && tensor.is_contiguous()
-            && !tensor.track_op()
-    };
-    let few = x.rank() == 2 && x.dims()[0] <= MOST;
-    (few && suits(x) && suits(weight)).then(|| x.apply_op2_no_bwd(weight, &FewRows))
-}
-
-struct FewRows;
-
-impl CustomOp2 for FewRows {
-    fn name(&self) -> &'static str {
-        "few-rows"
+    let (&[rows, input], &[out, columns]) = (x.dims(), weight.dims()) else { return None };
+    let (x, weight) = (Elements::<f32>::contiguous(x)?, Elements::<f32>::contiguous(weight)?);
+    if columns != input || !(1..=MOST).contains(&rows) || input == 0 {
+        return None;
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, (rows, input)) = (part(x, x_layout)?, x_layout.shape().dims2()?);
-        let (w, (out, _)) = (part(w, w_layout)?, w_layout.shape().dims2()?);
-        // [out, rows]: a task's results lie together.
-        let mut by_output = vec![0f32; out * rows];
-        let outputs = TASK.div_ceil(input.max(1));
-        parallel::chunks(&mut by_output, outputs * rows, |task, results| {
-            let weights = &w[task * outputs * input..];
-            for (results, weight) in results.chunks_exact_mut(rows).zip(weights.chunks_exact(input))
-            {
-                results
-                    .iter_mut()
-                    .zip(x.chunks_exact(input))
-                    .for_each(|(result, x)| *result = dot(x, weight));
-            }
+    let (x, weight) = (&*x, &*weight);
+    let fill = |by_output: &mut [MaybeUninit<f32>]| {
+        let outputs = CHUNK.div_ceil(input);
+        parallel::chunks(by_output, outputs * rows, |task, results| {
+            dots(results, x, &weight[task * outputs * input..], input);
         });
-        let results = match rows {
-            1 => by_output,
-            _ => (0..rows)
-                .flat_map(|row| by_output.iter().skip(row).step_by(rows).copied())
-                .collect(),
-        };
-        Ok((CpuStorage::F32(results), (rows, out).into()))
+    };
+    if rows == 1 {
+        // SAFETY: the chunks cover the output, and `dots` writes all of a chunk.
+        return Some(unsafe { filled_tensor((rows, out), fill) });
     }
+    // [out, rows]: the results of a task are neighbours.
+    // SAFETY: as above.
+    let by_output = unsafe { filled_vec(out * rows, fill) };
+    let results: Vec<f32> =
+        (0..rows).flat_map(|row| by_output.iter().skip(row).step_by(rows).copied()).collect();
+    Some(Tensor::from_vec(results, (rows, out), &candle_core::Device::Cpu))
 }
 
-fn part<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("few-rows reads contiguous tensors"),
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let (a_whole, a_rest) = a.as_chunks::<LANES>();
-    let (b_whole, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_whole.iter().zip(b_whole) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+vectorized! {
+    /// Writes to `results` [outputs, rows] the products of the rows of x and of the weights, both of
+    /// `width` elements. There are at least as many rows of weights as outputs.
+    fn dots(results: &mut [MaybeUninit<f32>], x: &[f32], weights: &[f32], width: usize) {
+        let rows = x.len() / width;
+        for (results, weight) in results.chunks_exact_mut(rows).zip(weights.chunks_exact(width)) {
+            for (result, x) in results.iter_mut().zip(x.chunks_exact(width)) {
+                let mut sums = [0f32; LANES];
+                let (x_whole, x_rest) = x.as_chunks::<LANES>();
+                let (weight_whole, weight_rest) = weight.as_chunks::<LANES>();
+                for (x, weight) in x_whole.iter().zip(weight_whole) {
+                    for lane in 0..LANES {
+                        sums[lane] += x[lane] * weight[lane];
+                    }
+                }
+                let rest: f32 = x_rest.iter().zip(weight_rest).map(|(x, weight)| x * weight).sum();
+                result.write(sums.iter().sum::<f32>() + rest);
+            }
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
 

@@ -1,146 +1,290 @@
-//! Layer norms and RMS norms, a row at a time while it is near.
+//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019) over the last dim.
+//!
+//! All ways take the mean and the variance in two passes, because E\[x²\] − mean² cancels to nothing
+//! if the mean is large, and take the mean itself in two steps: the second subtracts what rounding
+//! has left of the mean after the first.
 
 use std::mem::MaybeUninit;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops;
 
 use super::cpu::parallel;
 use super::cpu::simd::vectorized;
-use super::{Elements, made, suits};
+use super::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
-/// Independent sums, so that additions need not wait for each other.
-const LANES: usize = 32;
-
-/// What a norm takes away and divides by, and what it multiplies with and adds.
-pub struct Rule<'a> {
-    /// Whether the mean is taken away.
+/// y = (x − mean) / scale · weight + bias, with scale = √(mean of squares + eps). Half types are
+/// computed in float32.
+pub struct Norm<'a> {
+    /// Whether the mean is subtracted (layer norm) or taken for 0 (RMS norm).
     pub centred: bool,
-    pub eps: f32,
+    pub eps: f64,
+    /// \[d\]
     pub weight: Option<&'a Tensor>,
+    /// \[d\]
     pub bias: Option<&'a Tensor>,
 }
 
-impl Rule<'_> {
-    fn suits(&self, x: &Tensor) -> bool {
-        let whole = |t: &Tensor| suits(t) && t.is_contiguous();
-        let row = |t: &Tensor| whole(t) && t.rank() == 1 && t.dims().last() == x.dims().last();
-        whole(x) && x.rank() > 0 && [self.weight, self.bias].into_iter().flatten().all(row)
+/// The first half of a norm: its scale, which a hook may replace.
+pub struct Measured {
+    /// [.., 1]
+    pub scale: Tensor,
+    /// x − mean, if measuring made it.
+    centred: Option<Tensor>,
+}
+
+impl Norm<'_> {
+    /// [.., d] to [.., d].
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(y) = self.fused(x) {
+            return y;
+        }
+        let wide = widened(x)?;
+        match self.by_rows(&wide, None)? {
+            Some(y) => y.to_dtype(x.dtype()),
+            None => self.finish(x, self.measure_by_candle(&wide)?),
+        }
     }
 
-    /// What x [.., d] is divided by, [.., 1].
-    pub fn scale(&self, x: &Tensor) -> Option<Result<Tensor>> {
-        self.suits(x).then(|| {
-            let d = x.dim(D::Minus1)?;
-            let given = Elements::of(x);
-            let given = given.whole()?;
-            let mut shape = x.dims().to_vec();
-            shape.pop();
-            shape.push(1);
-            let fill = |out: &mut [MaybeUninit<f32>]| {
-                parallel::rows(out, 1, d, |row, out| {
-                    let x = &given[row * d..][..d];
-                    let mean = if self.centred { mean(x) } else { 0.0 };
-                    out[0].write(scale(x, mean, self.eps));
-                });
-                Ok(())
-            };
-            // SAFETY: there is one scale for each row.
-            unsafe { made(shape, fill) }
-        })
-    }
-
-    /// x [.., d] normed, with its own scale or the one given, [.., 1].
-    pub fn normed(&self, x: &Tensor, given_scale: Option<&Tensor>) -> Option<Result<Tensor>> {
-        let fits = |s: &Tensor| {
-            suits(s)
-                && s.is_contiguous()
-                && s.elem_count() * x.dims().last().unwrap_or(&0) == x.elem_count()
+    /// The scale of each row of x [.., d].
+    pub fn measure(&self, x: &Tensor) -> Result<Measured> {
+        let wide = widened(x)?;
+        let scale = match wide.dtype() {
+            DType::F64 => self.scales::<f64>(&wide),
+            _ => self.scales::<f32>(&wide),
         };
-        (self.suits(x) && given_scale.is_none_or(fits)).then(|| {
-            let d = x.dim(D::Minus1)?;
-            let (given, scales) = (Elements::of(x), given_scale.map(Elements::of));
-            let (weight, bias) = (self.weight.map(Elements::of), self.bias.map(Elements::of));
-            let given = given.whole()?;
-            let scales = scales.as_ref().map(|scales| scales.whole()).transpose()?;
-            let weight = weight.as_ref().map(|weight| weight.whole()).transpose()?;
-            let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
-            let fill = |out: &mut [MaybeUninit<f32>]| {
-                parallel::rows(out, d, d, |row, out| {
-                    let x = &given[row * d..][..d];
-                    let mean = if self.centred { mean(x) } else { 0.0 };
-                    let scale =
-                        scales.map_or_else(|| scale(x, mean, self.eps), |scales| scales[row]);
-                    norm(out, x, mean, scale, weight, bias);
-                });
-                Ok(())
+        match scale {
+            Some(scale) => Ok(Measured { scale: scale?, centred: None }),
+            None => self.measure_by_candle(&wide),
+        }
+    }
+
+    /// The second half of the norm of `x`, of which `measured` was taken.
+    pub fn finish(&self, x: &Tensor, measured: Measured) -> Result<Tensor> {
+        let Measured { scale, centred } = measured;
+        let centred = match centred {
+            Some(centred) => centred,
+            None => {
+                let wide = widened(x)?;
+                if let Some(y) = self.by_rows(&wide, Some(&scale))? {
+                    return y.to_dtype(x.dtype());
+                }
+                self.centre(&wide)?
+            }
+        };
+        let mut y = centred.broadcast_div(&scale)?;
+        if let Some(weight) = self.weight {
+            y = y.broadcast_mul(&weight.to_dtype(y.dtype())?)?;
+        }
+        if let Some(bias) = self.bias {
+            y = y.broadcast_add(&bias.to_dtype(y.dtype())?)?;
+        }
+        y.to_dtype(x.dtype())
+    }
+
+    fn measure_by_candle(&self, wide: &Tensor) -> Result<Measured> {
+        let centred = self.centre(wide)?;
+        let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
+        Ok(Measured { scale, centred: Some(centred) })
+    }
+
+    fn centre(&self, wide: &Tensor) -> Result<Tensor> {
+        if !self.centred {
+            return Ok(wide.clone());
+        }
+        let once = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
+        once.broadcast_sub(&once.mean_keepdim(D::Minus1)?)
+    }
+
+    /// By candle-nn's kernels on a GPU.
+    fn fused(&self, x: &Tensor) -> Option<Result<Tensor>> {
+        let row =
+            |t: &&Tensor| fits_fused(x) && !t.track_op() && t.rank() == 1 && t.is_contiguous();
+        let weight = self.weight.filter(row)?;
+        let normed = |bias: Option<&Tensor>| {
+            let (wide, weight) = (x.to_dtype(DType::F32)?, weight.to_dtype(DType::F32)?);
+            let y = match bias {
+                None => ops::rms_norm(&wide.contiguous()?, &weight, self.eps as f32)?,
+                Some(bias) => {
+                    // The kernel takes E[x²] − mean²: it gets rows whose mean is near 0.
+                    let near = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
+                    let bias = bias.to_dtype(DType::F32)?;
+                    ops::layer_norm(&near, &weight, &bias, self.eps as f32)?
+                }
             };
-            // SAFETY: the rows are all of it, and each is written from end to end.
-            unsafe { made(x.shape().clone(), fill) }
-        })
+            y.to_dtype(x.dtype())
+        };
+        match (self.centred, self.bias) {
+            (true, Some(bias)) if row(&bias) => Some(normed(Some(bias))),
+            (false, None) => Some(normed(None)),
+            _ => None,
+        }
+    }
+
+    /// By the loops of this module, with the rows' own scales or those given.
+    fn by_rows(&self, wide: &Tensor, scales: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let row = |t: Option<&Tensor>| t.map(|t| t.to_dtype(wide.dtype())).transpose();
+        let (weight, bias) = (row(self.weight)?, row(self.bias)?);
+        let affine = (weight.as_ref(), bias.as_ref());
+        match wide.dtype() {
+            DType::F64 => self.rows::<f64>(wide, scales, affine),
+            _ => self.rows::<f32>(wide, scales, affine),
+        }
+        .transpose()
+    }
+
+    fn rows<T: Float>(
+        &self,
+        x: &Tensor,
+        scales: Option<&Tensor>,
+        (weight, bias): (Option<&Tensor>, Option<&Tensor>),
+    ) -> Option<Result<Tensor>> {
+        let &d = x.dims().last()?;
+        let given = Elements::<T>::contiguous(x)?;
+        let (scales, weight, bias) = (fitting(scales)?, fitting(weight)?, fitting(bias)?);
+        let (scales, weight, bias) = (scales.as_deref(), weight.as_deref(), bias.as_deref());
+        let one_each = scales.is_none_or(|scales| scales.len() * d == given.len());
+        if !one_each || [weight, bias].into_iter().flatten().any(|row| row.len() != d) {
+            return None;
+        }
+        let given = &*given;
+        let fill = |out: &mut [MaybeUninit<T>]| {
+            parallel::rows(out, d, d, |row, out| {
+                let x = &given[row * d..][..d];
+                let mean = self.mean(x);
+                let scale = scales.map_or_else(|| self.scale(x, mean), |scales| scales[row]);
+                normalise(out, x, mean, scale, weight, bias);
+            });
+        };
+        // SAFETY: the rows cover the output, and `normalise` writes all of a row, since x, weight
+        // and bias have its length.
+        Some(unsafe { filled_tensor(x.shape().clone(), fill) })
+    }
+
+    fn scales<T: Float>(&self, x: &Tensor) -> Option<Result<Tensor>> {
+        let (&d, before) = x.dims().split_last()?;
+        let given = Elements::<T>::contiguous(x)?;
+        let given = &*given;
+        let fill = |out: &mut [MaybeUninit<T>]| {
+            parallel::rows(out, 1, d, |row, out| {
+                let x = &given[row * d..][..d];
+                out[0].write(self.scale(x, self.mean(x)));
+            });
+        };
+        // SAFETY: every row of one element is written.
+        Some(unsafe { filled_tensor([before, &[1]].concat(), fill) })
+    }
+
+    /// The mean as a sum of two numbers, the second of which is what the first lacks.
+    fn mean<T: Float>(&self, x: &[T]) -> [T; 2] {
+        if !self.centred {
+            return [T::zero(); 2];
+        }
+        let first = T::from_f64(sum(x, T::zero()) / x.len() as f64);
+        [first, T::from_f64(sum(x, first) / x.len() as f64)]
+    }
+
+    fn scale<T: Float>(&self, x: &[T], mean: [T; 2]) -> T {
+        T::from_f64((squares(x, mean) / x.len() as f64 + self.eps).sqrt())
     }
 }
 
-/// The mean in two steps: the second takes in what rounding left out of the first, which a large
-/// mean makes large.
-fn mean(x: &[f32]) -> f32 {
-    let first = total(x, 0.0) / x.len() as f32;
-    first + total(x, first) / x.len() as f32
+/// The elements of a tensor that may be missing: nothing if there is one that does not fit.
+fn fitting<T: Float>(x: Option<&Tensor>) -> Option<Option<Elements<'_, T>>> {
+    match x {
+        Some(x) => Elements::contiguous(x).map(Some),
+        None => Some(None),
+    }
 }
 
-fn scale(x: &[f32], mean: f32, eps: f32) -> f32 {
-    (squares(x, mean) / x.len() as f32 + eps).sqrt()
+/// Independent sums, so that an addition need not wait for the one before.
+const LANES: usize = 32;
+/// Numbers that float32 sums without losing more than the last digits.
+const BLOCK: usize = 4096;
+
+/// Σ (x − from)
+fn sum<T: Float>(x: &[T], from: T) -> f64 {
+    let sum: f64 = x.chunks(BLOCK).map(|x| sum_block(x, from)).sum();
+    // Numbers near the largest float32 may have a larger sum.
+    if sum.is_finite() { sum } else { x.iter().map(|&x| x.into() - from.into()).sum() }
+}
+
+/// Σ (x − mean)²
+fn squares<T: Float>(x: &[T], mean: [T; 2]) -> f64 {
+    /// Sums of squares that lose nothing in float32.
+    const SAFE: std::ops::Range<f64> = 1e-25..1e35;
+    let sum: f64 = x.chunks(BLOCK).map(|x| squares_block(x, mean)).sum();
+    if SAFE.contains(&sum) {
+        return sum;
+    }
+    let mean: f64 = mean[0].into() + mean[1].into();
+    x.iter().map(|&x| (x.into() - mean) * (x.into() - mean)).sum()
 }
 
 vectorized! {
-    /// Σ (x − from)
-    fn total(x: &[f32], from: f32) -> f32 {
-        let mut sums = [0f32; LANES];
+    fn sum_block[T: Float](x: &[T], from: T) -> f64 {
+        let mut sums = [T::zero(); LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for x in whole {
             for lane in 0..LANES {
                 sums[lane] += x[lane] - from;
             }
         }
-        sums.iter().sum::<f32>() + rest.iter().map(|x| x - from).sum::<f32>()
+        for (sum, &x) in sums.iter_mut().zip(rest) {
+            *sum += x - from;
+        }
+        sums.iter().fold(0.0, |all, &sum| all + sum.into())
     }
 }
 
 vectorized! {
-    /// Σ (x − mean)²
-    fn squares(x: &[f32], mean: f32) -> f32 {
-        let mut sums = [0f32; LANES];
+    fn squares_block[T: Float](x: &[T], mean: [T; 2]) -> f64 {
+        let mut sums = [T::zero(); LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for x in whole {
             for lane in 0..LANES {
-                let centred = x[lane] - mean;
+                let centred = x[lane] - mean[0] - mean[1];
                 sums[lane] += centred * centred;
             }
         }
-        sums.iter().sum::<f32>() + rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>()
+        for (sum, &x) in sums.iter_mut().zip(rest) {
+            let centred = x - mean[0] - mean[1];
+            *sum += centred * centred;
+        }
+        sums.iter().fold(0.0, |all, &sum| all + sum.into())
     }
 }
 
 vectorized! {
-    fn norm(out: &mut [MaybeUninit<f32>], x: &[f32], mean: f32, scale: f32, weight: Option<&[f32]>, bias: Option<&[f32]>) {
+    /// Writes all of `out`, if the other slices are as long.
+    fn normalise[T: Float](
+        out: &mut [MaybeUninit<T>],
+        x: &[T],
+        mean: [T; 2],
+        scale: T,
+        weight: Option<&[T]>,
+        bias: Option<&[T]>,
+    ) {
+        let pairs = out.iter_mut().zip(x.iter().map(|&x| (x - mean[0] - mean[1]) / scale));
         match (weight, bias) {
             (Some(weight), Some(bias)) => {
-                for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-                    out.write((x - mean) / scale * weight + bias);
+                for (((out, y), &weight), &bias) in pairs.zip(weight).zip(bias) {
+                    out.write(y * weight + bias);
                 }
             }
             (Some(weight), None) => {
-                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                    out.write((x - mean) / scale * weight);
+                for ((out, y), &weight) in pairs.zip(weight) {
+                    out.write(y * weight);
                 }
             }
             (None, Some(bias)) => {
-                for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-                    out.write((x - mean) / scale + bias);
+                for ((out, y), &bias) in pairs.zip(bias) {
+                    out.write(y + bias);
                 }
             }
             (None, None) => {
-                for (out, x) in out.iter_mut().zip(x) {
-                    out.write((x - mean) / scale);
+                for (out, y) in pairs {
+                    out.write(y);
                 }
             }
         }

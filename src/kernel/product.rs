@@ -1,46 +1,164 @@
-//! The product of a projection: x·Wᵀ + bias, the bias added where the product is made.
+//! Products of matrices: a projection x·Wᵀ + bias, and products of batches of matrices.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
+use super::cpu::parallel;
+use super::cpu::parallel::Disjoint;
 use super::cpu::sgemm;
 use super::cpu::sgemm::{Cores, Matrix};
-use super::{Elements, made, suits};
+use super::cpu::simd::vectorized;
+use super::elements::{Elements, filled_tensor};
+use super::few_rows::few_rows;
 
-/// x [rows, in] · weight [out, in]ᵀ + bias [out].
-pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Result<Tensor>> {
-    let matrix = |t: &Tensor| suits(t) && t.rank() == 2;
-    let flat = bias.is_none_or(|bias| suits(bias) && bias.is_contiguous());
-    (matrix(x) && matrix(weight) && flat).then(|| multiply(x, weight, bias))
+/// x [rows, in] · weight [out, in]ᵀ + bias \[out\].
+///
+/// # Errors
+/// Shapes that do not fit one another.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let product = match few_rows(x, weight) {
+        Some(product) => product?,
+        None => match linear_by_blocks(x, weight, bias) {
+            Some(sum) => return sum,
+            None => x.matmul(&weight.t()?)?,
+        },
+    };
+    match bias {
+        Some(bias) => product.broadcast_add(bias),
+        None => Ok(product),
+    }
 }
 
-fn multiply(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let ((rows, input), (out, _)) = (x.dims2()?, weight.dims2()?);
-    if weight.dim(1)? != input || bias.is_some_and(|bias| bias.elem_count() != out) {
-        candle_core::bail!("a projection of {input} to {out} does not fit {:?}", weight.dims());
+/// `scale` times the products of the matrices a [.., m, k] and b [.., k, n], whose dims before the
+/// last two are the same.
+///
+/// # Errors
+/// Shapes that do not fit one another.
+pub fn matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
+    if let Some(products) = matmul_by_blocks(a, b, scale as f32) {
+        return products;
     }
-    let (x, weight, bias) = (Elements::of(x), Elements::of(weight), bias.map(Elements::of));
-    let bias = bias.as_ref().map(|bias| bias.whole()).transpose()?;
-    let steps = |of: &Elements| [of.layout.stride()[0], of.layout.stride()[1]];
-    let x = Matrix { numbers: x.f32()?, steps: steps(&x) };
-    // [in, out]
-    let [w_out, w_in] = steps(&weight);
-    let weight = Matrix { numbers: weight.f32()?, steps: [w_in, w_out] };
-    let fill = |y: &mut [MaybeUninit<f32>]| {
-        // SAFETY: y has a place for every number of the product, which writes all of them.
-        unsafe {
-            sgemm::product(
-                [rows, out, input],
-                (y.as_mut_ptr().cast(), out),
-                x,
-                weight,
-                bias,
-                Cores::All,
-            )
-        };
-        Ok(())
+    let products = regular(a)?.matmul(&regular(b)?)?;
+    if scale == 1.0 { Ok(products) } else { products * scale }
+}
+
+/// A factor as candle multiplies it: copied unless its matrices are row- or column-major and follow
+/// one another in order.
+fn regular(t: &Tensor) -> Result<Tensor> {
+    let (dims, strides, rank) = (t.dims(), t.stride(), t.rank());
+    if rank < 2 || t.is_contiguous() {
+        return Ok(t.clone());
+    }
+    let (i, j) = (rank - 2, rank - 1);
+    let row_major = strides[j] == 1 && strides[i] == dims[j];
+    let column_major = strides[i] == 1 && strides[j] == dims[i];
+    if (row_major || column_major) && rank <= 3 {
+        return Ok(t.clone());
+    }
+    // Columns are copied as they lie.
+    if strides[i] == 1 && strides[j] != 1 { t.t()?.contiguous()?.t() } else { t.contiguous() }
+}
+
+fn linear_by_blocks(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Result<Tensor>> {
+    let (&[rows, input], &[out, columns]) = (x.dims(), weight.dims()) else { return None };
+    let (x, weight) = (Elements::<f32>::of(x)?, Elements::<f32>::of(weight)?);
+    let bias = match bias {
+        Some(bias) => Some(Elements::<f32>::contiguous(bias)?),
+        None => None,
     };
-    // SAFETY: the product writes all of it.
-    unsafe { made((rows, out), fill) }
+    if columns != input || bias.as_ref().is_some_and(|bias| bias.len() != out) {
+        return None;
+    }
+    let &[w_out, w_in] = weight.strides() else { return None };
+    let &[x_row, x_column] = x.strides() else { return None };
+    let left = Matrix { numbers: &x, steps: [x_row, x_column] };
+    // [in, out]
+    let right = Matrix { numbers: &weight, steps: [w_in, w_out] };
+    let fill = |y: &mut [MaybeUninit<f32>]| {
+        let y = (y.as_mut_ptr().cast(), out);
+        // SAFETY: y is `rows` rows of `out` elements, borrowed here alone.
+        unsafe { sgemm::product([rows, out, input], y, left, right, bias.as_deref(), Cores::All) };
+    };
+    // SAFETY: the product writes every element of its result.
+    Some(unsafe { filled_tensor((rows, out), fill) })
+}
+
+/// Rows of one product that are a task: enough that packing the right matrix does not count.
+const ROWS: usize = 128;
+
+fn matmul_by_blocks(a: &Tensor, b: &Tensor, scale: f32) -> Option<Result<Tensor>> {
+    let (before, &[m, k]) = a.dims().split_last_chunk()?;
+    let (others, &[rows, n]) = b.dims().split_last_chunk()?;
+    let (left, right) = (Elements::<f32>::of(a)?, Elements::<f32>::of(b)?);
+    if before != others || k != rows {
+        return None;
+    }
+    let shape = [before, &[m, n]].concat();
+    let count: usize = before.iter().product();
+    if k == 0 || count * m * n == 0 {
+        return Some(Tensor::zeros(shape, a.dtype(), a.device()));
+    }
+    let (left, right) = (Batch::new(&left, a), Batch::new(&right, b));
+    // A single product is shared between the cores by its blocks.
+    let (height, cores) = if count == 1 { (m, Cores::All) } else { (ROWS, Cores::One) };
+    let blocks = m.div_ceil(height);
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        let out = Disjoint::new(out);
+        parallel::each(count * blocks, |task| {
+            let (matrix, first) = (task / blocks, task % blocks * height);
+            let rows = height.min(m - first);
+            let place = (matrix * m + first) * n;
+            // SAFETY: these rows of this product are the task's alone.
+            let out = unsafe { out.part(place..place + rows * n) };
+            let to = (out.as_mut_ptr().cast(), n);
+            let left = left.matrix(matrix).from(first, 0);
+            // SAFETY: `out` has `rows` rows of n elements, which the product writes; it is
+            // initialised after that.
+            unsafe {
+                sgemm::product([rows, n, k], to, left, right.matrix(matrix), None, cores);
+                if scale != 1.0 {
+                    multiply(out.assume_init_mut(), scale);
+                }
+            }
+        });
+    };
+    // SAFETY: the tasks cover all rows of all products, and each writes its own.
+    Some(unsafe { filled_tensor(shape, fill) })
+}
+
+/// The matrices in the last two dims of a tensor.
+struct Batch<'a> {
+    elements: &'a [f32],
+    dims: &'a [usize],
+    strides: &'a [usize],
+    /// From row to row and from column to column.
+    steps: [usize; 2],
+}
+
+impl<'a> Batch<'a> {
+    /// Of a tensor with at least two dims.
+    fn new(elements: &'a [f32], t: &'a Tensor) -> Self {
+        let before = t.rank() - 2;
+        let (strides, steps) = t.stride().split_at(before);
+        Self { elements, dims: &t.dims()[..before], strides, steps: [steps[0], steps[1]] }
+    }
+
+    /// The matrix of this index, counted in row-major order.
+    fn matrix(&self, index: usize) -> Matrix<'a> {
+        let (mut rest, mut offset) = (index, 0);
+        for (dim, stride) in self.dims.iter().zip(self.strides).rev() {
+            offset += rest % dim * stride;
+            rest /= dim;
+        }
+        Matrix { numbers: &self.elements[offset..], steps: self.steps }
+    }
+}
+
+vectorized! {
+    fn multiply(elements: &mut [f32], by: f32) {
+        for x in elements {
+            *x *= by;
+        }
+    }
 }

@@ -1,36 +1,94 @@
-//! Rotary position embeddings, read once and written once.
+//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions turn by given angles.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{D, Result, Tensor};
+use candle_nn::rotary_emb;
 
 use super::cpu::parallel;
 use super::cpu::simd::vectorized;
-use super::{Elements, made, suits};
-use crate::model::spec::Pairs;
+use super::elements::{Elements, filled_tensor, fits_fused};
 
-/// Queries or keys [b, h, n, c] turned by the angles whose `cos` and `sin` [b or 1, 1, n, r/2] are
-/// given; a head's first r dimensions turn. What comes back lies as [b, n, h, c].
-pub fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Option<Result<Tensor>> {
-    let whole = |t: &Tensor| suits(t) && t.is_contiguous() && t.rank() == 4;
-    let near = |x: &Tensor| x.stride().last() == Some(&1);
-    (suits(x) && x.rank() == 4 && near(x) && whole(cos) && whole(sin))
-        .then(|| turned(x, cos, sin, pairs))
+/// Which dimensions turn together, of the r that turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// i with i + r/2
+    Halves,
+    /// 2i with 2i + 1
+    Neighbours,
 }
 
-fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
+/// Turns queries or keys [b, h, n, c] by the angles whose `cos` and `sin` [b or 1, 1, n, r/2] are
+/// given. The first r dimensions of each head turn, the others stay.
+pub fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
+    if let Some(turned) = by_tokens(x, cos, sin, pairs).or_else(|| fused(x, cos, sin, pairs)) {
+        return turned;
+    }
     let (b, h, n, c) = x.dims4()?;
-    let (rows, half) = (cos.dim(0)?, cos.dim(D::Minus1)?);
-    let (x, cos, sin) = (Elements::of(x), Elements::of(cos), Elements::of(sin));
-    let strides = x.layout.stride();
-    let (x, cos, sin) = (x.f32()?, cos.whole()?, sin.whole()?);
+    let half = cos.dim(D::Minus1)?;
+    let by_angles = |first: &Tensor, second: &Tensor| -> Result<[Tensor; 2]> {
+        Ok([
+            (first.broadcast_mul(cos)? - second.broadcast_mul(sin)?)?,
+            (second.broadcast_mul(cos)? + first.broadcast_mul(sin)?)?,
+        ])
+    };
+    let turned = match pairs {
+        Pairs::Halves => {
+            let part = |i: usize| x.narrow(D::Minus1, i * half, half);
+            Tensor::cat(&by_angles(&part(0)?, &part(1)?)?, D::Minus1)?
+        }
+        Pairs::Neighbours => {
+            let pairs = x.narrow(D::Minus1, 0, 2 * half)?.reshape((b, h, n, half, 2))?;
+            let part = |i: usize| pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1);
+            Tensor::stack(&by_angles(&part(0)?, &part(1)?)?, D::Minus1)?.reshape((
+                b,
+                h,
+                n,
+                2 * half,
+            ))?
+        }
+    };
+    match c - 2 * half {
+        0 => Ok(turned),
+        rest => Tensor::cat(&[turned, x.narrow(D::Minus1, 2 * half, rest)?], D::Minus1),
+    }
+}
+
+/// By candle-nn's kernels on a GPU, which turn whole heads.
+fn fused(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Option<Result<Tensor>> {
+    let whole = cos.dims().last().is_some_and(|half| x.dims().last() == Some(&(2 * half)));
+    (fits_fused(x) && whole && cos.dtype() == x.dtype()).then(|| {
+        let x = x.contiguous()?;
+        let (b, n) = (cos.dim(0)?, cos.dim(2)?);
+        // One row of angles serves a whole batch.
+        let rows = |angles: &Tensor| match b {
+            1 => angles.reshape((n, ()))?.contiguous(),
+            b => angles.reshape((b, n, ()))?.contiguous(),
+        };
+        match pairs {
+            Pairs::Halves => rotary_emb::rope(&x, &rows(cos)?, &rows(sin)?),
+            Pairs::Neighbours => rotary_emb::rope_i(&x, &rows(cos)?, &rows(sin)?),
+        }
+    })
+}
+
+/// The result has the shape [b, h, n, c] and lies in memory as [b, n, h, c].
+fn by_tokens(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Option<Result<Tensor>> {
+    let (&[b, h, n, c], &[rows, 1, positions, half]) = (x.dims(), cos.dims()) else { return None };
+    let (elements, cosines, sines) =
+        (Elements::<f32>::of(x)?, Elements::contiguous(cos)?, Elements::contiguous(sin)?);
+    let &[row_stride, head_stride, token_stride, 1] = elements.strides() else { return None };
+    if positions != n || (rows != b && rows != 1) || sin.dims() != cos.dims() || 2 * half > c {
+        return None;
+    }
+    let (x, cos, sin): (_, &[f32], &[f32]) = (&*elements, &*cosines, &*sines);
     let fill = |out: &mut [MaybeUninit<f32>]| {
         parallel::rows(out, h * c, h * c, |token, out| {
             let (row, at) = (token / n, token % n);
             let angles = (if rows == b { token } else { at }) * half;
             let (cos, sin) = (&cos[angles..angles + half], &sin[angles..angles + half]);
             for (head, out) in out.chunks_exact_mut(c).enumerate() {
-                let from = row * strides[0] + head * strides[1] + at * strides[2];
+                let from = row * row_stride + head * head_stride + at * token_stride;
                 let x = &x[from..from + c];
                 match pairs {
                     Pairs::Halves => halves(out, x, cos, sin),
@@ -38,13 +96,15 @@ fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor
                 }
             }
         });
-        Ok(())
     };
-    // SAFETY: every token's heads are written from end to end.
-    unsafe { made((b, n, h, c), fill) }?.transpose(1, 2)
+    // SAFETY: the rows of all tokens cover the output, and of each the heads are written from end
+    // to end.
+    let turned = unsafe { filled_tensor((b, n, h, c), fill) };
+    Some(turned.and_then(|turned| turned.transpose(1, 2)))
 }
 
 vectorized! {
+    /// Writes all of `out`, which is as long as `x`; `sin` is as long as `cos`.
     fn halves(out: &mut [MaybeUninit<f32>], x: &[f32], cos: &[f32], sin: &[f32]) {
         let half = cos.len();
         let (first, rest) = x.split_at(half);
@@ -60,6 +120,7 @@ vectorized! {
 }
 
 vectorized! {
+    /// As [`halves`].
     fn neighbours(out: &mut [MaybeUninit<f32>], x: &[f32], cos: &[f32], sin: &[f32]) {
         let (turned, still) = x.split_at(2 * cos.len());
         let (out_turned, out_still) = out.split_at_mut(2 * cos.len());

@@ -1,19 +1,116 @@
-//! Scores to patterns: the mask and the softmax over the keys.
+//! Softmax, its logarithm, and the patterns of attention, which are softmax with a mask.
 
 use std::mem::MaybeUninit;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor, bail};
+use candle_nn::ops;
 
 use super::cpu::parallel;
-use super::cpu::simd::rows::{divide, exponentials_from, largest};
+use super::cpu::simd::math::exp_or_zero;
 use super::cpu::simd::vectorized;
-use super::{Elements, made, suits};
+use super::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
-/// Scores of one query to what its keys get before they are divided by the number that comes back.
+/// e^x / Σ e^x over the last dim. Half types are computed in float32.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    match by_rows::<f32>(x, f32::softmax).or_else(|| by_rows::<f64>(x, f64::softmax)) {
+        Some(y) => y,
+        None if fits_fused(x) => ops::softmax_last_dim(&x.contiguous()?),
+        None => ops::softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
+    }
+}
+
+/// log of [`softmax`], exact also where that is near 0.
+pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
+    match by_rows::<f32>(x, f32::log_softmax).or_else(|| by_rows::<f64>(x, f64::log_softmax)) {
+        Some(y) => y,
+        None => ops::log_softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
+    }
+}
+
+/// [`softmax`] of attention scores [.., m], where a query whose scores are all −∞ or hidden by the
+/// mask (see [`masked`]), with a −∞ among them, attends to nothing: its row is 0.
 ///
-/// Where every key that the mask lets through has −∞, nothing is left to attend to, and all get 0:
-/// not NaN, and not a share of what the mask hides.
-pub fn shares(scores: &mut [f32]) -> f32 {
+/// Only a hook can make such a query. On devices where looking for one costs more than the softmax,
+/// `hooked` says whether a hook may have.
+pub fn pattern(scores: &Tensor, hooked: bool) -> Result<Tensor> {
+    if let Some(pattern) = by_rows(scores, |row| {
+        let total = exponentials_of_scores(row);
+        divide(row, total);
+    }) {
+        return pattern;
+    }
+    let nothing_left =
+        if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
+    match nothing_left {
+        None => softmax(scores),
+        Some(rows) => {
+            let zeros = scores.zeros_like()?;
+            rows.where_cond(&zeros, &softmax(&rows.where_cond(&zeros, scores)?)?)
+        }
+    }
+}
+
+/// Scores [b, h, n, m] where `allowed` ([b or 1, 1, n, m], u8) is other than 0, and elsewhere the
+/// dtype's lowest finite number.
+pub fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
+    if let Some(masked) = masked_rows(scores, allowed) {
+        return masked;
+    }
+    let lowest = Tensor::new(lowest(scores.dtype())?, scores.device())?
+        .to_dtype(scores.dtype())?
+        .broadcast_as(scores.shape())?;
+    allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)
+}
+
+/// The floats whose rows these functions take. f32 is vectorised; f64 uses the standard library's
+/// functions.
+pub trait Softmax: Float {
+    /// Replaces a row by its softmax.
+    fn softmax(row: &mut [Self]);
+    /// Replaces a row by the logarithm of its softmax.
+    fn log_softmax(row: &mut [Self]);
+}
+
+impl Softmax for f32 {
+    fn softmax(row: &mut [f32]) {
+        let total = exponentials(row, largest(row));
+        divide(row, total);
+    }
+
+    fn log_softmax(row: &mut [f32]) {
+        let most = largest(row);
+        let log = sum_of_exponentials(row, most).ln() as f32;
+        subtract(row, most, log);
+    }
+}
+
+impl Softmax for f64 {
+    fn softmax(row: &mut [f64]) {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        row.iter_mut().for_each(|x| *x = (*x - most).exp());
+        let total = row.iter().sum::<f64>();
+        row.iter_mut().for_each(|x| *x /= total);
+    }
+
+    fn log_softmax(row: &mut [f64]) {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log = row.iter().map(|x| (x - most).exp()).sum::<f64>().ln();
+        row.iter_mut().for_each(|x| *x = *x - most - log);
+    }
+}
+
+/// log Σ e^x of a row.
+pub fn logsumexp(row: &[f32]) -> f64 {
+    let most = largest(row);
+    f64::from(most) + sum_of_exponentials(row, most).ln()
+}
+
+/// Replaces the scores of one query by e^(score − the largest), and returns their sum.
+///
+/// If all scores are −∞ or the lowest number, with a −∞ among them, nothing is left to attend to:
+/// all become 0 and the sum is taken for 1, so that the query gets neither NaN nor a share of what
+/// the mask hides.
+pub fn exponentials_of_scores(scores: &mut [f32]) -> f32 {
     let most = largest(scores);
     if most <= f32::MIN
         && scores.contains(&f32::NEG_INFINITY)
@@ -22,67 +119,166 @@ pub fn shares(scores: &mut [f32]) -> f32 {
         scores.fill(0.0);
         return 1.0;
     }
-    exponentials_from(scores, most)
+    exponentials(scores, most)
 }
 
-/// Over the last dimension.
-pub fn softmax(scores: &Tensor) -> Option<Result<Tensor>> {
-    (suits(scores) && scores.is_contiguous() && scores.rank() > 0).then(|| {
-        let m = scores.dim(D::Minus1)?;
-        let given = Elements::of(scores);
-        let given = given.whole()?;
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            parallel::rows(out, m, m, |row, out| {
-                let out = out.write_copy_of_slice(&given[row * m..][..m]);
-                let total = shares(out);
-                divide(out, total);
-            });
-            Ok(())
-        };
-        // SAFETY: the rows are all of it, and each is written from end to end.
-        unsafe { made(scores.shape().clone(), fill) }
-    })
-}
-
-/// Scores [b, h, n, m] where `allowed` [b or 1, 1, n, m] lets the query look, the lowest number
-/// elsewhere.
-pub fn masked(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
-    let fits = suits(scores)
-        && scores.is_contiguous()
-        && allowed.device().is_cpu()
-        && allowed.is_contiguous();
-    let shapes = match (scores.dims(), allowed.dims()) {
-        ([b, _, n, m], [rows, 1, k, l]) => (rows == b || *rows == 1) && (n, m) == (k, l),
-        _ => false,
+fn by_rows<T: Float>(x: &Tensor, f: impl Fn(&mut [T]) + Sync) -> Option<Result<Tensor>> {
+    let &width = x.dims().last()?;
+    let given = Elements::<T>::contiguous(x)?;
+    let given = &*given;
+    let fill = |out: &mut [MaybeUninit<T>]| {
+        parallel::rows(out, width, width, |row, out| {
+            f(out.write_copy_of_slice(&given[row * width..][..width]));
+        });
     };
-    (fits && shapes && allowed.dtype() == candle_core::DType::U8).then(|| {
-        let (b, h, n, m) = scores.dims4()?;
-        let (given, mask) = (Elements::of(scores), Elements::of(allowed));
-        let (given, mask) = (given.whole()?, mask.u8()?);
-        let masks = allowed.dim(0)?;
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            parallel::rows(out, m, m, |row, out| {
-                let of = if masks == b { row / (h * n) } else { 0 };
-                let at = (of * n + row % n) * m;
-                hide(out, &given[row * m..][..m], &mask[at..at + m]);
-            });
-            Ok(())
-        };
-        // SAFETY: as above.
-        unsafe { made((b, h, n, m), fill) }
+    // SAFETY: the rows cover the output, and each begins as a copy of a row of x.
+    Some(unsafe { filled_tensor(x.shape().clone(), fill) })
+}
+
+fn masked_rows(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
+    let (&[b, h, n, m], &[masks, 1, rows, keys]) = (scores.dims(), allowed.dims()) else {
+        return None;
+    };
+    if (masks != b && masks != 1) || (rows, keys) != (n, m) {
+        return None;
+    }
+    let (given, mask) =
+        (Elements::<f32>::contiguous(scores)?, Elements::<u8>::contiguous(allowed)?);
+    let (given, mask) = (&*given, &*mask);
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        parallel::rows(out, m, m, |row, out| {
+            let of = if masks == b { row / (h * n) } else { 0 };
+            let at = (of * n + row % n) * m;
+            hide(out, &given[row * m..][..m], &mask[at..at + m]);
+        });
+    };
+    // SAFETY: the rows cover the output, and `hide` writes all of a row, since the scores and the
+    // mask have its length.
+    Some(unsafe { filled_tensor((b, h, n, m), fill) })
+}
+
+/// u8 of the scores' shape: 1 in the rows where nothing is left to attend to, see [`pattern`].
+fn nothing_left(scores: &Tensor) -> Result<Option<Tensor>> {
+    let infinite = scores.eq(f64::NEG_INFINITY)?;
+    if scores.device().is_cpu() && infinite.flatten_all()?.max(0)?.to_scalar::<u8>()? == 0 {
+        return Ok(None);
+    }
+    let low = scores.le(lowest(scores.dtype())?)?;
+    let rows = (low.min_keepdim(D::Minus1)? * infinite.max_keepdim(D::Minus1)?)?;
+    Ok(Some(rows.broadcast_as(scores.shape())?.contiguous()?))
+}
+
+/// The lowest finite number.
+fn lowest(dtype: DType) -> Result<f64> {
+    Ok(match dtype {
+        DType::F16 => f64::from(half::f16::MIN),
+        DType::BF16 => f64::from(half::bf16::MIN),
+        DType::F32 => f64::from(f32::MIN),
+        DType::F64 => f64::MIN,
+        other => bail!("scores can't be {}", other.as_str()),
     })
+}
+
+/// Independent sums and maxima, so that one need not wait for the one before.
+const LANES: usize = 32;
+/// Exponentials that float32 sums without losing more than the last digits.
+const BLOCK: usize = 2048;
+
+/// Replaces a row by e^(x − most), and returns the sum.
+fn exponentials(row: &mut [f32], most: f32) -> f32 {
+    row.chunks_mut(BLOCK).map(|row| f64::from(exponentials_block(row, most))).sum::<f64>() as f32
+}
+
+/// Σ e^(x − most)
+fn sum_of_exponentials(row: &[f32], most: f32) -> f64 {
+    row.chunks(BLOCK).map(|row| f64::from(sum_of_exponentials_block(row, most))).sum()
+}
+
+vectorized! {
+    /// The largest number that is not NaN.
+    fn largest(row: &[f32]) -> f32 {
+        let mut most = [f32::NEG_INFINITY; LANES];
+        let (whole, rest) = row.as_chunks::<LANES>();
+        for x in whole {
+            for lane in 0..LANES {
+                most[lane] = if x[lane] > most[lane] { x[lane] } else { most[lane] };
+            }
+        }
+        most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &x| if x > most { x } else { most })
+    }
+}
+
+vectorized! {
+    fn exponentials_block(row: &mut [f32], most: f32) -> f32 {
+        let mut sums = [0f32; LANES];
+        let (whole, rest) = row.as_chunks_mut::<LANES>();
+        for x in whole {
+            for lane in 0..LANES {
+                x[lane] = exp_or_zero::<FUSED>(x[lane] - most);
+                sums[lane] += x[lane];
+            }
+        }
+        let mut sum = sums.iter().sum::<f32>();
+        for x in rest {
+            *x = exp_or_zero::<FUSED>(*x - most);
+            sum += *x;
+        }
+        sum
+    }
+}
+
+vectorized! {
+    fn sum_of_exponentials_block(row: &[f32], most: f32) -> f32 {
+        let mut sums = [0f32; LANES];
+        let (whole, rest) = row.as_chunks::<LANES>();
+        for x in whole {
+            for lane in 0..LANES {
+                sums[lane] += exp_or_zero::<FUSED>(x[lane] - most);
+            }
+        }
+        let mut sum = sums.iter().sum::<f32>();
+        for x in rest {
+            sum += exp_or_zero::<FUSED>(*x - most);
+        }
+        sum
+    }
+}
+
+vectorized! {
+    pub fn divide(row: &mut [f32], by: f32) {
+        for x in row {
+            *x /= by;
+        }
+    }
+}
+
+vectorized! {
+    fn subtract(row: &mut [f32], most: f32, log: f32) {
+        for x in row {
+            *x = *x - most - log;
+        }
+    }
+}
+
+vectorized! {
+    /// Writes all of `out`, if the other slices are as long.
+    fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8]) {
+        for ((out, score), allowed) in out.iter_mut().zip(scores).zip(allowed) {
+            out.write(if *allowed == 0 { f32::MIN } else { *score });
+        }
+    }
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     #[test]
-    fn what_has_nothing_left_to_attend_to_attends_to_nothing() {
+    fn a_query_with_nothing_left_to_attend_to_attends_to_nothing() {
         const NOT: f32 = f32::NEG_INFINITY;
         let pattern = |scores: &[f32]| {
             let mut scores = scores.to_vec();
-            let total = shares(&mut scores);
+            let total = exponentials_of_scores(&mut scores);
             divide(&mut scores, total);
             scores
         };
@@ -94,13 +290,5 @@ mod unit {
         assert!(pattern(&[NOT, f32::NAN]).iter().all(|share| share.is_nan()));
         assert!(pattern(&[f32::NAN, f32::NAN]).iter().all(|share| share.is_nan()));
         assert!(pattern(&[f32::INFINITY, 1.0])[0].is_nan());
-    }
-}
-
-vectorized! {
-    fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8]) {
-        for ((out, score), allowed) in out.iter_mut().zip(scores).zip(allowed) {
-            out.write(if *allowed == 0 { f32::MIN } else { *score });
-        }
     }
 }

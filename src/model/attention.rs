@@ -1,6 +1,6 @@
 //! Multi-head attention (Vaswani et al. 2017), with grouped key/value heads (Ainslie et al. 2023).
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 
 use super::kv_cache::Past;
 use super::linear::{Change, Linear};
@@ -9,8 +9,9 @@ use super::pass::{Halt, Tap};
 use super::rotary::Rotary;
 use super::spec::QkNorm;
 use crate::hook::Point;
-use crate::tensor::linalg::batched_products::products;
-use crate::{Result, bail, kernel};
+use crate::kernel::sum::sum_of_heads;
+use crate::kernel::{product, softmax};
+use crate::{Result, kernel};
 
 /// What only a hook would see: where nobody looks, it is not made.
 const SCORES: [Point; 3] =
@@ -105,9 +106,10 @@ impl Attention {
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
         let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
-        let scores = tap.at(Point::PostMaskAttnWeights, masked(&scores, &frame.allowed)?)?;
+        let scores =
+            tap.at(Point::PostMaskAttnWeights, softmax::masked(&scores, &frame.allowed)?)?;
         let hooked = BEFORE_SOFTMAX.into_iter().any(|point| tap.wants(point));
-        let pattern = tap.at(Point::AttnProbs, softmax(&scores, hooked)?)?;
+        let pattern = tap.at(Point::AttnProbs, softmax::pattern(&scores, hooked)?)?;
         Ok(self.by_group(&pattern, v, 1.0)?)
     }
 
@@ -161,7 +163,7 @@ impl Attention {
         let j = y.dim(D::Minus1)?;
         let group = h / self.kv_heads;
         let x = if group == 1 { x.clone() } else { x.reshape((b, self.kv_heads, group * n, i))? };
-        Ok(matmul(&x, y, scale)?.reshape((b, h, n, j))?)
+        Ok(product::matmul(&x, y, scale)?.reshape((b, h, n, j))?)
     }
 
     /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only
@@ -170,11 +172,8 @@ impl Attention {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
             let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?;
-            let each = tap.at(Point::AttnHeadOutputs, matmul(&z, &w_o, 1.0)?)?;
-            let sum = match kernel::sum_of_heads(&each) {
-                Some(sum) => sum?,
-                None => each.sum(1)?,
-            };
+            let each = tap.at(Point::AttnHeadOutputs, product::matmul(&z, &w_o, 1.0)?)?;
+            let sum = sum_of_heads(&each)?;
             match &self.out.bias {
                 Some(bias) => sum.broadcast_add(bias)?,
                 None => sum,
@@ -225,93 +224,13 @@ impl Attention {
     }
 }
 
-/// `scale` times the products of the matrices [b, h, n, i] and [b, h, i, j].
-fn matmul(x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
-    if let Some(products) = products(x, y, scale as f32) {
-        return Ok(products?);
-    }
-    // Copied as it lies: candle multiplies matrices that lie column by column as well.
-    let y =
-        if y.stride().last() == Some(&1) { y.contiguous()? } else { y.t()?.contiguous()?.t()? };
-    let product = x.contiguous()?.matmul(&y)?;
-    Ok(if scale == 1.0 { product } else { (product * scale)? })
-}
-
 /// [b, n, h·c] to [b, n, h, c].
 fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (b, n, _) = x.dims3()?;
     Ok(x.reshape((b, n, heads, ()))?)
 }
 
-/// Scores where the query may look, the dtype's lowest finite value elsewhere.
-fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
-    if let Some(masked) = kernel::softmax::masked(scores, allowed) {
-        return Ok(masked?);
-    }
-    let lowest = Tensor::new(lowest(scores.dtype())?, scores.device())?
-        .to_dtype(scores.dtype())?
-        .broadcast_as(scores.shape())?;
-    Ok(allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)?)
-}
-
-/// The lowest finite value.
-fn lowest(dtype: DType) -> Result<f64> {
-    Ok(match dtype {
-        DType::F16 => f64::from(half::f16::MIN),
-        DType::BF16 => f64::from(half::bf16::MIN),
-        DType::F32 => f64::from(f32::MIN),
-        DType::F64 => f64::MIN,
-        other => bail!("scores can't be {}", other.as_str()),
-    })
-}
-
 /// cap · tanh(x / cap), which never leaves ±cap.
 pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
     Ok(((x / cap)?.tanh()? * cap)?)
-}
-
-/// Over the last dimension. A query that has nothing left to attend to (see
-/// [`kernel::softmax::shares`]) attends to nothing. `hooked` says whether a hook may have made such
-/// a query.
-fn softmax(scores: &Tensor, hooked: bool) -> Result<Tensor> {
-    if let Some(pattern) = kernel::softmax::softmax(scores) {
-        return Ok(pattern?);
-    }
-    // A GPU would have more to do than the softmax is.
-    let nothing_left =
-        if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
-    match nothing_left {
-        None => plain_softmax(scores),
-        Some(rows) => {
-            let zeros = scores.zeros_like()?;
-            let pattern = plain_softmax(&rows.where_cond(&zeros, scores)?)?;
-            Ok(rows.where_cond(&zeros, &pattern)?)
-        }
-    }
-}
-
-/// u8 of the scores' shape: 1 in the rows that hold nothing but −∞ and what stands where the mask
-/// hides, and −∞ at least once.
-fn nothing_left(scores: &Tensor) -> Result<Option<Tensor>> {
-    let infinite = scores.eq(f64::NEG_INFINITY)?;
-    if scores.device().is_cpu() && infinite.flatten_all()?.max(0)?.to_scalar::<u8>()? == 0 {
-        return Ok(None);
-    }
-    let low = scores.le(lowest(scores.dtype())?)?;
-    let rows = (low.min_keepdim(D::Minus1)? * infinite.max_keepdim(D::Minus1)?)?;
-    Ok(Some(rows.broadcast_as(scores.shape())?.contiguous()?))
-}
-
-/// Half types accumulate in float32.
-fn plain_softmax(scores: &Tensor) -> Result<Tensor> {
-    if let Some(pattern) = kernel::fused::softmax(scores) {
-        return Ok(pattern?);
-    }
-    let dtype = scores.dtype();
-    let wide = if matches!(dtype, DType::F16 | DType::BF16) {
-        scores.to_dtype(DType::F32)?
-    } else {
-        scores.clone()
-    };
-    Ok(candle_nn::ops::softmax(&wide, D::Minus1)?.to_dtype(dtype)?)
 }

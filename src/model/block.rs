@@ -9,8 +9,9 @@ use super::mlp::Mlp;
 use super::norm::Norm;
 use super::pass::{Halt, Tap};
 use super::spec::NormPlace;
+use crate::Result;
 use crate::hook::Point;
-use crate::{Result, kernel};
+use crate::kernel::sum::sum;
 
 #[derive(Debug, Clone)]
 pub struct Block {
@@ -67,14 +68,6 @@ impl Block {
             NormPlace::After => self.mlp_norms.norm.plain(&x),
             _ => Ok(x),
         }
-    }
-}
-
-/// a + b, of one shape.
-fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    match kernel::sum(a, b) {
-        Some(sum) => Ok(sum?),
-        None => Ok((a + b)?),
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernel::{few_rows, product};
+use crate::kernel::product;
 
 /// What becomes of each weight.
 pub type Change<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
@@ -30,21 +30,6 @@ impl Linear {
         // One product of two matrices: candle's batched product would repeat the weights for every
         // row of the batch.
         let x = x.reshape((rows, input))?;
-        let bias = self.bias.as_ref();
-        let y = match few_rows(&x, &self.weight) {
-            Some(y) => with(y?, bias)?,
-            None => match product(&x, &self.weight, bias) {
-                Some(y) => y?,
-                None => with(x.matmul(&self.weight.t()?)?, bias)?,
-            },
-        };
-        Ok(y.reshape(dims)?)
+        Ok(product::linear(&x, &self.weight, self.bias.as_ref())?.reshape(dims)?)
     }
-}
-
-fn with(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    Ok(match bias {
-        Some(bias) => y.broadcast_add(bias)?,
-        None => y,
-    })
 }

@@ -7,7 +7,6 @@ use super::pass::{Halt, Tap};
 use super::spec::Activation;
 use crate::Result;
 use crate::hook::Point;
-use crate::kernel::activation::activation;
 
 #[derive(Debug, Clone)]
 pub struct Mlp {
@@ -33,27 +32,8 @@ impl Mlp {
             Some(up) => Some(tap.at(Point::PostUp, up.forward(x)?)?),
             None => None,
         };
-        let post = self.activation.forward(&pre, up.as_ref())?;
+        let post = self.activation.apply(&pre, up.as_ref())?;
         let post = tap.at(Point::PostAct, post)?;
         Ok(self.fc2.forward(&post)?)
-    }
-}
-
-impl Activation {
-    /// act(x), or act(x)·up where there is a gated MLP's other branch.
-    pub fn forward(self, x: &Tensor, up: Option<&Tensor>) -> Result<Tensor> {
-        if let Some(y) = activation(self, x, up) {
-            return Ok(y?);
-        }
-        let y = match self {
-            Activation::Relu => x.relu()?,
-            Activation::Gelu => x.gelu_erf()?,
-            Activation::GeluTanh => x.gelu()?,
-            Activation::Silu => x.silu()?,
-        };
-        Ok(match up {
-            Some(up) => (y * up)?,
-            None => y,
-        })
     }
 }

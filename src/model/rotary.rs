@@ -11,7 +11,6 @@ use crate::{Result, kernel};
 pub struct Rotary {
     cos: Tensor,
     sin: Tensor,
-    dims: usize,
     pairs: Pairs,
 }
 
@@ -30,53 +29,15 @@ impl Rotary {
         let angles = positions.reshape((b, 1, n, 1))?.broadcast_mul(&frequencies)?;
         let scaled =
             |x: Tensor| -> Result<Tensor> { Ok((x * spec.attention_factor())?.to_dtype(dtype)?) };
-        Ok(Self {
-            cos: scaled(angles.cos()?)?,
-            sin: scaled(angles.sin()?)?,
-            dims: spec.dims,
-            pairs: spec.pairs,
-        })
+        Ok(Self { cos: scaled(angles.cos()?)?, sin: scaled(angles.sin()?)?, pairs: spec.pairs })
     }
 
     /// Turns queries or keys [b, h, n, c].
     pub fn turn(&self, x: &Tensor) -> Result<Tensor> {
-        let c = x.dim(D::Minus1)?;
-        if self.dims == 0 {
-            return Ok(x.clone());
+        match self.cos.dim(D::Minus1)? {
+            0 => Ok(x.clone()),
+            _ => Ok(kernel::rotary::turn(x, &self.cos, &self.sin, self.pairs)?),
         }
-        if let Some(turned) = kernel::rotary::turn(x, &self.cos, &self.sin, self.pairs) {
-            return Ok(turned?);
-        }
-        if let Some(turned) = kernel::fused::turn(x, &self.cos, &self.sin, self.pairs) {
-            return Ok(turned?);
-        }
-        let turned = match self.pairs {
-            Pairs::Halves => {
-                let half = self.dims / 2;
-                let [a, b] =
-                    self.turned(&x.narrow(D::Minus1, 0, half)?, &x.narrow(D::Minus1, half, half)?)?;
-                Tensor::cat(&[a, b], D::Minus1)?
-            }
-            Pairs::Neighbours => {
-                let (b, h, n, _) = x.dims4()?;
-                let pairs =
-                    x.narrow(D::Minus1, 0, self.dims)?.reshape((b, h, n, self.dims / 2, 2))?;
-                let part = |i: usize| pairs.narrow(D::Minus1, i, 1)?.squeeze(D::Minus1);
-                Tensor::stack(&self.turned(&part(0)?, &part(1)?)?, D::Minus1)?
-                    .reshape((b, h, n, self.dims))?
-            }
-        };
-        if self.dims == c {
-            return Ok(turned);
-        }
-        Ok(Tensor::cat(&[turned, x.narrow(D::Minus1, self.dims, c - self.dims)?], D::Minus1)?)
-    }
-
-    /// (a, b) turned by the angles.
-    fn turned(&self, a: &Tensor, b: &Tensor) -> Result<[Tensor; 2]> {
-        let first = (a.broadcast_mul(&self.cos)? - b.broadcast_mul(&self.sin)?)?;
-        let second = (b.broadcast_mul(&self.cos)? + a.broadcast_mul(&self.sin)?)?;
-        Ok([first, second])
     }
 }
 

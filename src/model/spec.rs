@@ -1,6 +1,8 @@
 //! What a family and a config say about a decoder, as data.
 
 use crate::hook::{Dim, Point};
+pub use crate::kernel::activation::Activation;
+pub use crate::kernel::rotary::Pairs;
 
 /// Everything the forward pass needs to know besides the weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,15 +67,6 @@ pub struct RotarySpec {
     pub pairs: Pairs,
     pub theta: f64,
     pub scaling: Option<RotaryScaling>,
-}
-
-/// Which dimensions turn together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairs {
-    /// i with i + dims/2
-    Halves,
-    /// 2i with 2i + 1
-    Neighbours,
 }
 
 /// How the inverse frequencies are changed for sequences longer than those of the pretraining.
@@ -145,16 +138,6 @@ pub enum NormPlace {
     Outputs,
     /// On what attention and MLP read, and with other gains on what they give (Gemma 2).
     Both,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    Relu,
-    /// x·Φ(x), with the exact error function.
-    Gelu,
-    /// Its approximation through tanh.
-    GeluTanh,
-    Silu,
 }
 
 /// Which projections add a bias.

@@ -1,12 +1,11 @@
 //! The elements of candle tensors as Rust slices and vectors, and tensors made of them.
 
-use std::mem::MaybeUninit;
-
-use candle_core::{Device, Storage, Tensor, WithDType};
+use candle_core::{Device, Tensor, WithDType};
 
 use super::device;
+use crate::Result;
 use crate::kernel::cpu::parallel;
-use crate::{Result, bail};
+pub use crate::kernel::elements::{fill_with, filled_vec, with_slice};
 
 /// Evaluates `$body` with the type alias `$T` for the element type of the candle tensor `$tensor`.
 ///
@@ -49,19 +48,6 @@ macro_rules! by_dtype {
 }
 pub(crate) use by_dtype;
 
-/// Calls `run` with the elements in row-major order. They are copied only if the tensor is not
-/// contiguous.
-///
-/// # Errors
-/// The tensor is not on the CPU, or its dtype is not `T`.
-pub fn with_slice<T: WithDType, R>(tensor: &Tensor, run: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the CPU") };
-    let start = layout.start_offset();
-    Ok(run(&storage.as_slice::<T>()?[start..start + tensor.elem_count()]))
-}
-
 /// The elements in row-major order, copied to host memory.
 ///
 /// # Errors
@@ -76,30 +62,6 @@ pub fn to_vec<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
 /// The number of elements does not match `dims`, or the copy to the device fails.
 pub fn from_vec<T: WithDType>(elements: Vec<T>, dims: &[usize], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(elements, dims, &Device::Cpu)?.to_device(device)?)
-}
-
-/// A vector of `count` elements that `fill` writes, without initialising them first.
-///
-/// # Safety
-/// `fill` must write every element of the slice that it gets, or panic.
-pub unsafe fn filled_vec<T>(count: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
-    let mut out = Vec::with_capacity(count);
-    fill(&mut out.spare_capacity_mut()[..count]);
-    // SAFETY: the capacity is at least `count`, and the caller promises that `fill` has written the
-    // first `count` elements.
-    unsafe { out.set_len(count) };
-    out
-}
-
-/// Initialises every element of `piece` with `value`.
-///
-/// This is cheap if the same thread writes the piece again soon, while it is in its cache.
-pub fn fill_with<T: Copy>(piece: &mut [MaybeUninit<T>], value: T) -> &mut [T] {
-    for element in piece.iter_mut() {
-        element.write(value);
-    }
-    // SAFETY: the loop above has written every element.
-    unsafe { piece.assume_init_mut() }
 }
 
 /// A copy in row-major order, in storage of its own. A CPU tensor whose last two dims are

@@ -1,76 +1,60 @@
-//! What models are made of and judged by: `layer_norm`, `rms_norm`, `cross_entropy`,
-//! `kl_divergence`, `one_hot`.
+//! The layers and losses of `torch.nn.functional` that scripts have: `layer_norm`, `rms_norm`,
+//! `cross_entropy`, `kl_divergence` and `one_hot`.
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::ops;
 
 use super::elements::{self, with_slice};
-use super::reduce::accumulator::{LogSumExp, Moments, SumOf};
-use super::reduce::along_dim::along;
+use super::reduce::accumulator::{Bounded, LogSumExp};
 use super::reduce::by_candle;
 use super::reduce::dispatch::{floats, fold_float, rounded};
-use super::reduce::float::Float;
-use super::reduce::fold::Fold;
+use super::reduce::fold::{BLOCK, Fold};
 use super::transfer::half_precision;
 use super::{Kind, Value, device, dims, operand};
 use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::rows::{exponentials, largest};
+use crate::kernel::elements::Elements;
+use crate::kernel::norm::Norm;
+use crate::kernel::softmax;
 use crate::{Result, bail, error};
 
-/// Rows of the last dim with mean 0 and variance 1, times `weight`, plus `bias`, both of one row's
-/// size.
+/// The layer norm over the last dim: (x − mean) / √(variance + eps) · weight + bias. Weight and bias
+/// have the size of that dim.
 ///
 /// # Errors
-/// Integers, bools and complex numbers; a weight or bias of another size.
+/// The tensor is not of a float dtype, or a weight or bias has another size.
 pub fn layer_norm(
     x: &Value,
     weight: Option<&Value>,
     bias: Option<&Value>,
     eps: f64,
 ) -> Result<Value> {
-    check_eps("layer_norm", eps)?;
-    normalise(x, weight, bias, "layer_norm", |t, w, b| {
-        Ok(match t.dtype() {
-            _ if !t.device().is_cpu() => by_candle::layer_norm(t, eps)?,
-            DType::F64 => {
-                along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| centre(row, out, w, b, eps))?
-            }
-            _ => {
-                along(t, t.rank() - 1, |row: &[f32], out: &mut [f32]| centre(row, out, w, b, eps))?
-            }
-        })
-    })
+    let norm = Norm { centred: true, eps, weight: None, bias: None };
+    normalise(x, weight, bias, "layer_norm", norm)
 }
 
-/// Rows of the last dim with a mean square of 1, times `weight` of one row's size; without an `eps`
-/// the epsilon of the dtype that it is worked out in, f32 or f64.
+/// The RMS norm over the last dim: x / √(mean of x² + eps) · weight. The default of `eps` is the
+/// machine epsilon of the dtype in which the norm is computed, f32 or f64.
 ///
 /// # Errors
-/// Integers, bools and complex numbers; a weight of another size.
+/// The tensor is not of a float dtype, or the weight has another size than the last dim.
 pub fn rms_norm(x: &Value, weight: Option<&Value>, eps: Option<f64>) -> Result<Value> {
     let eps =
         eps.unwrap_or(if Kind::of(x) == Kind::F64 { f64::EPSILON } else { f32::EPSILON.into() });
-    check_eps("rms_norm", eps)?;
-    normalise(x, weight, None, "rms_norm", |t, w, b| {
-        Ok(match t.dtype() {
-            _ if !t.device().is_cpu() => by_candle::rms_norm(t, eps)?,
-            DType::F64 => {
-                along(t, t.rank() - 1, |row: &[f64], out: &mut [f64]| scale(row, out, w, b, eps))?
-            }
-            _ => along(t, t.rank() - 1, |row: &[f32], out: &mut [f32]| scale(row, out, w, b, eps))?,
-        })
-    })
+    let norm = Norm { centred: false, eps, weight: None, bias: None };
+    normalise(x, weight, None, "rms_norm", norm)
 }
 
-/// `norm` of a float tensor with its weight and bias, which it applies itself on the CPU.
+/// `norm` of x with this weight and bias.
 fn normalise(
     x: &Value,
     weight: Option<&Value>,
     bias: Option<&Value>,
     call: &str,
-    norm: impl FnOnce(&Tensor, Option<&[f64]>, Option<&[f64]>) -> Result<Tensor>,
+    norm: Norm,
 ) -> Result<Value> {
+    check_eps(call, norm.eps)?;
     let (tensor, size) = (floats(x, call)?, last_dim(x, call)?);
-    let [weight, bias] = [("weight", weight), ("bias", bias)].map(|(name, row)| -> Result<Option<Tensor>> {
+    let row = |name: &str, row: Option<&Value>| -> Result<Option<Tensor>> {
         let Some(row) = row else { return Ok(None) };
         if row.dims() != [size] {
             bail!(
@@ -79,33 +63,20 @@ fn normalise(
                 row.dims()
             );
         }
-        Ok(Some(floats(row, call)?))
-    });
-    let (weight, bias) = (weight?, bias?);
+        let row = floats(row, call)?.to_dtype(tensor.dtype())?;
+        Ok(Some(device::transfer(&row, tensor.device())?))
+    };
+    let (weight, bias) = (row("weight", weight)?, row("bias", bias)?);
     if x.numel() == 0 {
         return Ok(x.clone());
     }
-    let out = if tensor.device().is_cpu() {
-        let [weight, bias] = [weight, bias].map(|row| {
-            row.map(|row| elements::to_vec::<f64>(&row.to_dtype(DType::F64)?)).transpose()
-        });
-        norm(&tensor, weight?.as_deref(), bias?.as_deref())?
-    } else {
-        let mut out = norm(&tensor, None, None)?;
-        let fit = |row: Tensor| device::transfer(&row.to_dtype(tensor.dtype())?, tensor.device());
-        if let Some(weight) = weight {
-            out = out.broadcast_mul(&fit(weight)?)?;
-        }
-        if let Some(bias) = bias {
-            out = out.broadcast_add(&fit(bias)?)?;
-        }
-        out
-    };
+    let norm = Norm { weight: weight.as_ref(), bias: bias.as_ref(), ..norm };
+    let out = norm.apply(&tensor.contiguous()?)?;
     Ok(Value::Real(half_precision::round(&out, Kind::of(x).storage())?))
 }
 
 /// # Errors
-/// What could make the number under the root negative, or none.
+/// `eps` is negative or not finite.
 fn check_eps(call: &str, eps: f64) -> Result<()> {
     if !(0.0..=f64::MAX).contains(&eps) {
         bail!("{call}: eps must be 0 or more, not {eps}");
@@ -113,58 +84,12 @@ fn check_eps(call: &str, eps: f64) -> Result<()> {
     Ok(())
 }
 
-fn centre<T: Float>(
-    row: &[T],
-    out: &mut [T],
-    weight: Option<&[f64]>,
-    bias: Option<&[f64]>,
-    eps: f64,
-) {
-    let count = row.len() as f64;
-    let moment = Moments.block(row);
-    let scale = (moment.squares / count + eps).sqrt().recip();
-    affine(row, out, weight, bias, |x| (x - moment.mean) * scale);
-}
-
-fn scale<T: Float>(
-    row: &[T],
-    out: &mut [T],
-    weight: Option<&[f64]>,
-    bias: Option<&[f64]>,
-    eps: f64,
-) {
-    let squares = SumOf(|x: f64| x * x).block(row);
-    let scale = (squares / row.len() as f64 + eps).sqrt().recip();
-    affine(row, out, weight, bias, |x| x * scale);
-}
-
-fn affine<T: Float>(
-    row: &[T],
-    out: &mut [T],
-    weight: Option<&[f64]>,
-    bias: Option<&[f64]>,
-    f: impl Fn(f64) -> f64,
-) {
-    let pairs = out.iter_mut().zip(row);
-    match (weight, bias) {
-        (None, None) => pairs.for_each(|(out, &x)| *out = T::round(f(x.into()))),
-        (Some(w), None) => pairs.zip(w).for_each(|((out, &x), w)| *out = T::round(f(x.into()) * w)),
-        (None, Some(b)) => pairs.zip(b).for_each(|((out, &x), b)| *out = T::round(f(x.into()) + b)),
-        (Some(w), Some(b)) => {
-            pairs
-                .zip(w)
-                .zip(b)
-                .for_each(|(((out, &x), w), b)| *out = T::round(f(x.into()) * w + b));
-        }
-    }
-}
-
 fn last_dim(value: &Value, call: &str) -> Result<usize> {
     let last = value.dims().last().copied();
     last.ok_or_else(|| error!("{call} works along the last dim, and a single number has none"))
 }
 
-/// How the losses of several positions become the result.
+/// How the losses of the positions are reduced to the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
     Mean,
@@ -185,13 +110,14 @@ impl Reduction {
     }
 }
 
-/// An id of no class: its position has a loss of 0 and does not count.
+/// The id of positions that are ignored, as in PyTorch: their loss is 0 and they do not count in a
+/// mean.
 pub const IGNORED: i64 = -100;
 
-/// -log softmax(logits)`[id]` for logits [.., v] and ids [..]. Ids of -100 do not count.
+/// −log softmax(logits)\[id\] for logits [.., v] and ids [..]. Positions with the id −100 are ignored.
 ///
 /// # Errors
-/// Shapes that do not fit, ids that are no integers or name no class, logits that are no floats.
+/// The shapes do not fit, ids are not integers or not below v, or logits are not of a float dtype.
 pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Result<Value> {
     let call = "cross_entropy";
     let (tensor, classes) = (floats(logits, call)?, last_dim(logits, call)?);
@@ -218,15 +144,12 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
         let chosen = elements::from_vec(chosen, &[ids.len(), 1], tensor.device())?;
         let rows = tensor.reshape((ids.len(), classes))?.contiguous()?;
         let chosen = elements::to_vec::<f64>(&rows.gather(&chosen, 1)?.to_dtype(DType::F64)?)?;
-        let all: Vec<f64> = if rows.device().is_cpu() && rows.dtype() == DType::F32 {
+        let all: Vec<f64> = if let Some(rows) = Elements::<f32>::contiguous(&rows) {
+            let rows = &*rows;
             let mut all = vec![0.0; ids.len()];
-            with_slice(&rows, |rows: &[f32]| {
-                parallel::rows(&mut all, 1, classes, |row, all| {
-                    let row = &rows[row * classes..][..classes];
-                    all[0] =
-                        f64::from(largest(row)) + f64::from(exponentials(&mut row.to_vec())).ln();
-                });
-            })?;
+            parallel::rows(&mut all, 1, classes, |row, all| {
+                all[0] = softmax::logsumexp(&rows[row * classes..][..classes]);
+            });
             all
         } else if rows.device().is_cpu() {
             fold_float(&rows, &[1], &LogSumExp, |(most, sum)| most + sum.ln())?
@@ -249,11 +172,12 @@ pub fn cross_entropy(logits: &Value, ids: &Value, reduction: Reduction) -> Resul
     operand::transfer(&rounded(losses, shape, Kind::of(logits).storage())?, logits.device())
 }
 
-/// Σ p log(p / q) of p = softmax(`p_logits`) and q = softmax(`q_logits`) over the last dim,
-/// broadcast.
+/// Σ p log(p / q) over the last dim, with p = softmax(`p_logits`) and q = softmax(`q_logits`). The
+/// other dims are broadcast.
 ///
 /// # Errors
-/// Shapes that do not broadcast or differ in the last dim, two devices, logits that are no floats.
+/// The shapes do not broadcast or differ in the last dim, the devices differ, or logits are not of a
+/// float dtype.
 pub fn kl_divergence(p_logits: &Value, q_logits: &Value) -> Result<Value> {
     let call = "kl_divergence";
     let kind = Kind::of(p_logits).promote(Kind::of(q_logits));
@@ -277,7 +201,7 @@ pub fn kl_divergence(p_logits: &Value, q_logits: &Value) -> Result<Value> {
     }
     if !device.is_cpu() {
         let last = shape.len() - 1;
-        let (p, q) = (by_candle::log_softmax(&p, last)?, by_candle::log_softmax(&q, last)?);
+        let (p, q) = (ops::log_softmax(&p, last)?, ops::log_softmax(&q, last)?);
         let share = p.exp()?;
         let none = share.eq(&share.zeros_like()?)?;
         let terms = none.where_cond(&share.zeros_like()?, &share.mul(&p.sub(&q)?)?)?;
@@ -290,7 +214,7 @@ pub fn kl_divergence(p_logits: &Value, q_logits: &Value) -> Result<Value> {
     rounded(apart, positions, kind.storage())
 }
 
-fn divergences<T: Float>(p: &Tensor, q: &Tensor) -> Result<Vec<f64>> {
+fn divergences<T: Bounded + Into<f64>>(p: &Tensor, q: &Tensor) -> Result<Vec<f64>> {
     let size = p.dims().last().copied().unwrap_or(1);
     with_slice(p, |p: &[T]| {
         with_slice(q, |q: &[T]| {
@@ -304,8 +228,8 @@ fn divergences<T: Float>(p: &Tensor, q: &Tensor) -> Result<Vec<f64>> {
     })?
 }
 
-fn divergence<T: Float>(p: &[T], q: &[T]) -> f64 {
-    let (all_p, all_q) = (T::logsumexp(p), T::logsumexp(q));
+fn divergence<T: Bounded + Into<f64>>(p: &[T], q: &[T]) -> f64 {
+    let (all_p, all_q) = (logsumexp(p), logsumexp(q));
     let term = |(&p, &q): (&T, &T)| {
         let (p, q): (f64, f64) = (p.into() - all_p, q.into() - all_q);
         let share = p.exp();
@@ -314,11 +238,19 @@ fn divergence<T: Float>(p: &[T], q: &[T]) -> f64 {
     p.iter().zip(q).map(term).sum()
 }
 
-/// For each id a row of `classes` zeros with a 1 at its place, in i64; without `classes` as many as
-/// the largest id needs.
+/// log Σ e^x in double precision: a divergence near 0 is a small difference of large numbers.
+fn logsumexp<T: Bounded + Into<f64>>(row: &[T]) -> f64 {
+    let merge = |a, b| Fold::<T>::merge(&LogSumExp, a, b);
+    let parts = row.chunks(BLOCK).map(|block| LogSumExp.block(block));
+    let (most, sum) = parts.fold(Fold::<T>::empty(&LogSumExp), merge);
+    most + sum.ln()
+}
+
+/// A row of `classes` elements for each id, 1 at the id and 0 elsewhere, in i64. The default of
+/// `classes` is the largest id plus 1.
 ///
 /// # Errors
-/// Ids that are no integers, negative or beyond `classes`.
+/// Ids are not integers, negative or not below `classes`; or there are neither ids nor `classes`.
 pub fn one_hot(ids: &Value, classes: Option<i64>) -> Result<Value> {
     let numbers = whole(ids, "one_hot")?;
     let classes = match (classes, numbers.iter().max()) {
@@ -341,7 +273,7 @@ pub fn one_hot(ids: &Value, classes: Option<i64>) -> Result<Value> {
     Ok(Value::Real(elements::from_vec(out, &shape, &Device::Cpu)?.to_device(ids.device())?))
 }
 
-/// The integers of a tensor.
+/// The elements of a tensor of integers.
 fn whole(ids: &Value, call: &str) -> Result<Vec<i64>> {
     let kind = Kind::of(ids);
     if !matches!(kind, Kind::U8 | Kind::U32 | Kind::I64) {
@@ -383,11 +315,13 @@ mod tests {
                 flat(layer_norm(&x, Some(&w), Some(&w), 1e-5)),
                 flat(rms_norm(&x, Some(&w), Some(1e-6))),
             );
-            let tensor = x.real("test").unwrap();
-            let there =
-                elements::to_vec::<f32>(&by_candle::layer_norm(tensor, 1e-5).unwrap()).unwrap();
-            let scaled_there =
-                elements::to_vec::<f32>(&by_candle::rms_norm(tensor, 1e-6).unwrap()).unwrap();
+            // The same by candle's operations, as on other devices and with gradients.
+            let variable = candle_core::Var::from_tensor(x.real("test").unwrap()).unwrap();
+            let by_candle = |centred, eps| {
+                let norm = Norm { centred, eps, weight: None, bias: None };
+                elements::to_vec::<f32>(&norm.apply(&variable).unwrap()).unwrap()
+            };
+            let (there, scaled_there) = (by_candle(true, 1e-5), by_candle(false, 1e-6));
             for (i, &x) in xs.iter().enumerate() {
                 let whole: Vec<f64> =
                     xs[i / size * size..][..size].iter().map(|&x| x.into()).collect();

@@ -14,6 +14,7 @@ use super::finite::NotFinite;
 use super::input::Input;
 use super::kv_cache::Cache;
 use crate::hook::Observer;
+use crate::kernel::softmax;
 use crate::{Result, bail, error};
 
 /// By how many tokens a cache grows at most.
@@ -246,7 +247,7 @@ impl<'a> Generation<'a> {
             bail!("the logits of row {row} are no numbers at step {}", self.step);
         }
         if matches!(self.search, Search::Beams(_)) {
-            logits = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
+            logits = softmax::log_softmax(&logits)?;
         }
         if let Some(penalty) = self.plan.sampling.repetition_penalty {
             let seen =

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use candle_core::{D, DType, Tensor};
-use candle_nn::ops::softmax_last_dim;
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
 
+use crate::kernel::softmax::softmax;
 use crate::{Result, bail, error};
 
 /// How a token is drawn from logits. With neither temperature, `top_k`, `top_p` nor `min_p` the
@@ -89,7 +89,7 @@ impl Drawing {
             return Ok(logits.argmax(D::Minus1)?.to_scalar()?);
         }
         let scaled = (logits.to_dtype(DType::F32)? / temperature.unwrap_or(1.0))?;
-        let mut probabilities = softmax_last_dim(&scaled)?.to_vec1::<f32>()?;
+        let mut probabilities = softmax(&scaled)?.to_vec1::<f32>()?;
         cut(&mut probabilities, top_k, top_p, min_p.unwrap_or(0.0));
         let drawn = WeightedIndex::new(&probabilities)
             .map_err(|error| error!("no token can be drawn from these logits: {error}"))?;

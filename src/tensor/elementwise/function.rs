@@ -8,8 +8,11 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10};
 use candle_core::Tensor;
 use candle_core::cpu::erf::erf_f64;
 
-use super::{float32, loops};
+use super::loops;
 use crate::Result;
+use crate::kernel::activation::Activation;
+use crate::kernel::elements::Elements;
+use crate::kernel::elementwise;
 use crate::tensor::{Kind, Value};
 
 /// A function of one number whose result is a float.
@@ -75,14 +78,39 @@ impl Function {
     /// The tensor is complex.
     pub fn apply(self, value: &Value) -> Result<Value> {
         let tensor = value.real(self.name())?.to_dtype(Kind::of(value).to_float().storage())?;
-        if let Some(y) = float32::apply(self, &tensor) {
-            return Ok(Value::Real(y?));
-        }
-        Ok(Value::Real(if tensor.device().is_cpu() {
-            loops::map_float(&tensor, self.of_number())?
-        } else {
-            self.on_device(&tensor)?
+        Ok(Value::Real(match self.vectorised(&tensor) {
+            Some(y) => y?,
+            None if tensor.device().is_cpu() && !tensor.track_op() => {
+                loops::map_float(&tensor, self.of_number())?
+            }
+            None => self.by_candle(&tensor)?,
         }))
+    }
+
+    /// Of f32 tensors on the CPU; `None` for others, and for functions that are computed in f64.
+    fn vectorised(self, x: &Tensor) -> Option<Result<Tensor>> {
+        let activation = |activation: Activation| {
+            let fits = Elements::<f32>::fit(x);
+            fits.then(|| Ok(activation.apply(&x.contiguous()?, None)?))
+        };
+        match self {
+            Function::Exp => elementwise::exp(x),
+            Function::Log => elementwise::ln(x),
+            Function::Sqrt => elementwise::sqrt(x),
+            Function::Rsqrt => elementwise::rsqrt(x),
+            Function::Tanh => elementwise::tanh(x),
+            Function::Sigmoid => elementwise::sigmoid(x),
+            Function::Erf => elementwise::erf(x),
+            Function::Gelu => activation(Activation::Gelu),
+            Function::GeluTanh => activation(Activation::GeluTanh),
+            Function::Silu => activation(Activation::Silu),
+            Function::Expm1
+            | Function::Log2
+            | Function::Log10
+            | Function::Log1p
+            | Function::Sin
+            | Function::Cos => None,
+        }
     }
 
     fn name(self) -> &'static str {
@@ -117,7 +145,7 @@ impl Function {
         }
     }
 
-    fn on_device(self, x: &Tensor) -> Result<Tensor> {
+    fn by_candle(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             // candle has no kernels for these that are precise near 0.
             Function::Expm1 | Function::Log1p => return loops::map_float(x, self.of_number()),
@@ -150,13 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_devices_kernels_agree_with_double_precision() {
+    fn candles_kernels_agree_with_double_precision() {
         let x = Tensor::new(&[-3f64, -0.5, 0.0, 1e-3, 0.7, 4.0], &Device::Cpu).unwrap();
         for (name, function) in Function::ALL.into_iter().chain([("gelu tanh", Function::GeluTanh)])
         {
             let here =
                 loops::map_float(&x, function.of_number()).unwrap().to_vec1::<f64>().unwrap();
-            let there = function.on_device(&x).unwrap().to_vec1::<f64>().unwrap();
+            let there = function.by_candle(&x).unwrap().to_vec1::<f64>().unwrap();
             for (a, b) in here.iter().zip(&there) {
                 assert!(
                     a == b || (a - b).abs() < 1e-9 || (a.is_nan() && b.is_nan()),

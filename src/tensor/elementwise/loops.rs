@@ -1,5 +1,5 @@
-//! Element-wise loops on the CPU, in parallel, for what candle has no kernel for or a wrong one. A
-//! tensor on another device travels there and back.
+//! Parallel element-wise loops on the CPU, for functions that candle lacks or computes otherwise than
+//! PyTorch. A tensor on another device is copied to the host and back.
 
 use std::mem::MaybeUninit;
 
@@ -13,14 +13,15 @@ use crate::tensor::elements::with_slice;
 use crate::tensor::{device, dims, elements};
 use crate::{Result, bail};
 
-/// `f` of each element.
+/// `f` of each element of a slice.
 pub fn mapped<T: Sync, U: Copy + Send>(elements: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let fill = |out: &mut [MaybeUninit<U>]| {
         parallel::chunks(out, CHUNK, |piece, out| {
             each(&elements[piece * CHUNK..][..out.len()], out, &f)
         });
     };
-    // SAFETY: the pieces are all of it.
+    // SAFETY: the chunks cover the output, and `each` writes all of a chunk, since the elements have
+    // its length.
     unsafe { elements::filled_vec(elements.len(), fill) }
 }
 
@@ -32,7 +33,10 @@ vectorized! {
     }
 }
 
-/// `f` of each element.
+/// `f` of each element of a tensor whose dtype is `T`.
+///
+/// # Errors
+/// The dtype is not `T`, or a copy between devices fails.
 pub fn map<T: WithDType, U: WithDType>(
     tensor: &Tensor,
     f: impl Fn(T) -> U + Sync,
@@ -42,27 +46,10 @@ pub fn map<T: WithDType, U: WithDType>(
     elements::from_vec(out, tensor.dims(), tensor.device())
 }
 
-/// `f` of each element of a float32 tensor on the CPU, a piece at a time, read where it lies.
+/// `f` of each element of a float tensor, computed in f64 and rounded once.
 ///
-/// # Safety
-/// `f` writes all of the piece that it gets.
-pub unsafe fn map_pieces(
-    tensor: &Tensor,
-    f: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync,
-) -> Result<Tensor> {
-    let out = with_slice(tensor, |elements: &[f32]| {
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            parallel::chunks(out, CHUNK, |piece, out| {
-                f(&elements[piece * CHUNK..][..out.len()], out)
-            });
-        };
-        // SAFETY: `f` gets every piece, and writes it whole.
-        unsafe { elements::filled_vec(elements.len(), fill) }
-    })?;
-    elements::from_vec(out, tensor.dims(), tensor.device())
-}
-
-/// `f` of each element of a float tensor, worked out in double precision.
+/// # Errors
+/// The tensor is not of a float dtype, or a copy between devices fails.
 pub fn map_float(tensor: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
     match tensor.dtype() {
         DType::F16 => map(tensor, |x: f16| f16::from_f64(f(x.to_f64()))),
@@ -73,7 +60,10 @@ pub fn map_float(tensor: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tenso
     }
 }
 
-/// `f` of each pair of elements of two tensors of one dtype, broadcast.
+/// `f` of each pair of elements of two broadcast tensors whose dtype is `T`.
+///
+/// # Errors
+/// The shapes do not broadcast, a dtype is not `T`, or a copy between devices fails.
 pub fn zip<T: WithDType, U: WithDType>(
     a: &Tensor,
     b: &Tensor,

@@ -7,7 +7,6 @@ pub mod comparison;
 pub mod complex;
 mod complex_arithmetic;
 pub mod finite;
-mod float32;
 pub mod function;
 pub mod integer;
 pub mod logic;

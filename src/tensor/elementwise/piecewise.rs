@@ -4,7 +4,9 @@
 use candle_core::Tensor;
 
 use super::integer::Integer;
-use super::{candle_ops, complex, float32, loops};
+use super::{candle_ops, complex, loops};
+use crate::kernel::activation::Activation;
+use crate::kernel::elements::Elements;
 use crate::tensor::{Kind, Value};
 use crate::{Result, error};
 
@@ -53,13 +55,13 @@ impl PiecewiseLinear {
                 (PiecewiseLinear::Sign, Kind::U8) => loops::map(tensor, <u8 as Integer>::sign)?,
                 _ => tensor.clone(),
             }),
-            Kind::F32 if self == PiecewiseLinear::Relu && tensor.device().is_cpu() => {
-                Value::Real(float32::relu(tensor)?)
+            Kind::F32 if self == PiecewiseLinear::Relu && Elements::<f32>::fit(tensor) => {
+                Value::Real(Activation::Relu.apply(&tensor.contiguous()?, None)?)
             }
-            _ if tensor.device().is_cpu() => {
+            _ if tensor.device().is_cpu() && !tensor.track_op() => {
                 Value::Real(loops::map_float(tensor, self.of_number())?)
             }
-            _ => Value::Real(self.on_device(tensor)?),
+            _ => Value::Real(self.by_candle(tensor)?),
         })
     }
 
@@ -72,7 +74,7 @@ impl PiecewiseLinear {
         }
     }
 
-    fn on_device(self, x: &Tensor) -> Result<Tensor> {
+    fn by_candle(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             PiecewiseLinear::Relu => x.relu()?,
             PiecewiseLinear::Floor => x.floor()?,

@@ -4,11 +4,11 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
 use crate::kernel::cpu::simd::vectorized;
+use crate::kernel::elements::Float;
 use crate::tensor::elements::with_slice;
 use crate::tensor::operand::Operand;
 use crate::tensor::reduce::along_dim::Lines;
 use crate::tensor::reduce::by_candle;
-use crate::tensor::reduce::float::Float;
 use crate::tensor::{Kind, Value, dims, dtype, elements, operand};
 
 /// `torch.nn.functional.cosine_similarity`: the cosine of the angle between the vectors along `dim`

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Tensor};
 
-use super::batched_products::products;
 use crate::kernel::cpu::parallel;
+use crate::kernel::product;
 use crate::tensor::elementwise::integer::Integer;
 use crate::tensor::operand::Operand;
 use crate::tensor::{Complex, Kind, Value, dims, dtype, elements, operand};
@@ -120,9 +120,10 @@ impl MatmulShape {
         let &MatmulShape { m, k, n, .. } = self;
         if self.single.1 {
             let rows = if a.rank() == 2 { a.clone() } else { a.reshape((self.count() * m, k))? };
-            return batched(&rows, &matrices(b, 1, k, n)?.squeeze(0)?);
+            return Ok(product::matmul(&rows, &matrices(b, 1, k, n)?.squeeze(0)?, 1.0)?);
         }
-        batched(&self.spread(a, self.single.0, m, k)?, &self.spread(b, false, k, n)?)
+        let (left, right) = (self.spread(a, self.single.0, m, k)?, self.spread(b, false, k, n)?);
+        Ok(product::matmul(&left, &right, 1.0)?)
     }
 
     /// The tensor broadcast to one matrix for each product, `[count, rows, columns]`. A `single`
@@ -171,25 +172,6 @@ fn matrices(t: &Tensor, count: usize, rows: usize, columns: usize) -> Result<Ten
         return Ok(turned.reshape((count, columns, rows))?.t()?);
     }
     Ok(t.reshape((count, rows, columns))?)
-}
-
-/// The products of two float tensors of two or three dims, by the kernel of
-/// [`batched_products`](super::batched_products) if it supports them, else by candle.
-fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(match products(a, b, 1.0) {
-        Some(products) => products?,
-        None => row_or_column_major(a)?.matmul(&row_or_column_major(b)?)?,
-    })
-}
-
-/// The tensor of two or three dims, copied unless its matrices are row-major or column-major:
-/// candle refuses other strides.
-fn row_or_column_major(t: &Tensor) -> Result<Tensor> {
-    let (dims, strides) = (t.dims(), t.stride());
-    let (i, j) = (t.rank() - 2, t.rank() - 1);
-    let row_major = strides[j] == 1 && strides[i] == dims[j];
-    let column_major = strides[i] == 1 && strides[j] == dims[i];
-    Ok(if row_major || column_major { t.clone() } else { t.contiguous()? })
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! `matmul`, `dot`, `outer` and `einsum`, and what `torch.linalg` and `numpy.linalg` call `svd`,
 //! `eigh`, `qr`, `eig`, `solve`, `inv`, `det`, `lstsq`, `pinv` and `matrix_exp`.
 
-pub mod batched_products;
 pub mod cosine_similarity;
 pub mod decompositions;
 pub mod diagonal;

@@ -1,4 +1,4 @@
-//! What a fold gathers: sums, products, the largest, moments, ….
+//! The accumulators of folds: sums, products, extremes, moments, ….
 
 use candle_core::WithDType;
 use half::{bf16, f16};
@@ -41,7 +41,7 @@ impl Fold<f32> for Sum {
     }
 }
 
-/// The sum of `f` of few elements, in f32.
+/// The sum of `f` of at most a block of elements, in f32.
 #[inline(always)]
 fn summed(elements: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     /// Independent sums, for the compiler to vectorise.
@@ -195,7 +195,7 @@ impl Fold<f32> for Squares {
     }
     #[inline(always)]
     fn block(&self, elements: &[f32]) -> f64 {
-        /// Squares within lose no digits in f32.
+        /// Sums of squares that lose no digits in f32.
         const SAFE: std::ops::Range<f32> = 1e-25..1e35;
         let sum = summed(elements, |x| x * x);
         match SAFE.contains(&sum) {
@@ -205,7 +205,7 @@ impl Fold<f32> for Squares {
     }
 }
 
-/// How many elements are other than 0.
+/// The number of elements other than 0.
 pub struct Nonzero;
 
 impl<T: WithDType> Fold<T> for Nonzero {
@@ -224,7 +224,7 @@ impl<T: WithDType> Fold<T> for Nonzero {
     }
 }
 
-/// Whether an element is other than 0.
+/// Whether any element is other than 0.
 pub struct Any;
 
 impl<T: WithDType> Fold<T> for Any {
@@ -286,7 +286,7 @@ bounded! {
     f64: f64::NEG_INFINITY, f64::INFINITY;
 }
 
-/// The largest element, or NaN where one is.
+/// The largest element, or NaN if one is NaN.
 pub struct Largest;
 
 #[allow(clippy::eq_op)]
@@ -306,7 +306,7 @@ impl<T: Bounded> Fold<T> for Largest {
     }
 }
 
-/// The smallest element, or NaN where one is.
+/// The smallest element, or NaN if one is NaN.
 pub struct Smallest;
 
 #[allow(clippy::eq_op)]
@@ -326,9 +326,11 @@ impl<T: Bounded> Fold<T> for Smallest {
     }
 }
 
-/// Mean and spread, block by block in two passes, so that a mean far from 0 costs no digits.
+/// The mean and the squared distances from it, in two passes over each block, so that a mean far
+/// from 0 costs no digits.
 pub struct Moments;
 
+/// The accumulator of [`Moments`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Moment {
     pub count: f64,
@@ -390,7 +392,7 @@ impl<T: Copy + Into<f64>> Fold<T> for Moments {
     }
 }
 
-/// log Σ e^x, as the largest element and the sum of e to the power of what each lacks of it.
+/// log Σ e^x: the largest element m, and Σ e^(x − m).
 pub struct LogSumExp;
 
 impl<T: Bounded + Into<f64>> Fold<T> for LogSumExp {

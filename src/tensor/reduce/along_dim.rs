@@ -1,5 +1,5 @@
-//! The lines of a tensor along one of its dims, on the CPU, in parallel, read where they lie: which
-//! dim it is makes little difference, and no copy brings it to the end.
+//! Functions of the lines of a CPU tensor along one of its dims, in parallel. The lines are read
+//! without transposing the tensor, so that all dims are about as fast.
 
 use std::mem::MaybeUninit;
 
@@ -12,7 +12,7 @@ use crate::tensor::dims;
 use crate::tensor::elements::{self, with_slice};
 use crate::tensor::elementwise::loops;
 
-/// Lines that are read together: neighbouring elements of 16 lines fill whole cache lines.
+/// Lines that are read together: the neighbouring elements of 16 lines fill whole cache lines.
 const TILE: usize = 16;
 
 /// A tensor in row-major order as `[outer, size, inner]`; its `outer * inner` lines run along
@@ -32,8 +32,8 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Its lines one after the other, of the elements of a tensor laid out so; `buffer` is for
-    /// those that are not.
+    /// The lines, one after the other, of a tensor's elements in row-major order. They are copied to
+    /// `buffer` unless they are contiguous.
     pub fn read<'a, T: Copy>(&self, elements: &'a [T], buffer: &'a mut Vec<T>) -> &'a [T] {
         let Lines { size, inner, .. } = self.lines;
         let from = &elements[self.start..];
@@ -46,7 +46,7 @@ impl Tile {
     }
 }
 
-/// The dim that `dim` names, for what runs along it: a single number is a line of one element.
+/// The dim that `dim` names. A tensor without dims counts as a line of one element.
 ///
 /// # Errors
 /// A dim that the shape does not have.
@@ -71,8 +71,8 @@ impl Lines {
         Self { outer: before.iter().product(), size, inner: after.iter().product() }
     }
 
-    /// For each line `width` results, one line after the other, which `f` writes over `blank` a
-    /// tile at a time; its buffer serves many tiles.
+    /// `width` results for each line, one line after the other. `f` gets a tile, a buffer that is
+    /// reused for many tiles, and the tile's results, initialised with `blank`.
     pub fn fill<B: Default, U: Copy + Send + Sync>(
         &self,
         width: usize,
@@ -106,16 +106,16 @@ impl Lines {
                 _ => parallel::rows(out, lanes * width, lanes * self.size, slab),
             }
         };
-        // SAFETY: the tiles of all slabs are all of it.
+        // SAFETY: the tiles of all slabs cover the output, and `fill_with` initialises each.
         unsafe { elements::filled_vec(count, fill) }
     }
 
-    /// For each line `width` results of each of `N` kinds, in the tensor's order, `[outer, width,
-    /// inner]`. `f` writes those of a tile's lines, one line after the other; its buffer serves
-    /// many tiles.
+    /// `N` vectors with `width` results for each line, in the tensor's order `[outer, width, inner]`.
+    /// `f` gets a tile, a buffer that is reused for many tiles, and the tile's results in each
+    /// vector, one line after the other.
     ///
     /// # Safety
-    /// `f` writes every result.
+    /// `f` must initialise every result that it gets.
     pub unsafe fn spread<const N: usize, B: Default, U: WithDType>(
         &self,
         width: usize,
@@ -125,7 +125,7 @@ impl Lines {
         if count == 0 || self.size == 0 {
             return std::array::from_fn(|_| vec![U::zero(); count]);
         }
-        // Whole lines need no neighbours: of a few the results stay in the nearest cache.
+        // Contiguous lines need no neighbours, and the results of a few stay in the L1 cache.
         let (slabs, lanes, step, most) = match self.inner {
             1 => (1, self.outer, self.size, 4),
             inner => (self.outer, inner, 1, TILE),
@@ -144,8 +144,8 @@ impl Lines {
                 let count = most.min(lanes - first);
                 let tile =
                     Tile { lines: *self, start: slab * lanes * self.size + first * step, count };
-                // SAFETY: the results of every line have a place of their own, within `count`, and
-                // `f` has written them.
+                // SAFETY: the tiles have no line in common, and each line has results of its own in
+                // `outs`, so no two tasks use the same element.
                 unsafe {
                     if self.inner == 1 {
                         f(
@@ -170,14 +170,15 @@ impl Lines {
             }
         });
         for results in &mut results {
-            // SAFETY: the tiles are all of it, and `f` has written them.
+            // SAFETY: the tiles cover all lines, and the caller guarantees that `f` has initialised
+            // the results of each.
             unsafe { results.set_len(count) };
         }
         results
     }
 
-    /// For each line of a CPU tensor `width` results, one line after the other, which `f` writes
-    /// over `blank`.
+    /// `width` results for each line of a CPU tensor, one line after the other. `f` gets a line and
+    /// its results, initialised with `blank`.
     ///
     /// # Errors
     /// A tensor that is not on the CPU or not of `T`.
@@ -196,8 +197,8 @@ impl Lines {
         })
     }
 
-    /// `part` of results that came one line after the other, `width` for each, in the tensor's
-    /// order: `[outer, width, inner]`.
+    /// `part` of each of the results that came one line after the other, `width` per line, brought
+    /// into the tensor's order `[outer, width, inner]`.
     pub fn turned<U: Copy + Sync, V: WithDType>(
         &self,
         results: &[U],
@@ -233,12 +234,13 @@ impl Lines {
                 _ => parallel::rows(out, slab, slab, turned),
             }
         };
-        // SAFETY: the rows of all slabs are all of it.
+        // SAFETY: the rows of all slabs cover the output, and `fill_with` initialises each.
         unsafe { elements::filled_vec(results.len(), fill) }
     }
 }
 
-/// `part` of columns as rows: of `from`, in rows `stride` apart, to `to`, in rows of `height`.
+/// Writes `part` of the columns of `from`, whose rows are `stride` apart, to the rows of `to`, which
+/// are `height` long.
 fn turn<T: Copy, U>(from: &[T], stride: usize, to: &mut [U], height: usize, part: impl Fn(T) -> U) {
     for first in (0..height).step_by(TILE) {
         let last = (first + TILE).min(height);
@@ -250,7 +252,7 @@ fn turn<T: Copy, U>(from: &[T], stride: usize, to: &mut [U], height: usize, part
     }
 }
 
-/// `f` of each line along `dim` (as [`dim`] gives it) of a CPU tensor, in its shape.
+/// A tensor of the same shape, each line of which along `dim` (as [`dim`] gives it) `f` writes.
 ///
 /// # Errors
 /// A tensor that is not on the CPU or not of `T`.
@@ -268,7 +270,7 @@ pub fn along<T: WithDType, U: WithDType>(
                 .zip(out)
                 .for_each(|(line, out)| f(line, out));
         };
-        // SAFETY: all of it is zeros at least.
+        // SAFETY: `fill_with` initialises every result.
         unsafe { lines.spread(lines.size, write) }
     })?;
     elements::from_vec(elements, tensor.dims(), &Device::Cpu)

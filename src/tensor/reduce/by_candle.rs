@@ -1,32 +1,32 @@
-//! Reductions made of candle's own kernels, for devices other than the CPU: of f32 and f64 tensors
-//! with elements, the dims reduced kept as dims of size 1.
+//! Reductions made of candle's operations, for devices other than the CPU. They take f32 and f64
+//! tensors that have elements, and keep the reduced dims as dims of size 1.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
-/// The largest or smallest element, or NaN where one is, which candle's kernels skip.
+/// The largest or smallest element, or NaN if one is NaN: candle's kernels skip NaN.
 pub fn extreme(x: &Tensor, dims: &[usize], largest: bool) -> Result<Tensor> {
     let mut out = x.clone();
     for &dim in dims {
         out = if largest { out.max_keepdim(dim)? } else { out.min_keepdim(dim)? };
     }
-    // 0 for a number, NaN for NaN or an infinity; the latter is set right by the comparison.
+    // The number of NaNs among the elements: only NaN differs from itself.
     let nan = x.ne(x)?.to_dtype(DType::F32)?.sum_keepdim(dims)?;
     let nans = (out.ones_like()? * f64::NAN)?;
     nan.gt(&nan.zeros_like()?)?.where_cond(&nans, &out)
 }
 
-/// The spread: Σ (x - mean)² / (count - correction).
+/// Σ (x − mean)² / divisor.
 pub fn variance(x: &Tensor, dims: &[usize], divisor: f64) -> Result<Tensor> {
     centred(x, dims)?.sqr()?.sum_keepdim(dims)? / divisor
 }
 
-/// What each element lacks of the mean; the mean's own rounding is taken off in a second step.
+/// x − mean. What rounding leaves of the mean after the first subtraction is subtracted in a second.
 pub fn centred(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let near = x.broadcast_sub(&x.mean_keepdim(dims)?)?;
     near.broadcast_sub(&near.mean_keepdim(dims)?)
 }
 
-/// The norm of a finite `p`.
+/// The p-norm, for a finite p.
 pub fn norm(x: &Tensor, dims: &[usize], p: f64) -> Result<Tensor> {
     match p {
         0.0 => x.ne(&x.zeros_like()?)?.to_dtype(x.dtype())?.sum_keepdim(dims),
@@ -44,18 +44,6 @@ pub fn logsumexp(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     x.broadcast_sub(&from)?.exp()?.sum_keepdim(dims)?.log()? + from
 }
 
-/// e^x / Σ e^x along the dim.
-pub fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
-    let powers = x.broadcast_sub(&extreme(x, &[dim], true)?)?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(dim)?)
-}
-
-/// log of [`softmax`].
-pub fn log_softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
-    let near = x.broadcast_sub(&extreme(x, &[dim], true)?)?;
-    near.broadcast_sub(&near.exp()?.sum_keepdim(dim)?.log()?)
-}
-
 /// The cosine of the angle between the vectors along the dim, whose norms count as at least
 /// `least`.
 pub fn cosine(a: &Tensor, b: &Tensor, dim: usize, least: f64) -> Result<Tensor> {
@@ -63,25 +51,13 @@ pub fn cosine(a: &Tensor, b: &Tensor, dim: usize, least: f64) -> Result<Tensor> 
     a.mul(b)?.sum(dim)? / norm(a)?.mul(&norm(b)?)?
 }
 
-/// Last-dim rows with mean 0 and spread 1.
-pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
-    let last = x.rank() - 1;
-    let near = centred(x, &[last])?;
-    near.broadcast_div(&(near.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?)
-}
-
-/// Last-dim rows with a mean square of 1.
-pub fn rms_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
-    x.broadcast_div(&(x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?)
-}
-
-/// How many elements are other than 0, in i64.
+/// The number of elements other than 0, in i64.
 pub fn count_nonzero(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
     x.ne(&x.zeros_like()?)?.to_dtype(DType::U32)?.sum_keepdim(dims)?.to_dtype(DType::I64)
 }
 
-/// Where along the dim the largest or smallest element is, in i64: the first of several, a NaN
-/// before any number.
+/// The index along the dim of the largest or smallest element, in i64. Of equal elements the first
+/// counts, and NaN counts before any number.
 pub fn first_place(x: &Tensor, dim: usize, largest: bool) -> Result<Tensor> {
     let most = extreme(x, &[dim], largest)?.broadcast_as(x.shape())?.contiguous()?;
     let n = x.dim(dim)?;
@@ -92,13 +68,13 @@ pub fn first_place(x: &Tensor, dim: usize, largest: bool) -> Result<Tensor> {
         .broadcast_as(x.shape())?
         .contiguous()?;
     let beyond = places.zeros_like()?.affine(0.0, n as f64)?;
-    // NaN is no extreme of numbers, and where it is the extreme nothing equals it.
+    // Nothing equals NaN, so if NaN is the extreme, it is found by being unequal to itself.
     let hits = most.ne(&most)?.where_cond(&x.ne(x)?, &x.eq(&most)?)?;
     hits.where_cond(&places, &beyond)?.min_keepdim(dim)?.to_dtype(DType::I64)
 }
 
-/// The `k` largest or smallest along the dim in order, and where they are (i64): one after the
-/// other is found and left out.
+/// The `k` largest or smallest elements along the dim in order, and their indexes (i64). They are
+/// found one by one, each search leaving out those found before.
 pub fn topk(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<(Tensor, Tensor)> {
     let n = x.dim(dim)?;
     let mut shape = vec![1; x.rank()];
@@ -109,8 +85,8 @@ pub fn topk(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<(Tensor, 
         .contiguous()?;
     let mut taken = x.ne(x)?.zeros_like()?;
     let (mut values, mut found) = (Vec::with_capacity(k), Vec::with_capacity(k));
-    // A NaN counts as the largest; what is taken is less than all, and so are infinities: they are
-    // told apart by their ranks.
+    // NaN counts as the largest, and elements that are taken as less than all. Infinities stand for
+    // both among the numbers, so ranks tell them apart.
     let nan = x.ne(x)?;
     let infinite = if largest { f64::NEG_INFINITY } else { f64::INFINITY };
     let out = (x.ones_like()? * infinite)?;
@@ -133,7 +109,7 @@ pub fn topk(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<(Tensor, 
         let beyond = places.zeros_like()?.affine(0.0, n as f64)?;
         let place = hit.where_cond(&places, &beyond)?.min_keepdim(dim)?;
         let here = places.eq(&place.broadcast_as(x.shape())?.contiguous()?)?;
-        // One element stands there, NaN perhaps: the others are 0, and a sum of one is it.
+            // All elements but one are replaced by 0, so that the sum is that one, which may be NaN.
         values.push(here.where_cond(x, &blank)?.sum_keepdim(dim)?);
         found.push(place);
         taken = taken.maximum(&here)?;

@@ -11,19 +11,18 @@ use crate::kernel::cpu::simd::vectorized;
 use crate::tensor::elements::{self, with_slice};
 use crate::tensor::elementwise::loops;
 
-/// Elements one after the other that are folded at a time: few enough for f32 to sum them
-/// accurately.
+/// Neighbouring elements that are folded at a time, so few that f32 sums them accurately.
 pub(crate) const BLOCK: usize = 1024;
-/// Independent accumulators of a block, for the compiler to vectorise.
+/// Independent accumulators of a block, which the compiler keeps in vector registers.
 pub(crate) const LANES: usize = 32;
-/// Columns that are folded side by side.
+/// Columns that are folded together.
 pub(crate) const COLUMNS: usize = 512;
 /// Rows of columns that are folded at a time.
 const ROWS: usize = 64;
 /// Fewer elements than this are not worth a second thread.
 const PIECE: usize = 1 << 15;
 
-/// How elements become one: an accumulator, of a few elements, merged with those of others.
+/// How elements are reduced to one: each gives an accumulator, and accumulators are merged.
 pub trait Fold<T: Copy>: Sync {
     type Acc: Copy + Send + Sync;
 
@@ -164,7 +163,7 @@ fn part<T: WithDType, F: Fold<T>, U: Copy + Send>(
             out.chunks_mut(inner).enumerate().for_each(|(i, out)| one(task * least + i, out));
         }),
     };
-    // SAFETY: the pieces of all rows are all of it.
+    // SAFETY: the chunks of all rows cover the output, and `one` writes all of a row.
     unsafe { elements::filled_vec(outer * pieces * inner, fill) }
 }
 

@@ -11,7 +11,6 @@ pub(crate) mod by_candle;
 pub mod count;
 pub(crate) mod dispatch;
 pub mod extremes;
-pub(crate) mod float;
 pub(crate) mod fold;
 pub mod histogram;
 pub mod over;

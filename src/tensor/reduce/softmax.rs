@@ -1,101 +1,70 @@
-//! Along one dim, in the tensor's own shape: `softmax`, `log_softmax`, `cumsum`.
+//! Functions of the lines along one dim that keep the shape: `softmax`, `log_softmax`, `cumsum`.
 
 use candle_core::{DType, Tensor};
+use candle_nn::ops;
 
-use super::accumulator::Largest;
+use super::along_dim;
 use super::along_dim::along;
 use super::dispatch::{floats, on_cpu};
-use super::float::Float;
-use super::fold::Fold;
-use super::{along_dim, by_candle};
 use crate::Result;
-use crate::kernel::cpu::simd::rows::{divide, exponentials, largest};
-use crate::kernel::cpu::simd::vectorized;
+use crate::kernel::elements::{Elements, Float};
+use crate::kernel::softmax::Softmax;
 use crate::tensor::transfer::half_precision;
 use crate::tensor::{Kind, Value};
 
 /// e^x / Σ e^x along `dim`.
 ///
 /// # Errors
-/// Integers, bools and complex numbers.
+/// The tensor is not of a float dtype or does not have the dim.
 pub fn softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "softmax", softmax_line, softmax_row, by_candle::softmax)
+    normalise(value, dim, "softmax", f32::softmax, f64::softmax, ops::softmax)
 }
 
-/// log of [`softmax`], which loses nothing where that is near 0.
+/// The logarithm of [`softmax`], exact also where that is near 0.
 ///
 /// # Errors
-/// Integers, bools and complex numbers.
+/// The tensor is not of a float dtype or does not have the dim.
 pub fn log_softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "log_softmax", log_softmax_line, log_softmax_row, by_candle::log_softmax)
+    normalise(value, dim, "log_softmax", f32::log_softmax, f64::log_softmax, ops::log_softmax)
 }
 
+/// `single` or `double` of each line along `dim` on the CPU, and `by_candle` of the whole tensor on
+/// other devices and where gradients are wanted.
 fn normalise(
     value: &Value,
     dim: i64,
     call: &str,
-    single: impl Fn(&[f32], &mut [f32]) + Sync,
-    double: impl Fn(&[f64], &mut [f64]) + Sync,
-    there: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>,
+    single: fn(&mut [f32]),
+    double: fn(&mut [f64]),
+    by_candle: fn(&Tensor, usize) -> candle_core::Result<Tensor>,
 ) -> Result<Value> {
     let (tensor, dim) = (floats(value, call)?, along_dim::dim(dim, value.dims())?);
     if value.numel() == 0 {
         return Ok(value.clone());
     }
     let out = match tensor.dtype() {
-        _ if !tensor.device().is_cpu() => {
+        DType::F32 if Elements::<f32>::fit(&tensor) => along(&tensor, dim, in_place(single))?,
+        DType::F64 if Elements::<f64>::fit(&tensor) => along(&tensor, dim, in_place(double))?,
+        _ => {
             let lines = if tensor.rank() == 0 { tensor.reshape(1)? } else { tensor };
-            there(&lines, dim)?.reshape(value.dims())?
+            by_candle(&lines, dim)?.reshape(value.dims())?
         }
-        DType::F64 => along(&tensor, dim, double)?,
-        _ => along(&tensor, dim, single)?,
     };
     Ok(Value::Real(half_precision::round(&out, Kind::of(value).storage())?))
 }
 
-fn softmax_line(row: &[f32], out: &mut [f32]) {
-    out.copy_from_slice(row);
-    let total = exponentials(out);
-    divide(out, total);
-}
-
-fn log_softmax_line(row: &[f32], out: &mut [f32]) {
-    out.copy_from_slice(row);
-    let (most, total) = (largest(row), exponentials(out));
-    subtract(out, row, most, total.ln());
-}
-
-vectorized! {
-    fn subtract(out: &mut [f32], row: &[f32], most: f32, log: f32) {
-        for (out, x) in out.iter_mut().zip(row) {
-            *out = x - most - log;
-        }
+fn in_place<T: Copy>(f: fn(&mut [T])) -> impl Fn(&[T], &mut [T]) {
+    move |line, out| {
+        out.copy_from_slice(line);
+        f(out);
     }
 }
 
-fn softmax_row<T: Float>(row: &[T], out: &mut [T]) {
-    let most = Largest.block(row);
-    for (out, &x) in out.iter_mut().zip(row) {
-        *out = (x - most).exp();
-    }
-    let scale = T::round(T::sum(out).recip());
-    for out in out {
-        *out *= scale;
-    }
-}
-
-fn log_softmax_row<T: Float>(row: &[T], out: &mut [T]) {
-    let most: f64 = Largest.block(row).into();
-    let all = if most.is_infinite() { f64::NAN } else { T::logsumexp(row) };
-    for (out, &x) in out.iter_mut().zip(row) {
-        *out = T::round(x.into() - all);
-    }
-}
-
-/// The sum of each element and those before it along `dim`; of bools and integers i64, wrapping.
+/// The sum of each element and those before it along `dim`. Bools and integers give i64, which
+/// wraps.
 ///
 /// # Errors
-/// A complex tensor.
+/// The tensor is complex or does not have the dim.
 pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
     value.real("cumsum")?;
     let dim = along_dim::dim(dim, value.dims())?;
@@ -129,7 +98,7 @@ pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
 }
 
 fn running_floats<T: Float>(row: &[T], out: &mut [T]) {
-    running(row, out, 0.0, |sum, x| sum + x.into(), T::round);
+    running(row, out, 0.0, |sum, x| sum + x.into(), T::from_f64);
 }
 
 fn running<T: Copy, A: Copy>(
@@ -184,8 +153,8 @@ mod tests {
             Tensor::new(&[[1f32, 90., -3.], [f32::NEG_INFINITY, 0., 2.]], &Device::Cpu).unwrap();
         for dim in [0, 1] {
             for (here, there) in [
-                (softmax(&x.clone().into(), dim), by_candle::softmax(&x, dim as usize)),
-                (log_softmax(&x.clone().into(), dim), by_candle::log_softmax(&x, dim as usize)),
+                (softmax(&x.clone().into(), dim), ops::softmax(&x, dim as usize)),
+                (log_softmax(&x.clone().into(), dim), ops::log_softmax(&x, dim as usize)),
             ] {
                 let here = elements::to_vec::<f32>(here.unwrap().real("test").unwrap()).unwrap();
                 for (a, b) in

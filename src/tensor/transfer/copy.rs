@@ -1,11 +1,12 @@
-//! A copy of one tensor over another of its shape on the CPU, on all cores.
+//! Copies a tensor on the CPU into the storage of another, on all cores.
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, bail};
 
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
 
-/// Of tensors that lie in one piece each, of one dtype.
+/// Overwrites the elements of one contiguous tensor with those of another of the same size and
+/// dtype.
 pub struct Overwrite;
 
 impl InplaceOp2 for Overwrite {

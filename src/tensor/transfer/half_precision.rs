@@ -1,4 +1,5 @@
-//! Half precision to f32 and back, in parallel on the CPU, where candle converts with one thread.
+//! Conversion of half precision to f32 and back, in parallel on the CPU: candle converts on one
+//! thread.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +12,10 @@ use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
 use crate::tensor::elements::{self, with_slice};
 
-/// f16 and bf16 as f32, anything else as it is.
+/// Converts f16 and bf16 to f32, and leaves other dtypes as they are.
+///
+/// # Errors
+/// There is no memory for the result.
 pub fn widen(tensor: &Tensor) -> Result<Tensor> {
     let cpu = tensor.device().is_cpu();
     match tensor.dtype() {
@@ -26,7 +30,10 @@ pub fn widen(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// An f32 or f64 tensor as `dtype`.
+/// Converts an f32 or f64 tensor to `dtype`.
+///
+/// # Errors
+/// There is no memory for the result.
 pub fn round(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     let here = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
     match dtype {
@@ -51,7 +58,7 @@ fn convert<T: WithDType, U: WithDType>(
                 f(from, elements::fill_with(to, U::zero()));
             });
         };
-        // SAFETY: the pieces are all of it.
+        // SAFETY: the chunks cover the output, and `fill_with` initialises each.
         unsafe { elements::filled_vec(from.len(), fill) }
     })?;
     elements::from_vec(converted, tensor.dims(), &Device::Cpu)

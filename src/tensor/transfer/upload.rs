@@ -1,4 +1,4 @@
-//! Copies from host memory to a device, beside what computes there.
+//! Copies from host memory to a device that run while the device computes.
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
@@ -6,8 +6,8 @@ use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernel::cuda;
 
-/// On a CUDA GPU a stream of its own, with the host's memory pinned; elsewhere copies are made at
-/// once.
+/// A way from host memory to a device. To a CUDA GPU it is a stream of its own, with the host's
+/// memory pinned; to other devices, copies are made at once.
 pub enum Lane {
     #[cfg(feature = "cuda")]
     Cuda(cuda::Lane),
@@ -15,8 +15,10 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Opens a lane to a device.
+    ///
     /// # Errors
-    /// The device's own.
+    /// The device fails.
     pub fn to(device: &Device) -> Result<Self> {
         match device {
             #[cfg(feature = "cuda")]
@@ -25,10 +27,11 @@ impl Lane {
         }
     }
 
-    /// A host tensor in memory that is ready to be copied from for as long as the lane lives.
+    /// A host tensor in memory that can be copied from while the lane lives: contiguous, and pinned
+    /// if the device is a CUDA GPU. The result must outlive the lane.
     ///
     /// # Errors
-    /// The device's own.
+    /// The device fails, or there is no memory to pin.
     pub fn settle(&self, host: &Tensor) -> Result<Tensor> {
         let settled = if is_whole(host) { host.clone() } else { host.force_contiguous()? };
         match self {
@@ -39,10 +42,11 @@ impl Lane {
         Ok(settled)
     }
 
-    /// What is sent next may overwrite what the device has finished with by then.
+    /// Makes the copies that follow wait for the computations that the device was given before, so
+    /// that they may overwrite memory which those use.
     ///
     /// # Errors
-    /// The device's own.
+    /// The device fails.
     pub fn follow(&self) -> Result<()> {
         match self {
             #[cfg(feature = "cuda")]
@@ -51,10 +55,11 @@ impl Lane {
         }
     }
 
-    /// The tensor on the device, once [`land`](Self::land) was called.
+    /// Begins to copy a tensor that [`settle`](Self::settle) gave to the device. The result may be
+    /// used once [`land`](Self::land) has been called.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// The device has no memory for it.
     pub fn send(&self, settled: &Tensor) -> Result<Tensor> {
         match self {
             #[cfg(feature = "cuda")]
@@ -64,10 +69,10 @@ impl Lane {
         }
     }
 
-    /// The device's computations from now on wait for what was sent before.
+    /// Makes the computations that the device is given from now on wait for the copies begun before.
     ///
     /// # Errors
-    /// The device's own.
+    /// The device fails.
     pub fn land(&self) -> Result<()> {
         match self {
             #[cfg(feature = "cuda")]
@@ -77,7 +82,7 @@ impl Lane {
     }
 }
 
-/// Whether a tensor is all that its storage holds, in order.
+/// Whether the tensor consists of all elements of its storage, in order.
 fn is_whole(host: &Tensor) -> bool {
     let (storage, layout) = host.storage_and_layout();
     let length = match &*storage {

@@ -1,6 +1,6 @@
-//! Functions of one float32, written so that loops over them vectorise: no branches, no tables, no
-//! calls. `FUSED` says whether the instructions that they are compiled for multiply and add with
-//! one rounding.
+//! Functions of one float32, written so that loops over them vectorise: without branches, tables and
+//! calls. `FUSED` says whether they are compiled for instructions that multiply and add with a
+//! single rounding (FMA).
 
 /// a·b + c
 #[inline(always)]
@@ -25,7 +25,7 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     if x > 88.722_83 { f32::INFINITY } else { e }
 }
 
-/// 1 / (1 + e⁻ˣ), by way of a power that can't be too large.
+/// 1 / (1 + e⁻ˣ), computed from e^−|x|, which does not overflow.
 #[inline(always)]
 pub fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
     let size = x.abs();
@@ -34,8 +34,8 @@ pub fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
     if x < 0.0 { e * s } else { s }
 }
 
-/// eˣ, and 0 below −87, where it would be a subnormal number: those are slow, and in a softmax they
-/// are nothing.
+/// eˣ, but 0 below −87, where eˣ is subnormal: subnormal numbers are slow, and add nothing to a
+/// softmax.
 #[inline(always)]
 pub fn exp_or_zero<const FUSED: bool>(x: f32) -> f32 {
     let (p, power) = reduced::<FUSED>(x.clamp(-87.0, 88.722_83));
@@ -43,23 +43,24 @@ pub fn exp_or_zero<const FUSED: bool>(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { e }
 }
 
+/// eˣ for x from −104 to 88.7.
 #[inline(always)]
 fn power<const FUSED: bool>(x: f32) -> f32 {
     let (p, power) = reduced::<FUSED>(x);
-    // In two steps: 2¹²⁸ alone is no float32.
+    // In two steps, because 2¹²⁸ is too large for a float32.
     let half = power >> 1;
     let scale = |power: i32| f32::from_bits((power.wrapping_add(127) as u32) << 23);
     p * scale(half) * scale(power.wrapping_sub(half))
 }
 
-/// eˣ as p·2ⁿ: p and n.
+/// p and n with eˣ = p·2ⁿ.
 #[inline(always)]
 fn reduced<const FUSED: bool>(x: f32) -> (f32, i32) {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     // ln 2 in two parts, so that multiples of the first are exact (Cephes, `expf`).
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding it rounds to a whole number, which then stands in the last bits.
+    // 1.5·2²³: adding it rounds to a whole number, which is then in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let rounded = fma::<FUSED>(x, LOG2_E, ROUND);
     let whole = rounded - ROUND;
@@ -76,7 +77,7 @@ fn reduced<const FUSED: bool>(x: f32) -> (f32, i32) {
 #[inline(always)]
 pub fn ln<const FUSED: bool>(x: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3f35_04f3;
-    // A subnormal number is made a normal one first.
+    // Subnormal numbers are scaled to normal ones first, by 2²³.
     let small = x < f32::MIN_POSITIVE;
     let (scaled, less) = if small { (x * 8_388_608.0, 23) } else { (x, 0) };
     let above = scaled.to_bits().wrapping_sub(SQRT_HALF);
@@ -148,6 +149,31 @@ pub fn erf<const FUSED: bool>(x: f32) -> f32 {
         [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2],
     );
     if x.abs() > 4.0 { 1f32.copysign(x) } else { near * p / q }
+}
+
+/// The larger of x and 0. As in torch, NaN stays NaN.
+#[inline(always)]
+pub fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// x·Φ(x), by way of the error function.
+#[inline(always)]
+pub fn gelu<const FUSED: bool>(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// The approximation of [`gelu`] through tanh.
+#[inline(always)]
+pub fn gelu_tanh<const FUSED: bool>(x: f32) -> f32 {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + tanh::<FUSED>(SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x)))
+}
+
+/// x·σ(x)
+#[inline(always)]
+pub fn silu<const FUSED: bool>(x: f32) -> f32 {
+    x * sigmoid::<FUSED>(x)
 }
 
 #[cfg(test)]

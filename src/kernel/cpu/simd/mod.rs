@@ -3,7 +3,6 @@
 //! where one set multiplies and adds with one rounding.
 
 pub mod math;
-pub mod rows;
 
 use std::sync::LazyLock;
 

@@ -1,0 +1,53 @@
+//! Functions of each element of float32 tensors on the CPU, to a few units in the last place.
+//! Each gives nothing for a tensor that [`Elements`] does not take.
+
+use std::mem::MaybeUninit;
+
+use candle_core::Tensor;
+
+use super::cpu::parallel;
+use super::cpu::parallel::CHUNK;
+use super::cpu::simd::math;
+use super::cpu::simd::vectorized;
+use super::elements::{Elements, filled_tensor, with_slice};
+use crate::Result;
+
+macro_rules! functions {
+    ($($(#[$about:meta])* $name:ident: $x:ident => $y:expr;)*) => {$(
+        $(#[$about])*
+        pub fn $name(x: &Tensor) -> Option<Result<Tensor>> {
+            vectorized! {
+                /// Writes all of `out`, if `x` is as long.
+                fn write(out: &mut [MaybeUninit<f32>], x: &[f32]) {
+                    for (out, &$x) in out.iter_mut().zip(x) {
+                        out.write($y);
+                    }
+                }
+            }
+            Elements::<f32>::fit(x).then(|| {
+                with_slice(x, |given: &[f32]| {
+                    let fill = |out: &mut [MaybeUninit<f32>]| {
+                        parallel::chunks(out, CHUNK, |chunk, out| {
+                            write(out, &given[chunk * CHUNK..][..out.len()]);
+                        });
+                    };
+                    // SAFETY: the chunks cover the output, and `write` writes all of a chunk,
+                    // since the elements have its length.
+                    Ok(unsafe { filled_tensor(x.shape().clone(), fill) }?)
+                })?
+            })
+        }
+    )*};
+}
+
+functions! {
+    exp: x => math::exp::<FUSED>(x);
+    /// The natural logarithm.
+    ln: x => math::ln::<FUSED>(x);
+    sqrt: x => x.sqrt();
+    /// 1 / √x
+    rsqrt: x => 1.0 / x.sqrt();
+    tanh: x => math::tanh::<FUSED>(x);
+    sigmoid: x => math::sigmoid::<FUSED>(x);
+    erf: x => math::erf::<FUSED>(x);
+}

@@ -109,7 +109,7 @@ pub fn topk(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<(Tensor, 
         let beyond = places.zeros_like()?.affine(0.0, n as f64)?;
         let place = hit.where_cond(&places, &beyond)?.min_keepdim(dim)?;
         let here = places.eq(&place.broadcast_as(x.shape())?.contiguous()?)?;
-            // All elements but one are replaced by 0, so that the sum is that one, which may be NaN.
+        // All elements but one are replaced by 0, so that the sum is that one, which may be NaN.
         values.push(here.where_cond(x, &blank)?.sum_keepdim(dim)?);
         found.push(place);
         taken = taken.maximum(&here)?;

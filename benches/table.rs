@@ -159,7 +159,7 @@ impl Bench {
     }
 
     fn captured(&self, n: usize, points: &[Point]) {
-        let mut capture = Capture::new(points.iter().copied(), Layers::All);
+        let mut capture = Capture::new(points.iter().map(|point| (*point, Layers::All)));
         let output = self.decoder.forward(
             &input(self.decoder.spec(), 1, n),
             &Options::default(),

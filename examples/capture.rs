@@ -19,14 +19,14 @@ fn main() -> precompute::Result<()> {
     )?;
     let tokens = checkpoint.tokenizer()?.encode(&prompt, true)?;
 
-    let mut capture = Capture::new([Point::PostMlp], Layers::All);
+    let mut capture = Capture::new([(Point::PostMlp, Layers::All)]);
     model.forward(
         &Input::tokens(&tokens)?,
         &Options { logits: Logits::None, ..Options::default() },
         &mut capture,
     )?;
 
-    let stream = capture.stacked(Point::PostMlp, model.spec().layers)?; // [l, b, n, d]
+    let stream = capture.stacked(Point::PostMlp, &Layers::All)?; // [l, b, n, d]
     let norms = stream.sqr()?.sum(3)?.sqrt()?.mean((1, 2))?.to_vec1::<f32>()?;
     for (layer, norm) in norms.iter().enumerate() {
         println!("after block {layer}: {norm:.3}");

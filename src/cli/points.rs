@@ -45,7 +45,7 @@ impl Points {
         }
         console.lines(columns(point_list::rows(spec.as_ref())));
         console.line("");
-        console.line(point_list::LEGEND);
+        console.lines(point_list::legend());
         console.check().map_err(Failure::from)
     }
 }

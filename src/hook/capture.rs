@@ -1,4 +1,4 @@
-//! Keeps what stands at points.
+//! Records the tensors at chosen hook points.
 
 use std::collections::BTreeMap;
 
@@ -7,55 +7,63 @@ use candle_core::Tensor;
 use super::{Layers, Observer, Point, Site, SiteSet};
 use crate::{Result, error};
 
-/// An observer that keeps what stands at the points asked for, and changes nothing.
+/// An observer that records the tensors at the points asked for, and changes nothing.
+///
+/// ```
+/// use precompute::hook::{Capture, Layers, Point};
+///
+/// let mut capture =
+///     Capture::new([(Point::PostMlp, Layers::All), (Point::AttnProbs, Layers::one(-1))]);
+/// ```
 pub struct Capture {
-    points: Vec<Point>,
-    layers: Layers,
-    kept: BTreeMap<Site, Tensor>,
+    wanted: Vec<(Point, Layers)>,
+    /// How many layers the model of the last pass has.
+    layers: usize,
+    recorded: BTreeMap<Site, Tensor>,
 }
 
 impl Capture {
-    /// `points`, in `layers` where they are in a block.
-    pub fn new(points: impl IntoIterator<Item = Point>, layers: Layers) -> Self {
-        Self { points: points.into_iter().collect(), layers, kept: BTreeMap::new() }
+    /// Records each point in its layers. The layers of a point outside the blocks mean nothing.
+    pub fn new(wanted: impl IntoIterator<Item = (Point, Layers)>) -> Self {
+        Self { wanted: wanted.into_iter().collect(), layers: 0, recorded: BTreeMap::new() }
     }
 
-    /// What stood at one site of the pass.
+    /// The tensor at one site of the last pass.
     pub fn get(&self, point: Point, layer: Option<usize>) -> Option<&Tensor> {
-        self.kept.get(&Site { point, layer })
+        self.recorded.get(&Site { point, layer })
     }
 
-    /// What stood at `point`: its tensor, or one [l, …] over the layers asked for, in the order
-    /// asked.
+    /// The tensors at `point` in `layers`, stacked to [l, …] in the order of `layers`; of a point
+    /// outside the blocks its only tensor.
     ///
     /// # Errors
-    /// The pass did not reach the point.
-    pub fn stacked(&self, point: Point, layers: usize) -> Result<Tensor> {
-        let missing = |site: Site| error!("the pass did not reach {site}");
+    /// The last pass did not reach one of the sites, or was not asked for it.
+    pub fn stacked(&self, point: Point, layers: &Layers) -> Result<Tensor> {
+        let at = |layer: Option<usize>| {
+            let site = Site { point, layer };
+            self.recorded.get(&site).ok_or_else(|| error!("the pass did not reach {site}"))
+        };
         if !point.in_block() {
-            let site = Site { point, layer: None };
-            return self.kept.get(&site).cloned().ok_or_else(|| missing(site));
+            return at(None).cloned();
         }
-        let tensors = self.layers.resolve(layers)?.into_iter().map(|layer| {
-            let site = Site { point, layer: Some(layer) };
-            self.kept.get(&site).ok_or_else(|| missing(site))
-        });
+        let tensors = layers.resolve(self.layers)?.into_iter().map(|layer| at(Some(layer)));
         Ok(Tensor::stack(&tensors.collect::<Result<Vec<_>>>()?, 0)?)
     }
 }
 
 impl Observer for Capture {
     fn sites(&mut self, layers: usize) -> Result<SiteSet> {
+        self.layers = layers;
+        self.recorded.clear();
         let mut sites = SiteSet::new(layers);
-        let asked = self.layers.resolve(layers)?;
-        for &point in &self.points {
-            sites.insert_all(point, asked.iter().copied());
+        for (point, wanted) in &self.wanted {
+            sites.insert_all(*point, wanted)?;
         }
         Ok(sites)
     }
 
     fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
-        self.kept.insert(site, x.clone());
+        self.recorded.insert(site, x.clone());
         Ok(None)
     }
 }

@@ -1,5 +1,5 @@
-//! What a hook is, with no word of Rhai or of any model: the points, the sites, and the trait a
-//! forward pass calls.
+//! Hook points, sites, and the trait that a forward pass calls. Nothing here knows Rhai or any
+//! model.
 
 mod capture;
 mod hooks;
@@ -7,14 +7,19 @@ mod observer;
 mod pattern;
 mod places;
 mod point;
+mod point_name;
+mod point_table;
 mod site;
+mod site_set;
 mod tokens;
 
 pub use capture::Capture;
 pub use hooks::Hooks;
-pub use observer::{Chain, Observer, Unobserved};
+pub use observer::{Observer, Unobserved};
 pub use pattern::{is_pattern, named_like};
 pub use places::Places;
-pub use point::{Alias, Dim, Point};
-pub use site::{Layers, Named, Site, SiteSet};
+pub use point::{Alias, Dim, ModelKind, Part, Point};
+pub use point_name::PointName;
+pub use site::{Layers, Site};
+pub use site_set::SiteSet;
 pub use tokens::{Picked, Reading, Slots, Tokens};

@@ -1,22 +1,23 @@
 //! Names with a `*` in them, which stand for several points.
 
-use super::point::{Alias, Point};
-use super::site::Named;
+use super::point::Point;
+use super::point_name::{PointName, aliases};
 use crate::{Result, did_you_mean, error};
 
-/// Whether a name may stand for several points.
+/// Whether a name is a pattern, which may stand for several points.
 pub fn is_pattern(name: &str) -> bool {
     name.contains('*')
 }
 
-/// The points that a name stands for: one; with a `*` in it, which stands for anything, all that it
-/// fits, in their order. `attn-*`, `post-*@3` and `blocks.*.hook_resid_post` are such names.
+/// The points that a name stands for: the one of that name, or for a pattern all that it fits, in
+/// the order of [`Point::ALL`]. A `*` stands for any text, as in `attn-*`, `post-*@3` and
+/// `blocks.*.hook_resid_post`.
 ///
 /// # Errors
-/// As [`Named::parse`]; a pattern that fits no point.
-pub fn named_like(name: &str) -> Result<Vec<Named>> {
+/// Those of [`PointName::parse`]; the pattern fits no point.
+pub fn named_like(name: &str) -> Result<Vec<PointName>> {
     if !is_pattern(name) {
-        return Ok(vec![Named::parse(name)?]);
+        return Ok(vec![PointName::parse(name)?]);
     }
     let number = |text: &str| {
         text.parse::<i64>()
@@ -27,34 +28,25 @@ pub fn named_like(name: &str) -> Result<Vec<Named>> {
     if let Some((layer, tail)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.'))
     {
         let layer = if layer == "*" { None } else { number(layer)? };
-        for point in Point::ALL.into_iter().filter(|point| point.in_block()) {
-            let mut add = |alias: &str, rotary| {
-                if fits(tail, alias) {
-                    found.push(Named { point, layer, rotary });
-                }
-            };
-            match point.alias() {
-                Some(Alias::Always(alias)) => add(alias, None),
-                Some(Alias::ByRotary { plain, rotary }) => {
-                    add(plain, Some(false));
-                    add(rotary, Some(true));
-                }
-                None => {}
-            }
-        }
+        found.extend(
+            aliases()
+                .filter(|alias| alias.point.in_block() && fits(tail, alias.name))
+                .map(|alias| PointName { point: alias.point, layer, rotary: alias.rotary }),
+        );
     } else {
         let (pattern, layer) = match name.split_once('@') {
             Some((pattern, layer)) => (pattern, if layer == "*" { None } else { number(layer)? }),
             None => (name, None),
         };
         let fitting = Point::ALL.into_iter().filter(|point| {
-            let alias = match point.alias() {
-                Some(Alias::Always(alias)) if !point.in_block() => fits(pattern, alias),
-                _ => false,
+            let alias = || {
+                aliases().any(|alias| {
+                    alias.point == *point && !point.in_block() && fits(pattern, alias.name)
+                })
             };
-            (fits(pattern, point.name()) || alias) && (layer.is_none() || point.in_block())
+            (fits(pattern, point.name()) || alias()) && (layer.is_none() || point.in_block())
         });
-        found.extend(fitting.map(|point| Named { point, layer, rotary: None }));
+        found.extend(fitting.map(|point| PointName { point, layer, rotary: None }));
     }
     if found.is_empty() {
         let error = error!("{name:?} fits no hook point");
@@ -66,7 +58,7 @@ pub fn named_like(name: &str) -> Result<Vec<Named>> {
     Ok(found)
 }
 
-/// Whether `name` is what `pattern` says, `*` standing for anything.
+/// Whether `pattern` fits the whole `name`, with `*` standing for any text.
 fn fits(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(tail) = name.strip_prefix(head) else { return false };

@@ -1,85 +1,76 @@
-//! The hook points: their names, shapes and meaning, the same in every family.
+//! What a hook point's row of the table says, and how its name is read.
 
+pub use super::point_table::{ModelKind, Part, Point};
 use crate::{Result, did_you_mean, error};
-
-/// A place in a forward pass, in the order in which a pre-norm sequential block reaches them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Point {
-    PostTokEmbeddings,
-    PostPosEmbeddings,
-    PreBlock,
-    AttnNormScale,
-    PreAttn,
-    QueryStates,
-    KeyStates,
-    ValueStates,
-    PreMaskAttnWeights,
-    PostMaskAttnWeights,
-    AttnProbs,
-    AttnWeightedValues,
-    AttnHeadOutputs,
-    PostAttnNormScale,
-    AttnResidual,
-    PostAttn,
-    MlpNormScale,
-    PreMlp,
-    PostFc1,
-    PostUp,
-    PostAct,
-    PostMlpNormScale,
-    MlpResidual,
-    PostMlp,
-    FinalNormScale,
-    PostFinalLayerNorm,
-    Logits,
-    UnreducedLoss,
-}
 
 /// One dimension of a point's shape, by the letter that the documentation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dim {
-    /// b
+    /// b: rows of the batch.
     Batch,
-    /// n
+    /// n: tokens that the pass reads.
     Tokens,
-    /// m: n, or more with a cache
+    /// m: tokens attended to: n, or more with a cache.
     Attended,
-    /// e: the embeddings' size, d but for OPT-350m
+    /// e: the size of a token embedding: d, except in OPT-350m.
     Embedding,
-    /// d
+    /// d: the size of the residual stream.
     Hidden,
-    /// h
+    /// h: query heads.
     Heads,
-    /// k: key/value heads
+    /// k: key/value heads.
     KvHeads,
-    /// c
+    /// c: the size of a head.
     HeadSize,
-    /// f
+    /// f: the size of the MLP's inner layer.
     FeedForward,
-    /// v
+    /// v: the vocabulary.
     Vocabulary,
-    /// n-1: the tokens that have a next one
+    /// n-1: the tokens that have a next one.
     Predicted,
-    /// 1
+    /// 1: one number for a token.
     One,
 }
 
 impl Dim {
+    /// The dimensions that have a letter, in the order in which the legend explains them.
+    pub const LETTERS: [Dim; 10] = [
+        Dim::Batch,
+        Dim::Tokens,
+        Dim::Attended,
+        Dim::Embedding,
+        Dim::Hidden,
+        Dim::Heads,
+        Dim::KvHeads,
+        Dim::HeadSize,
+        Dim::FeedForward,
+        Dim::Vocabulary,
+    ];
+
+    /// The letter, or for [`Dim::Predicted`] and [`Dim::One`] the number.
     pub fn letter(self) -> &'static str {
+        self.letter_and_meaning().0
+    }
+
+    /// What the letter stands for.
+    pub fn meaning(self) -> &'static str {
+        self.letter_and_meaning().1
+    }
+
+    fn letter_and_meaning(self) -> (&'static str, &'static str) {
         match self {
-            Dim::Batch => "b",
-            Dim::Tokens => "n",
-            Dim::Attended => "m",
-            Dim::Embedding => "e",
-            Dim::Hidden => "d",
-            Dim::Heads => "h",
-            Dim::KvHeads => "k",
-            Dim::HeadSize => "c",
-            Dim::FeedForward => "f",
-            Dim::Vocabulary => "v",
-            Dim::Predicted => "n-1",
-            Dim::One => "1",
+            Dim::Batch => ("b", "batch"),
+            Dim::Tokens => ("n", "tokens"),
+            Dim::Attended => ("m", "tokens attended to (n, or more with a cache)"),
+            Dim::Embedding => ("e", "embedding size"),
+            Dim::Hidden => ("d", "hidden size"),
+            Dim::Heads => ("h", "query heads"),
+            Dim::KvHeads => ("k", "key/value heads"),
+            Dim::HeadSize => ("c", "head size"),
+            Dim::FeedForward => ("f", "feed-forward size"),
+            Dim::Vocabulary => ("v", "vocabulary"),
+            Dim::Predicted => ("n-1", "tokens that have a next one"),
+            Dim::One => ("1", "one"),
         }
     }
 }
@@ -89,265 +80,86 @@ impl Dim {
 pub enum Alias {
     /// The same tensor in every family.
     Always(&'static str),
-    /// Queries and keys are one tensor only where positions are not rotary; where they are,
-    /// TransformerLens has `hook_q` before the rotation and `hook_rot_q` after it, and the
-    /// point is the latter.
+    /// The name of queries or keys depends on whether the family's positions are rotary: where they
+    /// are, TransformerLens calls them `hook_q` before the rotation and `hook_rot_q` after it, and
+    /// the point here is the tensor after the rotation.
     ByRotary { plain: &'static str, rotary: &'static str },
 }
 
-struct Description {
-    name: &'static str,
-    shape: &'static [Dim],
-    holds: &'static str,
-    alias: Option<Alias>,
+impl Alias {
+    /// The one or two names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let (first, second) = match self {
+            Alias::Always(name) => (name, None),
+            Alias::ByRotary { plain, rotary } => (plain, Some(rotary)),
+        };
+        std::iter::once(first).chain(second)
+    }
 }
 
 impl Point {
-    pub const ALL: [Point; 28] = {
-        use Point::*;
-        [
-            PostTokEmbeddings,
-            PostPosEmbeddings,
-            PreBlock,
-            AttnNormScale,
-            PreAttn,
-            QueryStates,
-            KeyStates,
-            ValueStates,
-            PreMaskAttnWeights,
-            PostMaskAttnWeights,
-            AttnProbs,
-            AttnWeightedValues,
-            AttnHeadOutputs,
-            PostAttnNormScale,
-            AttnResidual,
-            PostAttn,
-            MlpNormScale,
-            PreMlp,
-            PostFc1,
-            PostUp,
-            PostAct,
-            PostMlpNormScale,
-            MlpResidual,
-            PostMlp,
-            FinalNormScale,
-            PostFinalLayerNorm,
-            Logits,
-            UnreducedLoss,
-        ]
-    };
-
-    fn description(self) -> Description {
-        use Alias::{Always, ByRotary};
-        use Dim::*;
-        let stream: &[Dim] = &[Batch, Tokens, Hidden];
-        let scale: &[Dim] = &[Batch, Tokens, One];
-        let inner: &[Dim] = &[Batch, Tokens, FeedForward];
-        let scores: &[Dim] = &[Batch, Heads, Tokens, Attended];
-        let keys: &[Dim] = &[Batch, KvHeads, Attended, HeadSize];
-        let (name, shape, holds, alias) = match self {
-            Point::PostTokEmbeddings => (
-                "post-tok-embeddings",
-                &[Batch, Tokens, Embedding] as &[Dim],
-                "token embeddings",
-                Some(Always("hook_embed")),
-            ),
-            Point::PostPosEmbeddings => {
-                ("post-pos-embeddings", stream, "what enters block 0", None)
-            }
-            Point::PreBlock => (
-                "pre-block",
-                stream,
-                "residual stream entering the block",
-                Some(Always("hook_resid_pre")),
-            ),
-            Point::AttnNormScale => (
-                "attn-norm-scale",
-                scale,
-                "what attention's norm divides by",
-                Some(Always("ln1.hook_scale")),
-            ),
-            Point::PreAttn => (
-                "pre-attn",
-                stream,
-                "what the q, k, v projections read",
-                Some(Always("ln1.hook_out")),
-            ),
-            Point::QueryStates => (
-                "query-states",
-                &[Batch, Heads, Tokens, HeadSize] as &[Dim],
-                "queries as they enter the score product, after rotary and q-norm, not scaled",
-                Some(ByRotary { plain: "attn.hook_q", rotary: "attn.hook_rot_q" }),
-            ),
-            Point::KeyStates => (
-                "key-states",
-                keys,
-                "keys likewise, cached past included, before they are repeated for grouped heads",
-                Some(ByRotary { plain: "attn.hook_k", rotary: "attn.hook_rot_k" }),
-            ),
-            Point::ValueStates => ("value-states", keys, "values", Some(Always("attn.hook_v"))),
-            Point::PreMaskAttnWeights => {
-                ("pre-mask-attn-weights", scores, "scaled scores before the mask", None)
-            }
-            Point::PostMaskAttnWeights => (
-                "post-mask-attn-weights",
-                scores,
-                "scores after the mask; where masked, the dtype's lowest finite value",
-                Some(Always("attn.hook_attn_scores")),
-            ),
-            Point::AttnProbs => {
-                ("attn-probs", scores, "attention pattern", Some(Always("attn.hook_pattern")))
-            }
-            Point::AttnWeightedValues => (
-                "attn-weighted-values",
-                &[Batch, Heads, Tokens, HeadSize] as &[Dim],
-                "per-head weighted values",
-                Some(Always("attn.hook_z")),
-            ),
-            Point::AttnHeadOutputs => (
-                "attn-head-outputs",
-                &[Batch, Heads, Tokens, Hidden] as &[Dim],
-                "each head's part of attn-residual, without bias; where a norm follows attention, of what that norm reads",
-                Some(Always("attn.hook_result")),
-            ),
-            Point::PostAttnNormScale => (
-                "post-attn-norm-scale",
-                scale,
-                "what the norm of attention's output divides by, where there is one",
-                Some(Always("ln1_post.hook_scale")),
-            ),
-            Point::AttnResidual => (
-                "attn-residual",
-                stream,
-                "what attention adds to the stream",
-                Some(Always("hook_attn_out")),
-            ),
-            Point::PostAttn => {
-                ("post-attn", stream, "stream + attn-residual", Some(Always("hook_resid_mid")))
-            }
-            Point::MlpNormScale => (
-                "mlp-norm-scale",
-                scale,
-                "what the MLP's norm divides by",
-                Some(Always("ln2.hook_scale")),
-            ),
-            Point::PreMlp => {
-                ("pre-mlp", stream, "what the MLP reads", Some(Always("ln2.hook_out")))
-            }
-            Point::PostFc1 => (
-                "post-fc1",
-                inner,
-                "before the activation (gated MLPs: the gate's pre-activation)",
-                Some(Always("mlp.hook_pre")),
-            ),
-            Point::PostUp => (
-                "post-up",
-                inner,
-                "gated MLPs only: the other branch",
-                Some(Always("mlp.hook_pre_linear")),
-            ),
-            Point::PostAct => {
-                ("post-act", inner, "what the down projection reads", Some(Always("mlp.hook_post")))
-            }
-            Point::PostMlpNormScale => (
-                "post-mlp-norm-scale",
-                scale,
-                "what the norm of the MLP's output divides by, where there is one",
-                Some(Always("ln2_post.hook_scale")),
-            ),
-            Point::MlpResidual => (
-                "mlp-residual",
-                stream,
-                "what the MLP adds to the stream",
-                Some(Always("hook_mlp_out")),
-            ),
-            Point::PostMlp => (
-                "post-mlp",
-                stream,
-                "the stream after the MLP (post-norm blocks: before their last norm)",
-                Some(Always("hook_resid_post")),
-            ),
-            Point::FinalNormScale => (
-                "final-norm-scale",
-                scale,
-                "what the final norm divides by",
-                Some(Always("ln_final.hook_scale")),
-            ),
-            Point::PostFinalLayerNorm => (
-                "post-final-layer-norm",
-                stream,
-                "the final norm's output; where there is none, what stands in its place",
-                Some(Always("ln_final.hook_out")),
-            ),
-            Point::Logits => (
-                "logits",
-                &[Batch, Tokens, Vocabulary] as &[Dim],
-                "logits",
-                Some(Always("unembed.hook_out")),
-            ),
-            Point::UnreducedLoss => (
-                "unreduced-loss",
-                &[Batch, Predicted] as &[Dim],
-                "next-token cross-entropy; only when a loss is asked for",
-                None,
-            ),
-        };
-        Description { name, shape, holds, alias }
-    }
-
-    /// The contract's name: `post-mlp`.
+    /// The name in scripts and on the command line, as in `post-mlp`.
     pub fn name(self) -> &'static str {
-        self.description().name
+        self.row().name
     }
 
+    /// The dimensions of the tensor.
     pub fn shape(self) -> &'static [Dim] {
-        self.description().shape
+        self.row().shape
     }
 
-    /// What stands there, in a few words.
+    /// What the tensor is, in a few words.
     pub fn holds(self) -> &'static str {
-        self.description().holds
+        self.row().holds
     }
 
     /// The TransformerLens name, in a block without its `blocks.{i}.`.
     pub fn alias(self) -> Option<Alias> {
-        self.description().alias
+        self.row().alias
     }
 
-    /// Whether every block has it, rather than the pass once.
+    /// The part of the pass that it belongs to.
+    pub fn part(self) -> Part {
+        self.row().part
+    }
+
+    /// Whether every block has it; otherwise a pass has it once.
     pub fn in_block(self) -> bool {
-        (Point::PreBlock..=Point::PostMlp).contains(&self)
+        self.part() == Part::InBlock
     }
 
-    /// Whether a pass makes it whoever looks: it costs nothing to keep it.
-    pub fn is_made_anyway(self) -> bool {
-        use Point::{
-            AttnHeadOutputs, AttnProbs, PostMaskAttnWeights, PreMaskAttnWeights, UnreducedLoss,
-        };
-        let for_hooks =
-            [PreMaskAttnWeights, PostMaskAttnWeights, AttnProbs, AttnHeadOutputs, UnreducedLoss];
-        // A norm that nobody looks into does not make what it divides by.
-        !for_hooks.contains(&self) && self.shape().last() != Some(&Dim::One)
+    /// Whether a pass computes the tensor even if nothing asks for it, so that capturing it costs
+    /// memory alone.
+    pub fn is_always_computed(self) -> bool {
+        !self.row().on_request
     }
 
-    /// The dim of its shape that counts tokens, and whether that counts cached ones too; nothing
-    /// where there is none.
+    /// The kinds of model that lack the point, each with the reason; the first that fits counts.
+    pub fn absent(self) -> &'static [(ModelKind, &'static str)] {
+        self.row().absent
+    }
+
+    /// The index of the dimension that counts tokens, and which kind of tokens it counts:
+    /// [`Dim::Tokens`], or [`Dim::Attended`], which includes cached ones. `None` if no dimension
+    /// does.
     pub fn token_dim(self) -> Option<(usize, Dim)> {
-        let of = |wanted: Dim| Some((self.shape().iter().position(|dim| *dim == wanted)?, wanted));
-        of(Dim::Tokens).or_else(|| of(Dim::Attended))
+        let position =
+            |wanted: Dim| Some((self.shape().iter().position(|dim| *dim == wanted)?, wanted));
+        position(Dim::Tokens).or_else(|| position(Dim::Attended))
     }
 
+    /// The point of that name.
+    ///
     /// # Errors
-    /// A name that is no point's, with the nearest.
+    /// No point has the name; the error suggests the nearest one.
     pub fn parse(name: &str) -> Result<Point> {
         Point::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
             let error = error!("there is no hook point {name:?}");
-            // The names of TransformerLens's cache: `resid_post` for hook_resid_post.
+            // TransformerLens's cache also takes `resid_post` for `hook_resid_post`.
             let hook = format!("hook_{name}");
-            let short = Point::ALL.into_iter().find(|point| match point.alias() {
-                Some(Alias::Always(alias)) => alias.rsplit('.').next() == Some(&hook),
-                Some(Alias::ByRotary { plain, .. }) => plain.rsplit('.').next() == Some(&hook),
-                None => false,
+            let short = Point::ALL.into_iter().find(|point| {
+                let first = point.alias().and_then(|alias| alias.names().next());
+                first.is_some_and(|alias| alias.rsplit('.').next() == Some(&hook))
             });
             if let Some(point) = short {
                 return error.help(format!("did you mean {point}?"));
@@ -371,10 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_in_the_order_of_the_discriminants() {
-        for (i, point) in Point::ALL.into_iter().enumerate() {
-            assert_eq!(point as usize, i);
-        }
+    fn the_parts_follow_one_another() {
+        assert!(Point::ALL.is_sorted_by_key(|point| point.part()));
     }
 
     #[test]
@@ -382,11 +192,7 @@ mod tests {
         let mut aliases = Vec::new();
         for point in Point::ALL {
             assert_eq!(Point::parse(point.name()), Ok(point));
-            match point.alias() {
-                Some(Alias::Always(a)) => aliases.push(a),
-                Some(Alias::ByRotary { plain, rotary }) => aliases.extend([plain, rotary]),
-                None => {}
-            }
+            aliases.extend(point.alias().into_iter().flat_map(Alias::names));
         }
         let count = aliases.len();
         aliases.sort();

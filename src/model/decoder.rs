@@ -300,19 +300,25 @@ impl Decoder {
         if let Some(start) = &options.start {
             self.check_stream(&start.stream, input)?;
         }
-        wanted.iter().chain(options.stop).try_for_each(|site| self.reach(site, options))?;
+        wanted.iter().chain(options.stop).try_for_each(|site| self.check_site(site, options))?;
         if options.loss && options.stop.is_some_and(|stop| stop.point != Point::UnreducedLoss) {
             bail!("a pass that stops before the logits has no loss");
         }
         Ok(())
     }
 
+    /// Checks that the model has the site and that a pass with these options reaches it.
+    ///
     /// # Errors
-    /// This model does not have the site, or a pass with these options does not come there.
-    pub fn reach(&self, site: Site, options: &Options) -> Result<()> {
+    /// The model lacks the point or the layer; the pass begins after the site, stops before it, or
+    /// is not asked for logits or a loss.
+    pub fn check_site(&self, site: Site, options: &Options) -> Result<()> {
         let (family, point) = (self.spec.family, site.point);
-        if !self.spec.has(point) {
-            bail!("this {family} model has no {point}: {}", self.spec.why_not(point));
+        if let Some(layer) = site.layer.filter(|layer| *layer >= self.spec.layers) {
+            bail!("there is no layer {layer}: the model has {}", self.spec.layers);
+        }
+        if let Some(why) = self.spec.why_absent(point) {
+            bail!("this {family} model has no {point}: {why}");
         }
         if let Some(start) = &options.start {
             let start = Site { point: Point::PreBlock, layer: Some(start.layer) };
@@ -343,15 +349,7 @@ impl Decoder {
     }
 
     fn comes_after(&self, site: Site, stop: Site) -> bool {
-        let place = |site: Site| {
-            // Before the blocks, in a block, after them.
-            let part = match site.layer {
-                Some(layer) => layer as f32,
-                None if site.point < Point::PreBlock => -1.0,
-                None => f32::INFINITY,
-            };
-            (part, self.spec.order(site.point))
-        };
+        let place = |site: Site| (site.point.part(), site.layer, self.spec.order(site.point));
         place(site) > place(stop)
     }
 

@@ -1,28 +1,37 @@
-//! The hook points as a list for a person, in the sizes of a model where one is meant.
+//! The table of hook points for people, with the sizes of a model where one is given.
 
 use super::Spec;
 use crate::hook::{Alias, Dim, Point};
 
-/// What the letters in the shapes stand for.
-pub const LEGEND: &str = "\
-b batch, n tokens, m tokens attended to (n, or more with a cache), e embedding size, d hidden size, h query heads,
-k key/value heads, c head size, f feed-forward size, v vocabulary.
-In hook(name, …) a TransformerLens name binds the same point and layer, as in blocks.3.hook_resid_post. The tensor is the
-one listed here: queries, keys, values and attn.hook_z stay heads first, where TransformerLens has them after the tokens.";
+/// The lines that explain the letters in the shapes and the TransformerLens names.
+pub fn legend() -> Vec<String> {
+    let letters = Dim::LETTERS.map(|dim| format!("{} {}", dim.letter(), dim.meaning()));
+    let (first, second) = letters.split_at(6);
+    vec![
+        format!("{},", first.join(", ")),
+        format!("{}.", second.join(", ")),
+        "In hook(name, …) a TransformerLens name binds the same point and layer, as in \
+         blocks.3.hook_resid_post. The tensor is the"
+            .into(),
+        "one listed here: queries, keys, values and attn.hook_z stay heads first, where \
+         TransformerLens has them after the tokens."
+            .into(),
+    ]
+}
 
-/// A head, then a row for each point (each that the model has): its name, shape, what stands there,
-/// TransformerLens's name.
+/// The table's head, then a row for each point, or for each that the model has.
 pub fn rows(spec: Option<&Spec>) -> Vec<[String; 4]> {
     let head = ["point", "shape", "what it holds", "TransformerLens name"].map(str::to_owned);
     let known = Point::ALL.into_iter().filter(|point| spec.is_none_or(|spec| spec.has(*point)));
     std::iter::once(head).chain(known.map(|point| row(point, spec))).collect()
 }
 
+/// One point's name, shape, description and TransformerLens name (`—` if it has none).
 pub fn row(point: Point, spec: Option<&Spec>) -> [String; 4] {
     [point.name().to_owned(), shape(point, spec), point.holds().to_owned(), alias(point, spec)]
 }
 
-/// `b n d`, or `b n 768` where the model settles it.
+/// `b n d`, or `b n 768` with a model whose hidden size that is.
 fn shape(point: Point, spec: Option<&Spec>) -> String {
     let dim = |dim: &Dim| match spec.and_then(|spec| spec.size(*dim)) {
         Some(size) => size.to_string(),

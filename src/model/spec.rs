@@ -1,6 +1,6 @@
 //! What a family and a config say about a decoder, as data.
 
-use crate::hook::{Dim, Point};
+use crate::hook::{Dim, ModelKind, Point};
 pub use crate::kernel::activation::Activation;
 pub use crate::kernel::rotary::Pairs;
 
@@ -240,28 +240,24 @@ impl Spec {
         ]
     }
 
-    /// Whether the family has the point.
+    /// Whether the model has the point.
     pub fn has(&self, point: Point) -> bool {
-        match point {
-            Point::PostUp => self.gated,
-            Point::FinalNormScale => self.final_norm,
-            Point::PostAttnNormScale | Point::PostMlpNormScale => {
-                matches!(self.norm_place, NormPlace::Outputs | NormPlace::Both)
-            }
-            _ => true,
-        }
+        self.why_absent(point).is_none()
     }
 
-    /// Why it does not have a point that others have.
-    pub fn why_not(&self, point: Point) -> &'static str {
-        match (point, self.norm_place) {
-            (Point::PostUp, _) => "its MLP is not gated",
-            (Point::FinalNormScale, _) => "it has no final norm",
-            (_, NormPlace::After) => {
-                "its norms stand on the stream, after each sub-block has joined it: attn-norm-scale and mlp-norm-scale are \
-                 what they divide by"
+    /// Why the model lacks a point that others have; `None` if it has the point.
+    pub fn why_absent(&self, point: Point) -> Option<&'static str> {
+        point.absent().iter().find(|(kind, _)| self.is(*kind)).map(|(_, why)| *why)
+    }
+
+    fn is(&self, kind: ModelKind) -> bool {
+        match kind {
+            ModelKind::PlainMlp => !self.gated,
+            ModelKind::WithoutFinalNorm => !self.final_norm,
+            ModelKind::PostNorm => self.norm_place == NormPlace::After,
+            ModelKind::WithoutOutputNorms => {
+                matches!(self.norm_place, NormPlace::Before | NormPlace::After)
             }
-            _ => "what its sub-blocks give joins the stream as it is, with no norm in between",
         }
     }
 
@@ -282,16 +278,15 @@ impl Spec {
         self.window.as_ref().filter(|window| window.layers[layer])
     }
 
-    /// A point's place in the order in which a pass reaches them; a block's points by layer.
+    /// Orders the points as a pass of this model reaches them, those of a block within the block.
     pub fn order(&self, point: Point) -> f32 {
+        let place = |point: Point| point as usize as f32;
         match (self.norm_place, point) {
-            (NormPlace::After, Point::AttnNormScale) => Point::PostAttn as u8 as f32 + 0.5,
-            (NormPlace::After, Point::MlpNormScale) => Point::PostMlp as u8 as f32 + 0.5,
-            (NormPlace::Outputs, Point::AttnNormScale) => {
-                Point::PostAttnNormScale as u8 as f32 - 0.5
-            }
-            (NormPlace::Outputs, Point::MlpNormScale) => Point::PostMlpNormScale as u8 as f32 - 0.5,
-            _ => point as u8 as f32,
+            (NormPlace::After, Point::AttnNormScale) => place(Point::PostAttn) + 0.5,
+            (NormPlace::After, Point::MlpNormScale) => place(Point::PostMlp) + 0.5,
+            (NormPlace::Outputs, Point::AttnNormScale) => place(Point::PostAttnNormScale) - 0.5,
+            (NormPlace::Outputs, Point::MlpNormScale) => place(Point::PostMlpNormScale) - 0.5,
+            _ => place(point),
         }
     }
 

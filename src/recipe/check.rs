@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::Recipe;
 use super::header::{Header, Param, glob};
 use crate::checkpoint::{self, DEMOS, OpenOptions};
-use crate::hook::Named;
+use crate::hook::PointName;
 use crate::output::record::Record;
 use crate::script::bind::output::json;
 use crate::script::program::describe::Description;
@@ -179,7 +179,7 @@ fn value(default: &Dynamic) -> Json {
 
 /// The header's points against those that the code names.
 fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Failure> {
-    let point = |name: &str| Named::parse(name).ok().map(|named| named.point);
+    let point = |name: &str| PointName::parse(name).ok().map(|named| named.point);
     let said: BTreeSet<_> = header.points.iter().filter_map(|name| point(name.get_ref())).collect();
     let mut findings: BTreeMap<String, Failure> = BTreeMap::new();
     for (name, place) in &described.points {

@@ -7,7 +7,7 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, Value};
 
-use crate::hook::Named;
+use crate::hook::PointName;
 use crate::model::family::FAMILIES;
 use crate::script::{Failure, Place, Policy};
 use crate::{Error, Result, bail, checkpoint, did_you_mean, error, without_rust_types};
@@ -162,7 +162,7 @@ impl Header {
         })?;
         each(&self.authors, |text| said("author", text))?;
         each(&self.models, check_model)?;
-        each(&self.points, |text| Named::parse(text).map(drop))?;
+        each(&self.points, |text| PointName::parse(text).map(drop))?;
         each(&self.outputs, check_output)?;
         for (name, param) in &self.params {
             let named = if name.trim().is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::commands::{COMMANDS, Command};
-use crate::hook::{Named, Point};
+use crate::hook::{Point, PointName};
 use crate::model::point_list;
 use crate::output::picture::table::columns;
 use crate::script::reference::definitions::signature;
@@ -57,7 +57,7 @@ pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> 
     {
         return Ok(vec![usage(command), format!("  {}", command.about)]);
     }
-    if let Ok(named) = Named::parse(name) {
+    if let Ok(named) = PointName::parse(name) {
         return Ok(point(named.point));
     }
     let defined = workspace.host().session().live().functions();

@@ -26,7 +26,7 @@ pub fn points(workspace: &Workspace) -> Vec<String> {
     let spec: Option<&Spec> = model.as_ref().map(|model| model.loaded().decoder.spec());
     let mut lines = columns(point_rows::rows(spec));
     lines.push(String::new());
-    lines.extend(point_rows::LEGEND.lines().map(str::to_owned));
+    lines.extend(point_rows::legend());
     lines
 }
 

@@ -64,7 +64,8 @@ fn flip(x: &Tensor) -> Tensor {
 fn every_point_of_a_plain_pass() {
     for case in CASES {
         let fixture = Fixture::load(case);
-        let mut capture = Capture::new(points(&fixture), Layers::All);
+        let mut capture =
+            Capture::new(points(&fixture).into_iter().map(|point| (point, Layers::All)));
         run(&fixture, &mut capture);
         for point in points(&fixture) {
             let layers = if point.in_block() {
@@ -245,7 +246,7 @@ fn one_head_ablated() {
 fn the_logit_lens() {
     for case in CASES {
         let fixture = Fixture::load(case);
-        let mut capture = Capture::new([Point::PostMlp], Layers::All);
+        let mut capture = Capture::new([(Point::PostMlp, Layers::All)]);
         run(&fixture, &mut capture);
         for layer in 0..fixture.layers() {
             let stream = capture.get(Point::PostMlp, Some(layer)).unwrap();

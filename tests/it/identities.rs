@@ -19,7 +19,8 @@ fn options() -> Options {
 }
 
 fn captured(subject: &Subject) -> Capture {
-    let mut capture = Capture::new(points(&subject.decoder), Layers::All);
+    let mut capture =
+        Capture::new(points(&subject.decoder).into_iter().map(|point| (point, Layers::All)));
     subject.decoder.forward(&subject.input, &options(), &mut capture).unwrap();
     capture
 }
@@ -224,7 +225,7 @@ fn a_hook_after_the_stop_is_refused_and_one_before_it_runs() {
         let everything = |only: Option<SiteSet>| Seen { sites: Vec::new(), only };
         let mut all = SiteSet::new(layers);
         for point in points(&subject.decoder) {
-            all.insert_all(point, 0..layers);
+            all.insert_all(point, &Layers::All).unwrap();
         }
         let mut seen = everything(Some(all));
         subject.decoder.forward(&subject.input, &options(), &mut seen).unwrap();

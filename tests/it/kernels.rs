@@ -42,7 +42,7 @@ fn attention_is_the_same_whether_its_scores_are_seen_or_not() {
                 Point::AttnNormScale,
             ] {
                 if fixture.decoder.spec().has(point) {
-                    let off = difference(&unseen, &run(&mut Capture::new([point], Layers::All)));
+                    let off = difference(&unseen, &run(&mut Capture::new([(point, Layers::All)])));
                     assert!(off < 1e-5, "{case} with {point}: {off}");
                 }
             }

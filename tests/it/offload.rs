@@ -28,8 +28,8 @@ fn results_are_those_of_a_model_that_is_resident() {
         // first.
         for _ in 0..2 {
             let (mut seen, mut expected) = (
-                Capture::new([Point::PostMlp], Layers::All),
-                Capture::new([Point::PostMlp], Layers::All),
+                Capture::new([(Point::PostMlp, Layers::All)]),
+                Capture::new([(Point::PostMlp, Layers::All)]),
             );
             let input = fixture.input();
             let here =
@@ -41,9 +41,8 @@ fn results_are_those_of_a_model_that_is_resident() {
                 .logits
                 .unwrap();
             assert_eq!(bits(&here), bits(&there), "{case}");
-            let stacked = |capture: &Capture| {
-                bits(&capture.stacked(Point::PostMlp, fixture.layers()).unwrap())
-            };
+            let stacked =
+                |capture: &Capture| bits(&capture.stacked(Point::PostMlp, &Layers::All).unwrap());
             assert_eq!(stacked(&seen), stacked(&expected), "{case}");
         }
     }

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::Output;
 
+use precompute::hook::Dim;
+use precompute::model::point_list;
+
 use crate::run::precompute;
 
 const README: &str = include_str!("../../README.md");
@@ -132,11 +135,36 @@ fn the_session_that_is_shown_is_had() {
     assert_eq!(lines(&printed), lines(shown), "{printed}");
 }
 
+/// PRECOMPUTE_BLESS=1 writes the table of points into the README.
 #[test]
-fn every_point_is_in_the_table() {
-    for point in precompute::hook::Point::ALL {
-        assert!(README.contains(&format!("| `{point}` | ")), "{point}");
+fn the_table_of_points_is_that_of_the_program() {
+    let begin = "<!-- points: written by PRECOMPUTE_BLESS=1 cargo test --test it readme -->\n";
+    let (before, rest) = README.split_once(begin).unwrap();
+    let (shown, after) = rest.split_once("<!-- /points -->").unwrap();
+    let table = table_of_points();
+    if std::env::var_os("PRECOMPUTE_BLESS").is_some() {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let text = format!("{before}{begin}{table}<!-- /points -->{after}");
+        return std::fs::write(readme, text).unwrap();
     }
+    assert!(
+        shown == table,
+        "the README's table of points is not the program's: PRECOMPUTE_BLESS=1 cargo test --test it readme writes it anew"
+    );
+}
+
+fn table_of_points() -> String {
+    let letters = Dim::LETTERS.map(|dim| format!("`{}` {}", dim.letter(), dim.meaning()));
+    let mut table = format!("{}.\n\n", letters.join(", "));
+    let rows = point_list::rows(None).into_iter().enumerate();
+    for (at, [name, shape, holds, alias]) in rows {
+        let code = |text: String| if at == 0 || text == "—" { text } else { format!("`{text}`") };
+        table += &format!("| {} | {shape} | {holds} | {} |\n", code(name), code(alias));
+        if at == 0 {
+            table += "|---|---|---|---|\n";
+        }
+    }
+    table
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn a_pass_that_begins_at_a_block_is_the_whole_pass_to_the_last_bit() {
     for subject in subjects() {
         let layers = subject.decoder.spec().layers;
         for (which, input) in inputs(&subject).iter().enumerate() {
-            let mut capture = Capture::new([Point::PreBlock], Layers::All);
+            let mut capture = Capture::new([(Point::PreBlock, Layers::All)]);
             let options = Options { loss: true, ..Options::default() };
             subject.decoder.forward(input, &options, &mut capture).unwrap();
             let whole = subject.decoder.forward(input, &options, &mut Unobserved).unwrap();

@@ -1,11 +1,10 @@
 //! `m.capture(ids, points)`: one pass that records the tensors at hook points.
 
-use candle_core::Tensor;
 use rhai::{Array, Dynamic, Map};
 
 use super::pass::Pass;
 use super::pass_options::{NAMES, PassOptions};
-use crate::hook::{Capture, Layers, Named, Observer, Point, Site, SiteSet, is_pattern, named_like};
+use crate::hook::{Capture, Layers, Point, PointName, Site, is_pattern, named_like};
 use crate::model;
 use crate::model::{Decoder, Logits};
 use crate::script::errors::error::ScriptResult;
@@ -48,13 +47,13 @@ impl Pass<'_> {
         {
             pass.options.logits = Logits::None;
         }
-        let mut captures: Vec<Capture> = wanted.iter().map(CapturePoint::capture).collect();
-        let mut all = Captures(&mut captures, Vec::new());
-        self.run(ids, context, &pass, &mut all, reuse)?;
+        let mut capture =
+            Capture::new(wanted.iter().map(|wanted| (wanted.point, wanted.layers.clone())));
+        self.run(ids, context, &pass, &mut capture, reuse)?;
 
         let mut kept = Vec::new();
-        for (wanted, capture) in wanted.iter().zip(&captures) {
-            let mut tensor = capture.stacked(wanted.point, decoder.spec().layers)?;
+        for wanted in &wanted {
+            let mut tensor = capture.stacked(wanted.point, &wanted.layers)?;
             if wanted.single {
                 tensor = tensor.squeeze(0).map_err(Error::from)?;
             }
@@ -141,9 +140,9 @@ impl CapturePoint {
         decoder: &Decoder,
         options: &model::Options,
     ) -> Result<Vec<Self>> {
-        let points = Point::ALL.into_iter().filter(|point| point.is_made_anyway());
+        let points = Point::ALL.into_iter().filter(|point| point.is_always_computed());
         Self::reached(
-            points.map(|point| Named { point, layer: None, rotary: None }),
+            points.map(|point| PointName { point, layer: None, rotary: None }),
             asked,
             decoder,
             options,
@@ -152,7 +151,7 @@ impl CapturePoint {
 
     /// The points among `named` that the model has and the pass reaches.
     fn reached(
-        named: impl IntoIterator<Item = Named>,
+        named: impl IntoIterator<Item = PointName>,
         asked: Option<&Dynamic>,
         decoder: &Decoder,
         options: &model::Options,
@@ -166,7 +165,8 @@ impl CapturePoint {
                 continue;
             }
             let mut wanted = Self::of(key, named, asked, decoder)?;
-            let reach = |layer| decoder.reach(Site { point: wanted.point, layer }, options).is_ok();
+            let reach =
+                |layer| decoder.check_site(Site { point: wanted.point, layer }, options).is_ok();
             if wanted.point.in_block() {
                 let layers = wanted.layers.resolve(spec.layers)?;
                 let layers: Vec<i64> = layers
@@ -185,7 +185,12 @@ impl CapturePoint {
         Ok(reached)
     }
 
-    fn of(key: String, named: Named, asked: Option<&Dynamic>, decoder: &Decoder) -> Result<Self> {
+    fn of(
+        key: String,
+        named: PointName,
+        asked: Option<&Dynamic>,
+        decoder: &Decoder,
+    ) -> Result<Self> {
         let spec = decoder.spec();
         named.check_family(spec.family, spec.rotary().is_some())?;
         let asked_layers = asked
@@ -197,34 +202,5 @@ impl CapturePoint {
         let single =
             named.point.in_block() && (named.layer.is_some() || asked.is_some_and(Dynamic::is_int));
         Ok(Self { key, point: named.point, layers, single })
-    }
-
-    fn capture(&self) -> Capture {
-        Capture::new([self.point], self.layers.clone())
-    }
-}
-
-/// Several captures in one pass, each with its own sites.
-struct Captures<'a>(&'a mut [Capture], Vec<SiteSet>);
-
-impl Observer for Captures<'_> {
-    fn sites(&mut self, layers: usize) -> Result<SiteSet> {
-        let mut all = SiteSet::new(layers);
-        self.1.clear();
-        for capture in self.0.iter_mut() {
-            let sites = capture.sites(layers)?;
-            all.union(&sites);
-            self.1.push(sites);
-        }
-        Ok(all)
-    }
-
-    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
-        for (capture, sites) in self.0.iter_mut().zip(&self.1) {
-            if sites.contains(site) {
-                capture.observe(site, x)?;
-            }
-        }
-        Ok(None)
     }
 }

@@ -1,6 +1,6 @@
 //! The options that `forward` and `capture` share.
 
-use crate::hook::{Layers, Named, Point, Site};
+use crate::hook::{Layers, Point, PointName, Site};
 use crate::model;
 use crate::model::{Logits, Start};
 use crate::script::value::Handle;
@@ -71,7 +71,7 @@ fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
 
 /// The site that an option names: `post-mlp@3`, or the name of a point outside the blocks.
 fn site(option: &str, name: &str, layers: usize) -> Result<Site> {
-    let named = Named::parse(name)?;
+    let named = PointName::parse(name)?;
     let layer = match named.layer {
         Some(layer) => Some(Layers::one(layer).resolve(layers)?[0]),
         None if named.point.in_block() => {

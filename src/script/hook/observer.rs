@@ -111,7 +111,7 @@ impl<'a> HookObserver<'a> {
             }
             let reached = own.into_iter().flat_map(|own| own.iter().collect::<Vec<_>>());
             reached
-                .filter(|site| self.decoder.reach(*site, self.info.options).is_ok())
+                .filter(|site| self.decoder.check_site(*site, self.info.options).is_ok())
                 .for_each(|site| sites.insert(site));
         }
         if sites.iter().next().is_none() {

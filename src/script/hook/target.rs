@@ -5,14 +5,14 @@ use std::ops::{Range, RangeInclusive};
 
 use rhai::{Array, Dynamic, Map};
 
-use crate::hook::{Layers, Named, Places, Tokens, is_pattern, named_like};
+use crate::hook::{Layers, Places, PointName, Tokens, is_pattern, named_like};
 use crate::script::value::options::{Options, describe, ints};
 use crate::{Result, bail, error};
 
 /// One hook point that a hook is bound to.
 pub struct Target {
     /// The point, as the script named it.
-    pub named: Named,
+    pub named: PointName,
     /// The layers in which the hook fires.
     pub layers: Layers,
     /// Whether the name was a pattern: a pass that does not reach the point then skips it instead

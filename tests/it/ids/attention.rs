@@ -76,7 +76,7 @@ struct Watch;
 
 impl precompute::hook::Observer for Watch {
     fn sites(&mut self, layers: usize) -> precompute::Result<precompute::hook::SiteSet> {
-        precompute::hook::Capture::new([precompute::hook::Point::AttnProbs], Layers::All)
+        precompute::hook::Capture::new([(precompute::hook::Point::AttnProbs, Layers::All)])
             .sites(layers)
     }
 

@@ -8,7 +8,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
-use precompute::model::{Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling};
+use precompute::model::{
+    Cache, Decoder, Generation, GenerationConfig, Input, Logits, Options, Sampling,
+};
 use precompute::tensor::WeightSource;
 use rayon::prelude::*;
 
@@ -105,7 +107,7 @@ impl Read {
 
 /// Seconds a token, the first aside.
 fn decode(decoder: &Decoder, prompt: &[u32], observer: &mut dyn Observer) -> f64 {
-    let plan = Plan {
+    let plan = GenerationConfig {
         max_new_tokens: TOKENS,
         sampling: Sampling::default(),
         beams: 1,
@@ -115,7 +117,7 @@ fn decode(decoder: &Decoder, prompt: &[u32], observer: &mut dyn Observer) -> f64
         beyond: true,
     };
     let tokens = TOKENS.min(decoder.spec().max_positions - prompt.len());
-    let plan = Plan { max_new_tokens: tokens, ..plan };
+    let plan = GenerationConfig { max_new_tokens: tokens, ..plan };
     let mut generation =
         Generation::new(decoder, Input::tokens(prompt).expect("tokens"), plan).expect("a plan");
     generation.advance(observer).expect("a pass");

@@ -1,37 +1,40 @@
-//! Which of several things is meant: layers, positions, steps.
+//! A selection of layers, positions or steps by index.
 
 use std::fmt;
 
 use crate::{Result, bail, error};
 
-/// Some of a row of things that are counted from 0; negative numbers count from the last.
+/// Selects items of a sequence by index. Indices count from 0, negative ones from the end.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Places {
     All,
+    /// The items at these indices.
     Some(Vec<i64>),
-    /// `start..end`
+    /// From the first index up to but without the second; without an end if that is `i64::MAX`.
     Range(i64, i64),
 }
 
 impl Places {
+    /// The item at one index.
     pub fn one(place: i64) -> Self {
         Places::Some(vec![place])
     }
 
-    /// Whether `place`, the thing of which there are `count`, is among them.
+    /// Whether the item at index `place` of `count` items is selected.
     pub fn contains(&self, place: usize, count: usize) -> bool {
         let (place, count) = (place as i64, count as i64);
         let from_front = |at: i64| if at < 0 { at + count } else { at };
         match self {
             Places::All => true,
             Places::Some(list) => list.iter().any(|&at| from_front(at) == place),
-            // A range that is open at its end reaches whatever comes.
+            // `count` may grow while tokens are generated: an open range has no end to compute.
             Places::Range(start, i64::MAX) => from_front(*start) <= place,
             Places::Range(start, end) => (from_front(*start)..from_front(*end)).contains(&place),
         }
     }
 
-    /// Whether each that is named is one of `count`.
+    /// Whether every index that is listed exists in a sequence of `count` items. Ranges select what
+    /// there is, so they always fit.
     pub fn within(&self, count: usize) -> bool {
         let count = count as i64;
         match self {
@@ -40,10 +43,11 @@ impl Places {
         }
     }
 
-    /// The layers of a model with `count` of them, in the order given, each once.
+    /// The selected layers of a model with `count` layers: their indices from 0, in the order
+    /// given, each once.
     ///
     /// # Errors
-    /// A layer that the model does not have.
+    /// The model does not have one of the layers, or no layer is selected.
     pub fn resolve(&self, count: usize) -> Result<Vec<usize>> {
         let resolve = |layer: i64| {
             let resolved = if layer < 0 { layer + count as i64 } else { layer };
@@ -82,7 +86,7 @@ impl Places {
     }
 }
 
-/// As a script writes them.
+/// As a script writes it: `..`, `3`, `[0, 2]`, `4..` or `4..8`.
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
-//! Which tokens a hook acts on: by their position in the text, and by the step of generation that
-//! reads them first. So it is the same tokens whether a step reads the new one alone, from a cache,
-//! or the whole text anew.
+//! The tokens that a hook acts on, selected by their position in the text and by the step of
+//! generation that reads them first. The selection is the same whether a step reads the new token
+//! only, with the others in a cache, or the whole text again.
 
 use candle_core::{Device, Tensor};
 
@@ -8,38 +8,44 @@ use super::places::Places;
 use super::point::{Dim, Point};
 use crate::{Result, error};
 
-/// What a hook's options say of tokens.
+/// The `positions` and `steps` options of a hook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
-    /// Of a row's real tokens, as far as they are known in the step that reads a token first: -1
-    /// is the last token of the prompt, and each that is generated.
+    /// Positions among a row's real tokens (those that are not padding). In the step that reads a
+    /// token first, the text ends with what that step knows: so -1 selects the last token of the
+    /// prompt, and each generated token in turn.
     pub positions: Places,
-    /// 0 reads the prompt, and each later step what the one before it drew.
+    /// Passes of a generation: step 0 reads the prompt, each later step the token that the step
+    /// before it chose.
     pub steps: Places,
 }
 
-/// What a pass reads.
+/// The tokens that a pass reads, as far as selecting among them needs to know.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Of each row, which of its m tokens are real.
+    /// For each row, whether each of its m tokens is real.
     pub real: Vec<Vec<bool>>,
-    /// How many of a row's tokens are in a cache.
+    /// How many of a row's tokens are in the cache of keys and values.
     pub past: usize,
-    /// How many of them are the prompt's.
+    /// How many of a row's tokens are the prompt's.
     pub prompt: usize,
-    /// How many steps there will be, this one and those before it included.
+    /// How many steps the whole generation has, at most.
     pub steps: usize,
 }
 
 impl Tokens {
+    /// Every token, in every step.
     pub const ALL: Self = Self { positions: Places::All, steps: Places::All };
 
+    /// Whether every token is selected.
     pub fn is_all(&self) -> bool {
         *self == Self::ALL
     }
 
+    /// Checks before a pass that the selection can select something.
+    ///
     /// # Errors
-    /// A position or a step that there will not be.
+    /// A position or a step that will not exist, or positions that none of the steps reads.
     pub fn check(&self, reading: &Reading) -> Result<()> {
         let prompts: Vec<usize> = reading
             .real
@@ -47,7 +53,7 @@ impl Tokens {
             .map(|real| real[..reading.prompt].iter().filter(|real| **real).count())
             .collect();
         let (longest, steps) = (prompts.iter().copied().max().unwrap_or(0), reading.steps);
-        // What the last step draws is not read any more.
+        // No step reads the token that the last one chooses.
         let most = longest + steps.saturating_sub(1);
         if let Places::Some(list) = &self.positions
             && let Some(beyond) = list.iter().find(|&&at| !Places::one(at).within(most))
@@ -94,7 +100,7 @@ impl Tokens {
         }
     }
 
-    /// Of each row, the tokens that are meant, among all m.
+    /// The selected tokens of a pass.
     pub fn of(&self, reading: &Reading) -> Picked {
         let row = |real: &Vec<bool>| {
             let prompt = real[..reading.prompt].iter().filter(|real| **real).count();
@@ -125,39 +131,42 @@ fn no_step(which: &str, steps: usize) -> crate::Error {
         .help("steps count the passes of generate from 0, which reads the prompt")
 }
 
-/// The tokens of a pass that a hook acts on.
+/// The tokens of one pass that a hook acts on.
 #[derive(Debug, Clone)]
 pub struct Picked {
-    /// Of each row, among all m.
+    /// For each row, the selected tokens' indices among all m.
     rows: Vec<Vec<usize>>,
-    /// Of each row, its last real token.
+    /// For each row, the index of its last real token among all m.
     last: Vec<usize>,
+    /// How many tokens of a row are in the cache.
     past: usize,
+    /// m
     all: usize,
 }
 
-/// Where they lie in a tensor that stands at some point.
+/// The entries of one point's tensor that belong to the selected tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slots {
-    /// The dim that counts tokens.
+    /// The dimension that counts tokens.
     dim: usize,
-    /// Of each row, the places along it.
+    /// For each row, the indices along that dimension.
     places: Vec<Vec<usize>>,
-    /// Of each row, the tokens among all m.
+    /// For each row, the tokens' indices among all m.
     pub tokens: Vec<Vec<usize>>,
-    /// How many slots a row has: as many as the row with the most tokens. The others' are filled
-    /// up with what is theirs already.
+    /// The number of slots of every row: as many as the row with the most tokens needs. A shorter
+    /// row repeats its last token.
     pub width: usize,
 }
 
 impl Picked {
-    /// Where they lie at `point`, where `len` tokens stand; nothing where none of them does.
+    /// The tokens' entries in the tensor at `point`, whose token dimension has `len` entries; `None`
+    /// if it holds none of them.
     pub fn at(&self, point: Point, len: usize) -> Option<Slots> {
         let (dim, counts) = point.token_dim()?;
         let new = self.all - self.past;
         let place = |row: usize, token: usize| match counts {
             Dim::Attended => Some(token),
-            // Only each row's last token stands there.
+            // The tensor holds each row's last token only.
             _ if len != new => (token == self.last[row]).then_some(0),
             _ => token.checked_sub(self.past),
         };
@@ -176,10 +185,10 @@ impl Picked {
 }
 
 impl Slots {
-    /// Their part of `x`: the tokens' dim has `width` entries.
+    /// The entries of `x`, with [`width`](Self::width) entries in the token dimension.
     ///
     /// # Errors
-    /// Those of candle.
+    /// candle's.
     pub fn take(&self, x: &Tensor) -> Result<Tensor> {
         let fill = |places: &Vec<usize>| -> Vec<u32> {
             let mut row: Vec<u32> = places.iter().map(|&place| place as u32).collect();
@@ -189,10 +198,11 @@ impl Slots {
         self.select(x, &self.places.iter().map(fill).collect::<Vec<_>>())
     }
 
-    /// `x` with `part` in their places.
+    /// `x` with its entries replaced by `part`, which has the shape that [`take`](Self::take)
+    /// returns. The filling of short rows is ignored.
     ///
     /// # Errors
-    /// Those of candle.
+    /// candle's.
     pub fn put(&self, x: &Tensor, part: &Tensor) -> Result<Tensor> {
         let len = x.dim(self.dim)?;
         let both = Tensor::cat(&[x, &part.to_device(x.device())?.to_dtype(x.dtype())?], self.dim)?;
@@ -204,7 +214,7 @@ impl Slots {
         self.select(&both, &self.places.iter().map(row).collect::<Vec<_>>())
     }
 
-    /// Of each row of `x` the entries of the tokens' dim that its indices say.
+    /// From each row of `x`, the entries of the token dimension at that row's indices.
     fn select(&self, x: &Tensor, rows: &[Vec<u32>]) -> Result<Tensor> {
         let indices = |row: &[u32]| Tensor::new(row, &Device::Cpu)?.to_device(x.device());
         if let Some((first, rest)) = rows.split_first()

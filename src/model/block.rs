@@ -1,4 +1,4 @@
-//! One block of the residual stream.
+//! One block of the decoder: attention and MLP, each with its norms, adding to the residual stream.
 
 use candle_core::Tensor;
 
@@ -7,23 +7,28 @@ use super::kv_cache::Past;
 use super::linear::Change;
 use super::mlp::Mlp;
 use super::norm::Norm;
-use super::pass::{Halt, Tap};
 use super::spec::NormPlace;
+use super::tap::{Halt, Tap};
 use crate::Result;
 use crate::hook::Point;
 use crate::kernel::sum::sum;
 
+/// One block.
 #[derive(Debug, Clone)]
 pub struct Block {
     pub attn_norms: Norms,
     pub attention: Attention,
     pub mlp_norms: Norms,
     pub mlp: Mlp,
+    /// Whether the MLP reads the block's input, as attention does.
     pub parallel: bool,
 }
 
 impl Block {
-    /// With other tensors for the weights.
+    /// The block with every weight replaced by `f` of it.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         Ok(Self {
             attn_norms: self.attn_norms.map(f)?,
@@ -34,7 +39,10 @@ impl Block {
         })
     }
 
-    /// The stream [b, n, d] from `pre-block` to what the next block reads.
+    /// The residual stream x [b, n, d] to the stream that the next block reads, [b, n, d].
+    ///
+    /// # Errors
+    /// Those of [`Tap::at`] and candle's.
     pub fn forward(
         &self,
         x: Tensor,
@@ -44,25 +52,26 @@ impl Block {
     ) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
 
-        let read = self.attn_norms.read(&x, tap)?;
+        let read = self.attn_norms.before(&x, tap)?;
         let read = tap.at(Point::PreAttn, read)?;
         let attn = self.attention.forward(&read, frame, past, tap)?;
-        let attn = self.attn_norms.give(attn, tap)?;
+        let attn = self.attn_norms.of_output(attn, tap)?;
         let attn = tap.at(Point::AttnResidual, attn)?;
-        let after = tap.at(Point::PostAttn, sum(&x, &attn)?)?;
-        let after = self.attn_norms.joined(after, tap)?;
+        let mid = tap.at(Point::PostAttn, sum(&x, &attn)?)?;
+        let mid = self.attn_norms.after(mid, tap)?;
 
-        // Parallel: x + attention(norm(x)) + mlp(norm(x)); the MLP reads the block's input.
-        let read = self.mlp_norms.read(if self.parallel { &x } else { &after }, tap)?;
+        // In a parallel block the sum is x + attention(norm(x)) + mlp(norm(x)).
+        let read = self.mlp_norms.before(if self.parallel { &x } else { &mid }, tap)?;
         let read = tap.at(Point::PreMlp, read)?;
         let mlp = self.mlp.forward(&read, tap)?;
-        let mlp = self.mlp_norms.give(mlp, tap)?;
+        let mlp = self.mlp_norms.of_output(mlp, tap)?;
         let mlp = tap.at(Point::MlpResidual, mlp)?;
-        let x = tap.at(Point::PostMlp, sum(&after, &mlp)?)?;
-        self.mlp_norms.joined(x, tap)
+        let x = tap.at(Point::PostMlp, sum(&mid, &mlp)?)?;
+        self.mlp_norms.after(x, tap)
     }
 
-    /// What follows the last block's `post-mlp` before the final norm.
+    /// What the block applies to the stream after `post-mlp`, [.., d] to [.., d]: its last norm in a
+    /// post-norm model.
     pub fn after_post_mlp(&self, x: Tensor) -> Result<Tensor> {
         match self.mlp_norms.place {
             NormPlace::After => self.mlp_norms.norm.plain(&x),
@@ -71,26 +80,29 @@ impl Block {
     }
 }
 
-/// The norms around one sub-block.
+/// The norms of one sub-block, attention or MLP.
 #[derive(Debug, Clone)]
 pub struct Norms {
+    /// The only norm, or with [`NormPlace::Both`] the one before the sub-block.
     pub norm: Norm,
-    /// The second, of what the sub-block gives, where norms stand at both ends.
+    /// With [`NormPlace::Both`], the norm of the sub-block's output.
     pub output: Option<Norm>,
     pub place: NormPlace,
     pub points: Scales,
 }
 
-/// The points that show what a sub-block's norms divide by.
+/// The points at which the scales of a sub-block's norms can be seen.
 #[derive(Debug, Clone, Copy)]
 pub struct Scales {
     pub norm: Point,
-    /// Of the norm of what the sub-block gives.
+    /// For the norm of the sub-block's output.
     pub output: Point,
 }
 
 impl Scales {
+    /// Attention's.
     pub const ATTN: Self = Self { norm: Point::AttnNormScale, output: Point::PostAttnNormScale };
+    /// The MLP's.
     pub const MLP: Self = Self { norm: Point::MlpNormScale, output: Point::PostMlpNormScale };
 }
 
@@ -100,19 +112,19 @@ impl Norms {
         Ok(Self { norm: self.norm.map(f)?, output, ..*self })
     }
 
-    /// What the sub-block reads of the stream x.
-    fn read(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+    /// The norm before the sub-block, if there is one: of the stream x [b, n, d].
+    fn before(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {
             NormPlace::Before | NormPlace::Both => self.norm.forward(x, &[self.points.norm], tap),
             NormPlace::After | NormPlace::Outputs => Ok(x.clone()),
         }
     }
 
-    /// What joins the stream of what the sub-block gave.
-    fn give(&self, y: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+    /// The norm of the sub-block's output y [b, n, d], if there is one.
+    fn of_output(&self, y: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match (&self.output, self.place) {
             (Some(output), _) => output.forward(&y, &[self.points.output], tap),
-            // The only norm of the sub-block is known by both names.
+            // The only norm of the sub-block has both points.
             (None, NormPlace::Outputs) => {
                 self.norm.forward(&y, &[self.points.norm, self.points.output], tap)
             }
@@ -120,8 +132,8 @@ impl Norms {
         }
     }
 
-    /// What goes on of the stream that it joined.
-    fn joined(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+    /// The norm of the stream x [b, n, d] after the sub-block's output was added, if there is one.
+    fn after(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {
             NormPlace::After => self.norm.forward(&x, &[self.points.norm], tap),
             _ => Ok(x),

@@ -1,4 +1,4 @@
-//! The decoder: token ids to logits, through every hook point.
+//! The decoder: from token ids to logits and a loss, through every hook point.
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
@@ -10,15 +10,15 @@ use super::input::Input;
 use super::kv_cache::{Cache, Past};
 use super::load::block_weights::Blocks;
 use super::load::loader::{Placement, Weights, load};
-use super::pass::{Halt, Tap};
 use super::spec::{Positions, Spec};
-use super::{loss, parts};
+use super::tap::{Halt, Tap};
+use super::{components, loss};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
 use crate::system::interrupt;
 use crate::tensor::WeightSource;
 use crate::{Result, bail, error};
 
-/// A language model of any family.
+/// A language model of any family, with its weights.
 pub struct Decoder {
     spec: Spec,
     pub(super) weights: Weights,
@@ -26,7 +26,7 @@ pub struct Decoder {
     device: Device,
 }
 
-/// Which logits a pass makes.
+/// Which logits a pass computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Logits {
     /// [b, n, v]
@@ -34,58 +34,62 @@ pub enum Logits {
     All,
     /// [b, 1, v], at each row's last real token.
     Last,
+    /// None, unless a loss needs them.
     None,
 }
 
-/// What a pass is asked for.
+/// The options of a pass.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Which logits to compute.
     pub logits: Logits,
-    /// Next-token cross-entropy.
+    /// Whether to compute the next-token cross-entropy.
     pub loss: bool,
-    /// End after this site and its hooks.
+    /// End the pass after this site and its hooks.
     pub stop: Option<Site>,
-    /// Read more tokens than the model has positions for, where it can.
+    /// Permit more tokens than the model's `max_positions`, if its kind of positions allows it.
     pub beyond: bool,
-    /// Begin at a block, with this stream. Nothing may look at what comes before.
+    /// Begin at a block with a stream of the caller's. An observer that wants an earlier site is an
+    /// error.
     pub start: Option<Start>,
-    /// Begin at a block, with what entered it in an earlier pass like this one: the observer knows
-    /// what it would have seen before.
+    /// Begin at a block with the stream that entered it in an earlier pass of the same input and
+    /// hooks. The observer may want earlier sites: it has seen them in that pass.
     pub resume: Option<Start>,
-    /// Look for what is no finite number at every point, and not just where blocks meet.
+    /// Examine every point for numbers that are not finite, instead of the places between blocks.
     pub check_finite: bool,
 }
 
-/// The residual stream as it enters a block; after the last one, where `layer` is their count.
+/// A residual stream and the block that it enters.
 #[derive(Debug, Clone)]
 pub struct Start {
+    /// The block's index; the number of blocks means the end of the last block.
     pub layer: usize,
     /// [b, n, d]
     pub stream: Tensor,
 }
 
-/// What a pass gave.
+/// The results of a pass.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
-    /// [b, n, v], or [b, 1, v] where only the last were asked for.
+    /// [b, n, v] in the model's dtype, or [b, 1, v] with [`Logits::Last`].
     pub logits: Option<Tensor>,
-    /// A scalar: the mean over real targets.
+    /// The mean of the unreduced loss over the real targets, a scalar.
     pub loss: Option<Tensor>,
-    /// [b, n-1], float32, 0 at targets that are not real.
+    /// The loss of each next token, [b, n-1], float32; 0 where the target is not real.
     pub unreduced_loss: Option<Tensor>,
-    /// How many targets are real: the sum of the unreduced loss over them is the loss.
+    /// How many targets are real: the unreduced loss's sum divided by it is the loss.
     pub targets: Option<usize>,
-    /// What stood where the pass was asked to stop.
+    /// The tensor at the site where the pass was asked to stop, after its hooks.
     pub stopped: Option<Tensor>,
-    /// Where the pass first had what is no finite number, of finite ones.
+    /// The first NaN or infinity that the pass made of finite numbers, as far as it was examined.
     pub not_finite: Option<NotFinite>,
 }
 
 impl Decoder {
-    /// Reads a config and loads the weights it asks for.
+    /// Reads a config.json and loads the weights from `source`, in `dtype` to `device`.
     ///
     /// # Errors
-    /// A family or field that is not supported, a weight that is missing or of another shape.
+    /// The family or a field is not supported, or a weight is missing or has a wrong shape.
     pub fn load(
         config: &Map<String, Value>,
         source: &dyn WeightSource,
@@ -95,11 +99,11 @@ impl Decoder {
         Self::placed(config, source, dtype, device, Placement::Resident)
     }
 
-    /// As [`load`](Self::load), with the blocks' weights in host memory: each block's are copied to
-    /// the device while the one before it computes.
+    /// As [`load`](Self::load), but the blocks' weights stay in host memory, and each block's are
+    /// copied to the device while the block before it computes.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn offloaded(
         config: &Map<String, Value>,
         source: &dyn WeightSource,
@@ -121,33 +125,39 @@ impl Decoder {
         Ok(Self { spec, weights, dtype, device: device.clone() })
     }
 
-    /// Whether the blocks' weights are in host memory.
+    /// Whether the blocks' weights are in host memory, and copied to the device during a pass.
     pub fn is_offloaded(&self) -> bool {
         matches!(self.weights.blocks, Blocks::Offloaded(_))
     }
 
+    /// What the config determines.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
+    /// The dtype of weights and activations.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
+    /// The device that computes.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The checkpoint's tensors that this family has no use for (masks and rotary tables aside).
+    /// The names of the checkpoint's tensors that this family does not use, other than masks and
+    /// rotary tables.
     pub fn unused_weights(&self) -> &[String] {
         &self.weights.unused
     }
 
-    /// One pass. `observer` sees, and may change, what stands at the points it wants.
+    /// Runs a forward pass. `observer` sees the tensors at the sites that it wants, and may replace
+    /// them.
     ///
     /// # Errors
-    /// A site or option that this model or this pass does not have, before anything runs; an input
-    /// the model cannot read; whatever the observer says.
+    /// Before anything runs: the model cannot read the input, or the observer wants a site that the
+    /// model does not have or that a pass with these options does not reach. Later: the observer's
+    /// errors.
     pub fn forward(
         &self,
         input: &Input,
@@ -157,11 +167,12 @@ impl Decoder {
         self.run(input, None, options, observer)
     }
 
-    /// A pass over the tokens of `input` that `cache` does not hold, which it holds afterwards.
-    /// Hooks see those tokens, and where keys are attended to the cached ones too.
+    /// Runs a forward pass over the tokens of `input` that are not in `cache`, and adds them to it.
+    /// Hooks see those tokens only, except at points whose shape has m (keys, values, scores), where
+    /// they see the cached ones too.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward); no token that is not cached.
+    /// Those of [`forward`](Self::forward), or every token is in the cache already.
     pub fn extend(
         &self,
         input: &Input,
@@ -224,10 +235,11 @@ impl Decoder {
                 && let Some(kind) = tap.watch.leave(&x)?
             {
                 let hooked = tap.watch.changed();
-                // A cache has grown by the block's keys, and a hook is not to be called twice.
-                let again = !hooked && cache.is_none();
-                let found = again
-                    .then(|| parts::find_in(&block, layer, entered, frame))
+                // Running the block again finds the point, but not if hooks changed it (they are not
+                // to be called twice) or a cache has the block's keys already.
+                let can_run_again = !hooked && cache.is_none();
+                let found = can_run_again
+                    .then(|| components::first_not_finite(&block, layer, entered, frame))
                     .transpose()?
                     .flatten();
                 let within = NotFinite { kind, place: Place::Within { layer, hooked } };
@@ -243,7 +255,7 @@ impl Decoder {
         self.read_out(x, input, options, tap)
     }
 
-    /// What enters block 0, [b, n, d].
+    /// The embeddings, [b, n, d]: what enters block 0.
     fn embed(&self, input: &Input, tap: &mut Tap) -> Result<Tensor, Halt> {
         let mut x = lookup(&self.weights.token_embeddings, &input.ids(&self.device)?)?;
         if let Some(scale) = self.spec.embedding_scale {
@@ -264,7 +276,7 @@ impl Decoder {
         tap.at(Point::PostPosEmbeddings, x)
     }
 
-    /// Logits and loss of the final norm's output x [b, n, d].
+    /// Logits and loss, as far as they are asked for, of the final norm's output x [b, n, d].
     fn read_out(
         &self,
         x: Tensor,
@@ -281,7 +293,7 @@ impl Decoder {
         let mut output = Output::default();
         if options.loss {
             let unreduced = tap.at(Point::UnreducedLoss, loss::unreduced(&logits, input)?)?;
-            // Whatever hooks left where no target is real does not count.
+            // Hooks may have changed entries whose target is padding.
             let unreduced = loss::of_real_targets(&unreduced, input)?;
             output.loss = Some(loss::mean(&unreduced, input)?);
             output.unreduced_loss = Some(unreduced);
@@ -295,7 +307,7 @@ impl Decoder {
         Ok(output)
     }
 
-    /// Whether this model has the sites, and this pass reaches them.
+    /// Checks the options, and that a pass reaches the wanted sites and the one where it is to stop.
     fn check(&self, wanted: &SiteSet, input: &Input, options: &Options) -> Result<()> {
         if let Some(start) = &options.start {
             self.check_stream(&start.stream, input)?;
@@ -348,28 +360,29 @@ impl Decoder {
         Ok(())
     }
 
+    /// Whether a pass reaches `site` after `stop`.
     fn comes_after(&self, site: Site, stop: Site) -> bool {
         let place = |site: Site| (site.point.part(), site.layer, self.spec.order(site.point));
         place(site) > place(stop)
     }
 
-    /// A pass with nobody looking.
+    /// The logits [b, n, v] of a pass without hooks.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// The model cannot read the input.
     pub fn logits(&self, input: &Input) -> Result<Tensor> {
         let output = self.forward(input, &Options::default(), &mut Unobserved)?;
         output.logits.ok_or_else(|| error!("the pass made no logits"))
     }
 }
 
-/// Rows of a table [rows, d] by indices [b, n].
+/// The rows of a table [rows, d] at indices [b, n]: [b, n, d].
 fn lookup(table: &Tensor, indices: &Tensor) -> Result<Tensor> {
     let (b, n) = indices.dims2()?;
     Ok(table.index_select(&indices.flatten_all()?, 0)?.reshape((b, n, ()))?)
 }
 
-/// [b, n, ..] to [b, 1, ..], at each row's last real token.
+/// The entries at each row's last real token: [b, n, ..] to [b, 1, ..].
 fn at_last(x: &Tensor, input: &Input) -> Result<Tensor> {
     let rows = input
         .last()

@@ -1,5 +1,5 @@
-//! Whether a pass makes a NaN or an infinity of finite numbers: looked for where blocks meet, or at
-//! every point.
+//! The search for the place where a pass first makes a NaN or an infinity of finite numbers: between
+//! blocks, or at every point.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::hook::{Point, Site};
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::simd::vectorized;
 
-/// What is no finite number.
+/// A kind of number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Nan,
@@ -27,30 +27,30 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where a pass first had what is no finite number, of finite ones.
+/// The first NaN or infinity of a pass that began with finite numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinite {
     pub kind: Kind,
     pub place: Place,
 }
 
+/// Where it appeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The pass made it there.
+    /// The model computed it there.
     Made(Site),
-    /// The hooks there left it.
+    /// A hook there returned it.
     Left(Site),
-    /// Somewhere in a block; whether its hooks changed something there.
+    /// Somewhere in a block. `hooked` says whether hooks changed a tensor in that block.
     Within { layer: usize, hooked: bool },
 }
 
-/// The points at which a hook may well put infinities: of scores and logits they say "not this
-/// one".
+/// Points at which hooks put infinities on purpose: a score or logit of −∞ excludes a key or a token.
 const TELLING: [Point; 4] =
     [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::Logits, Point::UnreducedLoss];
 
-/// Points that may be far larger than the stream: at them it is looked only where it is looked at
-/// every point.
+/// Points whose tensors may be far larger than the residual stream. They are examined only if every
+/// point is.
 const LARGE: [Point; 4] = [
     Point::PreMaskAttnWeights,
     Point::PostMaskAttnWeights,
@@ -58,35 +58,39 @@ const LARGE: [Point; 4] = [
     Point::AttnHeadOutputs,
 ];
 
-/// Points that stand alone between the blocks and the ends of a pass.
+/// Points outside the blocks, which are always examined.
 const OUTSIDE: [Point; 4] =
     [Point::PostTokEmbeddings, Point::PostPosEmbeddings, Point::PostFinalLayerNorm, Point::Logits];
 
-/// Looks on at one pass.
+/// Watches one pass for numbers that are not finite.
 ///
-/// On a GPU the program would have to wait for every look: there it looks only where it is to look
-/// at every point.
+/// On a GPU each examination makes the program wait for the device, so there it examines tensors
+/// only if it was asked to examine every point.
 #[derive(Default)]
 pub struct Watch {
+    /// Whether every point is examined.
     every: bool,
+    /// Whether the pass began with numbers that are not finite, and is not watched.
     off: bool,
     found: Option<NotFinite>,
-    /// Whether a hook has put infinities where they tell something.
+    /// Whether a hook has put infinities at one of the points [`TELLING`].
     told: bool,
-    /// Whether a hook has changed something in the block that the pass is in.
+    /// Whether a hook has changed a tensor in the current block.
     changed: bool,
 }
 
 impl Watch {
-    /// At every point, or where blocks meet.
+    /// Watches at `every` point, or between blocks only.
     pub fn new(every: bool) -> Self {
         Self { every, ..Self::default() }
     }
 
+    /// Whether every point is examined.
     pub fn every(&self) -> bool {
         self.every
     }
 
+    /// What was found so far.
     pub fn found(&self) -> Option<NotFinite> {
         self.found
     }
@@ -95,13 +99,13 @@ impl Watch {
         !self.off && self.found.is_none() && (self.every || x.device().is_cpu())
     }
 
-    /// What a pass is given to begin with: of what is no finite number, none can be made.
+    /// Examines the tensor that a pass begins with. If that is not finite, the pass is not watched.
     pub fn begin(&mut self, x: &Tensor) -> Result<()> {
         self.off = self.looks_at(x) && kind(x)?.is_some();
         Ok(())
     }
 
-    /// `x` stands at a site, before its hooks.
+    /// Examines `x` at a site before its hooks run.
     pub fn before_hooks(&mut self, site: Site, x: &Tensor) -> Result<()> {
         if (self.every || OUTSIDE.contains(&site.point))
             && self.looks_at(x)
@@ -113,16 +117,16 @@ impl Watch {
         Ok(())
     }
 
-    /// What of `x` tells whether it is finite. Logits are large; what they are made of has just
-    /// been looked at, so unless float16 can't hold one, or a hook has changed something since,
-    /// it is a weight that is wrong, which every token's show.
+    /// The part of `x` that has to be examined. Logits are large, and the tensor that they are
+    /// computed from has just been examined: unless one may overflow float16 or a hook has changed
+    /// something, only a wrong weight makes them infinite, and then every token's.
     fn telling_part(&self, site: Site, x: &Tensor) -> Result<Tensor> {
         let all =
             self.every || self.changed || x.dtype() == DType::F16 || site.point != Point::Logits;
         Ok(if all { x.clone() } else { x.narrow(1, x.dim(1)? - 1, 1)? })
     }
 
-    /// The hooks at a site have put `left` in the place of `x`.
+    /// Examines `left`, with which the hooks at a site have replaced `x`.
     pub fn after_hooks(&mut self, site: Site, x: &Tensor, left: &Tensor) -> Result<()> {
         if left.id() == x.id() {
             return Ok(());
@@ -133,7 +137,7 @@ impl Watch {
         }
         match kind(left)? {
             Some(Kind::Infinity) if TELLING.contains(&site.point) => self.told = true,
-            // What the pass made before is found where it is looked for next.
+            // If `x` was not finite either, the pass made it before, and the next examination finds it.
             Some(kind) if self.every || self::kind(x)?.is_none() => {
                 self.found = Some(NotFinite { kind, place: Place::Left(site) });
             }
@@ -142,38 +146,38 @@ impl Watch {
         Ok(())
     }
 
-    /// The pass enters a block. Gives what enters it, where it is kept to find the point at which
-    /// the block goes wrong.
+    /// Called when the pass enters a block with `x`. Gives a copy of `x` if the block's output is to
+    /// be examined, from which the block can be run again to find the point.
     pub fn enter(&mut self, x: &Tensor) -> Option<Tensor> {
         self.changed = false;
         self.looks_at(x).then(|| x.clone())
     }
 
-    /// What is no finite number in what a block gives. Whoever asks looks for its place, and says
-    /// it.
+    /// Examines a block's output `x`. The caller finds the place and reports it to
+    /// [`say`](Self::say).
     pub fn leave(&self, x: &Tensor) -> Result<Option<Kind>> {
         if self.looks_at(x) { kind(x) } else { Ok(None) }
     }
 
-    /// Whether a hook has changed something in the block, so that running it again without hooks is
-    /// another thing.
+    /// Whether a hook has changed a tensor in the current block, so that running the block again
+    /// without hooks would compute something else.
     pub fn changed(&self) -> bool {
         self.changed
     }
 
-    /// What whoever asked has found.
+    /// Records what was found.
     pub fn say(&mut self, found: NotFinite) {
         self.found = Some(found);
     }
 }
 
-/// What of a tensor is no finite number: NaN where there are both.
+/// The kind of number that is not finite in `x`, `Nan` if there are both. `None` if all are finite.
 fn kind(x: &Tensor) -> Result<Option<Kind>> {
     if !x.dtype().is_float() {
         return Ok(None);
     }
     if !x.device().is_cpu() {
-        // On the device itself: 0 times x is 0 of finite numbers and NaN of all others.
+        // Computed on the device: 0 · x is 0 for a finite x and NaN for all others.
         let wide = x.detach().to_dtype(DType::F32)?;
         if !(&wide * 0.0)?.sum_all()?.to_scalar::<f32>()?.is_nan() {
             return Ok(None);
@@ -193,6 +197,7 @@ fn kind(x: &Tensor) -> Result<Option<Kind>> {
     })
 }
 
+/// [`kind`] of the numbers `all`, by `finite`, which says whether all of some are.
 fn of<T: Sync>(all: &[T], finite: fn(&[T]) -> bool, is_nan: fn(&T) -> bool) -> Option<Kind> {
     let every = AtomicBool::new(true);
     parallel::each(all.len().div_ceil(parallel::CHUNK), |piece| {
@@ -208,13 +213,13 @@ fn of<T: Sync>(all: &[T], finite: fn(&[T]) -> bool, is_nan: fn(&T) -> bool) -> O
     }
 }
 
-/// Independent sums.
+/// The number of independent sums, which the compiler keeps in vector registers.
 const LANES: usize = 32;
 
 macro_rules! by_product {
     ($name:ident, $number:ty) => {
         vectorized! {
-            /// Whether all are: 0 times any other number is NaN, and so is every sum with it.
+            /// Whether all numbers are finite: 0 · x is NaN for every other x, and so is the sum.
             fn $name(all: &[$number]) -> bool {
                 let mut sums = [0.0; LANES];
                 let (whole, rest) = all.as_chunks::<LANES>();
@@ -235,7 +240,7 @@ by_product!(f64s, f64);
 macro_rules! by_exponent {
     ($name:ident, $number:ty, $exponent:literal) => {
         vectorized! {
-            /// Whether all are: of all others every bit of the exponent is set.
+            /// Whether all numbers are finite: in all others every bit of the exponent is set.
             fn $name(all: &[$number]) -> bool {
                 !all.iter().fold(false, |found, x| found | (x.to_bits() & $exponent == $exponent))
             }

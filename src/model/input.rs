@@ -1,31 +1,32 @@
-//! What a pass reads: token ids, which of them are real, their positions, and how many are in a
-//! cache already.
+//! The input of a pass: token ids, which of them are padding, their positions, and how many of them
+//! are in a cache already.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::spec::Spec;
 use crate::{Result, bail, error};
 
-/// A batch of token ids [b, m], checked against nothing yet but itself. A pass reads the last n of
-/// them: those that are not past, and all where there is no cache.
+/// A batch of token ids [b, m]. A pass reads the last n tokens of each row: those that are not in a
+/// cache, or all. Rows are checked against one another here, and against a model by
+/// [`check`](Self::check).
 #[derive(Debug, Clone)]
 pub struct Input {
     ids: Vec<Vec<u32>>,
-    /// False where a position is padding.
+    /// For each row, whether each token is real: false at padding.
     mask: Vec<Vec<bool>>,
-    /// Besides, which keys each query may see, [b or 1, m, m] of 0 and 1.
+    /// A mask of attention [b or 1, m, m]: 1 where the query (second dimension) may attend to the
+    /// key (third dimension), 0 elsewhere.
     sight: Option<Vec<u8>>,
-    /// How many tokens of each row are in a cache.
+    /// m − n: how many tokens of each row are in a cache.
     past: usize,
 }
 
 impl Input {
-    /// `ids` and `mask` are [b, n] of integers (or bool); the mask is 1 at real tokens. Without one
-    /// every token is real.
+    /// Token ids [b, n] of an integer dtype, and a mask [b, n] that is 1 at real tokens and 0 at
+    /// padding. Without a mask every token is real.
     ///
     /// # Errors
-    /// Another shape or dtype, an empty batch or prompt, a negative id, a mask of another shape, a
-    /// row of padding alone.
+    /// A wrong shape or dtype, an empty batch or prompt, a negative id, or a row of padding only.
     pub fn new(ids: &Tensor, mask: Option<&Tensor>) -> Result<Self> {
         let (b, n) = match ids.dims() {
             &[b, n] => (b, n),
@@ -65,12 +66,12 @@ impl Input {
         Ok(Self { ids, mask, sight: None, past: 0 })
     }
 
-    /// Token ids with the mask that they carry, and one that is given besides: one of their own
-    /// shape [b, n] stands in for the carried one, every other is of attention, as
-    /// [`seeing`](Self::seeing) takes it.
+    /// Token ids with the padding mask that they carry and a mask that the user gives. If
+    /// the given mask has the shape of the ids, it replaces the carried one; otherwise it is a mask
+    /// of attention, see [`seeing`](Self::seeing).
     ///
     /// # Errors
-    /// As [`new`](Self::new) and [`seeing`](Self::seeing).
+    /// Those of [`new`](Self::new) and [`seeing`](Self::seeing).
     pub fn masked(ids: &Tensor, carried: Option<&Tensor>, given: Option<&Tensor>) -> Result<Self> {
         match given {
             Some(mask) if mask.dims() == ids.dims() => Self::new(ids, Some(mask)),
@@ -79,12 +80,12 @@ impl Input {
         }
     }
 
-    /// With a mask of attention, [n, n], [b or 1, n, n] or [b or 1, 1, n, n]: 1 where the query may
-    /// look at the key, 0 where it may not. It only takes away: what comes later, padding, and
-    /// what lies beyond a window stay hidden.
+    /// Adds a mask of attention, [n, n], [b or 1, n, n] or [b or 1, 1, n, n]: 1 where the query may
+    /// attend to the key, 0 elsewhere. It can only hide keys: later tokens, padding and keys outside
+    /// a sliding window stay hidden whatever it says.
     ///
     /// # Errors
-    /// Another shape, a number other than 0 and 1, a real token that is left nothing to look at.
+    /// A wrong shape, a number other than 0 and 1, or a real token that is left no key at all.
     pub fn seeing(mut self, mask: &Tensor) -> Result<Self> {
         let (b, n) = (self.batch(), self.len());
         match *mask.dims() {
@@ -118,7 +119,7 @@ impl Input {
         Ok(self)
     }
 
-    /// A query that may look at nothing.
+    /// The error for a query that a mask of attention leaves no key.
     pub fn blind(&self, row: usize, query: usize) -> crate::Error {
         let place = if self.batch() > 1 { format!(" of row {row}") } else { String::new() };
         error!("the mask leaves token {query}{place} nothing to look at")
@@ -141,49 +142,53 @@ impl Input {
         })
     }
 
+    /// b: the number of rows.
     pub fn batch(&self) -> usize {
         self.ids.len()
     }
 
-    /// n: the tokens of a row that a pass reads.
+    /// n: how many tokens of each row the pass reads.
     pub fn len(&self) -> usize {
         self.attended() - self.past
     }
 
-    /// m: all tokens of a row.
+    /// m: how many tokens each row has, cached ones included.
     pub fn attended(&self) -> usize {
         self.ids[0].len()
     }
 
-    /// m − n: those in a cache.
+    /// m − n: how many tokens of each row are in a cache.
     pub fn past(&self) -> usize {
         self.past
     }
 
+    /// Whether the pass has no token to read.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Whether any row has padding.
     pub fn is_padded(&self) -> bool {
         self.mask.iter().flatten().any(|real| !real)
     }
 
-    /// All token ids of a row, \[m\].
+    /// A row's token ids, \[m\].
     pub fn row(&self, row: usize) -> &[u32] {
         &self.ids[row]
     }
 
-    /// Which of a row's tokens are real, \[m\].
+    /// Whether each of a row's tokens is real, \[m\].
     pub fn real(&self, row: usize) -> &[bool] {
         &self.mask[row]
     }
 
-    /// The mask of attention, where there is one: [b or 1, m, m] of 0 and 1.
+    /// The mask of attention, if one was given: [b or 1, m, m] of 0 and 1, row by row.
     pub fn sight(&self) -> Option<&[u8]> {
         self.sight.as_deref()
     }
 
-    /// Whether the mask of attention lets a row's query look at a key.
+    /// Whether the mask of attention, if any, lets the query at index `query` attend to the key at
+    /// index `key`.
     pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
         let m = self.attended();
         self.sight.as_ref().is_none_or(|sight| {
@@ -192,20 +197,20 @@ impl Input {
         })
     }
 
-    /// How many of the tokens after the first are real, and right after one that is.
+    /// The number of next-token targets: tokens that are real and follow a real token directly.
     pub fn targets(&self) -> usize {
         let real =
             |row: &Vec<bool>| row[self.past..].windows(2).filter(|pair| pair[0] && pair[1]).count();
         self.mask.iter().map(real).sum()
     }
 
-    /// How many positions the longest row takes.
+    /// The number of real tokens of the longest row.
     pub fn longest(&self) -> usize {
         self.mask.iter().map(|row| row.iter().filter(|real| **real).count()).max().unwrap_or(0)
     }
 
-    /// Appends a token to every row: its id, and whether it is real. A mask of attention knows
-    /// nothing of it, and is gone.
+    /// Appends a token to every row: its id, and whether it is real. A mask of attention does not
+    /// cover the new tokens and is dropped.
     pub fn push(&mut self, tokens: impl IntoIterator<Item = (u32, bool)>) {
         self.sight = None;
         for ((ids, mask), (id, real)) in self.ids.iter_mut().zip(&mut self.mask).zip(tokens) {
@@ -214,7 +219,7 @@ impl Input {
         }
     }
 
-    /// Other rows of the same batch, in another order or several times.
+    /// The batch of these rows of this one; a row may be taken several times.
     pub fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
         let rows: Vec<usize> = rows.into_iter().collect();
         let each = self.attended() * self.attended();
@@ -227,14 +232,16 @@ impl Input {
         Self { ids, mask, sight, past: self.past }
     }
 
-    /// The same tokens, the first `past` of each row being in a cache.
+    /// The same tokens, with the first `past` of each row in a cache.
     pub fn after(&self, past: usize) -> Self {
         Self { past, ..self.clone() }
     }
 
+    /// Checks that a model can read the input. `beyond` permits more tokens than the model's
+    /// `max_positions`, which works unless its positions are a table.
+    ///
     /// # Errors
-    /// An id out of the vocabulary; more tokens than the model has positions for, unless it may go
-    /// `beyond` them and can.
+    /// An id is out of the vocabulary, or a row has too many tokens.
     pub fn check(&self, spec: &Spec, beyond: bool) -> Result<()> {
         for (row, ids) in self.ids.iter().enumerate() {
             for (position, &id) in ids.iter().enumerate() {
@@ -264,13 +271,13 @@ impl Input {
         Ok(())
     }
 
-    /// [b, n], u32.
+    /// The token ids that the pass reads, [b, n], u32.
     pub fn ids(&self, device: &Device) -> Result<Tensor> {
         let rows: Vec<&[u32]> = self.ids.iter().map(|row| &row[self.past..]).collect();
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// [b, n], u8: 1 at real tokens.
+    /// [b, n], u8: 1 at the real ones of the tokens that the pass reads.
     pub fn mask(&self, device: &Device) -> Result<Tensor> {
         let rows: Vec<Vec<u8>> = self
             .mask
@@ -280,8 +287,8 @@ impl Input {
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// How many real tokens stand before each of a row's, \[m\]; 0 before the first, and at padding
-    /// the last token's.
+    /// A row's positions, \[m\]: how many real tokens precede each token. Padding has the position
+    /// of the real token before it, or 0.
     pub fn row_positions(&self, row: usize) -> Vec<u32> {
         let mut seen = 0u32;
         let position = |&real: &bool| {
@@ -291,7 +298,7 @@ impl Input {
         self.mask[row].iter().map(position).collect()
     }
 
-    /// [b, n], u32: how many real tokens stand before each.
+    /// The positions of the tokens that the pass reads, [b, n], u32.
     pub fn positions(&self, device: &Device) -> Result<Tensor> {
         self.attended_positions(device)?
             .narrow(1, self.past, self.len())?
@@ -299,14 +306,14 @@ impl Input {
             .map_err(Into::into)
     }
 
-    /// [b, m], u32.
+    /// The positions of all tokens, cached ones included, [b, m], u32.
     pub fn attended_positions(&self, device: &Device) -> Result<Tensor> {
         let rows: Vec<Vec<u32>> = (0..self.batch()).map(|row| self.row_positions(row)).collect();
         Ok(Tensor::new(rows, device)?)
     }
 
-    /// [b, n], u32: the rows of a table of learned positions. Padding reads row `offset` − 1 where
-    /// there is one, as OPT has it.
+    /// Each token's row in a table of learned positions, [b, n], u32: position + `offset`. With an
+    /// offset, padding has row `offset` − 1, as in transformers' `OPTLearnedPositionalEmbedding`.
     pub fn table_positions(&self, offset: usize, device: &Device) -> Result<Tensor> {
         let positions = self.positions(device)?;
         if offset == 0 {
@@ -318,7 +325,7 @@ impl Input {
         Ok(((shifted * real)?.affine(1.0, offset as f64 - 1.0))?)
     }
 
-    /// For each row, the index among the n of its last real token.
+    /// The index of each row's last real token among the n that the pass reads; 0 if none is real.
     pub fn last(&self) -> Vec<u32> {
         let last =
             |row: &Vec<bool>| row[self.past..].iter().rposition(|&real| real).unwrap_or(0) as u32;
@@ -326,10 +333,10 @@ impl Input {
     }
 }
 
-/// A mask's elements, which are 0 or 1.
+/// The elements of a mask.
 ///
 /// # Errors
-/// Another number, as additive masks hold.
+/// An element is neither 0 nor 1, as in masks that are added to scores.
 fn bits(mask: &Tensor) -> Result<Vec<bool>> {
     let numbers = mask.to_dtype(DType::F32)?.to_vec1::<f32>()?;
     let bit = |number: f32| match number {

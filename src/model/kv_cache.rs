@@ -1,5 +1,5 @@
-//! The keys and values of the tokens that a model has read already, so that a new token costs one
-//! position.
+//! The cache of keys and values of tokens that a model has read, so that a step of generation
+//! computes the new token only.
 
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
@@ -7,36 +7,40 @@ use candle_nn::kv_cache::KvCache;
 use super::input::Input;
 use crate::Result;
 
-/// One sequence's (or batch's) keys and values, as the projections gave them: what a hook makes of
-/// them is not kept, so that each pass shows hooks the same past. After a pass that failed, the
-/// cache is of no use.
+/// The keys and values of a batch, for every layer. They are stored before hooks see them, so that
+/// a hook meets the same past in every pass. After a pass that failed the cache must be discarded:
+/// its layers may hold different numbers of tokens.
 pub struct Cache {
     layers: Vec<KvCache>,
 }
 
 impl Cache {
-    /// Empty, of a model with `layers` blocks. It grows as needed, by `capacity` tokens at a time.
+    /// An empty cache for a model with `layers` blocks. It allocates room for `capacity` tokens at a
+    /// time.
     pub fn new(layers: usize, capacity: usize) -> Self {
         Self { layers: (0..layers).map(|_| KvCache::new(2, capacity.max(1))).collect() }
     }
 
-    /// How many tokens of each row it holds.
+    /// How many tokens of each row are cached.
     pub fn len(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.k_cache().current_seq_len())
     }
 
+    /// Whether no token is cached.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Removes all tokens.
     pub fn clear(&mut self) {
         self.layers.iter_mut().for_each(KvCache::reset);
     }
 
-    /// Holds other rows of the batch, in another order or several times: what beams go on with.
+    /// Replaces the batch by the given rows of it; a row may be taken several times. Beam search
+    /// continues its best beams so.
     ///
     /// # Errors
-    /// Those of candle.
+    /// candle's.
     pub fn select(&mut self, rows: &[usize]) -> Result<()> {
         if rows.iter().enumerate().all(|(at, row)| at == *row) {
             return Ok(());
@@ -53,7 +57,7 @@ impl Cache {
         Ok(())
     }
 
-    /// What a pass that reads the rest of `input` is given.
+    /// `input`, with the tokens that are cached marked as past.
     pub fn rest_of(&self, input: &Input) -> Input {
         input.after(self.len())
     }
@@ -63,13 +67,15 @@ impl Cache {
     }
 }
 
-/// What one layer's attention remembers, if anything.
+/// One layer's part of a cache, or [`NONE`](Self::NONE) in a pass without a cache.
 pub struct Past<'a>(Option<&'a mut KvCache>);
 
 impl Past<'_> {
+    /// No cache.
     pub const NONE: Past<'static> = Past(None);
 
-    /// Keys and values [b, k, n, c] of the new tokens: with all that came before, [b, k, m, c].
+    /// Caches the keys and values [b, k, n, c] of the new tokens, and gives those of all tokens,
+    /// [b, k, m, c].
     pub fn append(&mut self, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
         match &mut self.0 {
             None => Ok((k, v)),

@@ -1,15 +1,15 @@
-//! Next-token cross-entropy.
+//! Next-token cross-entropy over the real tokens.
 
 use candle_core::{D, DType, Tensor};
 
 use super::input::Input;
 use crate::{Result, bail};
 
-/// −log p(next token) of every position but the last, [b, n-1], float32; 0 where the target is not
-/// real. Logits are [b, n, v].
+/// −log p(next token) at every position but the last, [b, n-1], float32, of logits [b, n, v] in any
+/// float dtype; 0 where the target does not count (see [`of_real_targets`]).
 ///
 /// # Errors
-/// A single token has no next one; padding stands between all real ones.
+/// There is one token only, or no real token directly follows another.
 pub fn unreduced(logits: &Tensor, input: &Input) -> Result<Tensor> {
     let n = input.len();
     if n < 2 {
@@ -24,8 +24,10 @@ pub fn unreduced(logits: &Tensor, input: &Input) -> Result<Tensor> {
     of_real_targets(&(logits.log_sum_exp(D::Minus1)? - picked)?, input)
 }
 
-/// The losses of the real targets, those that are no padding and are predicted from a token that is
-/// none; 0 elsewhere.
+/// `unreduced` [b, n-1] with 0 wherever the target, or the token that predicts it, is padding.
+///
+/// # Errors
+/// candle's.
 pub fn of_real_targets(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
     if !input.is_padded() {
         return Ok(unreduced.clone());
@@ -33,11 +35,14 @@ pub fn of_real_targets(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
     let n = input.len();
     let mask = input.mask(unreduced.device())?;
     let real = (mask.narrow(1, 0, n - 1)? * mask.narrow(1, 1, n - 1)?)?;
-    // Padding may hold anything, infinities included: it is left out, not multiplied by zero.
+    // Padding may hold infinities, so it is replaced rather than multiplied by zero.
     Ok(real.where_cond(unreduced, &unreduced.zeros_like()?)?)
 }
 
-/// The mean over the real targets of losses that are 0 elsewhere. A scalar.
+/// The mean of `unreduced` [b, n-1], which is 0 elsewhere, over the real targets: a scalar.
+///
+/// # Errors
+/// candle's.
 pub fn mean(unreduced: &Tensor, input: &Input) -> Result<Tensor> {
     let targets =
         Tensor::new(input.targets() as f32, unreduced.device())?.to_dtype(unreduced.dtype())?;

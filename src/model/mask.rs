@@ -1,17 +1,16 @@
-//! Which keys a query may attend to.
+//! The mask of attention: the keys that each query may attend to.
 
 use candle_core::{Device, Tensor};
 
 use super::input::Input;
 use crate::Result;
 
-/// The causal mask, padded keys and those that a mask of attention hides left out, and of a sliding
-/// window the last `window` positions, the query's own included.
-///
-/// [b or 1, 1, n, m], u8: 1 where the query may look.
+/// [b or 1, 1, n, m], u8: 1 where the query may attend to the key. Those are the keys that are not
+/// later than the query, not padding, not hidden by the input's own mask of attention, and within
+/// the last `window` positions, the query's own included, if there is a sliding window.
 ///
 /// # Errors
-/// The mask of attention hides all that is in a query's window.
+/// The input's mask of attention hides every key in a real query's window.
 pub fn allowed(input: &Input, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let (n, m, past) = (input.len(), input.attended(), input.past());
     if !input.is_padded() && input.sight().is_none() {

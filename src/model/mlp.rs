@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use super::linear::{Change, Linear};
-use super::pass::{Halt, Tap};
 use super::spec::Activation;
+use super::tap::{Halt, Tap};
 use crate::Result;
 use crate::hook::Point;
 

@@ -1,15 +1,17 @@
-//! The decoder, written once for every family, with hook points that mean the same in each.
+//! The decoder: one forward pass for every family, with hook points that mean the same in each.
 //!
-//! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and what its
-//! checkpoints call each weight. The equations are in `decoder`, `block`, `attention`, `mlp`,
-//! `norm` and `rotary`.
+//! A family (under [`family`]) is data: how its `config.json` becomes a [`Spec`], and the names of
+//! its checkpoints' weights. The equations are in `decoder`, `block`, `attention`, `mlp`, `norm` and
+//! `rotary`, and call `tap.at(point, tensor)` at each hook point.
 //!
-//! Shapes: b batch, n tokens, m tokens attended to, d hidden, h query heads, k key/value heads, c
-//! head size, f feed-forward, v vocabulary.
+//! The letters of the shapes are those of [`Dim`](crate::hook::Dim): b batch, n tokens, m tokens
+//! attended to, e embedding, d hidden, h query heads, k key/value heads, c head size, f feed-forward,
+//! v vocabulary.
 
 mod attention;
 mod attention_inputs;
 mod block;
+mod components;
 mod decoder;
 pub mod family;
 pub mod finite;
@@ -22,15 +24,14 @@ mod loss;
 mod mask;
 mod mlp;
 mod norm;
-mod parts;
-mod pass;
 pub mod point_list;
 mod rotary;
 pub mod spec;
+mod tap;
 
 pub use attention::Heads;
 pub use decoder::{Decoder, Logits, Options, Output, Start};
-pub use generate::{Generation, Plan, Sampling};
+pub use generate::{Generation, GenerationConfig, Sampling};
 pub use input::Input;
 pub use kv_cache::Cache;
 pub use load::config::Fields;

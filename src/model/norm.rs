@@ -4,8 +4,8 @@
 use candle_core::Tensor;
 
 use super::linear::Change;
-use super::pass::{Halt, Tap};
 use super::spec::NormKind;
+use super::tap::{Halt, Tap};
 use crate::hook::Point;
 use crate::{Result, kernel};
 

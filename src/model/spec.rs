@@ -1,84 +1,99 @@
-//! What a family and a config say about a decoder, as data.
+//! The specification of a decoder: what a family and a config.json determine, as data.
 
 use crate::hook::{Dim, ModelKind, Point};
 pub use crate::kernel::activation::Activation;
 pub use crate::kernel::rotary::Pairs;
 
-/// Everything the forward pass needs to know besides the weights.
+/// Everything that the forward pass needs to know besides the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     /// `model_type` of config.json.
     pub family: &'static str,
+    /// The number of blocks.
     pub layers: usize,
+    /// d: the size of the residual stream.
     pub hidden: usize,
-    /// Size of the token embeddings: `hidden`, unless they are projected in and out (OPT-350m).
+    /// e: the size of the token embeddings. It is `hidden`, unless they are projected in and out
+    /// (OPT-350m).
     pub embedding: usize,
+    /// h: the number of query heads.
     pub heads: usize,
+    /// k: the number of key/value heads; each serves h / k query heads.
     pub kv_heads: usize,
+    /// c: the size of a head.
     pub head_dim: usize,
+    /// f: the size of the MLP's inner layer.
     pub feed_forward: usize,
+    /// v: the number of token ids.
     pub vocabulary: usize,
-    /// The longest sequence the model has positions for.
+    /// The longest text that the model was made for, in tokens.
     pub max_positions: usize,
     pub positions: Positions,
-    /// What token embeddings are multiplied by (Gemma), or nothing.
+    /// A factor on the token embeddings (Gemma).
     pub embedding_scale: Option<f64>,
-    /// A norm stands between the embeddings and block 0 (BLOOM).
+    /// Whether a norm follows the embeddings, before block 0 (BLOOM).
     pub embedding_norm: bool,
     pub norm: NormSpec,
     pub norm_place: NormPlace,
-    /// Attention and MLP both read the block's input.
+    /// Whether the MLP reads the block's input, as attention does, instead of the stream after
+    /// attention.
     pub parallel: bool,
     pub activation: Activation,
-    /// The activated branch is multiplied by a second one.
+    /// Whether the activated branch of the MLP is multiplied by a second one.
     pub gated: bool,
-    /// Whether queries and keys are normed before the rotation.
+    /// The norms of queries and keys, before the rotation.
     pub qk_norm: Option<QkNorm>,
-    /// What the products of queries and keys are multiplied by.
+    /// The factor on the products of queries and keys: usually 1/√c.
     pub score_scale: f64,
-    /// Scores are capped softly: cap · tanh(scores / cap).
+    /// The soft cap of the scores: cap · tanh(scores / cap) (Gemma 2).
     pub score_cap: Option<f64>,
-    /// Logits likewise.
+    /// The soft cap of the logits (Gemma 2).
     pub logit_cap: Option<f64>,
-    /// Attention that sees the last keys alone.
+    /// The sliding window of some or all layers.
     pub window: Option<Window>,
     pub biases: Biases,
     /// Whether a norm stands between the last block and the unembedding.
     pub final_norm: bool,
-    /// The unembedding is the token embedding.
+    /// Whether the unembedding is the token embeddings' matrix.
     pub tied: bool,
 }
 
+/// How a model knows the tokens' positions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Positions {
-    /// A table, read at position + offset and added to the embeddings.
+    /// A learned vector for each position, row position + offset of a table, is added to the
+    /// embeddings.
     Learned { offset: usize },
     /// Queries and keys are rotated.
     Rotary(RotarySpec),
-    /// Scores grow with the key's position, steeper from head to head (Press et al. 2022).
+    /// A term proportional to the key's position is added to the scores, with a slope for each head
+    /// (ALiBi, Press et al. 2022).
     Alibi,
 }
 
 /// Rotary position embeddings (Su et al. 2021).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RotarySpec {
-    /// How many of a head's dimensions turn, from the first.
+    /// How many of a head's dimensions are rotated, from the first. It is even.
     pub dims: usize,
     pub pairs: Pairs,
+    /// The base of the frequencies: pair i turns by theta^(−2i / dims) radians a position.
     pub theta: f64,
     pub scaling: Option<RotaryScaling>,
 }
 
-/// How the inverse frequencies are changed for sequences longer than those of the pretraining.
+/// How the frequencies are changed for texts longer than those of the pretraining, as in
+/// transformers' `modeling_rope_utils.py`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RotaryScaling {
-    /// All divided by a factor.
+    /// `rope_type: linear`: all are divided by a factor.
     Linear { factor: f64 },
-    /// `rope_type: llama3`
+    /// `rope_type: llama3`: low frequencies are divided by a factor, high ones stay, and those
+    /// between are interpolated.
     Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_positions: f64 },
-    /// `rope_type: longrope` (Ding et al. 2024): each divided by its own factor, by another one
-    /// where the sequence is longer than `original_max_positions`; cosines and sines are
-    /// multiplied by `attention_factor`.
+    /// `rope_type: longrope` (Ding et al. 2024): each frequency is divided by its own factor, from
+    /// `long` for texts longer than `original_max_positions` and else from `short`. Cosines and
+    /// sines are multiplied by `attention_factor`.
     LongRope {
         short: Vec<f64>,
         long: Vec<f64>,
@@ -87,38 +102,41 @@ pub enum RotaryScaling {
     },
 }
 
-/// A sliding window over the keys.
+/// A sliding window: a query attends to the last keys only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// How many keys a query sees, itself included.
+    /// How many keys a query attends to at most, its own included.
     pub size: usize,
     /// For each layer, whether it has the window.
     pub layers: Vec<bool>,
-    /// The rotary positions of those layers, where they are others (Gemma 3).
+    /// The rotary embeddings of the layers with the window, if they differ from the others'
+    /// (Gemma 3).
     pub rotary: Option<RotarySpec>,
 }
 
-/// How queries and keys are normed.
+/// The norms of queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkNorm {
-    /// Each head, by one gain \[c\].
+    /// Each head is normed, with one gain \[c\] for all of them (Qwen3).
     Shared,
-    /// Each head, by a gain of its own.
+    /// Each head is normed, with a gain \[c\] of its own (StableLM 2 12B).
     PerHead,
-    /// All heads together, by one gain [h·c].
+    /// All heads are normed together as one vector, with a gain [h·c] (OLMo 2).
     Whole,
 }
 
+/// The norms of a model, except where they stand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSpec {
     pub kind: NormKind,
     pub eps: f64,
-    /// Whether a gain (and for layer norms with biases, a bias) follows.
+    /// Whether a norm has a gain (and, with [`Biases::norm`], a bias).
     pub affine: bool,
-    /// Checkpoints hold the gain less 1 (Gemma).
+    /// Whether checkpoints store the gain minus 1 (Gemma).
     pub gain_less_one: bool,
 }
 
+/// The equation of a norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
     /// (x − mean) / √(variance + eps)
@@ -127,30 +145,32 @@ pub enum NormKind {
     Rms,
 }
 
-/// Where a block's norms stand.
+/// Where the norms of a block's two sub-blocks, attention and MLP, stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormPlace {
-    /// On what attention and MLP read.
+    /// x + sub-block(norm(x)): most families.
     Before,
-    /// On the stream, after attention's and the MLP's output joined it (OPT-350m).
+    /// norm(x + sub-block(x)) (OPT-350m).
     After,
-    /// On what attention and MLP give, before it joins the stream (OLMo 2).
+    /// x + norm(sub-block(x)) (OLMo 2).
     Outputs,
-    /// On what attention and MLP read, and with other gains on what they give (Gemma 2).
+    /// x + norm₂(sub-block(norm₁(x))) (Gemma 2 and 3).
     Both,
 }
 
-/// Which projections add a bias.
+/// Which projections and norms have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Biases {
     pub qkv: bool,
+    /// Attention's output projection.
     pub attn_out: bool,
+    /// Both or all three projections of the MLP.
     pub mlp: bool,
     pub norm: bool,
     pub unembedding: bool,
 }
 
-/// A decoder's sizes.
+/// A decoder's sizes, as the fields of the same names in [`Spec`].
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     pub layers: usize,
@@ -164,27 +184,30 @@ pub struct Sizes {
 }
 
 impl NormSpec {
+    /// Layer norms with a gain.
     pub fn layer(eps: f64) -> Self {
         Self { kind: NormKind::Layer, eps, affine: true, gain_less_one: false }
     }
 
+    /// RMS norms with a gain.
     pub fn rms(eps: f64) -> Self {
         Self { kind: NormKind::Rms, ..Self::layer(eps) }
     }
 }
 
 impl Biases {
+    /// No bias anywhere.
     pub const NONE: Biases =
         Biases { qkv: false, attn_out: false, mlp: false, norm: false, unembedding: false };
 
-    /// On everything within the blocks.
+    /// Biases on every projection and norm of the blocks, and on the final norm.
     pub const INSIDE: Biases =
         Biases { qkv: true, attn_out: true, mlp: true, norm: true, unembedding: false };
 }
 
 impl Spec {
-    /// The usual decoder: norms before sequential sub-blocks, attention to everything before,
-    /// nothing scaled or capped. A family says what is different.
+    /// The decoder from which families are described by their differences: pre-norm, sequential,
+    /// with GELU, without biases, windows or soft caps, untied.
     pub fn usual(family: &'static str, sizes: Sizes, positions: Positions, norm: NormSpec) -> Self {
         let Sizes {
             layers,
@@ -226,7 +249,8 @@ impl Spec {
         }
     }
 
-    /// The sizes that every family has, by the names that scripts see them under.
+    /// The sizes, by the names under which scripts find them in `m.config`, whatever the family calls
+    /// them.
     pub fn sizes(&self) -> [(&'static str, usize); 8] {
         [
             ("num_hidden_layers", self.layers),
@@ -261,6 +285,7 @@ impl Spec {
         }
     }
 
+    /// The rotary embeddings, those of layers without a sliding window if they differ.
     pub fn rotary(&self) -> Option<&RotarySpec> {
         match &self.positions {
             Positions::Rotary(rotary) => Some(rotary),
@@ -268,12 +293,12 @@ impl Spec {
         }
     }
 
-    /// Whether a sequence may be longer than `max_positions`: there is no table that ends.
+    /// Whether the model can compute positions beyond `max_positions`: it has no table of them.
     pub fn goes_beyond(&self) -> bool {
         !matches!(self.positions, Positions::Learned { .. })
     }
 
-    /// How many keys a query sees in a layer, itself included; all where absent.
+    /// The sliding window of a layer, if the layer has one.
     pub fn window(&self, layer: usize) -> Option<&Window> {
         self.window.as_ref().filter(|window| window.layers[layer])
     }
@@ -290,7 +315,7 @@ impl Spec {
         }
     }
 
-    /// A dimension in numbers, where the model settles it.
+    /// The size of a dimension, if the model determines it.
     pub fn size(&self, dim: Dim) -> Option<usize> {
         Some(match dim {
             Dim::Batch | Dim::Tokens | Dim::Attended | Dim::Predicted => return None,

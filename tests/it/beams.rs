@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use candle_core::{D, DType, Tensor};
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
-use precompute::model::{Decoder, Generation, Input, Plan, Sampling};
+use precompute::model::{Decoder, Generation, GenerationConfig, Input, Sampling};
 
 use crate::binary::script;
 use crate::fixture::{Fixture, greedy};
@@ -13,8 +13,8 @@ use crate::fixture::{Fixture, greedy};
 /// Families with learned, rotary and ALiBi positions, grouped heads, windows, and norms elsewhere.
 const FEW: &[&str] = &["gpt2", "gpt-neox", "bloom", "gemma2", "phi3-longrope"];
 
-fn plan(max_new_tokens: usize, beams: usize, cache: bool, ends: &[u32]) -> Plan {
-    Plan {
+fn plan(max_new_tokens: usize, beams: usize, cache: bool, ends: &[u32]) -> GenerationConfig {
+    GenerationConfig {
         max_new_tokens,
         sampling: Sampling::default(),
         beams,
@@ -28,7 +28,7 @@ fn plan(max_new_tokens: usize, beams: usize, cache: bool, ends: &[u32]) -> Plan 
 fn found(
     decoder: &Decoder,
     input: Input,
-    plan: Plan,
+    plan: GenerationConfig,
     observer: &mut dyn Observer,
 ) -> Vec<Vec<u32>> {
     let before = input.attended();

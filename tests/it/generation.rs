@@ -3,13 +3,15 @@
 
 use candle_core::Tensor;
 use precompute::hook::{Hooks, Layers, Observer, Unobserved};
-use precompute::model::{Cache, Decoder, Generation, Input, Logits, Options, Plan, Sampling};
+use precompute::model::{
+    Cache, Decoder, Generation, GenerationConfig, Input, Logits, Options, Sampling,
+};
 
 use crate::binary::{Workplace, script};
 use crate::fixture::{CASES, Fixture, difference, directory, greedy, subjects};
 
-fn plan(max_new_tokens: usize, cache: bool) -> Plan {
-    Plan {
+fn plan(max_new_tokens: usize, cache: bool) -> GenerationConfig {
+    GenerationConfig {
         max_new_tokens,
         sampling: Sampling::default(),
         beams: 1,
@@ -24,7 +26,7 @@ fn plan(max_new_tokens: usize, cache: bool) -> Plan {
 fn continued(
     decoder: &Decoder,
     input: Input,
-    plan: Plan,
+    plan: GenerationConfig,
     observer: &mut dyn Observer,
 ) -> Vec<Vec<u32>> {
     let before = input.attended();
@@ -68,7 +70,7 @@ fn a_padded_batch_and_a_repetition_penalty_are_as_in_transformers_own_generate()
         }
         let sampling =
             Sampling { repetition_penalty: golden["penalty"].as_f64(), ..Sampling::default() };
-        let plan = Plan { sampling, ..plan(8, true) };
+        let plan = GenerationConfig { sampling, ..plan(8, true) };
         let got =
             continued(&fixture.decoder, Input::tokens(&prompts[0]).unwrap(), plan, &mut Unobserved);
         let penalised: Vec<u32> = serde_json::from_value(golden["penalised"].clone()).unwrap();
@@ -260,7 +262,7 @@ fn a_seed_makes_a_draw_repeatable_and_the_narrowest_draw_is_greedy() {
     let fixture = Fixture::load("gpt2");
     let (prompt, expected) = greedy("gpt2");
     let run = |sampling: Sampling| {
-        let plan = Plan { sampling, ..plan(expected.len(), true) };
+        let plan = GenerationConfig { sampling, ..plan(expected.len(), true) };
         continued(&fixture.decoder, Input::tokens(&prompt).unwrap(), plan, &mut Unobserved)
             .remove(0)
     };

@@ -1,5 +1,5 @@
-//! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi in place of position
-//! embeddings, a norm on the token embeddings.
+//! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi instead of position
+//! embeddings, and a norm after the token embeddings.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
@@ -10,7 +10,7 @@ pub const FAMILY: Family = Family { name: "bloom", example: "bigscience/bloom-56
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("apply_residual_connection_post_layernorm", false)?;
-    // How the original computed the same sums.
+    // These chose how the original implementation computed the same sums.
     config.ignore(&[
         "attention_softmax_in_fp32",
         "bias_dropout_fusion",

@@ -1,6 +1,6 @@
 //! Falcon (Almazrouei et al. 2023), after transformers' `modeling_falcon.py`: attention and MLP in
-//! parallel, rotary positions, one key/value head (7B) or a few (40B), one norm for both sub-blocks
-//! (7B) or two (40B).
+//! parallel, rotary positions. The 7B model has one key/value head and one norm for both sub-blocks,
+//! the 40B model several key/value heads and a norm for each sub-block.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, kv_heads, rotary};
 use crate::model::load::config::{Allowed, Fields};

@@ -1,7 +1,7 @@
 //! Gemma 2 and 3 (Gemma Team 2024, 2025), after transformers' `modeling_gemma{2,3}.py`: RMS norms
-//! with gains counted from one at both ends of each sub-block, embeddings scaled by √d, sliding
-//! windows in most layers. Gemma 2 caps scores and logits softly; Gemma 3 norms queries and keys,
-//! and its windowed layers turn at other frequencies.
+//! before and after each sub-block, with gains that are stored minus 1; embeddings multiplied by √d;
+//! a sliding window in most layers. Gemma 2 has soft caps on scores and logits. Gemma 3 has norms of
+//! queries and keys, and other rotary frequencies in the layers with a window.
 
 use super::{
     Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec,
@@ -44,9 +44,10 @@ fn gemma3(config: &Fields) -> Result<(Spec, Names)> {
     Ok((spec, Names { qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..names() }))
 }
 
+/// What Gemma 2 and 3 have in common.
 fn base(family: &'static str, config: &Fields, positions: Positions) -> Result<Spec> {
     config.only("use_bidirectional_attention", false)?;
-    // Superseded by hidden_activation.
+    // hidden_activation replaces it.
     config.ignore(&["hidden_act"]);
     let bias = config.optional("attention_bias")?.unwrap_or(false);
     let norm = NormSpec { gain_less_one: true, ..rms_norm(config, 1e-6)? };
@@ -75,12 +76,13 @@ fn names() -> Names {
     }
 }
 
-/// A cap that is null is none, one that is absent the default.
+/// A soft cap. A field that is null means no cap, one that is absent the default.
 fn capped(config: &Fields, name: &'static str, default: Option<f64>) -> Result<Option<f64>> {
     Ok(if config.has(name) { config.number(name, Allowed::SCALE)? } else { default })
 }
 
-/// Every `pattern`th layer sees everything, unless `layer_types` says otherwise.
+/// The sliding window. Every `pattern`th layer attends to all keys and the others have the window,
+/// unless `layer_types` says otherwise.
 fn window(config: &Fields, pattern: usize, layers: usize) -> Result<Option<Window>> {
     let size = config.positions("sliding_window")?.unwrap_or(4096);
     let layers = match config.optional::<Vec<String>>("layer_types")? {
@@ -100,8 +102,9 @@ fn window(config: &Fields, pattern: usize, layers: usize) -> Result<Option<Windo
     Ok(Some(Window { size, layers, rotary: None }))
 }
 
-/// The rotary positions of layers that see everything, and of those with a window: by fields of
-/// their own, or by one map for each kind of layer in `rope_parameters` (since transformers 5).
+/// Gemma 3's rotary embeddings: those of the layers without a window, then those of the layers with
+/// one. `rope_parameters` (since transformers 5) has a map for each kind of layer; older configs have
+/// `rope_theta` with `rope_scaling`, and `rope_local_base_freq`.
 fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
     if let Some(kinds) = config.nested("rope_parameters")? {
         let one = |name: &'static str, default: f64| -> Result<RotarySpec> {
@@ -128,6 +131,7 @@ fn rotaries(config: &Fields, head_dim: usize) -> Result<[RotarySpec; 2]> {
     Ok([rotary_spec(head_dim, head_dim, theta, Pairs::Halves, scaling)?, plain(head_dim, local)?])
 }
 
+/// Rotary embeddings of whole heads, without scaling.
 fn plain(head_dim: usize, theta: f64) -> Result<RotarySpec> {
     rotary_spec(head_dim, head_dim, theta, Pairs::Halves, None)
 }

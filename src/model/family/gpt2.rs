@@ -1,5 +1,5 @@
-//! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, weights
-//! stored as [in, out].
+//! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, and
+//! matrices that are stored as [in, out].
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt2", example: "gpt2", read };
 
-/// Of heads that GPT-2 checkpoints may carry for other tasks.
+/// Fields for other tasks that configs of GPT-2 and GPT-J may have.
 pub const SUMMARY: &[&str] = &[
     "summary_activation",
     "summary_first_dropout",
@@ -20,8 +20,8 @@ pub const SUMMARY: &[&str] = &[
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("scale_attn_weights", true)?;
     config.only("scale_attn_by_inverse_layer_idx", false)?;
-    // Upcasting the scores changes nothing in float32, and the half types accumulate in float32
-    // here anyway.
+    // reorder_and_upcast_attn computes the scores in float32. Here sums of products of half
+    // precision are float32 in any case.
     config.ignore(&["n_ctx", "reorder_and_upcast_attn"]);
     config.ignore(SUMMARY);
     let hidden = config.size("n_embd")?;

@@ -1,6 +1,6 @@
 //! GPT-J (Wang & Komatsuzaki 2021), after transformers' `modeling_gptj.py`: attention and MLP in
-//! parallel behind one norm, rotary positions that turn neighbouring dimensions, an unembedding
-//! with a bias.
+//! parallel with one norm for both, rotary positions that pair neighbouring dimensions, and an
+//! unembedding with a bias.
 
 use super::gpt2::SUMMARY;
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary_spec};

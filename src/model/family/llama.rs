@@ -1,6 +1,7 @@
-//! Llama and its kin, after transformers' `modeling_{llama,mistral,qwen2,qwen3}.py`: RMS norms,
-//! rotary positions, a gated MLP, grouped key/value heads. Mistral adds a sliding window, Qwen2
-//! biases on q, k and v, Qwen3 norms on q and k.
+//! Llama, Mistral, Qwen2 and Qwen3, after transformers'
+//! `modeling_{llama,mistral,qwen2,qwen3}.py`: RMS norms, rotary positions, a gated MLP, grouped
+//! key/value heads. Mistral adds a sliding window, Qwen2 biases on the projections of queries, keys
+//! and values, and Qwen3 norms of queries and keys.
 
 use super::{Family, NAMES, Names, gated, rms_norm, windowed_everywhere};
 use crate::model::load::config::Fields;
@@ -14,7 +15,7 @@ pub const QWEN2: Family = Family { name: "qwen2", example: "Qwen/Qwen2.5-0.5B", 
 pub const QWEN3: Family = Family { name: "qwen3", example: "Qwen/Qwen3-0.6B", read: qwen3 };
 
 fn llama(config: &Fields) -> Result<(Spec, Names)> {
-    // The tensor-parallel slices of a checkpoint's pretraining change only the order of sums.
+    // The number of tensor-parallel ranks in pretraining changes only the order of sums.
     config.ignore(&["pretraining_tp"]);
     let attention = config.optional("attention_bias")?.unwrap_or(false);
     let mlp = config.optional("mlp_bias")?.unwrap_or(false);
@@ -45,7 +46,7 @@ fn qwen3(config: &Fields) -> Result<(Spec, Names)> {
     Ok((spec, Names { qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..NAMES }))
 }
 
-/// Qwen's configs carry a window that is switched off.
+/// Qwen's configs have a sliding window that is switched off: checks that it is.
 fn full_attention(config: &Fields) -> Result<()> {
     config.only("use_sliding_window", false)?;
     config.ignore(&["sliding_window", "max_window_layers"]);

@@ -1,5 +1,5 @@
-//! The families: for each, how its config.json becomes a [`Spec`], and what its checkpoints call
-//! each weight.
+//! The model families. Each is data: how its config.json becomes a [`Spec`], and the names of the
+//! weights in its checkpoints. There is no forward pass here.
 
 mod bloom;
 mod falcon;
@@ -28,63 +28,71 @@ use crate::{Result, bail, error, nearest};
 pub struct Family {
     /// `model_type` of config.json.
     pub name: &'static str,
-    /// A well-known checkpoint of it.
+    /// A well-known checkpoint on the Hugging Face Hub.
     pub example: &'static str,
+    /// Reads a config. It need not check that all fields were read: [`Family::read`](Self::read)
+    /// does.
     pub read: fn(&Fields) -> Result<(Spec, Names)>,
 }
 
-/// What a family's checkpoints call each weight. In a block, names follow `{prefix}{block}.{i}.`.
+/// The names of the weights in a family's checkpoints, without `.weight` and `.bias`. A weight of
+/// block i is `{prefix}{block}.{i}.{name}`.
 pub struct Names {
-    /// What may stand before every name, the usual one first.
+    /// The prefixes that a checkpoint may have before every name, the usual one first.
     pub prefixes: &'static [&'static str],
     pub token_embeddings: &'static str,
     pub position_embeddings: Option<&'static str>,
-    /// Projections between the embeddings' size and the stream's (OPT-350m).
+    /// The projections from the embedding size to the hidden size and back (OPT-350m).
     pub project: Option<[&'static str; 2]>,
     pub embedding_norm: Option<&'static str>,
+    /// The list of blocks.
     pub block: &'static str,
-    /// Attention's norm, wherever it stands; the second where it has two.
+    /// Attention's norm, or the first if it has one before and one after it.
     pub attn_norm: &'static str,
+    /// The norm of attention's output, with [`NormPlace::Both`](super::spec::NormPlace::Both).
     pub attn_out_norm: Option<&'static str>,
     pub qkv: Qkv,
-    /// Norms of queries and keys.
+    /// The norms of queries and of keys.
     pub qk_norms: Option<[&'static str; 2]>,
+    /// Attention's output projection.
     pub attn_out: &'static str,
-    /// The MLP's, likewise; where both read one norm, its name stands twice.
+    /// The MLP's norm. It is `attn_norm` again in families that have one norm for both.
     pub mlp_norm: &'static str,
+    /// The norm of the MLP's output, with [`NormPlace::Both`](super::spec::NormPlace::Both).
     pub mlp_out_norm: Option<&'static str>,
     pub mlp_in: MlpIn,
+    /// The MLP's output projection.
     pub fc2: &'static str,
     pub final_norm: &'static str,
-    /// The unembedding where it is not tied; these names take no prefix.
+    /// Names that the unembedding may have if it is not tied. They take no prefix.
     pub heads: &'static [&'static str],
-    /// Weights stand as [in, out] (GPT-2's Conv1D), rather than [out, in].
+    /// Whether matrices are stored as [in, out] (GPT-2's Conv1D) instead of [out, in].
     pub transposed: bool,
-    /// Endings of names that are no weights: masks and rotary tables.
+    /// Endings of the names of tensors that are no weights: masks and rotary tables.
     pub buffers: &'static [&'static str],
 }
 
 /// How the query, key and value projections are stored.
 pub enum Qkv {
+    /// Three matrices: queries, keys, values.
     Separate([&'static str; 3]),
     /// One matrix: all queries, then all keys, then all values.
     Stacked(&'static str),
-    /// One matrix: for each key/value head its queries, its key and its value.
+    /// One matrix: for each key/value head the queries of its group, its key and its value.
     ByGroup(&'static str),
 }
 
 /// How the projections into an MLP are stored.
 pub enum MlpIn {
+    /// One matrix of an MLP that is not gated.
     Plain(&'static str),
-    Gated {
-        gate: &'static str,
-        up: &'static str,
-    },
-    /// One matrix: the gate, then the other branch.
+    /// Two matrices of a gated MLP.
+    Gated { gate: &'static str, up: &'static str },
+    /// One matrix of a gated MLP: the gate, then the other branch.
     Stacked(&'static str),
 }
 
-/// Llama's names, which many families took over.
+/// Llama's names. Other families are described by their differences from these.
 const NAMES: Names = Names {
     prefixes: &["model.", ""],
     token_embeddings: "embed_tokens",
@@ -107,7 +115,7 @@ const NAMES: Names = Names {
     buffers: &["rotary_emb.inv_freq"],
 };
 
-/// Every family, in the order in which they are listed.
+/// Every family, in the order in which `precompute models` lists them.
 pub const FAMILIES: &[Family] = &[
     opt::FAMILY,
     gpt_neox::FAMILY,
@@ -128,10 +136,10 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 impl Family {
-    /// The family that a config names.
+    /// The family that a config names in `model_type`.
     ///
     /// # Errors
-    /// No `model_type`, or one that is not supported, with the nearest.
+    /// There is no `model_type`, or it is not supported; the error suggests the nearest family.
     pub fn of(config: &Map<String, Value>) -> Result<&'static Family> {
         let Some(name) = config.get("model_type").and_then(Value::as_str) else {
             bail!("config.json has no model_type, so the model's family is not known")
@@ -161,7 +169,8 @@ impl Family {
     /// Reads a config of this family.
     ///
     /// # Errors
-    /// A field that is missing, of the wrong type, or can't be honoured.
+    /// A field is missing, has a wrong type or an unsupported value, or is not known to this family
+    /// and could change the result.
     pub fn read(&self, config: &Map<String, Value>) -> Result<(Spec, Names)> {
         let fields = Fields::new(config);
         let (spec, names) = (self.read)(&fields)?;
@@ -170,7 +179,7 @@ impl Family {
     }
 }
 
-/// A head's size, from the hidden size where the config does not say it.
+/// The size of a head: the hidden size divided by the number of heads.
 fn head_dim(hidden: usize, heads: usize) -> Result<usize> {
     if !hidden.is_multiple_of(heads) {
         bail!("config.json: a hidden size of {hidden} does not divide into {heads} heads");
@@ -178,7 +187,7 @@ fn head_dim(hidden: usize, heads: usize) -> Result<usize> {
     Ok(hidden / heads)
 }
 
-/// Key/value heads: as many as heads where the config does not say.
+/// The number of key/value heads in field `name`; as many as heads if the field is absent.
 fn kv_heads(fields: &Fields, name: &'static str, heads: usize) -> Result<usize> {
     let kv_heads = fields.size_or(name, heads)?;
     if !heads.is_multiple_of(kv_heads) {
@@ -191,13 +200,14 @@ fn rms_norm(fields: &Fields, default: f64) -> Result<NormSpec> {
     Ok(NormSpec::rms(fields.number("rms_norm_eps", Allowed::EPS)?.unwrap_or(default)))
 }
 
-/// Llama's block: a gated MLP, rotary positions (of `part` of each head, where the config does not
-/// say), no biases.
+/// Llama's block: a gated MLP, rotary positions, no biases. `part` is the share of each head that is
+/// rotated if the config does not say.
 fn gated(family: &'static str, fields: &Fields, norm: NormSpec, part: f64) -> Result<Spec> {
     let head_dim = gated_head_dim(fields)?;
     gated_at(family, fields, norm, Positions::Rotary(rotary(fields, head_dim, part)?))
 }
 
+/// Llama's block with any kind of positions.
 fn gated_at(
     family: &'static str,
     fields: &Fields,
@@ -216,7 +226,7 @@ fn gated_at(
         max_positions: fields.max_positions("max_position_embeddings")?,
     };
     Ok(Spec {
-        // Gemma says it in a field of its own.
+        // Gemma's reader reads `hidden_activation` itself.
         activation: if fields.has("hidden_activation") {
             Activation::Silu
         } else {
@@ -228,6 +238,7 @@ fn gated_at(
     })
 }
 
+/// The size of a head from `head_dim`, or if that is absent from the hidden size.
 fn gated_head_dim(fields: &Fields) -> Result<usize> {
     match fields.optional::<usize>("head_dim")? {
         Some(_) => fields.size("head_dim"),
@@ -235,14 +246,15 @@ fn gated_head_dim(fields: &Fields) -> Result<usize> {
     }
 }
 
-/// The window of a family in which every layer has it, if any does.
+/// The sliding window of a family in which all layers have it or none.
 fn windowed_everywhere(fields: &Fields, layers: usize) -> Result<Option<Window>> {
     let size = fields.positions("sliding_window")?;
     Ok(size.map(|size| Window { size, layers: vec![true; layers], rotary: None }))
 }
 
-/// Rotary settings in any of the forms that configs have: `rope_parameters` (since transformers 5),
-/// or `rope_theta` with `rope_scaling`, or GPT-NeoX's `rotary_emb_base` and `rotary_pct`.
+/// The rotary embeddings from any of the fields that configs have for them: `rope_parameters` (since
+/// transformers 5), `rope_theta` with `rope_scaling`, or GPT-NeoX's `rotary_emb_base` and
+/// `rotary_pct`. `default_part` is the share of each head that is rotated if no field says it.
 fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotarySpec> {
     let theta_of = |fields: &Fields, name| fields.number(name, Allowed::THETA);
     let part_of = |fields: &Fields, name| fields.number(name, Allowed::PART);
@@ -260,6 +272,7 @@ fn rotary(fields: &Fields, head_dim: usize, default_part: f64) -> Result<RotaryS
     rotary_spec(head_dim, dims, theta.unwrap_or(10_000.0), Pairs::Halves, scaling)
 }
 
+/// Checks the settings of rotary embeddings against the size of a head.
 fn rotary_spec(
     head_dim: usize,
     dims: usize,
@@ -285,7 +298,8 @@ fn rotary_spec(
     Ok(RotarySpec { dims, pairs, theta, scaling })
 }
 
-/// A `rope_scaling` map, or what stands of it among `rope_parameters`.
+/// The scaling in a map `scaling`, which is `rope_scaling` or `rope_parameters`, of the config
+/// `fields`.
 fn rotary_scaling(fields: &Fields, scaling: &Fields) -> Result<Option<RotaryScaling>> {
     let kind: Option<String> = scaling.optional("rope_type")?.or(scaling.optional("type")?);
     Ok(match kind.as_deref() {

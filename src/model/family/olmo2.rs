@@ -1,6 +1,6 @@
-//! OLMo 2 (Walsh et al. 2025), after transformers' `modeling_olmo2.py`: Llama's block with norms on
-//! what attention and MLP give rather than on what they read, and on all queries and all keys
-//! together.
+//! OLMo 2 (Walsh et al. 2025), after transformers' `modeling_olmo2.py`: Llama's block with the norms
+//! on the outputs of attention and MLP instead of their inputs, and with one norm over the queries of
+//! all heads and one over the keys.
 
 use super::{Family, NAMES, Names, gated, rms_norm};
 use crate::Result;

@@ -1,5 +1,5 @@
 //! OPT (Zhang et al. 2022), after transformers' `modeling_opt.py`: learned positions with an offset
-//! of two; OPT-350m norms after each sub-block and projects its smaller embeddings in and out.
+//! of 2. OPT-350m is post-norm and projects its smaller embeddings to the hidden size and back.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
 use crate::Result;

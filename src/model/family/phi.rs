@@ -1,6 +1,6 @@
 //! Phi 1, 1.5 and 2 (Li et al. 2023), after transformers' `modeling_phi.py`: attention and MLP in
-//! parallel behind one norm, rotary positions on a part of each head, biases everywhere, the
-//! unembedding's included.
+//! parallel with one norm for both, rotary positions on a part of each head, and biases everywhere,
+//! on the unembedding too.
 
 use super::{Family, MlpIn, NAMES, Names, head_dim, kv_heads, rotary};
 use crate::Result;

@@ -1,5 +1,6 @@
-//! Phi-3 (Abdin et al. 2024), after transformers' `modeling_phi3.py`: Llama's block with q, k, v in
-//! one matrix and the gated MLP's branches in another; LongRoPE in the long-context checkpoints.
+//! Phi-3 (Abdin et al. 2024), after transformers' `modeling_phi3.py`: Llama's block with queries,
+//! keys and values in one matrix and both branches of the gated MLP in another. The long-context
+//! checkpoints use LongRoPE.
 
 use super::{Family, MlpIn, NAMES, Names, Qkv, gated, rms_norm, windowed_everywhere};
 use crate::Result;

@@ -1,6 +1,6 @@
 //! StableLM (Bellagente et al. 2024), after transformers' `modeling_stablelm.py`: Llama's block
-//! with layer norms and rotary positions on a part of each head; StableLM 2 12B norms each query
-//! and key head and runs attention and MLP in parallel.
+//! with layer norms and rotary positions on a part of each head. StableLM 2 12B also has a norm on
+//! each query and key head, and attention and MLP in parallel.
 
 use super::{Family, NAMES, Names, gated};
 use crate::Result;

@@ -1,15 +1,16 @@
-//! What each family was checked against, and how closely it agrees.
+//! The checks of each family against reference implementations, and how closely it agrees.
 
-/// A tiny random checkpoint with goldens of every hook point and intervention, themselves checked
-/// against Hugging Face transformers.
+/// A tiny random checkpoint under `tests/fixtures`, with goldens of every hook point and of
+/// interventions that were checked against Hugging Face transformers.
 pub struct Verified {
+    /// `model_type`
     pub family: &'static str,
     /// A directory under tests/fixtures.
     pub fixture: &'static str,
-    /// No value of any point or intervention is further from its golden, in float32. The tests
-    /// hold us to it.
+    /// The largest absolute difference from a golden, in float32. `tests/it/goldens.rs` asserts it.
     pub difference: f32,
-    /// candle-transformers' own model of the family gives the same logits.
+    /// Whether candle-transformers' model of the family gives the same logits, which
+    /// `tests/it/second_opinion.rs` asserts.
     pub second_opinion: bool,
 }
 
@@ -21,6 +22,7 @@ const fn twice(family: &'static str, fixture: &'static str, difference: f32) -> 
     Verified { family, fixture, difference, second_opinion: true }
 }
 
+/// Every checkpoint that was checked.
 pub const VERIFIED: &[Verified] = &[
     checked("opt", "opt", 2e-5),
     checked("opt", "opt-post-norm", 2e-5),

@@ -1,35 +1,39 @@
-//! Beam search as transformers has it (`num_beams`, nothing drawn, length penalty 1, no early
-//! stopping): of all continuations of the beams that a text has, the likeliest go on; one that ends
-//! is a candidate, by its log-probability a token.
+//! Beam search as in transformers' `generate` with `num_beams`, `do_sample=False`,
+//! `length_penalty=1.0` and `early_stopping=False`. At each step the likeliest of all continuations
+//! of a text's beams go on. A continuation that ends with an end token becomes a candidate, scored
+//! by its mean log-probability a token; the best candidate is the result.
 
 use candle_core::{D, Tensor};
 
 use crate::Result;
 use crate::model::input::Input;
 
-/// What stands in for the log-probability of beams that do not count yet: all start alike.
+/// The log-probability of a beam that must not be continued: at first the beams of a text are equal,
+/// and only the first one counts.
 const UNLIKELY: f32 = -1e9;
 
-/// A text that has ended.
+/// A continuation that has ended.
 #[derive(Debug, Clone)]
 struct Ended {
-    /// Its log-probability a token.
+    /// The mean log-probability of its new tokens.
     score: f64,
+    /// The new tokens.
     tokens: Vec<u32>,
 }
 
 /// The beams of one text.
 struct Text {
-    /// The log-probability of each beam, the likeliest first.
+    /// The log-probability of each beam's new tokens, the likeliest first.
     scores: Vec<f32>,
-    /// What each beam has added.
+    /// Each beam's new tokens.
     tokens: Vec<Vec<u32>>,
-    /// The best that have ended, at most as many as there are beams.
+    /// The best continuations that have ended, at most as many as there are beams.
     ended: Vec<Ended>,
+    /// No beam can still become better than those.
     done: bool,
 }
 
-/// The beams of a batch: row `t * beams + i` of what the model reads is beam i of text t.
+/// The beams of a batch of texts. The model reads beam i of text t in row `t * beams + i`.
 pub struct Beams {
     beams: usize,
     texts: Vec<Text>,
@@ -37,11 +41,13 @@ pub struct Beams {
     pad: u32,
 }
 
-/// What a step of the search comes to, of every row: the row that it continues, its token, and
-/// whether that is one of a text.
+/// For each row after a step: the row that it continues, its new token, and whether the token is
+/// real (or fills the rows of a text that is done).
 pub type Continued = Vec<(usize, u32, bool)>;
 
 impl Beams {
+    /// Begins a search with `beams` beams for each of `texts` prompts. The tokens `ends` end a text,
+    /// and `pad` fills rows after their end.
     pub fn new(texts: usize, beams: usize, ends: &[u32], pad: u32) -> Self {
         let text = || {
             let mut scores = vec![UNLIKELY; beams];
@@ -51,14 +57,16 @@ impl Beams {
         Self { beams, texts: (0..texts).map(|_| text()).collect(), ends: ends.to_vec(), pad }
     }
 
+    /// Whether no text can still become better.
     pub fn is_done(&self) -> bool {
         self.texts.iter().all(|text| text.done)
     }
 
-    /// Takes the best continuations of log-probabilities [b·beams, v].
+    /// Continues every text by one token, from the log-probabilities of the next token
+    /// [texts · beams, v], float32.
     ///
     /// # Errors
-    /// Those of candle.
+    /// candle's.
     pub fn advance(&mut self, logarithms: &Tensor) -> Result<Continued> {
         let vocabulary = logarithms.dim(D::Minus1)?;
         let rows = logarithms.to_vec2::<f32>()?;
@@ -69,7 +77,7 @@ impl Beams {
                 continued.extend((0..self.beams).map(|beam| (first + beam, self.pad, false)));
                 continue;
             }
-            // So many that, whichever of them end a text, as many as there are beams go on.
+            // Enough that, however many of them end, `beams` are left to go on.
             let kept = (2.max(1 + self.ends.len()) * self.beams).min(self.beams * vocabulary);
             let score = |place: usize| {
                 text.scores[place / vocabulary]
@@ -83,7 +91,7 @@ impl Beams {
                 let mut longer = text.tokens[beam].clone();
                 longer.push(token);
                 if self.ends.contains(&token) {
-                    // One that is not among the best of this step would not have gone on either.
+                    // One that is not among the `beams` best would not have gone on either.
                     if rank < self.beams {
                         add(
                             &mut text.ended,
@@ -99,7 +107,7 @@ impl Beams {
                     going.push((first + beam, token, true));
                 }
             }
-            // Where every token ends a text, none goes on.
+            // If every token of the vocabulary ends a text, there are not enough to go on.
             while scores.len() < self.beams {
                 scores.push(UNLIKELY);
                 tokens.push(vec![self.pad; steps]);
@@ -116,7 +124,7 @@ impl Beams {
         Ok(continued)
     }
 
-    /// Of each text the best that was found.
+    /// The new tokens of each text's best continuation so far.
     pub fn best(&self) -> Vec<Vec<u32>> {
         let best = |text: &Text| {
             let mut ended = text.ended.clone();
@@ -134,7 +142,7 @@ impl Beams {
         self.texts.iter().map(best).collect()
     }
 
-    /// The prompts, each with the best that was found of it; padding after one that ended early.
+    /// The prompts, each with its best continuation, padded to the length of the longest.
     pub fn finished(&self, prompts: &Input) -> Input {
         let mut input = prompts.clone();
         let best = self.best();
@@ -149,7 +157,7 @@ impl Beams {
     }
 }
 
-/// Keeps the best of those that have ended.
+/// Adds a continuation to the `most` best that have ended, or drops the worst.
 fn add(ended: &mut Vec<Ended>, most: usize, new: Ended) {
     let worst = ended.iter().map(|ended| ended.score).fold(f64::INFINITY, f64::min);
     if ended.len() < most || new.score > worst {
@@ -162,8 +170,8 @@ fn add(ended: &mut Vec<Ended>, most: usize, new: Ended) {
     }
 }
 
-/// The `count` places of the highest scores among `all`, the highest first; of equal ones the
-/// earlier.
+/// The `count` places with the highest scores among places 0 to `all`, the highest first; equal
+/// scores in the order of their places.
 fn best(all: usize, count: usize, score: impl Fn(usize) -> f32) -> Vec<(usize, f32)> {
     let mut places: Vec<(usize, f32)> = (0..all).map(|place| (place, score(place))).collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

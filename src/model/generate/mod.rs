@@ -1,5 +1,4 @@
-//! Generation: tokens one at a time, each drawn from what the model makes of all before it, or the
-//! best of several beams.
+//! Text generation: one token at a time by sampling, or the likeliest text by beam search.
 
 mod beams;
 mod sampling;
@@ -7,7 +6,7 @@ mod sampling;
 use beams::Beams;
 use candle_core::{D, DType, Tensor};
 pub use sampling::Sampling;
-use sampling::{Drawing, penalize_repetition};
+use sampling::{Sampler, penalize_repetition};
 
 use super::decoder::{Decoder, Logits, Options};
 use super::finite::NotFinite;
@@ -17,36 +16,39 @@ use crate::hook::Observer;
 use crate::kernel::softmax;
 use crate::{Result, bail, error};
 
-/// By how many tokens a cache grows at most.
+/// The most tokens by which a cache grows at once.
 const GROWTH: usize = 2048;
 
-/// What is generated, and when it ends.
+/// What to generate, and when to stop.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct GenerationConfig {
+    /// The most tokens that are added to each row.
     pub max_new_tokens: usize,
+    /// How the next token is chosen.
     pub sampling: Sampling,
-    /// How many continuations of each row are followed at once; with more than 1 nothing is drawn,
-    /// and the likeliest is given.
+    /// The number of beams (`num_beams` in transformers). With more than 1, nothing is drawn: beam
+    /// search gives the likeliest text that it finds.
     pub beams: usize,
     /// The tokens that end a row.
     pub ends: Vec<u32>,
-    /// What fills a row that has ended.
+    /// The token that fills a row after its end.
     pub pad: u32,
-    /// Keep keys and values, rather than read the whole sequence at every step.
+    /// Whether to keep keys and values; without, every step reads the whole text.
     pub cache: bool,
-    /// Go on past the model's positions, where it can.
+    /// Whether to go beyond the model's `max_positions`, if its kind of positions allows it.
     pub beyond: bool,
 }
 
 /// A batch being continued.
 pub struct Generation<'a> {
     decoder: &'a Decoder,
-    plan: Plan,
+    config: GenerationConfig,
     prompts: Input,
-    /// What the model has read and is to read: with beams, each row as many times as there are.
+    /// The texts so far. With beams, each prompt has as many rows as there are beams.
     input: Input,
     cache: Option<Cache>,
     search: Search,
+    /// How many passes have run.
     step: usize,
     check_finite: bool,
     not_finite: Option<NotFinite>,
@@ -54,40 +56,42 @@ pub struct Generation<'a> {
 
 /// How tokens are chosen.
 enum Search {
-    /// Of each row what draws for it, and whether it goes on.
-    Draws(Vec<(Drawing, bool)>),
+    /// For each row its sampler, and whether the row goes on.
+    Sampling(Vec<(Sampler, bool)>),
     Beams(Beams),
 }
 
 impl<'a> Generation<'a> {
+    /// Begins to continue `prompts`.
+    ///
     /// # Errors
-    /// A plan that can't be: settings out of range or at odds, more tokens than the model has
-    /// positions for.
-    pub fn new(decoder: &'a Decoder, prompts: Input, plan: Plan) -> Result<Self> {
+    /// A setting is out of range or contradicts another, the prompts carry a mask of attention, or
+    /// the model does not have positions for so many tokens.
+    pub fn new(decoder: &'a Decoder, prompts: Input, config: GenerationConfig) -> Result<Self> {
         let spec = decoder.spec();
-        prompts.check(spec, plan.beyond)?;
+        prompts.check(spec, config.beyond)?;
         if prompts.sight().is_some() {
             return Err(error!("a mask of attention says nothing of the tokens that are to be generated")
                 .help("a hook at post-mask-attn-weights or attn-probs acts at every step; a mask [b, n] says which tokens are real"));
         }
-        if plan.max_new_tokens == 0 {
+        if config.max_new_tokens == 0 {
             bail!("max_new_tokens must be at least 1");
         }
         let (prompt, room) =
             (prompts.longest(), (spec.max_positions + 1).saturating_sub(prompts.longest()));
-        if plan.max_new_tokens > room && !(plan.beyond && spec.goes_beyond()) {
+        if config.max_new_tokens > room && !(config.beyond && spec.goes_beyond()) {
             return Err(error!(
                 "a prompt of {prompt} tokens and {} more pass the model's {} positions",
-                plan.max_new_tokens, spec.max_positions
+                config.max_new_tokens, spec.max_positions
             )
             .help(format!("max_new_tokens: {room} is the most that fits")));
         }
-        plan.sampling.check()?;
-        let (rows, beams) = (prompts.batch(), plan.beams);
+        config.sampling.check()?;
+        let (rows, beams) = (prompts.batch(), config.beams);
         let search = match beams {
             0 => bail!("num_beams must be at least 1"),
-            1 => Search::Draws(
-                (0..rows).map(|row| (Drawing::new(&plan.sampling, row), true)).collect(),
+            1 => Search::Sampling(
+                (0..rows).map(|row| (Sampler::new(&config.sampling, row), true)).collect(),
             ),
             _ if beams > spec.vocabulary => {
                 bail!(
@@ -96,18 +100,18 @@ impl<'a> Generation<'a> {
                 )
             }
             _ => {
-                if let Some(name) = plan.sampling.drawing() {
+                if let Some(name) = config.sampling.random_setting() {
                     return Err(error!(
                         "num_beams looks for the likeliest text, and {name} draws one by chance"
                     )
                     .help("leave out one of the two"));
                 }
-                Search::Beams(Beams::new(rows, beams, &plan.ends, plan.pad))
+                Search::Beams(Beams::new(rows, beams, &config.ends, config.pad))
             }
         };
         let input = prompts.select((0..rows * beams).map(|row| row / beams));
-        let growth = (input.attended() + plan.max_new_tokens).min(GROWTH.max(input.attended()));
-        let cache = plan.cache.then(|| Cache::new(spec.layers, growth));
+        let growth = (input.attended() + config.max_new_tokens).min(GROWTH.max(input.attended()));
+        let cache = config.cache.then(|| Cache::new(spec.layers, growth));
         Ok(Self {
             decoder,
             cache,
@@ -117,16 +121,16 @@ impl<'a> Generation<'a> {
             not_finite: None,
             prompts,
             input,
-            plan,
+            config,
         })
     }
 
-    /// The same, its passes looking for what is no finite number at every point.
+    /// The same generation, with every pass looking for NaN and infinities at every point.
     pub fn check_finite(self) -> Self {
         Self { check_finite: true, ..self }
     }
 
-    /// Where a pass first had what is no finite number, of finite ones.
+    /// Where a pass first made a NaN or an infinity of finite numbers.
     pub fn not_finite(&self) -> Option<NotFinite> {
         self.not_finite
     }
@@ -136,53 +140,56 @@ impl<'a> Generation<'a> {
         self.step
     }
 
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is generated, and when it stops.
+    pub fn config(&self) -> &GenerationConfig {
+        &self.config
     }
 
-    /// What each pass is asked for.
+    /// The options of each pass.
     pub fn options(&self) -> Options {
-        let (beyond, check_finite) = (self.plan.beyond, self.check_finite);
+        let (beyond, check_finite) = (self.config.beyond, self.check_finite);
         Options { logits: Logits::Last, beyond, check_finite, ..Options::default() }
     }
 
-    /// What the next pass reads.
+    /// The tokens that the next pass reads: those that are not in the cache.
     pub fn reads(&self) -> Input {
         self.cache.as_ref().map_or_else(|| self.input.clone(), |cache| cache.rest_of(&self.input))
     }
 
-    /// Everything so far; with beams, of each of them.
+    /// The texts so far; with beams, those of every beam.
     pub fn input(&self) -> &Input {
         &self.input
     }
 
-    /// The prompts and what was found to follow them.
+    /// The prompts with their continuations; of beams the best of each prompt.
     pub fn result(&self) -> Input {
         match &self.search {
-            Search::Draws(_) => self.input.clone(),
+            Search::Sampling(_) => self.input.clone(),
             Search::Beams(beams) => beams.finished(&self.prompts),
         }
     }
 
+    /// Whether no pass is left to run.
     pub fn is_done(&self) -> bool {
-        self.step == self.plan.max_new_tokens
+        self.step == self.config.max_new_tokens
             || match &self.search {
-                Search::Draws(draws) => draws.iter().all(|(_, going)| !going),
+                Search::Sampling(samplers) => samplers.iter().all(|(_, going)| !going),
                 Search::Beams(beams) => beams.is_done(),
             }
     }
 
-    /// Ends a row; beams end where they will.
+    /// Ends a row, at a stop string for example. Beam search takes no notice.
     pub fn end(&mut self, row: usize) {
-        if let Search::Draws(draws) = &mut self.search {
-            draws[row].1 = false;
+        if let Search::Sampling(samplers) = &mut self.search {
+            samplers[row].1 = false;
         }
     }
 
-    /// One pass, and a token for every row that goes on. Of beams, nothing is known yet.
+    /// Runs one pass and gives each row's new token: `None` for a row that has ended, and for every
+    /// row of a beam search, whose text is known only at its end.
     ///
     /// # Errors
-    /// As [`Decoder::forward`]; logits that are no numbers.
+    /// Those of [`Decoder::forward`]; logits that are NaN or infinite.
     pub fn advance(&mut self, observer: &mut dyn Observer) -> Result<Vec<Option<u32>>> {
         let logits = self.pass(observer)?;
         let rows = (0..self.input.batch())
@@ -190,15 +197,15 @@ impl<'a> Generation<'a> {
             .collect::<Result<Vec<_>>>()?;
         self.step += 1;
         match &mut self.search {
-            Search::Draws(draws) => {
-                let mut drawn = Vec::with_capacity(draws.len());
-                for ((draw, going), logits) in draws.iter_mut().zip(&rows) {
-                    let token = going.then(|| draw.token(logits)).transpose()?;
-                    *going &= token.is_some_and(|token| !self.plan.ends.contains(&token));
+            Search::Sampling(samplers) => {
+                let mut drawn = Vec::with_capacity(samplers.len());
+                for ((sampler, going), logits) in samplers.iter_mut().zip(&rows) {
+                    let token = going.then(|| sampler.draw(logits)).transpose()?;
+                    *going &= token.is_some_and(|token| !self.config.ends.contains(&token));
                     drawn.push(token);
                 }
                 self.input.push(
-                    drawn.iter().map(|token| (token.unwrap_or(self.plan.pad), token.is_some())),
+                    drawn.iter().map(|token| (token.unwrap_or(self.config.pad), token.is_some())),
                 );
                 Ok(drawn)
             }
@@ -215,13 +222,13 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Logits [b, v] of each row's last token.
+    /// Runs a pass: the logits [b, v] of each row's last token, float32.
     fn pass(&mut self, observer: &mut dyn Observer) -> Result<Tensor> {
         let options = self.options();
         let output = match &mut self.cache {
             None => self.decoder.forward(&self.input, &options, observer)?,
             Some(cache) => {
-                if turns_otherwise(self.decoder, cache, &self.input) {
+                if is_rotated_otherwise(self.decoder, cache, &self.input) {
                     cache.clear();
                 }
                 self.decoder.extend(&self.input, cache, &options, observer)?
@@ -232,12 +239,12 @@ impl<'a> Generation<'a> {
         Ok(logits.squeeze(1)?.to_dtype(DType::F32)?)
     }
 
-    /// What a row's token is chosen by, \[v\]: its logits, of beams their logarithms as
-    /// probabilities, with the penalty for repetition.
+    /// One row's scores \[v\] after the repetition penalty: its logits, or for beams their log
+    /// softmax. A row that has ended keeps its logits.
     fn penalised(&self, row: usize, logits: &Tensor) -> Result<Tensor> {
         let mut logits = logits.get(row)?;
-        if let Search::Draws(draws) = &self.search
-            && !draws[row].1
+        if let Search::Sampling(samplers) = &self.search
+            && !samplers[row].1
         {
             return Ok(logits);
         }
@@ -249,7 +256,7 @@ impl<'a> Generation<'a> {
         if matches!(self.search, Search::Beams(_)) {
             logits = softmax::log_softmax(&logits)?;
         }
-        if let Some(penalty) = self.plan.sampling.repetition_penalty {
+        if let Some(penalty) = self.config.sampling.repetition_penalty {
             let seen =
                 self.input.row(row).iter().zip(self.input.real(row)).filter(|(_, real)| **real);
             let seen: Vec<u32> = seen.map(|(id, _)| *id).collect();
@@ -259,9 +266,9 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// Whether the cached keys were turned at frequencies that no longer hold, the sequence having
-/// grown (LongRoPE).
-fn turns_otherwise(decoder: &Decoder, cache: &Cache, input: &Input) -> bool {
+/// Whether the cached keys were rotated at frequencies that no longer hold because the text has
+/// grown beyond the pretraining's length (LongRoPE).
+fn is_rotated_otherwise(decoder: &Decoder, cache: &Cache, input: &Input) -> bool {
     let switch = decoder.spec().rotary().and_then(|rotary| rotary.switches_after());
     switch.is_some_and(|most| !cache.is_empty() && input.longest() == most + 1)
 }

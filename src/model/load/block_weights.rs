@@ -1,5 +1,4 @@
-//! The blocks' weights: all of them where the model computes, or in host memory and copied ahead of
-//! the computation.
+//! The blocks with their weights, on the device or offloaded to host memory.
 
 use std::borrow::Cow;
 
@@ -9,20 +8,24 @@ use super::offload::Offload;
 use crate::Result;
 use crate::model::block::Block;
 
+/// The blocks of a decoder.
 pub enum Blocks {
+    /// Their weights are on the device.
     Resident(Vec<Block>),
+    /// Their weights are in host memory and copied when they are needed.
     Offloaded(Box<Offload>),
 }
 
 impl Blocks {
-    /// Blocks in host memory, for computing on `device`.
+    /// Offloads blocks whose weights are in host memory, to compute on `device`.
     ///
     /// # Errors
-    /// The device's own.
+    /// Those of [`Offload::new`].
     pub fn offloaded(blocks: Vec<Block>, device: &Device) -> Result<Self> {
         Ok(Self::Offloaded(Box::new(Offload::new(blocks, device)?)))
     }
 
+    /// The number of blocks.
     pub fn len(&self) -> usize {
         match self {
             Self::Resident(blocks) => blocks.len(),
@@ -30,10 +33,10 @@ impl Blocks {
         }
     }
 
-    /// Block `layer`, its weights where the model computes.
+    /// Block `layer`, with its weights on the device.
     ///
     /// # Errors
-    /// There is no memory for them there.
+    /// The device is out of memory.
     pub fn layer(&self, layer: usize) -> Result<Cow<'_, Block>> {
         Ok(match self {
             Self::Resident(blocks) => Cow::Borrowed(&blocks[layer]),

@@ -1,4 +1,5 @@
-//! Reading config.json: a field that nobody asked for and that could change the result is an error.
+//! Reading config.json strictly: a field that a family does not know and that could change the
+//! result is an error.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -89,13 +90,13 @@ const IRRELEVANT: &[&str] = &[
     "use_cache",
 ];
 
-/// No model is so large: products of two sizes stay far from the largest number there is.
+/// Larger than any model's sizes, and so small that the product of two sizes cannot overflow.
 const LARGEST_SIZE: usize = 1 << 24;
 
-/// Positions are counted in 32 bits.
+/// Positions are u32.
 const MOST_POSITIONS: usize = 1 << 31;
 
-/// What a number may be, so that nothing it enters is infinite or no number.
+/// The range of a number in a config, chosen so that the equations that use it give finite results.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowed {
     least: f64,
@@ -104,31 +105,35 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// What a norm adds below its root: more than 0 in float32 too.
+    /// The number that a norm adds under its square root: above 0, in float32 too.
     pub const EPS: Self =
         Self { least: f32::MIN_POSITIVE as f64, most: 1.0, words: "above 0 and at most 1" };
     /// The base of rotary frequencies.
     pub const THETA: Self = Self { least: 1.0, most: f64::MAX, words: "at least 1" };
-    /// How much longer sequences are made.
+    /// The factor by which rotary scaling extends the pretraining's length.
     pub const FACTOR: Self = Self { least: 1.0, most: 1e9, words: "from 1 to 1e9" };
-    /// A part of something.
+    /// A share, of a head's dimensions for example.
     pub const PART: Self =
         Self { least: f64::MIN_POSITIVE, most: 1.0, words: "above 0 and at most 1" };
-    /// What scores, logits or frequencies are multiplied or divided by.
+    /// A factor or divisor of scores, logits or frequencies.
     pub const SCALE: Self = Self { least: 1e-6, most: 1e9, words: "from 1e-6 to 1e9" };
 }
 
-/// The fields of one config.json, remembering which were read.
+/// The fields of one config.json. It records which were read, so that [`finish`](Self::finish) can
+/// refuse the ones that were not.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
-    /// What the fields are of, for messages: `config.json`, or `config.json's rope_scaling`.
+    /// What has the fields, for messages: `config.json` or `config.json's rope_scaling`.
     place: String,
     read: RefCell<BTreeSet<&'static str>>,
 }
 
-/// A type that a JSON value can be read as.
+/// A type that a field can have.
 pub trait Field: Sized {
+    /// The type in words, for messages.
     const EXPECTED: &'static str;
+
+    /// `None` if the value has another type.
     fn read(value: &Value) -> Option<Self>;
 }
 
@@ -175,14 +180,15 @@ impl Field for Vec<String> {
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of a whole config.json.
     pub fn new(map: &'a Map<String, Value>) -> Self {
         Self { map, place: "config.json".into(), read: RefCell::default() }
     }
 
-    /// The field, or nothing where it is absent or null.
+    /// A field, or `None` if it is absent or null.
     ///
     /// # Errors
-    /// A value of another type.
+    /// The value has another type.
     pub fn optional<T: Field>(&self, name: &'static str) -> Result<Option<T>> {
         self.read.borrow_mut().insert(name);
         match self.map.get(name) {
@@ -193,41 +199,47 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the field is there, be it null.
+    /// Whether the field is there, null or not. It does not count as read.
     pub fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)
     }
 
+    /// A field that must be there.
+    ///
     /// # Errors
-    /// The field is absent, or of another type.
+    /// The field is absent, null or of another type.
     pub fn required<T: Field>(&self, name: &'static str) -> Result<T> {
         self.optional(name)?.ok_or_else(|| error!("{} has no {name}", self.place))
     }
 
-    /// A size of a weight, or how many of something there are.
+    /// A dimension of a weight or a number of layers or heads.
     ///
     /// # Errors
-    /// The field is absent, 0 or larger than that of any model.
+    /// The field is absent, 0 or absurdly large.
     pub fn size(&self, name: &'static str) -> Result<usize> {
         self.count(name, self.required(name)?, LARGEST_SIZE)
     }
 
+    /// As [`size`](Self::size), or `default` if the field is absent.
+    ///
     /// # Errors
-    /// As [`size`](Self::size).
+    /// The field is 0 or absurdly large.
     pub fn size_or(&self, name: &'static str, default: usize) -> Result<usize> {
         self.count(name, self.optional(name)?.unwrap_or(default), LARGEST_SIZE)
     }
 
-    /// How many tokens a sequence or a window has.
+    /// A number of tokens, of a sequence or a window; `None` if the field is absent.
     ///
     /// # Errors
-    /// As [`size`](Self::size).
+    /// The field is 0 or above 2³¹.
     pub fn positions(&self, name: &'static str) -> Result<Option<usize>> {
         self.optional(name)?.map(|n| self.count(name, n, MOST_POSITIONS)).transpose()
     }
 
+    /// A number of tokens that must be there.
+    ///
     /// # Errors
-    /// As [`positions`](Self::positions), and where the field is absent.
+    /// The field is absent, 0 or above 2³¹.
     pub fn max_positions(&self, name: &'static str) -> Result<usize> {
         self.count(name, self.required(name)?, MOST_POSITIONS)
     }
@@ -240,22 +252,26 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number that an equation divides by or takes a root of.
+    /// A real number within a range, or `None` if the field is absent.
     ///
     /// # Errors
-    /// One that is not allowed, or no number.
+    /// The value is out of the range or no number.
     pub fn number(&self, name: &'static str, allowed: Allowed) -> Result<Option<f64>> {
         self.optional(name)?.map(|x| self.allowed(name, x, allowed)).transpose()
     }
 
+    /// A real number within a range that must be there.
+    ///
     /// # Errors
-    /// As [`number`](Self::number), and where the field is absent.
+    /// The field is absent, out of the range or no number.
     pub fn required_number(&self, name: &'static str, allowed: Allowed) -> Result<f64> {
         self.allowed(name, self.required(name)?, allowed)
     }
 
+    /// An array of real numbers within a range that must be there.
+    ///
     /// # Errors
-    /// As [`required_number`](Self::required_number), of each.
+    /// The field is absent, or an element is out of the range or no number.
     pub fn numbers(&self, name: &'static str, allowed: Allowed) -> Result<Vec<f64>> {
         self.required::<Vec<f64>>(name)?
             .into_iter()
@@ -264,14 +280,17 @@ impl<'a> Fields<'a> {
     }
 
     fn allowed(&self, name: &str, x: f64, allowed: Allowed) -> Result<f64> {
-        // NaN is within nothing.
+        // A range contains no NaN.
         match (allowed.least..=allowed.most).contains(&x) {
             true => Ok(x),
             false => bail!("{}: {name} must be {}, not {x:?}", self.place, allowed.words),
         }
     }
 
-    /// The fields of a nested map, or nothing where it is absent or null.
+    /// The fields of a nested map, or `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// The value is no map.
     pub fn nested(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
         self.read.borrow_mut().insert(name);
         match self.map.get(name) {
@@ -285,10 +304,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a field that this program honours only at one value (or absent).
+    /// Reads a field of which this program supports one value only. The field may be absent.
     ///
     /// # Errors
-    /// Any other value.
+    /// The field has another value.
     pub fn only<T: Field + PartialEq + std::fmt::Debug>(
         &self,
         name: &'static str,
@@ -305,13 +324,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Marks fields as read that have no effect on a forward pass in this family.
+    /// Marks fields as read that do not change a forward pass in this family.
     pub fn ignore(&self, names: &[&'static str]) {
         self.read.borrow_mut().extend(names);
     }
 
+    /// The activation that a field names, or the one named `default` if the field is absent.
+    ///
     /// # Errors
-    /// A name that is no activation's.
+    /// The activation is not supported.
     pub fn activation(&self, name: &'static str, default: &str) -> Result<Activation> {
         let value = self.optional::<String>(name)?.unwrap_or_else(|| default.into());
         Ok(match value.as_str() {
@@ -323,18 +344,20 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Checks that every field was read or is known not to change a forward pass.
+    ///
     /// # Errors
-    /// A field that was not read and could change the result.
+    /// A field was not read and could change the result.
     pub fn finish(&self) -> Result<()> {
         self.finish_with(&[])
     }
 
-    /// As [`finish`](Self::finish), but that a field which was not read may say again what is known
-    /// already: configs that scripts save have the sizes under the names of every family
-    /// besides the family's own.
+    /// As [`finish`](Self::finish), but a field that was not read may repeat one of the `sizes`,
+    /// given by name: configs that scripts save have the sizes under the names that all families
+    /// share and under the family's own.
     ///
     /// # Errors
-    /// As there; a size that is another.
+    /// A field was not read and could change the result, or differs from the size of its name.
     pub fn finish_with(&self, sizes: &[(&str, usize)]) -> Result<()> {
         let read = self.read.borrow();
         for (name, value) in self.map {

@@ -1,4 +1,4 @@
-//! From a checkpoint's tensors to the decoder's weights.
+//! Loads a checkpoint's tensors into the decoder's weights.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,25 +20,28 @@ use crate::{Result, bail};
 pub struct Weights {
     /// [v, e]
     pub token_embeddings: Tensor,
-    /// [positions, d]
+    /// [positions + offset, d], with learned positions.
     pub position_embeddings: Option<Tensor>,
+    /// From the embedding size e to the hidden size d (OPT-350m).
     pub project_in: Option<Linear>,
+    /// On the embeddings, before block 0 (BLOOM).
     pub embedding_norm: Option<Norm>,
     pub blocks: Blocks,
     pub final_norm: Option<Norm>,
+    /// From the hidden size d to the embedding size e (OPT-350m).
     pub project_out: Option<Linear>,
-    /// [v, e]
+    /// From e to v.
     pub unembedding: Linear,
-    /// Tensors of the checkpoint that the family has no use for.
+    /// Names of the checkpoint's tensors that the family does not use and that are no known buffers.
     pub unused: Vec<String>,
 }
 
-/// Where the blocks' weights are kept.
+/// Where the blocks' weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// On the device that computes.
     Resident,
-    /// In host memory.
+    /// In host memory, copied to the device block by block during a pass.
     Offloaded,
 }
 
@@ -46,14 +49,18 @@ struct Loader<'a> {
     spec: &'a Spec,
     names: &'a Names,
     source: &'a dyn WeightSource,
+    /// The one of [`Names::prefixes`] that this checkpoint uses.
     prefix: &'static str,
     dtype: DType,
     device: &'a Device,
+    /// The names of the tensors that were loaded.
     used: RefCell<BTreeSet<String>>,
 }
 
+/// Loads a decoder's weights, under the names that the family's checkpoints have for them.
+///
 /// # Errors
-/// A weight that is missing, or has another shape than the config says.
+/// A weight is missing, or its shape is not the one that the config implies.
 pub fn load(
     spec: &Spec,
     names: &Names,
@@ -136,7 +143,7 @@ impl Loader<'_> {
             _ => None,
         };
         if self.spec.tied {
-            // Some checkpoints carry the tied matrix twice.
+            // Some checkpoints store the tied matrix under both names.
             self.used.borrow_mut().extend(heads);
             return Ok(Linear { weight: token_embeddings.clone(), bias });
         }
@@ -275,7 +282,7 @@ impl Loader<'_> {
         if spec.gain_less_one
             && let Some(less_one) = weight
         {
-            // In float32, whatever the model computes in, as its norms do.
+            // In float32, as transformers computes Gemma's norms in any dtype.
             weight = Some((less_one.to_dtype(DType::F32)? + 1.0)?);
         }
         Ok(Norm {
@@ -288,7 +295,7 @@ impl Loader<'_> {
 
     fn linear(&self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
         let weight = match self.names.transposed {
-            // Laid out anew: a product that reads it row by row needs no packing.
+            // Copied to rows of [out, in], so that matrix products need not transpose it each time.
             true => self.tensor(&format!("{name}.weight"), &[input, out])?.t()?.contiguous()?,
             false => self.tensor(&format!("{name}.weight"), &[out, input])?,
         };
@@ -296,7 +303,7 @@ impl Loader<'_> {
         Ok(Linear { weight, bias })
     }
 
-    /// A weight outside the blocks.
+    /// The weight tensor of a layer outside the blocks.
     fn outer(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.tensor(&format!("{}{name}.weight", self.prefix), shape)
     }
@@ -321,7 +328,7 @@ impl Loader<'_> {
     }
 }
 
-/// Some of a projection's outputs.
+/// The part of a projection that computes `count` of its outputs, from output `start`.
 fn rows(linear: &Linear, start: usize, count: usize) -> Result<Linear> {
     let bias = linear.bias.as_ref().map(|bias| bias.narrow(0, start, count)).transpose()?;
     Ok(Linear { weight: linear.weight.narrow(0, start, count)?, bias })

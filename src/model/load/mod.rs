@@ -1,6 +1,6 @@
-//! From a checkpoint to the decoder's weights: config.json becomes a [`Spec`](super::Spec), stored
-//! tensors become weights by the names that every family shares, where the device has room for
-//! them.
+//! From a checkpoint to the decoder's weights: config.json becomes a [`Spec`](super::Spec), and the
+//! stored tensors become weights under the names that every family shares, on the device or in host
+//! memory.
 
 pub(crate) mod block_weights;
 pub(crate) mod config;

@@ -1,6 +1,6 @@
-//! A model larger than its device's memory: the blocks' weights stay in host memory, and each
-//! block's are copied while the one before it computes, so that the device holds two blocks at
-//! most.
+//! Weights of a model that is larger than its device's memory. They stay in host memory, and each
+//! block's are copied to the device while the block before it computes, so that the device holds the
+//! weights of two blocks at most.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,38 +10,39 @@ use crate::Result;
 use crate::model::block::Block;
 use crate::tensor::transfer::upload::Lane;
 
+/// The blocks' weights in host memory, and the copy of the next block's.
 pub struct Offload {
-    /// What copies, and keeps the blocks' memory ready for it.
+    /// Copies to the device, and keeps the host memory in a form that can be copied fast.
     lane: Lane,
-    /// In host memory.
+    /// Their weights are in host memory.
     blocks: Vec<Block>,
-    /// The block that comes next, copied or on its way.
+    /// The next block and its index: its weights are on the device or being copied.
     ahead: Mutex<Option<(usize, Block)>>,
 }
 
 impl Offload {
     /// # Errors
-    /// The device's own.
+    /// The host memory cannot be prepared for copies to `device`.
     pub fn new(blocks: Vec<Block>, device: &Device) -> Result<Self> {
         let lane = Lane::to(device)?;
-        // Laid out as they will be copied: a part of a stacked weight would drag the whole along.
+        // A view into a stacked weight is copied out, since a transfer moves its whole storage.
         let mut settle = |weight: &Tensor| lane.settle(weight);
         let blocks =
             blocks.into_iter().map(|block| block.map(&mut settle)).collect::<Result<_>>()?;
         Ok(Self { lane, blocks, ahead: Mutex::default() })
     }
 
-    /// In host memory.
+    /// The blocks with their weights in host memory.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// Block `layer` on the device, for what is computed there from now on. The copy of the next
-    /// one begins, and runs while this one computes; after the last comes the first, of the
-    /// next pass.
+    /// Block `layer` with its weights on the device, for computations that are queued there after
+    /// this call. The copy of the next block's weights begins and overlaps with them; after the last
+    /// block comes the first, for the next pass.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// The device is out of memory.
     pub fn layer(&self, layer: usize) -> Result<Block> {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let here = match ahead.take().filter(|(known, _)| *known == layer) {

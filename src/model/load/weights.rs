@@ -1,5 +1,5 @@
-//! A model's weights, the same in every family: input first, whatever the checkpoint stores, and as
-//! the equations use them.
+//! Access to a model's weights in one form for every family: matrices are [in, out], whatever the
+//! checkpoint's layout, and have the values that the equations use.
 
 use candle_core::Tensor;
 
@@ -11,16 +11,16 @@ use crate::model::norm::Norm;
 use crate::model::spec::{NormKind, NormPlace};
 use crate::{Result, bail};
 
-/// A projection, input first: x · `w` + `b`.
+/// A projection: x · `w` + `b`.
 pub struct Projection {
     /// [in, out]
     pub w: Tensor,
-    /// \[out\]; zero where the family has none.
+    /// \[out\]; zeros if the family has no bias here.
     pub b: Tensor,
 }
 
-/// One layer's MLP: act(x·w_in + b_in)·w_out + b_out, or (act(x·w_gate + b_gate) ∘ (x·w_in +
-/// b_in))·w_out + b_out where it is gated.
+/// One layer's MLP: act(x·w_in + b_in)·w_out + b_out, or if it is gated
+/// (act(x·w_gate + b_gate) ∘ (x·w_in + b_in))·w_out + b_out.
 pub struct MlpWeights {
     /// [d, f]
     pub input: Projection,
@@ -34,31 +34,34 @@ pub struct MlpWeights {
 pub struct NormWeights {
     pub kind: NormKind,
     pub eps: f64,
-    /// \[d\], as it is multiplied with: Gemma's checkpoints hold it less 1. Ones where the norm
-    /// has no gain.
+    /// The gain \[d\] as the equation has it (Gemma's checkpoints store it minus 1); ones if the norm
+    /// has none.
     pub w: Tensor,
-    /// \[d\]; zero where there is none.
+    /// The bias \[d\]; zeros if the norm has none.
     pub b: Tensor,
 }
 
 /// One layer's norms.
 pub struct BlockNorms {
+    /// Where `attn` and `mlp` are applied.
     pub place: NormPlace,
-    /// Attention's and the MLP's, wherever they stand.
+    /// Attention's norm.
     pub attn: NormWeights,
+    /// The MLP's norm.
     pub mlp: NormWeights,
-    /// Those of what attention and MLP give, before it joins the stream. Where a family norms
-    /// nothing else (OLMo 2), the same ones again.
+    /// The norm of attention's output, if the family has one before the output joins the residual
+    /// stream. In families that have no other (OLMo 2) it is `attn` again.
     pub post_attn: Option<NormWeights>,
+    /// The same for the MLP.
     pub post_mlp: Option<NormWeights>,
 }
 
 impl Decoder {
-    /// What each token brings to the stream before positions and any norm of the embeddings, [v,
-    /// d]: scaled where the family scales (Gemma), projected where it projects (OPT-350m).
+    /// The token embeddings as they enter the residual stream, before positions and any norm,
+    /// [v, d]: multiplied by the family's scale (Gemma) and projected to the hidden size (OPT-350m).
     ///
     /// # Errors
-    /// The device's own.
+    /// candle's.
     pub fn embedding(&self) -> Result<Tensor> {
         let mut table = self.weights.token_embeddings.clone();
         if let Some(scale) = self.spec().embedding_scale {
@@ -70,11 +73,10 @@ impl Decoder {
         }
     }
 
-    /// From `post-final-layer-norm` to logits, [d, v]; where logits are capped, to what they are
-    /// before.
+    /// The map from `post-final-layer-norm` to the logits before any soft cap, [d, v].
     ///
     /// # Errors
-    /// The device's own.
+    /// candle's.
     pub fn unembedding(&self) -> Result<Projection> {
         let head = projection(&self.weights.unembedding)?;
         let w = match &self.weights.project_out {
@@ -90,7 +92,7 @@ impl Decoder {
     /// One layer's attention projections, head by head.
     ///
     /// # Errors
-    /// A layer that the model does not have.
+    /// The model does not have the layer.
     pub fn heads(&self, layer: usize) -> Result<Heads> {
         self.with_block(layer, |block| block.attention.heads())
     }
@@ -98,7 +100,7 @@ impl Decoder {
     /// One layer's MLP.
     ///
     /// # Errors
-    /// As [`heads`](Self::heads).
+    /// The model does not have the layer.
     pub fn mlp(&self, layer: usize) -> Result<MlpWeights> {
         self.with_block(layer, |block| {
             let mlp = &block.mlp;
@@ -113,7 +115,7 @@ impl Decoder {
     /// One layer's norms.
     ///
     /// # Errors
-    /// As [`heads`](Self::heads).
+    /// The model does not have the layer.
     pub fn norms(&self, layer: usize) -> Result<BlockNorms> {
         self.with_block(layer, |block| {
             let weights = |norm: &Norm| self.norm_weights(norm);
@@ -132,11 +134,11 @@ impl Decoder {
         })
     }
 
-    /// The norm between the last `post-mlp` and the unembedding, where there is one: in OPT-350m
-    /// the last block's.
+    /// The norm between the last `post-mlp` and the unembedding: the final norm, or the last block's
+    /// in a post-norm model (OPT-350m). `None` if there is neither.
     ///
     /// # Errors
-    /// The device's own.
+    /// candle's.
     pub fn final_norm_weights(&self) -> Result<Option<NormWeights>> {
         match (&self.weights.final_norm, self.spec().norm_place) {
             (Some(norm), _) => self.norm_weights(norm).map(Some),
@@ -158,6 +160,10 @@ impl Decoder {
         Ok(NormWeights { kind: norm.kind, eps: norm.eps, w, b })
     }
 
+    /// Calls `f` with block `layer`, its weights on the device.
+    ///
+    /// # Errors
+    /// The model does not have the layer, or `f` fails.
     pub(crate) fn with_block<T>(
         &self,
         layer: usize,

@@ -12,7 +12,7 @@ use super::pass::{Depth, Pass};
 use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::{SiteSet, Unobserved};
-use crate::model::{Generation, Input, Plan, Sampling};
+use crate::model::{Generation, GenerationConfig, Input, Sampling};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::context::Context;
 use crate::script::hook::{Hook, PassInfo};
@@ -256,7 +256,7 @@ impl Call<'_> {
         let prompt = all.attended() - generation.step();
         self.pass.show(context, [ids, self.ids(all)?], &reads, prompt)?;
         context.set_reserved("step", (generation.step() as i64).into());
-        let steps = generation.plan().max_new_tokens;
+        let steps = generation.config().max_new_tokens;
         let options = generation.options();
         let mut script =
             self.pass.hooks(context, PassInfo { options: &options, input: &reads, prompt, steps });
@@ -266,7 +266,7 @@ impl Call<'_> {
     }
 
     /// Reads the options of the generation.
-    fn plan(&self, options: &Options, stops: &Stops) -> Result<Plan> {
+    fn plan(&self, options: &Options, stops: &Stops) -> Result<GenerationConfig> {
         let checkpoint = &self.pass.model.loaded().checkpoint;
         let whole = |name: &str| -> Result<Option<usize>> {
             let wrong = |n: i64| error!("generate: {name} must be at least 1, not {n}");
@@ -286,7 +286,7 @@ impl Call<'_> {
             repetition_penalty: options.float("repetition_penalty")?,
             seed: seed.unwrap_or_else(|| self.random.next()),
         };
-        Ok(Plan {
+        Ok(GenerationConfig {
             max_new_tokens: whole("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS as usize),
             sampling,
             beams: whole("num_beams")?.unwrap_or(1),

@@ -1,4 +1,5 @@
-//! One pass on its way through the decoder: where it is, who looks, and how it may end early.
+//! The connection between a forward pass and its observer: the pass calls [`Tap::at`] at every hook
+//! point.
 
 use candle_core::Tensor;
 
@@ -7,10 +8,11 @@ use super::finite::Watch;
 use crate::hook::{Observer, Point, Site, SiteSet};
 use crate::{Error, error};
 
-/// Why a pass does not go on.
+/// Why a pass ends before its end. It is the error type of the forward pass, so that `?` ends it.
 pub enum Halt {
-    /// It has reached the site it was asked to stop at, where this stands.
+    /// The pass reached the site where it was asked to stop, with this tensor.
     Stopped(Tensor),
+    /// An error.
     Failed(Error),
 }
 
@@ -26,17 +28,19 @@ impl From<candle_core::Error> for Halt {
     }
 }
 
-/// Shows the observer what stands at each point it wants, and hands on what it leaves there.
+/// Calls the observer at the sites that it wants, and knows which block the pass is in.
 pub struct Tap<'a> {
     observer: &'a mut dyn Observer,
     wanted: SiteSet,
     stop: Option<Site>,
-    /// The block the pass is in.
+    /// The index of the block that the pass is in; `None` outside the blocks.
     pub layer: Option<usize>,
+    /// Watches for numbers that are not finite.
     pub watch: Watch,
 }
 
 impl<'a> Tap<'a> {
+    /// `wanted` are the sites of [`Observer::sites`].
     pub fn new(observer: &'a mut dyn Observer, wanted: SiteSet, options: &Options) -> Self {
         Self {
             observer,
@@ -47,37 +51,41 @@ impl<'a> Tap<'a> {
         }
     }
 
+    /// The site of `point` where the pass is now.
     pub fn site(&self, point: Point) -> Site {
         Site { point, layer: self.layer.filter(|_| point.in_block()) }
     }
 
-    /// Whether someone looks at `point`, here: a value that only a hook would see is made only
-    /// then.
+    /// Whether the tensor at `point` is asked for where the pass is now. Tensors that the pass itself
+    /// does not need are computed only then.
     pub fn wants(&self, point: Point) -> bool {
         let site = self.site(point);
         self.wanted.contains(site)
             || self.stop == Some(site)
-            // Not the sum head by head, which is another order of the same additions.
+            // The outputs of single heads add nothing to the sum of them, which is examined, and
+            // computing them would change the order of additions.
             || (self.watch.every() && point != Point::AttnHeadOutputs)
     }
 
-    /// `x` is about to enter block `layer`, or has left the last.
+    /// Called with the residual stream `x` before block `layer`, and after the last block.
     ///
     /// # Errors
     /// The observer's.
     pub fn boundary(&mut self, layer: usize, x: &Tensor) -> Result<(), Halt> {
-        // What is no finite number is not to be kept for a later pass, which would say nothing of
-        // it.
+        // An observer may keep the stream for a later pass to resume from, which would not warn of
+        // numbers that are not finite already.
         match self.watch.found() {
             None => Ok(self.observer.boundary(layer, x)?),
             Some(_) => Ok(()),
         }
     }
 
-    /// `x` stands at `point`: what goes on from there.
+    /// Called with the tensor `x` at `point`: calls the observer if it wants the site, and gives the
+    /// tensor with which the pass goes on.
     ///
     /// # Errors
-    /// The observer's, or a replacement of another shape. Halts where the pass was asked to stop.
+    /// [`Halt::Stopped`] if the pass was asked to stop here. [`Halt::Failed`] with the observer's
+    /// error, or if it returned a tensor of another shape.
     pub fn at(&mut self, point: Point, x: Tensor) -> Result<Tensor, Halt> {
         let site = self.site(point);
         let mut x = x;
@@ -93,7 +101,7 @@ impl<'a> Tap<'a> {
     }
 }
 
-/// What a hook returned, in the dtype and on the device of what it replaces.
+/// The tensor `left` that a hook returned in place of `x`, with the dtype and on the device of `x`.
 fn replacement(site: Site, x: &Tensor, left: Tensor) -> Result<Tensor, Error> {
     if left.dims() != x.dims() {
         return Err(error!(

@@ -1,4 +1,4 @@
-//! Parts of the decoder on their own, for a stream that someone else made.
+//! Single components of the decoder, applied to a residual stream that the caller has.
 
 use candle_core::Tensor;
 
@@ -9,15 +9,16 @@ use super::decoder::{Decoder, Options};
 use super::finite::NotFinite;
 use super::input::Input;
 use super::kv_cache::Past;
-use super::pass::{Halt, Tap};
+use super::tap::{Halt, Tap};
 use crate::hook::{SiteSet, Unobserved};
 use crate::{Result, bail};
 
 impl Decoder {
-    /// Everything between the last `post-mlp` and `post-final-layer-norm`: [.., d] to [.., d].
+    /// Applies what lies between the last `post-mlp` and `post-final-layer-norm`: the final norm, or
+    /// the last block's in a post-norm model. [.., d] to [.., d].
     ///
     /// # Errors
-    /// Another last dimension.
+    /// The last dimension is not d.
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "final_norm")?;
         let x = match self.weights.blocks.len() {
@@ -30,10 +31,10 @@ impl Decoder {
         }
     }
 
-    /// From `post-final-layer-norm` to logits: [.., d] to [.., v].
+    /// Applies the unembedding, from `post-final-layer-norm` to logits: [.., d] to [.., v].
     ///
     /// # Errors
-    /// Another last dimension.
+    /// The last dimension is not d.
     pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "unembed")?;
         let logits = match &self.weights.project_out {
@@ -46,29 +47,29 @@ impl Decoder {
         }
     }
 
-    /// Attention's norm of one layer, of a stream x [.., d].
+    /// Applies attention's norm of one layer, [.., d] to [.., d].
     ///
     /// # Errors
-    /// A layer that the model does not have, another last dimension.
+    /// The model does not have the layer, or the last dimension is not d.
     pub fn attn_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "attn_norm")?;
         self.with_block(layer, |block| block.attn_norms.norm.plain(&x))
     }
 
-    /// The MLP's norm of one layer, of a stream x [.., d].
+    /// Applies the MLP's norm of one layer, [.., d] to [.., d].
     ///
     /// # Errors
-    /// As [`attn_norm`](Self::attn_norm).
+    /// The model does not have the layer, or the last dimension is not d.
     pub fn mlp_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let x = self.on_stream(x, "mlp_norm")?;
         self.with_block(layer, |block| block.mlp_norms.norm.plain(&x))
     }
 
-    /// One block: the stream x [b, n, d] that enters it to what the next one reads. `input` says
-    /// which tokens are real.
+    /// Runs one block on the residual stream x [b, n, d] of the tokens of `input`, without hooks.
+    /// [b, n, d] to [b, n, d].
     ///
     /// # Errors
-    /// A layer that the model does not have, a stream of another shape.
+    /// The model does not have the layer, it cannot read the input, or x has another shape.
     pub fn block(&self, layer: usize, x: &Tensor, input: &Input) -> Result<Tensor> {
         input.check(self.spec(), false)?;
         self.check_stream(x, input)?;
@@ -77,6 +78,10 @@ impl Decoder {
         self.with_block(layer, |block| Ok(alone(block, layer, x, frames.layer(layer), false)?.0))
     }
 
+    /// A residual stream [.., d] on the model's device, in its dtype; `what` reads it.
+    ///
+    /// # Errors
+    /// The last dimension is not d.
     pub(super) fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {
         if x.dims().last() != Some(&self.spec().hidden) {
             bail!(
@@ -88,7 +93,10 @@ impl Decoder {
         Ok(x.to_device(self.device())?.to_dtype(self.dtype())?.contiguous()?)
     }
 
-    /// Whether x is a stream of the input's tokens.
+    /// Checks that x is a residual stream [b, n, d] of the input's tokens.
+    ///
+    /// # Errors
+    /// It has another shape.
     pub(super) fn check_stream(&self, x: &Tensor, input: &Input) -> Result<()> {
         let expected = [input.batch(), input.len(), self.spec().hidden];
         if x.dims() != expected {
@@ -98,8 +106,8 @@ impl Decoder {
     }
 }
 
-/// One block, with nobody looking but for what is no finite number, if asked: what it gives, and
-/// where it first made such.
+/// Runs one block without hooks and without a cache: its output, and with `check_finite` the first
+/// point that is not finite.
 fn alone(
     block: &Block,
     layer: usize,
@@ -107,9 +115,9 @@ fn alone(
     frame: &Frame,
     check_finite: bool,
 ) -> Result<(Tensor, Option<NotFinite>)> {
-    let (mut nobody, wanted) = (Unobserved, SiteSet::new(layer + 1));
+    let (mut observer, wanted) = (Unobserved, SiteSet::new(layer + 1));
     let options = Options { check_finite, ..Options::default() };
-    let mut tap = Tap::new(&mut nobody, wanted, &options);
+    let mut tap = Tap::new(&mut observer, wanted, &options);
     tap.layer = Some(layer);
     match block.forward(x, frame, Past::NONE, &mut tap) {
         Ok(x) | Err(Halt::Stopped(x)) => Ok((x, tap.watch.found())),
@@ -117,11 +125,15 @@ fn alone(
     }
 }
 
-/// The first point of a block that makes what is no finite number of the stream x that enters it,
-/// where nobody changes anything.
+/// Runs one block on the stream x without hooks to find the first point that is not finite.
 ///
 /// # Errors
-/// The device's own.
-pub fn find_in(block: &Block, layer: usize, x: Tensor, frame: &Frame) -> Result<Option<NotFinite>> {
+/// candle's.
+pub fn first_not_finite(
+    block: &Block,
+    layer: usize,
+    x: Tensor,
+    frame: &Frame,
+) -> Result<Option<NotFinite>> {
     Ok(alone(block, layer, x, frame, true)?.1)
 }

@@ -1,11 +1,11 @@
-//! Multi-head attention (Vaswani et al. 2017), with grouped key/value heads (Ainslie et al. 2023).
+//! Multi-head attention (Vaswani et al. 2017) with grouped key/value heads (Ainslie et al. 2023).
 
 use candle_core::{D, Tensor};
 
+use super::attention_inputs::LayerInputs;
 use super::kv_cache::Past;
 use super::linear::{Change, Linear};
 use super::norm::Norm;
-use super::rotary::Rotary;
 use super::spec::QkNorm;
 use super::tap::{Halt, Tap};
 use crate::hook::Point;
@@ -13,54 +13,67 @@ use crate::kernel::sum::sum_of_heads;
 use crate::kernel::{product, softmax};
 use crate::{Result, kernel};
 
-/// What only a hook would see: where nobody looks, it is not made.
+/// Points whose tensors the fused kernel does not produce. If one of them is asked for, scores and
+/// pattern are computed step by step.
 const SCORES: [Point; 3] =
     [Point::PreMaskAttnWeights, Point::PostMaskAttnWeights, Point::AttnProbs];
 
-/// Where a hook decides what the scores are.
+/// Points at which a hook may change the scores before the softmax.
 const BEFORE_SOFTMAX: [Point; 4] =
     [Point::QueryStates, Point::KeyStates, Point::PreMaskAttnWeights, Point::PostMaskAttnWeights];
 
+/// softmax(mask(score_scale · q·kᵀ))·v, projected by `out`. A key/value head serves the h / k query
+/// heads of its group.
 #[derive(Debug, Clone)]
 pub struct Attention {
+    /// d to h·c.
     pub q: Linear,
+    /// d to k·c.
     pub k: Linear,
+    /// d to k·c.
     pub v: Linear,
+    /// h·c to d.
     pub out: Linear,
-    /// Norms of queries and keys.
+    /// The norms of queries and of keys.
     pub qk_norms: Option<(QkNorm, [Norm; 2])>,
+    /// h
     pub heads: usize,
+    /// k
     pub kv_heads: usize,
+    /// c
     pub head_dim: usize,
+    /// The factor on the products of queries and keys.
     pub score_scale: f64,
+    /// The soft cap of the scores (Gemma 2).
     pub score_cap: Option<f64>,
 }
 
-/// What every block's attention shares in one pass.
-pub struct Frame {
-    /// [b or 1, 1, n, m], u8.
-    pub allowed: Tensor,
-    pub rotary: Option<Rotary>,
-    /// What joins the scores, [b, h, 1, m] (ALiBi).
-    pub bias: Option<Tensor>,
-}
-
-/// One layer's projections head by head, input first: `w_q` \[h, d, c\], `w_k` and `w_v` \[k, d,
-/// c\], `w_o` \[h, c, d\], `b_q` \[h, c\], `b_k` and `b_v` \[k, c\], `b_o` \[d\]. A bias that the
-/// family does not have is zero.
+/// One layer's projections head by head, each matrix as [in, out]. A bias that the family does not
+/// have is zeros.
 pub struct Heads {
+    /// [h, d, c]
     pub w_q: Tensor,
+    /// [k, d, c]
     pub w_k: Tensor,
+    /// [k, d, c]
     pub w_v: Tensor,
+    /// [h, c, d]
     pub w_o: Tensor,
+    /// [h, c]
     pub b_q: Tensor,
+    /// [k, c]
     pub b_k: Tensor,
+    /// [k, c]
     pub b_v: Tensor,
+    /// \[d\]
     pub b_o: Tensor,
 }
 
 impl Attention {
-    /// With other tensors for the weights.
+    /// The same layer with every weight replaced by `f` of it.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         let qk_norms = match &self.qk_norms {
             Some((kind, [q, k])) => Some((*kind, [q.map(f)?, k.map(f)?])),
@@ -70,15 +83,18 @@ impl Attention {
         Ok(Self { q, k, v, out, qk_norms, ..*self })
     }
 
-    /// [b, n, d] to [b, n, d].
+    /// [b, n, d] to [b, n, d]. The keys and values of the n tokens join those in `past`.
+    ///
+    /// # Errors
+    /// Those of [`Tap::at`] and candle's.
     pub fn forward(
         &self,
         x: &Tensor,
-        frame: &Frame,
+        inputs: &LayerInputs,
         mut past: Past,
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
-        let (q, k, v) = self.project(x, frame)?;
+        let (q, k, v) = self.project(x, inputs)?;
         let q = tap.at(Point::QueryStates, q)?;
         let (k, v) = past.append(k, v)?;
         let k = tap.at(Point::KeyStates, k)?;
@@ -86,44 +102,46 @@ impl Attention {
 
         let seen = SCORES.into_iter().any(|point| tap.wants(point));
         let z = match (!seen)
-            .then(|| kernel::attention::attention(&q, &k, &v, &self.rule(frame)))
+            .then(|| kernel::attention::attention(&q, &k, &v, &self.rule(inputs)))
             .flatten()
         {
             Some(z) => z?,
-            None => self.by_scores(&q, &k, &v, frame, tap)?,
+            None => self.by_scores(&q, &k, &v, inputs, tap)?,
         };
         let z = tap.at(Point::AttnWeightedValues, z)?;
         self.join(z, tap)
     }
 
-    /// The heads' values [b, h, n, c], by way of the scores and the pattern [b, h, n, m].
+    /// The heads' weighted values [b, h, n, c], with scores and pattern [b, h, n, m] in memory, which
+    /// hooks can see.
     fn by_scores(
         &self,
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
-        frame: &Frame,
+        inputs: &LayerInputs,
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
-        let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, frame)?)?;
+        let scores = tap.at(Point::PreMaskAttnWeights, self.scores(q, k, inputs)?)?;
         let scores =
-            tap.at(Point::PostMaskAttnWeights, softmax::masked(&scores, &frame.allowed)?)?;
+            tap.at(Point::PostMaskAttnWeights, softmax::masked(&scores, &inputs.allowed)?)?;
         let hooked = BEFORE_SOFTMAX.into_iter().any(|point| tap.wants(point));
         let pattern = tap.at(Point::AttnProbs, softmax::pattern(&scores, hooked)?)?;
         Ok(self.by_group(&pattern, v, 1.0)?)
     }
 
-    fn rule<'a>(&self, frame: &'a Frame) -> kernel::attention::Rule<'a> {
+    fn rule<'a>(&self, inputs: &'a LayerInputs) -> kernel::attention::Rule<'a> {
         kernel::attention::Rule {
             scale: self.score_scale,
             cap: self.score_cap,
-            allowed: &frame.allowed,
-            bias: frame.bias.as_ref(),
+            allowed: &inputs.allowed,
+            bias: inputs.bias.as_ref(),
         }
     }
 
-    /// Queries [b, h, n, c], keys and values [b, k, n, c].
-    fn project(&self, x: &Tensor, frame: &Frame) -> Result<(Tensor, Tensor, Tensor)> {
+    /// Queries [b, h, n, c], keys and values [b, k, n, c] of x [b, n, d]: normed and rotated as the
+    /// family does it.
+    fn project(&self, x: &Tensor, inputs: &LayerInputs) -> Result<(Tensor, Tensor, Tensor)> {
         let (mut q, mut k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
         if let Some((QkNorm::Whole, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
@@ -137,27 +155,27 @@ impl Attention {
         if let Some((QkNorm::PerHead, [q_norm, k_norm])) = &self.qk_norms {
             (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
         }
-        if let Some(rotary) = &frame.rotary {
+        if let Some(rotary) = &inputs.rotary {
             (q, k) = (rotary.turn(&q)?, rotary.turn(&k)?);
         }
         Ok((q, k, v))
     }
 
-    /// Scaled scores [b, h, n, m], as they stand before the mask.
-    fn scores(&self, q: &Tensor, k: &Tensor, frame: &Frame) -> Result<Tensor> {
+    /// The scores before the mask, [b, h, n, m]: scaled, capped and with ALiBi's term.
+    fn scores(&self, q: &Tensor, k: &Tensor, inputs: &LayerInputs) -> Result<Tensor> {
         let mut scores = self.by_group(q, &k.t()?, self.score_scale)?;
         if let Some(cap) = self.score_cap {
             scores = soft_cap(&scores, cap)?;
         }
-        match &frame.bias {
+        match &inputs.bias {
             Some(bias) => Ok(scores.broadcast_add(bias)?),
             None => Ok(scores),
         }
     }
 
-    /// `scale` times the product of each query head's matrix [b, h, n, i] with that of the
-    /// key/value head it shares, [b, k, i, j]: the heads of a group stand below one another, so
-    /// that nothing is repeated.
+    /// `scale` times the product of each query head's matrix in x [b, h, n, i] with the matrix of its
+    /// key/value head in y [b, k, i, j]: [b, h, n, j]. The rows of a group's heads form one matrix, so
+    /// that y need not be repeated for each of them.
     fn by_group(&self, x: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
         let (b, h, n, i) = x.dims4()?;
         let j = y.dim(D::Minus1)?;
@@ -166,8 +184,8 @@ impl Attention {
         Ok(product::matmul(&x, y, scale)?.reshape((b, h, n, j))?)
     }
 
-    /// The output projection of the heads' values z [b, h, n, c]. Each head's own part is made only
-    /// where it is wanted.
+    /// The output projection of the heads' weighted values z [b, h, n, c], to [b, n, d]. The heads'
+    /// single outputs [b, h, n, d] are computed only if a hook or a capture asks for them.
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
@@ -184,13 +202,16 @@ impl Attention {
         Ok(joined)
     }
 
-    /// [h, c, d]
+    /// The output projection head by head, [h, c, d].
     fn w_o(&self) -> Result<Tensor> {
         let d = self.out.weight.dim(0)?;
         Ok(self.out.weight.reshape((d, self.heads, self.head_dim))?.permute((1, 2, 0))?)
     }
 
     /// The projections head by head.
+    ///
+    /// # Errors
+    /// candle's.
     pub fn heads(&self) -> Result<Heads> {
         let weight = |linear: &Linear, heads: usize| -> Result<Tensor> {
             let d = linear.weight.dim(1)?;
@@ -224,13 +245,16 @@ impl Attention {
     }
 }
 
-/// [b, n, h·c] to [b, n, h, c].
+/// Splits the last dimension into heads: [b, n, h·c] to [b, n, h, c].
 fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (b, n, _) = x.dims3()?;
     Ok(x.reshape((b, n, heads, ()))?)
 }
 
-/// cap · tanh(x / cap), which never leaves ±cap.
+/// cap · tanh(x / cap), which is between −cap and cap.
+///
+/// # Errors
+/// candle's.
 pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
     Ok(((x / cap)?.tanh()? * cap)?)
 }

@@ -1,48 +1,65 @@
-//! What the layers of one pass share: who may see whom, and where each token stands.
+//! What attention reads besides the residual stream: the mask and the tokens' positions. It is
+//! computed once a pass, for all layers.
 
 use candle_core::{DType, Device, Tensor};
 
-use super::attention::Frame;
 use super::input::Input;
 use super::mask;
 use super::rotary::Rotary;
 use super::spec::{Positions, Spec, Window};
 use crate::Result;
 
-/// The frames of a pass: of layers that see everything, and of those with a window.
-pub struct Frames {
-    frames: Vec<Frame>,
-    /// For each layer, which is its.
-    of: Vec<usize>,
+/// The inputs of one layer's attention.
+pub struct LayerInputs {
+    /// [b or 1, 1, n, m], u8: 1 where the query may attend to the key.
+    pub allowed: Tensor,
+    /// The rotation of queries and keys.
+    pub rotary: Option<Rotary>,
+    /// ALiBi's term, which is added to the scores, [b, h, 1, m].
+    pub bias: Option<Tensor>,
 }
 
-impl Frames {
+/// The inputs of every layer's attention.
+pub struct AttentionInputs {
+    /// Layers with a sliding window share theirs, and so do those without.
+    kinds: Vec<LayerInputs>,
+    /// For each layer, the index of its inputs in `kinds`.
+    kind_of_layer: Vec<usize>,
+}
+
+impl AttentionInputs {
+    /// The inputs for a pass over `input`, in `dtype` on `device`.
+    ///
+    /// # Errors
+    /// Those of [`mask::allowed`] and candle's.
     pub fn new(spec: &Spec, input: &Input, dtype: DType, device: &Device) -> Result<Self> {
-        let (mut frames, mut of, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kinds, mut windowed) = (Vec::new(), Vec::new());
+        let mut kind_of_layer = Vec::with_capacity(spec.layers);
         for layer in 0..spec.layers {
             let window = spec.window(layer);
-            let known = kinds.iter().position(|kind| *kind == window.is_some());
-            of.push(known.unwrap_or(kinds.len()));
+            let known = windowed.iter().position(|known| *known == window.is_some());
+            kind_of_layer.push(known.unwrap_or(kinds.len()));
             if known.is_none() {
-                kinds.push(window.is_some());
-                frames.push(frame(spec, window, input, dtype, device)?);
+                windowed.push(window.is_some());
+                kinds.push(layer_inputs(spec, window, input, dtype, device)?);
             }
         }
-        Ok(Self { frames, of })
+        Ok(Self { kinds, kind_of_layer })
     }
 
-    pub fn layer(&self, layer: usize) -> &Frame {
-        &self.frames[self.of[layer]]
+    /// The inputs of layer `layer`.
+    pub fn layer(&self, layer: usize) -> &LayerInputs {
+        &self.kinds[self.kind_of_layer[layer]]
     }
 }
 
-fn frame(
+fn layer_inputs(
     spec: &Spec,
     window: Option<&Window>,
     input: &Input,
     dtype: DType,
     device: &Device,
-) -> Result<Frame> {
+) -> Result<LayerInputs> {
     let rotary = match window.and_then(|window| window.rotary.as_ref()).or(spec.rotary()) {
         Some(rotary) => {
             let positions = input.positions(device)?.to_dtype(DType::F32)?;
@@ -54,15 +71,12 @@ fn frame(
         Positions::Alibi => Some(alibi(spec.heads, input, dtype, device)?),
         _ => None,
     };
-    Ok(Frame {
-        allowed: mask::allowed(input, window.map(|window| window.size), device)?,
-        rotary,
-        bias,
-    })
+    let allowed = mask::allowed(input, window.map(|window| window.size), device)?;
+    Ok(LayerInputs { allowed, rotary, bias })
 }
 
-/// What a key's position adds to a head's scores, [b, h, 1, m] (Press et al. 2022): slope ·
-/// position.
+/// ALiBi's term (Press et al. 2022), [b, h, 1, m]: the head's slope times the key's position, as in
+/// transformers' `build_alibi_tensor`.
 fn alibi(heads: usize, input: &Input, dtype: DType, device: &Device) -> Result<Tensor> {
     let positions = input.attended_positions(device)?.to_dtype(DType::F32)?;
     let slopes = Tensor::new(slopes(heads), device)?.reshape((1, heads, 1, 1))?;
@@ -70,8 +84,8 @@ fn alibi(heads: usize, input: &Input, dtype: DType, device: &Device) -> Result<T
     Ok(positions.reshape((b, 1, 1, m))?.broadcast_mul(&slopes)?.to_dtype(dtype)?)
 }
 
-/// 2^(−8i/h) for head i of h, counted from 1; where h is no power of two, those of the power below
-/// it, and between them every second one of the power above.
+/// ALiBi's slopes \[h\]: 2^(−8i/h) for head i, from 1. If h is no power of two, they are the slopes
+/// for the next lower power, then every second slope for the next higher one.
 fn slopes(heads: usize) -> Vec<f32> {
     let power = |heads: usize, i: usize| 2f64.powf(-8.0 * i as f64 / heads as f64) as f32;
     let below = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::attention::{Attention, Frame};
+use super::attention::Attention;
+use super::attention_inputs::LayerInputs;
 use super::kv_cache::Past;
 use super::linear::Change;
 use super::mlp::Mlp;
@@ -46,7 +47,7 @@ impl Block {
     pub fn forward(
         &self,
         x: Tensor,
-        frame: &Frame,
+        inputs: &LayerInputs,
         past: Past,
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
@@ -54,7 +55,7 @@ impl Block {
 
         let read = self.attn_norms.before(&x, tap)?;
         let read = tap.at(Point::PreAttn, read)?;
-        let attn = self.attention.forward(&read, frame, past, tap)?;
+        let attn = self.attention.forward(&read, inputs, past, tap)?;
         let attn = self.attn_norms.of_output(attn, tap)?;
         let attn = tap.at(Point::AttnResidual, attn)?;
         let mid = tap.at(Point::PostAttn, sum(&x, &attn)?)?;

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::attention::{Frame, soft_cap};
-use super::attention_inputs::Frames;
+use super::attention::soft_cap;
+use super::attention_inputs::{AttentionInputs, LayerInputs};
 use super::block::Block;
 use super::decoder::{Decoder, Options};
 use super::finite::NotFinite;
@@ -74,8 +74,11 @@ impl Decoder {
         input.check(self.spec(), false)?;
         self.check_stream(x, input)?;
         let x = self.on_stream(x, "a block")?;
-        let frames = Frames::new(self.spec(), input, self.dtype(), self.device())?;
-        self.with_block(layer, |block| Ok(alone(block, layer, x, frames.layer(layer), false)?.0))
+        let attention_inputs =
+            AttentionInputs::new(self.spec(), input, self.dtype(), self.device())?;
+        self.with_block(layer, |block| {
+            Ok(alone(block, layer, x, attention_inputs.layer(layer), false)?.0)
+        })
     }
 
     /// A residual stream [.., d] on the model's device, in its dtype; `what` reads it.
@@ -112,14 +115,14 @@ fn alone(
     block: &Block,
     layer: usize,
     x: Tensor,
-    frame: &Frame,
+    inputs: &LayerInputs,
     check_finite: bool,
 ) -> Result<(Tensor, Option<NotFinite>)> {
     let (mut observer, wanted) = (Unobserved, SiteSet::new(layer + 1));
     let options = Options { check_finite, ..Options::default() };
     let mut tap = Tap::new(&mut observer, wanted, &options);
     tap.layer = Some(layer);
-    match block.forward(x, frame, Past::NONE, &mut tap) {
+    match block.forward(x, inputs, Past::NONE, &mut tap) {
         Ok(x) | Err(Halt::Stopped(x)) => Ok((x, tap.watch.found())),
         Err(Halt::Failed(error)) => Err(error),
     }
@@ -133,7 +136,7 @@ pub fn first_not_finite(
     block: &Block,
     layer: usize,
     x: Tensor,
-    frame: &Frame,
+    inputs: &LayerInputs,
 ) -> Result<Option<NotFinite>> {
-    Ok(alone(block, layer, x, frame, true)?.1)
+    Ok(alone(block, layer, x, inputs, true)?.1)
 }

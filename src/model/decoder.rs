@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
-use super::attention_inputs::Frames;
+use super::attention_inputs::AttentionInputs;
 use super::family::Family;
 use super::finite::{NotFinite, Place};
 use super::input::Input;
@@ -221,16 +221,16 @@ impl Decoder {
             }
             None => (0, self.embed(input, tap)?),
         };
-        let frames = Frames::new(&self.spec, input, self.dtype, &self.device)?;
+        let attention_inputs = AttentionInputs::new(&self.spec, input, self.dtype, &self.device)?;
         for layer in first..self.weights.blocks.len() {
             interrupt::check_run()?;
             tap.boundary(layer, &x)?;
             tap.layer = Some(layer);
             let block = self.weights.blocks.layer(layer)?;
-            let frame = frames.layer(layer);
+            let inputs = attention_inputs.layer(layer);
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             let entered = tap.watch.enter(&x);
-            x = block.forward(x, frame, past, tap)?;
+            x = block.forward(x, inputs, past, tap)?;
             if let Some(entered) = entered
                 && let Some(kind) = tap.watch.leave(&x)?
             {
@@ -239,7 +239,7 @@ impl Decoder {
                 // to be called twice) or a cache has the block's keys already.
                 let can_run_again = !hooked && cache.is_none();
                 let found = can_run_again
-                    .then(|| components::first_not_finite(&block, layer, entered, frame))
+                    .then(|| components::first_not_finite(&block, layer, entered, inputs))
                     .transpose()?
                     .flatten();
                 let within = NotFinite { kind, place: Place::Within { layer, hooked } };

@@ -1,14 +1,14 @@
-//! A projection: y = x·Wᵀ + bias.
+//! Linear projections: y = x·Wᵀ + bias.
 
 use candle_core::Tensor;
 
 use crate::Result;
 use crate::kernel::product;
 
-/// What becomes of each weight.
+/// Replaces a weight: copies it to another device, for example.
 pub type Change<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
 
-/// Weights [out, in], and a bias [out].
+/// A projection with weights [out, in] and a bias \[out\].
 #[derive(Debug, Clone)]
 pub struct Linear {
     pub weight: Tensor,
@@ -16,19 +16,25 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// With other tensors for the weights.
+    /// The same layer with every weight replaced by `f` of it.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         Ok(Self { weight: f(&self.weight)?, bias: self.bias.as_ref().map(f).transpose()? })
     }
 
-    /// [.., in] to [.., out].
+    /// [.., in] to [.., out], in the dtype of x, which is that of the weights.
+    ///
+    /// # Errors
+    /// candle's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut dims = x.dims().to_vec();
         let input = dims.pop().unwrap_or(1);
         let rows = dims.iter().product::<usize>();
         dims.push(self.weight.dim(0)?);
-        // One product of two matrices: candle's batched product would repeat the weights for every
-        // row of the batch.
+        // One product of two matrices. candle's batched product would copy the weights for every row
+        // of the batch.
         let x = x.reshape((rows, input))?;
         Ok(product::linear(&x, &self.weight, self.bias.as_ref())?.reshape(dims)?)
     }

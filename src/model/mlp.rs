@@ -1,4 +1,4 @@
-//! The feed-forward sub-block, plain or gated (Shazeer 2020).
+//! The MLP (feed-forward sub-block), plain or gated (Shazeer 2020).
 
 use candle_core::Tensor;
 
@@ -8,24 +8,32 @@ use super::tap::{Halt, Tap};
 use crate::Result;
 use crate::hook::Point;
 
+/// fc2(act(fc1(x))), or if it is gated fc2(act(fc1(x)) ∘ up(x)).
 #[derive(Debug, Clone)]
 pub struct Mlp {
-    /// Into the activation: fc1, or a gated MLP's gate.
+    /// Into the activation, d to f: the first projection, or a gated MLP's gate.
     pub fc1: Linear,
-    /// A gated MLP's other branch.
+    /// A gated MLP's other branch, d to f.
     pub up: Option<Linear>,
+    /// f to d.
     pub fc2: Linear,
     pub activation: Activation,
 }
 
 impl Mlp {
-    /// With other tensors for the weights.
+    /// The same layer with every weight replaced by `f` of it.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         let up = self.up.as_ref().map(|up| up.map(f)).transpose()?;
         Ok(Self { fc1: self.fc1.map(f)?, up, fc2: self.fc2.map(f)?, activation: self.activation })
     }
 
     /// [b, n, d] to [b, n, d].
+    ///
+    /// # Errors
+    /// Those of [`Tap::at`] and candle's.
     pub fn forward(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let pre = tap.at(Point::PostFc1, self.fc1.forward(x)?)?;
         let up = match &self.up {

@@ -1,5 +1,5 @@
-//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019), with the scale they divide by
-//! as a hook point.
+//! Layer norm (Ba et al. 2016) and RMS norm (Zhang & Sennrich 2019). The scale by which they divide
+//! is a hook point.
 
 use candle_core::Tensor;
 
@@ -9,24 +9,33 @@ use super::tap::{Halt, Tap};
 use crate::hook::Point;
 use crate::{Result, kernel};
 
-/// y = (x − mean) / scale · weight + bias; an RMS norm takes no mean.
+/// y = (x − mean) / scale · weight + bias, with scale = √(variance + eps); an RMS norm has no mean
+/// and no bias, and scale = √(mean square + eps).
 #[derive(Debug, Clone)]
 pub struct Norm {
     pub kind: NormKind,
     pub eps: f64,
+    /// The gain \[d\], or a shape that broadcasts with x.
     pub weight: Option<Tensor>,
+    /// \[d\]
     pub bias: Option<Tensor>,
 }
 
 impl Norm {
-    /// With other tensors for the weights.
+    /// The same layer with every weight replaced by `f` of it.
+    ///
+    /// # Errors
+    /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         let weight = self.weight.as_ref().map(&mut *f).transpose()?;
         Ok(Self { weight, bias: self.bias.as_ref().map(f).transpose()?, ..*self })
     }
 
-    /// [.., d] to [.., d]. The scale [.., 1] is computed apart from the rest, and stands at each of
-    /// `points` in turn, only if a hook or a capture asks for it.
+    /// [.., d] to [.., d], with the scale [.., 1] at `points`, in their order. The scale is computed
+    /// apart only if a hook or a capture asks for it.
+    ///
+    /// # Errors
+    /// Those of [`Tap::at`] and candle's.
     pub fn forward(&self, x: &Tensor, points: &[Point], tap: &mut Tap) -> Result<Tensor, Halt> {
         if !points.iter().any(|point| tap.wants(*point)) {
             return Ok(self.plain(x)?);
@@ -39,7 +48,10 @@ impl Norm {
         Ok(norm.finish(x, measured)?)
     }
 
-    /// [.., d] to [.., d], without the scale as a hook point.
+    /// The norm without hook points, [.., d] to [.., d].
+    ///
+    /// # Errors
+    /// candle's.
     pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.kernel().apply(x)?)
     }

@@ -1,21 +1,27 @@
-//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions turn by an angle that
-//! grows with the position.
+//! Rotary position embeddings (Su et al. 2021): pairs of a head's dimensions are rotated by an angle
+//! proportional to the position.
 
 use candle_core::{D, DType, Device, Tensor};
 
 use super::spec::{Pairs, RotaryScaling, RotarySpec};
 use crate::{Result, kernel};
 
-/// cos and sin of every position's angles, [b, 1, n, dims/2].
+/// The rotation of every token of a pass.
 #[derive(Debug, Clone)]
 pub struct Rotary {
+    /// [b, 1, n, dims/2], in the model's dtype.
     cos: Tensor,
+    /// As `cos`.
     sin: Tensor,
     pairs: Pairs,
 }
 
 impl Rotary {
-    /// `positions` is [b, n], float32; `longest` is how many positions the sequence has so far.
+    /// The rotations at `positions` [b, n], float32. `longest` is the number of tokens of the longest
+    /// row, on which LongRoPE's frequencies depend.
+    ///
+    /// # Errors
+    /// candle's.
     pub fn new(
         spec: &RotarySpec,
         positions: &Tensor,
@@ -32,7 +38,10 @@ impl Rotary {
         Ok(Self { cos: scaled(angles.cos()?)?, sin: scaled(angles.sin()?)?, pairs: spec.pairs })
     }
 
-    /// Turns queries or keys [b, h, n, c].
+    /// Rotates queries or keys, [b, h, n, c] to [b, h, n, c].
+    ///
+    /// # Errors
+    /// candle's.
     pub fn turn(&self, x: &Tensor) -> Result<Tensor> {
         match self.cos.dim(D::Minus1)? {
             0 => Ok(x.clone()),
@@ -42,7 +51,7 @@ impl Rotary {
 }
 
 impl RotarySpec {
-    /// Radians a position, [dims/2], for a sequence of `longest` positions.
+    /// The frequencies \[dims/2\], in radians a position, for a text of `longest` tokens.
     fn inverse_frequencies(&self, longest: usize) -> Vec<f32> {
         (0..self.dims / 2)
             .map(|i| {
@@ -55,6 +64,7 @@ impl RotarySpec {
             .collect()
     }
 
+    /// The factor on cosines and sines.
     fn attention_factor(&self) -> f64 {
         match self.scaling {
             Some(RotaryScaling::LongRope { attention_factor, .. }) => attention_factor,
@@ -62,8 +72,8 @@ impl RotarySpec {
         }
     }
 
-    /// The length beyond which positions, those of keys in a cache included, turn at other
-    /// frequencies.
+    /// The number of tokens beyond which all frequencies change (LongRoPE), so that keys in a cache
+    /// have to be computed again.
     pub fn switches_after(&self) -> Option<usize> {
         match self.scaling {
             Some(RotaryScaling::LongRope { original_max_positions, .. }) => {
@@ -75,7 +85,8 @@ impl RotarySpec {
 }
 
 impl RotaryScaling {
-    /// As in transformers' `modeling_rope_utils.py`.
+    /// Frequency i, as changed in transformers' `modeling_rope_utils.py`, for a text of `longest`
+    /// tokens.
     fn apply(&self, i: usize, frequency: f64, longest: usize) -> f64 {
         match self {
             RotaryScaling::Linear { factor } => frequency / factor,
@@ -85,7 +96,8 @@ impl RotaryScaling {
                 high_freq_factor,
                 original_max_positions,
             } => {
-                // Long waves are slowed by the factor, short ones kept, those between mixed.
+                // Short waves stay, long ones are divided by the factor, and those between are
+                // interpolated.
                 let wave = std::f64::consts::TAU / frequency;
                 if wave < original_max_positions / high_freq_factor {
                     return frequency;

@@ -7,6 +7,7 @@ use crate::{Result, bail, error};
 /// Selects items of a sequence by index. Indices count from 0, negative ones from the end.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Places {
+    /// Every item.
     All,
     /// The items at these indices.
     Some(Vec<i64>),

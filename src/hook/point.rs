@@ -83,7 +83,12 @@ pub enum Alias {
     /// The name of queries or keys depends on whether the family's positions are rotary: where they
     /// are, TransformerLens calls them `hook_q` before the rotation and `hook_rot_q` after it, and
     /// the point here is the tensor after the rotation.
-    ByRotary { plain: &'static str, rotary: &'static str },
+    ByRotary {
+        /// In families without rotary positions.
+        plain: &'static str,
+        /// In families with rotary positions.
+        rotary: &'static str,
+    },
 }
 
 impl Alias {

@@ -10,6 +10,7 @@ use crate::{Error, Result, bail, error, nearest};
 /// A point as a person named it, with what the name says about layer and family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointName {
+    /// The point.
     pub point: Point,
     /// The layer in the name; negative numbers count from the last.
     pub layer: Option<i64>,

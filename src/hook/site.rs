@@ -8,6 +8,7 @@ use super::point::Point;
 /// One place of one pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Site {
+    /// The point.
     pub point: Point,
     /// The block's index, from 0, for a point that every block has; `None` for the others.
     pub layer: Option<usize>,

@@ -14,7 +14,9 @@ use crate::kernel::cpu::simd::vectorized;
 /// A kind of number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Not a number. Also reported if there are infinities as well.
     Nan,
+    /// ∞ or −∞.
     Infinity,
 }
 
@@ -30,7 +32,9 @@ impl fmt::Display for Kind {
 /// The first NaN or infinity of a pass that began with finite numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinite {
+    /// NaN or an infinity.
     pub kind: Kind,
+    /// Where it appeared.
     pub place: Place,
 }
 
@@ -41,8 +45,13 @@ pub enum Place {
     Made(Site),
     /// A hook there returned it.
     Left(Site),
-    /// Somewhere in a block. `hooked` says whether hooks changed a tensor in that block.
-    Within { layer: usize, hooked: bool },
+    /// Somewhere in a block.
+    Within {
+        /// The block's index.
+        layer: usize,
+        /// Whether hooks changed a tensor in the block.
+        hooked: bool,
+    },
 }
 
 /// Points at which hooks put infinities on purpose: a score or logit of −∞ excludes a key or a token.

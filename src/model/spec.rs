@@ -28,16 +28,20 @@ pub struct Spec {
     pub vocabulary: usize,
     /// The longest text that the model was made for, in tokens.
     pub max_positions: usize,
+    /// How it knows the tokens' positions.
     pub positions: Positions,
     /// A factor on the token embeddings (Gemma).
     pub embedding_scale: Option<f64>,
     /// Whether a norm follows the embeddings, before block 0 (BLOOM).
     pub embedding_norm: bool,
+    /// The equation of its norms.
     pub norm: NormSpec,
+    /// Where the norms of its blocks stand.
     pub norm_place: NormPlace,
     /// Whether the MLP reads the block's input, as attention does, instead of the stream after
     /// attention.
     pub parallel: bool,
+    /// The activation of the MLP.
     pub activation: Activation,
     /// Whether the activated branch of the MLP is multiplied by a second one.
     pub gated: bool,
@@ -51,6 +55,7 @@ pub struct Spec {
     pub logit_cap: Option<f64>,
     /// The sliding window of some or all layers.
     pub window: Option<Window>,
+    /// Which projections and norms have a bias.
     pub biases: Biases,
     /// Whether a norm stands between the last block and the unembedding.
     pub final_norm: bool,
@@ -61,9 +66,11 @@ pub struct Spec {
 /// How a model knows the tokens' positions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Positions {
-    /// A learned vector for each position, row position + offset of a table, is added to the
-    /// embeddings.
-    Learned { offset: usize },
+    /// A learned vector for each position is added to the embeddings.
+    Learned {
+        /// The row of position 0 in the table.
+        offset: usize,
+    },
     /// Queries and keys are rotated.
     Rotary(RotarySpec),
     /// A term proportional to the key's position is added to the scores, with a slope for each head
@@ -76,9 +83,11 @@ pub enum Positions {
 pub struct RotarySpec {
     /// How many of a head's dimensions are rotated, from the first. It is even.
     pub dims: usize,
+    /// Which dimensions are rotated together.
     pub pairs: Pairs,
     /// The base of the frequencies: pair i turns by theta^(−2i / dims) radians a position.
     pub theta: f64,
+    /// How the frequencies are changed for long texts.
     pub scaling: Option<RotaryScaling>,
 }
 
@@ -86,18 +95,32 @@ pub struct RotarySpec {
 /// transformers' `modeling_rope_utils.py`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RotaryScaling {
-    /// `rope_type: linear`: all are divided by a factor.
-    Linear { factor: f64 },
+    /// `rope_type: linear`.
+    Linear {
+        /// Divides every frequency.
+        factor: f64,
+    },
     /// `rope_type: llama3`: low frequencies are divided by a factor, high ones stay, and those
     /// between are interpolated.
-    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_positions: f64 },
-    /// `rope_type: longrope` (Ding et al. 2024): each frequency is divided by its own factor, from
-    /// `long` for texts longer than `original_max_positions` and else from `short`. Cosines and
-    /// sines are multiplied by `attention_factor`.
+    Llama3 {
+        /// Divides the low frequencies.
+        factor: f64,
+        /// Waves longer than `original_max_positions` divided by this are low.
+        low_freq_factor: f64,
+        /// Waves shorter than `original_max_positions` divided by this are high.
+        high_freq_factor: f64,
+        /// The length of the pretraining's texts, in tokens.
+        original_max_positions: f64,
+    },
+    /// `rope_type: longrope` (Ding et al. 2024): each frequency is divided by its own factor.
     LongRope {
+        /// The factors \[dims/2\] for texts of at most `original_max_positions` tokens.
         short: Vec<f64>,
+        /// The factors \[dims/2\] for longer texts.
         long: Vec<f64>,
+        /// The length of the pretraining's texts, in tokens.
         original_max_positions: usize,
+        /// Multiplies cosines and sines.
         attention_factor: f64,
     },
 }
@@ -128,7 +151,9 @@ pub enum QkNorm {
 /// The norms of a model, except where they stand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSpec {
+    /// The equation.
     pub kind: NormKind,
+    /// The number under the square root.
     pub eps: f64,
     /// Whether a norm has a gain (and, with [`Biases::norm`], a bias).
     pub affine: bool,
@@ -161,25 +186,36 @@ pub enum NormPlace {
 /// Which projections and norms have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Biases {
+    /// The projections of queries, keys and values.
     pub qkv: bool,
     /// Attention's output projection.
     pub attn_out: bool,
     /// Both or all three projections of the MLP.
     pub mlp: bool,
+    /// Layer norms.
     pub norm: bool,
+    /// The unembedding.
     pub unembedding: bool,
 }
 
-/// A decoder's sizes, as the fields of the same names in [`Spec`].
+/// A decoder's sizes: the fields of the same names in [`Spec`].
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
+    /// The number of blocks.
     pub layers: usize,
+    /// d
     pub hidden: usize,
+    /// h
     pub heads: usize,
+    /// k
     pub kv_heads: usize,
+    /// c
     pub head_dim: usize,
+    /// f
     pub feed_forward: usize,
+    /// v
     pub vocabulary: usize,
+    /// The longest text in tokens.
     pub max_positions: usize,
 }
 

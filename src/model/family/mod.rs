@@ -40,10 +40,13 @@ pub struct Family {
 pub struct Names {
     /// The prefixes that a checkpoint may have before every name, the usual one first.
     pub prefixes: &'static [&'static str],
+    /// The table of token embeddings.
     pub token_embeddings: &'static str,
+    /// The table of learned positions.
     pub position_embeddings: Option<&'static str>,
     /// The projections from the embedding size to the hidden size and back (OPT-350m).
     pub project: Option<[&'static str; 2]>,
+    /// The norm after the embeddings (BLOOM).
     pub embedding_norm: Option<&'static str>,
     /// The list of blocks.
     pub block: &'static str,
@@ -51,6 +54,7 @@ pub struct Names {
     pub attn_norm: &'static str,
     /// The norm of attention's output, with [`NormPlace::Both`](super::spec::NormPlace::Both).
     pub attn_out_norm: Option<&'static str>,
+    /// The projections of queries, keys and values.
     pub qkv: Qkv,
     /// The norms of queries and of keys.
     pub qk_norms: Option<[&'static str; 2]>,
@@ -60,9 +64,11 @@ pub struct Names {
     pub mlp_norm: &'static str,
     /// The norm of the MLP's output, with [`NormPlace::Both`](super::spec::NormPlace::Both).
     pub mlp_out_norm: Option<&'static str>,
+    /// The projections into the MLP.
     pub mlp_in: MlpIn,
     /// The MLP's output projection.
     pub fc2: &'static str,
+    /// The norm after the last block.
     pub final_norm: &'static str,
     /// Names that the unembedding may have if it is not tied. They take no prefix.
     pub heads: &'static [&'static str],
@@ -87,7 +93,12 @@ pub enum MlpIn {
     /// One matrix of an MLP that is not gated.
     Plain(&'static str),
     /// Two matrices of a gated MLP.
-    Gated { gate: &'static str, up: &'static str },
+    Gated {
+        /// Into the activation.
+        gate: &'static str,
+        /// The other branch.
+        up: &'static str,
+    },
     /// One matrix of a gated MLP: the gate, then the other branch.
     Stacked(&'static str),
 }

@@ -32,7 +32,9 @@ pub struct MlpWeights {
 
 /// A norm: (x − mean) / √(variance + eps) · `w` + `b`, or x / √(mean square + eps) · `w`.
 pub struct NormWeights {
+    /// The equation.
     pub kind: NormKind,
+    /// The number under the square root.
     pub eps: f64,
     /// The gain \[d\] as the equation has it (Gemma's checkpoints store it minus 1); ones if the norm
     /// has none.

@@ -84,6 +84,8 @@ macro_rules! points {
             )+
         }
 
+        // A row may well set every field.
+        #[allow(clippy::needless_update)]
         const ROWS: &[Row] = &[$(
             Row {
                 name: $name,

@@ -91,17 +91,8 @@ fn cosines<T: Float>(a: &Tensor, b: &Tensor, dim: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::linalg::testing::{iota, numbers};
     use crate::tensor::{Number, creation};
-
-    fn iota(dims: &[usize], kind: Kind) -> Value {
-        let numbers: Vec<Number> =
-            (0..dims.iter().product::<usize>() as i64).map(|i| Number::Int(i % 11)).collect();
-        creation::from_numbers(&numbers, dims, Some(kind), &Device::Cpu).unwrap()
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
-    }
 
     #[test]
     fn cosines_of_a_zero_vector_are_zero() {

@@ -272,35 +272,11 @@ mod tests {
 
     use super::*;
     use crate::tensor::linalg::matmul::matmul;
+    use crate::tensor::linalg::testing::{assert_close, noise, numbers, transposed};
     use crate::tensor::shape::triangle;
     use crate::tensor::{Kind, Number, creation, dtype};
 
     const SHAPES: [&[usize]; 6] = [&[5, 3], &[3, 5], &[4, 4], &[2, 3, 6, 2], &[1, 1], &[40, 30]];
-
-    fn noise(dims: &[usize], kind: Kind) -> Value {
-        let count = dims.iter().product::<usize>();
-        let elements: Vec<f64> =
-            (0..count).map(|i| ((i * i * 31 + i * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect();
-        let value = Value::Real(elements::from_vec(elements, dims, &Device::Cpu).unwrap());
-        dtype::cast(&value, kind).unwrap()
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
-    }
-
-    fn assert_close(a: &Value, b: &Value, what: &str) {
-        assert_eq!((a.dims(), Kind::of(a)), (b.dims(), Kind::of(b)), "{what}");
-        let tolerance = if Kind::of(a) == Kind::F64 { 1e-12 } else { 1e-5 };
-        let largest = numbers(b).into_iter().fold(1.0, |largest: f64, x| largest.max(x.abs()));
-        for (x, y) in numbers(a).into_iter().zip(numbers(b)) {
-            assert!((x - y).abs() < tolerance * largest, "{what}: {x} and {y}");
-        }
-    }
-
-    fn transposed(value: &Value) -> Value {
-        value.map(|t| t.t()).unwrap()
-    }
 
     /// The columns of `vectors` multiplied by `values`.
     fn scaled(vectors: &Value, values: &Value) -> Value {

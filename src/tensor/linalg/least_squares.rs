@@ -72,23 +72,8 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::tensor::{Number, creation, elements};
-
-    fn noise(dims: &[usize], kind: Kind) -> Value {
-        let count = dims.iter().product::<usize>();
-        let elements: Vec<f64> =
-            (0..count).map(|i| ((i * i * 31 + i * 17 + 5) % 97) as f64 / 48.0 - 1.0).collect();
-        let value = Value::Real(elements::from_vec(elements, dims, &Device::Cpu).unwrap());
-        dtype::cast(&value, kind).unwrap()
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
-    }
-
-    fn transposed(value: &Value) -> Value {
-        value.map(|t| t.t()).unwrap()
-    }
+    use crate::tensor::linalg::testing::{noise, numbers, transposed};
+    use crate::tensor::{Number, creation};
 
     #[test]
     fn the_solution_leaves_an_orthogonal_rest() {

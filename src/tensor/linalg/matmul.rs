@@ -179,18 +179,8 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::tensor::linalg::testing::{iota, numbers};
     use crate::tensor::linalg::vector_products::{dot, outer};
-    use crate::tensor::{Number, creation};
-
-    fn iota(dims: &[usize], kind: Kind) -> Value {
-        let numbers: Vec<Number> =
-            (0..dims.iter().product::<usize>() as i64).map(|i| Number::Int(i % 11)).collect();
-        creation::from_numbers(&numbers, dims, Some(kind), &Device::Cpu).unwrap()
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
-    }
 
     #[test]
     fn every_shape_and_dtype_agrees_with_the_definition() {

@@ -15,3 +15,6 @@ pub mod pca;
 pub mod solve;
 mod square_matrices;
 pub mod vector_products;
+
+#[cfg(test)]
+mod testing;

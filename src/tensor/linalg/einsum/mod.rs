@@ -251,16 +251,13 @@ fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::linalg::testing::numbers;
     use crate::tensor::{Number, creation, elements};
 
     fn iota(dims: &[usize], kind: Kind) -> Value {
         let numbers: Vec<Number> =
             (0..dims.iter().product::<usize>() as i64).map(|i| Number::Int(i * 7 % 5)).collect();
         creation::from_numbers(&numbers, dims, Some(kind), &Device::Cpu).unwrap()
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        creation::to_numbers(value).unwrap().into_iter().map(Number::to_f64).collect()
     }
 
     /// By nested loops over every letter; `equation` has `->`, no ellipsis and no dim of size 1

@@ -57,10 +57,7 @@ impl PendingWrite {
         Ok(Some(Self { parts: parts.collect::<Result<_>>()?, selection }))
     }
 
-    /// `None`: this build has no GPU support, so every source is in host memory already.
-    ///
-    /// # Errors
-    /// None.
+    /// `None`: this build does not support CUDA GPUs. It never fails.
     #[cfg(not(feature = "cuda"))]
     pub fn start(_: &Value, _: &[Index], _: Operand) -> Result<Option<Self>> {
         Ok(None)

@@ -138,7 +138,7 @@ impl Selection {
     }
 
     /// The axes of the result in their order. As in NumPy, the dims of the picks take the position
-    /// of the first pick if all picks are adjacent, else they come first.
+    /// of the first pick if no range lies between picks, else they come first.
     fn axes(&self) -> Vec<Axis> {
         let mut axes = Vec::new();
         let mut places = Vec::new();

@@ -82,8 +82,8 @@ pub fn randperm(n: usize, kind: Kind, device: &Device, rng: &mut impl Rng) -> Re
 /// Without `replacement` a row's indices are distinct.
 ///
 /// # Errors
-/// `weights` is not a float tensor of one or two dims; a weight is negative or not finite; a row has
-/// no positive weight, or fewer of them than are drawn without replacement.
+/// `weights` is not a float tensor of one or two dims; a weight is negative or not finite; a row
+/// has no positive weight, or fewer of them than are drawn without replacement.
 pub fn multinomial(
     weights: &Value,
     count: i64,

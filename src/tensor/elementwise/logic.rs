@@ -33,8 +33,8 @@ impl Logic {
     /// dtype.
     ///
     /// # Errors
-    /// The shapes do not broadcast; the tensors are on different devices; an operand is of a float or
-    /// complex dtype.
+    /// The shapes do not broadcast; the tensors are on different devices; an operand is of a float
+    /// or complex dtype.
     pub fn apply<'a>(self, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Value> {
         let (a, b) = (a.into(), b.into());
         let kind = operand::promote(a, b);

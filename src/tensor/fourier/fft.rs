@@ -23,8 +23,8 @@ impl Transform {
     /// result is c64, or f32 for `irfft`; for f64 and c128 it is c128 or f64.
     ///
     /// # Errors
-    /// The tensor does not have the dim; the length is below 1; `rfft` of a complex tensor; the result
-    /// exceeds the memory limit.
+    /// The tensor does not have the dim; the length is below 1; `rfft` of a complex tensor; the
+    /// result exceeds the memory limit.
     pub fn apply(self, value: &Value, dim: i64, n: Option<i64>, norm: Norm) -> Result<Value> {
         if self == Transform::Rfft && matches!(value, Value::Complex(_)) {
             return Err(error!("rfft needs a real tensor, and this one is complex")

@@ -10,8 +10,8 @@ use crate::{Result, bail, error};
 /// true.
 ///
 /// # Errors
-/// `mask` is not a bool tensor or does not broadcast to the shape of `value`; `fill` has dims, or the
-/// dtype of `value` cannot hold it.
+/// `mask` is not a bool tensor or does not broadcast to the shape of `value`; `fill` has dims, or
+/// the dtype of `value` cannot hold it.
 pub fn masked_fill(value: &Value, mask: &Value, fill: Operand) -> Result<Value> {
     let Value::Bool(mask) = mask else {
         return Err(error!(

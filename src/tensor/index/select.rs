@@ -41,8 +41,8 @@ pub fn select(value: &Value, dim: i64, index: i64) -> Result<Value> {
 /// `torch.index_select`: the slices along `dim` at the positions in the vector `ids`, copied.
 ///
 /// # Errors
-/// `ids` is not an integer tensor of at most one dim, or has an id out of range; the tensor does not
-/// have the dim.
+/// `ids` is not an integer tensor of at most one dim, or has an id out of range; the tensor does
+/// not have the dim.
 pub fn index_select(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
     let at = dims::dim(dim, value.dims())?;
     if ids.rank() > 1 {

@@ -56,8 +56,8 @@ impl Selection {
     ///
     /// # Errors
     /// There are more subscripts than dims; a position is out of range; the shape of a bool tensor
-    /// differs from the dims that it stands for; the shapes of several integer or bool tensors do not
-    /// broadcast.
+    /// differs from the dims that it stands for; the shapes of several integer or bool tensors do
+    /// not broadcast.
     pub fn new(indexes: &[Index], sizes: &[usize]) -> Result<Self> {
         let mut selectors = Vec::with_capacity(sizes.len());
         let mut picks: Vec<(usize, Vec<usize>)> = Vec::new();

@@ -54,8 +54,8 @@ pub fn get(value: &Value, indexes: &[Index]) -> Result<Value> {
 /// The cost is proportional to the part, not to the target.
 ///
 /// # Errors
-/// As [`Selection::new`]; `source` does not broadcast to the part, or the target's dtype cannot hold
-/// it.
+/// As [`Selection::new`]; `source` does not broadcast to the part, or the target's dtype cannot
+/// hold it.
 pub fn set(target: &Value, indexes: &[Index], source: Operand) -> Result<()> {
     let selection = Selection::new(indexes, target.dims())?;
     let shape = selection.dims();

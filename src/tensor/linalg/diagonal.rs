@@ -11,7 +11,8 @@ use crate::{Result, bail, error};
 /// above the main one, along a new last dim. Unlike in PyTorch they are copied.
 ///
 /// # Errors
-/// The tensor has fewer than two dims or does not have one of those named, or both are the same dim.
+/// The tensor has fewer than two dims or does not have one of those named, or both are the same
+/// dim.
 pub fn diagonal(value: &Value, offset: i64, dim1: i64, dim2: i64) -> Result<Value> {
     if value.rank() < 2 {
         bail!(

@@ -20,8 +20,8 @@ pub struct Eig {
 /// rounding.
 ///
 /// # Errors
-/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that are
-/// NaN or infinite; the algorithm does not converge.
+/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
+/// are NaN or infinite; the algorithm does not converge.
 pub fn eig(value: &Value) -> Result<Eig> {
     let squares = SquareMatrices::of(value, "eig")?;
     let n = squares.n;

@@ -54,8 +54,8 @@ fn reciprocals(s: &Tensor, size: usize, rtol: Option<f64>) -> Result<Tensor> {
 /// of at most `rtol` times the largest count as 0.
 ///
 /// # Errors
-/// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite; `rtol` is
-/// negative or NaN.
+/// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite; `rtol`
+/// is negative or NaN.
 pub fn pinv(value: &Value, rtol: Option<f64>) -> Result<Value> {
     let (x, m, n) = matrices(value, "pinv")?;
     if let Some(rtol) = rtol.filter(|rtol| *rtol < 0.0 || rtol.is_nan()) {

@@ -12,8 +12,8 @@ use crate::{Result, bail};
 /// matrix exponential revisited").
 ///
 /// # Errors
-/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that are
-/// NaN or infinite; an exponential overflows.
+/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
+/// are NaN or infinite; an exponential overflows.
 pub fn matrix_exp(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "matrix_exp")?;
     let exponentials = squares.each(|matrix| {

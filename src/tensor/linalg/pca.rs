@@ -25,8 +25,8 @@ pub struct Pca {
 /// positive.
 ///
 /// # Errors
-/// The tensor does not have two dims, is complex or has elements that are NaN or infinite; there are
-/// fewer than two points; `k` is not from 1 to min(n, d).
+/// The tensor does not have two dims, is complex or has elements that are NaN or infinite; there
+/// are fewer than two points; `k` is not from 1 to min(n, d).
 pub fn pca(value: &Value, k: i64) -> Result<Pca> {
     let &[n, d] = value.dims() else {
         return Err(error!("pca needs points as rows, [n, d], not a tensor {:?}", value.dims())

@@ -16,8 +16,8 @@ use crate::{Result, error};
 /// last one, it is a vector for each matrix, and so is the result.
 ///
 /// # Errors
-/// A matrix is singular; the matrices are not square; the shapes do not fit; a tensor is complex or has
-/// elements that are NaN or infinite.
+/// A matrix is singular; the matrices are not square; the shapes do not fit; a tensor is complex or
+/// has elements that are NaN or infinite.
 pub fn solve(a: &Value, b: &Value) -> Result<Value> {
     let mut squares = SquareMatrices::of(a, "solve")?;
     let vector = b.rank() == 1 || a.dims().split_last().is_some_and(|(_, rest)| b.dims() == rest);
@@ -57,8 +57,8 @@ pub fn inv(value: &Value) -> Result<Value> {
 /// `torch.linalg.det`: the determinant of each matrix of `[…, n, n]`, of shape `[…]`.
 ///
 /// # Errors
-/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that are
-/// NaN or infinite.
+/// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
+/// are NaN or infinite.
 pub fn det(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "det")?;
     let of = |matrix: &Mat<f64>| {

@@ -31,8 +31,8 @@ impl SquareMatrices {
     /// The last two dims of a tensor as matrices. `call` names the operation in the error.
     ///
     /// # Errors
-    /// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
-    /// are NaN or infinite.
+    /// The matrices are not square; the tensor has fewer than two dims, is complex or has elements
+    /// that are NaN or infinite.
     pub(super) fn of(value: &Value, call: &'static str) -> Result<Self> {
         let (tensor, m, n) = matrices(value, call)?;
         if m != n {

@@ -59,8 +59,8 @@ fn spread(
 /// NaN. If `stacked`, the results for `qs` lie along a new first dim, else `qs` has one element.
 ///
 /// # Errors
-/// A `q` is not in [0, 1]; there are no elements to reduce; the dtype is not a float one; `over` does
-/// not fit the shape.
+/// A `q` is not in [0, 1]; there are no elements to reduce; the dtype is not a float one; `over`
+/// does not fit the shape.
 pub fn quantile(value: &Value, qs: &[f64], stacked: bool, over: Over) -> Result<Value> {
     floats(value, "quantile")?;
     if let Some(q) = qs.iter().find(|q| !(0.0..=1.0).contains(*q)) {

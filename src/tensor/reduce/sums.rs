@@ -62,8 +62,8 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
 /// the smallest |x|, for 0 the number of elements that are not 0.
 ///
 /// # Errors
-/// The dtype is not a float one; `over` does not fit the shape; `p` is NaN, or infinite and there are
-/// no elements.
+/// The dtype is not a float one; `over` does not fit the shape; `p` is NaN, or infinite and there
+/// are no elements.
 pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
     if p.is_infinite() {
         return extreme(&Value::Real(floats(value, "norm")?.abs()?), over, p > 0.0)

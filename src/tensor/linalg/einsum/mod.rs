@@ -33,8 +33,8 @@ struct Term<'e> {
 /// alphabetical order. Dtypes are promoted.
 ///
 /// # Errors
-/// The equation does not fit the operands; the sizes of dims of one name differ and neither is 1; all
-/// operands are bool; the tensors are on different devices.
+/// The equation does not fit the operands; the sizes of dims of one name differ and neither is 1;
+/// all operands are bool; the tensors are on different devices.
 pub fn einsum(equation: &str, operands: &[&Value]) -> Result<Value> {
     let fault = |reason: String| error!("einsum {equation:?}: {reason}");
     let (inputs, output) = parse(equation, operands).map_err(fault)?;

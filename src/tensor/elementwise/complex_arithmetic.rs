@@ -11,7 +11,9 @@ type Pair = (f64, f64);
 /// Two broadcast operands of which at least one is complex: real tensors of one dtype (f32 or f64)
 /// on one device, and their imaginary parts, absent where they are zero.
 pub(super) struct ComplexOperands<'a> {
+    /// The left operand.
     pub a: (Tensor, Option<Tensor>),
+    /// The right operand.
     pub b: (Tensor, Option<Tensor>),
     /// The shape that both broadcast to.
     pub shape: &'a [usize],

@@ -7,10 +7,13 @@ use clap::{Args, ValueHint};
 use serde_json::{Value as Json, json};
 
 use super::options::limits::{FIXED, Limits};
-use crate::checkpoint::is_hub_id;
-use crate::output::compare::record::{Difference, compare};
+use crate::checkpoint::{is_commit, is_hub_id};
+use crate::output::compare;
+use crate::output::compare::{Change, Comparison};
+use crate::output::format::json::number;
 use crate::output::picture::table::columns;
-use crate::output::record::{Record, Source, Versions};
+use crate::output::record::{HubRecipe, Record, ScriptText, Versions};
+use crate::recipe::Remote;
 use crate::script::program::identity;
 use crate::script::{Bundle, Console, Failure, Host, Pin, Policy, Program, Settings, Substitutes};
 use crate::system::digest::sha256_hex;
@@ -80,10 +83,10 @@ Exit code 1 says that a value is missing, differs in more than numbers, or by mo
 enum Outcome {
     /// The bytes are the same.
     Identical,
-    /// Only numbers differ.
-    Differs(Difference),
-    /// More than numbers differ, or the files can't be compared, for this reason.
-    Otherwise(String),
+    /// The bytes differ, and values were compared.
+    Differs(Comparison),
+    /// The files can't be compared, for this reason.
+    Incomparable(String),
     /// Only the recorded run saved it.
     Missing,
     /// Only this run saved it.
@@ -96,6 +99,9 @@ impl Rerun {
             if self.record.is_dir() { self.record.join("run.json") } else { self.record.clone() };
         let record = Record::read(&path).map_err(Failure::usage)?;
         verify(&record).map_err(|e| Failure::usage(e.at(path.display())))?;
+        if let Some(HubRecipe { reference, commit, .. }) = &record.recipe {
+            notice(format_args!("note: the recorded run was of {reference}, at commit {commit}"));
+        }
         differing_versions(&record);
         let host = Host::new(self.settings(&record)?).map_err(Failure::usage)?;
         let before = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -158,6 +164,7 @@ impl Rerun {
             name: if name.is_empty() { "rerun".into() } else { name },
             main: record.script.path.clone(),
             texts: all.map(|source| (source.path.clone(), source.text.clone())).collect(),
+            recipe: record.recipe.clone(),
             beside: self.beside(record),
         }
     }
@@ -227,8 +234,17 @@ fn verify(record: &Record) -> Result<()> {
         if !names.insert(&source.path) {
             bail!("the record has two texts called {}", source.path);
         }
-        if Source::new(&source.path, &source.text) != *source {
+        if ScriptText::new(&source.path, &source.text) != *source {
             bail!("the text of {} is not the one that ran: its SHA-256 is another", source.path);
+        }
+    }
+    if let Some(recipe) = &record.recipe {
+        let remote: Remote = recipe.reference.parse()?;
+        if !is_commit(&recipe.commit) {
+            bail!("{:?} is no commit of {remote}", recipe.commit);
+        }
+        if recipe.sha256 != record.script.sha256 {
+            bail!("the record's script is not the text of {remote}: its SHA-256 is another");
         }
     }
     for file in &record.files {
@@ -270,12 +286,12 @@ fn outcomes<'a>(
                 if file::read(&before.join(name), FileKind::Data)
                     .is_ok_and(|bytes| sha256_hex(&bytes) == file.sha256) =>
             {
-                match compare(&before.join(name), &after.join(name), name) {
-                    Ok(difference) => Outcome::Differs(difference),
-                    Err(error) => Outcome::Otherwise(error.message().to_owned()),
+                match compared(&before.join(name), &after.join(name), name) {
+                    Ok(comparison) => Outcome::Differs(comparison),
+                    Err(error) => Outcome::Incomparable(error.message().to_owned()),
                 }
             }
-            Some(_) => Outcome::Otherwise(
+            Some(_) => Outcome::Incomparable(
                 "differs; the value of the recorded run is not beside the record".into(),
             ),
         };
@@ -287,16 +303,28 @@ fn outcomes<'a>(
     outcomes
 }
 
+fn compared(before: &Path, after: &Path, name: &str) -> Result<Comparison> {
+    let open = |path: &Path| {
+        file::open(path, FileKind::Data)
+            .map_err(|e| error!("{} can't be read: {e}", path.display()))
+    };
+    compare::files(name, &open(before)?, &open(after)?)
+}
+
 impl Outcome {
     fn words(&self) -> String {
         match self {
             Outcome::Identical => "identical".into(),
-            Outcome::Differs(Difference { absolute, relative, at }) if *relative > 0.0 => {
-                let place = if at.is_empty() { String::new() } else { format!(", most in {at}") };
-                format!("differs by at most {absolute:.1e}, a part of {relative:.1e}{place}")
-            }
-            Outcome::Differs(_) => "the same values, written otherwise".into(),
-            Outcome::Otherwise(why) => why.clone(),
+            Outcome::Differs(comparison) => match comparison.greatest_change() {
+                Some((Change { absolute, relative }, at)) if relative > 0.0 => {
+                    let place =
+                        if at.is_empty() { String::new() } else { format!(", most in {at}") };
+                    format!("differs by at most {absolute:.1e}, a part of {relative:.1e}{place}")
+                }
+                Some(_) => compare::SAME_VALUES.into(),
+                None => comparison.lines().join("; "),
+            },
+            Outcome::Incomparable(why) => why.clone(),
             Outcome::Missing => "was not saved this time".into(),
             Outcome::New => "was not saved in the recorded run".into(),
         }
@@ -305,14 +333,16 @@ impl Outcome {
     fn json(&self, name: &str) -> Json {
         let state = match self {
             Outcome::Identical => "identical",
-            Outcome::Differs(_) | Outcome::Otherwise(_) => "differs",
+            Outcome::Differs(_) | Outcome::Incomparable(_) => "differs",
             Outcome::Missing => "missing",
             Outcome::New => "new",
         };
         let mut json = json!({"name": name, "state": state, "words": self.words()});
-        if let Outcome::Differs(Difference { absolute, relative, .. }) = self {
-            json["absolute"] = crate::output::format::save::json_number(*absolute);
-            json["relative"] = crate::output::format::save::json_number(*relative);
+        if let Outcome::Differs(comparison) = self
+            && let Some((change, _)) = comparison.greatest_change()
+        {
+            json["absolute"] = number(change.absolute);
+            json["relative"] = number(change.relative);
         }
         json
     }
@@ -322,10 +352,11 @@ impl Outcome {
         match self {
             Outcome::Identical | Outcome::New => false,
             Outcome::Missing => true,
-            Outcome::Differs(difference) => {
-                within.is_some_and(|within| difference.relative > within)
-            }
-            Outcome::Otherwise(_) => !picture,
+            Outcome::Differs(comparison) => match comparison.greatest_change() {
+                Some((change, _)) => within.is_some_and(|within| change.relative > within),
+                None => !picture,
+            },
+            Outcome::Incomparable(_) => !picture,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A run's output directory: the one place that a script writes to, each file whole or not at all.
+//! A run's output directory, the only place that a script can write to. Every file appears under
+//! its name complete or not at all.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -10,31 +11,33 @@ use std::rc::Rc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::lock::Claim;
-use super::temporary::Unfinished;
+use super::directory_lock::DirectoryLock;
+use super::temporary::Temporary;
 use super::{name, temporary};
 use crate::system::directory::HeldDirectory;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, bail, error};
 
-/// The directory, made at the first write. From then on it is held open: whatever comes to stand
-/// under its path, links included, nothing is written elsewhere; and it is this run's alone, until
-/// [`release`](Directory::release). A clone is the same directory.
+/// The output directory. It is created at the first write and held open from then on, so that
+/// replacing its path, by a link for instance, redirects no later write. While it is open this run
+/// holds its lock, until [`release`](Directory::release). A clone is a handle to the same
+/// directory.
 #[derive(Debug, Clone)]
-pub struct Directory(Rc<Inner>);
+pub struct Directory(Rc<DirectoryState>);
 
 #[derive(Debug)]
-struct Inner {
-    place: Place,
+struct DirectoryState {
+    location: Location,
     opened: OnceCell<Opened>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Location {
+    /// The path that `--out` gives.
     Given(PathBuf),
-    /// The first of this name, or of it with a number, that is not there yet.
+    /// The first directory of this name, or of this name and a number, that does not exist yet.
     Unused(PathBuf),
-    /// A folder within another directory, which is gone with this.
+    /// A temporary folder within another directory, removed when it is released.
     Within(Directory),
 }
 
@@ -42,47 +45,49 @@ enum Place {
 struct Opened {
     path: PathBuf,
     dir: Dir,
-    claim: RefCell<Option<Claim>>,
-    /// Of a folder that may not stay.
-    unfinished: RefCell<Option<Unfinished>>,
+    lock: RefCell<Option<DirectoryLock>>,
+    /// Set for [`Location::Within`]: removes the folder when it is dropped.
+    temporary: RefCell<Option<Temporary>>,
 }
 
 impl Directory {
+    /// The directory at `path`, which is created if it does not exist.
     pub fn new(path: PathBuf) -> Self {
-        Self::of(Place::Given(path))
+        Self::of(Location::Given(path))
     }
 
-    /// `runs/SCRIPT-TIME` in the working directory, unused so far.
+    /// A new directory `runs/SCRIPT-TIME` below the working directory.
     pub fn of_script(script: &str) -> Self {
         let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
-        Self::of(Place::Unused(Path::new("runs").join(format!("{script}-{stamp}"))))
+        Self::of(Location::Unused(Path::new("runs").join(format!("{script}-{stamp}"))))
     }
 
-    /// A folder within this directory for results that may not stay: [`settle`](Self::settle) keeps
-    /// one, and what is left when the folder is [released](Self::release) is gone.
+    /// A temporary folder within this directory, for results that may be discarded:
+    /// [`settle`](Self::settle) moves a file out of it, and [`release`](Self::release) removes it
+    /// with what is left.
     pub fn stage(&self) -> Self {
-        Self::of(Place::Within(self.clone()))
+        Self::of(Location::Within(self.clone()))
     }
 
-    fn of(place: Place) -> Self {
-        Self(Rc::new(Inner { place, opened: OnceCell::new() }))
+    fn of(location: Location) -> Self {
+        Self(Rc::new(DirectoryState { location, opened: OnceCell::new() }))
     }
 
-    /// Where it is, or would be as things are.
+    /// The directory's path. Before the first write it is the path that is tried first.
     pub fn path(&self) -> &Path {
-        match (self.0.opened.get(), &self.0.place) {
+        match (self.0.opened.get(), &self.0.location) {
             (Some(opened), _) => &opened.path,
-            (None, Place::Given(path) | Place::Unused(path)) => path,
-            (None, Place::Within(directory)) => directory.path(),
+            (None, Location::Given(path) | Location::Unused(path)) => path,
+            (None, Location::Within(directory)) => directory.path(),
         }
     }
 
-    /// The directory's handle, where it was opened.
+    /// The open directory, if it has been created.
     fn opened(&self) -> Option<&Dir> {
         self.0.opened.get().map(|opened| &opened.dir)
     }
 
-    /// Whether something was written, or would have been.
+    /// Whether the directory has been created and opened.
     pub fn is_open(&self) -> bool {
         self.opened().is_some()
     }
@@ -91,38 +96,38 @@ impl Directory {
         if let Some(opened) = self.opened() {
             return Ok(opened);
         }
-        let opened = match &self.0.place {
-            Place::Given(path) => {
+        let opened = match &self.0.location {
+            Location::Given(path) => {
                 std::fs::create_dir_all(path).map_err(|e| self.cannot("made", &e))?;
-                self.claimed(path.clone())?
+                self.lock_opened(path.clone())?
             }
-            Place::Unused(base) => self.claimed(self.make_unused(base)?)?,
-            Place::Within(directory) => {
-                let made = Unfinished::folder(directory.open()?);
-                let (unfinished, dir) = made.map_err(|e| directory.cannot("written to", &e))?;
-                let path = directory.path().join(unfinished.name());
+            Location::Unused(base) => self.lock_opened(self.make_unused(base)?)?,
+            Location::Within(directory) => {
+                let made = Temporary::folder(directory.open()?);
+                let (temporary, dir) = made.map_err(|e| directory.cannot("written to", &e))?;
+                let path = directory.path().join(temporary.name());
                 Opened {
                     path,
                     dir,
-                    claim: RefCell::new(None),
-                    unfinished: RefCell::new(Some(unfinished)),
+                    lock: RefCell::new(None),
+                    temporary: RefCell::new(Some(temporary)),
                 }
             }
         };
         Ok(&self.0.opened.get_or_init(|| opened).dir)
     }
 
-    fn claimed(&self, path: PathBuf) -> Result<Opened> {
+    fn lock_opened(&self, path: PathBuf) -> Result<Opened> {
         let dir = Dir::open_ambient_dir(&path, ambient_authority())
             .map_err(|e| self.cannot("opened", &e))?;
-        let claim = Claim::take(&dir, &path)?;
-        if claim.is_held() {
-            temporary::sweep(&dir);
+        let lock = DirectoryLock::take(&dir, &path)?;
+        if lock.is_held() {
+            temporary::remove_leftovers(&dir);
         }
-        Ok(Opened { path, dir, claim: RefCell::new(Some(claim)), unfinished: RefCell::new(None) })
+        Ok(Opened { path, dir, lock: RefCell::new(Some(lock)), temporary: RefCell::new(None) })
     }
 
-    /// Makes a directory that no other run has made.
+    /// Creates the first of `base`, `base-2`, `base-3`, … that does not exist.
     fn make_unused(&self, base: &Path) -> Result<PathBuf> {
         if let Some(above) = base.parent() {
             std::fs::create_dir_all(above).map_err(|e| self.cannot("made", &e))?;
@@ -139,45 +144,46 @@ impl Directory {
         Ok(base.to_owned())
     }
 
-    /// Makes the directory, and sees that it can be written to and that no other run writes into
-    /// it.
+    /// Creates the directory and checks, before a run computes anything, that a file can be written
+    /// in it.
     ///
     /// # Errors
-    /// It can't be, or one does.
+    /// The directory can't be created or written to, or another run holds its lock.
     pub fn prepare(&self) -> Result<()> {
-        Unfinished::file(self.open()?).map(drop).map_err(|e| self.cannot("written to", &e))
+        Temporary::file(self.open()?).map(drop).map_err(|e| self.cannot("written to", &e))
     }
 
-    /// Lets other runs write into it. A stage is gone with all that it holds.
+    /// Gives up the lock, so that other runs may write into the directory. A stage is removed with
+    /// all that it holds.
     pub fn release(&self) {
         if let Some(opened) = self.0.opened.get() {
-            opened.unfinished.take();
-            opened.claim.take();
+            opened.temporary.take();
+            opened.lock.take();
         }
     }
 
-    /// Whether it was deleted, or moved away, after it was opened: what is written into it is lost,
-    /// or stands where nobody looks.
+    /// Whether the directory was deleted or moved after it was opened, so that files written to it
+    /// would be lost or hard to find.
     pub fn is_gone(&self) -> bool {
         self.opened()
             .is_some_and(|dir| is_deleted(dir) || std::fs::symlink_metadata(self.path()).is_err())
     }
 
-    /// Writes a file below the directory. Until `write` has written all of it, nothing stands under
-    /// its name.
+    /// Writes a file below the directory. The file appears under its name once `write` has returned
+    /// `Ok`.
     ///
     /// # Errors
-    /// A name that leads elsewhere, a directory that can't be written to, a full disk, or `write`'s
-    /// own error.
+    /// A name that [`name::check`] refuses, a directory that can't be written to, a full disk, or
+    /// the error of `write`.
     pub fn write(
         &self,
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<PathBuf> {
-        let (folder, file_name) = self.place(name)?;
+        let (folder, file_name) = self.open_parent(name)?;
         let directory = self.open()?;
-        let (unfinished, file) = Unfinished::file(directory).map_err(|e| self.failed(name, &e))?;
-        let mut kept = Kept { inner: std::io::BufWriter::new(file), error: None };
+        let (temporary, file) = Temporary::file(directory).map_err(|e| self.failed(name, &e))?;
+        let mut kept = FirstError { inner: std::io::BufWriter::new(file), error: None };
         let written = write(&mut kept)
             .and_then(|()| kept.flush().map_err(|e| error!("{}", describe_io_error(&e))));
         if let Some(cause) = kept.error {
@@ -185,35 +191,35 @@ impl Directory {
         }
         written.map_err(|e| e.at(name))?;
         directory
-            .rename(unfinished.name(), &folder, file_name)
+            .rename(temporary.name(), &folder, file_name)
             .map_err(|e| self.failed(name, &e))?;
         Ok(self.path().join(name))
     }
 
-    /// Opens a file that was written, to read it.
+    /// Opens a file of this directory for reading.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no file of this name, or it can't be opened.
     pub fn file(&self, name: &str) -> Result<File> {
         let opened = self.open()?.try_clone().map(|dir| HeldDirectory::from_open(self.path(), dir));
         let file = opened.and_then(|folder| folder.file(Path::new(name), FileKind::Data));
         file.map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))
     }
 
-    /// Puts a file of a stage of this directory in its place here, as it is.
+    /// Moves a file from a stage of this directory to the same name here.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and there is no such file.
+    /// As for [`write`](Self::write); or the stage has no such file.
     pub fn settle(&self, stage: &Directory, name: &str) -> Result<()> {
-        let (folder, file_name) = self.place(name)?;
+        let (folder, file_name) = self.open_parent(name)?;
         let staged = stage.open()?;
         staged.rename(name, &folder, file_name).map_err(|e| self.failed(name, &e))
     }
 
-    /// Removes a file, where there is one.
+    /// Removes a file; does nothing if there is none.
     ///
     /// # Errors
-    /// It stays.
+    /// The file can't be removed.
     pub fn remove(&self, name: &str) -> Result<()> {
         name::check(name)?;
         let Some(dir) = self.opened() else { return Ok(()) };
@@ -228,8 +234,9 @@ impl Directory {
         }
     }
 
-    /// The folder that a file is to stand in, made if it is not there, and the file's name in it.
-    fn place<'n>(&self, name: &'n str) -> Result<(Dir, &'n str)> {
+    /// Opens the folder that `name` lies in, creating it if needed, and returns it with the file's
+    /// own name.
+    fn open_parent<'n>(&self, name: &'n str) -> Result<(Dir, &'n str)> {
         name::check(name)?;
         let (folders, file_name) = name.rsplit_once('/').unwrap_or(("", name));
         let mut folder = self.open()?.try_clone().map_err(|e| self.failed(name, &e))?;
@@ -279,17 +286,17 @@ impl Directory {
         }
     }
 
-    /// The directory's path as the person knows it.
+    /// The path to name in messages: for a stage, the path of the directory that it belongs to.
     fn shown(&self) -> std::path::Display<'_> {
-        match &self.0.place {
-            Place::Within(directory) => directory.path().display(),
+        match &self.0.location {
+            Location::Within(directory) => directory.path().display(),
             _ => self.path().display(),
         }
     }
 
-    /// Why nothing can be written any more, where it is because the directory was deleted.
+    /// The error to report if the directory was deleted during the run.
     fn lost(&self) -> Option<Error> {
-        if let Place::Within(directory) = &self.0.place
+        if let Location::Within(directory) = &self.0.location
             && let Some(error) = directory.lost()
         {
             return Some(error);
@@ -301,10 +308,11 @@ impl Directory {
     }
 }
 
-impl Drop for Inner {
+impl Drop for DirectoryState {
     fn drop(&mut self) {
-        // Nothing was saved into a directory that was made for it.
-        if let (Some(opened), Place::Unused(_)) = (self.opened.get(), &self.place) {
+        // `remove_dir` fails unless the directory is empty: a directory that this run created and
+        // saved nothing into does not stay behind.
+        if let (Some(opened), Location::Unused(_)) = (self.opened.get(), &self.location) {
             let _ = std::fs::remove_dir(&opened.path);
         }
     }
@@ -321,18 +329,19 @@ fn is_deleted(_dir: &Dir) -> bool {
     false
 }
 
-/// The folders that a name has, each with those above it.
+/// The folders of a name, each with its parents: `a/b/c.json` has `a` and `a/b`.
 pub fn folders(name: &str) -> BTreeSet<String> {
     name.match_indices('/').map(|(end, _)| name[..end].to_owned()).collect()
 }
 
-/// Keeps the first error of the file itself: what a format's writer makes of it says less.
-struct Kept<W: Write> {
+/// Keeps the first I/O error of the file itself. A format's writer would pass on only its own
+/// message for it.
+struct FirstError<W: Write> {
     inner: W,
     error: Option<std::io::Error>,
 }
 
-impl<W: Write> Kept<W> {
+impl<W: Write> FirstError<W> {
     fn keep<T>(&mut self, result: std::io::Result<T>) -> std::io::Result<T> {
         result.map_err(|cause| {
             let kind = cause.kind();
@@ -342,7 +351,7 @@ impl<W: Write> Kept<W> {
     }
 }
 
-impl<W: Write> Write for Kept<W> {
+impl<W: Write> Write for FirstError<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let result = self.inner.write(bytes);
         self.keep(result)

@@ -1,15 +1,22 @@
-//! What a run leaves behind: files, pictures, tables, and the record of the run.
+//! What a run leaves behind: its directory with files, pictures and the record of the run.
+//!
+//! A script's value becomes [`save::Data`], which the writers of [`format`] turn into bytes.
+//! [`Run`] writes them into its [`directory`] within the [`quota`], and finishes with a [`record`].
+//! [`compare`] tells the results of two runs apart.
 
 pub mod compare;
 pub mod directory;
+mod directory_lock;
 pub mod format;
-mod lock;
+mod last_results;
+pub mod load;
 pub mod name;
 pub mod picture;
-mod provisional;
 pub mod quota;
+pub mod readable;
 pub mod record;
 pub mod run;
+pub mod save;
 pub mod temporary;
 
 pub use run::Run;

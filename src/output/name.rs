@@ -1,30 +1,34 @@
-//! The names that a script may save under: below the directory, and the same file on every file
-//! system.
+//! The file names that a script may save under: they stay below the output directory, and mean the
+//! same file on every common file system.
 
-use super::temporary;
 use crate::{Result, error};
 
-/// The longest name of a file or folder that common file systems take, in bytes.
+/// The longest name of a file or a folder that common file systems allow, in bytes.
 const LONGEST_PART: usize = 255;
 
-/// The longest name with its folders, in bytes: what is left of a path for the directory is long
-/// enough.
+/// The longest name with its folders, in bytes. It leaves room for the directory's own path within
+/// the limits of common operating systems.
 const LONGEST: usize = 1024;
 
-/// How deep folders may nest.
+/// The largest number of parts that a name may have between slashes.
 const DEEPEST: usize = 16;
 
-/// The record's name, which nothing else may have.
+/// The name of the run's record, which a script can't save under.
 pub const RECORD: &str = "run.json";
 
+/// The start of the names of temporary files and folders, which a script can't save under either.
+pub const TEMPORARY_PREFIX: &str = ".precompute-";
+
+/// Checks that a name is not one that this program uses in an output directory.
+///
 /// # Errors
-/// What the program writes itself into a run's directory.
+/// The record's name, or a name reserved for temporary files.
 pub fn check_own(name: &str) -> Result<()> {
     let first = name.split('/').next().unwrap_or(name);
     if is_record(first) {
         return Err(error!("{RECORD} is the run's own record: save under another name"));
     }
-    if temporary::is_reserved(first) {
+    if is_reserved(first) {
         return Err(error!(
             "{:?} is what precompute calls its own folders: save under another name",
             shortened(first)
@@ -33,25 +37,32 @@ pub fn check_own(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether some file system takes a name for the record's.
+/// Whether a name in an output directory is reserved for temporary files.
+pub fn is_reserved(name: &str) -> bool {
+    folded(name).starts_with(TEMPORARY_PREFIX)
+}
+
+/// Whether some file system would treat `part` as the record's name.
 fn is_record(part: &str) -> bool {
     let part = folded(part);
-    // Windows has a short name for each long one.
+    // Windows gives every long name a short one (8.3), such as `RUN~1.JSO`.
     let short = part.strip_prefix("run~").and_then(|rest| rest.strip_suffix(".jso"));
     part == RECORD
         || short
             .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// A name as file systems that tell no large letters from small ones compare it: with the long s
-/// too, which they take for an s.
+/// A name with case folded as case-insensitive file systems compare it. Lowering the upper case
+/// also maps `ſ` (long s) to `s`, as those file systems do.
 pub fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
+/// Checks that a name is portable and stays below the output directory.
+///
 /// # Errors
-/// A name that leads elsewhere, that some file system takes for another or not at all, or that
-/// looks like another.
+/// A name that leads out of the directory, that some file system would refuse or map to another
+/// name, or that looks like another name.
 pub fn check(name: &str) -> Result<()> {
     let wrong = |why: &str| {
         Err(error!("{:?} is no name to save under: {why}", shortened(name))
@@ -89,7 +100,7 @@ pub fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A name that is too long to be shown whole.
+/// A name for a message, cut if it is long.
 fn shortened(name: &str) -> String {
     const SHOWN: usize = 80;
     match name.char_indices().nth(SHOWN) {
@@ -98,14 +109,15 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// Characters that take no room or turn the writing direction.
+/// Whether a character has no width or changes the direction of writing.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether Windows takes a name for a device, whatever its extension.
+/// Whether Windows takes a name for a device, such as `NUL` or `com1.txt`: the extension does not
+/// matter.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end().to_ascii_lowercase();
     let one = |n: &str| {

@@ -1,4 +1,4 @@
-//! How much a run may still write, printed and saved together.
+//! How many bytes a run may print and save together, and how many files it may create.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -8,40 +8,42 @@ use bytesize::ByteSize;
 
 use crate::{Error, Result};
 
-/// What a run may write. A clone is the same quota.
+/// The limits on what a run prints and saves. A clone shares the same counters.
 #[derive(Debug, Clone)]
-pub struct Quota(Rc<Inner>);
+pub struct Quota(Rc<Allowance>);
 
 #[derive(Debug)]
-struct Inner {
+struct Allowance {
     bytes: u64,
     files: usize,
     left: Cell<u64>,
 }
 
 impl Quota {
-    /// So many bytes, and so many files.
+    /// Allows `bytes` bytes, and `files` files and folders.
     pub fn new(bytes: u64, files: usize) -> Self {
-        Self(Rc::new(Inner { bytes, files, left: Cell::new(bytes) }))
+        Self(Rc::new(Allowance { bytes, files, left: Cell::new(bytes) }))
     }
 
-    /// Begins anew.
+    /// Starts a new run with the full number of bytes.
     pub fn renew(&self) {
         self.0.left.set(self.0.bytes);
     }
 
-    /// Takes `bytes` out of it.
+    /// Uses up `bytes` bytes.
     ///
     /// # Errors
-    /// They are not left.
+    /// Fewer than that are left: the run ends.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let left = self.0.left.get().checked_sub(bytes as u64).ok_or_else(|| self.spent())?;
         self.0.left.set(left);
         Ok(())
     }
 
+    /// Checks that `bytes` bytes are left, without using them up.
+    ///
     /// # Errors
-    /// So many bytes are not left.
+    /// Fewer than that are left: the run ends.
     pub fn check(&self, bytes: usize) -> Result<()> {
         if bytes as u64 <= self.0.left.get() { Ok(()) } else { Err(self.spent()) }
     }
@@ -52,8 +54,10 @@ impl Quota {
             .help("--max-output allows more")
     }
 
+    /// Checks that a run may have `files` files and folders.
+    ///
     /// # Errors
-    /// A run may not have so many files, folders among them.
+    /// The limit is lower: the run ends.
     pub fn check_files(&self, files: usize) -> Result<()> {
         if files <= self.0.files {
             return Ok(());
@@ -63,7 +67,7 @@ impl Quota {
     }
 }
 
-/// A file that takes what it grows by out of a quota.
+/// A writer that charges what passes through it to a quota.
 pub struct Metered<'a> {
     inner: &'a mut dyn Write,
     quota: &'a Quota,
@@ -71,12 +75,16 @@ pub struct Metered<'a> {
 }
 
 impl<'a> Metered<'a> {
+    /// Charges what is written to `inner` to `quota`.
     pub fn new(inner: &'a mut dyn Write, quota: &'a Quota) -> Self {
         Self { inner, quota, outcome: Ok(()) }
     }
 
+    /// Reports whether the quota was enough. A format's writer sees only an I/O error, which would
+    /// not name the limit.
+    ///
     /// # Errors
-    /// The quota did not suffice: what a format's writer makes of that says less.
+    /// The quota ran out.
     pub fn finish(self) -> Result<()> {
         self.outcome
     }

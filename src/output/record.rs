@@ -1,4 +1,4 @@
-//! run.json: what a run was, so that it can be repeated.
+//! The record of a run, `run.json`: everything that `rerun` needs to repeat it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,76 +15,113 @@ use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Result, error, without_rust_types};
 
-/// One run.
+/// The record of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    pub script: Source,
-    /// Every script that it imported.
-    pub imports: Vec<Source>,
-    /// Each parameter that the script asked for, and the value it got.
+    /// The script that was run; of an interactive session, what was entered.
+    pub script: ScriptText,
+    /// Where the script came from, if it was run from the Hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<HubRecipe>,
+    /// The scripts that it imported, directly or through others.
+    pub imports: Vec<ScriptText>,
+    /// The parameters that the script asked for, with the values that it got.
     #[serde(deserialize_with = "distinct")]
     pub parameters: BTreeMap<String, Json>,
+    /// The settings of the command line that a repeated run needs.
     pub command: Command,
+    /// The models that the run loaded.
     pub models: Vec<Model>,
-    /// The random numbers' seed at the beginning: what `--seed` takes to repeat the run.
+    /// The seed of the random numbers at the start. `--seed` with it repeats the run.
     pub first_seed: u64,
-    /// The one in force at the end.
+    /// The seed in force at the end, which differs if the script called `seed`.
     pub seed: u64,
+    /// The versions that results may depend on.
     pub versions: Versions,
-    /// RFC 3339, in the local time zone.
+    /// When the run started, in RFC 3339 with the local time zone's offset.
     pub started: String,
+    /// How long the run took, in seconds.
     pub seconds: f64,
-    /// `done`, or the sentence that the run failed with.
+    /// [`DONE`], or the error message that the run ended with.
     pub outcome: String,
+    /// The files that the run saved.
     pub files: Vec<Saved>,
 }
 
-/// A script's text.
+/// A script as it was run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Source {
+pub struct ScriptText {
+    /// The name that messages call it: its path, or `precompute:NAME` or `hf:…` for one that is no
+    /// file.
     pub path: String,
+    /// The SHA-256 of `text`, in hexadecimal digits.
     pub sha256: String,
+    /// The whole text.
     pub text: String,
 }
 
-/// What the command line said, in its own words.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Command {
-    #[serde(deserialize_with = "distinct")]
-    pub set: BTreeMap<String, String>,
-    /// What each `--model` said, a line each.
-    pub model: Option<String>,
-    pub device: Option<String>,
-    pub dtype: Option<String>,
-}
-
-/// A model that the run loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Model {
-    pub id: String,
-    /// The revision that was asked for.
-    pub asked: Option<String>,
-    /// The commit, of a model from the Hub.
-    pub revision: Option<String>,
-    pub device: String,
-    pub dtype: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Versions {
-    pub precompute: Cow<'static, str>,
-    pub candle: Cow<'static, str>,
-    pub rhai: Cow<'static, str>,
-}
-
-/// A file that was saved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
-    pub name: String,
+/// A recipe of the Hub, at the commit that it was run at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubRecipe {
+    /// `hf:owner/repo/path.rhai`, followed by `@revision` if one was asked for.
+    pub reference: String,
+    /// What the revision stood for: 40 hexadecimal digits.
+    pub commit: String,
+    /// The SHA-256 of the script's text, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// A map of which no key stands twice: what a person reads of it must be what counts.
+/// The settings that the command line gave, as it gave them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// `--set NAME=VALUE`, by name.
+    #[serde(deserialize_with = "distinct")]
+    pub set: BTreeMap<String, String>,
+    /// The arguments of `--model`, one per line.
+    pub model: Option<String>,
+    /// `--device`.
+    pub device: Option<String>,
+    /// `--dtype`.
+    pub dtype: Option<String>,
+}
+
+/// A model that a run loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its Hub id, its directory, or `demo:NAME`.
+    pub id: String,
+    /// The revision that the script asked for, if it named one.
+    pub asked: Option<String>,
+    /// The commit that was loaded, for a model from the Hub.
+    pub revision: Option<String>,
+    /// The device that it computed on.
+    pub device: String,
+    /// The dtype that it computed in.
+    pub dtype: String,
+}
+
+/// The versions of this program and of the libraries that compute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Versions {
+    /// This program.
+    pub precompute: Cow<'static, str>,
+    /// candle-core.
+    pub candle: Cow<'static, str>,
+    /// Rhai.
+    pub rhai: Cow<'static, str>,
+}
+
+/// A file that a run saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The name that it was saved under, with `/` between folders.
+    pub name: String,
+    /// The SHA-256 of its contents, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Deserializes a map and refuses a repeated key. Serde would take the last value, while a person
+/// who reads the record may see the first.
 fn distinct<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
     from: D,
 ) -> Result<BTreeMap<String, V>, D::Error> {
@@ -113,8 +150,10 @@ fn distinct<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
 }
 
 impl Record {
+    /// Reads a record from a file.
+    ///
     /// # Errors
-    /// There is no such file, or it is no record of a run.
+    /// The file can't be read, or is not a record.
     pub fn read(path: &Path) -> Result<Self> {
         let text = file::read(path, FileKind::Record)
             .map_err(|e| error!("{} can't be read: {}", path.display(), describe_io_error(&e)))?;
@@ -130,24 +169,25 @@ impl Record {
     }
 }
 
-impl Source {
+impl ScriptText {
+    /// A script called `path` with its text.
     pub fn new(path: &str, text: &str) -> Self {
         Self { path: path.into(), sha256: sha256_hex(text.as_bytes()), text: text.into() }
     }
 }
 
-/// What [`Record::outcome`] says of a run that went well.
+/// The value of [`Record::outcome`] for a run that succeeded.
 pub const DONE: &str = "done";
 
 impl Record {
-    /// Whether the run went well.
+    /// Whether the run succeeded.
     pub fn is_done(&self) -> bool {
         self.outcome == DONE
     }
 }
 
 impl Versions {
-    /// Those of this program.
+    /// The versions that this program was built with.
     pub const CURRENT: Versions = Versions {
         precompute: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
         candle: Cow::Borrowed("0.11.1"),

@@ -1,4 +1,5 @@
-//! One run of a script: where it may write and read, what it has saved, when it began.
+//! One run of a script as its output sees it: where it writes and reads, what it has saved, when it
+//! started.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -9,11 +10,11 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::directory::{self, Directory};
-use super::format::load::Readable;
-use super::format::save::Table;
+use super::format::table::Table;
+use super::last_results::{LastResults, Results};
 use super::name::{self, RECORD};
-use super::provisional::{Results, Standing};
 use super::quota::{Metered, Quota};
+use super::readable::Readable;
 use super::record::{Record, Saved};
 use crate::system::digest::hex;
 use crate::system::directory::HeldDirectory;
@@ -22,27 +23,28 @@ use crate::system::message::notice;
 use crate::system::write::write_json;
 use crate::{Result, error};
 
-/// What a run is called that has no other name.
+/// The name of a run that is not of a script file.
 const SESSION: &str = "session";
 
+/// The output of one run at a time. [`begin`](Run::begin) starts the next one.
 pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
     silent: bool,
     quota: Quota,
     state: RefCell<State>,
-    /// Where the results of the last run that went well stand until another goes well.
-    standing: RefCell<Option<Standing>>,
+    /// Set by [`keep_results`](Run::keep_results): the results of the last successful run.
+    last_results: RefCell<Option<LastResults>>,
 }
 
 struct State {
     directory: Directory,
     readable: Readable,
     files: Vec<Saved>,
-    /// The folders that these are in.
+    /// The folders of these files.
     folders: BTreeSet<String>,
     tables: Vec<Table>,
-    /// How the results differ from the last ones.
+    /// How the results differ from those of the last successful run.
     differences: Option<Vec<String>>,
     began: Instant,
     started: String,
@@ -64,67 +66,74 @@ impl State {
     }
 }
 
-/// What a run of the script in a file is called.
+/// The name of a run of the script in a file.
 fn stem(script: &Path) -> &str {
     script.file_stem().and_then(|stem| stem.to_str()).unwrap_or(SESSION)
 }
 
-/// The one that was asked for, or one that is named after the run.
+/// The directory that was asked for, or a new one named after the run.
 fn directory(out: Option<&Path>, name: &str) -> Directory {
     out.map_or_else(|| Directory::of_script(name), |out| Directory::new(out.to_owned()))
 }
 
 impl Run {
-    /// Writes into `out`, or a directory named after the script and the time, as much as `quota`
-    /// allows; reads beside the script and below `read`. Where it is silent, it does not say
-    /// where the results are.
+    /// Runs write to `out`, or to a new directory named after the script and the time, as much as
+    /// `quota` allows. They read beside the script and below `read`. If `silent`, the directory is
+    /// not announced on standard error.
     pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
         let state =
             State::new(out.as_deref(), &read, SESSION, HeldDirectory::open(Path::new(".")).ok());
-        Self { out, read, silent, quota, state: RefCell::new(state), standing: RefCell::new(None) }
+        Self {
+            out,
+            read,
+            silent,
+            quota,
+            state: RefCell::new(state),
+            last_results: RefCell::new(None),
+        }
     }
 
-    /// From the next run on, all runs write into one directory, and of a run that fails nothing is
-    /// kept there: into `last`, where it is given, unless another directory was asked for.
+    /// From the next run on, keeps the results of the last successful run in one directory and
+    /// discards those of failed runs. The directory is `--out`, else `last`, else a new one.
     ///
     /// # Errors
-    /// The output directory that was asked for can't be written to.
+    /// The directory that was asked for can't be written to.
     pub fn keep_results(&self, script: &Path, last: Option<PathBuf>) -> Result<()> {
         let out = self.out.clone().or(last);
         let directory = directory(out.as_deref(), stem(script));
         if out.is_some() {
             directory.prepare()?;
         }
-        *self.standing.borrow_mut() = Some(Standing::new(directory));
+        *self.last_results.borrow_mut() = Some(LastResults::new(directory));
         Ok(())
     }
 
-    /// Starts anew, for the script in the file `script`, which reads below `own`, the directory
-    /// that it is in.
+    /// Starts a run of the script in the file `script`, which may read below `own`, its directory.
     ///
     /// # Errors
-    /// The output directory that was asked for can't be written to.
+    /// The directory that was asked for can't be written to.
     pub fn begin(&self, script: &Path, own: Option<HeldDirectory>) -> Result<()> {
         self.begin_apart(stem(script), own)
     }
 
-    /// Starts anew, for a script called `name` that is in no file, and reads below `own` if below
-    /// any directory of its own.
+    /// Starts a run of a script that is not in a file. It is called `name`, and may read below
+    /// `own` if that is given.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin).
+    /// As for [`begin`](Self::begin).
     pub fn begin_apart(&self, name: &str, own: Option<HeldDirectory>) -> Result<()> {
         self.start(State::new(self.out.as_deref(), &self.read, name, own))
     }
 
     fn start(&self, mut state: State) -> Result<()> {
         self.state.borrow().directory.release();
-        let mut standing = self.standing.borrow_mut();
-        if let Some(standing) = &mut *standing {
-            if standing.directory().is_gone() {
-                standing.replace_directory(Directory::new(standing.directory().path().to_owned()));
+        let mut last_results = self.last_results.borrow_mut();
+        if let Some(last_results) = &mut *last_results {
+            if last_results.directory().is_gone() {
+                last_results
+                    .replace_directory(Directory::new(last_results.directory().path().to_owned()));
             }
-            state.directory = standing.directory().stage();
+            state.directory = last_results.directory().stage();
         } else if self.out.is_some() {
             state.directory.prepare()?;
         }
@@ -133,22 +142,26 @@ impl Run {
         Ok(())
     }
 
-    /// The directory in which results are kept, where there is one yet.
+    /// The path of the directory in which results are kept between runs; empty if there is none
+    /// yet.
     pub fn kept_in(&self) -> PathBuf {
-        let standing = self.standing.borrow();
-        let directory =
-            standing.as_ref().map(Standing::directory).filter(|directory| directory.is_open());
+        let last_results = self.last_results.borrow();
+        let directory = last_results
+            .as_ref()
+            .map(LastResults::directory)
+            .filter(|directory| directory.is_open());
         directory.map(|directory| directory.path().to_owned()).unwrap_or_default()
     }
 
+    /// The directories that the script may read from.
     pub fn readable(&self) -> Readable {
         self.state.borrow().readable.clone()
     }
 
-    /// Saves a file; a second of the same name takes the first's place.
+    /// Saves a file; a second one of the same name replaces the first.
     ///
     /// # Errors
-    /// As [`Directory::write`], and what the quota says.
+    /// As for [`Directory::write`]; or the quota is used up.
     pub fn write(
         &self,
         name: &str,
@@ -163,7 +176,7 @@ impl Run {
                 folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
             self.quota.check_files(state.files.len() + state.folders.len() + new)?;
             if state.files.is_empty() {
-                // One of an earlier run, which would speak of files that are others from now on.
+                // An earlier run's record would describe files that are about to change.
                 state.directory.remove(RECORD)?;
             }
             (state.directory.clone(), folders)
@@ -185,13 +198,16 @@ impl Run {
         Ok(path)
     }
 
+    /// Checks that `bytes` bytes may still be printed or saved.
+    ///
     /// # Errors
-    /// So many bytes are more than the run may still print and save.
+    /// The quota does not allow them.
     pub fn check_room(&self, bytes: usize) -> Result<()> {
         self.quota.check(bytes)
     }
 
-    /// `name.extension`, or `name-2.extension` where that is taken.
+    /// `name.extension`, or the first of `name-2.extension`, `name-3.extension`, … that the run has
+    /// not saved.
     pub fn unused(&self, name: &str, extension: &str) -> String {
         let files = &self.state.borrow().files;
         let candidates = (1..).map(|n| match n {
@@ -204,45 +220,47 @@ impl Run {
             .unwrap_or_else(|| format!("{name}.{extension}"))
     }
 
-    /// Where it saves.
+    /// The path of the run's output directory.
     pub fn directory(&self) -> PathBuf {
         self.state.borrow().directory.path().to_owned()
     }
 
-    /// Notes a table that was shown.
+    /// Keeps a table that was printed, to compare it with that of the next run.
     pub fn show(&self, table: Table) {
-        if self.standing.borrow().is_some() {
+        if self.last_results.borrow().is_some() {
             self.state.borrow_mut().tables.push(table);
         }
     }
 
-    /// How the results of the run that ended differ from those of the one that went well before it,
-    /// a line each; nothing where there was none, or none are kept.
+    /// How the results of the run that just ended differ from those of the last successful one, one
+    /// difference per line; `None` if there was none.
     pub fn differences(&self) -> Option<Vec<String>> {
         self.state.borrow().differences.clone()
     }
 
-    /// When the run began, and how many seconds it has taken.
+    /// When the run started, in RFC 3339, and the seconds since.
     pub fn time(&self) -> (String, f64) {
         let state = self.state.borrow();
         (state.started.clone(), state.began.elapsed().as_secs_f64())
     }
 
+    /// The files that the run has saved so far.
     pub fn files(&self) -> Vec<Saved> {
         self.state.borrow().files.clone()
     }
 
-    /// Writes the record, and says on standard error where the results are.
+    /// Ends the run: writes its record and names its files on standard error.
     ///
     /// # Errors
-    /// It can't be written, and the run has written other files or was told where to.
+    /// The record can't be written. That is only a warning if the run saved nothing and `--out` was
+    /// not given.
     pub fn finish(&self, record: &Record) -> Result<()> {
         let stage = self.state.borrow().directory.clone();
-        let finished = match &mut *self.standing.borrow_mut() {
+        let finished = match &mut *self.last_results.borrow_mut() {
             Some(_) if !record.is_done() => Ok(None),
-            Some(standing) => {
-                self.settle(standing, &stage, record).map(|()| Some(standing.directory().clone()))
-            }
+            Some(last_results) => self
+                .settle(last_results, &stage, record)
+                .map(|()| Some(last_results.directory().clone())),
             None => self.record(&stage, record).map(|()| Some(stage.clone())),
         };
         stage.release();
@@ -255,13 +273,18 @@ impl Run {
         Ok(())
     }
 
-    /// Puts the results where the last ones were.
-    fn settle(&self, standing: &mut Standing, stage: &Directory, record: &Record) -> Result<()> {
+    /// Replaces the last results by those of this run, and writes its record.
+    fn settle(
+        &self,
+        last_results: &mut LastResults,
+        stage: &Directory,
+        record: &Record,
+    ) -> Result<()> {
         let mut state = self.state.borrow_mut();
         let files = record.files.iter().map(|file| file.name.clone()).collect();
         let results = Results { files, tables: std::mem::take(&mut state.tables) };
-        state.differences = standing.replace(stage, results)?;
-        self.record(standing.directory(), record)
+        state.differences = last_results.replace(stage, results)?;
+        self.record(last_results.directory(), record)
     }
 
     fn record(&self, directory: &Directory, record: &Record) -> Result<()> {
@@ -278,7 +301,7 @@ impl Run {
     }
 }
 
-/// Names between commas; of many, the first and how many more.
+/// Names separated by commas; of many, the first twenty and the number of the others.
 fn list(names: &[&str]) -> String {
     const SHOWN: usize = 20;
     match names.get(..SHOWN) {
@@ -289,7 +312,7 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// Passes on what is written, and keeps its SHA-256.
+/// A writer that computes the SHA-256 of what passes through it.
 struct Hashed<'a> {
     to: &'a mut dyn Write,
     digest: Sha256,

@@ -1,8 +1,10 @@
-//! What is being made in a directory, and may not stay: a file that is not whole yet, a folder of
-//! results of a run that may fail. It stands within the directory that it is made for, so that a
-//! name is all that changes when it stays; it is gone with whoever makes it, and with the process
-//! if that comes to an end that can be foreseen. What a killed process left, the next run removes:
-//! nobody but the run that has claimed a directory makes such things in it.
+//! Temporary files and folders in an output directory: a file until it is complete, the results of
+//! a run until it has succeeded.
+//!
+//! They lie within the output directory itself, so that keeping them is a rename on one file
+//! system. Each is removed when it is dropped, and all of them when the process ends in an orderly
+//! way ([`remove_all`]). What a killed process left is removed by the next run: only the run that
+//! holds a directory's lock creates such names in it, so the others are leftovers.
 
 use std::io::{ErrorKind, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,36 +12,32 @@ use std::sync::{Mutex, PoisonError};
 
 use cap_std::fs::{Dir, File, OpenOptions};
 
-use super::name::folded;
+use super::name::{TEMPORARY_PREFIX, is_reserved};
 
-/// What the names of these files and folders begin with.
-const PREFIX: &str = ".precompute-";
+/// The names that exist now, with their directories.
+static TEMPORARIES: Mutex<Vec<(Dir, String)>> = Mutex::new(Vec::new());
 
-/// All that there are now, each with the directory that it is in.
-static UNFINISHED: Mutex<Vec<(Dir, String)>> = Mutex::new(Vec::new());
-
-/// The name of something that is being made. What is under that name is removed when this is
-/// dropped.
+/// A temporary file or folder, which is removed when this is dropped unless it was renamed.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct Temporary {
     name: String,
 }
 
-impl Unfinished {
-    /// A folder in `directory`.
+impl Temporary {
+    /// Creates a folder in `directory` and opens it.
     ///
     /// # Errors
-    /// The system's.
+    /// That of the system call that failed.
     pub fn folder(directory: &Dir) -> Result<(Self, Dir)> {
-        let unfinished = Self::make(directory, |name| directory.create_dir(name))?.0;
-        let opened = directory.open_dir(unfinished.name())?;
-        Ok((unfinished, opened))
+        let temporary = Self::make(directory, |name| directory.create_dir(name))?.0;
+        let opened = directory.open_dir(temporary.name())?;
+        Ok((temporary, opened))
     }
 
-    /// A file in `directory`, to be written.
+    /// Creates a file in `directory`, open for writing.
     ///
     /// # Errors
-    /// The system's.
+    /// That of the system call that failed.
     pub fn file(directory: &Dir) -> Result<(Self, File)> {
         Self::make(directory, |name| {
             directory.open_with(name, OpenOptions::new().write(true).create_new(true))
@@ -50,14 +48,18 @@ impl Unfinished {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let own = directory.try_clone()?;
         loop {
-            let name =
-                format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let name = format!(
+                "{TEMPORARY_PREFIX}{}-{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Ordering::Relaxed)
+            );
             match make(&name) {
-                // Another machine's process made it, on a drive that both write to.
+                // A process of another machine has the same id and has created it, on a drive that
+                // both write to.
                 Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
                 Err(cause) => return Err(cause),
                 Ok(made) => {
-                    UNFINISHED
+                    TEMPORARIES
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push((own, name.clone()));
@@ -67,14 +69,15 @@ impl Unfinished {
         }
     }
 
+    /// Its name in the directory.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for Temporary {
     fn drop(&mut self) {
-        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = all.iter().position(|(_, name)| *name == self.name) {
             let (directory, name) = all.swap_remove(at);
             remove(&directory, &name);
@@ -82,29 +85,25 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes all that this process has not finished: it is about to end.
-pub fn abandon() {
-    // Whoever ends the process may have been stopped while it held the list.
-    let Ok(mut all) = UNFINISHED.try_lock() else { return };
+/// Removes every temporary file and folder of this process, which is about to end.
+pub fn remove_all() {
+    // The thread that holds the lock may be the one that a signal has interrupted: waiting would
+    // never end.
+    let Ok(mut all) = TEMPORARIES.try_lock() else { return };
     all.drain(..).for_each(|(directory, name)| remove(&directory, &name));
 }
 
-/// Removes what processes that were killed left in a directory that this one has claimed.
-pub fn sweep(directory: &Dir) {
+/// Removes what killed processes left in a directory that this process holds the lock of.
+pub fn remove_leftovers(directory: &Dir) {
     let Ok(entries) = directory.entries() else { return };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| is_reserved(name)).for_each(|name| remove(directory, &name));
 }
 
 fn remove(directory: &Dir, name: &str) {
-    /// Something may still be written into a folder that is being removed.
+    /// Another thread may still write into a folder while it is being removed.
     const TRIES: usize = 3;
     if directory.remove_file(name).is_err() {
         let _ = (0..TRIES).any(|_| directory.remove_dir_all(name).is_ok());
     }
-}
-
-/// Whether a name in a run's directory may be one of these.
-pub fn is_reserved(name: &str) -> bool {
-    folded(name).starts_with(PREFIX)
 }

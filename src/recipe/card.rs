@@ -1,15 +1,16 @@
-//! The page of a published recipe: README.md, made of its header and of a real run.
+//! The page of a published recipe, README.md, made from its header and a run of it.
 
 use std::fmt::Write;
 
 use super::header::Header;
 
-/// What tells a recipe's own page from one that somebody wrote, or that is another recipe's.
+/// The comment by which `publish` recognises a page that it wrote for the recipe `name`. Any other
+/// page is not overwritten.
 pub fn mark(name: &str) -> String {
     format!("<!-- Written by `precompute recipe publish` for {name}. -->")
 }
 
-/// Licences that the Hub knows by these names.
+/// Licences for which the Hub's metadata has an identifier.
 const KNOWN: [&str; 14] = [
     "mit",
     "apache-2.0",
@@ -27,7 +28,7 @@ const KNOWN: [&str; 14] = [
     "cc-by-sa-4.0",
 ];
 
-/// The page of a recipe that is run by `reference`, with a picture by its path.
+/// The page of the recipe that `reference` names. `picture` is a path in the same repository.
 pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
     let text = |value: &Option<toml::Spanned<String>>| {
         value.as_ref().map(|v| v.get_ref().clone()).unwrap_or_default()
@@ -91,7 +92,7 @@ pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
     page
 }
 
-/// The licence as the Hub's metadata has it.
+/// The licence in the metadata of the Hub: its identifier, or `other` with a name.
 fn licence(spdx: &str) -> String {
     let lower = spdx.to_lowercase();
     if KNOWN.contains(&lower.as_str()) {
@@ -104,7 +105,7 @@ fn licence(spdx: &str) -> String {
     format!("license: other\nlicense_name: \"{slug}\"\n")
 }
 
-/// A text without meaning to Markdown or HTML.
+/// A text with everything escaped that Markdown or HTML would interpret.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -120,7 +121,7 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// A text for a code span in a table.
+/// A text as a code span in a Markdown table.
 fn code(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('`', "'")
 }

@@ -1,5 +1,5 @@
-//! Whether a recipe does what its header says: its parameters and points in the code, its outputs
-//! in runs on the demos.
+//! Checks a recipe against its header: parameters and hook points against the code, outputs against
+//! runs on demo models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -21,32 +21,39 @@ use crate::script::program::params::Declared;
 use crate::script::{Failure, Host, Limits, Place, Settings, Substitutes};
 use crate::{Error, error};
 
-/// The seed of the runs, so that they give the same each time.
+/// The seed of the runs, which makes them reproducible.
 const SEED: u64 = 1;
 
-/// What checking a recipe found.
+/// The result of checking a recipe.
 pub struct Checked {
+    /// What is wrong; empty if the recipe is in order.
     pub findings: Vec<Failure>,
+    /// The runs that were made.
     pub trials: Vec<Trial>,
-    /// The texts of the recipe's own files, the script first, by their names.
+    /// The name and the text of each of the recipe's files, the script first.
     pub sources: Vec<(String, String)>,
 }
 
-/// A run on a demo model.
+/// A run of a recipe on demo models.
 pub struct Trial {
+    /// The model or models, for messages.
     pub model: String,
+    /// How long the run took.
     pub seconds: f64,
-    /// The names of what it saved below `out`.
+    /// The names of the files that it saved in `out`.
     pub files: Vec<String>,
+    /// The output directory, which is removed when this is dropped.
     pub out: TempDir,
+    /// The error that the run ended with.
     pub failure: Option<String>,
 }
 
-/// Compiles a recipe, compares its header with its code, and runs it: on `models`, or else on each
-/// demo that it is made for. One that names several models has its own, if those are demos.
+/// Checks a recipe: compiles it, compares its header with its code, and runs it. It runs on
+/// `models`, else on each demo model that its header allows. A recipe that names several models
+/// runs on those, if they are demo models.
 ///
 /// # Errors
-/// It does not compile, or nothing can be run here. What else is wrong is among the findings.
+/// The recipe has no header, does not compile, or can't be run here. Everything else is a finding.
 pub fn check(recipe: &Recipe, models: &Substitutes, limits: Limits) -> Result<Checked, Failure> {
     let Some(header) = &recipe.header else {
         let error = error!("{} has no header, so it is a script and no recipe", recipe.id)
@@ -87,7 +94,7 @@ fn at_header(recipe: &Recipe, span: std::ops::Range<usize>) -> Place {
     Header::place(&recipe.id, &recipe.text, span)
 }
 
-/// The header's parameters against those of the code.
+/// Compares the header's parameters with those that the code declares.
 fn params(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Failure> {
     let mut findings = Vec::new();
     for declared in &described.params {
@@ -141,7 +148,7 @@ fn compare(name: &str, param: &Param, declared: &Declared) -> Option<Error> {
     let ours =
         param.default.as_ref().map(|default| serde_json::to_value(default).unwrap_or_default());
     match (ours, theirs) {
-        // TOML has no word for nothing.
+        // TOML has no null.
         (None, Some(Json::Null)) | (None, None) => {}
         (Some(ours), Some(theirs)) if ours == theirs => {}
         (Some(ours), Some(theirs)) => {
@@ -177,7 +184,7 @@ fn value(default: &Dynamic) -> Json {
     json(default).unwrap_or_default()
 }
 
-/// The header's points against those that the code names.
+/// Compares the header's hook points with those that the code names.
 fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Failure> {
     let point = |name: &str| PointName::parse(name).ok().map(|named| named.point);
     let said: BTreeSet<_> = header.points.iter().filter_map(|name| point(name.get_ref())).collect();
@@ -204,7 +211,7 @@ fn points(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Fail
     findings.into_values().collect()
 }
 
-/// The header's outputs against what the runs saved.
+/// Compares the header's outputs with the files that the runs saved.
 fn outputs(recipe: &Recipe, header: &Header, trials: &[Trial]) -> Vec<Failure> {
     let done: Vec<&Trial> = trials.iter().filter(|trial| trial.failure.is_none()).collect();
     let saved: BTreeSet<&str> =
@@ -237,7 +244,7 @@ fn listed(names: &BTreeSet<&str>) -> String {
     }
 }
 
-/// The demos that the recipe names, by id or family; all of them where it names no model.
+/// The demo models that the header names by id or family; all of them if it names no model.
 fn demos(header: &Header) -> Vec<String> {
     let named: BTreeSet<&str> =
         header.models.iter().map(|model| model.get_ref().as_str()).collect();

@@ -1,4 +1,4 @@
-//! The header of a recipe: the TOML in a script's leading `//!` lines.
+//! The header of a recipe: TOML in the `//!` comments at the start of a script.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,71 +12,80 @@ use crate::model::family::FAMILIES;
 use crate::script::{Failure, Place, Policy};
 use crate::{Error, Result, bail, checkpoint, did_you_mean, error, without_rust_types};
 
-/// What a header's line begins with.
+/// The start of each line of a header.
 const MARK: &str = "//!";
 
-/// The version of this program.
+/// This program's version.
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// Every key that a header may have, in the order in which one is written.
+/// The keys of a header, in the order in which they are written.
 pub const KEYS: [&str; 10] = [
     "name", "version", "license", "summary", "authors", "requires", "models", "points", "outputs",
     "params",
 ];
 
-/// What a recipe says of itself. A key that is absent is `None`, or empty.
+/// What a recipe declares about itself. A key that is absent is `None` or empty. Spans are byte
+/// ranges in the header's TOML, for messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
+    /// The name by which people run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Spanned<String>>,
+    /// Its own version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Spanned<String>>,
+    /// Its licence, as an SPDX expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<Spanned<String>>,
+    /// One sentence on what it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Spanned<String>>,
+    /// Who wrote it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<Spanned<String>>,
-    /// The versions of precompute that it runs with, as Cargo writes them: `0.1`, `>=0.2, <0.4`.
+    /// The versions of this program that it runs with, as a requirement of Cargo: `0.1`, `>=0.2,
+    /// <0.4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requires: Option<Spanned<String>>,
-    /// The families and models that it is known to work on.
+    /// The model families and models that it is known to work on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Spanned<String>>,
-    /// The hook points that it binds or captures.
+    /// The hook points that it hooks or captures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Spanned<String>>,
-    /// The files that a run saves; `*` stands for any part of a name.
+    /// The names of the files that a run saves, as glob patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Spanned<String>>,
+    /// Its parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Spanned<Param>>,
 }
 
-/// A parameter, as the header has it.
+/// A parameter in a header.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Param {
-    /// Absent where the script works it out.
+    /// Its default; `None` if the script computes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+    /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
 
-/// Where in a header something is wrong, in bytes of its TOML.
+/// An error and the bytes of the header's TOML that it is about.
 struct Wrong {
     span: Option<Range<usize>>,
     error: Error,
 }
 
 impl Header {
-    /// The header of the script `text`, which messages call `id`. Nothing where it has none.
+    /// Reads the header of the script `text`, which messages call `id`. `None` if it has no header.
     ///
     /// # Errors
-    /// What is no TOML, an unknown key, a value of another type or of no meaning, with its line
-    /// under a caret.
+    /// Invalid TOML, an unknown key, or a value that is not allowed; the failure points at the
+    /// line.
     pub fn read(id: &str, text: &str) -> Result<Option<Header>, Failure> {
         let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
         if lines.is_empty() {
@@ -94,13 +103,13 @@ impl Header {
         })
     }
 
-    /// Where what stands at `span` of the header of the script `text` is.
+    /// The location of a byte range of the header's TOML in the script `text`.
     pub fn place(id: &str, text: &str, span: Range<usize>) -> Place {
         let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
         place(id, text, &lines.join("\n"), span)
     }
 
-    /// The header as the lines that a script begins with.
+    /// The header as the comment lines that a script starts with.
     pub fn write(&self) -> String {
         let toml = toml::to_string(self).unwrap_or_default();
         toml.lines().map(|line| format!("{MARK} {line}").trim_end().to_owned() + "\n").collect()
@@ -120,8 +129,10 @@ impl Header {
         absent.into_iter().filter(|(_, absent)| *absent).map(|(key, _)| key).collect()
     }
 
+    /// Checks that the recipe runs with this version of the program.
+    ///
     /// # Errors
-    /// This version of precompute is none of those that the recipe runs with.
+    /// It requires another one.
     pub fn check_requires(&self) -> Result<()> {
         let Some(requires) = &self.requires else { return Ok(()) };
         let fits = VersionReq::parse(requires.get_ref())
@@ -133,7 +144,7 @@ impl Header {
             .help("install a version that fits, or ask the recipe's author for one that runs with this"))
     }
 
-    /// The models that a stranger's recipe may load.
+    /// What a recipe from the Hub may do: load the models that its header names.
     pub fn policy(header: Option<&Header>) -> Policy {
         let models = header.into_iter().flat_map(|header| &header.models);
         Policy::stranger(models.map(|id| id.get_ref().clone()))
@@ -188,10 +199,11 @@ fn said(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A recipe's name is what a person types: it must be no path and no reference.
+/// Checks the name of a recipe. It is typed as an argument, so it must not look like a path or a
+/// reference.
 ///
 /// # Errors
-/// It has a character that names don't have, or is too long.
+/// Empty, too long, or with a character other than letters, digits, `_` and `-`.
 pub fn check_name(name: &str) -> Result<()> {
     let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if fits && (1..=64).contains(&name.len()) && !name.starts_with('-') {
@@ -210,16 +222,16 @@ fn check_model(id: &str) -> Result<()> {
 }
 
 fn check_output(name: &str) -> Result<()> {
-    let leads_out =
+    let escapes_directory =
         name.starts_with('/') || name.split('/').any(|part| part == ".." || part.is_empty());
-    if leads_out || name.chars().any(char::is_control) || glob(name).is_none() {
+    if escapes_directory || name.chars().any(char::is_control) || glob(name).is_none() {
         return Err(error!("{name:?} is no name that save(…) writes under")
             .help("as in \"power.safetensors\" or \"*.svg\""));
     }
     Ok(())
 }
 
-/// A matcher of saved files' names; nothing where the pattern has no meaning.
+/// A matcher for the names of saved files; `None` if the pattern is invalid.
 pub fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
     globset::GlobBuilder::new(pattern)
         .literal_separator(true)
@@ -239,7 +251,7 @@ fn check_default(value: &Value) -> Result<()> {
     }
 }
 
-/// TOML's own sentence, made ours where the key is unknown.
+/// The error of the TOML parser; for an unknown key, one that suggests a known key.
 fn explain(e: &toml::de::Error) -> Error {
     let message = e.message().trim().lines().next().unwrap_or_default();
     let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
@@ -256,7 +268,7 @@ fn explain(e: &toml::de::Error) -> Error {
     }
 }
 
-/// Where nothing in the header looks like TOML, its author wrote a comment.
+/// Adds a hint for an author who wrote an ordinary comment and not a header.
 fn hinted(error: Error, toml: &str) -> Error {
     if toml.contains('=') || error.help_text().is_some() {
         return error;
@@ -264,7 +276,7 @@ fn hinted(error: Error, toml: &str) -> Error {
     error.help("lines that begin with //! hold a recipe's header in TOML; a comment begins with //")
 }
 
-/// A span of the header's TOML, of which each line lost its mark, as a place in the script.
+/// The location in the script of a byte range of the header's TOML, which lacks the comment marks.
 fn place(id: &str, text: &str, toml: &str, span: Range<usize>) -> Place {
     let start =
         (0..=span.start.min(toml.len())).rev().find(|&at| toml.is_char_boundary(at)).unwrap_or(0);

@@ -1,10 +1,10 @@
-//! Recipes: scripts with a header, by reference; the lock file that pins them; checking and
-//! publishing them.
+//! Recipes: scripts that a header describes, found by a reference. Those from the Hub are pinned in
+//! a lock file; a recipe can be checked against its header and published.
 
 pub mod card;
 pub mod check;
 pub mod header;
-pub mod lock;
+pub mod lock_file;
 pub mod reference;
 pub mod remote;
 pub mod shipped;
@@ -15,47 +15,50 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use header::Header;
-pub use lock::{Lock, Locked};
+pub use lock_file::{LockFile, LockedRecipe};
 pub use reference::{Reference, Remote};
 
 use crate::checkpoint::Hub;
+use crate::output::record::HubRecipe;
 use crate::script::{Bundle, Failure, Policy, Program, read_text};
+use crate::system::digest::sha256_hex;
 use crate::system::directory::HeldDirectory;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, Result, did_you_mean, error};
 
-/// What stands before the name of a script that ships.
+/// The prefix of the ids of recipes in this binary.
 const SHIPPED: &str = "precompute:";
 
-/// A script, found by a reference.
+/// A script that was found by a reference.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// What messages call it.
+    /// What messages call it: its path, `precompute:NAME` or `hf:owner/repo/path.rhai`.
     pub id: String,
+    /// The script's text.
     pub text: String,
+    /// Its header, if it has one.
     pub header: Option<Header>,
+    /// Where it came from.
     pub origin: Origin,
 }
 
-/// Where a recipe is.
+/// Where a recipe came from.
 #[derive(Debug, Clone)]
 pub enum Origin {
+    /// A file of the user's.
     File(PathBuf),
+    /// This binary, under this name.
     Shipped(&'static str),
-    /// From the Hub, and whether the lock file has it.
-    Hub {
-        locked: Locked,
-        known: bool,
-        texts: BTreeMap<String, String>,
-    },
+    /// The Hub.
+    Hub { locked: LockedRecipe, known: bool, texts: BTreeMap<String, String> },
 }
 
 impl Recipe {
-    /// Finds a recipe: on the disk, among those that ship, in the lock file, or on the Hub. Nothing
-    /// of it is run, and the lock file stays as it is.
+    /// Finds a recipe: a file, one of those in this binary, one of the lock file, or one on the
+    /// Hub. It runs nothing and does not change the lock file.
     ///
     /// # Errors
-    /// There is no such recipe, it is not what was locked, or its header is wrong.
+    /// There is no such recipe, it is not what was locked, or its header is invalid.
     pub fn open(reference: &str, offline: bool) -> Result<Self, Failure> {
         match Reference::parse(reference).map_err(Failure::usage)? {
             Reference::Path(path) => Self::file(&path),
@@ -65,7 +68,7 @@ impl Recipe {
                         Self::new(format!("{SHIPPED}{name}"), (*text).into(), Origin::Shipped(name))
                     }
                     None => {
-                        let lock = Lock::read(&lock::here())?;
+                        let lock = LockFile::read(&lock_file::here())?;
                         let locked = lock
                             .named(&name)
                             .ok_or_else(|| Failure::usage(unknown(&name, &lock)))?;
@@ -73,14 +76,14 @@ impl Recipe {
                     }
                 }
             }
-            Reference::Hub(remote) => match Lock::read(&lock::here())?.referred(&remote) {
+            Reference::Hub(remote) => match LockFile::read(&lock_file::here())?.referred(&remote) {
                 Some(locked) => Self::locked(locked, offline),
                 None => Self::fetch(&remote, offline),
             },
         }
     }
 
-    /// A recipe in a file, or in a directory with modules of its own.
+    /// The recipe in a file, or the only one in a directory.
     fn file(path: &Path) -> Result<Self, Failure> {
         let path = if path.is_dir() {
             in_directory(path).map_err(Failure::usage)?
@@ -92,20 +95,21 @@ impl Recipe {
         Self::new(id, text, Origin::File(path))
     }
 
-    /// A recipe that the lock file has, at its commit.
+    /// A recipe of the lock file, at the commit that is locked.
     ///
     /// # Errors
-    /// It can't be had, or is another than was locked.
-    pub fn locked(locked: &Locked, offline: bool) -> Result<Self, Failure> {
+    /// It can't be fetched, or is not what was locked.
+    pub fn locked(locked: &LockedRecipe, offline: bool) -> Result<Self, Failure> {
         let files =
             remote::fetch_locked(&Hub::default(), locked, offline).map_err(Failure::usage)?;
         Self::of_hub(locked.clone(), true, files.texts)
     }
 
-    /// A recipe of the Hub at what its revision stands for now, whatever the lock file has.
+    /// A recipe of the Hub at the commit that its revision stands for now, whatever the lock file
+    /// says.
     ///
     /// # Errors
-    /// It can't be had, or its header is wrong.
+    /// It can't be fetched, or its header is invalid.
     pub fn fetch(remote: &Remote, offline: bool) -> Result<Self, Failure> {
         let files = remote::fetch(&Hub::default(), remote, offline).map_err(Failure::usage)?;
         let stem = Path::new(&remote.path)
@@ -114,7 +118,8 @@ impl Recipe {
             .unwrap_or_default()
             .to_owned();
         let (commit, hashes) = (files.commit.clone(), files.hashes());
-        let locked = Locked { name: stem, reference: remote.to_string(), commit, files: hashes };
+        let locked =
+            LockedRecipe { name: stem, reference: remote.to_string(), commit, files: hashes };
         let mut recipe = Self::of_hub(locked, false, files.texts)?;
         let own = recipe
             .header
@@ -128,7 +133,7 @@ impl Recipe {
     }
 
     fn of_hub(
-        locked: Locked,
+        locked: LockedRecipe,
         known: bool,
         texts: BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
@@ -142,27 +147,33 @@ impl Recipe {
         Ok(Self { id, text, header, origin })
     }
 
-    /// What the host runs.
+    /// The program that a [`Host`](crate::script::Host) runs.
     pub fn program(&self) -> Program {
-        let (name, texts) = match &self.origin {
+        let (name, texts, recipe) = match &self.origin {
             Origin::File(path) => return Program::File(path.clone()),
             Origin::Shipped(name) => {
-                ((*name).to_owned(), [(self.id.clone(), self.text.clone())].into())
+                ((*name).to_owned(), [(self.id.clone(), self.text.clone())].into(), None)
             }
             Origin::Hub { locked, texts, .. } => {
                 let id = |path: &String| {
                     locked.remote().map_or_else(|_| path.clone(), |remote| hub_id(&remote, path))
                 };
+                let recipe = HubRecipe {
+                    reference: locked.reference.clone(),
+                    commit: locked.commit.clone(),
+                    sha256: sha256_hex(self.text.as_bytes()),
+                };
                 (
                     locked.name.clone(),
                     texts.iter().map(|(path, text)| (id(path), text.clone())).collect(),
+                    Some(recipe),
                 )
             }
         };
-        Program::Bundle(Bundle { name, main: self.id.clone(), texts, beside: None })
+        Program::Bundle(Bundle { name, main: self.id.clone(), texts, recipe, beside: None })
     }
 
-    /// Whose it is.
+    /// What it may do: a recipe from the Hub is a stranger's, any other one is the user's own.
     pub fn policy(&self) -> Policy {
         match &self.origin {
             Origin::Hub { .. } => Header::policy(self.header.as_ref()),
@@ -170,7 +181,7 @@ impl Recipe {
         }
     }
 
-    /// Its own name for itself, else that of its file.
+    /// Its name: that of the lock file or its header, else its file's.
     pub fn name(&self) -> String {
         match (&self.origin, self.header.as_ref().and_then(|header| header.name.as_ref())) {
             (Origin::Hub { locked, .. }, _) => locked.name.clone(),
@@ -182,8 +193,10 @@ impl Recipe {
         }
     }
 
+    /// Checks that the recipe runs with this version of the program.
+    ///
     /// # Errors
-    /// This version of precompute is none of those that the recipe runs with.
+    /// It requires another one; the failure points at the header.
     pub fn check_requires(&self) -> Result<(), Failure> {
         let Some(header) = &self.header else { return Ok(()) };
         header.check_requires().map_err(|error| {
@@ -198,9 +211,11 @@ fn hub_id(remote: &Remote, path: &str) -> String {
     Remote { path: path.into(), revision: None, ..remote.clone() }.to_string()
 }
 
-fn unknown(name: &str, lock: &Lock) -> Error {
-    let error =
-        error!("there is no recipe {name}: it does not ship, and {} does not have it", lock::LOCK);
+fn unknown(name: &str, lock: &LockFile) -> Error {
+    let error = error!(
+        "there is no recipe {name}: it does not ship, and {} does not have it",
+        lock_file::LOCK
+    );
     let known = shipped::SHIPPED
         .iter()
         .map(|(name, _)| *name)
@@ -213,7 +228,7 @@ fn unknown(name: &str, lock: &Lock) -> Error {
     }
 }
 
-/// The one script of a directory that has a header.
+/// The only script in a directory that has a header.
 fn in_directory(directory: &Path) -> Result<PathBuf> {
     let cannot = |e: std::io::Error| {
         error!("{} can't be read: {}", directory.display(), describe_io_error(&e))

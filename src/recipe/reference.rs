@@ -1,4 +1,4 @@
-//! What names a recipe: a path, a bare name, or a file of a repository on the Hub.
+//! References to recipes: a path, a name, or a file of a repository on the Hub.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,32 +11,38 @@ use crate::{Error, Result, error};
 
 const HUB: &str = "hf:";
 
-/// How a reference to the Hub is written.
+/// Examples of references to the Hub, for messages.
 const FORM: &str = "as in hf:owner/repo/recipe.rhai, or hf:owner/repo/recipe.rhai@v1";
 
+/// What a recipe is named by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// A script, or a directory with a recipe.
+    /// The path of a script, or of a directory with one recipe.
     Path(PathBuf),
-    /// A recipe that ships, or that this directory's lock file has.
+    /// The name of a recipe in this binary, or of the lock file.
     Name(String),
+    /// A file of a repository on the Hub.
     Hub(Remote),
 }
 
-/// `hf:owner/repo/path.rhai[@revision]`.
+/// A script in a repository of the Hub, written `hf:owner/repo/path.rhai` and, to name a revision,
+/// with `@revision` at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     /// `owner/repo`.
     pub repository: String,
-    /// The script's path in it.
+    /// The script's path in the repository.
     pub path: String,
     /// A branch, a tag or a commit; `main` if absent.
     pub revision: Option<String>,
 }
 
 impl Reference {
+    /// Parses a reference. What is neither `hf:…` nor a valid name is a path, and so is the name of
+    /// something that exists here.
+    ///
     /// # Errors
-    /// A reference to the Hub that is none.
+    /// Empty, or an invalid reference to the Hub.
     pub fn parse(text: &str) -> Result<Self> {
         if text.starts_with(HUB) {
             return text.parse().map(Reference::Hub);

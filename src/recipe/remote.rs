@@ -1,9 +1,10 @@
-//! A recipe's files from the Hub: the script and what it imports beside itself, of one commit.
+//! Fetching a recipe from the Hub: the script and what it imports from its repository, all of one
+//! commit.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::lock::Locked;
+use super::lock_file::LockedRecipe;
 use super::reference::Remote;
 use crate::checkpoint::{Hub, Snapshot, check_path};
 use crate::script::module_parts;
@@ -13,28 +14,32 @@ use crate::system::file;
 use crate::system::file::FileKind;
 use crate::{Result, bail, error};
 
-/// The largest script that is taken from a stranger, in bytes.
+/// The largest script that is fetched, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// The most files.
+/// The largest number of files that a recipe may have.
 const MOST: usize = 64;
 
-/// A recipe of one commit: its files' texts, by path in the repository.
+/// The files of a recipe at one commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Files {
+    /// The commit: 40 hexadecimal digits.
     pub commit: String,
+    /// The files' texts, by path in the repository.
     pub texts: BTreeMap<String, String>,
 }
 
 impl Files {
+    /// The SHA-256 of each file, by path.
     pub fn hashes(&self) -> BTreeMap<String, String> {
         self.texts.iter().map(|(path, text)| (path.clone(), sha256_hex(text.as_bytes()))).collect()
     }
 }
 
-/// Fetches a recipe at what its revision stands for now.
+/// Fetches a recipe at the commit that its revision stands for now.
 ///
 /// # Errors
-/// There is no such repository, revision or file, the Hub can't be reached, or a file is no script.
+/// There is no such repository, revision or file, the Hub can't be reached, or a file is not a
+/// script.
 pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
     let path = remote.path.clone();
     let revision = remote.revision.as_deref();
@@ -69,11 +74,11 @@ pub fn fetch(hub: &Hub, remote: &Remote, offline: bool) -> Result<Files> {
     read(snapshot, remote)
 }
 
-/// A locked recipe's files, from the cache where they are there; they are what was locked.
+/// The files of a locked recipe, from the cache if they are there, checked against the lock file.
 ///
 /// # Errors
-/// As [`fetch`], and a file is another than was locked.
-pub fn fetch_locked(hub: &Hub, locked: &Locked, offline: bool) -> Result<Files> {
+/// As for [`fetch`]; or a file is not what was locked.
+pub fn fetch_locked(hub: &Hub, locked: &LockedRecipe, offline: bool) -> Result<Files> {
     let pinned = Remote { revision: Some(locked.commit.clone()), ..locked.remote()? };
     let files = match hub.cached_snapshot(&pinned.repository, &locked.commit) {
         Some(snapshot)
@@ -102,7 +107,7 @@ fn read(snapshot: Snapshot, remote: &Remote) -> Result<Files> {
     Ok(Files { commit: snapshot.commit, texts })
 }
 
-/// Where in the repository the imports of the file `path` may be.
+/// The paths in the repository that the imports of the script at `path` may be at.
 fn beside(path: &str, text: &str) -> Vec<String> {
     let folder = path.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
     let join = |import: String| {

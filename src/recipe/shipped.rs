@@ -1,6 +1,6 @@
-//! The recipes that ship, inside the binary.
+//! The recipes that are part of this binary.
 
-/// By name.
+/// The recipes' texts, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("ablation", include_str!("../../scripts/ablation.rhai")),
     ("activation_patching", include_str!("../../scripts/activation_patching.rhai")),
@@ -20,7 +20,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("svd_interpret", include_str!("../../scripts/svd_interpret.rhai")),
 ];
 
-/// The text of the recipe called `name`.
+/// The text of the recipe called `name`, if there is one.
 pub fn text(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

@@ -1,4 +1,5 @@
-//! Which recipes a person has let run: remembered by content, so that a change is asked about anew.
+//! The recipes from the Hub that the user has allowed to run. They are remembered by content, so
+//! that a changed recipe is asked about again.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,7 +15,7 @@ fn file() -> Result<PathBuf> {
     Ok(user_data_dir()?.join("trusted"))
 }
 
-/// One SHA-256 for all files of a recipe, by path.
+/// One SHA-256 over all files of a recipe and their paths.
 pub fn content(texts: &BTreeMap<String, String>) -> String {
     let lines: String = texts
         .iter()
@@ -23,7 +24,7 @@ pub fn content(texts: &BTreeMap<String, String>) -> String {
     sha256_hex(lines.as_bytes())
 }
 
-/// Whether the recipe of these files has been let run.
+/// Whether the recipe with this [`content`] was allowed to run.
 pub fn is_trusted(content: &str) -> bool {
     let known = file()
         .ok()
@@ -32,10 +33,10 @@ pub fn is_trusted(content: &str) -> bool {
     known.lines().any(|line| line.split_whitespace().next() == Some(content))
 }
 
-/// Remembers that the recipe `reference` of these files may run.
+/// Remembers that the recipe `reference` with this [`content`] may run.
 ///
 /// # Errors
-/// The home directory can't be written to.
+/// The data directory can't be written to.
 pub fn trust(content: &str, reference: &str) -> Result<()> {
     if is_trusted(content) {
         return Ok(());

@@ -24,7 +24,7 @@ use super::run::settings::Settings;
 use super::run_session::Session;
 use super::value::model::Model;
 use crate::Result;
-use crate::output::record::{DONE, Record, Source, Versions};
+use crate::output::record::{DONE, Record, ScriptText, Versions};
 use crate::system::file_changes::Fingerprint;
 use crate::system::{interrupt, panics};
 use crate::tensor::budget;
@@ -132,7 +132,8 @@ impl Host {
                 .map_err(Failure::usage)?;
             Ok(value)
         });
-        let record = self.record(self.source(&script.id), value.as_ref().err());
+        let mut record = self.record(self.source(&script.id), value.as_ref().err());
+        record.recipe = program.recipe().cloned();
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
         let value = value?;
         recorded.map(|()| value)
@@ -146,8 +147,8 @@ impl Host {
     }
 
     /// A script's entry in the run's record.
-    fn source(&self, id: &str) -> Source {
-        Source::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()))
+    fn source(&self, id: &str) -> ScriptText {
+        ScriptText::new(id, self.sources.get(id).as_deref().map_or("", |source| source.text()))
     }
 
     /// Writes the record of a REPL session, whose transcript is `text`.
@@ -155,12 +156,12 @@ impl Host {
     /// # Errors
     /// The record can't be written.
     pub fn close(&self, text: &str) -> Result<()> {
-        let record = self.record(Source::new("session", text), None);
+        let record = self.record(ScriptText::new("session", text), None);
         self.session.run().finish(&record)
     }
 
     /// Everything that is needed to repeat the run.
-    fn record(&self, script: Source, failure: Option<&Failure>) -> Record {
+    fn record(&self, script: ScriptText, failure: Option<&Failure>) -> Record {
         let session = &self.session;
         let (started, seconds) = session.run().time();
         let imports = self.sources.ids().into_iter().filter(|id| *id != script.path);
@@ -168,6 +169,7 @@ impl Host {
         Record {
             imports: imports.map(|id| self.source(&id)).collect(),
             script,
+            recipe: None,
             parameters: parameters
                 .into_iter()
                 .map(|(name, v)| (name, json(&v).unwrap_or_default()))

@@ -19,6 +19,9 @@ pub const V1: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// The token that private and gated repositories want.
 pub const TOKEN: &str = "secret";
 
+/// The token that the Hub gives for the store of large files.
+const STORE_TOKEN: &str = "store";
+
 /// One request, as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -26,9 +29,28 @@ pub struct Request {
     pub path: String,
     pub token: Option<String>,
     pub range: Option<(usize, usize)>,
-    body: String,
+    body: Vec<u8>,
     /// It came to the host that large files are redirected to.
     pub cdn: bool,
+}
+
+impl Request {
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+}
+
+/// A file that a commit names by its SHA-256 and size, as one that is stored apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pointer {
+    pub sha256: String,
+    pub size: u64,
+}
+
+impl Pointer {
+    pub fn to(bytes: &[u8]) -> Self {
+        Self { sha256: etag(".bin", bytes), size: bytes.len() as u64 }
+    }
 }
 
 /// What goes wrong with a request.
@@ -65,11 +87,15 @@ struct Repository {
     private: bool,
     /// All may see it; its files want the token.
     gated: bool,
+    /// The files of commits that are stored apart, by name.
+    pointers: BTreeMap<String, Pointer>,
 }
 
 #[derive(Default)]
 struct State {
     repositories: BTreeMap<String, Repository>,
+    /// The lengths of the chunks that were uploaded to the content-addressed store.
+    chunks: Vec<u64>,
     requests: Vec<Request>,
     faults: Vec<Planned>,
 }
@@ -164,6 +190,13 @@ impl HubServer {
             .collect()
     }
 
+    /// The files of the repository that were committed as stored apart, and the sum of the lengths
+    /// of the chunks that the store was given.
+    pub fn stored_apart(&self, id: &str) -> (BTreeMap<String, Pointer>, u64) {
+        let state = self.state.lock().unwrap();
+        (state.repositories[id].pointers.clone(), state.chunks.iter().sum())
+    }
+
     /// Every request so far, which are then forgotten.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
@@ -220,6 +253,19 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Whether `.gitattributes` on `main` says that files of this name are stored apart from git.
+    fn stores_apart(&self, name: &str) -> bool {
+        let files = &self.files[&self.branches["main"]];
+        let attributes = files.get(".gitattributes").map(Vec::as_slice).unwrap_or_default();
+        let lines = String::from_utf8_lossy(attributes);
+        let mut patterns = lines.lines().filter_map(|line| {
+            line.split_once(" filter=lfs").and_then(|(pattern, _)| pattern.strip_prefix('*'))
+        });
+        is_large(name) || patterns.any(|ending| name.ends_with(ending))
+    }
+}
+
 /// What the Hub names a file's contents: SHA-256 of large files, and git's hash of small ones.
 pub fn etag(name: &str, bytes: &[u8]) -> String {
     let digits = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -270,7 +316,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>, large: &str, cdn: bool) -> std
             planned.fault
         });
         let answer = match request.method.as_str() {
+            "POST" if request.cdn => store(&request, &mut state),
             "POST" if !request.path.contains("/paths-info/") => accept(&request, &mut state),
+            _ if request.path.contains("/xet-write-token/") => write_token(&request, large),
             _ => answer(&request, &state, large),
         };
         (answer, fault)
@@ -283,7 +331,7 @@ fn read(reader: &mut impl BufRead, cdn: bool) -> std::io::Result<Option<Request>
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
-    let mut request = Request { method, path, token: None, range: None, body: String::new(), cdn };
+    let mut request = Request { method, path, token: None, range: None, body: Vec::new(), cdn };
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -299,7 +347,7 @@ fn read(reader: &mut impl BufRead, cdn: bool) -> std::io::Result<Option<Request>
             _ => {}
         }
     }
-    reader.take(length).read_to_string(&mut request.body)?;
+    reader.take(length).read_to_end(&mut request.body)?;
     Ok(Some(request))
 }
 
@@ -309,8 +357,15 @@ fn accept(request: &Request, state: &mut State) -> Answer {
         return Answer::error(if request.token.is_some() { 403 } else { 401 }, "");
     }
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    if request.path.ends_with("/info/lfs/objects/batch") {
+        let asked = json(&request.text());
+        let transfers = asked["transfers"].as_array().unwrap();
+        assert!(transfers.contains(&"xet".into()), "the client can't upload by xet: {asked}");
+        let answer = serde_json::json!({"transfer": "xet", "objects": asked["objects"]});
+        return Answer::new(200, answer.to_string());
+    }
     if request.path == "/api/repos/create" {
-        let asked = json(&request.body);
+        let asked = json(&request.text());
         let id = format!(
             "{}/{}",
             asked["organization"].as_str().unwrap(),
@@ -340,18 +395,32 @@ fn accept(request: &Request, state: &mut State) -> Answer {
     };
     match what {
         "preupload" => {
-            let asked = json(&request.body);
+            let asked = json(&request.text());
             let files = asked["files"].as_array().unwrap().iter().map(|file| {
-                let mode = if is_large(file["path"].as_str().unwrap()) { "lfs" } else { "regular" };
+                let large = repository.stores_apart(file["path"].as_str().unwrap());
+                let mode = if large { "lfs" } else { "regular" };
                 serde_json::json!({"path": file["path"], "uploadMode": mode})
             });
             Answer::new(200, serde_json::json!({"files": files.collect::<Vec<_>>()}).to_string())
         }
         "commit" => {
             let mut files = repository.files[&repository.branches["main"]].clone();
-            for line in request.body.lines().map(json).filter(|line| line["key"] == "file") {
-                let bytes = decode(line["value"]["content"].as_str().unwrap());
-                files.insert(line["value"]["path"].as_str().unwrap().into(), bytes);
+            for line in request.text().lines().map(json) {
+                let (key, file) = (line["key"].as_str().unwrap(), &line["value"]);
+                let name = file["path"].as_str().unwrap_or_default();
+                match key {
+                    "file" if repository.stores_apart(name) => return Answer::error(400, ""),
+                    "file" => {
+                        files.insert(name.into(), decode(file["content"].as_str().unwrap()));
+                    }
+                    "lfsFile" => {
+                        assert_eq!(file["algo"], "sha256");
+                        let sha256 = file["oid"].as_str().unwrap().to_owned();
+                        let size = file["size"].as_u64().unwrap();
+                        repository.pointers.insert(name.into(), Pointer { sha256, size });
+                    }
+                    _ => {}
+                }
             }
             let digest = etag("", format!("{files:?}").as_bytes());
             repository.files.insert(digest.clone(), files);
@@ -363,6 +432,46 @@ fn accept(request: &Request, state: &mut State) -> Answer {
         }
         _ => Answer::new(404, ""),
     }
+}
+
+/// The address of the content-addressed store, and a token for it. The store is at another host
+/// than the Hub.
+fn write_token(request: &Request, large: &str) -> Answer {
+    if request.token.as_deref() != Some(TOKEN) {
+        return Answer::error(if request.token.is_some() { 403 } else { 401 }, "");
+    }
+    let answer = serde_json::json!({"accessToken": STORE_TOKEN, "exp": u32::MAX, "casUrl": large});
+    Answer::new(200, answer.to_string())
+}
+
+/// The content-addressed store of xet: `/v1/xorbs` takes chunks, `/v1/shards` says of which chunks
+/// files consist.
+fn store(request: &Request, state: &mut State) -> Answer {
+    if request.token.as_deref() != Some(STORE_TOKEN) {
+        return Answer::new(401, "");
+    }
+    if request.path.starts_with("/v1/xorbs/") {
+        state.chunks.extend(chunk_lengths(&request.body));
+        return Answer::new(200, r#"{"was_inserted": true}"#);
+    }
+    match request.path.as_str() {
+        "/v1/shards" => Answer::new(200, r#"{"result": 1}"#),
+        // Later versions of the protocol, which a client must do without.
+        _ => Answer::new(404, ""),
+    }
+}
+
+/// The lengths of the chunks of a xorb. Before the bytes of each stand its version (1 byte), their
+/// number as stored (3, little-endian), how they are compressed (1), and their number (3).
+fn chunk_lengths(mut xorb: &[u8]) -> Vec<u64> {
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    let mut lengths = Vec::new();
+    // What ends it begins with its name.
+    while xorb.len() > 8 && !xorb.starts_with(b"XETBLOB") {
+        lengths.push(number(&xorb[5..8]));
+        xorb = xorb.get(8 + number(&xorb[1..4]) as usize..).unwrap_or_default();
+    }
+    lengths
 }
 
 /// Base64.
@@ -411,7 +520,7 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
         return Answer::error(404, "RevisionNotFound");
     };
     if api && parts.get(2) == Some(&"paths-info") {
-        let entries = files.iter().filter(|(name, _)| request.body.contains(name.as_str()));
+        let entries = files.iter().filter(|(name, _)| request.text().contains(name.as_str()));
         let entries = entries.map(|(name, bytes)| {
             let lfs = is_large(name).then(|| serde_json::json!({"oid": etag(name, bytes), "size": bytes.len()}));
             let oid = etag(".", bytes);

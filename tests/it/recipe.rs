@@ -3,12 +3,13 @@
 
 use std::process::Command;
 
-use precompute::recipe::{Header, Lock, Locked, Reference};
+use precompute::output::record::Record;
+use precompute::recipe::{Header, LockFile, LockedRecipe, Reference};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use crate::binary::{Ran, Workplace};
-use crate::hub_server::{HubServer, TOKEN};
+use crate::hub_server::{Fault, HubServer, Pointer, TOKEN};
 
 const ONE: &str = "1111111111111111111111111111111111111111";
 const TWO: &str = "2222222222222222222222222222222222222222";
@@ -107,7 +108,7 @@ fn a_strangers_recipe_is_run_once_it_is_trusted_and_pinned_to_its_commit() {
 
     assert_eq!(setting.ok(&["run", REFERENCE, "--trust"]), "4 tokens\n");
     assert_eq!(setting.hub.fetched(), ["deep/count.rhai", "deep/parts/words.rhai"]);
-    let lock = Lock::parse(&setting.lock()).unwrap();
+    let lock = LockFile::parse(&setting.lock()).unwrap();
     let locked = lock.named("count").unwrap();
     assert_eq!(
         (locked.reference.as_str(), locked.commit.as_str(), locked.files.len()),
@@ -183,7 +184,7 @@ fn a_revision_is_part_of_the_reference() {
         ("4 tokens\n", "two\n", "4 tokens\n")
     );
     let names: Vec<String> =
-        Lock::parse(&setting.lock()).unwrap().recipes.into_iter().map(|r| r.name).collect();
+        LockFile::parse(&setting.lock()).unwrap().recipes.into_iter().map(|r| r.name).collect();
     assert_eq!(names, ["count", "count-2", "count-3"]);
     let refusal = setting.refused(&["run", &format!("{REFERENCE}@v9")]);
     assert!(refusal.contains("ann/counts has no revision \"v9\""), "{refusal}");
@@ -499,6 +500,49 @@ fn a_new_recipe_is_as_its_header_says() {
 }
 
 #[test]
+fn the_record_of_a_run_from_the_hub_names_its_commit() {
+    let setting = Setting::new();
+    setting.hub.put(
+        "ann/counts",
+        "v1",
+        TWO,
+        &[("deep/count.rhai", "print(1);\nsave(\"n\", 1);\n")],
+    );
+    let reference = format!("{REFERENCE}@v1");
+    setting.ok(&["run", &reference, "--trust", "--out", "out"]);
+    let path = setting.place.path().join("out/run.json");
+    let mut record = Record::read(&path).unwrap();
+    let recipe = record.recipe.clone().unwrap();
+    assert_eq!((recipe.reference.as_str(), recipe.commit.as_str()), (reference.as_str(), TWO));
+    assert_eq!(recipe.sha256, record.script.sha256);
+
+    // Repeated from the record alone, whatever the Hub has by now.
+    setting.hub.put("ann/counts", "v1", ONE, &[("deep/count.rhai", "throw 1;")]);
+    let ran = setting.run(&["rerun", "out", "--out", "again"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let says = format!("note: the recorded run was of {reference}, at commit {TWO}");
+    assert!(ran.stderr.contains(&says), "{}", ran.stderr);
+    let again = Record::read(&setting.place.path().join("again/run.json")).unwrap();
+    assert_eq!(again.recipe, record.recipe);
+
+    // A run of a lock file's name is of what is locked, and a script of one's own is no recipe.
+    setting.ok(&["run", "count", "--out", "named"]);
+    let named = Record::read(&setting.place.path().join("named/run.json")).unwrap();
+    assert_eq!(named.recipe, record.recipe);
+    setting.place.write("s.rhai", b"1");
+    setting.ok(&["run", "s.rhai", "--out", "own"]);
+    let own = std::fs::read_to_string(setting.place.path().join("own/run.json")).unwrap();
+    assert!(!own.contains("\"recipe\""), "{own}");
+
+    // A record that says of its text what is not so is refused.
+    let recipe = record.recipe.as_mut().unwrap();
+    recipe.sha256 = "0".repeat(64);
+    std::fs::write(&path, serde_json::to_string(&record).unwrap()).unwrap();
+    let refused = setting.refused(&["rerun", "out"]);
+    assert!(refused.contains("is not the text of hf:ann/counts"), "{refused}");
+}
+
+#[test]
 fn what_is_published_can_be_run_by_others() {
     let setting = Setting::new();
     setting.place.write("count.rhai", recipe("").as_bytes());
@@ -566,6 +610,53 @@ fn what_is_published_can_be_run_by_others() {
 }
 
 #[test]
+fn large_files_are_published_through_the_store_of_large_files() {
+    let setting = Setting::new();
+    // Of such a name the Hub takes no text with the commit itself.
+    let attributes = "*.rhai filter=lfs diff=lfs merge=lfs -text\n";
+    setting.hub.put("bob/tools", "main", ONE, &[(".gitattributes", attributes)]);
+    setting.place.write("count.rhai", recipe("").as_bytes());
+    setting.place.write("parts/words.rhai", WORDS.as_bytes());
+    let mut command =
+        setting.command(&["recipe", "publish", "count.rhai", "--to", "bob/tools", "--yes"]);
+    let published: Ran = command.env("HF_TOKEN", TOKEN).output().unwrap().into();
+    assert_eq!(published.code, Some(0), "{}{}", published.stdout, published.stderr);
+
+    let (pointers, stored) = setting.hub.stored_apart("bob/tools");
+    let texts = [("count.rhai", recipe("")), ("parts/words.rhai", WORDS.to_owned())];
+    assert_eq!(pointers.len(), texts.len());
+    for (name, text) in &texts {
+        assert_eq!(pointers[*name], Pointer::to(text.as_bytes()), "{name}");
+    }
+    assert_eq!(stored, texts.iter().map(|(_, text)| text.len() as u64).sum::<u64>());
+    let names: Vec<String> = setting.hub.texts("bob/tools").into_keys().collect();
+    assert_eq!(names, [".gitattributes", "README.md", "count.svg"]);
+
+    // The store is another host: the Hub's token stays with the Hub.
+    let requests = setting.hub.requests();
+    let to_store: Vec<_> = requests.iter().filter(|request| request.cdn).collect();
+    assert!(!to_store.is_empty());
+    assert!(to_store.iter().all(|request| request.token.as_deref() != Some(TOKEN)), "{to_store:?}");
+}
+
+#[test]
+fn a_store_of_large_files_that_fails_leaves_the_repository_as_it_was() {
+    let setting = Setting::new();
+    let attributes = "*.rhai filter=lfs\n";
+    setting.hub.put("bob/tools", "main", ONE, &[(".gitattributes", attributes)]);
+    setting.place.write("count.rhai", recipe("").as_bytes());
+    setting.place.write("parts/words.rhai", WORDS.as_bytes());
+    setting.hub.fail("POST", "/v1/xorbs/", Fault::Status(403, ""), usize::MAX);
+    let mut command =
+        setting.command(&["recipe", "publish", "count.rhai", "--to", "bob/tools", "--yes"]);
+    let ran: Ran = command.env("HF_TOKEN", TOKEN).output().unwrap().into();
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("bob/tools"), "{}", ran.stderr);
+    assert_eq!(setting.hub.texts("bob/tools").len(), 1);
+    assert!(setting.hub.stored_apart("bob/tools").0.is_empty());
+}
+
+#[test]
 fn what_fails_its_check_is_not_published() {
     let setting = Setting::new();
     setting.place.write("s.rhai", b"//! name = \"s\"\nprint(1);\n");
@@ -581,7 +672,7 @@ proptest! {
     fn no_text_is_a_panic(text in any::<String>(), toml in "[a-z =\"\\[\\]{}\n.0-9#']{0,80}") {
         for text in [text.clone(), toml.clone(), format!("//! {text}"), format!("//!{}", toml.replace('\n', "\n//! "))] {
             let _ = Header::read("s", &text).map_err(|failure| failure.to_string());
-            let _ = Lock::parse(&text).map_err(|failure| failure.to_string());
+            let _ = LockFile::parse(&text).map_err(|failure| failure.to_string());
             let _ = Reference::parse(&text);
         }
         let _ = Reference::parse(&format!("hf:{text}"));
@@ -617,12 +708,12 @@ proptest! {
     fn a_lock_file_is_read_back(
         recipes in prop::collection::btree_map("[a-z]{1,6}", ("[0-9a-f]{40}", prop::collection::btree_map("[a-zé \"=\\]]{1,6}[a-z]\\.rhai", "[0-9a-f]{64}", 0..3)), 0..4)
     ) {
-        let mut lock = Lock::default();
+        let mut lock = LockFile::default();
         for (name, (commit, mut files)) in recipes {
             files.retain(|path, _| precompute::recipe::reference::check_path(path).is_ok());
             files.insert("x.rhai".into(), "0".repeat(64));
-            lock.put(Locked { name, reference: "hf:a/b/x.rhai@v1".into(), commit, files });
+            lock.put(LockedRecipe { name, reference: "hf:a/b/x.rhai@v1".into(), commit, files });
         }
-        prop_assert_eq!(Lock::parse(&lock.text()).map_err(|e| TestCaseError::fail(e.to_string()))?, lock);
+        prop_assert_eq!(LockFile::parse(&lock.text()).map_err(|e| TestCaseError::fail(e.to_string()))?, lock);
     }
 }

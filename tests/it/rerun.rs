@@ -148,7 +148,8 @@ fn a_record_can_do_no_more_than_a_stranger() {
     assert!(place.run(&["rerun", "out"]).stderr.contains("its SHA-256 is another"));
     edit(&place, |record| {
         record["script"] =
-            serde_json::to_value(precompute::output::record::Source::new("s.rhai", "1")).unwrap();
+            serde_json::to_value(precompute::output::record::ScriptText::new("s.rhai", "1"))
+                .unwrap();
         record["files"] = json!([{"name": "../../x", "sha256": ""}]);
     });
     assert!(place.run(&["rerun", "out"]).stderr.contains("is no name of a saved file"));
@@ -174,10 +175,15 @@ proptest! {
         path in any::<String>(), text in any::<String>(), seed in any::<u64>(), eighths in any::<u32>(),
         set in prop::collection::btree_map(any::<String>(), any::<String>(), 0..3), asked in any::<Option<String>>(),
     ) {
-        use precompute::output::record::{Command, Model, Saved, Source, Versions};
+        use precompute::output::record::{Command, HubRecipe, Model, Saved, ScriptText, Versions};
         let record = Record {
-            script: Source::new(&path, &text),
-            imports: vec![Source::new(&text, &path)],
+            script: ScriptText::new(&path, &text),
+            recipe: asked.clone().map(|reference| HubRecipe {
+                reference,
+                commit: text.clone(),
+                sha256: path.clone(),
+            }),
+            imports: vec![ScriptText::new(&text, &path)],
             parameters: set.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
             command: Command { set, model: asked.clone(), device: None, dtype: None },
             models: vec![Model { id: path.clone(), asked, revision: None, device: "cpu".into(), dtype: "f32".into() }],

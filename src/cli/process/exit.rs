@@ -25,7 +25,7 @@ pub fn install_abort_handler() {
         // This may run inside an allocation, so nothing here waits for a lock that the thread may
         // hold: the message is one write to standard error, whose lock is reentrant.
         let _ = std::io::stderr().write_all(format!("error: {sentence}\n").as_bytes());
-        temporary::abandon();
+        temporary::remove_all();
         reexec::exec();
         exit(1);
     });
@@ -39,6 +39,6 @@ pub fn wait_for_slow_operations() {
 
 /// Ends the process with an exit code, because the user asked for it.
 pub fn exit_now(code: u8) -> ! {
-    temporary::abandon();
+    temporary::remove_all();
     exit(code.into())
 }

@@ -3,8 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::description::describe;
-use crate::recipe::lock::{LOCK, here};
-use crate::recipe::{Lock, Origin, Recipe, shipped, trust};
+use crate::recipe::lock_file::{LOCK, here};
+use crate::recipe::{LockFile, Origin, Recipe, shipped, trust};
 use crate::script::Failure;
 use crate::system::message::notice;
 use crate::{Result, bail, error};
@@ -48,7 +48,7 @@ pub fn add_to_lock(recipe: &Recipe, name: Option<&str>) -> Result<Option<String>
     if *known && name.is_none_or(|name| name == locked.name) {
         return Ok(Some(locked.name.clone()));
     }
-    let mut lock = Lock::read(&here()).map_err(|failure| error!("{}", failure.message()))?;
+    let mut lock = LockFile::read(&here()).map_err(|failure| error!("{}", failure.message()))?;
     let taken = |name: &str| {
         shipped::text(name).is_some()
             || lock.named(name).is_some_and(|other| other.reference != locked.reference)

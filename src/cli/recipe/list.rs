@@ -6,8 +6,8 @@ use serde_json::json;
 use super::description::visible;
 use super::print_json;
 use crate::output::picture::table::columns;
-use crate::recipe::lock::{LOCK, here};
-use crate::recipe::{Header, Lock, Recipe, shipped};
+use crate::recipe::lock_file::{LOCK, here};
+use crate::recipe::{Header, LockFile, Recipe, shipped};
 use crate::script::{Console, Failure};
 
 /// List the recipes that ship and those that precompute.lock has, with what each is about
@@ -30,7 +30,7 @@ impl List {
         for (name, text) in shipped::SHIPPED {
             ours.push((*name, summary(Header::read(name, text)?.as_ref())));
         }
-        let lock = Lock::read(&here())?;
+        let lock = LockFile::read(&here())?;
         // Nothing is fetched: a recipe that is not in the cache has no summary.
         let theirs: Vec<_> = lock
             .recipes

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::update::chosen;
-use crate::recipe::Lock;
-use crate::recipe::lock::here;
+use crate::recipe::LockFile;
+use crate::recipe::lock_file::here;
 use crate::script::Failure;
 
 /// Remove recipes from precompute.lock
@@ -17,7 +17,7 @@ pub struct Remove {
 
 impl Remove {
     pub fn run(self) -> Result<(), Failure> {
-        let mut lock = Lock::read(&here())?;
+        let mut lock = LockFile::read(&here())?;
         chosen(&lock, &self.names)?;
         lock.recipes.retain(|recipe| !self.names.contains(&recipe.name));
         lock.write(&here()).map_err(Failure::usage)

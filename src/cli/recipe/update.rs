@@ -6,8 +6,8 @@ use serde_json::json;
 use super::print_json;
 use super::show::{difference, newer};
 use crate::error;
-use crate::recipe::lock::{LOCK, here};
-use crate::recipe::{Lock, Locked, Origin, Recipe};
+use crate::recipe::lock_file::{LOCK, here};
+use crate::recipe::{LockFile, LockedRecipe, Origin, Recipe};
 use crate::script::{Console, Failure};
 
 /// Update recipes in precompute.lock to the commits that their revisions stand for now, and show
@@ -24,7 +24,7 @@ pub struct Update {
 
 impl Update {
     pub fn run(self) -> Result<(), Failure> {
-        let (mut lock, console) = (Lock::read(&here())?, Console::default());
+        let (mut lock, console) = (LockFile::read(&here())?, Console::default());
         let mut reports = Vec::new();
         for locked in chosen(&lock, &self.names)? {
             // The locked version may be gone from the Hub and the cache. The new one can be fetched
@@ -53,7 +53,7 @@ impl Update {
                 console.line(&format!("{}: {} → {}", locked.name, locked.commit, now.commit));
                 console.lines(changes);
             }
-            lock.put(Locked { name: locked.name, ..now.clone() });
+            lock.put(LockedRecipe { name: locked.name, ..now.clone() });
         }
         lock.write(&here()).map_err(Failure::usage)?;
         if self.json {
@@ -67,7 +67,7 @@ impl Update {
 ///
 /// # Errors
 /// The lock file has no recipe of some name.
-pub fn chosen(lock: &Lock, names: &[String]) -> Result<Vec<Locked>, Failure> {
+pub fn chosen(lock: &LockFile, names: &[String]) -> Result<Vec<LockedRecipe>, Failure> {
     if names.is_empty() {
         return Ok(lock.recipes.clone());
     }

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::print_json;
 use super::update::chosen;
 use crate::error;
-use crate::recipe::lock::{LOCK, here};
-use crate::recipe::{Lock, Recipe};
+use crate::recipe::lock_file::{LOCK, here};
+use crate::recipe::{LockFile, Recipe};
 use crate::script::{Console, Failure};
 
 /// Check that every recipe in precompute.lock can be fetched and has the files that were locked
@@ -27,7 +27,7 @@ pub struct Verify {
 
 impl Verify {
     pub fn run(self) -> Result<(), Failure> {
-        let (lock, console) = (Lock::read(&here())?, Console::default());
+        let (lock, console) = (LockFile::read(&here())?, Console::default());
         let (mut reports, mut wrong) = (Vec::new(), 0);
         for locked in chosen(&lock, &self.names)? {
             let problem = Recipe::locked(&locked, self.offline)

@@ -1,6 +1,9 @@
-//! File formats: how a value becomes bytes, and how saved tensors and tables are read back.
+//! File formats: how tensors, tables and JSON become bytes, and how those are read back.
 
-pub mod load;
-mod npy;
-pub(crate) mod parquet;
-pub mod save;
+pub mod csv;
+pub mod extension;
+pub mod json;
+pub mod npy;
+pub mod parquet;
+pub mod safetensors;
+pub mod table;

@@ -1,4 +1,4 @@
-//! NumPy's .npy, version 1.0 (numpy.lib.format).
+//! NumPy's .npy format, version 1.0 (`numpy.lib.format`).
 
 use std::io::Write;
 
@@ -10,8 +10,10 @@ use crate::{Result, bail, error};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
+/// Writes a tensor in C order and little-endian.
+///
 /// # Errors
-/// A dtype that NumPy does not have.
+/// A dtype that NumPy does not have (bf16), or `to` can't be written to.
 pub fn write(value: &Value, to: &mut dyn Write) -> Result<()> {
     let descr = match value {
         Value::Bool(_) => "|b1",
@@ -33,7 +35,7 @@ pub fn write(value: &Value, to: &mut dyn Write) -> Result<()> {
     let shape: String = value.dims().iter().map(|n| format!("{n},")).collect();
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
-    // Data begins at a multiple of 64, after the header's newline.
+    // The header is padded with spaces so that the data begins at a multiple of 64 bytes.
     let unpadded = MAGIC.len() + 4 + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
     header.push('\n');
@@ -44,9 +46,11 @@ pub fn write(value: &Value, to: &mut dyn Write) -> Result<()> {
     to.write_all(&start).and_then(|()| to.write_all(&data)).map_err(|e| error!("{e}"))
 }
 
+/// Reads a tensor in C or Fortran order, of version 1.0 or later.
+///
 /// # Errors
-/// A file that is no .npy, is cut short, or holds what tensors don't (objects, text, big-endian
-/// numbers).
+/// Not a .npy file, a file that is cut short, or elements that tensors can't hold: objects, text,
+/// big-endian numbers.
 pub fn read(bytes: &[u8]) -> Result<Value> {
     let broken = |what: &str| error!("it is no .npy file that can be read: {what}");
     if !bytes.starts_with(MAGIC) || bytes.len() < 12 {
@@ -113,7 +117,7 @@ fn decode(descr: &str, shape: &[usize], data: &[u8]) -> Result<Value> {
     };
     let real = |dtype: DType| raw(dtype, shape).map(Value::Real);
     match descr {
-        // Whatever is not 0 is true.
+        // Any byte other than 0 is true.
         "|b1" => dtype::cast(&Value::Real(raw(DType::U8, shape)?), Kind::Bool),
         "|u1" | "<u1" => real(DType::U8),
         "<u4" => real(DType::U32),

@@ -1,4 +1,5 @@
-//! Tables as Parquet: integers, floats and booleans as such, anything else as text.
+//! Tables as Parquet. A column of integers, floats or booleans has that type; any other column is
+//! text.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,28 +10,30 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Ty
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::record::Field;
 use parquet::schema::types::Type;
 use serde_json::Value as Json;
 
-use super::save::{Table, cell};
+use super::table::{Table, cell};
 use crate::{Result, error};
 
-/// A table as [`write`] wrote it, every cell as text.
+/// Reads a table that [`write`] wrote. Every cell is a text.
 ///
 /// # Errors
-/// A file that is no Parquet.
+/// The file is not Parquet.
 pub fn read(file: File) -> Result<Table> {
     let failed = |e: parquet::errors::ParquetError| error!("this is no Parquet: {e}");
     let file = SerializedFileReader::new(file).map_err(failed)?;
-    let mut table = Table::default();
+    let schema = file.metadata().file_metadata().schema_descr();
+    let columns = schema.columns().iter().map(|column| column.name().to_owned()).collect();
+    let mut table = Table { columns, rows: Vec::new() };
     for row in file.get_row_iter(None).map_err(failed)? {
         let row = row.map_err(failed)?;
-        if table.columns.is_empty() {
-            table.columns = row.get_column_iter().map(|(name, _)| name.clone()).collect();
-        }
-        table
-            .rows
-            .push(row.get_column_iter().map(|(_, field)| Json::from(field.to_string())).collect());
+        let cell = |(_, field): (&String, &Field)| match field {
+            Field::Str(text) => Json::from(text.as_str()),
+            other => Json::from(other.to_string()),
+        };
+        table.rows.push(row.get_column_iter().map(cell).collect());
     }
     Ok(table)
 }
@@ -43,8 +46,10 @@ enum Kind {
     Text,
 }
 
+/// Writes a table in one row group, compressed with Snappy.
+///
 /// # Errors
-/// A table without columns.
+/// A table without columns, or `to` can't be written to.
 pub fn write(table: &Table, to: &mut dyn Write) -> Result<()> {
     let failed =
         |e: parquet::errors::ParquetError| error!("the table can't be written as Parquet: {e}");
@@ -78,7 +83,7 @@ pub fn write(table: &Table, to: &mut dyn Write) -> Result<()> {
     to.write_all(&bytes).map_err(|e| error!("{e}"))
 }
 
-/// What every cell of a column is, those that are null aside.
+/// The type that every cell of a column has; nulls fit every type.
 fn kind(table: &Table, column: usize) -> Kind {
     let mut cells =
         table.rows.iter().map(|row| &row[column]).filter(|cell| !cell.is_null()).peekable();
@@ -97,7 +102,7 @@ fn kind(table: &Table, column: usize) -> Kind {
     }
 }
 
-/// A number, or what stands for one that JSON does not have.
+/// A number, given as such or by the name that [`json::number`](super::json::number) gives it.
 fn float(cell: &Json) -> Option<f64> {
     match cell {
         Json::String(name) => match name.as_str() {

@@ -1,4 +1,4 @@
-//! Which token looks at which, head by head.
+//! Attention patterns: for each head, how much weight each query gives to each key.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::HPos;
@@ -9,18 +9,25 @@ use super::heatmap::{bar, cells, check_grid, coarser, every, part};
 use super::label::{of_places, trimmed, visible};
 use crate::{Result, bail};
 
-/// The patterns of some heads: `heads[h][query][key]`. `tokens` name the queries and `keys` the
-/// keys, which are the same unless a cache came before; either may be empty, which means indices.
+/// The attention patterns of some heads.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attention {
+    /// The tokens of the queries. Empty means that queries are labelled by index.
     pub tokens: Vec<String>,
+    /// The tokens of the keys: those of the queries, after those of a cache if there is one. Empty
+    /// means that keys are labelled by index.
     pub keys: Vec<String>,
+    /// The weights, `[head][query][key]`.
     pub heads: Vec<Vec<Vec<f64>>>,
+    /// The title above the picture; may be empty.
     pub title: String,
 }
 
 impl Attention {
-    /// Fails where there is nothing to draw, or the patterns and the tokens do not fit together.
+    /// Checks that the attention can be drawn.
+    ///
+    /// # Errors
+    /// No heads, heads of different shapes, or tokens and keys whose numbers do not fit the heads.
     pub fn validate(&self) -> Result<()> {
         if self.heads.is_empty() {
             bail!("attention needs at least one head");
@@ -44,13 +51,13 @@ impl Attention {
         Ok(())
     }
 
-    /// One scale for all heads, so that they can be compared. It starts at zero.
+    /// One scale for all heads, which makes them comparable. It includes zero.
     pub(super) fn scale(&self) -> Result<Scale> {
         self.validate()?;
         Ok(Scale::of(self.heads.iter().flatten().flatten().copied())?.with_zero())
     }
 
-    /// The labels of queries and keys, shortened.
+    /// The labels of queries and keys, each at most `most` columns wide.
     pub(super) fn labels(&self, most: usize) -> (Vec<String>, Vec<String>) {
         let short = |given, count| {
             of_places(given, count).iter().map(|label| trimmed(label, most)).collect()
@@ -64,14 +71,14 @@ const GAP: i32 = 18;
 const HEAD: i32 = 28;
 const BAR: i32 = 90;
 
-/// Attention as small pictures in a grid, ready to be drawn.
+/// The heads laid out in a grid, ready to be drawn.
 pub(super) struct Layout<'a> {
     attention: &'a Attention,
     heads: Vec<Vec<Vec<f64>>>,
     scale: Scale,
     queries: Vec<String>,
     keys: Vec<String>,
-    /// Width and height of one head.
+    /// Width and height of one head's cells.
     panel: (i32, i32),
     columns: usize,
     left: i32,
@@ -80,6 +87,10 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// Lays the heads out.
+    ///
+    /// # Errors
+    /// As for [`Attention::validate`]; or no weight is finite.
     pub fn new(attention: &'a Attention) -> Result<Self> {
         let scale = attention.scale()?;
         let (queries, keys) = attention.labels(12);
@@ -99,7 +110,7 @@ impl<'a> Layout<'a> {
         let kind = Type::new(TICK, INK).mono();
         let widest =
             |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
-        // A document with a million boxes in it opens nowhere.
+        // Browsers fail on an SVG document with a million rectangles.
         let most =
             ((120_000.0 / count as f64).sqrt() as usize).clamp(16, panel.0.min(panel.1) as usize);
         let heads = attention.heads.iter().map(|head| coarser(head, most, most)).collect();
@@ -135,7 +146,7 @@ impl<'a> Layout<'a> {
                 )?;
             }
         }
-        // The lowest of each column names the keys.
+        // Only the lowest head of each column has labels for the keys.
         if head + self.columns >= self.heads.len() {
             for (j, label) in
                 self.keys.iter().enumerate().step_by(every(self.keys.len(), width, 13))

@@ -1,37 +1,39 @@
-//! An axis: which range it covers, where its ticks stand, and where a value lies on it.
+//! An axis: the range it covers, where its ticks are, and where on it a value lies.
 
 use super::number::{number, scientific};
 
-/// A range of values, straight or logarithmic, with ticks.
+/// A linear or logarithmic range of values with ticks. Positions on it are fractions from 0 (its
+/// lower end) to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
-    /// The ends, in powers of ten where the axis is logarithmic.
+    /// The lower end; on a logarithmic axis, its base-10 logarithm.
     pub lo: f64,
+    /// The upper end, likewise.
     pub hi: f64,
     log: bool,
-    /// The ends are in powers of ten of this: 0, but for numbers whose differences no float could
-    /// be.
+    /// `lo` and `hi` are the ends divided by ten to this power. It is 0 unless the distance between
+    /// two values might overflow an f64.
     power: i32,
-    /// Where from 0 to 1, and what stands there.
+    /// The position and the label of each tick.
     pub ticks: Vec<(f64, String)>,
-    /// Where finer lines stand, from 0 to 1.
+    /// The positions of grid lines between ticks.
     pub minor: Vec<f64>,
 }
 
 /// How far the ends of an axis reach beyond its values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reach {
-    /// Not at all.
+    /// The range is exactly that of the values.
     None,
-    /// A little, so that no point lies on the frame.
+    /// The range is slightly larger, so that no point lies on the frame.
     Little,
-    /// To the next tick.
+    /// The range extends to the next tick on both sides.
     Tick,
 }
 
 impl Axis {
-    /// The axis of `values` with at most about `count` ticks; nothing where no value can be placed
-    /// on it.
+    /// An axis for `values` with about `count` ticks at most. `None` if no value can be placed on
+    /// it.
     pub fn new(
         values: impl Iterator<Item = f64>,
         log: bool,
@@ -54,7 +56,7 @@ impl Axis {
             return None;
         }
         if hi - lo <= 1e-12 * hi.abs().max(lo.abs()) || hi - lo < 1e-290 {
-            // One value only: it stands in the middle.
+            // A single value is placed in the middle.
             let around = if log {
                 0.5
             } else if lo == 0.0 || whole {
@@ -75,12 +77,12 @@ impl Axis {
         Some(axis)
     }
 
-    /// Where `value` lies from 0 to 1; nothing where it cannot be placed.
+    /// The position of `value`, from 0 to 1; `None` if it can't be placed on the axis.
     pub fn place(&self, value: f64) -> Option<f64> {
         coordinate(value, self.log).map(|at| self.fraction(at * 10f64.powi(-self.power)))
     }
 
-    /// The value at a `fraction` of the way along, as text.
+    /// The value at the position `fraction`, as text.
     pub fn label_at(&self, fraction: f64) -> String {
         let at = self.lo + (self.hi - self.lo) * fraction;
         self.raised(number(if self.log {
@@ -92,7 +94,7 @@ impl Axis {
         }))
     }
 
-    /// What is written of a number that is counted in powers of ten.
+    /// The text of a number that was divided by ten to the power `self.power`.
     fn raised(&self, text: String) -> String {
         match text
             .split_once('e')
@@ -143,7 +145,7 @@ impl Axis {
                     .collect();
             }
         } else {
-            // Within a decade or so, even values say more than its one or two powers.
+            // On a range of about a decade, one or two powers of ten are too few ticks.
             let (lo, hi) = (10f64.powf(self.lo), 10f64.powf(self.hi));
             let step = nice_step(hi - lo, 2 * count);
             self.ticks = multiples(lo, hi, step)
@@ -154,11 +156,11 @@ impl Axis {
     }
 }
 
-/// Numbers beyond this are counted in powers of ten.
+/// Values beyond this are divided by a power of ten, so that differences stay finite.
 const LARGEST: f64 = 1e300;
 const POWER: i32 = 20;
 
-/// Where a value stands on an endless axis; nothing where it has no place.
+/// The coordinate of a value on a linear or logarithmic scale; `None` if it has none.
 pub(super) fn coordinate(value: f64, log: bool) -> Option<f64> {
     match log {
         _ if !value.is_finite() => None,
@@ -167,7 +169,7 @@ pub(super) fn coordinate(value: f64, log: bool) -> Option<f64> {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten, at most `count` of which make up `span`.
+/// The smallest step of 1, 2 or 5 times a power of ten of which at most `count` make up `span`.
 fn nice_step(span: f64, count: usize) -> f64 {
     let rough = span / count.max(1) as f64;
     let power = 10f64.powf(rough.log10().floor());
@@ -186,7 +188,7 @@ fn multiples(lo: f64, hi: f64, step: f64) -> impl Iterator<Item = f64> {
     (0..=count).map(move |i| first + i as f64).map(move |k| if k == 0.0 { 0.0 } else { k * step })
 }
 
-/// Enough digits to tell one tick from the next.
+/// The label of a tick, with enough digits to tell it from the next one.
 fn tick_label(tick: f64, step: f64, largest: f64) -> String {
     if tick == 0.0 {
         return "0".into();

@@ -1,4 +1,4 @@
-//! What the pictures are drawn on: lines, boxes and text, as SVG or as pixels.
+//! The surface that pictures are drawn on, with lines, boxes and text. It produces SVG or pixels.
 
 use std::sync::OnceLock;
 
@@ -12,60 +12,70 @@ use crate::{Result, error};
 
 /// A picture that has been laid out.
 pub(super) trait Draw {
-    /// Width and height.
+    /// Width and height in units.
     fn size(&self) -> (i32, i32);
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
 }
 
-/// A sheet whose units are an SVG's pixels.
+/// A drawing surface. One unit is one pixel of the SVG.
 pub(super) struct Canvas<DB: DrawingBackend> {
     area: DrawingArea<DB, Shift>,
-    /// Pixels to a unit.
+    /// Pixels per unit.
     scale: i32,
-    /// Text is drawn with the faces that ship, not by whoever shows the picture.
+    /// Whether the backend draws pixels, and text with the fonts in this binary. In an SVG the
+    /// viewer draws the text with its own fonts.
     pixels: bool,
 }
 
-/// How a text looks and where about its point it stands.
+/// The size and colour of a text, and how it is aligned to the point at which it is drawn.
 #[derive(Clone, Copy)]
 pub(super) struct Type {
+    /// Font size in units.
     pub size: f64,
+    /// Colour of the letters.
     pub colour: Rgb,
+    /// Horizontal alignment.
     pub across: HPos,
+    /// Vertical alignment.
     pub down: VPos,
-    /// Read from below to above.
+    /// Turned by 90°, to be read from bottom to top.
     pub upwards: bool,
-    /// All letters equally wide, in a face that knows more of them.
+    /// In the monospace font, which has more characters than the proportional one.
     pub mono: bool,
 }
 
 impl Type {
+    /// Proportional, from left to right, starting at its point and vertically centred on it.
     pub fn new(size: f64, colour: Rgb) -> Self {
         Self { size, colour, across: HPos::Left, down: VPos::Center, upwards: false, mono: false }
     }
 
+    /// With this horizontal alignment.
     pub fn across(self, across: HPos) -> Self {
         Self { across, ..self }
     }
 
+    /// With this vertical alignment.
     pub fn down(self, down: VPos) -> Self {
         Self { down, ..self }
     }
 
+    /// To be read from bottom to top.
     pub fn upwards(self) -> Self {
         Self { upwards: true, ..self }
     }
 
+    /// In the monospace font.
     pub fn mono(self) -> Self {
         Self { mono: true, ..self }
     }
 
     fn family(&self, text: &str) -> &'static str {
-        // The proportional face lacks arrows, superscripts and the like.
+        // The proportional font lacks arrows, superscripts and other symbols.
         if self.mono || text.chars().any(|c| c > '\u{17f}') { "monospace" } else { "sans-serif" }
     }
 
-    /// About how wide `text` is.
+    /// The approximate width of `text` in units.
     pub fn width(&self, text: &str) -> i32 {
         fonts();
         let font = (self.family(text), self.size).into_font();
@@ -85,7 +95,7 @@ pub(super) fn svg(picture: &impl Draw) -> Result<String> {
 pub(super) fn png(picture: &impl Draw) -> Result<Vec<u8>> {
     const SCALE: i32 = 2;
     let (width, height) = picture.size();
-    // plotters encodes only into files.
+    // plotters writes PNG only to files.
     let directory =
         tempfile::tempdir().map_err(|e| error!("no temporary directory for the PNG: {e}"))?;
     let path = directory.path().join("picture.png");
@@ -108,11 +118,11 @@ fn paint<DB: DrawingBackend>(
     canvas.area.present().map_err(|e| error!("the picture cannot be finished: {e}"))
 }
 
-/// Names the faces that ship with the binary, once: there may be none on the machine.
+/// Registers the fonts in this binary with plotters, once: the machine may have none.
 fn fonts() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        // A face that ships is a valid one; without it, drawing says that the font is missing.
+        // These fonts are valid. If one were not, drawing would report that the font is missing.
         let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
         let _ = register_font("monospace", FontStyle::Normal, epaint_default_fonts::HACK_REGULAR);
     });
@@ -123,12 +133,12 @@ impl<DB: DrawingBackend> Canvas<DB> {
         (x * self.scale, y * self.scale)
     }
 
-    /// A box filled with `colour`.
+    /// Fills a box with `colour`.
     pub fn fill(&self, from: (i32, i32), to: (i32, i32), colour: Rgb) -> Result<()> {
         self.put(&Rectangle::new([self.at(from), self.at(to)], plain(colour).filled()))
     }
 
-    /// The outline of a box.
+    /// Draws the outline of a box.
     pub fn frame(
         &self,
         (left, top): (i32, i32),
@@ -139,7 +149,7 @@ impl<DB: DrawingBackend> Canvas<DB> {
         self.stroke(&corners.map(|(x, y)| (f64::from(x), f64::from(y))), 1, colour)
     }
 
-    /// A line through `points`, `width` units wide.
+    /// Draws a line through `points`, `width` units wide.
     pub fn stroke(&self, points: &[(f64, f64)], width: i32, colour: Rgb) -> Result<()> {
         let scale = f64::from(self.scale);
         let mut pixels: Vec<(i32, i32)> = points
@@ -150,14 +160,14 @@ impl<DB: DrawingBackend> Canvas<DB> {
         self.put(&PathElement::new(pixels, plain(colour).stroke_width((width * self.scale) as u32)))
     }
 
-    /// A filled circle.
+    /// Draws a filled circle.
     pub fn dot(&self, (x, y): (f64, f64), radius: f64, colour: Rgb) -> Result<()> {
         let scale = f64::from(self.scale);
         let centre = ((x * scale).round() as i32, (y * scale).round() as i32);
         self.put(&Circle::new(centre, (radius * scale).round() as i32, plain(colour).filled()))
     }
 
-    /// One line of text.
+    /// Draws one line of text.
     pub fn text(&self, text: &str, at: (i32, i32), kind: Type) -> Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -169,7 +179,7 @@ impl<DB: DrawingBackend> Canvas<DB> {
         let colour = plain(kind.colour);
         let style = TextStyle::from(font).color(&colour).pos(Pos::new(kind.across, kind.down));
         let (x, y) = self.at(at);
-        // plotters' pixels stand higher about their point than its SVG does.
+        // plotters draws text higher about its point in pixels than in SVG.
         let lower = if self.pixels { (0.13 * size).round() as i32 } else { 0 };
         self.put(&Text::new(
             text,
@@ -187,7 +197,8 @@ impl<DB: DrawingBackend> Canvas<DB> {
     }
 }
 
-/// `text` with the pictures of controls that the faces lack as others that they have.
+/// `text` with the symbols for control characters that the fonts lack replaced by others that they
+/// have.
 fn drawn(text: &str) -> String {
     let other = |c| match c {
         '␤' => '↵',
@@ -206,7 +217,7 @@ fn plain((r, g, b): Rgb) -> RGBColor {
 pub(super) mod tests {
     use super::*;
 
-    /// The pixels of `picture`, three bytes to each, and how many to a row.
+    /// The pixels of `picture`, three bytes each, and the number of bytes in a row.
     pub fn pixels(picture: &impl Draw) -> (Vec<u8>, usize) {
         let (width, height) = picture.size();
         let mut bytes = vec![0; (width * height * 3) as usize];

@@ -1,4 +1,4 @@
-//! Which colour stands for which series and which value.
+//! The colours of pictures: fixed ones, those of series, and scales from values to colours.
 
 use super::number::number;
 use crate::{Result, bail, error};
@@ -6,15 +6,22 @@ use crate::{Result, bail, error};
 /// Red, green and blue.
 pub(super) type Rgb = (u8, u8, u8);
 
+/// Text and lines.
 pub(super) const INK: Rgb = (38, 38, 46);
+/// Text of less importance, such as tick labels.
 pub(super) const FAINT: Rgb = (98, 98, 110);
+/// Grid lines at ticks.
 pub(super) const GRID: Rgb = (228, 229, 233);
+/// Grid lines between ticks.
 pub(super) const MINOR: Rgb = (242, 243, 245);
+/// The frame around a picture.
 pub(super) const FRAME: Rgb = (150, 152, 160);
+/// NaN.
 pub(super) const MISSING: Rgb = (190, 190, 190);
+/// The background.
 pub(super) const PAPER: Rgb = (255, 255, 255);
 
-/// Okabe and Ito's colours, which the colour-blind can tell apart.
+/// The palette of Okabe and Ito, which people with colour blindness can tell apart.
 const DISTINCT: [Rgb; 8] = [
     (0, 114, 178),
     (213, 94, 0),
@@ -52,42 +59,49 @@ const BLUE_WHITE_RED: [Rgb; 9] = [
     (103, 0, 31),
 ];
 
-/// The colour of series `index` of `count`: distinct ones, or a ramp where there are too many, such
-/// as layers.
+/// The colour of series `index` of `count`: a distinct one if there are enough, else one of a ramp,
+/// which suits an ordered series such as layers.
 pub(super) fn of_series(index: usize, count: usize) -> Rgb {
     if count <= DISTINCT.len() {
         return DISTINCT[index % DISTINCT.len()];
     }
-    // The ramp's last yellow cannot be seen on white.
+    // The bright yellow at the end of viridis can't be seen on white.
     ramp(&VIRIDIS, 0.9 * index as f64 / (count - 1) as f64)
 }
 
-/// From values to colours: viridis for values of one sign, blue to red around zero where both
-/// occur.
+/// A scale from values to colours: viridis if all values have one sign, blue through white at zero
+/// to red if both signs occur.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
+    /// The value of the first colour.
     pub lo: f64,
+    /// The value of the last colour.
     pub hi: f64,
     diverging: bool,
 }
 
-/// Where the scale is to end, whatever the values are.
+/// Fixed ends of a scale. An end that is `None` follows the values.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Bounds {
+    /// The lower end.
     pub min: Option<f64>,
+    /// The upper end.
     pub max: Option<f64>,
 }
 
 impl Scale {
-    /// The scale of `values`, of which some must be finite.
+    /// The scale of `values`.
+    ///
+    /// # Errors
+    /// No value is finite.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Result<Self> {
         Self::within(values, Bounds::default())
     }
 
-    /// The scale of `values`, of which some must be finite where `bounds` leave an end open.
+    /// The scale of `values` with the ends that `bounds` fix.
     ///
     /// # Errors
-    /// No finite value, bounds that are not finite or the wrong way round.
+    /// No finite value for an end that is not fixed, or bounds that are not finite or not in order.
     pub fn within(values: impl IntoIterator<Item = f64>, bounds: Bounds) -> Result<Self> {
         for (name, bound) in [("min", bounds.min), ("max", bounds.max)] {
             if let Some(bound) = bound.filter(|bound| !bound.is_finite()) {
@@ -108,18 +122,18 @@ impl Scale {
         }
         let diverging = lo < 0.0 && hi > 0.0;
         let reach = hi.max(-lo);
-        // Both sides of zero reach equally far, but for an end that is given.
+        // Symmetric about zero, except for an end that is fixed.
         let (low, high) = if diverging { (-reach, reach) } else { (lo, hi) };
         Ok(Self { lo: bounds.min.unwrap_or(low), hi: bounds.max.unwrap_or(high), diverging })
     }
 
-    /// The scale reaching to zero where it had one sign, as befits probabilities.
+    /// The scale extended to include zero, for values such as probabilities.
     pub fn with_zero(self) -> Self {
         Self { lo: self.lo.min(0.0), hi: self.hi.max(0.0), ..self }
     }
 
-    /// Where `x` lies from 0 to 1; nothing for NaN, the ends for infinities, the middle where all
-    /// values are one.
+    /// The position of `x` from 0 to 1. `None` for NaN; an end for a value beyond it; the middle if
+    /// the scale has a single value.
     pub fn fraction(&self, x: f64) -> Option<f64> {
         if x.is_nan() {
             return None;
@@ -138,23 +152,23 @@ impl Scale {
         Some(((x.clamp(self.lo, self.hi) * unit - lo) / (hi - lo)).clamp(0.0, 1.0))
     }
 
+    /// The colour of `x`.
     pub fn colour(&self, x: f64) -> Rgb {
         self.fraction(x).map_or(MISSING, |fraction| self.at(fraction))
     }
 
-    /// What the ends are counted in: less than 1 where the distance between them is larger than any
-    /// float.
+    /// A factor by which the ends are multiplied before they are subtracted, so that the difference
+    /// does not overflow.
     fn unit(&self) -> f64 {
         if (self.hi - self.lo).is_finite() { 1.0 } else { 0.25 }
     }
 
-    /// The value a `fraction` of the way from the lowest to the highest.
+    /// The value at the position `fraction`.
     pub fn value(&self, fraction: f64) -> f64 {
         self.lo * (1.0 - fraction) + self.hi * fraction
     }
 
-    /// The colour a `fraction` of the way from the lowest value to the highest. Zero is white where
-    /// both signs occur.
+    /// The colour at the position `fraction`. If both signs occur, zero is white.
     pub fn at(&self, fraction: f64) -> Rgb {
         if !self.diverging {
             return ramp(&VIRIDIS, fraction);
@@ -164,7 +178,7 @@ impl Scale {
     }
 }
 
-/// Black or white, whichever can be read on `ground`.
+/// Black or white, whichever is readable on the background `ground`.
 pub(super) fn readable_on(ground: Rgb) -> Rgb {
     let light =
         0.299 * f64::from(ground.0) + 0.587 * f64::from(ground.1) + 0.114 * f64::from(ground.2);

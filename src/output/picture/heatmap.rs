@@ -1,4 +1,4 @@
-//! A grid of values as colours.
+//! Heatmaps: a grid of values shown as colours.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -10,23 +10,33 @@ use super::label::{of_places, token, trimmed, visible};
 use super::number;
 use crate::{Result, bail};
 
-/// Rows of values, the first on top. Labels of rows (`y`) and columns (`x`) may be empty, which
-/// means their indices.
+/// A grid of values to be shown as colours, the first row on top.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Heatmap {
+    /// The title above the picture; may be empty.
     pub title: String,
+    /// What the columns are; may be empty.
     pub xlabel: String,
+    /// What the rows are; may be empty.
     pub ylabel: String,
+    /// The labels of the columns. Empty means their indices.
     pub x: Vec<String>,
+    /// The labels of the rows. Empty means their indices.
     pub y: Vec<String>,
+    /// The values, `[row][column]`.
     pub values: Vec<Vec<f64>>,
-    /// What stands in the cells; their numbers if there is nothing.
+    /// Texts for the cells, `[row][column]`. Empty means the values, if they fit.
     pub text: Vec<Vec<String>>,
+    /// Ends of the colour scale that are fixed.
     pub bounds: Bounds,
 }
 
 impl Heatmap {
-    /// Fails where there is nothing to draw, or rows or labels do not fit together.
+    /// Checks that the heatmap can be drawn.
+    ///
+    /// # Errors
+    /// No values, rows of different lengths, or labels or texts whose number does not fit the
+    /// values.
     pub fn validate(&self) -> Result<()> {
         check_grid("a heatmap", &self.values)?;
         check_labels("x", &self.x, "columns", self.values[0].len())?;
@@ -44,7 +54,7 @@ impl Heatmap {
         Ok(())
     }
 
-    /// The texts of the cells, ready to be shown, each at most `most` columns wide.
+    /// The texts of the cells, each at most `most` columns wide.
     pub(super) fn texts(&self, most: usize) -> Vec<Vec<String>> {
         self.text
             .iter()
@@ -52,13 +62,15 @@ impl Heatmap {
             .collect()
     }
 
+    /// The colour scale of the values.
     pub(super) fn scale(&self) -> Result<Scale> {
         self.validate()?;
         Scale::within(self.values.iter().flatten().copied(), self.bounds)
     }
 }
 
-/// Fails unless `rows` are some, and equally long.
+/// Checks that there is at least one number, and that all rows are equally long. `what` is for
+/// messages.
 pub(super) fn check_grid(what: &str, rows: &[Vec<f64>]) -> Result<()> {
     let Some(first) = rows.first().filter(|row| !row.is_empty()) else {
         bail!("{what} needs at least one row of at least one number");
@@ -78,7 +90,8 @@ fn check_labels(axis: &str, labels: &[String], what: &str, count: usize) -> Resu
     Ok(())
 }
 
-/// At most `rows` by `columns` cells, each the mean of the finite values of a block of `values`.
+/// Reduces `values` to at most `rows` by `columns` cells. Each is the mean of the finite values of
+/// a block, or NaN if there are none.
 pub(super) fn coarser(values: &[Vec<f64>], rows: usize, columns: usize) -> Vec<Vec<f64>> {
     let (rows, columns) = (rows.max(1), columns.max(1));
     let width = values.first().map_or(0, Vec::len);
@@ -106,7 +119,7 @@ pub(super) fn coarser(values: &[Vec<f64>], rows: usize, columns: usize) -> Vec<V
         .collect()
 }
 
-/// Fills the box from `(left, top)`, of `size`, with the colours of `values`.
+/// Fills the box at `(left, top)` with the colours of `values`, as a grid of equal cells.
 pub(super) fn cells<DB: DrawingBackend>(
     canvas: &Canvas<DB>,
     (left, top): (i32, i32),
@@ -125,7 +138,7 @@ pub(super) fn cells<DB: DrawingBackend>(
     canvas.frame((left, top), (left + width, top + height), FRAME)
 }
 
-/// The legend of colours, right of `x`.
+/// Draws the colour scale between `top` and `bottom`, its left edge at `x`.
 pub(super) fn bar<DB: DrawingBackend>(
     canvas: &Canvas<DB>,
     x: i32,
@@ -148,19 +161,20 @@ pub(super) fn bar<DB: DrawingBackend>(
     if scale.lo == scale.hi {
         return name(0.5, &number(scale.lo));
     }
-    // Something between the ends, so that from 0 to 1 is not an axis of whole numbers.
+    // A fractional value between the ends keeps a range from 0 to 1 from being treated as whole
+    // numbers.
     let values = [scale.lo, scale.value(0.3), scale.hi];
     let count = ((bottom - top) / 40).clamp(2, 6) as usize;
     let axis = Axis::new(values.into_iter(), false, Reach::None, count);
     axis.iter().flat_map(|axis| &axis.ticks).try_for_each(|(at, text)| name(*at, text))
 }
 
-/// How far along `length` the `i`th of `count` equal parts begins.
+/// Where the `i`th of `count` equal parts of `length` begins.
 pub(super) fn part(length: i32, i: usize, count: usize) -> i32 {
     (f64::from(length) * i as f64 / count as f64).round() as i32
 }
 
-/// Every how many of `count` labels along `length` one can be written, each taking `room`.
+/// The step between labels if `count` labels share `length` and each needs `room`.
 pub(super) fn every(count: usize, length: i32, room: i32) -> usize {
     (count * room.max(1) as usize).div_ceil(length.max(1) as usize).max(1)
 }
@@ -178,7 +192,7 @@ pub(super) struct Layout<'a> {
     scale: Scale,
     x: Vec<String>,
     y: Vec<String>,
-    /// Column labels read upwards, where they are too wide for their columns.
+    /// Whether column labels are turned by 90° because they are wider than their columns.
     upright: bool,
     at: (i32, i32),
     grid: (i32, i32),
@@ -186,6 +200,10 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// Lays the heatmap out.
+    ///
+    /// # Errors
+    /// As for [`Heatmap::validate`]; or the colour scale has no finite value.
     pub fn new(heatmap: &'a Heatmap) -> Result<Self> {
         let scale = heatmap.scale()?;
         let (rows, columns) = (heatmap.values.len(), heatmap.values[0].len());
@@ -211,7 +229,7 @@ impl<'a> Layout<'a> {
         let top = if heatmap.title.is_empty() { 20 } else { 56 };
         let below = 14 + if upright { widest(&x) } else { 14 };
         let values = coarser(&heatmap.values, MOST, MOST);
-        // Cells that stand for several have no text.
+        // A cell that is the mean of several has no text.
         let texts = if values.len() == rows && values[0].len() == columns { texts } else { vec![] };
         Ok(Self { heatmap, values, texts, scale, x, y, upright, at: (left, top), grid, below })
     }
@@ -242,7 +260,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// The values themselves, where there are few and they fit.
+    /// Writes the texts, or the values, into the cells if there is room.
     fn numbers<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let (rows, columns) = (self.values.len(), self.values[0].len());
         if self.texts.is_empty() && (rows > 12 || columns > 12) {
@@ -269,7 +287,8 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// A value within its cell: shorter than elsewhere, the colour bar says the rest.
+/// The text of a value in its cell. It is shorter than elsewhere, as the colour shows the value
+/// too.
 fn in_cell(x: f64) -> String {
     let size = x.abs();
     if x.fract() != 0.0 && (0.01..1000.0).contains(&size) {

@@ -1,13 +1,14 @@
-//! Text made fit to stand beside a picture.
+//! Text prepared to be shown in or beside a picture.
 
 use ratatui_core::text::Span;
 
-/// `text` with what cannot be seen made visible: controls as their pictures.
+/// `text` with control characters replaced by visible symbols.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(picture_of).collect()
 }
 
-/// A token's text: [`visible`], with the spaces at its ends as dots too, and an empty one as `∅`.
+/// The label of a token: [`visible`], with a dot for each space at its ends, and `∅` for an empty
+/// text.
 pub(super) fn token(text: &str) -> String {
     let inner = text.trim_matches(' ');
     if text.is_empty() {
@@ -23,7 +24,7 @@ pub(super) fn token(text: &str) -> String {
     format!("{}{}{}", "·".repeat(before), visible(inner), "·".repeat(after))
 }
 
-/// At most `most` columns of `text`, ending in an ellipsis where something was left out.
+/// `text` cut to `most` columns; an ellipsis marks what was left out.
 pub(super) fn trimmed(text: &str, most: usize) -> String {
     if width(text) <= most {
         return text.to_owned();
@@ -42,12 +43,12 @@ pub(super) fn trimmed(text: &str, most: usize) -> String {
     kept
 }
 
-/// How many columns of a terminal `text` takes.
+/// The width of `text` in terminal columns.
 pub(super) fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// The labels of `count` places: `given` as tokens, or their indices where none are given.
+/// The labels of `count` positions: `given` as tokens, or the indices if `given` is empty.
 pub(super) fn of_places(given: &[String], count: usize) -> Vec<String> {
     if given.is_empty() {
         (0..count).map(|i| i.to_string()).collect()
@@ -61,7 +62,8 @@ fn picture_of(c: char) -> char {
         '\n' => '␤',
         '\u{7f}' => '␡',
         '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('�'),
-        // What XML cannot hold, and what would turn the direction of the text around it.
+        // Characters that XML does not allow, and those that change the direction of the
+        // surrounding text.
         '\u{80}'..='\u{9f}'
         | '\u{fffe}'
         | '\u{ffff}'

@@ -1,4 +1,4 @@
-//! Lines over a shared x axis.
+//! Line plots.
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,27 +9,40 @@ use super::colour::{FAINT, FRAME, GRID, INK, MINOR, of_series};
 use super::label::{trimmed, visible};
 use crate::{Result, bail, error};
 
-/// Series of numbers over a common x, straight or logarithmic on either axis.
+/// Series of numbers over a common x axis.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LinePlot {
+    /// The title above the picture; may be empty.
     pub title: String,
+    /// What the x axis shows; may be empty.
     pub xlabel: String,
+    /// What the y axis shows; may be empty.
     pub ylabel: String,
+    /// The x coordinates of every series.
     pub x: Vec<f64>,
+    /// The series.
     pub series: Vec<Series>,
+    /// Whether the x axis is logarithmic.
     pub log_x: bool,
+    /// Whether the y axis is logarithmic.
     pub log_y: bool,
 }
 
-/// One line of a [`LinePlot`]: as many numbers as its x has, and a label, which may be empty.
+/// One line of a [`LinePlot`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Series {
+    /// The name in the legend; may be empty.
     pub label: String,
+    /// The y coordinates, as many as the plot has x coordinates. Values that are not finite leave a
+    /// gap.
     pub y: Vec<f64>,
 }
 
 impl LinePlot {
-    /// Fails where there is nothing to draw, or a series is not as long as x.
+    /// Checks that the plot can be drawn.
+    ///
+    /// # Errors
+    /// No series, no numbers, or a series that is not as long as x.
     pub fn validate(&self) -> Result<()> {
         if self.x.is_empty() || self.series.is_empty() {
             bail!("a plot needs at least one series of at least one number");
@@ -47,14 +60,18 @@ impl LinePlot {
         Ok(())
     }
 
-    /// The two axes, each with its reach and about how many ticks.
+    /// The x and the y axis. `across` and `down` say how far each reaches and about how many ticks
+    /// it has.
+    ///
+    /// # Errors
+    /// As for [`validate`](Self::validate); or no point can be placed on both axes.
     pub(super) fn axes(
         &self,
         across: (Reach, usize),
         down: (Reach, usize),
     ) -> Result<(Axis, Axis)> {
         self.validate()?;
-        // A point that cannot be placed on one axis must not stretch the other.
+        // A point that can't be placed on one axis must not extend the other.
         let place = |log: bool, value: f64| coordinate(value, log).is_some();
         let shown: Vec<bool> = self.x.iter().map(|&x| place(self.log_x, x)).collect();
         let on_x = |i: usize| self.series.iter().any(|series| place(self.log_y, series.y[i]));
@@ -79,8 +96,8 @@ impl LinePlot {
         })
     }
 
-    /// The points of a series from 0 to 1 on both axes, in runs between those that cannot be
-    /// placed.
+    /// The points of a series as positions from 0 to 1 on both axes. A point that can't be placed
+    /// ends a run.
     pub(super) fn runs(&self, series: &Series, x: &Axis, y: &Axis) -> Vec<Vec<(f64, f64)>> {
         let places: Vec<Option<(f64, f64)>> = self
             .x
@@ -105,7 +122,7 @@ pub(super) struct Layout<'a> {
     plot: &'a LinePlot,
     x: Axis,
     y: Axis,
-    /// What the legend says of which series.
+    /// The series in the legend, by index, with their texts.
     legend: Vec<(usize, String)>,
     left: i32,
     top: i32,
@@ -114,6 +131,10 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// Lays the plot out.
+    ///
+    /// # Errors
+    /// As for [`LinePlot::axes`].
     pub fn new(plot: &'a LinePlot) -> Result<Self> {
         let (x, y) = plot.axes((Reach::Little, 8), (Reach::Tick, 7))?;
         let tick = Type::new(15.0, FAINT);
@@ -205,7 +226,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// What the legend says, thinned to `room` rows.
+/// The legend's rows, at most `room` of them.
 fn legend(plot: &LinePlot, room: usize) -> Vec<(usize, String)> {
     if plot.series.iter().all(|series| series.label.is_empty()) {
         return vec![];

@@ -1,5 +1,5 @@
-//! Pictures of numbers: line plots, heatmaps and attention patterns, as SVG, as PNG and as text for
-//! a terminal.
+//! Pictures of numbers, as SVG, PNG or text for a terminal: line plots, heatmaps and attention
+//! patterns; and tables as text.
 
 mod attention;
 mod axis;
@@ -21,17 +21,22 @@ pub use terminal::sparkline;
 
 use crate::Result;
 
-/// Anything that can be drawn.
+/// A picture.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Picture {
+    /// Lines over a common x axis.
     Line(LinePlot),
+    /// A grid of values as colours.
     Heatmap(Heatmap),
+    /// Attention patterns, head by head.
     Attention(Attention),
 }
 
 impl Picture {
-    /// The picture as an SVG document. Fails with a sentence where there is nothing to draw, as do
-    /// the others.
+    /// The picture as an SVG document.
+    ///
+    /// # Errors
+    /// There is nothing to draw, or labels do not fit the data.
     pub fn svg(&self) -> Result<String> {
         match self {
             Self::Line(plot) => canvas::svg(&line::Layout::new(plot)?),
@@ -40,7 +45,10 @@ impl Picture {
         }
     }
 
-    /// The picture as the bytes of a PNG, two pixels to each unit of the SVG.
+    /// The picture as a PNG file, with two pixels per unit of the SVG.
+    ///
+    /// # Errors
+    /// As for [`svg`](Self::svg).
     pub fn png(&self) -> Result<Vec<u8>> {
         match self {
             Self::Line(plot) => canvas::png(&line::Layout::new(plot)?),
@@ -49,8 +57,11 @@ impl Picture {
         }
     }
 
-    /// The picture as lines of at most `width` columns; only with `colour` are there ANSI escapes
-    /// in them.
+    /// The picture as lines of text, at most `width` columns wide. They contain ANSI escapes only
+    /// if `colour`.
+    ///
+    /// # Errors
+    /// As for [`svg`](Self::svg).
     pub fn terminal(&self, width: usize, colour: bool) -> Result<String> {
         match self {
             Self::Line(plot) => terminal::line(plot, width, colour),
@@ -59,6 +70,7 @@ impl Picture {
         }
     }
 
+    /// The picture's title; may be empty.
     pub fn title(&self) -> &str {
         match self {
             Self::Line(plot) => &plot.title,

@@ -1,9 +1,9 @@
-//! How a number is written for a person.
+//! Numbers as text for people.
 
 use crate::{Result, bail};
 
-/// A short text for `x`: four significant digits without trailing zeros, integers whole, scientific
-/// where tiny or huge.
+/// `x` in short: four significant digits without trailing zeros, an integer in full, and scientific
+/// notation for tiny and huge values.
 pub fn number(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -25,10 +25,10 @@ pub fn number(x: f64) -> String {
     trimmed(&format!("{x:.decimals$}"))
 }
 
-/// How many digits after the point a script asks for.
+/// Checks the number of digits after the point that a script asks for.
 ///
 /// # Errors
-/// A number below 0, or more than any float has.
+/// Fewer than 0 or more than 100.
 pub fn digits(asked: i64) -> Result<usize> {
     match usize::try_from(asked) {
         Ok(digits @ 0..=100) => Ok(digits),
@@ -36,12 +36,13 @@ pub fn digits(asked: i64) -> Result<usize> {
     }
 }
 
-/// `x` with exactly so many digits after the point.
+/// `x` with exactly `digits` digits after the point.
 pub fn fixed(x: f64, digits: usize) -> String {
     if x.is_finite() { format!("{x:.digits$}") } else { number(x) }
 }
 
-/// `x` with `digits` digits after the point of its mantissa, less the zeros at its end.
+/// `x` in scientific notation, its mantissa with at most `digits` digits after the point and no
+/// trailing zeros.
 pub(super) fn scientific(x: f64, digits: usize) -> String {
     let text = format!("{x:.digits$e}");
     match text.split_once('e') {

@@ -1,19 +1,19 @@
-//! Tables for a terminal.
+//! Tables as text for a terminal.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 
 use super::label::visible;
 
-/// Rows in columns, without lines between them.
+/// Aligns rows in columns, without borders.
 pub fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).add_rows(rows);
     table.lines().map(|line| format!(" {}", line.trim_end())).collect()
 }
 
-/// `rows` below `columns`, in thin borders, with numbers to the right. Wrapped to `width` columns
-/// where one is given; a row shorter than the head ends in empty cells.
+/// A table with thin borders. Numbers are aligned to the right, a row with fewer cells than there
+/// are columns is filled up, and with `width` cells wrap so that the table fits.
 pub fn draw(columns: &[String], rows: &[Vec<String>], width: Option<usize>) -> String {
     let count = rows.iter().map(Vec::len).chain([columns.len()]).max().unwrap_or(0);
     if count == 0 {

@@ -8,10 +8,14 @@ use serde_json::Value as Json;
 
 use super::key_order::Order;
 use super::numbers::labels;
-use crate::output::format::load::Loaded;
-use crate::output::format::save::{Data, Item, Table, cell, json_number, mask_name, nested};
-use crate::output::format::{load, save};
+use crate::output::format;
+use crate::output::format::extension;
+use crate::output::format::safetensors::{Item, mask_name};
+use crate::output::format::table::{Table, cell};
+use crate::output::load;
+use crate::output::load::Loaded;
 use crate::output::picture::table;
+use crate::output::save::Data;
 use crate::output::{Run, picture};
 use crate::script::diagnostics::try_catch::Caught;
 use crate::script::errors::error::ScriptResult;
@@ -77,10 +81,10 @@ pub fn json(value: &Dynamic) -> Result<Json> {
         return Ok(Json::from(int));
     }
     if let Ok(number) = value.as_float() {
-        return Ok(json_number(number));
+        return Ok(format::json::number(number));
     }
     if let Some(handle) = value.read_lock::<Handle>() {
-        return nested(&handle.value());
+        return format::json::of_tensor(&handle.value());
     }
     if let Some(array) = value.read_lock::<Array>() {
         return Ok(Json::Array(array.iter().map(json).collect::<Result<_>>()?));
@@ -105,15 +109,15 @@ fn save(run: &Run, name: &str, value: &Dynamic, order: &mut Order) -> Result<()>
     }
     let data = data(value, order).map_err(|e| e.at(format!("save {name:?}")))?;
     let (file, format) = data.file(name);
-    if let Some(ending) = save::foreign_ending(name) {
-        let picture = if save::is_picture(ending) {
+    if let Some(ending) = extension::foreign_ending(name) {
+        let picture = if extension::is_picture(ending) {
             "; plot and heatmap take a name, as in #{name: \"a.png\"}"
         } else {
             ""
         };
         message::notice_once(format_args!(
             "warning: save {name:?}: .{ending} is no format for data, and the file is {file}; formats are {}{picture}",
-            save::formats()
+            extension::formats()
         ));
     }
     run.write(&file, |to| data.write(name, format, to))?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::output::record::HubRecipe;
 use crate::system::directory::HeldDirectory;
 
 /// A script to be run.
@@ -13,6 +14,16 @@ pub enum Program {
     File(PathBuf),
     /// The main script of a bundle.
     Bundle(Bundle),
+}
+
+impl Program {
+    /// The recipe that it is, if it came from the Hub.
+    pub fn recipe(&self) -> Option<&HubRecipe> {
+        match self {
+            Program::File(_) => None,
+            Program::Bundle(bundle) => bundle.recipe.as_ref(),
+        }
+    }
 }
 
 /// Scripts as texts. Their imports are looked for in the bundle and in the library that ships,
@@ -25,6 +36,8 @@ pub struct Bundle {
     pub main: String,
     /// The texts, by the names that errors use: paths, or names that look like paths.
     pub texts: BTreeMap<String, String>,
+    /// The recipe that the main script is, if it came from the Hub.
+    pub recipe: Option<HubRecipe>,
     /// The directory that the script may read, as if it were a file in it.
     pub(crate) beside: Option<HeldDirectory>,
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use super::describe;
 use super::modules::{SHIPPED, beside, inside, shipped_text};
-use crate::output::record::{Record, Source};
+use crate::output::record::{Record, ScriptText};
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
 use crate::system::file::FileKind;
@@ -52,7 +52,7 @@ pub fn folder(record: &Record) -> Result<HeldDirectory> {
     whole(record, root, &folder)
 }
 
-fn same(source: &Source, here: std::io::Result<std::fs::File>) -> Result<()> {
+fn same(source: &ScriptText, here: std::io::Result<std::fs::File>) -> Result<()> {
     let mut text = Vec::new();
     // One byte more than the expected text is enough to see a difference.
     let most = source.text.len() as u64 + 1;

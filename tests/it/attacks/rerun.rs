@@ -35,7 +35,7 @@ fn record(here: &Workplace) -> Json {
 }
 
 fn source(path: &str, text: &str) -> Json {
-    serde_json::to_value(precompute::output::record::Source::new(path, text)).unwrap()
+    serde_json::to_value(precompute::output::record::ScriptText::new(path, text)).unwrap()
 }
 
 /// Puts `text` in the place of the record's import `path`, or adds it.

@@ -6,9 +6,9 @@ use candle_core::{DType, Device};
 use precompute::checkpoint::hub::response;
 use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::model::family::Family;
-use precompute::output::format::load;
+use precompute::output::load;
 use precompute::output::record::Record;
-use precompute::recipe::{Header, Lock};
+use precompute::recipe::{Header, LockFile};
 use precompute::script::{Host, Settings};
 use precompute::tensor::WeightSource;
 use tempfile::TempDir;
@@ -208,7 +208,7 @@ fn lock() {
             "[[[[",
             "a.b.c.",
         ],
-        |bytes| Lock::parse(&String::from_utf8_lossy(bytes)).map(drop).map_err(sentence),
+        |bytes| LockFile::parse(&String::from_utf8_lossy(bytes)).map(drop).map_err(sentence),
     );
 }
 

@@ -1,4 +1,5 @@
-//! Heatmaps and attention as cells of colour, or of darker and lighter characters.
+//! Heatmaps and attention patterns as text: coloured cells, or characters of different density
+//! without colour.
 
 use ratatui_core::style::Style;
 
@@ -12,12 +13,15 @@ use crate::output::picture::number;
 
 const SHADES: [&str; 10] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"];
 const UNKNOWN: &str = "?";
-/// More rows than this are drawn coarser.
+/// The largest number of rows; a taller grid is reduced.
 const TALLEST: usize = 64;
-/// How far labels that stand upright reach down.
+/// The longest label that is written from top to bottom.
 const DEEPEST: usize = 8;
 
 /// The heatmap as lines of at most `width` columns.
+///
+/// # Errors
+/// As for [`Heatmap::validate`].
 pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -> Result<String> {
     let scale = heatmap.scale()?;
     let columns = width.clamp(WIDTHS.0, WIDTHS.1);
@@ -55,6 +59,9 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
 }
 
 /// The heads as lines of at most `width` columns, as many side by side as fit.
+///
+/// # Errors
+/// As for [`Attention::validate`].
 pub(in super::super) fn attention(
     attention: &Attention,
     width: usize,
@@ -92,20 +99,20 @@ pub(in super::super) fn attention(
     Ok(screen.lines(width, colour))
 }
 
-/// Values, coarse enough for their room, and their labels.
+/// Values reduced to the room that they have, and their labels.
 struct Grid {
     values: Vec<Vec<f64>>,
-    /// What stands in the cells, if anything does.
+    /// The texts of the cells; may be empty.
     texts: Vec<Vec<String>>,
     rows: Vec<String>,
     columns: Vec<String>,
-    /// Characters to a cell.
+    /// Columns per cell.
     cell: usize,
 }
 
 impl Grid {
-    /// A grid at most `room` columns wide, with cells of at most `most`: as wide as their labels
-    /// need.
+    /// A grid at most `room` columns wide, whose cells have at most `most` columns: as many as
+    /// their labels need.
     fn fit(
         given: &[Vec<f64>],
         texts: Vec<Vec<String>>,
@@ -115,7 +122,7 @@ impl Grid {
         most: usize,
     ) -> Self {
         let values = coarser(given, TALLEST, room);
-        // Cells that stand for several have no text.
+        // A cell that is the mean of several has no text.
         let texts = if values.len() == given.len() && values[0].len() == given[0].len() {
             texts
         } else {
@@ -171,7 +178,7 @@ impl Grid {
         }
     }
 
-    /// The labels of rows, ending before column `right`.
+    /// Writes the labels of the rows, ending before column `right`.
     fn rows_named(&self, screen: &mut Screen, right: usize, top: usize) {
         for (i, label) in self.rows.iter().enumerate() {
             let label = trimmed(label, right);
@@ -179,7 +186,8 @@ impl Grid {
         }
     }
 
-    /// The labels of columns, upright where they do not fit; how many rows they took.
+    /// Writes the labels of the columns, from top to bottom if they do not fit side by side.
+    /// Returns how many rows they took.
     fn columns_named(&self, screen: &mut Screen, left: usize, top: usize) -> usize {
         if widest(&self.columns) < self.cell || self.columns.len() == 1 {
             for (j, label) in self.columns.iter().enumerate() {
@@ -201,7 +209,7 @@ impl Grid {
     }
 }
 
-/// The line that says which colour or character means what.
+/// Writes the line that explains the colours or characters.
 fn key(screen: &mut Screen, left: usize, row: usize, scale: &Scale, colour: bool) {
     let (low, high) = (number(scale.lo), number(scale.hi));
     let steps = if colour { 20 } else { SHADES.len() };

@@ -1,4 +1,4 @@
-//! The pictures as text.
+//! Pictures as text for a terminal.
 
 mod cells;
 mod plot;

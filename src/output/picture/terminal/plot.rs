@@ -1,4 +1,4 @@
-//! Line plots as dots of braille.
+//! Line plots as text, with braille characters as a grid of dots.
 
 use ratatui_core::layout::Alignment;
 use ratatui_core::style::Style;
@@ -12,10 +12,13 @@ use crate::output::picture::colour::of_series;
 use crate::output::picture::label::{trimmed, visible, width as columns_of};
 use crate::output::picture::line::LinePlot;
 
-/// Without colours, what tells several series apart.
+/// The characters that tell several series apart without colour.
 const MARKS: [char; 8] = ['•', '+', 'x', 'o', '*', '#', '@', '%'];
 
 /// The plot as lines of at most `width` columns.
+///
+/// # Errors
+/// As for [`LinePlot::validate`].
 pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Result<String> {
     let columns = width.clamp(WIDTHS.0, WIDTHS.1);
     let height = (columns / 4).clamp(8, 18);
@@ -45,7 +48,7 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
                 .data(run)
         })
         .collect();
-    // The chart spreads its labels evenly, as straight ticks are.
+    // The chart widget spaces its labels evenly, as only linear ticks are.
     let names = match plot.log_y {
         true => (0..=steps).map(|i| y.label_at(i as f64 / steps as f64)).collect(),
         false => y.ticks.iter().map(|(_, label)| label.clone()).collect(),
@@ -78,7 +81,7 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
     Ok(screen.lines(width, colour))
 }
 
-/// Rows of (column, series, text) that say which line is which.
+/// The rows of the legend: column, series and text of each entry.
 fn legend(plot: &LinePlot, columns: usize, colour: bool) -> Vec<Vec<(usize, usize, String)>> {
     let mut rows: Vec<Vec<(usize, usize, String)>> = vec![];
     let mut at = columns;

@@ -1,4 +1,4 @@
-//! Rows of characters, some in colour, that become text.
+//! A grid of styled characters that becomes lines of text.
 
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
@@ -7,15 +7,16 @@ use ratatui_core::widgets::Widget;
 
 use crate::output::picture::colour::Rgb;
 
-/// The narrowest and widest that is drawn; what is wider than asked is cut.
+/// The smallest and the largest width that is drawn. A narrower terminal gets lines that are cut.
 pub(super) const WIDTHS: (usize, usize) = (24, 400);
 
-/// A sheet of characters.
+/// A grid of styled characters.
 pub(super) struct Screen {
     buffer: Buffer,
 }
 
 impl Screen {
+    /// An empty grid.
     pub fn new(width: usize, height: usize) -> Self {
         let most = usize::from(u16::MAX);
         Self {
@@ -28,30 +29,32 @@ impl Screen {
         }
     }
 
+    /// Its width in columns.
     pub fn width(&self) -> usize {
         usize::from(self.buffer.area.width)
     }
 
-    /// Writes `text` from column `x` of row `y`, leaving out what goes beyond the sheet.
+    /// Writes `text` at column `x` of row `y`; what lies outside of the grid is cut.
     pub fn text(&mut self, x: usize, y: usize, text: &str, style: Style) {
         if x < self.width() && y < usize::from(self.buffer.area.height) {
             self.buffer.set_stringn(x as u16, y as u16, text, self.width() - x, style);
         }
     }
 
-    /// Writes `text` in the middle of the columns from `from` to `to`.
+    /// Writes `text` centred between two columns.
     pub fn centred(&mut self, (from, to): (usize, usize), y: usize, text: &str, style: Style) {
         let width = super::super::label::width(text);
         self.text(from + to.saturating_sub(from).saturating_sub(width) / 2, y, text, style);
     }
 
+    /// Draws a ratatui widget over the whole width, from row `y` down.
     pub fn widget(&mut self, widget: impl Widget, y: usize, height: usize) {
         let area = Rect::new(0, y as u16, self.buffer.area.width, height as u16)
             .intersection(self.buffer.area);
         widget.render(area, &mut self.buffer);
     }
 
-    /// The lines, without spaces at their ends, each cut to `width` columns.
+    /// The grid as lines without trailing spaces, each cut to `width` columns.
     pub fn lines(&self, width: usize, colour: bool) -> String {
         let rows = 0..self.buffer.area.height;
         let lines = rows.map(|y| self.line(y, width.min(self.width()) as u16, colour));
@@ -83,7 +86,7 @@ impl Screen {
     }
 }
 
-/// The escape sequence that chooses a colour, of the letters (38) or of the ground (48).
+/// The escape sequence that sets the foreground (38) or the background (48) colour.
 fn escape(colour: Color, which: u8) -> String {
     match colour {
         Color::Rgb(r, g, b) => format!("\x1b[{which};2;{r};{g};{b}m"),
@@ -91,6 +94,7 @@ fn escape(colour: Color, which: u8) -> String {
     }
 }
 
+/// The colour as ratatui has it.
 pub(super) fn rgb((r, g, b): Rgb) -> Color {
     Color::Rgb(r, g, b)
 }

@@ -1,9 +1,9 @@
-//! The course of a series in one line.
+//! Sparklines: a series of numbers in one line of text.
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The numbers as bars from the smallest to the largest, at most `width` of them: each then the
-/// mean of its share. What is no finite number is left blank.
+/// The numbers as bars, scaled from the smallest to the largest. If there are more than `width`,
+/// each bar is the mean of a block. A number that is not finite is a space.
 pub fn sparkline(numbers: &[f64], width: usize) -> String {
     let bars = numbers.len().min(width.max(1));
     let share = |bar: usize| bar * numbers.len() / bars.max(1);

@@ -1,5 +1,5 @@
-//! precompute.lock: which recipes the work in a directory uses, at which commit, and the SHA-256 of
-//! every file of them.
+//! The lock file `precompute.lock`: the recipes from the Hub that a directory uses, each with its
+//! commit and the SHA-256 of its files.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,48 +16,50 @@ use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Result, bail, error, without_rust_types};
 
-/// The file's name.
+/// The lock file's name.
 pub const LOCK: &str = "precompute.lock";
 
 const ABOVE: &str =
     "# Which recipes this work uses. Written by precompute; keep it with the work.\n";
 
-/// How the file is laid out.
+/// The version of the file's layout.
 const LAYOUT: u32 = 1;
 
+/// The contents of a lock file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub struct LockFile {
     layout: u32,
+    /// The recipes, by name.
     #[serde(default, rename = "recipe")]
-    pub recipes: Vec<Locked>,
+    pub recipes: Vec<LockedRecipe>,
 }
 
-/// One recipe from the Hub.
+/// A recipe from the Hub, as it is locked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Locked {
-    /// What it is called here.
+pub struct LockedRecipe {
+    /// The name by which `run` finds it in this directory.
     pub name: String,
-    /// `hf:owner/repo/path.rhai[@revision]`, as it was asked for.
+    /// The reference that it was added by: `hf:owner/repo/path.rhai`, perhaps with `@revision`.
     pub reference: String,
-    /// What the revision stood for.
+    /// The commit that the revision stood for: 40 hexadecimal digits.
     pub commit: String,
-    /// The SHA-256 of the script and of all that it imports, by path in the repository.
+    /// The SHA-256 of the script and of each file that it imports, by path in the repository.
     pub files: BTreeMap<String, String>,
 }
 
-impl Default for Lock {
+impl Default for LockFile {
     fn default() -> Self {
         Self { layout: LAYOUT, recipes: Vec::new() }
     }
 }
 
-impl Lock {
-    /// The lock file of `directory`; an empty one where there is none.
+impl LockFile {
+    /// Reads the lock file of `directory`. If there is none, it is empty.
     ///
     /// # Errors
-    /// It can't be read, or is broken.
+    /// The file can't be read or is invalid.
     pub fn read(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(LOCK);
         let text = match file::read(&path, FileKind::Lock) {
@@ -73,10 +75,12 @@ impl Lock {
         Self::parse(&text)
     }
 
+    /// Parses a lock file.
+    ///
     /// # Errors
-    /// What is no lock file, with its line under a caret.
+    /// Not a valid lock file; the failure points at the line.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let lock: Lock = toml::from_str(text).map_err(|e| {
+        let lock: LockFile = toml::from_str(text).map_err(|e| {
             let message = without_rust_types(e.message().trim().lines().next().unwrap_or_default());
             let error = error!("{LOCK} is broken: {message}").help(
                 "take the last version of it that worked, or delete it and add the recipes again",
@@ -117,11 +121,12 @@ impl Lock {
         Ok(())
     }
 
+    /// The lock file's text.
     pub fn text(&self) -> String {
         format!("{ABOVE}{}", toml::to_string(self).unwrap_or_default())
     }
 
-    /// Writes the lock file of `directory`, whole or not at all.
+    /// Writes the lock file of `directory` atomically.
     ///
     /// # Errors
     /// The directory can't be written to.
@@ -140,16 +145,18 @@ impl Lock {
         written().map_err(|e| error!("{LOCK} can't be written: {}", describe_io_error(&e)))
     }
 
-    pub fn named(&self, name: &str) -> Option<&Locked> {
+    /// The recipe called `name`.
+    pub fn named(&self, name: &str) -> Option<&LockedRecipe> {
         self.recipes.iter().find(|recipe| recipe.name == name)
     }
 
-    pub fn referred(&self, remote: &Remote) -> Option<&Locked> {
+    /// The recipe that was added by this reference.
+    pub fn referred(&self, remote: &Remote) -> Option<&LockedRecipe> {
         self.recipes.iter().find(|recipe| recipe.reference == remote.to_string())
     }
 
-    /// Takes a recipe in, in place of one of its name.
-    pub fn put(&mut self, recipe: Locked) {
+    /// Adds a recipe, or replaces the one of the same name.
+    pub fn put(&mut self, recipe: LockedRecipe) {
         match self.recipes.iter_mut().find(|known| known.name == recipe.name) {
             Some(known) => *known = recipe,
             None => self.recipes.push(recipe),
@@ -158,17 +165,19 @@ impl Lock {
     }
 }
 
-impl Locked {
+impl LockedRecipe {
+    /// The reference, parsed.
+    ///
     /// # Errors
-    /// The reference is none; [`Lock::parse`] lets no such through.
+    /// The reference is invalid, which [`LockFile::parse`] rules out.
     pub fn remote(&self) -> Result<Remote> {
         self.reference.parse()
     }
 
-    /// Whether these are the files that were locked.
+    /// Checks that the files are those that were locked.
     ///
     /// # Errors
-    /// One differs, is missing, or is new.
+    /// A file differs, is missing, or is not in the lock file.
     pub fn check(&self, texts: &BTreeMap<String, String>) -> Result<()> {
         let help = || {
             format!(
@@ -205,7 +214,7 @@ impl Locked {
     }
 }
 
-/// The directory whose lock file counts: the working directory.
+/// The directory whose lock file is used: the working directory.
 pub fn here() -> PathBuf {
     PathBuf::from(".")
 }
@@ -224,8 +233,8 @@ fn place(text: &str, start: usize) -> Place {
 mod tests {
     use super::*;
 
-    fn locked(name: &str) -> Locked {
-        Locked {
+    fn locked(name: &str) -> LockedRecipe {
+        LockedRecipe {
             name: name.into(),
             reference: "hf:ann/lenses/lens.rhai@v1".into(),
             commit: "a".repeat(40),
@@ -235,11 +244,11 @@ mod tests {
 
     #[test]
     fn a_lock_file_is_read_back() {
-        let mut lock = Lock::default();
+        let mut lock = LockFile::default();
         lock.put(locked("lens"));
         lock.put(locked("eye"));
         lock.put(locked("lens"));
-        assert_eq!(Lock::parse(&lock.text()).unwrap(), lock);
+        assert_eq!(LockFile::parse(&lock.text()).unwrap(), lock);
         assert_eq!(lock.recipes.len(), 2);
     }
 
@@ -257,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_a_sentence() {
-        let mut lock = Lock::default();
+        let mut lock = LockFile::default();
         lock.put(locked("lens"));
         let text = lock.text();
         for (from, to) in [
@@ -269,9 +278,9 @@ mod tests {
             ("lens.rhai\" =", "../lens.rhai\" ="),
             ("lens.rhai\" =", "other.rhai\" ="),
         ] {
-            assert!(Lock::parse(&text.replacen(from, to, 1)).is_err(), "{from} {to}");
+            assert!(LockFile::parse(&text.replacen(from, to, 1)).is_err(), "{from} {to}");
         }
-        let shown = Lock::parse("layout = 1\nrecipes = 3\n").unwrap_err().to_string();
+        let shown = LockFile::parse("layout = 1\nrecipes = 3\n").unwrap_err().to_string();
         assert!(shown.contains("--> precompute.lock:2:1"), "{shown}");
     }
 }

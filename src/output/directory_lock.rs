@@ -1,8 +1,9 @@
-//! One run at a time writes into a directory. Whoever else would is told which run it is.
+//! A lock on an output directory, so that one run at a time writes into it.
 //!
-//! The claim is the system's lock on the directory itself: it holds under whatever path the
-//! directory is reached, and ends with its process, however that ends. Beside it stands a note of
-//! whose it is, where this program remembers things.
+//! The lock is the operating system's lock (`flock` on Unix) on the directory itself. It therefore
+//! holds under every path of the directory, and ends with the process that took it, however that
+//! process ends. A small file in the data directory of this program notes which process holds the
+//! lock, for the message that another run shows.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,28 +15,32 @@ use crate::system::file::FileKind;
 use crate::system::{file, lock_holder};
 use crate::{Error, Result, error};
 
-/// A directory that this run alone writes into, until it is dropped.
+/// The lock on an output directory, held until it is dropped.
 #[derive(Debug)]
-pub struct Claim {
-    /// Nothing where the file system has no locks.
+pub struct DirectoryLock {
+    /// `None` if the file system has no locks.
     lock: Option<File>,
     note: Option<PathBuf>,
 }
 
-impl Claim {
+impl DirectoryLock {
+    /// Locks `directory`, which messages call `path`.
+    ///
     /// # Errors
-    /// Another run writes into it.
+    /// Another run holds the lock.
     pub fn take(directory: &Dir, path: &Path) -> Result<Self> {
-        // Opened anew: the lock is that of an opened file, and goes with its last copy.
+        // `flock` belongs to an open file description and ends when its last copy is closed, so the
+        // lock needs a description of its own.
         let Ok(own) = directory.open(".").map(cap_std::fs::File::into_std) else {
             return Ok(Self { lock: None, note: None });
         };
         let note = note(&own);
         match own.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(path, &own, note.as_deref())),
-            // Some network drives have no locks: nobody can be told, and a run must not fail for
-            // it.
+            Err(TryLockError::WouldBlock) => {
+                return Err(locked_by_another(path, &own, note.as_deref()));
+            }
+            // Some network file systems have no locks. A run must not fail for that.
             Err(TryLockError::Error(_)) => return Ok(Self { lock: None, note: None }),
         }
         if let Some(note) = &note {
@@ -50,22 +55,22 @@ impl Claim {
         Ok(Self { lock: Some(own), note })
     }
 
-    /// Whether no other run can be writing into the directory now.
+    /// Whether the lock is really held: `false` on a file system without locks.
     pub fn is_held(&self) -> bool {
         self.lock.is_some()
     }
 }
 
-impl Drop for Claim {
+impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Before the lock goes: what stands there afterwards is another's.
+        // Removed before the lock is released: a note that exists after that is another run's.
         if let Some(note) = &self.note {
             let _ = std::fs::remove_file(note);
         }
     }
 }
 
-/// Where it is noted whose a directory is.
+/// The file that notes which process holds the lock on a directory.
 #[cfg(unix)]
 fn note(directory: &File) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
@@ -78,14 +83,14 @@ fn note(_directory: &File) -> Option<PathBuf> {
     None
 }
 
-fn taken(path: &Path, own: &File, note: Option<&Path>) -> Error {
+fn locked_by_another(path: &Path, own: &File, note: Option<&Path>) -> Error {
     let text = note.and_then(|note| file::read_text(note, FileKind::Lock).ok()).unwrap_or_default();
     let whose = text
         .split_once(' ')
         .and_then(|(process, since)| Some((process.parse::<u32>().ok()?, since)));
     let whose = match whose.filter(|(process, _)| is_alive(*process)) {
         Some((process, since)) => format!(": process {process}, since {}", since.trim()),
-        // One whose notes are kept elsewhere: another person's.
+        // No note here: the process is another user's.
         None => lock_holder::describe(own).map_or_else(String::new, |holder| format!(": {holder}")),
     };
     error!("another run writes into {}{whose}", path.display())
@@ -94,7 +99,8 @@ fn taken(path: &Path, own: &File, note: Option<&Path>) -> Error {
 
 #[cfg(unix)]
 fn is_alive(process: u32) -> bool {
-    // SAFETY: signal 0 is none; it asks whether it could be sent.
+    // SAFETY: `kill` takes two integers and reads no memory of this process. With signal 0 it sends
+    // nothing and only reports whether the process exists and may be signalled.
     let asked = i32::try_from(process).map(|process| unsafe { libc::kill(process, 0) });
     asked == Ok(0) || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }

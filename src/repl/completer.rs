@@ -58,7 +58,10 @@ impl ScriptCompleter {
             return match command.takes {
                 Takes::Nothing => (at, Vec::new()),
                 Takes::Name => {
-                    let names = help::names(&workspace.host().functions());
+                    let names = help::names(
+                        &workspace.host().functions(),
+                        &workspace.host().declarations(),
+                    );
                     (argument, beginning(&head[argument..], names))
                 }
                 Takes::File => candidates::paths(&head[argument..], argument),
@@ -117,8 +120,9 @@ fn word(workspace: &Workspace, head: &str, before: &[Token], typed: &str) -> Vec
             beginning(typed, members_of(workspace, &functions, receiver(workspace, head, chain)))
         }
         _ if expects_option(head, before) => {
-            let keys =
-                call(head, before).map(|(name, _)| documented::keys(name)).unwrap_or_default();
+            let keys = call(head, before)
+                .map(|(name, _)| documented::keys(&workspace.host().declarations(), name))
+                .unwrap_or_default();
             beginning(typed, keys)
         }
         _ => {
@@ -155,7 +159,10 @@ fn returned(workspace: &Workspace, name: &str) -> Receiver {
     let tensors = members(&workspace.host().functions(), "tensor");
     let known = |field: &String| tensors.0.contains(field) || tensors.1.contains(field);
     let fields: BTreeSet<String> = match may_be_map {
-        true => documented::fields(name).into_iter().filter(|field| !known(field)).collect(),
+        true => {
+            let fields = documented::fields(&workspace.host().declarations(), name);
+            fields.into_iter().filter(|field| !known(field)).collect()
+        }
         false => BTreeSet::new(),
     };
     match fields.is_empty() && types.is_empty() {

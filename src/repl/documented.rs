@@ -3,29 +3,27 @@
 
 use std::collections::BTreeSet;
 
-use crate::script::reference::tables::entries;
+use crate::script::declare::Declarations;
 
-/// The keys that stand between `#{` and `}` where the reference speaks of the function, in its
-/// words or its examples.
-pub fn keys(function: &str) -> BTreeSet<String> {
-    let entries = entries().into_iter().filter(|entry| entry.name == function);
-    entries.flat_map(|entry| [keys_in(&entry.gives), keys_in(&entry.example)]).flatten().collect()
+/// The keys of a function's options: those that it declares, and those that stand between `#{` and
+/// `}` where the reference speaks of the function, in its words or its examples.
+pub fn keys(declarations: &Declarations, function: &str) -> BTreeSet<String> {
+    let rows = declarations.rows().filter(|row| row.name() == function);
+    let spoken_of = rows.flat_map(|row| [keys_in(&row.gives), keys_in(&row.example)]).flatten();
+    spoken_of.chain(declarations.options(function).map(str::to_owned)).collect()
 }
 
 /// The fields of the map that a function gives: those that its keys name, and those that examples
 /// read.
-pub fn fields(function: &str) -> BTreeSet<String> {
+pub fn fields(declarations: &Declarations, function: &str) -> BTreeSet<String> {
     let mut fields = BTreeSet::new();
-    for entry in entries().into_iter().filter(|entry| entry.name == function) {
+    for row in declarations.rows().filter(|row| row.name() == function) {
         // Between parentheses stand its arguments.
-        let gives: String = entry
-            .gives
-            .split('(')
-            .map(|part| part.rsplit(')').next().unwrap_or_default())
-            .collect();
+        let gives: String =
+            row.gives.split('(').map(|part| part.rsplit(')').next().unwrap_or_default()).collect();
         fields.extend(keys_in(gives.split("options").next().unwrap_or_default()));
-        for (at, call) in entry.example.match_indices(&format!("{function}(")) {
-            let rest = &entry.example[at + call.len()..];
+        for (at, call) in row.example.match_indices(&format!("{function}(")) {
+            let rest = &row.example[at + call.len()..];
             let field = closing(rest).and_then(|end| rest[end + 1..].strip_prefix('.'));
             let name: String = field
                 .unwrap_or_default()
@@ -80,9 +78,14 @@ fn keys_in(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::{Host, Settings};
 
     #[test]
     fn the_reference_knows_options_and_fields() {
+        let host = Host::new(Settings::default()).unwrap();
+        let declarations = host.declarations();
+        let keys = |function: &str| keys(&declarations, function);
+        let fields = |function: &str| fields(&declarations, function);
         let names = |found: BTreeSet<String>| found.into_iter().collect::<Vec<_>>().join(" ");
         assert!(
             ["logits", "loss", "mask", "stop"].iter().all(|key| keys("forward").contains(*key))

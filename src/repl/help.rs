@@ -6,8 +6,7 @@ use super::commands::{COMMANDS, Command};
 use crate::hook::{Point, PointName};
 use crate::model::point_list;
 use crate::output::picture::table::columns;
-use crate::script::reference::definitions::signature;
-use crate::script::reference::tables::{Entry, entries};
+use crate::script::declare::{Declarations, Row};
 use crate::script::reference::vocabulary::{Function, is_name};
 use crate::script::{Failure, Workspace};
 use crate::{did_you_mean, error, nearest};
@@ -16,11 +15,10 @@ use crate::{did_you_mean, error, nearest};
 const MAX_OVERLOADS: usize = 12;
 
 /// Every name that has a help text.
-pub fn names(repl_functions: &BTreeSet<Function>) -> BTreeSet<String> {
+pub fn names(functions: &BTreeSet<Function>, declarations: &Declarations) -> BTreeSet<String> {
     let functions =
-        repl_functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
-    let documented =
-        entries().into_iter().map(|entry| entry.name.trim_start_matches('.').to_owned());
+        functions.iter().map(|function| function.name.clone()).filter(|name| is_name(name));
+    let documented = declarations.rows().map(|row| row.name().trim_start_matches('.').to_owned());
     let points = Point::ALL.iter().map(|point| point.name().to_owned());
     let commands = COMMANDS.iter().map(|command| command.name.to_owned());
     functions.chain(documented).chain(points).chain(commands).collect()
@@ -51,9 +49,11 @@ pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> 
         return Ok(overview());
     }
     let name = name.trim_matches(|c| c == '"' || c == '`').trim_end_matches("()");
+    let declarations = workspace.host().declarations();
+    let rows: Vec<Row> = declarations.rows().filter(|row| row.is(name)).collect();
     if let Some(command) =
         COMMANDS.iter().find(|command| command.name == name || &command.name[1..] == name)
-        && (name.starts_with(':') || entries().iter().all(|entry| !entry.is(name)))
+        && (name.starts_with(':') || rows.is_empty())
     {
         return Ok(vec![usage(command), format!("  {}", command.about)]);
     }
@@ -67,8 +67,8 @@ pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> 
         .filter(|(defined, _)| defined == name)
         .map(|(name, parameters)| format!("fn {name}({}), of this session", parameters.join(", ")))
         .collect();
-    lines.extend(signature(name));
-    lines.extend(entries().iter().filter(|entry| entry.is(name)).flat_map(entry));
+    lines.extend(declarations.signatures(name));
+    lines.extend(rows.iter().flat_map(described));
     if lines.is_empty() {
         let named = functions.iter().filter(|function| function.name == name && is_name(name));
         let mut shown: Vec<String> =
@@ -85,7 +85,7 @@ pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> 
         }
     }
     if lines.is_empty() {
-        let names = names(&functions);
+        let names = names(&functions, &declarations);
         let known = names.iter().map(String::as_str);
         let error = error!("there is no help on {name}: it is no function, hook point or command");
         let near = did_you_mean(name, known.clone()).filter(|_| !nearest(name, known).is_empty());
@@ -109,13 +109,13 @@ fn point(point: Point) -> Vec<String> {
     lines
 }
 
-fn entry(entry: &Entry) -> Vec<String> {
+fn described(row: &Row) -> Vec<String> {
     let mut lines = vec![
-        format!("{}: {}", entry.title, entry.gives),
-        format!("  for example  {}", entry.example),
+        format!("{}: {}", row.plain_title(), row.gives),
+        format!("  for example  {}", row.example),
     ];
-    if !entry.result.is_empty() {
-        lines.push(format!("  gives        {}", entry.result));
+    if !row.result.is_empty() {
+        lines.push(format!("  gives        {}", row.result));
     }
     lines
 }

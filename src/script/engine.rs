@@ -8,6 +8,7 @@ use super::bind::pass::Depth;
 use super::bind::{
     closures, forward, generate, growth, model, output, param, picture, save_model, tokens, weights,
 };
+use super::declare::{OnGpu, Page, Purity, Registry, RhaisOwn};
 use super::diagnostics::try_catch;
 use super::errors::error::ScriptResult;
 use super::hook::context;
@@ -37,6 +38,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.set_max_operations(limits.steps);
     engine.disable_symbol("eval");
     engine.set_module_resolver(modules.clone());
+    tensor::configure(&mut engine);
 
     let stdout = console.clone();
     engine.on_progress(move |_| {
@@ -63,49 +65,104 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     let stdout = console.clone();
     engine.on_debug(move |text, _, _| stdout.line(text));
 
-    // Rhai's own `sleep` could not be interrupted.
-    engine.register_fn("sleep", |_: i64| -> ScriptResult<()> { Err(no_sleep().into()) });
-    engine.register_fn("sleep", |_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
-
-    install_pure(&mut engine, limits);
     try_catch::install(&mut engine, modules.sources(), move || end_of_compiling(limits));
-    // What follows does more than give a value: `purity::IMPURE` says what.
-    param::install(&mut engine, session.params());
-    tensor::creation::install_random(&mut engine, session.random());
-    model::install(&mut engine, session.models());
+    let mut registry = Registry::new(engine, NOT_PURE);
+    tensor::install(&mut registry, session.random());
+    growth::install(&mut registry, limits);
+    closures::install(&mut registry);
+    output::install_json(&mut registry);
+    model::install(&mut registry, session.models());
+    tokens::install(&mut registry);
     let depth = Depth::new(session.live());
-    forward::install(&mut engine, &depth, session.reuse());
+    forward::install(&mut registry, &depth, session.reuse());
     let streaming = session.settings().streaming;
-    generate::install(&mut engine, &depth, session.random(), streaming, console);
-    hook::install(&mut engine, session.live(), &modules, session.purity());
-    output::install(&mut engine, session.run(), console, modules.sources());
-    picture::install(&mut engine, session.run(), console);
-    save_model::install(&mut engine, session.run());
-    engine
+    generate::install(&mut registry, &depth, session.random(), streaming, console);
+    weights::install(&mut registry);
+    hook::install(&mut registry, session.live(), &modules, session.natives());
+    context::install(&mut registry);
+    install_script(&mut registry, session);
+    save_model::install(&mut registry, session.run());
+    output::install(&mut registry, session.run(), console, modules.sources());
+    picture::install(&mut registry, session.run(), console);
+    output::install_progress(&mut registry);
+    try_catch::install_members(&mut registry);
+    registry.finish()
 }
+
+/// What concerns the script as a whole.
+fn install_script(registry: &mut Registry, session: &Rc<Session>) {
+    registry.section(Page::Experiments, "Scripts");
+    param::install(registry, session.params());
+    registry.describe("import").row(
+        "the functions of a file beside the script, or of the library that ships",
+        r#"import "lib/labels" as labels; labels::layers(m)[0]"#,
+        "layer 0",
+    );
+    // Rhai's own would hold up the run, deaf to Ctrl-C.
+    registry
+        .declare("sleep(seconds)", Purity::Impure("reads the clock"), OnGpu::NO_TENSORS)
+        .row(
+            "not for scripts: always an error",
+            r#"let said = ""; try { sleep(1); } catch (e) { said = e; } said"#,
+            "a script can't sleep",
+        )
+        .function(|_: i64| -> ScriptResult<()> { Err(no_sleep().into()) })
+        .function(|_: f64| -> ScriptResult<()> { Err(no_sleep().into()) });
+    registry.section(Page::Experiments, "Files and pictures");
+}
+
+/// Rhai's own functions that are not pure: of its standard packages, which [`Engine::new`] enables,
+/// and of the language. Those that change their receiver do so for some type at least.
+const NOT_PURE: RhaisOwn = &[
+    (Purity::Impure("prints"), &["print", "debug"]),
+    (Purity::Impure("reads the clock"), &["timestamp", "elapsed", "get$elapsed"]),
+    (Purity::Impure("ends the script"), &["exit"]),
+    (
+        Purity::Impure("tells what is declared"),
+        &["get_fn_metadata_list", "is_def_fn", "is_def_var", "is_shared"],
+    ),
+    (Purity::Impure("runs a text as a script"), &["eval"]),
+    // A tag is no part of what a value is compared by.
+    (Purity::Impure("uses the tag of a value"), &["tag", "get$tag", "set_tag", "set$tag"]),
+    (
+        Purity::ChangesReceiver,
+        &[
+            "append",
+            "chop",
+            "clear",
+            "crop",
+            "dedup",
+            "drain",
+            "fill_with",
+            "insert",
+            "make_lower",
+            "make_upper",
+            "mixin",
+            "pad",
+            "pop",
+            "push",
+            "remove",
+            "replace",
+            "retain",
+            "reverse",
+            "set",
+            "shift",
+            "sort",
+            "sort_by",
+            "sort_desc",
+            "splice",
+            "split",
+            "take",
+            "trim",
+            "truncate",
+        ],
+    ),
+];
 
 /// What ends compiling as it ends a run: the clock, the person, the memory.
 fn end_of_compiling(limits: Limits) -> Option<Error> {
     let memory = || if memory::exceeded() { Err(limits.memory_exceeded()) } else { Ok(()) };
     interrupt::check().and_then(|()| memory()).err()
-}
-
-/// Registers all that gives a value and does nothing else: the value depends on the arguments
-/// alone, and nothing changes but the arguments. Hooks that call nothing but these, and what is
-/// pure of Rhai's own, need not run again ([`reuse`](super::reuse)). What an installer registers
-/// that is not called from here is taken to do more.
-pub fn install_pure(engine: &mut Engine, limits: Limits) {
-    closures::install(engine);
-    try_catch::install_members(engine);
-    growth::install(engine, limits);
-    tensor::install_pure(engine);
-    tokens::install(engine);
-    context::install(engine);
-    model::install_members(engine);
-    weights::install(engine);
-    hook::install_members(engine);
-    forward::install_output(engine);
-    generate::install_output(engine);
 }
 
 fn no_sleep() -> Error {
@@ -114,39 +171,14 @@ fn no_sleep() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::script::fingerprint::purity::{IMPURE, Natives, OPERATORS};
+    use crate::script::declare::Declarations;
+    use crate::script::fingerprint::purity::{Natives, OPERATORS};
     use crate::script::{Host, Settings};
-
-    fn natives() -> std::rc::Rc<Natives> {
-        let host = Host::new(Settings::default()).unwrap();
-        host.session.purity().of(&host.engine)
-    }
-
-    #[test]
-    fn every_function_is_pure_or_known_not_to_be() {
-        let natives = natives();
-        let undeclared = natives.undeclared();
-        assert!(
-            undeclared.is_empty(),
-            "{undeclared:?}: register what only computes in an installer that engine::install_pure calls, and name what \
-             touches the world in IMPURE"
-        );
-        let gone: Vec<&str> = IMPURE
-            .iter()
-            .flat_map(|(_, names)| *names)
-            .copied()
-            .filter(|name| !natives.has(name))
-            .collect();
-        assert_eq!(
-            gone,
-            ["is_def_fn", "is_def_var", "is_shared", "eval"],
-            "but for words of the language"
-        );
-    }
 
     #[test]
     fn what_computes_is_pure_and_what_touches_the_world_is_not() {
-        let natives = natives();
+        let host = Host::new(Settings::default()).unwrap();
+        let natives = Natives::of(&host.engine);
         for name in OPERATORS.iter().chain(&[
             "map",
             "filter",
@@ -159,12 +191,24 @@ mod tests {
         ]) {
             assert!(natives.is_pure(name), "{name}");
         }
-        for name in IMPURE.iter().flat_map(|(_, names)| *names) {
-            assert!(
-                !natives.is_pure(name) && natives.impure(name).is_some_and(|does| !does.is_empty()),
-                "{name}"
-            );
+        for name in ["print", "plot", "save", "model", "forward", "rand", "seed", "param", "exit"] {
+            assert!(!natives.is_pure(name), "{name}");
         }
         assert!(!natives.is_pure("no_such_function"));
+    }
+
+    #[test]
+    fn what_is_declared_not_to_be_pure_exists_and_says_what_it_does() {
+        let host = Host::new(Settings::default()).unwrap();
+        let natives = Natives::of(&host.engine);
+        let declarations = Declarations::of(&host.engine);
+        assert!(declarations.impure().all(|(_, does)| !does.is_empty()));
+        let gone: Vec<&str> =
+            declarations.impure().map(|(name, _)| name).filter(|name| !natives.has(name)).collect();
+        assert_eq!(
+            gone,
+            ["eval", "is_def_fn", "is_def_var", "is_shared"],
+            "but for words of the language"
+        );
     }
 }

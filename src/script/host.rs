@@ -11,7 +11,6 @@ mod inspect;
 use super::bind::output::json;
 use super::diagnostics::failure::Failure;
 use super::engine;
-use super::fingerprint::purity::Purity;
 use super::program::bundle::Program;
 use super::program::compile::compile;
 use super::program::model_names::{NamedModel, named};
@@ -19,7 +18,7 @@ use super::program::modules::Modules;
 use super::program::params::{Declared, declared};
 use super::program::source::Sources;
 use super::run::console::Console;
-use super::run::limits::{Deadline, Limits};
+use super::run::limits::Deadline;
 use super::run::settings::Settings;
 use super::run_session::Session;
 use super::value::model::Model;
@@ -55,8 +54,7 @@ impl Host {
     /// # Errors
     /// The settings can't be met: this machine lacks the device, for example.
     pub fn new(settings: Settings) -> Result<Self> {
-        let purity = Purity::new(|engine| engine::install_pure(engine, Limits::default()));
-        let session = Rc::new(Session::new(settings, purity)?);
+        let session = Rc::new(Session::new(settings)?);
         let (sources, quota) = (Sources::default(), session.quota());
         let console =
             if session.settings().silent { Console::silent() } else { Console::metered(quota) };

@@ -6,24 +6,27 @@
 //! above it in this list (tests excepted):
 //!
 //! - `errors` (how errors pass through Rhai): none.
+//! - `declare` (functions, with all that is known of them, as they are registered): `errors`.
 //! - `program` (a script's text and syntax tree): `errors`.
 //! - `run` (settings, limits, random numbers, standard output): `program`.
-//! - `value` (tensors, models and maps as scripts hold them): `errors`.
-//! - `tensor` (the operations on tensors): `errors`, `run`, `value`.
-//! - `reference` (what scripts can call, in words): `program`, `value`.
-//! - `diagnostics` (errors as the user reads them): `errors`, `program`, `value`, `tensor`,
+//! - `value` (tensors, models and maps as scripts hold them): `errors`, `declare`.
+//! - `tensor` (the operations on tensors): `errors`, `declare`, `run`, `value`.
+//! - `reference` (what scripts can call, in words): `declare`, `program`, `value`.
+//! - `diagnostics` (errors as the user reads them): `errors`, `declare`, `program`, `value`,
+//!   `tensor`, `reference`.
+//! - `fingerprint` (digests of values and functions, purity): `declare`, `program`, `value`,
 //!   `reference`.
-//! - `fingerprint` (digests of values and functions, purity): `program`, `value`, `reference`.
-//! - `hook` (hooks and their context): `errors`, `program`, `value`, `tensor`, `fingerprint`.
+//! - `hook` (hooks and their context): `errors`, `declare`, `program`, `value`, `fingerprint`.
 //! - `reuse` (layers that need not run again): `value`, `fingerprint`, `hook`.
-//! - `bind` (every other function of scripts): `errors`, `program`, `run`, `value`, `diagnostics`,
-//!   `hook`, `reuse`.
+//! - `bind` (every other function of scripts): `errors`, `declare`, `program`, `run`, `value`,
+//!   `diagnostics`, `hook`, `reuse`.
 //! - `run_session` (the state behind impure functions): `program`, `run`, `fingerprint`, `reuse`,
 //!   `bind`.
 //! - `engine` (registers everything), then `host` (runs scripts), then `session` (the REPL's
 //!   variables and definitions): all above.
 
 pub(crate) mod bind;
+pub mod declare;
 pub(crate) mod diagnostics;
 mod engine;
 pub mod errors;

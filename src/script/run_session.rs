@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::bind::model::Models;
 use super::bind::param::Params;
-use super::fingerprint::purity::Purity;
+use super::fingerprint::purity::LazyNatives;
 use super::program::late_binding::Live;
 use super::reuse;
 use super::reuse::Reuse;
@@ -25,15 +25,15 @@ pub struct Session {
     quota: Quota,
     live: Live,
     reuse: Reuse,
-    purity: Purity,
+    natives: LazyNatives,
 }
 
 impl Session {
-    /// `purity` tells which functions of the engine that will serve the session are pure.
+    /// The state of a run that has not begun.
     ///
     /// # Errors
     /// The settings name a device that this machine lacks, or a path to read that is no directory.
-    pub fn new(settings: Settings, purity: Purity) -> Result<Self> {
+    pub fn new(settings: Settings) -> Result<Self> {
         if let Some(name) = &settings.device {
             device::parse(name).map_err(|error| error.at("--device"))?;
         }
@@ -56,7 +56,7 @@ impl Session {
             live: Live::default(),
             reuse: Reuse::new(settings.reuse.unwrap_or(reuse::DEFAULT_LIMIT)),
             settings,
-            purity,
+            natives: LazyNatives::default(),
         })
     }
 
@@ -100,8 +100,8 @@ impl Session {
         &self.quota
     }
 
-    /// Which functions of the engine are pure.
-    pub fn purity(&self) -> &Purity {
-        &self.purity
+    /// The functions of the engine that serves the session.
+    pub fn natives(&self) -> &LazyNatives {
+        &self.natives
     }
 }

@@ -1,18 +1,9 @@
-//! The reference's examples do what it says: each row is run and its last value printed.
+//! The reference is what is declared of each function, and its examples do what it says.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 
-use precompute::script::run::random::Random;
-use precompute::script::{Host, Settings, tensor};
-
-/// Tables of `| name | what it gives | example | result |`.
-const TABLES: &[(&str, &str)] = &[
-    ("language.md", include_str!("../../src/script/reference/language.md")),
-    ("reference.md", REFERENCE),
-];
-
-const REFERENCE: &str = include_str!("../../src/script/reference/reference.md");
+use precompute::script::declare::{OnGpu, Page, Row};
+use precompute::script::{Host, Settings};
 
 /// Every name that the contract gives to tensors.
 const CONTRACT: &str = "tensor zeros ones full arange linspace eye rand randn seed zeros_like shape rank dtype device len numel \
@@ -25,7 +16,7 @@ const CONTRACT: &str = "tensor zeros ones full arange linspace eye rand randn se
 
 #[test]
 fn every_name_of_the_contract_has_a_row() {
-    let names: Vec<String> = rows(REFERENCE).into_iter().map(|row| row.name).collect();
+    let names: Vec<String> = rows(&host()).iter().map(|row| row.name().to_owned()).collect();
     let has = |wanted: &str| {
         let words = |name: &String| {
             name.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == wanted)
@@ -36,22 +27,34 @@ fn every_name_of_the_contract_has_a_row() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// The rows of `experiments.md`, which need a model and a place to save.
+/// Operators and what prints a value need none: those of numbers are Rhai's.
 #[test]
-fn every_experiment_gives_its_result() {
+fn every_function_and_property_has_a_row() {
+    let host = host();
+    let rows = rows(&host);
+    for declared in host.declarations().iter() {
+        let called = declared.name.trim_start_matches('.');
+        let is_name = called.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let needs_none = ["to_string", "to_debug", "blob"].contains(&called)
+            // What a record has of a map is Rhai's own.
+            || declared.parameters.is_empty() && !declared.name.starts_with('.');
+        if is_name && !needs_none {
+            assert!(rows.iter().any(|row| row.name() == declared.name), "{}", declared.name);
+        }
+    }
+}
+
+/// Each example is run in a host of its own place: a row may save.
+#[test]
+fn every_example_gives_its_result() {
     let here = tempfile::tempdir().unwrap();
-    let settings = || Settings { out: Some(here.path().join("out")), ..Settings::default() };
-    let rows = rows(include_str!("../../src/script/reference/experiments.md"));
-    assert!(rows.len() > 30);
+    let settings = Settings { out: Some(here.path().join("out")), ..Settings::default() };
+    let host = Host::new(settings).unwrap();
+    let rows = rows(&host);
+    assert!(rows.len() > 250);
     let mut wrong = Vec::new();
     for row in rows {
-        let host = Host::new(settings()).unwrap();
-        let text = format!(
-            "let m = model(\"demo:opt\"); let ids = m.encode(\"When Mary and John went to the store\");\n\
-             let value = {{ {} }}; if value == () {{ \"\" }} else {{ value.to_string() }}",
-            row.example
-        );
-        match host.eval(&text) {
+        match host.eval(&script(&row)) {
             Ok(shown) if shown.to_string() == row.result => {}
             Ok(shown) => wrong.push(format!("{}: gives {shown}, says {}", row.example, row.result)),
             Err(failure) => wrong.push(format!("{}: {failure}", row.example)),
@@ -60,63 +63,70 @@ fn every_experiment_gives_its_result() {
     assert!(wrong.is_empty(), "{} examples are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-struct Row {
-    name: String,
-    example: String,
-    result: String,
-}
-
+/// With `PRECOMPUTE_BLESS=1` the pages are written.
 #[test]
-fn every_example_gives_its_result() {
-    let mut wrong = Vec::new();
-    for (file, table) in TABLES {
-        let rows = rows(table);
-        assert!(!rows.is_empty(), "{file} has no rows");
-        for row in rows {
-            let printed = printed(&row.example);
-            if printed != row.result {
-                wrong.push(format!(
-                    "{file}, {}: {}\n  says {}\n  gives {printed}",
-                    row.name, row.example, row.result
-                ));
-            }
+fn the_pages_are_what_is_declared() {
+    let declarations = host().declarations();
+    for page in Page::ALL {
+        check(&root().join(page.file()), &declarations.page(page));
+    }
+}
+
+/// With `PRECOMPUTE_BLESS=1` the table is written.
+#[test]
+fn the_readme_says_where_functions_run_on_a_gpu() {
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let heading = "| operation | where it runs for a tensor on a GPU |\n";
+    let (before, table) = readme.split_once(heading).unwrap();
+    let (_, after) = table.split_once("\n\n").unwrap();
+    let declarations = host().declarations();
+    check(&path, &format!("{before}{}\n{after}", declarations.gpu_table()));
+    for declared in declarations.iter().filter(|declared| declared.on_gpu != OnGpu::NO_TENSORS) {
+        assert!(!declared.on_gpu.0.contains('|'), "{}", declared.name);
+    }
+}
+
+fn host() -> Host {
+    Host::new(Settings::default()).unwrap()
+}
+
+fn rows(host: &Host) -> Vec<Row> {
+    host.declarations().rows().collect()
+}
+
+/// A script that gives what printing the example's last value shows.
+fn script(row: &Row) -> String {
+    let words = |word: &str| {
+        let mut words = row.example.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|known| known == word)
+    };
+    let model = match words("m") || words("ids") {
+        true => {
+            "let m = model(\"demo:opt\"); let ids = m.encode(\"When Mary and John went to the store\");"
         }
+        false => "",
+    };
+    format!(
+        "{model}\nlet value = {{ {} }}; if type_of(value) == \"()\" {{ \"\" }} else {{ value.to_string() }}",
+        row.example
+    )
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Compares a file with what it is to hold, or writes it.
+fn check(path: &Path, wanted: &str) {
+    if std::env::var_os("PRECOMPUTE_BLESS").is_some() {
+        std::fs::write(path, wanted).unwrap();
     }
-    assert!(wrong.is_empty(), "{} examples are wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-/// What `print` shows of the example's last value, or the error it ends in.
-fn printed(example: &str) -> String {
-    let lines = Rc::new(RefCell::new(Vec::new()));
-    let mut engine = rhai::Engine::new();
-    tensor::install(&mut engine, &Random::new(Some(0)));
-    let sink = lines.clone();
-    engine.on_print(move |line| sink.borrow_mut().push(line.to_owned()));
-    match engine.run(&format!("let value = {{ {example} }}; print(value);")) {
-        Ok(()) => lines.borrow().join(" "),
-        Err(error) => format!("error: {error}"),
-    }
-}
-
-fn rows(table: &str) -> Vec<Row> {
-    let lines = table.lines().filter(|line| line.starts_with('|'));
-    lines
-        .map(cells)
-        .filter(|cells| cells.len() == 4 && cells[0] != "name" && !cells[0].starts_with('-'))
-        .map(|cells| Row {
-            name: code(&cells[0]),
-            example: code(&cells[2]),
-            result: code(&cells[3]),
-        })
-        .collect()
-}
-
-/// A table line's cells; `\|` is a bar within one.
-fn cells(line: &str) -> Vec<String> {
-    let inner = line.trim().trim_start_matches('|').trim_end_matches('|').replace("\\|", "\u{1}");
-    inner.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
-}
-
-fn code(cell: &str) -> String {
-    cell.trim_matches('`').to_owned()
+    let found = std::fs::read_to_string(path).unwrap();
+    let differs = found.lines().zip(wanted.lines()).find(|(found, wanted)| found != wanted);
+    assert!(
+        found == wanted,
+        "{} is not what is declared, first at {differs:?}: PRECOMPUTE_BLESS=1 writes it",
+        path.display()
+    );
 }

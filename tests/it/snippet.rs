@@ -5,9 +5,7 @@ use precompute::script::tensor;
 use rhai::{Dynamic, Engine};
 
 pub fn engine() -> Engine {
-    let mut engine = Engine::new();
-    tensor::install(&mut engine, &Random::new(Some(0)));
-    engine
+    tensor::engine(&Random::new(Some(0)))
 }
 
 /// What the script's value is, as a script would print it.

@@ -1,7 +1,8 @@
 //! `==` and `!=` for functions.
 
-use rhai::{Dynamic, Engine, FnPtr};
+use rhai::{Dynamic, FnPtr};
 
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::value::Handle;
 use crate::script::value::plain::plain;
 
@@ -29,7 +30,12 @@ fn same_capture(a: &Dynamic, b: &Dynamic) -> bool {
     a.type_id() == b.type_id() && plain(a).is_some_and(|a| plain(b) == Some(a))
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_fn("==", |a: &mut FnPtr, b: FnPtr| same(a, &b));
-    engine.register_fn("!=", |a: &mut FnPtr, b: FnPtr| !same(a, &b));
+/// Registers `==` of functions.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare("==", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|a: &mut FnPtr, b: FnPtr| same(a, &b));
+    registry
+        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|a: &mut FnPtr, b: FnPtr| !same(a, &b));
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::non_finite;
 use super::pass::{Depth, Pass};
@@ -13,6 +13,7 @@ use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::{SiteSet, Unobserved};
 use crate::model::{Generation, GenerationConfig, Input, Sampling};
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::context::Context;
 use crate::script::hook::{Hook, PassInfo};
@@ -317,9 +318,9 @@ impl Call<'_> {
     }
 }
 
-/// Registers `generate`, with the context and the options optional.
+/// Registers `generate`, with context and options left out or not, and what it gives.
 pub fn install(
-    engine: &mut Engine,
+    registry: &mut Registry,
     depth: &Depth,
     random: &Random,
     streaming: Streaming,
@@ -328,39 +329,63 @@ pub fn install(
     macro_rules! generate {
         (|$call:ident, $ids:ident $(, $arg:ident: $typ:ty)*| $body:expr) => {{
             let (depth, random, console) = (depth.clone(), random.clone(), console.clone());
-            engine.register_fn(
-                "generate",
-                move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| -> ScriptResult<Generated> {
-                    let $ids = to_read(m, "generate", &$ids)?;
-                    let pass = Pass { call: &call, depth: &depth, model: m };
-                    let $call = Call { pass, random: &random, streaming, console: &console };
-                    $body
-                },
-            );
+            move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| {
+                let $ids = to_read(m, "generate", &$ids)?;
+                let pass = Pass { call: &call, depth: &depth, model: m };
+                let $call = Call { pass, random: &random, streaming, console: &console };
+                $body
+            }
         }};
     }
-    generate!(|call, ids| call.run(&ids, None, Map::new()));
-    generate!(|call, ids, options: Map| call.run(&ids, None, options));
-    generate!(|call, ids, ctx: Context| call.run(&ids, Some(&ctx), Map::new()));
-    generate!(|call, ids, ctx: Context, options: Map| call.run(&ids, Some(&ctx), options));
-    generate!(|call, ids, hooks: Array| call.run(
-        &ids,
-        Some(&Context::of("generate", hooks)?),
-        Map::new()
-    ));
-    generate!(|call, ids, hooks: Array, options: Map| call.run(
-        &ids,
-        Some(&Context::of("generate", hooks)?),
-        options
-    ));
-}
-
-/// Registers the type of the output.
-pub fn install_output(engine: &mut Engine) {
-    engine.register_type_with_name::<Generated>("generated");
-    engine.register_get("ids", |g: &mut Generated| g.0.ids.clone());
-    engine.register_get("text", |g: &mut Generated| -> ScriptResult<Dynamic> { Ok(g.text()?) });
+    let context = |hooks: Array| Context::of("generate", hooks);
+    registry
+        .declare(
+            "generate(model, ids, ctx, options)",
+            Purity::Impure("runs a pass"),
+            OnGpu::NO_TENSORS,
+        )
+        .row(
+            "the ids continued token by token, hooks alive at every step: (ids or texts, \
+            context, #{max_new_tokens, temperature, top_k, top_p, min_p, num_beams, \
+            repetition_penalty, seed, stop, cache, ignore_eos})",
+            "m.generate(ids, #{max_new_tokens: 2}).ids.shape[1] - ids.shape[1]",
+            "2",
+        )
+        .function(generate!(|call, ids| call.run(&ids, None, Map::new())))
+        .function(generate!(|call, ids, options: Map| call.run(&ids, None, options)))
+        .function(generate!(|call, ids, ctx: Context| call.run(&ids, Some(&ctx), Map::new())))
+        .function(generate!(|call, ids, ctx: Context, options: Map| call.run(
+            &ids,
+            Some(&ctx),
+            options
+        )))
+        .function(generate!(|call, ids, hooks: Array| call.run(
+            &ids,
+            Some(&context(hooks)?),
+            Map::new()
+        )))
+        .function(generate!(|call, ids, hooks: Array, options: Map| call.run(
+            &ids,
+            Some(&context(hooks)?),
+            options
+        )));
+    registry.type_name::<Generated>("generated");
+    registry
+        .declare(".ids", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of what was generated: the ids of the prompt and of what follows it, with their mask",
+            "m.generate(ids, #{max_new_tokens: 1}).ids.rank",
+            "2",
+        )
+        .get(|g: &mut Generated| g.0.ids.clone());
+    registry
+        .declare(".text", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of what was generated: the prompt and what follows it",
+            r#"m.generate(ids, #{max_new_tokens: 1}).text.contains("Mary and John")"#,
+            "true",
+        )
+        .get(|g: &mut Generated| -> ScriptResult<Dynamic> { Ok(g.text()?) });
     let show = |g: &mut Generated| format!("generated ids {:?}", g.0.ids.value().dims());
-    engine.register_fn("to_string", show);
-    engine.register_fn("to_debug", show);
+    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
 }

@@ -1,8 +1,9 @@
 //! Replacements for functions of Rhai that allocate much in one call, during which neither Ctrl-C
 //! nor the run's limits would be checked. Each checks first that there is memory for the result.
 
-use rhai::{Array, Blob, Dynamic, Engine, ImmutableString};
+use rhai::{Array, Blob, Dynamic, ImmutableString};
 
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::run::limits::Limits;
 use crate::script::value::record;
@@ -40,47 +41,55 @@ fn missing(have: usize, wanted: i64) -> usize {
     usize::try_from(wanted).map_or(0, |wanted| wanted.saturating_sub(have))
 }
 
-pub fn install(engine: &mut Engine, limits: Limits) {
-    engine.register_fn(
-        "pad",
-        move |array: &mut Array, len: i64, item: Dynamic| -> ScriptResult<()> {
+/// Registers what grows values, each within `limits`.
+pub fn install(registry: &mut Registry, limits: Limits) {
+    registry
+        .declare("pad(whole, length, filler)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "makes an array or a string as long as that, with as many fillers as it takes",
+            "let a = [1]; a.pad(3, 0); a",
+            "[1, 0, 0]",
+        )
+        .function(move |array: &mut Array, len: i64, item: Dynamic| -> ScriptResult<()> {
             let missing = missing(array.len(), len);
             room(limits, weight(&item), missing)?;
             array.resize(array.len() + missing, item);
             Ok(())
-        },
-    );
-    engine.register_fn("pad", move |blob: &mut Blob, len: i64, value: i64| -> ScriptResult<()> {
-        let missing = missing(blob.len(), len);
-        room(limits, 1, missing)?;
-        blob.resize(blob.len() + missing, value as u8);
-        Ok(())
-    });
-    engine.register_fn("blob", move |len: i64| blob(limits, len, 0));
-    engine.register_fn("blob", move |len: i64, value: i64| blob(limits, len, value));
-    engine.register_fn("pad", move |text: &mut ImmutableString, len: i64, padding: char| {
-        pad(limits, text, len, padding.encode_utf8(&mut [0; 4]))
-    });
-    engine.register_fn("pad", move |text: &mut ImmutableString, len: i64, padding: &str| {
-        pad(limits, text, len, padding)
-    });
-    engine.register_fn(
-        "replace",
-        move |text: &mut ImmutableString, find: &str, by: &str| -> ScriptResult<()> {
+        })
+        .function(move |blob: &mut Blob, len: i64, value: i64| -> ScriptResult<()> {
+            let missing = missing(blob.len(), len);
+            room(limits, 1, missing)?;
+            blob.resize(blob.len() + missing, value as u8);
+            Ok(())
+        })
+        .function(move |text: &mut ImmutableString, len: i64, padding: char| {
+            pad(limits, text, len, padding.encode_utf8(&mut [0; 4]))
+        })
+        .function(move |text: &mut ImmutableString, len: i64, padding: &str| {
+            pad(limits, text, len, padding)
+        });
+    registry
+        .declare("blob", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(move |len: i64| blob(limits, len, 0))
+        .function(move |len: i64, value: i64| blob(limits, len, value));
+    registry
+        .declare("replace(text, before, after)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "in every place of a text puts what comes after where the one before stood",
+            r#"let t = "a-b-c"; t.replace("-", "+"); t"#,
+            "a+b+c",
+        )
+        .function(move |text: &mut ImmutableString, find: &str, by: &str| -> ScriptResult<()> {
             let times = if by.len() > find.len() { text.matches(find).count() } else { 0 };
             room(limits, by.len() - find.len().min(by.len()), times)?;
             *text = text.replace(find, by).into();
             Ok(())
-        },
-    );
-    engine.register_fn(
-        "replace",
-        move |text: &mut ImmutableString, find: char, by: &str| -> ScriptResult<()> {
+        })
+        .function(move |text: &mut ImmutableString, find: char, by: &str| -> ScriptResult<()> {
             room(limits, by.len(), text.matches(find).count())?;
             *text = text.replace(find, by).into();
             Ok(())
-        },
-    );
+        });
 }
 
 fn blob(limits: Limits, len: i64, value: i64) -> ScriptResult<Blob> {

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytesize::ByteSize;
 use candle_core::{DType, Device};
-use rhai::{Dynamic, Engine, Map};
+use rhai::{Dynamic, Map};
 
 use crate::checkpoint::{self, Checkpoint, OpenOptions};
 use crate::model::Decoder;
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
 use crate::script::run::settings::Settings;
@@ -343,33 +344,44 @@ fn config_map(checkpoint: &Checkpoint, decoder: &Decoder) -> Map {
     map
 }
 
-/// Registers `model`.
-pub fn install(engine: &mut Engine, models: &Rc<Models>) {
-    let own = models.clone();
-    engine.register_fn("model", move |id: Dynamic| -> ScriptResult<Model> {
-        Ok(own.load(&id, Map::new())?)
-    });
-    let own = models.clone();
-    engine.register_fn("model", move |id: Dynamic, options: Map| -> ScriptResult<Model> {
-        Ok(own.load(&id, options)?)
-    });
-}
-
-/// Registers the type and its properties.
-pub fn install_members(engine: &mut Engine) {
-    engine.register_type_with_name::<Model>("model");
+/// Registers `model(id)` and what a model says of itself.
+pub fn install(registry: &mut Registry, models: &Rc<Models>) {
+    registry.section(Page::Experiments, "Models");
+    let (own, with_options) = (models.clone(), models.clone());
+    registry
+        .declare("model(id, options)", Purity::Impure("loads a model"), OnGpu::NO_TENSORS)
+        .row(
+            "a model: demo:NAME, a directory or a Hub id, loaded once; options #{device, \
+            dtype, offload, revision}; --model ID or --model NAME=ID puts another in its \
+            place",
+            r#"model("demo:opt").config.num_hidden_layers"#,
+            "4",
+        )
+        .function(move |id: Dynamic| -> ScriptResult<Model> { Ok(own.load(&id, Map::new())?) })
+        .function(move |id: Dynamic, options: Map| -> ScriptResult<Model> {
+            Ok(with_options.load(&id, options)?)
+        });
+    registry.type_name::<Model>("model");
     let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
          is not there yet";
-    handed_out::property(engine, "config", help, |m: &mut Model| {
-        Ok(Record::deep(m.loaded().config.clone()))
-    });
-    engine.register_get("id", |m: &mut Model| m.loaded().checkpoint.id.clone());
-    engine.register_get("device", |m: &mut Model| device::name(m.loaded().decoder.device()));
-    engine.register_get("dtype", |m: &mut Model| {
-        Kind::from_candle(m.loaded().decoder.dtype()).name()
-    });
-    engine.register_fn("to_string", show);
-    engine.register_fn("to_debug", show);
+    let config = registry.declare(".config", Purity::Pure, OnGpu::NO_TENSORS).row(
+        "the checkpoint's config as a map; its sizes have the same names in every \
+        family; saved as config.json it is taken",
+        "m.config.model_type",
+        "opt",
+    );
+    handed_out::property(config, help, |m: &mut Model| Ok(Record::deep(m.loaded().config.clone())));
+    registry
+        .declare(".id", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("what the model was asked for by", "m.id", "demo:opt")
+        .get(|m: &mut Model| m.loaded().checkpoint.id.clone());
+    registry
+        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS)
+        .get(|m: &mut Model| device::name(m.loaded().decoder.device()));
+    registry
+        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS)
+        .get(|m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());
+    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
 }
 
 fn show(m: &mut Model) -> String {

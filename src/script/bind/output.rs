@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value as Json;
 
 use super::key_order::Order;
@@ -17,6 +17,7 @@ use crate::output::load::Loaded;
 use crate::output::picture::table;
 use crate::output::save::Data;
 use crate::output::{Run, picture};
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::diagnostics::try_catch::Caught;
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::source::Sources;
@@ -248,49 +249,89 @@ impl Progress {
     }
 }
 
-pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console, sources: &Sources) {
+/// Registers what saves, loads and shows values.
+pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, sources: &Sources) {
     let (own, scripts) = (run.clone(), sources.clone());
-    engine.register_fn(
-        "save",
-        move |call: NativeCallContext, name: &str, value: Dynamic| -> ScriptResult<()> {
+    registry
+        .declare("save(name, value)", Purity::Impure("writes a file"), OnGpu::FETCHED)
+        .row(
+            "writes (name, value) into the run's directory: .safetensors .npy .csv .parquet \
+            .json .jsonl .txt; keys of maps stand in the order in which they were written. \
+            In a .csv, a text that a spreadsheet would run as a formula (=, +, -, @, a tab \
+            or a line's end at its start, and it is no number) has a ' before it",
+            r#"save("numbers", #{a: tensor([1.0])})"#,
+            "",
+        )
+        .function(move |call: NativeCallContext, name: &str, value: Dynamic| -> ScriptResult<()> {
             Ok(save(&own, name, &value, &mut Order::of(&call, &scripts))?)
-        },
-    );
-    // Rhai's own `to_json` does not terminate for a map that contains itself, and can't convert
-    // tensors.
-    engine.register_fn("to_json", |map: &mut Map| -> ScriptResult<String> {
-        let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
-        let object = entries.collect::<Result<_>>().map_err(|error| error.at("to_json"))?;
-        Ok(Json::Object(object).to_string())
-    });
+        });
     let own = run.clone();
-    engine.register_fn("load_tensors", move |path: &str| -> ScriptResult<Dynamic> {
-        Ok(load_tensors(&own, path)?)
-    });
+    registry
+        .declare("load_tensors(path)", Purity::Impure("reads a file"), OnGpu::NO_TENSORS)
+        .row(
+            "the tensors of a file beside the script or below a --read directory: a map of \
+            .safetensors (token ids with their mask), one of .npy",
+            "let said = \"\"; try { load_tensors(\"none.npy\"); } catch { said = \"no such \
+            file\"; } said",
+            "no such file",
+        )
+        .function(move |path: &str| -> ScriptResult<Dynamic> { Ok(load_tensors(&own, path)?) });
 
     let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
-    engine.register_fn(
-        "table",
-        move |call: NativeCallContext, rows: Dynamic| -> ScriptResult<()> {
-            out.line(&draw_table(&own, &rows, Map::new(), &mut Order::of(&call, &scripts))?);
-            Ok(())
-        },
-    );
-    let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
-    engine.register_fn(
-        "table",
-        move |call: NativeCallContext, rows: Dynamic, options: Map| -> ScriptResult<()> {
-            out.line(&draw_table(&own, &rows, options, &mut Order::of(&call, &scripts))?);
-            Ok(())
-        },
-    );
+    let draw = move |call: &NativeCallContext, rows: &Dynamic, options: Map| -> ScriptResult<()> {
+        out.line(&draw_table(&own, rows, options, &mut Order::of(call, &scripts))?);
+        Ok(())
+    };
+    let with_options = draw.clone();
+    registry
+        .declare("table(rows, options)", Purity::Impure("prints"), OnGpu::FETCHED)
+        .row(
+            "draws rows: an array of maps or arrays, or a tensor [n] or [n, m]; columns in \
+            the order in which they were written, or as #{columns} names them",
+            r#"table([#{token: "a", p: 0.5}])"#,
+            "",
+        )
+        .function(move |call: NativeCallContext, rows: Dynamic| draw(&call, &rows, Map::new()))
+        .function(move |call: NativeCallContext, rows: Dynamic, options: Map| {
+            with_options(&call, &rows, options)
+        });
+}
 
-    engine.register_type_with_name::<Progress>("progress");
-    engine.register_fn("progress", |label: &str, n: i64| -> ScriptResult<Progress> {
-        Ok(progress(label, n)?)
-    });
-    engine.register_fn("tick", |progress: &mut Progress| progress.advance(1));
-    engine.register_fn("tick", |progress: &mut Progress, by: i64| {
-        progress.advance(by.max(0).unsigned_abs())
-    });
+/// Registers `to_json`.
+pub fn install_json(registry: &mut Registry) {
+    // Rhai's own has no end where a value holds itself, and says nothing of tensors.
+    registry
+        .declare("to_json(map)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the map as JSON, a tensor as nested lists; a function is an error",
+            "#{a: tensor([1, 2])}.to_json()",
+            r#"{"a":[1,2]}"#,
+        )
+        .function(|map: &mut Map| -> ScriptResult<String> {
+            let entries = map.iter().map(|(key, value)| Ok((key.to_string(), json(value)?)));
+            let object = entries.collect::<Result<_>>().map_err(|error| error.at("to_json"))?;
+            Ok(Json::Object(object).to_string())
+        });
+}
+
+/// Registers `progress`.
+pub fn install_progress(registry: &mut Registry) {
+    registry.type_name::<Progress>("progress");
+    registry
+        .declare("progress(label, n)", Purity::Impure("prints"), OnGpu::NO_TENSORS)
+        .row(
+            "how far some work has come: (label, n), then .tick()",
+            r#"let p = progress("layers", 4); for i in 0..4 { p.tick(); }"#,
+            "",
+        )
+        .function(|label: &str, n: i64| -> ScriptResult<Progress> { Ok(progress(label, n)?) });
+    registry
+        .declare("tick(progress, by)", Purity::Impure("prints"), OnGpu::NO_TENSORS)
+        .row(
+            "of progress: a step further, or several",
+            r#"let p = progress("layers", 3); p.tick(); p.tick(2);"#,
+            "",
+        )
+        .function(|progress: &mut Progress| progress.advance(1))
+        .function(|progress: &mut Progress, by: i64| progress.advance(by.max(0).unsigned_abs()));
 }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, ImmutableString};
+use rhai::{Array, Dynamic, ImmutableString};
 
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::GIVEN;
 use crate::script::program::params::Declared;
@@ -180,23 +181,33 @@ fn guess(text: &str) -> Dynamic {
     }
 }
 
-pub fn install(engine: &mut Engine, params: &Rc<Params>) {
-    let own = params.clone();
-    engine.register_fn("param", move |name: &str, default: Dynamic| -> ScriptResult<Dynamic> {
-        Ok(own.get(name, default)?)
-    });
-    let own = params.clone();
-    engine.register_fn(
-        "param",
-        move |name: &str, default: Dynamic, _help: ImmutableString| -> ScriptResult<Dynamic> {
+/// Registers `param`.
+pub fn install(registry: &mut Registry, params: &Rc<Params>) {
+    let (own, with_help) = (params.clone(), params.clone());
+    registry
+        .declare(
+            "param(name, otherwise, help)",
+            Purity::Impure("reads a parameter of the script"),
+            OnGpu::NO_TENSORS,
+        )
+        .row(
+            "an option of the script: (name, default, help); --set name=value gives it",
+            r#"param("cutoff", 0.1, "where to cut")"#,
+            "0.1",
+        )
+        .function(move |name: &str, default: Dynamic| -> ScriptResult<Dynamic> {
             Ok(own.get(name, default)?)
-        },
-    );
-    engine.register_fn("param", |_name: &str| -> ScriptResult<Dynamic> {
-        Err(Error::new("param takes a name and a default")
-            .help("as in param(\"cutoff\", 0.1)")
-            .into())
-    });
+        })
+        .function(
+            move |name: &str, default: Dynamic, _help: ImmutableString| -> ScriptResult<Dynamic> {
+                Ok(with_help.get(name, default)?)
+            },
+        )
+        .function(|_name: &str| -> ScriptResult<Dynamic> {
+            Err(Error::new("param takes a name and a default")
+                .help("as in param(\"cutoff\", 0.1)")
+                .into())
+        });
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Map};
 
 use super::numbers::{floats, labels, matrix, numbers};
 use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::run::console::{Console, terminal_width};
 use crate::script::value::Handle;
@@ -221,25 +222,59 @@ fn attention(
     Ok((Picture::Attention(Attention { tokens, keys, heads, title }), name))
 }
 
-pub fn install(engine: &mut Engine, run: &Rc<Run>, console: &Console) {
-    macro_rules! picture {
-        ($name:literal, |$($argument:ident: $typ:ty),*| $draw:expr) => {{
-            let (run, console) = (run.clone(), console.clone());
-            engine.register_fn($name, move |$($argument: $typ),*| -> ScriptResult<()> {
-                let (picture, name) = $draw?;
-                Ok(show(&run, &console, &picture, name)?)
-            });
-        }};
+/// Registers pictures.
+pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
+    let pictures = Pictures { run: run.clone(), console: console.clone() };
+    let own = pictures.clone();
+    registry
+        .declare("plot(options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .row(
+            "draws lines: #{y, x, title, log: \"xy\", labels, xlabel, ylabel, name}; y is \
+            [n], [s, n] or a map from label to [n]",
+            r#"plot(#{title: "Squares", y: [0, 1, 4, 9]})"#,
+            "",
+        )
+        .function(move |options: Map| own.show(plot(options)));
+    let (own, with_options) = (pictures.clone(), pictures.clone());
+    registry
+        .declare("heatmap(matrix, options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .row(
+            "draws numbers [n, m]: (matrix, #{x, y, title, xlabel, ylabel, name, text, min, \
+            max}); text [n, m] stands in the cells, min and max are the ends of the \
+            colours",
+            r#"heatmap(tensor([[1.0, 2.0], [3.0, 4.0]]), #{title: "Four"})"#,
+            "",
+        )
+        .function(move |values: Dynamic| own.show(heatmap(&values, Map::new())))
+        .function(move |values: Dynamic, options: Map| {
+            with_options.show(heatmap(&values, options))
+        });
+    let (own, with_options) = (pictures.clone(), pictures);
+    registry
+        .declare("attention(tokens, pattern, options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .row(
+            "draws a pattern [n, m] or [h, n, m]: (tokens, pattern, #{title, keys, name})",
+            r#"attention(["a", "b"], tensor([[1.0, 0.0], [0.5, 0.5]]))"#,
+            "",
+        )
+        .function(move |tokens: Dynamic, pattern: Dynamic| {
+            own.show(attention(&tokens, &pattern, Map::new()))
+        })
+        .function(move |tokens: Dynamic, pattern: Dynamic, options: Map| {
+            with_options.show(attention(&tokens, &pattern, options))
+        });
+}
+
+/// Where pictures are saved and shown.
+#[derive(Clone)]
+struct Pictures {
+    run: Rc<Run>,
+    console: Console,
+}
+
+impl Pictures {
+    fn show(&self, drawn: Result<(Picture, Option<String>)>) -> ScriptResult<()> {
+        let (picture, name) = drawn?;
+        Ok(show(&self.run, &self.console, &picture, name)?)
     }
-    picture!("plot", |options: Map| plot(options));
-    picture!("heatmap", |values: Dynamic| heatmap(&values, Map::new()));
-    picture!("heatmap", |values: Dynamic, options: Map| heatmap(&values, options));
-    picture!("attention", |tokens: Dynamic, pattern: Dynamic| attention(
-        &tokens,
-        &pattern,
-        Map::new()
-    ));
-    picture!("attention", |tokens: Dynamic, pattern: Dynamic, options: Map| attention(
-        &tokens, &pattern, options
-    ));
 }

@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use rhai::Engine;
-
 use crate::checkpoint::MAX_SHARD_BYTES;
 use crate::output::{Run, name};
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::model::Model;
 use crate::{Result, bail};
@@ -29,9 +28,19 @@ fn save(run: &Run, m: &Model, folder: &str) -> Result<String> {
     Ok(directory.display().to_string())
 }
 
-pub fn install(engine: &mut Engine, run: &Rc<Run>) {
+/// Registers `m.save(name)`.
+pub fn install(registry: &mut Registry, run: &Rc<Run>) {
     let own = run.clone();
-    engine.register_fn("save", move |m: &mut Model, name: &str| -> ScriptResult<String> {
-        Ok(save(&own, m, name)?)
-    });
+    registry
+        .declare("save(model, name)", Purity::Impure("writes a file"), OnGpu::NO_TENSORS)
+        .row_for(
+            "of a model",
+            "writes the model's checkpoint below the run's directory, as the Hub and \
+            transformers have it; gives its path",
+            r#"model(m.save("copy")).config.model_type"#,
+            "opt",
+        )
+        .function(move |m: &mut Model, name: &str| -> ScriptResult<String> {
+            Ok(save(&own, m, name)?)
+        });
 }

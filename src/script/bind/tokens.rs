@@ -1,9 +1,10 @@
 //! `encode`, `decode`, `tokens` and `token_id`: conversion between text and token ids.
 
 use candle_core::{DType, Device, Tensor};
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Map};
 
 use crate::checkpoint::Tokenizer;
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::model::Model;
@@ -155,38 +156,65 @@ fn each(
     }
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_fn("encode", |m: &mut Model, text: Dynamic| -> ScriptResult<Handle> {
-        Ok(encode(m, &text, Map::new())?)
-    });
-    engine.register_fn(
-        "encode",
-        |m: &mut Model, text: Dynamic, options: Map| -> ScriptResult<Handle> {
+/// Registers what turns texts into token ids and back.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare("encode(model, text, options)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "token ids [1, n] of a text; of an array of texts a padded batch [b, n]; both \
+            carry their mask; options #{special, pad}",
+            r#"m.encode(["one", "one two"]).mask.shape[0]"#,
+            "2",
+        )
+        .function(|m: &mut Model, text: Dynamic| -> ScriptResult<Handle> {
+            Ok(encode(m, &text, Map::new())?)
+        })
+        .function(|m: &mut Model, text: Dynamic, options: Map| -> ScriptResult<Handle> {
             Ok(encode(m, &text, options)?)
-        },
-    );
-    engine.register_fn("decode", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
-        let tokenizer = tokenizer(m)?;
-        Ok(each(&ids, true, |row| Ok(tokenizer.decode(row)?.into()))?)
-    });
-    engine.register_fn("tokens", |m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
-        let tokenizer = tokenizer(m)?;
-        let strings = |row: &[u32]| -> Result<Dynamic> {
-            Ok(tokenizer
-                .token_strings(row)?
-                .into_iter()
-                .map(Dynamic::from)
-                .collect::<Array>()
-                .into())
-        };
-        match ids.clone().into_immutable_string() {
-            Ok(text) => Ok(strings(&tokenizer.encode(&text, true)?)?),
-            // One string for each position, padding included, to match the shape of a pass's
-            // tensors.
-            Err(_) => Ok(each(&ids, false, strings)?),
-        }
-    });
-    engine.register_fn("token_id", |m: &mut Model, text: &str| -> ScriptResult<i64> {
-        Ok(i64::from(tokenizer(m)?.single_token(text)?))
-    });
+        });
+    registry
+        .declare("decode(model, ids)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the text of token ids, padding left out; an array where there are several rows",
+            r#"m.decode(m.encode("Mary went", #{special: false}))"#,
+            "Mary went",
+        )
+        .function(|m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
+            let tokenizer = tokenizer(m)?;
+            Ok(each(&ids, true, |row| Ok(tokenizer.decode(row)?.into()))?)
+        });
+    registry
+        .declare("tokens(model, text_or_ids)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the tokens of a text or of ids, as an array of strings: one a position, \
+            padding too",
+            r#"m.tokens(" Mary").contains(" Mary")"#,
+            "true",
+        )
+        .function(|m: &mut Model, ids: Dynamic| -> ScriptResult<Dynamic> {
+            let tokenizer = tokenizer(m)?;
+            let strings = |row: &[u32]| -> Result<Dynamic> {
+                Ok(tokenizer
+                    .token_strings(row)?
+                    .into_iter()
+                    .map(Dynamic::from)
+                    .collect::<Array>()
+                    .into())
+            };
+            match ids.clone().into_immutable_string() {
+                Ok(text) => Ok(strings(&tokenizer.encode(&text, true)?)?),
+                // One string a position, padding too: they stand beside what a pass gives for each.
+                Err(_) => Ok(each(&ids, false, strings)?),
+            }
+        });
+    registry
+        .declare("token_id(model, text)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the id of a text that is one token exactly; else an error",
+            r#"m.decode(m.token_id(" Mary"))"#,
+            " Mary",
+        )
+        .function(|m: &mut Model, text: &str| -> ScriptResult<i64> {
+            Ok(i64::from(tokenizer(m)?.single_token(text)?))
+        });
 }

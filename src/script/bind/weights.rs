@@ -1,12 +1,13 @@
 //! A model's weights: by the checkpoint's names, and by names that are the same in every family.
 
 use globset::GlobBuilder;
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Map};
 
 use crate::hook::Layers;
 use crate::model::Input;
 use crate::model::load::weights::{NormWeights, Projection};
 use crate::model::spec::{NormKind, NormPlace};
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::model::{Loaded, Model};
@@ -185,52 +186,138 @@ fn block(m: &Model, at: i64, x: &Handle, options: Map) -> Result<Handle> {
     })
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_fn("weight", |m: &mut Model, name: &str| -> ScriptResult<Handle> {
-        Ok(weight(m, name)?)
-    });
-    engine.register_fn("weights", |m: &mut Model, pattern: &str| -> ScriptResult<Record> {
-        Ok(weights(m, pattern)?)
-    });
-    engine.register_fn("heads", |m: &mut Model, at: i64| -> ScriptResult<Record> {
-        Ok(heads(m, at)?)
-    });
-    engine.register_fn("mlp", |m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(mlp(m, at)?) });
-    engine.register_fn("norms", |m: &mut Model, at: i64| -> ScriptResult<Record> {
-        Ok(norms(m, at)?)
-    });
-    engine.register_fn("norms", |m: &mut Model| -> ScriptResult<Record> {
-        let last = m.loaded().decoder.final_norm_weights()?;
-        Ok(map([("final", norm(last))]))
-    });
-    engine.register_fn("embedding", |m: &mut Model| -> ScriptResult<Handle> {
-        Ok(Handle::lent(m.loaded().decoder.embedding()?))
-    });
-    engine.register_fn("unembedding", |m: &mut Model| -> ScriptResult<Record> {
-        let Projection { w, b } = m.loaded().decoder.unembedding()?;
-        Ok(map([("w", lent(w)), ("b", lent(b))]))
-    });
-    engine.register_fn("final_norm", |m: &mut Model, x: Handle| -> ScriptResult<Handle> {
-        Ok(applied(&x, "final_norm", |x| m.loaded().decoder.final_norm(x))?)
-    });
-    engine.register_fn("unembed", |m: &mut Model, x: Handle| -> ScriptResult<Handle> {
-        Ok(applied(&x, "unembed", |x| m.loaded().decoder.unembed(x))?)
-    });
-    engine.register_fn("attn_norm", |m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
-        let at = layer(m, at)?;
-        Ok(applied(&x, "attn_norm", |x| m.loaded().decoder.attn_norm(at, x))?)
-    });
-    engine.register_fn("mlp_norm", |m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
-        let at = layer(m, at)?;
-        Ok(applied(&x, "mlp_norm", |x| m.loaded().decoder.mlp_norm(at, x))?)
-    });
-    engine.register_fn("block", |m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
-        Ok(block(m, at, &x, Map::new())?)
-    });
-    engine.register_fn(
-        "block",
-        |m: &mut Model, at: i64, x: Handle, options: Map| -> ScriptResult<Handle> {
+/// Registers the parts of a model, as functions and as weights.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare("final_norm(model, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "everything between the last post-mlp and post-final-layer-norm",
+            "m.final_norm(m.capture(ids, \"post-mlp\", #{layers: -1})).shape == [1, \
+            ids.shape[1], m.config.hidden_size]",
+            "true",
+        )
+        .function(|m: &mut Model, x: Handle| -> ScriptResult<Handle> {
+            Ok(applied(&x, "final_norm", |x| m.loaded().decoder.final_norm(x))?)
+        });
+    registry
+        .declare("unembed(model, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "everything from post-final-layer-norm to logits",
+            "m.unembed(m.capture(ids, \"post-final-layer-norm\")).shape[2] == \
+            m.config.vocab_size",
+            "true",
+        )
+        .function(|m: &mut Model, x: Handle| -> ScriptResult<Handle> {
+            Ok(applied(&x, "unembed", |x| m.loaded().decoder.unembed(x))?)
+        });
+    registry
+        .declare("block(model, layer, x, options)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "one block of a stream [b, n, d] that enters it: what the next one reads; \
+            options #{mask}",
+            "let x = m.capture(ids, \"pre-block\"); (m.block(0, x[0]) - \
+            x[1]).abs().max().item()",
+            "0.0",
+        )
+        .function(|m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
+            Ok(block(m, at, &x, Map::new())?)
+        })
+        .function(|m: &mut Model, at: i64, x: Handle, options: Map| -> ScriptResult<Handle> {
             Ok(block(m, at, &x, options)?)
-        },
-    );
+        });
+    registry
+        .declare("attn_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "attention's norm of one layer, of a stream of your own",
+            "m.attn_norm(0, zeros([1, 3, m.config.hidden_size])).shape[1]",
+            "3",
+        )
+        .function(|m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
+            let at = layer(m, at)?;
+            Ok(applied(&x, "attn_norm", |x| m.loaded().decoder.attn_norm(at, x))?)
+        });
+    registry
+        .declare("mlp_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the MLP's norm of one layer, likewise",
+            "m.mlp_norm(-1, zeros([1, 3, m.config.hidden_size])).shape[1]",
+            "3",
+        )
+        .function(|m: &mut Model, at: i64, x: Handle| -> ScriptResult<Handle> {
+            let at = layer(m, at)?;
+            Ok(applied(&x, "mlp_norm", |x| m.loaded().decoder.mlp_norm(at, x))?)
+        });
+    registry
+        .declare("weight(model, name)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "a tensor of the checkpoint, by its name there",
+            r#"m.weight("model.decoder.embed_tokens.weight").rank"#,
+            "2",
+        )
+        .function(|m: &mut Model, name: &str| -> ScriptResult<Handle> { Ok(weight(m, name)?) });
+    registry
+        .declare("weights(model, pattern)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the shapes of the checkpoint's tensors by name, of those that a pattern fits: \
+            * stands for anything",
+            r#"m.weights("*.0.fc2.*").keys()"#,
+            r#"["model.decoder.layers.0.fc2.bias", "model.decoder.layers.0.fc2.weight"]"#,
+        )
+        .function(|m: &mut Model, pattern: &str| -> ScriptResult<Record> {
+            Ok(weights(m, pattern)?)
+        });
+    registry
+        .declare("embedding(model)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "what each token brings to the stream, [v, d], scaled or projected as the \
+            family does it",
+            "m.embedding().shape[0] == m.config.vocab_size",
+            "true",
+        )
+        .function(|m: &mut Model| -> ScriptResult<Handle> {
+            Ok(Handle::lent(m.loaded().decoder.embedding()?))
+        });
+    registry
+        .declare("unembedding(model)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "from post-final-layer-norm to logits: #{w: [d, v], b}; before a soft cap where \
+            there is one",
+            "m.unembedding().w.shape[1] == m.config.vocab_size",
+            "true",
+        )
+        .function(|m: &mut Model| -> ScriptResult<Record> {
+            let Projection { w, b } = m.loaded().decoder.unembedding()?;
+            Ok(map([("w", lent(w)), ("b", lent(b))]))
+        });
+    registry
+        .declare("mlp(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "a layer's MLP, input first: #{w_in, w_gate, w_out, b_in, b_gate, b_out}; the \
+            gates are () where there are none",
+            "m.mlp(0).w_gate == ()",
+            "true",
+        )
+        .function(|m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(mlp(m, at)?) });
+    registry
+        .declare("norms(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "a layer's norms: #{attn, mlp, post_attn, post_mlp, place}, each #{w, b, kind: \
+            \"layer\" or \"rms\", eps} or (); without a layer #{final}",
+            "m.norms(0).attn.kind",
+            "layer",
+        )
+        .function(|m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(norms(m, at)?) })
+        .function(|m: &mut Model| -> ScriptResult<Record> {
+            let last = m.loaded().decoder.final_norm_weights()?;
+            Ok(map([("final", norm(last))]))
+        });
+    registry
+        .declare("heads(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "a layer's attention weights by head, input first: #{w_q, w_k, w_v, w_o, b_q, \
+            b_k, b_v, b_o}",
+            "m.heads(0).w_q.rank",
+            "3",
+        )
+        .function(|m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(heads(m, at)?) });
 }

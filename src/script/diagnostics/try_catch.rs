@@ -15,6 +15,7 @@ use rhai::{
 };
 
 use super::failure::Failure;
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::compile::ending_token;
 use crate::script::program::source::Sources;
@@ -188,41 +189,98 @@ fn with_value(block: &Expr, value: Dynamic) -> Expr {
     Expr::Stmt(StmtBlock::new(statements, block.position(), block.end_position()).into())
 }
 
-/// What an error says of itself.
-pub fn install_members(engine: &mut Engine) {
-    engine.register_type_with_name::<Caught>("error");
-    engine.register_get("message", |e: &mut Caught| e.0.message().to_owned());
-    engine.register_get("help", |e: &mut Caught| optional(e.0.help_text().map(str::to_owned)));
-    engine.register_get("line", |e: &mut Caught| {
-        optional(e.0.place().map(|place| place.line as i64))
-    });
-    engine.register_get("column", |e: &mut Caught| {
-        optional(e.0.place().and_then(|place| place.column).map(|column| column as i64))
-    });
-    engine.register_get("file", |e: &mut Caught| {
-        optional(e.0.place().map(|place| place.file.clone()))
-    });
-    engine.register_indexer_get(|_: &mut Caught, key: &str| -> ScriptResult<Dynamic> {
-        let error = error!("a caught error has no {key}");
-        let known = ["message", "help", "line", "column", "file"];
-        Err(match did_you_mean(key, known) {
-            Some(help) => error.help(help),
-            None => error,
-        }
-        .into())
-    });
-    engine.register_fn("to_string", |e: &mut Caught| e.0.message().to_owned());
-    engine.register_fn("to_debug", |e: &mut Caught| format!("{:?}", e.0.message()));
-    // Scripts use it like a string.
-    engine.register_fn("==", |e: &mut Caught, text: &str| e.0.message() == text);
-    engine.register_fn("==", |text: &str, e: Caught| e.0.message() == text);
-    engine.register_fn("==", |e: &mut Caught, other: Caught| e.0.message() == other.0.message());
-    engine.register_fn("!=", |e: &mut Caught, text: &str| e.0.message() != text);
-    engine.register_fn("!=", |text: &str, e: Caught| e.0.message() != text);
-    engine.register_fn("!=", |e: &mut Caught, other: Caught| e.0.message() != other.0.message());
-    engine.register_fn("contains", |e: &mut Caught, part: &str| e.0.message().contains(part));
-    engine.register_fn("starts_with", |e: &mut Caught, part: &str| e.0.message().starts_with(part));
-    engine.register_fn("ends_with", |e: &mut Caught, part: &str| e.0.message().ends_with(part));
+/// Registers what an error that was caught says of itself: to a script it is a text.
+pub fn install_members(registry: &mut Registry) {
+    registry.section(Page::Experiments, "Errors");
+    registry.type_name::<Caught>("error");
+    registry
+        .declare(".message", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of an error that was caught: its sentence",
+            r#"let said = (); try { throw "no"; } catch (e) { said = e.message; } said"#,
+            "no",
+        )
+        .get(|e: &mut Caught| e.0.message().to_owned());
+    registry
+        .declare(".help", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of an error that was caught: what to try, or `()`",
+            "let said = (); try { [1, 2][5]; } catch (e) { said = e.help; } said",
+            "0 to 1 count from the front, -1 to -2 from the back",
+        )
+        .get(|e: &mut Caught| optional(e.0.help_text().map(str::to_owned)));
+    registry
+        .declare(".line", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of an error that was caught: the line that raised it, or `()`",
+            r#"let said = (); try { throw "no"; } catch (e) { said = e.line > 0; } said"#,
+            "true",
+        )
+        .get(|e: &mut Caught| optional(e.0.place().map(|place| place.line as i64)));
+    registry
+        .declare(".column", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of an error that was caught: the place in that line, or `()`",
+            r#"let said = (); try { throw "no"; } catch (e) { said = e.column > 0; } said"#,
+            "true",
+        )
+        .get(|e: &mut Caught| {
+            optional(e.0.place().and_then(|place| place.column).map(|column| column as i64))
+        });
+    registry
+        .declare(".file", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of an error that was caught: the script that raised it, or `()`",
+            r#"let said = (); try { throw "no"; } catch (e) { said = e.file; } said"#,
+            "input",
+        )
+        .get(|e: &mut Caught| optional(e.0.place().map(|place| place.file.clone())));
+    registry.declare("error[…]", Purity::Pure, OnGpu::NO_TENSORS).index_get(
+        |_: &mut Caught, key: &str| -> ScriptResult<Dynamic> {
+            let error = error!("a caught error has no {key}");
+            let known = ["message", "help", "line", "column", "file"];
+            Err(match did_you_mean(key, known) {
+                Some(help) => error.help(help),
+                None => error,
+            }
+            .into())
+        },
+    );
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|e: &mut Caught| e.0.message().to_owned());
+    registry
+        .declare("to_debug(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|e: &mut Caught| format!("{:?}", e.0.message()));
+    registry
+        .declare("==", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|e: &mut Caught, text: &str| e.0.message() == text)
+        .function(|text: &str, e: Caught| e.0.message() == text)
+        .function(|e: &mut Caught, other: Caught| e.0.message() == other.0.message());
+    registry
+        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|e: &mut Caught, text: &str| e.0.message() != text)
+        .function(|text: &str, e: Caught| e.0.message() != text)
+        .function(|e: &mut Caught, other: Caught| e.0.message() != other.0.message());
+    registry
+        .declare("contains(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|e: &mut Caught, part: &str| e.0.message().contains(part));
+    registry
+        .declare("starts_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "whether the text, or that of an error, begins with a part",
+            r#""layer 3".starts_with("layer")"#,
+            "true",
+        )
+        .function(|e: &mut Caught, part: &str| e.0.message().starts_with(part));
+    registry
+        .declare("ends_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "whether the text, or that of an error, ends in a part",
+            r#""layer 3".ends_with("3")"#,
+            "true",
+        )
+        .function(|e: &mut Caught, part: &str| e.0.message().ends_with(part));
 }
 
 /// `()` for `None`.

@@ -10,12 +10,12 @@ use super::bound::{Bound, Hook, Tally};
 use super::effect;
 use super::target::{HookOptions, Target, point_names};
 use crate::error;
+use crate::script::declare::{Declarations, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
-use crate::script::fingerprint::purity::Purity;
+use crate::script::fingerprint::purity::LazyNatives;
 use crate::script::fingerprint::reachable::BoundCode;
 use crate::script::program::late_binding::{Live, Surroundings};
 use crate::script::program::modules::Modules;
-use crate::script::tensor;
 use crate::script::value::model::Model;
 
 fn bind(
@@ -33,7 +33,7 @@ fn bind(
         false => function.fn_name().to_owned(),
     };
     unshare_models(&mut function);
-    let natives = binder.purity.of(context.engine());
+    let natives = binder.natives.of(context.engine());
     Ok(Hook(Rc::new(Bound {
         names,
         targets,
@@ -78,7 +78,7 @@ fn check(
         return Err(error.help("as in |x, ctx| x * 2.0").into());
     };
     let Some((error, position)) =
-        effect::missing(code, function.curry().len(), point, binder.computes())
+        effect::missing(code, function.curry().len(), point, binder.computes(context.engine()))
     else {
         return Ok(Shared::clone(code));
     };
@@ -110,61 +110,85 @@ fn unshare_models(function: &mut FnPtr) {
 struct Binder {
     live: Live,
     modules: Modules,
-    purity: Purity,
+    natives: LazyNatives,
     /// See [`computes`](Self::computes).
     computes: Rc<OnceCell<BTreeSet<String>>>,
 }
 
 impl Binder {
-    /// The names of the functions that return a new value and have no other effect: those of
-    /// tensors, without the names that Rhai also gives to functions that change an array in place.
-    fn computes(&self) -> &BTreeSet<String> {
-        self.computes.get_or_init(|| {
-            let mut known = Engine::new_raw();
-            tensor::install_pure(&mut known);
-            let names = known.collect_fn_metadata(
-                None,
-                |function| Some(function.metadata.name.to_string()),
-                true,
-            );
-            names.into_iter().filter(|name| !name.starts_with("sort") && name != "split").collect()
-        })
+    /// The names of the functions of tensors that return a new value and have no other effect.
+    fn computes(&self, engine: &Engine) -> &BTreeSet<String> {
+        self.computes.get_or_init(|| Declarations::of(engine).computing())
     }
 }
 
-/// Registers `hook`, which looks names up by `live` and `modules`.
-pub fn install(engine: &mut Engine, live: &Live, modules: &Modules, purity: &Purity) {
-    let binder = Binder {
+/// Registers `hook(points, function)`, and what a hook shows of itself.
+pub fn install(registry: &mut Registry, live: &Live, modules: &Modules, natives: &LazyNatives) {
+    let own = Binder {
         live: live.clone(),
         modules: modules.clone(),
-        purity: purity.clone(),
+        natives: natives.clone(),
         computes: Rc::default(),
     };
-    macro_rules! hook {
-        (|$points:ident: $typ:ty| $names:expr) => {{
-            let own = binder.clone();
-            engine.register_fn(
-                "hook",
-                move |context: NativeCallContext, $points: $typ, function: FnPtr| {
-                    bind(&own, &context, $names, function, Map::new())
-                },
-            );
-            let own = binder.clone();
-            engine.register_fn(
-                "hook",
-                move |context: NativeCallContext, $points: $typ, function: FnPtr, options: Map| {
-                    bind(&own, &context, $names, function, options)
-                },
-            );
-        }};
-    }
-    hook!(|point: &str| vec![point.to_owned()]);
-    hook!(|points: Array| point_names("hook", &points.into())?);
-}
-
-/// Registers the type and how it is shown.
-pub fn install_members(engine: &mut Engine) {
-    engine.register_type_with_name::<Hook>("hook");
+    let [one, one_with_options, several, several_with_options] =
+        std::array::from_fn(|_| own.clone());
+    registry.section(Page::Experiments, "Hooks");
+    registry
+        .declare(
+            "hook(point, function, options)",
+            Purity::Impure("binds a hook"),
+            OnGpu::NO_TENSORS,
+        )
+        .row(
+            "a function of x and ctx, bound to a hook point: (point, function, #{layers: 3 \
+            or [0, 2] or 4..8 or -1}); what it returns takes x's place",
+            "m.forward(ids, context([hook(\"logits\", |x, ctx| x * \
+            0.0)])).logits.abs().max().item()",
+            "0.0",
+        )
+        .row_for(
+            "at several points",
+            "an array of names, or a pattern: a pass takes those of a pattern that it comes to",
+            "let n = 0; m.forward(ids, [hook([\"logits\", \"*-tok-*\"], |x, ctx| { n += 1; \
+            })]); n",
+            "2",
+        )
+        .row_for(
+            "at some tokens",
+            "positions count a row's real tokens, steps the passes of generate (0 reads the \
+            prompt): the same tokens with a cache and without; x is their part alone, and \
+            what is left of it is put in their places",
+            "let seen = (); m.forward(ids, [hook(\"post-mlp\", |x, ctx| { seen = x.shape; \
+            }, #{positions: [0, -1], layers: 0})]); seen == [1, 2, m.config.hidden_size]",
+            "true",
+        )
+        .row_for(
+            "in generate",
+            "ctx.step > 0 changes the prompt too with cache: false, where each pass reads \
+            it anew; steps: 1.. means the generated tokens both ways",
+            "let zero = hook(\"post-mlp\", |x, ctx| x * 0.0, #{steps: 1..}); \
+            m.generate(ids, [zero]).text == m.generate(ids, [zero], #{cache: false}).text",
+            "true",
+        )
+        .function(move |call: NativeCallContext, point: &str, function: FnPtr| {
+            bind(&one, &call, vec![point.to_owned()], function, Map::new())
+        })
+        .function(move |call: NativeCallContext, point: &str, function: FnPtr, options: Map| {
+            bind(&one_with_options, &call, vec![point.to_owned()], function, options)
+        })
+        .function(move |call: NativeCallContext, points: Array, function: FnPtr| {
+            bind(&several, &call, point_names("hook", &points.into())?, function, Map::new())
+        })
+        .function(move |call: NativeCallContext, points: Array, function: FnPtr, options: Map| {
+            bind(
+                &several_with_options,
+                &call,
+                point_names("hook", &points.into())?,
+                function,
+                options,
+            )
+        });
+    registry.type_name::<Hook>("hook");
     let show = |hook: &mut Hook| {
         let names: Vec<String> = hook.0.names.iter().map(|name| format!("{name:?}")).collect();
         let points = if let [one] = names.as_slice() {
@@ -176,6 +200,5 @@ pub fn install_members(engine: &mut Engine) {
         let options = if options.is_empty() { options } else { format!(", #{{{options}}}") };
         format!("hook({points}, {}{options})", hook.0.shown)
     };
-    engine.register_fn("to_string", show);
-    engine.register_fn("to_debug", show);
+    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
 }

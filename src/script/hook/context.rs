@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine};
+use rhai::{Array, Dynamic};
 
 use super::bound::Hook;
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::kept;
 use crate::script::value::options::describe;
@@ -209,35 +210,65 @@ impl Drop for Serving {
     }
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_type_with_name::<Context>("context");
-    engine.register_fn("context", |hooks: Array| -> ScriptResult<Context> {
-        Ok(Context::of("context", hooks)?)
-    });
-    engine.register_fn("context", || Context::new(Vec::new()));
-    engine.register_indexer_get(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
-        Ok(ctx.get(key)?)
-    });
-    engine.register_indexer_set(
-        |ctx: &mut Context, key: &str, value: Dynamic| -> ScriptResult<()> {
+/// Registers contexts and their keys.
+pub fn install(registry: &mut Registry) {
+    registry.type_name::<Context>("context");
+    registry
+        .declare("context(hooks)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the hooks of a pass, and the one map that they share with the script",
+            "let ctx = context([hook(\"post-mlp\", |x, ctx| { ctx.last = x; })]); \
+            m.forward(ids, ctx); ctx.last.rank",
+            "3",
+        )
+        .function(|hooks: Array| -> ScriptResult<Context> { Ok(Context::of("context", hooks)?) })
+        .function(|| Context::new(Vec::new()));
+    registry
+        .declare("ctx", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "in a hook: .layer, .point, .config, .ids, .mask, .positions, .step (0 outside \
+            generate), .all_ids (cached ones too, with their mask), .prompt_len, and what \
+            you put there",
+            "let ctx = context([hook(\"pre-block\", |x, ctx| { ctx.at = ctx.layer; })]); \
+            m.forward(ids, ctx); ctx.at",
+            "3",
+        )
+        .index_get(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.get(key)?) })
+        .index_set(|ctx: &mut Context, key: &str, value: Dynamic| -> ScriptResult<()> {
             Ok(ctx.set(key, value)?)
-        },
-    );
-    engine.register_fn("contains", |ctx: &mut Context, key: &str| ctx.get(key).is_ok());
-    engine.register_fn("get", |ctx: &mut Context, key: &str, default: Dynamic| {
-        ctx.get(key).unwrap_or(default)
-    });
-    engine.register_fn("get", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
-        Ok(ctx.get(key)?)
-    });
-    engine.register_fn("keys", |ctx: &mut Context| -> Array {
-        ctx.keys().into_iter().map(Into::into).collect()
-    });
-    engine.register_fn("remove", |ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> {
-        Ok(ctx.remove(key)?)
-    });
-    engine.register_fn("to_string", show);
-    engine.register_fn("to_debug", show);
+        });
+    registry
+        .declare("contains(ctx, key)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(r#"whether a context has a key: also "key" in ctx"#, r#""a" in context()"#, "false")
+        .function(|ctx: &mut Context, key: &str| ctx.get(key).is_ok());
+    registry
+        .declare("get(ctx, key, otherwise)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of a context: the value under a key, or a default",
+            r#"context().get("seen", 0)"#,
+            "0",
+        )
+        .function(|ctx: &mut Context, key: &str, default: Dynamic| ctx.get(key).unwrap_or(default))
+        .function(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.get(key)?) });
+    registry
+        .declare("keys(ctx)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "of a context: the keys of your own",
+            "let ctx = context(); ctx.a = 1; ctx.keys()",
+            r#"["a"]"#,
+        )
+        .function(|ctx: &mut Context| -> Array {
+            ctx.keys().into_iter().map(Into::into).collect()
+        });
+    registry
+        .declare("remove(ctx, key)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "of a context: takes a key out, and gives its value",
+            r#"let ctx = context(); ctx.a = 1; ctx.remove("a")"#,
+            "1",
+        )
+        .function(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.remove(key)?) });
+    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
 }
 
 fn show(ctx: &mut Context) -> String {

@@ -8,7 +8,7 @@ mod effect;
 mod observer;
 mod target;
 
-pub use bind::{install, install_members};
+pub use bind::install;
 pub use bound::Hook;
 pub use observer::{HookObserver, PassInfo};
 pub use target::{layers, point_names};

@@ -2,10 +2,12 @@
 //! that exist. The REPL, the commands and recipes show it to the user.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use rhai::{Dynamic, Scope};
 
 use super::Host;
+use crate::script::declare::Declarations;
 use crate::script::diagnostics::failure::Failure;
 use crate::script::hook::Hook;
 use crate::script::program::bundle::Program;
@@ -18,6 +20,11 @@ use crate::script::reference::{definitions, vocabulary};
 use crate::script::value::options::describe as describe_value;
 
 impl Host {
+    /// What was declared of the functions that scripts can call.
+    pub fn declarations(&self) -> Rc<Declarations> {
+        Declarations::of(&self.engine)
+    }
+
     /// The definition files for Rhai's language server, by file name: everything that scripts can
     /// call.
     pub fn definitions(&self) -> Vec<(String, String)> {
@@ -38,9 +45,11 @@ impl Host {
     /// The names of the types that the functions called `name` return; only for functions of this
     /// program, because Rhai does not tell the types of its own.
     pub fn gives(&self, name: &str) -> BTreeSet<String> {
-        let of_that_name =
-            |(function, gives): (Function, String)| (function.name == name).then_some(gives);
-        vocabulary::of_this_program(&self.engine).into_iter().filter_map(of_that_name).collect()
+        vocabulary::of_this_program(&self.engine)
+            .into_iter()
+            .filter(|native| native.function.name == name)
+            .map(|native| native.gives)
+            .collect()
     }
 
     /// The name of a value's type in errors.

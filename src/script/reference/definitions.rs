@@ -1,15 +1,12 @@
 //! What scripts may call, as the `.d.rhai` files that Rhai's language server reads: every function
 //! with its parameters' names and types and what it does.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use rhai::Engine;
 
-use super::tables::{Entry, entries};
-use super::vocabulary::{Function, is_name, of_this_program};
-
-const SIGNATURES: &str = include_str!("signatures.md");
+use super::vocabulary::{Native, is_name, of_this_program};
+use crate::script::declare::{Declarations, Row};
 
 /// The files, by name: Rhai's own functions, and those of this program.
 pub fn files(engine: &Engine) -> Vec<(String, String)> {
@@ -18,26 +15,17 @@ pub fn files(engine: &Engine) -> Vec<(String, String)> {
     files
 }
 
-/// A row of the table of signatures, or of the reference.
-struct Known {
-    parameters: Vec<&'static str>,
-    does: String,
-}
-
 fn own(engine: &Engine) -> String {
-    let known = signatures();
+    let declarations = Declarations::of(engine);
+    let rows: Vec<Row> = declarations.rows().collect();
     let mut text = String::from("module static;\n");
-    for (function, gives) in of_this_program(engine) {
-        let Some(line) = line(&function, &gives, known.get(function.name.as_str())) else {
-            continue;
-        };
-        let property = function.name.strip_prefix("get$").map(|name| format!(".{name}"));
-        let does = match known.get(function.name.as_str()).map(|known| known.does.as_str()) {
-            Some(does) if !does.is_empty() => does.to_owned(),
-            _ => reference(property.as_deref().unwrap_or(&function.name)),
-        };
+    for native in of_this_program(engine) {
+        let declared = declarations.overload(&native.function.name, &native.types);
+        let parameters = declared.map_or(&[] as &[&str], |declared| &declared.parameters);
+        let Some(line) = line(&native, parameters, &rows) else { continue };
+        let name = declared.map_or(native.function.name.as_str(), |declared| declared.name);
         text.push('\n');
-        does.lines().for_each(|line| {
+        described(name, &rows).lines().for_each(|line| {
             let _ = writeln!(text, "/// {line}");
         });
         let _ = writeln!(text, "{line}");
@@ -45,56 +33,53 @@ fn own(engine: &Engine) -> String {
     text
 }
 
-/// Its declaration; nothing of what a script does not call by a name or an operator.
-fn line(function: &Function, gives: &str, known: Option<&Known>) -> Option<String> {
-    let types = &function.parameters;
-    if ["to_string", "to_debug"].contains(&function.name.as_str())
-        || function.name.starts_with("index$")
-    {
-        return None;
-    }
-    if function.name.starts_with("set$") {
-        return None;
-    }
+/// An overload as it is declared to the server; nothing of what a script does not call by a name or
+/// an operator.
+fn line(native: &Native, parameters: &[&str], rows: &[Row]) -> Option<String> {
+    let (name, types) = (native.function.name.as_str(), &native.function.parameters);
+    let hidden = ["to_string", "to_debug"].contains(&name)
+        || name.starts_with("index$")
+        || name.starts_with("set$");
     // Blobs are no values of scripts, and the server's grammar has var for a word of the language.
-    if ["blob", "var"].contains(&function.name.as_str()) {
+    if hidden || ["blob", "var"].contains(&name) {
         return None;
     }
-    let named = |names: &[&str]| {
-        // The last name that is no map's stands for all that follow.
-        let listed = names.iter().rposition(|name| *name != "options").map_or(0, |at| at + 1);
-        let parameters = types.iter().enumerate().map(|(i, of)| {
-            let name = match names.get(i) {
-                _ if of == "map" && i + 1 == types.len() && names.contains(&"options") => {
-                    "options".to_owned()
-                }
-                Some(name) if i < listed || types.len() <= names.len() => (*name).to_owned(),
-                _ => match listed.checked_sub(1).and_then(|last| names.get(last)) {
-                    Some(name) => format!("{name}_{}", i + 1),
-                    None => format!("value_{}", i + 1),
-                },
-            };
-            format!("{name}: {}", type_name(of))
-        });
-        parameters.collect::<Vec<_>>().join(", ")
-    };
-    let gives = match type_name(gives) {
+    let gives = match type_name(&native.gives) {
         // Of what takes its arguments in many ways, the examples tell.
-        "?" if gives_tensors(&function.name) => "tensor",
+        "?" if gives_tensors(name, rows) => "tensor",
         known => known,
     };
-    if let Some(property) = function.name.strip_prefix("get$") {
-        return Some(format!("fn get {property}({}) -> {gives};", named(&["of"])));
+    if let Some(property) = name.strip_prefix("get$") {
+        return Some(format!("fn get {property}({}) -> {gives};", named(&["of"], types)));
     }
-    if is_name(&function.name) {
-        let names = known.map_or(&[] as &[&str], |known| &known.parameters);
-        return Some(format!("fn {}({}) -> {gives};", function.name, named(names)));
+    if is_name(name) {
+        return Some(format!("fn {name}({}) -> {gives};", named(parameters, types)));
     }
-    if function.name.contains('$') {
+    if name.contains('$') {
         return None;
     }
     let types: Vec<&str> = types.iter().map(|of| type_name(of)).collect();
-    Some(format!("op {}({}) -> {gives};", function.name, types.join(", ")))
+    Some(format!("op {name}({}) -> {gives};", types.join(", ")))
+}
+
+/// An overload's parameters with their types. The last name that is not `options` stands for all
+/// that follow.
+fn named(names: &[&str], types: &[String]) -> String {
+    let listed = names.iter().rposition(|name| *name != "options").map_or(0, |at| at + 1);
+    let parameters = types.iter().enumerate().map(|(i, of)| {
+        let name = match names.get(i) {
+            _ if of == "map" && i + 1 == types.len() && names.contains(&"options") => {
+                "options".to_owned()
+            }
+            Some(name) if i < listed || types.len() <= names.len() => (*name).to_owned(),
+            _ => match listed.checked_sub(1).and_then(|last| names.get(last)) {
+                Some(name) => format!("{name}_{}", i + 1),
+                None => format!("value_{}", i + 1),
+            },
+        };
+        format!("{name}: {}", type_name(of))
+    });
+    parameters.collect::<Vec<_>>().join(", ")
 }
 
 /// A type as the language server knows it.
@@ -111,44 +96,22 @@ fn type_name(word: &str) -> &str {
     }
 }
 
-/// A function with its parameters' names, and what it does where no other table says.
-pub fn signature(name: &str) -> Option<String> {
-    let known = signatures();
-    let Known { parameters, does } = known.get(name)?;
-    let does =
-        if does.is_empty() { String::new() } else { format!(": {}", does.replace("\\|", "|")) };
-    Some(format!("{name}({}){does}", parameters.join(", ")))
-}
-
-fn signatures() -> BTreeMap<&'static str, Known> {
-    let rows = SIGNATURES.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    rows.filter_map(|(signature, does)| {
-        let (name, parameters) = signature.strip_suffix(')')?.split_once('(')?;
-        let parameters = parameters.split(", ").collect();
-        Some((name, Known { parameters, does: does.trim_end_matches('|').trim().to_owned() }))
-    })
-    .collect()
-}
-
 /// What the reference says of a name: a line for each of its rows, and its examples.
-fn reference(name: &str) -> String {
-    let rows = entries().into_iter().filter(|entry| entry.name == name);
-    let lines = rows.flat_map(|entry| {
-        let gives = if entry.result.is_empty() {
-            String::new()
-        } else {
-            format!(" gives {}", entry.result)
+fn described(name: &str, rows: &[Row]) -> String {
+    let lines = rows.iter().filter(|row| row.name() == name).flat_map(|row| {
+        let gives = match row.result.as_str() {
+            "" => String::new(),
+            result => format!(" gives {result}"),
         };
-        [format!("{}: {}", entry.title, entry.gives), format!("  {}{gives}", entry.example)]
+        [format!("{}: {}", row.plain_title(), row.gives), format!("  {}{gives}", row.example)]
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether every example of a function gives a tensor.
-fn gives_tensors(name: &str) -> bool {
-    let rows: Vec<Entry> = entries().into_iter().filter(|entry| entry.name == name).collect();
+fn gives_tensors(name: &str, rows: &[Row]) -> bool {
+    let mut of_that_name = rows.iter().filter(|row| row.name() == name).peekable();
     // An example may go on with what it gets.
-    let gives =
-        |entry: &Entry| !entry.example.contains(';') && entry.result.starts_with("tensor [");
-    !rows.is_empty() && rows.iter().all(gives)
+    of_that_name.peek().is_some()
+        && of_that_name.all(|row| !row.example.contains(';') && row.result.starts_with("tensor ["))
 }

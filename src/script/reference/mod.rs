@@ -1,6 +1,5 @@
-//! What scripts may call, for people and editors: the reference's tables, names, and definition
-//! files.
+//! What scripts can call, in words: names for errors and completion, and definition files for
+//! editors.
 
 pub mod definitions;
-pub mod tables;
 pub mod vocabulary;

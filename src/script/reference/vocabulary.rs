@@ -93,20 +93,30 @@ const NOT_IN_SCRIPTS: &[&str] = &[
     "NativeCallContext",
 ];
 
+/// A function that is registered in an engine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Native {
+    pub function: Function,
+    /// What it gives, as errors call it.
+    pub gives: String,
+    /// The parameters' types.
+    pub types: Vec<TypeId>,
+}
+
 /// Every function and property there is: the engine's, and those of the scripts read so far.
 pub fn functions(engine: &Engine, sources: &Sources) -> BTreeSet<Function> {
-    let registered = registered(engine, true).into_iter().map(|(function, _)| function);
+    let registered = registered(engine, true).into_iter().map(|native| native.function);
     let scripts =
         sources.functions().into_iter().map(|(name, parameters)| Function { name, parameters });
     registered.chain(scripts).collect()
 }
 
-/// What this program adds to Rhai's own functions, each with what it gives.
-pub fn of_this_program(engine: &Engine) -> BTreeSet<(Function, String)> {
+/// What this program adds to Rhai's own functions.
+pub fn of_this_program(engine: &Engine) -> BTreeSet<Native> {
     registered(engine, false).into_iter().collect()
 }
 
-fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<(Function, String)> {
+fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<Native> {
     engine.collect_fn_metadata(
         None,
         |function| {
@@ -126,13 +136,18 @@ fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<(Function, String)> 
             });
             let parameters: Vec<String> = types.collect();
             // Rhai's packages are made for numbers of every size; scripts have two.
-            let foreign = parameters.iter().any(|t| NOT_IN_SCRIPTS.contains(&t.as_str()));
+            if parameters.iter().any(|of| NOT_IN_SCRIPTS.contains(&of.as_str())) {
+                return None;
+            }
             let gives = data.return_type.as_str();
             let gives = gives
                 .rsplit_once("Result<")
                 .map_or(gives, |(_, rest)| rest.split([',', '>']).next().unwrap_or(rest));
-            let gives = word(engine.map_type_name(gives.trim())).to_owned();
-            (!foreign).then(|| (Function { name: data.name.to_string(), parameters }, gives))
+            Some(Native {
+                function: Function { name: data.name.to_string(), parameters },
+                gives: word(engine.map_type_name(gives.trim())).to_owned(),
+                types: data.param_types.to_vec(),
+            })
         },
         with_rhais_own,
     )

@@ -173,7 +173,7 @@ impl Workspace {
         self.take_constants();
         let padded = self.host.sources.add_piece(id, text, before);
         let ast = self.compile(id, &padded)?;
-        let looks = self.host.session().purity().of(&self.host.engine).only_looks(&ast);
+        let looks = self.host.session().natives().of(&self.host.engine).only_looks(&ast);
         if ast.has_functions() {
             self.live().define(&ast);
             self.host.sources.set_functions(self.live().functions());

@@ -3,12 +3,13 @@
 
 use std::any::TypeId;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
-use rhai::{Array, Dynamic, Engine, Map, Variant};
+use rhai::{Array, Dynamic, Map, Variant};
 
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::errors::error::ScriptResult;
+use crate::script::declare::Declaration;
 use crate::script::value::options;
 use crate::script::value::options::{Options, describe};
 use crate::tensor::{Number, Operand, Value};
@@ -21,26 +22,40 @@ pub struct Call {
     options: Options,
 }
 
-/// Registers `name` with `arity` arguments, of which the first is a `First`, and after them a map
-/// of `options` where it has any. Called as a method, the tensor before the dot is argument 0.
-pub fn define<First: Variant + Clone, R: Variant + Clone>(
-    engine: &mut Engine,
-    name: &'static str,
-    arity: RangeInclusive<usize>,
-    options: &'static [&'static str],
-    run: impl Fn(&Call) -> Result<R> + Clone + 'static,
-) {
-    let most = *arity.end();
-    for count in *arity.start()..=most + usize::from(!options.is_empty()) {
-        let mut types = vec![TypeId::of::<Dynamic>(); count];
-        if let Some(first) = types.first_mut() {
-            *first = TypeId::of::<First>();
+impl Declaration<'_> {
+    /// Registers the function for a tensor, which may stand before the dot, as
+    /// [`on`](Self::on) does.
+    pub fn on_tensor<R: Variant + Clone>(
+        self,
+        arity: RangeInclusive<usize>,
+        run: impl Fn(&Call) -> Result<R> + Clone + 'static,
+    ) -> Self {
+        self.on::<Handle, R>(arity, run)
+    }
+
+    /// Registers the function with `arity` arguments, of which the first is a `First`, and after
+    /// them a map of the options that its signature lists. Called as a method, what stands before
+    /// the dot is argument 0.
+    pub fn on<First: Variant + Clone, R: Variant + Clone>(
+        mut self,
+        arity: RangeInclusive<usize>,
+        run: impl Fn(&Call) -> Result<R> + Clone + 'static,
+    ) -> Self {
+        let (name, options) = (self.name(), Rc::<[&str]>::from(self.options()));
+        let most = *arity.end();
+        for count in *arity.start()..=most + usize::from(!options.is_empty()) {
+            let mut types = vec![TypeId::of::<Dynamic>(); count];
+            if let Some(first) = types.first_mut() {
+                *first = TypeId::of::<First>();
+            }
+            let (run, options) = (run.clone(), options.clone());
+            self = self.raw(&types, move |_, arguments| {
+                let positional =
+                    arguments.iter().map(|argument| argument.flatten_clone()).collect();
+                Ok(run(&Call::new(name, positional, most, &options)?)?)
+            });
         }
-        let run = run.clone();
-        engine.register_raw_fn(name, types, move |_, arguments| -> ScriptResult<R> {
-            let positional = arguments.iter().map(|argument| argument.flatten_clone()).collect();
-            Ok(run(&Call::new(name, positional, most, options)?)?)
-        });
+        self
     }
 }
 
@@ -49,7 +64,7 @@ impl Call {
         name: &'static str,
         mut positional: Vec<Dynamic>,
         most: usize,
-        known: &'static [&'static str],
+        known: &[&'static str],
     ) -> Result<Self> {
         let last_is_map =
             !known.is_empty() && positional.last().is_some_and(|last| last.is::<Map>());

@@ -1,23 +1,41 @@
 //! `sum`, `mean`, `min` and `max` of arrays of numbers.
 
-use rhai::{Array, Dynamic, Engine, FLOAT};
+use rhai::{Array, Dynamic, FLOAT};
 
 use super::arguments::number;
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::Number;
 use crate::{Result, bail, error};
 
-pub fn install(engine: &mut Engine) {
-    type Of = fn(&[Number]) -> Result<Number>;
-    for (name, of) in [("sum", sum as Of), ("mean", mean), ("min", min), ("max", max)] {
-        engine.register_fn(name, move |array: &mut Array| -> ScriptResult<Dynamic> {
-            let found = numbers(name, array).and_then(|numbers| of(&numbers))?;
-            Ok(match found {
-                Number::Int(int) => int.into(),
-                other => other.to_f64().into(),
-            })
-        });
+/// Registers the reductions of arrays.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Arrays and texts");
+    registry
+        .declare("sum(array)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row_for(
+            "of an array",
+            "of numbers: likewise `mean`, `min`, `max`; of an empty one these three are errors",
+            "let a = [3, 1.5]; [a.sum(), a.mean(), a.min(), a.max()]",
+            "[4.5, 2.25, 1.5, 3]",
+        )
+        .function(of("sum", sum));
+    registry.declare("mean(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("mean", mean));
+    registry.declare("min(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("min", min));
+    registry.declare("max(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("max", max));
+}
+
+fn of(
+    name: &'static str,
+    of: fn(&[Number]) -> Result<Number>,
+) -> impl Fn(&mut Array) -> ScriptResult<Dynamic> {
+    move |array| {
+        let found = numbers(name, array).and_then(|numbers| of(&numbers))?;
+        Ok(match found {
+            Number::Int(int) => int.into(),
+            other => other.to_f64().into(),
+        })
     }
 }
 

@@ -1,142 +1,279 @@
 //! `tensor`, `zeros`, `arange`, `randn`, …: new tensors.
 
 use candle_core::Device;
-use rhai::{Array, Dynamic, Engine};
+use rhai::{Array, Dynamic};
 
-use super::arguments::{Call, Side, define, derive, derive_anew};
+use super::arguments::{Call, Side, derive, derive_anew};
 use super::{Handle, Masks, convert};
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::run::random::{Random, seed as seed_of};
 use crate::script::value::options::describe;
 use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, random};
 use crate::{Result, bail, error};
 
-/// The options every constructor takes.
-const OPTIONS: &[&str] = &["dtype", "device"];
+/// Of random numbers.
+const DRAWN: OnGpu = OnGpu("drawn on the CPU, the same on every device, and sent");
+
+/// What drawing random numbers does besides giving them.
+const DRAWS: Purity = Purity::Impure("draws random numbers");
 
 /// The most sizes a shape may list without an array around them.
 const MOST_SIZES: usize = 8;
 
-pub fn install(engine: &mut Engine) {
-    install_from_numbers(engine);
-    install_filled(engine);
-    install_like(engine);
+/// Registers the functions that make tensors; `random` is what random numbers are drawn from.
+pub fn install(registry: &mut Registry, random: &Random) {
+    registry.section(Page::Tensors, "Making tensors");
+    install_from_numbers(registry);
+    install_filled(registry);
+    install_like(registry);
+    install_random(registry, random);
 }
 
-fn install_from_numbers(engine: &mut Engine) {
-    define::<Dynamic, Handle>(engine, "tensor", 1..=1, OPTIONS, |call| {
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let Some(given) = call.get(0, "numbers") else {
-            bail!("tensor needs a number or a nested array")
-        };
-        if let Some(handle) = given.read_lock::<Handle>() {
-            return derive_anew(&handle, Masks::Stay, |value| {
-                operand::transfer(&dtype::cast(value, kind.unwrap_or(Kind::of(value)))?, &device)?
+fn install_from_numbers(registry: &mut Registry) {
+    registry
+        .declare("tensor(value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "a tensor of a nested array, a number or a bool: f32, i64 or bool by what it holds",
+            "tensor([[1.0, 2.0], [3.0, 4.0]])",
+            "tensor [2, 2] f32 cpu: [[1.0, 2.0], [3.0, 4.0]]",
+        )
+        .row_for(
+            "with options",
+            "the dtype and the device of choice, as in every function that makes a tensor",
+            r#"tensor([1, 2], #{dtype: "f16", device: "cpu"})"#,
+            "tensor [2] f16 cpu: [1.0, 2.0]",
+        )
+        .on::<Dynamic, _>(1..=1, |call| {
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let Some(given) = call.get(0, "numbers") else {
+                bail!("tensor needs a number or a nested array")
+            };
+            if let Some(handle) = given.read_lock::<Handle>() {
+                return derive_anew(&handle, Masks::Stay, |value| {
+                    operand::transfer(
+                        &dtype::cast(value, kind.unwrap_or(Kind::of(value)))?,
+                        &device,
+                    )?
                     .deep_copy()
-            });
-        }
-        let (mut numbers, mut sizes) = (Vec::new(), Vec::new());
-        read_nested(&given, 0, &mut sizes, &mut numbers)?;
-        Ok(Handle::fresh(creation::from_numbers(&numbers, &sizes, kind, &device)?))
-    });
-    define::<Dynamic, Handle>(engine, "arange", 1..=3, OPTIONS, |call| {
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let (start, end) = match call.count() {
-            0 | 1 => (Number::Int(0), call.number(0, "end")?),
-            _ => (call.number(0, "start")?, call.number(1, "end")?),
-        };
-        let step = if call.count() > 2 { call.number(2, "step")? } else { Number::Int(1) };
-        Ok(Handle::fresh(creation::arange(start, end, step, kind, &device)?))
-    });
-    define::<Dynamic, Handle>(engine, "linspace", 3..=3, OPTIONS, |call| {
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let steps = dims::shape(&[call.int(2, "steps")?])?[0];
-        let (start, end) = (call.float(0, "start")?, call.float(1, "end")?);
-        Ok(Handle::fresh(creation::linspace(
-            start,
-            end,
-            steps,
-            kind.unwrap_or(Kind::F32),
-            &device,
-        )?))
-    });
-    define::<Dynamic, Handle>(engine, "eye", 1..=2, OPTIONS, |call| {
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let rows = call.int(0, "rows")?;
-        let columns = if call.count() > 1 { call.int(1, "columns")? } else { rows };
-        let sizes = dims::shape(&[rows, columns])?;
-        Ok(Handle::fresh(creation::eye(sizes[0], sizes[1], kind.unwrap_or(Kind::F32), &device)?))
-    });
+                });
+            }
+            let (mut numbers, mut sizes) = (Vec::new(), Vec::new());
+            read_nested(&given, 0, &mut sizes, &mut numbers)?;
+            Ok(Handle::fresh(creation::from_numbers(&numbers, &sizes, kind, &device)?))
+        });
+    registry
+        .declare("arange(start, end, step, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "numbers up to but without the end; from a start, by a step",
+            "arange(2, 10, 3)",
+            "tensor [3] i64 cpu: [2, 5, 8]",
+        )
+        .on::<Dynamic, _>(1..=3, |call| {
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let (start, end) = match call.count() {
+                0 | 1 => (Number::Int(0), call.number(0, "end")?),
+                _ => (call.number(0, "start")?, call.number(1, "end")?),
+            };
+            let step = if call.count() > 2 { call.number(2, "step")? } else { Number::Int(1) };
+            Ok(Handle::fresh(creation::arange(start, end, step, kind, &device)?))
+        });
+    registry
+        .declare("linspace(start, end, count, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "so many numbers from the first to the last, both included",
+            "linspace(0, 1, 5)",
+            "tensor [5] f32 cpu: [0.0, 0.25, 0.5, 0.75, 1.0]",
+        )
+        .on::<Dynamic, _>(3..=3, |call| {
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let steps = dims::shape(&[call.int(2, "steps")?])?[0];
+            let (start, end) = (call.float(0, "start")?, call.float(1, "end")?);
+            Ok(Handle::fresh(creation::linspace(
+                start,
+                end,
+                steps,
+                kind.unwrap_or(Kind::F32),
+                &device,
+            )?))
+        });
+    registry
+        .declare("eye(rows, columns, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "ones on the diagonal; of so many rows, and columns",
+            "eye(2, 3)",
+            "tensor [2, 3] f32 cpu: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]",
+        )
+        .on::<Dynamic, _>(1..=2, |call| {
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let rows = call.int(0, "rows")?;
+            let columns = if call.count() > 1 { call.int(1, "columns")? } else { rows };
+            let sizes = dims::shape(&[rows, columns])?;
+            Ok(Handle::fresh(creation::eye(
+                sizes[0],
+                sizes[1],
+                kind.unwrap_or(Kind::F32),
+                &device,
+            )?))
+        });
 }
 
-fn install_filled(engine: &mut Engine) {
+fn install_filled(registry: &mut Registry) {
     type Fill = fn(&[usize], Kind, &Device) -> Result<Value>;
-    for (name, fill) in [("zeros", creation::zeros as Fill), ("ones", creation::ones)] {
-        define::<Dynamic, Handle>(engine, name, 1..=MOST_SIZES, OPTIONS, move |call| {
+    let filled = |fill: Fill| {
+        move |call: &Call| {
             let (kind, device) = placed(call, Some(Kind::F32), &Device::Cpu)?;
             let shape = dims::shape(&call.listed_ints(0, "shape")?)?;
             Ok(Handle::fresh(fill(&shape, kind.unwrap_or(Kind::F32), &device)?))
+        }
+    };
+    registry
+        .declare("zeros(shape, size, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "zeros; the shape as an array or as sizes",
+            "zeros([2, 3])",
+            "tensor [2, 3] f32 cpu: [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]",
+        )
+        .on::<Dynamic, _>(1..=MOST_SIZES, filled(creation::zeros));
+    registry
+        .declare("ones(shape, size, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .row("ones", r#"ones(2, 2, #{dtype: "i64"})"#, "tensor [2, 2] i64 cpu: [[1, 1], [1, 1]]")
+        .on::<Dynamic, _>(1..=MOST_SIZES, filled(creation::ones));
+    registry
+        .declare("full(shape, value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "one number throughout, in its dtype",
+            "full([2, 2], 7)",
+            "tensor [2, 2] i64 cpu: [[7, 7], [7, 7]]",
+        )
+        .on::<Dynamic, _>(2..=2, |call| {
+            let number = call.number(1, "value")?;
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let shape = dims::shape(&call.ints(0, "shape")?)?;
+            Ok(Handle::fresh(creation::full(
+                &shape,
+                number,
+                kind.unwrap_or(number.kind()),
+                &device,
+            )?))
         });
-    }
-    define::<Dynamic, Handle>(engine, "full", 2..=2, OPTIONS, |call| {
-        let number = call.number(1, "value")?;
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let shape = dims::shape(&call.ints(0, "shape")?)?;
-        Ok(Handle::fresh(creation::full(&shape, number, kind.unwrap_or(number.kind()), &device)?))
-    });
 }
 
 /// What draws from `random`, or seeds it.
-pub fn install_random(engine: &mut Engine, random: &Random) {
-    for (name, normal) in [("rand", false), ("randn", true)] {
+fn install_random(registry: &mut Registry, random: &Random) {
+    let drawn = |normal: bool| {
         let random = random.clone();
-        define::<Dynamic, Handle>(engine, name, 1..=MOST_SIZES, OPTIONS, move |call| {
+        move |call: &Call| {
             let (kind, device) = placed(call, None, &Device::Cpu)?;
             let shape = dims::shape(&call.listed_ints(0, "shape")?)?;
             Ok(Handle::fresh(draw(&random, normal, &shape, kind.unwrap_or(Kind::F32), &device)?))
-        });
-    }
-    for (name, normal) in [("rand_like", false), ("randn_like", true)] {
+        }
+    };
+    registry
+        .declare("rand(shape, size, #{dtype, device})", DRAWS, DRAWN)
+        .row(
+            "uniform random numbers in [0, 1)",
+            "let r = rand(2, 3); [r.shape, r.dtype]",
+            r#"[[2, 3], "f32"]"#,
+        )
+        .on::<Dynamic, _>(1..=MOST_SIZES, drawn(false));
+    registry
+        .declare("randn(shape, size, #{dtype, device})", DRAWS, DRAWN)
+        .row(
+            "normal random numbers, mean 0 and standard deviation 1",
+            r#"randn([4], #{dtype: "f64"}).dtype"#,
+            "f64",
+        )
+        .on::<Dynamic, _>(1..=MOST_SIZES, drawn(true));
+    let drawn_like = |normal: bool| {
         let random = random.clone();
-        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| {
+        move |call: &Call| {
             like(call, |shape, kind, device| draw(&random, normal, shape, kind, device))
+        }
+    };
+    registry
+        .declare("rand_like(x, #{dtype, device})", DRAWS, DRAWN)
+        .row("uniform random numbers likewise", "rand_like(zeros(2, 3)).shape", "[2, 3]")
+        .on_tensor(1..=1, drawn_like(false));
+    registry
+        .declare("randn_like(x, #{dtype, device})", DRAWS, DRAWN)
+        .row("normal random numbers likewise", "randn_like(zeros(2, 3)).shape", "[2, 3]")
+        .on_tensor(1..=1, drawn_like(true));
+    let own = random.clone();
+    registry
+        .declare("randperm(n, #{dtype, device})", DRAWS, DRAWN)
+        .row(
+            "the numbers from 0 to n, without it, in random order",
+            "randperm(5).sort().values",
+            "tensor [5] i64 cpu: [0, 1, 2, 3, 4]",
+        )
+        .on::<i64, _>(1..=1, move |call| {
+            let (kind, device) = placed(call, None, &Device::Cpu)?;
+            let n = dims::shape(&[call.int(0, "n")?])?[0];
+            Ok(Handle::fresh(random::randperm(
+                n,
+                kind.unwrap_or(Kind::I64),
+                &device,
+                &mut *own.rng(),
+            )?))
         });
-    }
     let own = random.clone();
-    define::<i64, Handle>(engine, "randperm", 1..=1, OPTIONS, move |call| {
-        let (kind, device) = placed(call, None, &Device::Cpu)?;
-        let n = dims::shape(&[call.int(0, "n")?])?[0];
-        Ok(Handle::fresh(random::randperm(n, kind.unwrap_or(Kind::I64), &device, &mut *own.rng())?))
-    });
-    let own = random.clone();
-    define::<Handle, Handle>(
-        engine,
-        "multinomial",
-        2..=3,
-        &["count", "replacement"],
-        move |call| {
+    registry
+        .declare("multinomial(weights, count, replacement, #{count, replacement})", DRAWS, DRAWN)
+        .row(
+            "places drawn from weights [n] or [m, n], each as likely as its share: (count, \
+            #{replacement: false})",
+            "tensor([0.0, 2.0, 0.0]).multinomial(2, #{replacement: true})",
+            "tensor [2] i64 cpu: [1, 1]",
+        )
+        .on_tensor(2..=3, move |call| {
             let (weights, count) = (call.tensor(0, "weights")?, call.int(1, "count")?);
             let replacement = call.bool_or_absent(2, "replacement")?.unwrap_or(false);
             let drawn = random::multinomial(&weights.value(), count, replacement, &mut *own.rng())?;
             Ok(Handle::fresh(drawn))
-        },
-    );
+        });
     let random = random.clone();
-    define::<i64, ()>(engine, "seed", 1..=1, &[], move |call| {
-        let seed = call.int(0, "a seed")?;
-        random.reseed(seed_of(seed)?);
-        Ok(())
-    });
+    registry
+        .declare("seed(n)", Purity::Impure("seeds the random numbers"), OnGpu::NO_TENSORS)
+        .row(
+            "makes what is drawn after it repeatable",
+            "seed(7); let a = rand(2); seed(7); a == rand(2)",
+            "tensor [2] bool cpu: [true, true]",
+        )
+        .on::<i64, _>(1..=1, move |call| {
+            let seed = call.int(0, "a seed")?;
+            random.reseed(seed_of(seed)?);
+            Ok(())
+        });
 }
 
-fn install_like(engine: &mut Engine) {
-    type Fill = fn(&[usize], Kind, &Device) -> Result<Value>;
-    for (name, fill) in [("zeros_like", creation::zeros as Fill), ("ones_like", creation::ones)] {
-        define::<Handle, Handle>(engine, name, 1..=1, OPTIONS, move |call| like(call, fill));
-    }
-    define::<Handle, Handle>(engine, "full_like", 2..=2, OPTIONS, |call| {
-        let number = call.number(1, "value")?;
-        like(call, |shape, kind, device| creation::full(shape, number, kind, device))
-    });
+fn install_like(registry: &mut Registry) {
+    registry
+        .declare("zeros_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "zeros in another tensor's shape, dtype and device",
+            "zeros_like(tensor([1, 2]))",
+            "tensor [2] i64 cpu: [0, 0]",
+        )
+        .on_tensor(1..=1, |call| like(call, creation::zeros));
+    registry
+        .declare("ones_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "ones likewise",
+            r#"ones_like(tensor([1, 2]), #{dtype: "bool"})"#,
+            "tensor [2] bool cpu: [true, true]",
+        )
+        .on_tensor(1..=1, |call| like(call, creation::ones));
+    registry
+        .declare("full_like(x, value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .row(
+            "one number likewise",
+            "full_like(tensor([1.0, 2.0]), 0.5)",
+            "tensor [2] f32 cpu: [0.5, 0.5]",
+        )
+        .on_tensor(2..=2, |call| {
+            let number = call.number(1, "value")?;
+            like(call, |shape, kind, device| creation::full(shape, number, kind, device))
+        });
 }
 
 fn draw(

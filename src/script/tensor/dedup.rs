@@ -1,9 +1,10 @@
 //! `dedup` of arrays. Rhai's own takes whatever its comparer does wrong, an error or the end of the
 //! run, for "not the same".
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 
 use crate::error;
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 
@@ -47,14 +48,22 @@ fn equal(call: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> ScriptResult<Dyn
     }
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_fn("dedup", |call: NativeCallContext, array: &mut Array| -> ScriptResult<()> {
-        dedup(array, |a, b| equal(&call, a, b))
-    });
-    engine.register_fn(
-        "dedup",
-        |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
-            dedup(array, |a, b| comparer.call_raw(&call, None, [a.clone(), b.clone()]))
-        },
-    );
+/// Registers `dedup`.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare("dedup(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "leaves of elements in a row that are the same the first, by `==` or by a \
+            comparer |a, b| that says whether they are",
+            "let a = [1, 1, 2, 1]; a.dedup(); a",
+            "[1, 2, 1]",
+        )
+        .function(|call: NativeCallContext, array: &mut Array| -> ScriptResult<()> {
+            dedup(array, |a, b| equal(&call, a, b))
+        })
+        .function(
+            |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<()> {
+                dedup(array, |a, b| comparer.call_raw(&call, None, [a.clone(), b.clone()]))
+            },
+        );
 }

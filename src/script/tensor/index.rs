@@ -2,11 +2,12 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use rhai::{Array, Dynamic, Engine, INT, Variant};
+use rhai::{Array, Dynamic, INT, Variant};
 
 use super::arguments::{Side, derive};
 use super::handle::mask;
 use super::{Handle, Masks, creation};
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::index::selection::Index;
@@ -14,27 +15,122 @@ use crate::tensor::index::subscript;
 use crate::tensor::{Operand, Value, creation as new};
 use crate::{Result, error};
 
-pub fn install(engine: &mut Engine) {
-    // One type each: an indexer by any type would answer for misspelt properties, and for the
-    // write-backs of read-only ones.
-    indexer::<INT>(engine);
-    indexer::<Range<INT>>(engine);
-    indexer::<RangeInclusive<INT>>(engine);
-    indexer::<Array>(engine);
-    indexer::<Handle>(engine);
+/// Registers the indexers. There is one for each type of index: an indexer by any type would answer
+/// for misspelt properties, and for the write-backs of read-only ones.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Indexing");
+    let read = registry
+        .declare("t[…]", Purity::Pure, OnGpu::BY_IDS)
+        .row_titled(
+            "`t[i]`",
+            "a slice of the first dim; from the end where negative",
+            "tensor([[1, 2], [3, 4]])[-1]",
+            "tensor [2] i64 cpu: [3, 4]",
+        )
+        .row_titled(
+            "`t[a..b]`",
+            "several slices; `t[2..]` to the end, `t[a..=b]` the last included",
+            "arange(6)[1..3]",
+            "tensor [2] i64 cpu: [1, 2]",
+        )
+        .row_titled(
+            "`t[a..]`",
+            "negative places count from the end",
+            "arange(6)[-2..]",
+            "tensor [2] i64 cpu: [4, 5]",
+        )
+        .row_titled(
+            "`t[a..=b]`",
+            "the last included",
+            "arange(6)[1..=3]",
+            "tensor [3] i64 cpu: [1, 2, 3]",
+        )
+        .row_titled(
+            "`t[[…]]`",
+            "one index a dim; `..` is the whole dim",
+            "arange(24).reshape(2, 3, 4)[[1, 0..2, -1]]",
+            "tensor [2] i64 cpu: [15, 19]",
+        )
+        .row_titled(
+            "`t[[.., i]]`",
+            "a column",
+            "tensor([[1, 2], [3, 4]])[[.., 1]]",
+            "tensor [2] i64 cpu: [2, 4]",
+        )
+        .row_titled(
+            "`t[[.., [i, j]]]`",
+            "an array or integer tensor within picks several; two of them pick in pairs",
+            "tensor([[1, 2, 3], [4, 5, 6]])[[.., [2, 0]]]",
+            "tensor [2, 2] i64 cpu: [[3, 1], [6, 4]]",
+        )
+        .row_titled(
+            "`t[mask]`",
+            "the elements, or slices, where a bool tensor is true",
+            "let t = tensor([1.0, -2.0, 3.0]); t[t > 0.0]",
+            "tensor [2] f32 cpu: [1.0, 3.0]",
+        )
+        .row_titled(
+            "`t[ids]`",
+            "the slices an integer tensor numbers, in its shape",
+            "tensor([10, 20, 30])[tensor([[2, 0], [1, 1]])]",
+            "tensor [2, 2] i64 cpu: [[30, 10], [20, 20]]",
+        );
+    let read = read.index_get(part::<INT>).index_get(part::<Range<INT>>);
+    let read = read.index_get(part::<RangeInclusive<INT>>).index_get(part::<Array>);
+    read.index_get(part::<Handle>);
+    let write = registry
+        .declare("t[…] = x", Purity::ChangesReceiver, OnGpu::BY_IDS)
+        .row_titled(
+            "`t[i] = x`",
+            "writes in place: a tensor, broadcast and cast, or a number",
+            "let t = zeros(2, 3); t[1] = tensor([1, 2, 3]); t",
+            "tensor [2, 3] f32 cpu: [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]",
+        )
+        .row_titled(
+            "`t[a..b] = x`",
+            "several slices",
+            "let t = zeros(4); t[1..3] = 5; t",
+            "tensor [4] f32 cpu: [0.0, 5.0, 5.0, 0.0]",
+        )
+        .row_titled(
+            "`t[[…]] = x`",
+            "any part",
+            "let t = zeros(2, 3); t[[.., 1]] = tensor([7.0, 8.0]); t",
+            "tensor [2, 3] f32 cpu: [[0.0, 7.0, 0.0], [0.0, 8.0, 0.0]]",
+        )
+        .row_titled(
+            "`t[mask] = x`",
+            "the elements where a bool tensor is true",
+            "let t = tensor([1.0, -2.0, 3.0]); t[t < 0.0] = 0.0; t",
+            "tensor [3] f32 cpu: [1.0, 0.0, 3.0]",
+        )
+        .row_titled(
+            "`t[ids] = x`",
+            "the slices numbered",
+            "let t = zeros(4); t[tensor([3, 0])] = tensor([1.0, 2.0]); t",
+            "tensor [4] f32 cpu: [2.0, 0.0, 0.0, 1.0]",
+        )
+        .row_titled(
+            "`t[i] += x`",
+            "reads, adds and writes",
+            "let t = ones(3); t[0] += 4.0; t",
+            "tensor [3] f32 cpu: [5.0, 1.0, 1.0]",
+        );
+    let write = write.index_set(set::<INT>).index_set(set::<Range<INT>>);
+    let write = write.index_set(set::<RangeInclusive<INT>>).index_set(set::<Array>);
+    write.index_set(set::<Handle>);
 }
 
-fn indexer<At: Variant + Clone>(engine: &mut Engine) {
-    engine.register_indexer_get(|t: &mut Handle, at: At| -> ScriptResult<Handle> {
-        let at = Dynamic::from(at);
-        let indexes = read(&at)?;
-        let part = derive(t, Masks::Follow, |value| subscript::get(value, &indexes))?;
-        Ok(looked_up(part, &at)?)
-    });
-    engine.register_indexer_set(|t: &mut Handle, at: At, source: Dynamic| -> ScriptResult<()> {
-        let indexes = read(&Dynamic::from(at))?;
-        Ok(assign(t, &indexes, source)?)
-    });
+fn part<At: Variant + Clone>(t: &mut Handle, at: At) -> ScriptResult<Handle> {
+    let at = Dynamic::from(at);
+    let indexes = read(&at)?;
+    let part = derive(t, Masks::Follow, |value| subscript::get(value, &indexes))?;
+    Ok(looked_up(part, &at)?)
+}
+
+fn set<At: Variant + Clone>(t: &mut Handle, at: At, source: Dynamic) -> ScriptResult<()> {
+    let indexes = read(&Dynamic::from(at))?;
+    Ok(assign(t, &indexes, source)?)
 }
 
 /// `t[indexes] = source`.

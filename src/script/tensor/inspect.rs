@@ -1,103 +1,96 @@
 //! What a tensor says of itself: `.shape`, `.item()`, `for row in t`, printing.
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FLOAT, INT};
+use rhai::{Array, Dynamic, EvalAltResult, FLOAT, INT};
 
-use super::arguments::{Side, derive};
+use super::arguments::derive;
+use super::handle::mask;
 use super::{Handle, Masks};
 use crate::output::picture;
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::handed_out;
-use crate::script::value::options::describe;
 use crate::tensor::elementwise::complex;
-use crate::tensor::index::{masked, select, subscript};
-use crate::tensor::shape::view;
-use crate::tensor::{Number, Operand, Value, creation, device, summary};
+use crate::tensor::index::select;
+use crate::tensor::{Number, Value, creation, device, summary};
 use crate::{Result, error};
 
 /// What to do instead of writing into `.shape`.
 const RESHAPE: &str = "x.reshape([2, 3]) gives the elements in another shape; \
      let shape = x.shape; makes an array that can be changed";
 
-pub fn install(engine: &mut Engine) {
-    engine.register_type_with_name::<Handle>("tensor");
-    handed_out::property(engine, "shape", RESHAPE, |t: &mut Handle| -> ScriptResult<Array> {
+/// Registers the properties of tensors, and what shows or takes them apart.
+pub fn install(registry: &mut Registry) {
+    registry.type_name::<Handle>("tensor");
+    registry.section(Page::Tensors, "Looking at tensors");
+    let shape = registry.declare(".shape", Purity::Pure, OnGpu::NO_TENSORS).row(
+        "the sizes of the dims",
+        "zeros(2, 3).shape",
+        "[2, 3]",
+    );
+    handed_out::property(shape, RESHAPE, |t: &mut Handle| -> ScriptResult<Array> {
         Ok(t.value().dims().iter().map(|&size| Dynamic::from(size as INT)).collect())
     });
-    engine.register_get("rank", |t: &mut Handle| t.value().rank() as INT);
-    engine.register_get("dtype", |t: &mut Handle| t.value().dtype_name());
-    engine.register_get("device", |t: &mut Handle| device::name(t.value().device()));
-    engine
-        .register_get("len", |t: &mut Handle| -> ScriptResult<INT> { Ok(len(&t.value())? as INT) });
-    engine.register_get("numel", |t: &mut Handle| t.value().numel() as INT);
-    engine.register_get("real", |t: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(t, Masks::Stay, |value| Ok(complex::real(value)))?)
-    });
-    engine.register_get("imag", |t: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(t, Masks::End, complex::imag)?)
-    });
-    engine.register_set("real", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> {
-        Ok(set_part(t, part, 0)?)
-    });
-    engine.register_set("imag", |t: &mut Handle, part: Dynamic| -> ScriptResult<()> {
-        Ok(set_part(t, part, 1)?)
-    });
-
-    engine.register_get("T", |t: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(t, Masks::Follow, view::t)?)
-    });
-    engine.register_set("T", |t: &mut Handle, source: Dynamic| -> ScriptResult<()> {
-        Ok(set_turned(t, &source)?)
-    });
-
-    engine.register_fn("fixed", |t: &mut Handle, digits: INT| -> ScriptResult<Dynamic> {
-        Ok(fixed(&t.value(), digits)?)
-    });
-    engine.register_fn("item", |t: &mut Handle| -> ScriptResult<Dynamic> { Ok(item(&t.value())?) });
-    engine.register_fn("to_array", |t: &mut Handle| -> ScriptResult<Dynamic> {
-        Ok(to_array(&t.value())?)
-    });
-    engine.register_fn("to_string", |t: &mut Handle| -> ScriptResult<String> {
-        Ok(summary::summary(&t.value())?)
-    });
-    engine.register_fn("to_debug", |t: &mut Handle| -> ScriptResult<String> {
-        Ok(summary::summary(&t.value())?)
-    });
-    engine.register_iterator_result::<Handle, Handle>();
-}
-
-/// `z.real = x`, and what Rhai writes back after `z.real[0] = 1` or `z.real.to_array()`: the latter
-/// changed nothing.
-fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
-    let Some(source) = Side::read(&source) else {
-        return Err(error!(
-            "a part of a tensor can be set to a tensor or a number, not {}",
-            describe(&source)
-        ));
-    };
-    if source.with(|source| unchanged(&t.value(), source, part))? {
-        return Ok(());
-    }
-    if part == 1 && t.value().parts().len() == 1 {
-        return Err(error!("a real tensor has no imaginary part to write")
-            .help("convert it first, with .to(\"c64\")"));
-    }
-    t.write(|target| {
-        let target = match target {
-            Value::Complex(c) => Value::Real(if part == 0 { c.re.clone() } else { c.im.clone() }),
-            other => other.clone(),
-        };
-        source.with(|source| subscript::set(&target, &[], source))
-    })
-}
-
-/// `x.T = y`, and what Rhai writes back after `x.T[0] = 1` or `x.T.sum()`: the latter changed
-/// nothing.
-fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
-    let turned = match source.read_lock::<Handle>() {
-        Some(source) => Dynamic::from(derive(&source, Masks::Follow, view::t)?),
-        None => source.clone(),
-    };
-    super::index::assign(t, &[], turned)
+    registry
+        .declare(".rank", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("the number of dims", "zeros(2, 3).rank", "2")
+        .get(|t: &mut Handle| t.value().rank() as INT);
+    registry
+        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "f32, f64, f16, bf16, i64, u32, u8, bool; complex: c64, c128",
+            "arange(3).dtype",
+            "i64",
+        )
+        .get(|t: &mut Handle| t.value().dtype_name());
+    registry
+        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("where it is", "zeros(2).device", "cpu")
+        .get(|t: &mut Handle| device::name(t.value().device()));
+    registry
+        .declare(".len", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("the size of the first dim", "zeros(2, 3).len", "2")
+        .get(|t: &mut Handle| -> ScriptResult<INT> { Ok(len(&t.value())? as INT) });
+    registry
+        .declare(".numel", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("the number of elements", "zeros(2, 3).numel", "6")
+        .get(|t: &mut Handle| t.value().numel() as INT);
+    mask::install(registry);
+    registry
+        .declare("item(x)", Purity::Pure, OnGpu::FETCHED)
+        .row("the number in a tensor of one element", "tensor([[2.5]]).item() + 1.0", "3.5")
+        .function(|t: &mut Handle| -> ScriptResult<Dynamic> { Ok(item(&t.value())?) });
+    registry
+        .declare("to_array(x)", Purity::Pure, OnGpu::FETCHED)
+        .row("nested arrays of numbers", "tensor([[1, 2], [3, 4]]).to_array()", "[[1, 2], [3, 4]]")
+        .function(|t: &mut Handle| -> ScriptResult<Dynamic> { Ok(to_array(&t.value())?) });
+    registry
+        .declare("fixed(x, digits)", Purity::Pure, OnGpu::FETCHED)
+        .row(
+            "the elements, or a number, as texts with so many digits after the point",
+            "[tensor([1.0, 2.345]).fixed(2), 0.5.fixed(3)]",
+            r#"[["1.00", "2.35"], "0.500"]"#,
+        )
+        .function(|t: &mut Handle, digits: INT| -> ScriptResult<Dynamic> {
+            Ok(fixed(&t.value(), digits)?)
+        });
+    registry
+        .declare("for", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the slices of the first dim, one after the other",
+            "let sums = []; for row in tensor([[1, 2], [3, 4]]) { sums += (row[0] * \
+            row[1]).item(); } sums",
+            "[2, 12]",
+        )
+        .iterator::<Handle, Handle>();
+    registry
+        .declare("print(x)", Purity::Pure, OnGpu::FETCHED)
+        .row(
+            "all of a small tensor; of a large one its statistics and first elements",
+            "arange(1000)",
+            "tensor [1000] i64 cpu: mean 499.5, std 288.82, min 0, max 999: [0, 1, 2, 3, 4, \
+            5, …]",
+        )
+        .shown(|t: &mut Handle| -> ScriptResult<String> { Ok(summary::summary(&t.value())?) });
 }
 
 /// The elements as texts with so many digits after the point, in nested arrays; of a tensor without
@@ -121,15 +114,6 @@ fn fixed(value: &Value, digits: INT) -> Result<Dynamic> {
         }
     };
     Ok(nested(&mut texts.into_iter(), value.dims()))
-}
-
-/// Whether `source` is that part as it stands.
-fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
-    let Operand::Tensor(source) = source else { return Ok(false) };
-    match value.parts().get(part) {
-        Some(tensor) => Ok(subscript::same_elements(&Value::Real((*tensor).clone()), source)),
-        None => Ok(masked::nonzero(source)?.dims()[0] == 0),
-    }
 }
 
 /// The size of the first dim.

@@ -2,51 +2,65 @@
 //! operations, each with one `install`.
 
 pub mod arguments;
-pub mod arrays;
-pub mod convert;
-pub mod creation;
+mod arrays;
+mod complex;
+mod convert;
+mod creation;
 mod dedup;
-pub mod functions;
-pub mod gather;
-pub mod index;
-pub mod inspect;
-pub mod linalg;
-pub mod nn;
+mod functions;
+mod gather;
+mod index;
+mod inspect;
+mod linalg;
+mod nn;
 pub mod numbers;
-pub mod operators;
+mod operators;
 pub mod reduce;
-pub mod shape;
-pub mod sort;
-pub mod spectra;
+mod shape;
+mod sort;
+mod spectra;
 
+use rhai::Engine;
+
+use super::declare::Registry;
 use super::run::random::Random;
 use super::value::{Handle, Masks, handle, record};
 
-/// Makes the tensor type and all its operations known to `engine`; `random` is what `rand` and
-/// `randn` draw from.
-pub fn install(engine: &mut rhai::Engine, random: &Random) {
-    install_pure(engine);
-    creation::install_random(engine, random);
+/// Has an engine read scripts as the functions of tensors need it: `var` is a name, and numbers
+/// compare and divide as tensors do.
+pub fn configure(engine: &mut Engine) {
+    numbers::configure(engine);
+    reduce::configure(engine);
 }
 
-/// All operations that draw no random numbers.
-pub fn install_pure(engine: &mut rhai::Engine) {
-    arrays::install(engine);
-    record::install(engine);
-    convert::install(engine);
-    dedup::install(engine);
-    handle::mask::install(engine);
-    functions::install(engine);
-    index::install(engine);
-    linalg::install(engine);
-    inspect::install(engine);
-    creation::install(engine);
-    nn::install(engine);
-    numbers::install(engine);
-    operators::install(engine);
-    gather::install(engine);
-    reduce::install(engine);
-    shape::install(engine);
-    sort::install(engine);
-    spectra::install(engine);
+/// Registers tensors and all their operations, in the order of the reference; `random` is what
+/// `rand` and `randn` draw from.
+pub fn install(registry: &mut Registry, random: &Random) {
+    creation::install(registry, random);
+    inspect::install(registry);
+    index::install(registry);
+    gather::install(registry);
+    shape::install(registry);
+    operators::install(registry);
+    functions::install(registry);
+    numbers::install(registry);
+    complex::install(registry);
+    convert::install(registry);
+    reduce::install(registry);
+    nn::install(registry);
+    linalg::install(registry);
+    spectra::install(registry);
+    arrays::install(registry);
+    sort::install(registry);
+    dedup::install(registry);
+    record::install(registry);
+}
+
+/// An engine that has tensors, numbers and arrays, and nothing of models.
+pub fn engine(random: &Random) -> Engine {
+    let mut engine = Engine::new();
+    configure(&mut engine);
+    let mut registry = Registry::new(engine, &[]);
+    install(&mut registry, random);
+    registry.finish()
 }

@@ -2,10 +2,11 @@
 //! differ: its `log` is to base 10, `round` takes halves away from 0, `%` has the sign of the
 //! dividend, and no comparison with infinity holds.
 
-use rhai::{Dynamic, Engine, FLOAT, INT};
+use rhai::{Dynamic, Engine, FLOAT, INT, Variant};
 
 use super::arguments::number;
 use crate::output::picture;
+use crate::script::declare::{Declaration, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::Number;
@@ -24,7 +25,8 @@ pub fn constant(name: &str) -> Option<FLOAT> {
     CONSTANTS.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-pub fn install(engine: &mut Engine) {
+/// Has an engine take operators between numbers, and names that stand for numbers, from here.
+pub fn configure(engine: &mut Engine) {
     // Fast ones would never be looked for: Rhai would use its own between numbers.
     engine.set_fast_operators(false);
     #[allow(deprecated)] // Rhai's word for "may change in the future".
@@ -32,38 +34,64 @@ pub fn install(engine: &mut Engine) {
         Some(_) => Ok(None),
         None => Ok(constant(name).map(Dynamic::from)),
     });
-    install_remainders(engine);
-    install_comparisons(engine);
-    install_functions(engine);
-    install_bounds(engine);
-    engine.register_fn("to_int", |x: FLOAT| -> ScriptResult<INT> { Ok(to_int(x)?) });
-    engine.register_fn("fixed", |x: FLOAT, digits: INT| -> ScriptResult<String> {
-        Ok(fixed(x, digits)?)
-    });
-    engine.register_fn("fixed", |x: INT, digits: INT| -> ScriptResult<String> {
-        Ok(fixed(x as FLOAT, digits)?)
-    });
+}
+
+/// Registers the operators and functions of numbers.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Numbers");
+    registry.describe("inf").row_titled(
+        "`inf`, `nan`, `pi`",
+        "numbers that have a name, in functions too; a variable of that name hides them",
+        "[1.0 < inf, isnan(nan), pi.round()]",
+        "[true, true, 3.0]",
+    );
+    registry.describe("functions of a number").row_titled(
+        "functions of a number",
+        "every function of each element, and `%`, `**`, `minimum` …, take plain numbers \
+        too and give what a tensor without dims gives",
+        "[0.5.round(), -7 % 3, 100.log10(), max(1, 2.5)]",
+        "[0.0, 2, 2.0, 2.5]",
+    );
+    install_remainders(registry);
+    install_comparisons(registry);
+    install_functions(registry);
+    install_bounds(registry);
+    registry
+        .declare("to_int(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row("the whole part of a number; an error where no integer is it", "(7.9).to_int()", "7")
+        .function(|x: FLOAT| -> ScriptResult<INT> { Ok(to_int(x)?) });
+    registry
+        .declare("fixed(x, digits)", Purity::Pure, OnGpu::NO_TENSORS)
+        .function(|x: FLOAT, digits: INT| -> ScriptResult<String> { Ok(fixed(x, digits)?) })
+        .function(|x: INT, digits: INT| -> ScriptResult<String> { Ok(fixed(x as FLOAT, digits)?) });
 }
 
 /// Registers a function of two numbers, at least one of them a float.
-macro_rules! between_floats {
-    ($engine:ident, $name:expr, $f:expr) => {{
-        let f = $f;
-        $engine.register_fn($name, move |x: FLOAT, y: FLOAT| f(x, y));
-        $engine.register_fn($name, move |x: INT, y: FLOAT| f(x as FLOAT, y));
-        $engine.register_fn($name, move |x: FLOAT, y: INT| f(x, y as FLOAT));
-    }};
+fn between_floats<'r, R: Variant + Clone>(
+    declaration: Declaration<'r>,
+    f: impl Fn(FLOAT, FLOAT) -> R + Copy + 'static,
+) -> Declaration<'r> {
+    declaration
+        .function(move |x: FLOAT, y: FLOAT| f(x, y))
+        .function(move |x: INT, y: FLOAT| f(x as FLOAT, y))
+        .function(move |x: FLOAT, y: INT| f(x, y as FLOAT))
 }
 
-fn install_remainders(engine: &mut Engine) {
-    between_floats!(engine, "%", modulo);
-    engine.register_fn("%=", |x: &mut FLOAT, y: FLOAT| *x = modulo(*x, y));
-    engine.register_fn("%=", |x: &mut FLOAT, y: INT| *x = modulo(*x, y as FLOAT));
-    engine.register_fn("%", |x: INT, y: INT| -> ScriptResult<INT> { Ok(remainder(x, y)?) });
-    engine.register_fn("%=", |x: &mut INT, y: INT| -> ScriptResult<()> {
-        *x = remainder(*x, y)?;
-        Ok(())
-    });
+fn pure<'r>(registry: &'r mut Registry, signature: &'static str) -> Declaration<'r> {
+    registry.declare(signature, Purity::Pure, OnGpu::NO_TENSORS)
+}
+
+fn install_remainders(registry: &mut Registry) {
+    between_floats(pure(registry, "%"), modulo)
+        .function(|x: INT, y: INT| -> ScriptResult<INT> { Ok(remainder(x, y)?) });
+    registry
+        .declare("%=", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .function(|x: &mut FLOAT, y: FLOAT| *x = modulo(*x, y))
+        .function(|x: &mut FLOAT, y: INT| *x = modulo(*x, y as FLOAT))
+        .function(|x: &mut INT, y: INT| -> ScriptResult<()> {
+            *x = remainder(*x, y)?;
+            Ok(())
+        });
 }
 
 fn remainder(x: INT, y: INT) -> Result<INT> {
@@ -75,13 +103,13 @@ fn remainder(x: INT, y: INT) -> Result<INT> {
     Ok(Integer::modulo(x, y))
 }
 
-fn install_comparisons(engine: &mut Engine) {
-    between_floats!(engine, "==", is_near);
-    between_floats!(engine, "!=", |x: FLOAT, y: FLOAT| !is_near(x, y));
-    between_floats!(engine, "<", |x: FLOAT, y: FLOAT| x < y);
-    between_floats!(engine, "<=", |x: FLOAT, y: FLOAT| x <= y);
-    between_floats!(engine, ">", |x: FLOAT, y: FLOAT| x > y);
-    between_floats!(engine, ">=", |x: FLOAT, y: FLOAT| x >= y);
+fn install_comparisons(registry: &mut Registry) {
+    between_floats(pure(registry, "=="), is_near);
+    between_floats(pure(registry, "!="), |x, y| !is_near(x, y));
+    between_floats(pure(registry, "<"), |x, y| x < y);
+    between_floats(pure(registry, "<="), |x, y| x <= y);
+    between_floats(pure(registry, ">"), |x, y| x > y);
+    between_floats(pure(registry, ">="), |x, y| x >= y);
 }
 
 /// Whether two numbers are equal but for a rounding error, as Rhai has it. Of infinities only the
@@ -91,38 +119,42 @@ fn is_near(x: FLOAT, y: FLOAT) -> bool {
     x == y || (x - y).abs() / scale <= FLOAT::EPSILON
 }
 
-fn install_functions(engine: &mut Engine) {
+fn install_functions(registry: &mut Registry) {
     for (name, function) in Function::ALL {
         let f = function.of_number();
-        engine.register_fn(name, move |x: FLOAT| f(x));
-        engine.register_fn(name, move |x: INT| f(x as FLOAT));
+        unary(registry, name).function(move |x: FLOAT| f(x)).function(move |x: INT| f(x as FLOAT));
     }
     for (name, shaping) in PiecewiseLinear::ALL {
         let f = shaping.of_number();
-        engine.register_fn(name, move |x: FLOAT| f(x));
-        engine.register_fn(name, move |x: INT| shaping.of_integer(x));
+        unary(registry, name)
+            .function(move |x: FLOAT| f(x))
+            .function(move |x: INT| shaping.of_integer(x));
     }
-    engine.register_get("round", |x: &mut FLOAT| PiecewiseLinear::Round.of_number()(*x));
+    pure(registry, ".round")
+        .row("of a float: as the function", "let x = 2.5; x.round", "2.0")
+        .get(|x: &mut FLOAT| PiecewiseLinear::Round.of_number()(*x));
     for (name, finite) in FloatClass::ALL {
-        engine.register_fn(name, move |x: FLOAT| finite.of_number(x));
-        engine.register_fn(name, move |x: INT| finite.of_number(x as FLOAT));
+        unary(registry, name)
+            .function(move |x: FLOAT| finite.of_number(x))
+            .function(move |x: INT| finite.of_number(x as FLOAT));
     }
 }
 
-fn install_bounds(engine: &mut Engine) {
-    for name in ["min", "minimum"] {
-        between_floats!(engine, name, smaller);
-        engine.register_fn(name, |x: INT, y: INT| x.min(y));
+/// Declares a function of one number: what it gives, the tensors' function of the same name says.
+fn unary<'r>(registry: &'r mut Registry, name: &'static str) -> Declaration<'r> {
+    pure(registry, name).parameters(&["x"])
+}
+
+fn install_bounds(registry: &mut Registry) {
+    for signature in ["min(a, b)", "minimum(a, b)"] {
+        between_floats(pure(registry, signature), smaller).function(|x: INT, y: INT| x.min(y));
     }
-    for name in ["max", "maximum"] {
-        between_floats!(engine, name, larger);
-        engine.register_fn(name, |x: INT, y: INT| x.max(y));
+    for signature in ["max(a, b)", "maximum(a, b)"] {
+        between_floats(pure(registry, signature), larger).function(|x: INT, y: INT| x.max(y));
     }
-    engine.register_fn("clamp", |x: FLOAT, low: Dynamic, high: Dynamic| {
-        clamp(&x.into(), &low, &high)
-    });
-    engine
-        .register_fn("clamp", |x: INT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
+    pure(registry, "clamp(x, min, max)")
+        .function(|x: FLOAT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high))
+        .function(|x: INT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
 }
 
 /// The smaller, or NaN if either is.

@@ -1,10 +1,9 @@
 //! Operators between tensors, and between a tensor and a number on either side.
 
-use rhai::Engine;
-
 use super::arguments::{Side, combine, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
+use crate::script::declare::{Declaration, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::tensor::elementwise::arithmetic;
 use crate::tensor::elementwise::arithmetic::Arithmetic;
@@ -13,72 +12,248 @@ use crate::tensor::elementwise::logic::{self, Logic};
 use crate::tensor::{Kind, Number, Operand, Value};
 use crate::{Result, error};
 
-pub fn install(engine: &mut Engine) {
+const BOOLS: OnGpu = OnGpu("there, of bools; of integers on the CPU, and back");
+const SQUARES: OnGpu = OnGpu("there by 2; by anything else on the CPU, and back");
+const REAL: OnGpu = OnGpu("there; of complex numbers on the CPU, and back");
+
+/// Registers the operators, and `minimum` and `maximum`.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Operators");
+    install_arithmetic(registry);
+    install_comparisons(registry);
+    install_logic(registry);
+}
+
+fn install_arithmetic(registry: &mut Registry) {
     use Arithmetic::{Add, Div, Mul, Pow, Rem, Sub};
-    for (op, in_place) in
-        [(Add, "+="), (Sub, "-="), (Mul, "*="), (Div, "/="), (Rem, "%="), (Pow, "**=")]
-    {
-        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
-        assigning(engine, in_place, move |a, b| op.apply(a, b));
-    }
-    for op in [Arithmetic::Minimum, Arithmetic::Maximum] {
-        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
-    }
-    for op in [
-        Comparison::Eq,
-        Comparison::Ne,
-        Comparison::Lt,
-        Comparison::Le,
-        Comparison::Gt,
-        Comparison::Ge,
-    ] {
-        binary(engine, op.name(), Masks::End, move |a, b| op.apply(a, b));
-    }
-    for (op, in_place) in [(Logic::And, "&="), (Logic::Or, "|="), (Logic::Xor, "^=")] {
-        binary(engine, op.name(), Masks::Stay, move |a, b| op.apply(a, b));
-        assigning(engine, in_place, move |a, b| op.apply(a, b));
-    }
-    engine.register_fn("-", |x: &mut Handle| -> ScriptResult<Handle> {
+    binary(
+        registry.declare("+", Purity::Pure, OnGpu::NATIVE).row(
+            "sum, broadcast; a number takes the tensor's dtype where it can",
+            "tensor([[1], [2]]) + tensor([10, 20])",
+            "tensor [2, 2] i64 cpu: [[11, 21], [12, 22]]",
+        ),
+        Masks::Stay,
+        |a, b| Add.apply(a, b),
+    )
+    .function(|x: Handle| x);
+    binary(
+        registry
+            .declare(
+                "-",
+                Purity::Pure,
+                OnGpu("there; the negative of integers on the CPU, and back"),
+            )
+            .row("difference, or the negative", "5 - tensor([1, 2])", "tensor [2] i64 cpu: [4, 3]"),
+        Masks::Stay,
+        |a, b| Sub.apply(a, b),
+    )
+    .function(|x: &mut Handle| -> ScriptResult<Handle> {
         Ok(derive(x, Masks::Stay, arithmetic::negate)?)
     });
-    engine.register_fn("+", |x: Handle| x);
-    engine.register_fn("!", |x: &mut Handle| -> ScriptResult<Handle> {
-        Ok(derive(x, Masks::Stay, logic::not)?)
+    binary(
+        registry.declare("*", Purity::Pure, REAL).row(
+            "product; an integer tensor with a float number gives f32",
+            "0.5 * tensor([1, 2])",
+            "tensor [2] f32 cpu: [0.5, 1.0]",
+        ),
+        Masks::Stay,
+        |a, b| Mul.apply(a, b),
+    );
+    binary(
+        registry.declare("/", Purity::Pure, REAL).row(
+            "true division, of integers too",
+            "tensor([1, 2]) / 2",
+            "tensor [2] f32 cpu: [0.5, 1.0]",
+        ),
+        Masks::Stay,
+        |a, b| Div.apply(a, b),
+    );
+    binary(
+        registry.declare("%", Purity::Pure, OnGpu::VIA_CPU).row(
+            "remainder, with the divisor's sign",
+            "tensor([-7, 7]) % 3",
+            "tensor [2] i64 cpu: [2, 1]",
+        ),
+        Masks::Stay,
+        |a, b| Rem.apply(a, b),
+    );
+    binary(
+        registry.declare("**", Purity::Pure, SQUARES).row(
+            "power",
+            "tensor([1.0, 2.0, 3.0]) ** 2",
+            "tensor [3] f32 cpu: [1.0, 4.0, 9.0]",
+        ),
+        Masks::Stay,
+        |a, b| Pow.apply(a, b),
+    );
+    assigning(
+        registry.declare("+=", Purity::ChangesReceiver, OnGpu::NATIVE).row(
+            "writes into the tensor on the left; likewise `-= *= /= %= **= &= |= ^=`",
+            "let a = ones(2); let b = a; b += 1; a",
+            "tensor [2] f32 cpu: [2.0, 2.0]",
+        ),
+        |a, b| Add.apply(a, b),
+    );
+    assigning(registry.declare("-=", Purity::ChangesReceiver, OnGpu::NATIVE), |a, b| {
+        Sub.apply(a, b)
+    });
+    assigning(registry.declare("*=", Purity::ChangesReceiver, REAL), |a, b| Mul.apply(a, b));
+    assigning(registry.declare("/=", Purity::ChangesReceiver, REAL), |a, b| Div.apply(a, b));
+    assigning(registry.declare("%=", Purity::ChangesReceiver, OnGpu::VIA_CPU), |a, b| {
+        Rem.apply(a, b)
+    });
+    assigning(registry.declare("**=", Purity::ChangesReceiver, SQUARES), |a, b| Pow.apply(a, b));
+    binary(
+        registry.declare("minimum(a, b)", Purity::Pure, OnGpu::NATIVE).row(
+            "the smaller of two, element by element",
+            "minimum(tensor([1, 5]), 3)",
+            "tensor [2] i64 cpu: [1, 3]",
+        ),
+        Masks::Stay,
+        |a, b| Arithmetic::Minimum.apply(a, b),
+    );
+    binary(
+        registry.declare("maximum(a, b)", Purity::Pure, OnGpu::NATIVE).row(
+            "the larger of two",
+            "maximum(tensor([1, 5]), tensor([2, 4]))",
+            "tensor [2] i64 cpu: [2, 5]",
+        ),
+        Masks::Stay,
+        |a, b| Arithmetic::Maximum.apply(a, b),
+    );
+}
+
+fn install_comparisons(registry: &mut Registry) {
+    use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
+    binary(
+        registry.declare("==", Purity::Pure, OnGpu::NATIVE).row(
+            "exactly equal, a bool for each element",
+            "tensor([0.1, 0.2]) == 0.1",
+            "tensor [2] bool cpu: [true, false]",
+        ),
+        Masks::End,
+        |a, b| Eq.apply(a, b),
+    );
+    binary(
+        registry.declare("!=", Purity::Pure, OnGpu::NATIVE).row(
+            "not equal",
+            "tensor([1, 2]) != tensor([1, 3])",
+            "tensor [2] bool cpu: [false, true]",
+        ),
+        Masks::End,
+        |a, b| Ne.apply(a, b),
+    );
+    binary(
+        registry.declare("<", Purity::Pure, OnGpu::NATIVE).row(
+            "less",
+            "arange(3) < 1",
+            "tensor [3] bool cpu: [true, false, false]",
+        ),
+        Masks::End,
+        |a, b| Lt.apply(a, b),
+    );
+    binary(
+        registry.declare("<=", Purity::Pure, OnGpu::NATIVE).row(
+            "less or equal",
+            "arange(3) <= 1",
+            "tensor [3] bool cpu: [true, true, false]",
+        ),
+        Masks::End,
+        |a, b| Le.apply(a, b),
+    );
+    binary(
+        registry.declare(">", Purity::Pure, OnGpu::NATIVE).row(
+            "greater",
+            "1.5 > tensor([1.0, 2.0])",
+            "tensor [2] bool cpu: [true, false]",
+        ),
+        Masks::End,
+        |a, b| Gt.apply(a, b),
+    );
+    binary(
+        registry.declare(">=", Purity::Pure, OnGpu::NATIVE).row(
+            "greater or equal",
+            "arange(3) >= 1",
+            "tensor [3] bool cpu: [false, true, true]",
+        ),
+        Masks::End,
+        |a, b| Ge.apply(a, b),
+    );
+}
+
+fn install_logic(registry: &mut Registry) {
+    binary(
+        registry.declare("&", Purity::Pure, BOOLS).row(
+            "and, of bools; bit by bit, of integers",
+            "let t = arange(4); (t > 0) & (t < 3)",
+            "tensor [4] bool cpu: [false, true, true, false]",
+        ),
+        Masks::Stay,
+        |a, b| Logic::And.apply(a, b),
+    );
+    binary(
+        registry.declare("|", Purity::Pure, BOOLS).row(
+            "or",
+            "let t = arange(4); (t == 0) | (t == 3)",
+            "tensor [4] bool cpu: [true, false, false, true]",
+        ),
+        Masks::Stay,
+        |a, b| Logic::Or.apply(a, b),
+    );
+    binary(
+        registry.declare("^", Purity::Pure, BOOLS).row(
+            "exclusive or",
+            "tensor([6, 3]) ^ tensor([2, 1])",
+            "tensor [2] i64 cpu: [4, 2]",
+        ),
+        Masks::Stay,
+        |a, b| Logic::Xor.apply(a, b),
+    );
+    registry
+        .declare("!", Purity::Pure, BOOLS)
+        .row("not", "!(arange(3) == 1)", "tensor [3] bool cpu: [true, false, true]")
+        .function(|x: &mut Handle| -> ScriptResult<Handle> {
+            Ok(derive(x, Masks::Stay, logic::not)?)
+        });
+    assigning(registry.declare("&=", Purity::ChangesReceiver, BOOLS), |a, b| {
+        Logic::And.apply(a, b)
+    });
+    assigning(registry.declare("|=", Purity::ChangesReceiver, BOOLS), |a, b| Logic::Or.apply(a, b));
+    assigning(registry.declare("^=", Purity::ChangesReceiver, BOOLS), |a, b| {
+        Logic::Xor.apply(a, b)
     });
 }
 
-/// Registers `name` for two tensors, and for a tensor with an integer, a float or a bool on either
-/// side.
-fn binary(
-    engine: &mut Engine,
-    name: &'static str,
+/// Registers an operation of two tensors, and of a tensor with an integer, a float or a bool on
+/// either side.
+fn binary<'r>(
+    declaration: Declaration<'r>,
     masks: Masks,
     run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,
-) {
+) -> Declaration<'r> {
     let apply =
         move |a: Side, b: Side| -> ScriptResult<Handle> { Ok(combine(&a, &b, masks, run)?) };
-    engine.register_fn(name, move |a: Handle, b: Handle| apply(Side::Tensor(a), Side::Tensor(b)));
+    let mut declaration =
+        declaration.function(move |a: Handle, b: Handle| apply(Side::Tensor(a), Side::Tensor(b)));
     macro_rules! with_number {
         ($T:ty, $number:path) => {
-            engine.register_fn(name, move |a: Handle, b: $T| {
-                apply(Side::Tensor(a), Side::Number($number(b)))
-            });
-            engine.register_fn(name, move |a: $T, b: Handle| {
-                apply(Side::Number($number(a)), Side::Tensor(b))
-            });
+            declaration = declaration
+                .function(move |a: Handle, b: $T| apply(Side::Tensor(a), Side::Number($number(b))))
+                .function(move |a: $T, b: Handle| apply(Side::Number($number(a)), Side::Tensor(b)));
         };
     }
     with_number!(i64, Number::Int);
     with_number!(f64, Number::Float);
     with_number!(bool, Number::Bool);
+    declaration
 }
 
 /// Registers `x op= y`, which writes into x as PyTorch's does: a hook's `x *= 0.5` takes effect.
 fn assigning(
-    engine: &mut Engine,
-    name: &'static str,
+    declaration: Declaration,
     run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,
 ) {
+    let name = declaration.name();
     let apply = move |x: &Handle, y: Side| -> ScriptResult<()> {
         let value = y.with(|y| run(Operand::Tensor(&x.value()), y))?;
         let mask = match y.handle().and_then(Handle::mask) {
@@ -89,12 +264,11 @@ fn assigning(
         overwrite(name, x, &value)?;
         Ok(mask.map_or(Ok(()), |mask| x.mark(mask))?)
     };
-    engine.register_fn(name, move |x: &mut Handle, y: Handle| apply(x, Side::Tensor(y)));
-    engine.register_fn(name, move |x: &mut Handle, y: i64| apply(x, Side::Number(Number::Int(y))));
-    engine
-        .register_fn(name, move |x: &mut Handle, y: f64| apply(x, Side::Number(Number::Float(y))));
-    engine
-        .register_fn(name, move |x: &mut Handle, y: bool| apply(x, Side::Number(Number::Bool(y))));
+    declaration
+        .function(move |x: &mut Handle, y: Handle| apply(x, Side::Tensor(y)))
+        .function(move |x: &mut Handle, y: i64| apply(x, Side::Number(Number::Int(y))))
+        .function(move |x: &mut Handle, y: f64| apply(x, Side::Number(Number::Float(y))))
+        .function(move |x: &mut Handle, y: bool| apply(x, Side::Number(Number::Bool(y))));
 }
 
 fn overwrite(name: &str, x: &Handle, value: &Value) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use rhai::{Array, Dynamic, Engine, Token};
 
-use super::arguments::{Call, define, derive, derive_anew};
+use super::arguments::{Call, derive, derive_anew};
 use super::{Handle, Masks};
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
 use crate::script::value::options;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
@@ -14,20 +15,18 @@ use crate::tensor::reduce::over::Over;
 use crate::tensor::reduce::{count, extremes, histogram, softmax, statistics, sums};
 use crate::{Result, bail, error};
 
-const OVER: &[&str] = &["dim", "keepdim"];
-
-pub fn install(engine: &mut Engine) {
-    release_var(engine);
-    install_reductions(engine);
-    install_spreads(engine);
-    install_along(engine);
-    install_orders(engine);
-    install_unique(engine);
+/// Registers the reductions.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Reductions");
+    install_reductions(registry);
+    install_along(registry);
+    install_orders(registry);
+    install_unique(registry);
 }
 
-fn release_var(engine: &mut Engine) {
-    // Marked deprecated only to say that Rhai may change it.
-    #[allow(deprecated)]
+/// Has an engine read `var` as a name.
+pub fn configure(engine: &mut Engine) {
+    #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_parse_token(|token, _, _| var(token));
 }
 
@@ -39,94 +38,269 @@ pub fn var(token: Token) -> Token {
     }
 }
 
-fn install_reductions(engine: &mut Engine) {
-    type Reduce = fn(&Value, Over) -> Result<Value>;
-    let reductions = [
-        ("sum", sums::sum as Reduce),
-        ("mean", sums::mean),
-        ("prod", sums::prod),
-        ("max", extremes::max),
-        ("min", extremes::min),
-        ("argmax", extremes::argmax),
-        ("argmin", extremes::argmin),
-        ("any", count::any),
-        ("all", count::all),
-        ("count_nonzero", count::count_nonzero),
-        ("logsumexp", sums::logsumexp),
-        ("median", statistics::median),
-    ];
-    for (name, run) in reductions {
-        define::<Handle, Handle>(engine, name, 1..=2, OVER, move |call| over(call, 1, run));
-    }
-}
-
-fn install_spreads(engine: &mut Engine) {
-    type Spread = fn(&Value, f64, Over) -> Result<Value>;
-    for (name, run) in [("var", statistics::var as Spread), ("std", statistics::std)] {
-        const OPTIONS: &[&str] = &["dim", "keepdim", "unbiased", "correction"];
-        define::<Handle, Handle>(engine, name, 1..=2, OPTIONS, move |call| {
-            let correction =
-                match (call.options().bool("unbiased")?, call.options().float("correction")?) {
-                    (Some(_), Some(_)) => bail!("{name}: give unbiased or correction, not both"),
-                    (Some(unbiased), None) => f64::from(u8::from(unbiased)),
-                    (None, correction) => correction.unwrap_or(1.0),
-                };
-            over(call, 1, |x, over| run(x, correction, over))
+fn install_reductions(registry: &mut Registry) {
+    registry
+        .declare("sum(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .row(
+            "the sum; over all dims, one, or several",
+            "tensor([[1, 2], [3, 4]]).sum(0)",
+            "tensor [2] i64 cpu: [4, 6]",
+        )
+        .row_for(
+            "over several dims",
+            "any of them, also from the end",
+            "ones(2, 3, 4, 5).sum([1, -1])",
+            "tensor [2, 4] f32 cpu: [[15.0, 15.0, 15.0, 15.0], [15.0, 15.0, 15.0, 15.0]]",
+        )
+        .row_for(
+            "with options",
+            "the dims reduced may stay, with size 1",
+            "ones(2, 3).sum(#{dim: 1, keepdim: true})",
+            "tensor [2, 1] f32 cpu: [[3.0], [3.0]]",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, sums::sum));
+    registry
+        .declare("mean(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the mean; of integers an error: convert them first",
+            "tensor([[1.0, 2.0], [3.0, 4.0]]).mean()",
+            "tensor [] f32 cpu: 2.5",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, sums::mean));
+    registry
+        .declare("var(x, dim, #{dim, keepdim, unbiased, correction})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the variance, divided by one less than the count",
+            "tensor([1.0, 2.0, 3.0, 4.0]).var()",
+            "tensor [] f32 cpu: 1.6667",
+        )
+        .row_for(
+            "with options",
+            "divided by the count",
+            "tensor([1.0, 2.0, 3.0, 4.0]).var(#{correction: 0})",
+            "tensor [] f32 cpu: 1.25",
+        )
+        .on_tensor(1..=2, |call| spread(call, "var", statistics::var));
+    registry
+        .declare("std(x, dim, #{dim, keepdim, unbiased, correction})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the standard deviation; #{unbiased: false} divides by the count",
+            "tensor([[1.0, 3.0], [2.0, 8.0]]).std(1)",
+            "tensor [2] f32 cpu: [1.4142, 4.2426]",
+        )
+        .on_tensor(1..=2, |call| spread(call, "std", statistics::std));
+    registry
+        .declare("min(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .row(
+            "the smallest element, alone; NaN where one is",
+            "tensor([[3, 1], [2, 5]]).min(1)",
+            "tensor [2] i64 cpu: [1, 2]",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, extremes::min));
+    registry
+        .declare("max(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .row("the largest", "tensor([[3, 1], [2, 5]]).max()", "tensor [] i64 cpu: 5")
+        .on_tensor(1..=2, |call| over(call, 1, extremes::max));
+    registry
+        .declare("argmin(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .row(
+            "where the smallest is",
+            "tensor([[3, 1], [2, 5]]).argmin(-1)",
+            "tensor [2] i64 cpu: [1, 0]",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, extremes::argmin));
+    registry
+        .declare("argmax(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .row(
+            "where the largest is; over no dim, its place in the flattened tensor",
+            "tensor([[3, 1], [2, 5]]).argmax()",
+            "tensor [] i64 cpu: 3",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, extremes::argmax));
+    registry
+        .declare("norm(x, dim, #{dim, keepdim, p})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "root of the sum of the squares",
+            "tensor([[3.0, 4.0], [6.0, 8.0]]).norm(1)",
+            "tensor [2] f32 cpu: [5.0, 10.0]",
+        )
+        .row_for(
+            "with options",
+            "the p-norm",
+            "tensor([[3.0, -4.0], [6.0, 8.0]]).norm(#{p: 1, dim: [0, 1]})",
+            "tensor [] f32 cpu: 21.0",
+        )
+        .on_tensor(1..=2, |call| {
+            let p = call.options().float("p")?.unwrap_or(2.0);
+            over(call, 1, |x, over| sums::norm(x, p, over))
         });
-    }
-    define::<Handle, Handle>(engine, "norm", 1..=2, &["dim", "keepdim", "p"], |call| {
-        let p = call.options().float("p")?.unwrap_or(2.0);
-        over(call, 1, |x, over| sums::norm(x, p, over))
-    });
-    define::<Handle, Handle>(engine, "quantile", 1..=3, &["q", "dim", "keepdim"], |call| {
-        let q =
-            call.get(1, "q").ok_or_else(|| error!("quantile needs q, as in x.quantile(0.5)"))?;
-        let (qs, stacked) = shares(&q)?;
-        over(call, 2, |x, over| statistics::quantile(x, &qs, stacked, over))
-    });
-    define::<Handle, Record>(engine, "histogram", 1..=2, &["bins", "min", "max"], |call| {
-        let bins = call.int_or_absent(1, "bins")?.unwrap_or(10);
-        let (min, max) = (call.options().float("min")?, call.options().float("max")?);
-        pair(call, ["counts", "edges"], |x| histogram::histogram(x, bins, min, max))
-    });
-}
-
-fn install_along(engine: &mut Engine) {
-    type Along = fn(&Value, i64) -> Result<Value>;
-    let along = [
-        ("softmax", softmax::softmax as Along),
-        ("log_softmax", softmax::log_softmax),
-        ("cumsum", softmax::cumsum),
-    ];
-    for (name, run) in along {
-        define::<Handle, Handle>(engine, name, 1..=2, &["dim"], move |call| {
-            let dim = call.int(1, "dim")?;
-            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, dim))
+    registry
+        .declare("prod(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .row("the product", "tensor([2, 3, 4]).prod()", "tensor [] i64 cpu: 24")
+        .on_tensor(1..=2, |call| over(call, 1, sums::prod));
+    registry
+        .declare("any(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "whether one is other than 0",
+            "(arange(4).reshape(2, 2) > 1).any(1)",
+            "tensor [2] bool cpu: [false, true]",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, count::any));
+    registry
+        .declare("all(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .row("whether none is 0", "(arange(4) >= 0).all()", "tensor [] bool cpu: true")
+        .on_tensor(1..=2, |call| over(call, 1, count::all));
+    registry
+        .declare("logsumexp(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "log of the sum of the exponentials",
+            "tensor([1000.0, 1000.0]).logsumexp()",
+            "tensor [] f32 cpu: 1000.7",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, sums::logsumexp));
+    registry
+        .declare("count_nonzero(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "how many are other than 0",
+            "tensor([[0, 2], [3, 0]]).count_nonzero()",
+            "tensor [] i64 cpu: 2",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, count::count_nonzero));
+    registry
+        .declare("quantile(x, q, dim, #{q, dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .row(
+            "what a share q does not exceed, in proportion between two: (q, dim)",
+            "tensor([1.0, 2.0, 3.0, 4.0]).quantile(0.5)",
+            "tensor [] f32 cpu: 2.5",
+        )
+        .row_for(
+            "of several shares",
+            "along a new first dim",
+            "tensor([[1.0, 5.0], [3.0, 9.0]]).quantile([0.0, 0.5], 1)",
+            "tensor [2, 2] f32 cpu: [[1.0, 3.0], [3.0, 6.0]]",
+        )
+        .on_tensor(1..=3, |call| {
+            let q = call
+                .get(1, "q")
+                .ok_or_else(|| error!("quantile needs q, as in x.quantile(0.5)"))?;
+            let (qs, stacked) = shares(&q)?;
+            over(call, 2, |x, over| statistics::quantile(x, &qs, stacked, over))
         });
-    }
+    registry
+        .declare("median(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .row(
+            "the middle element; of an even number the lower of two",
+            "tensor([4.0, 1.0, 3.0, 2.0]).median()",
+            "tensor [] f32 cpu: 2.0",
+        )
+        .on_tensor(1..=2, |call| over(call, 1, statistics::median));
+    registry
+        .declare("histogram(x, #{bins, min, max})", Purity::Pure, OnGpu::VIA_CPU)
+        .row(
+            "how many elements lie between each two edges: #{bins, min, max}",
+            "let h = tensor([0.0, 0.1, 0.6, 1.0]).histogram(#{bins: 2, min: 0, max: 1}); \
+            [h.counts, h.edges]",
+            "[tensor [2] i64 cpu: [2, 2], tensor [3] f32 cpu: [0.0, 0.5, 1.0]]",
+        )
+        .on_tensor(1..=2, |call| {
+            let bins = call.int_or_absent(1, "bins")?.unwrap_or(10);
+            let (min, max) = (call.options().float("min")?, call.options().float("max")?);
+            pair(call, ["counts", "edges"], |x| histogram::histogram(x, bins, min, max))
+        });
 }
 
-fn install_orders(engine: &mut Engine) {
-    define::<Handle, Record>(engine, "sort", 1..=2, &["dim", "descending"], |call| {
-        let dim = call.int_or_absent(1, "dim")?.unwrap_or(-1);
-        let descending = call.options().bool("descending")?.unwrap_or(false);
-        ordered(call, dim, |x| sort::sort(x, dim, descending))
-    });
-    define::<Handle, Record>(engine, "topk", 1..=3, &["k", "dim", "largest"], |call| {
-        let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
-        let largest = call.options().bool("largest")?.unwrap_or(true);
-        ordered(call, dim, |x| sort::topk(x, k, dim, largest))
-    });
+fn install_along(registry: &mut Registry) {
+    registry
+        .declare("cumsum(x, dim, #{dim})", Purity::Pure, OnGpu::FLOATS)
+        .row(
+            "each element and all before it along a dim, summed",
+            "tensor([1, 2, 3]).cumsum(0)",
+            "tensor [3] i64 cpu: [1, 3, 6]",
+        )
+        .on_tensor(1..=2, |call| along(call, softmax::cumsum));
+    registry
+        .declare("softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "exponentials along a dim, scaled to sum 1",
+            "tensor([0.0, 1.0]).softmax(-1)",
+            "tensor [2] f32 cpu: [0.26894, 0.73106]",
+        )
+        .on_tensor(1..=2, |call| along(call, softmax::softmax));
+    registry
+        .declare("log_softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "log of that",
+            "tensor([0.0, 1.0]).log_softmax(-1)",
+            "tensor [2] f32 cpu: [-1.3133, -0.31326]",
+        )
+        .on_tensor(1..=2, |call| along(call, softmax::log_softmax));
+}
+
+fn install_orders(registry: &mut Registry) {
+    registry
+        .declare(
+            "topk(x, k, #{k, dim, largest})",
+            Purity::Pure,
+            OnGpu("there, of floats up to k = 32; beyond on the CPU"),
+        )
+        .row(
+            "the k largest and where they are: (k, #{dim, largest})",
+            "tensor([0.1, 0.7, 0.2]).topk(2).indices",
+            "tensor [2] i64 cpu: [1, 2]",
+        )
+        .row_for(
+            "with options",
+            "the smallest",
+            "tensor([0.1, 0.7, 0.2]).topk(1, #{dim: 0, largest: false}).values",
+            "tensor [1] f32 cpu: [0.1]",
+        )
+        .on_tensor(1..=3, |call| {
+            let (k, dim) = (call.int(1, "k")?, call.int_or_absent(2, "dim")?.unwrap_or(-1));
+            let largest = call.options().bool("largest")?.unwrap_or(true);
+            ordered(call, dim, |x| sort::topk(x, k, dim, largest))
+        });
+    registry
+        .declare("sort(x, dim, #{dim, descending})", Purity::Pure, OnGpu::VIA_CPU)
+        .row(
+            "the elements in order along a dim (the last), and where they come from",
+            "let s = tensor([3, 1, 2]).sort(); [s.values, s.indices]",
+            "[tensor [3] i64 cpu: [1, 2, 3], tensor [3] i64 cpu: [1, 2, 0]]",
+        )
+        .row_for(
+            "with options",
+            "from the largest down",
+            "tensor([3, 1, 2]).sort(#{dim: 0, descending: true}).values",
+            "tensor [3] i64 cpu: [3, 2, 1]",
+        )
+        .on_tensor(1..=2, |call| {
+            let dim = call.int_or_absent(1, "dim")?.unwrap_or(-1);
+            let descending = call.options().bool("descending")?.unwrap_or(false);
+            ordered(call, dim, |x| sort::sort(x, dim, descending))
+        });
 }
 
 /// Values alone, or with what the options ask for a map of them.
-fn install_unique(engine: &mut Engine) {
-    define::<Handle, Dynamic>(
-        engine,
-        "unique",
-        1..=2,
-        &["dim", "return_inverse", "return_counts"],
-        |call| {
+fn install_unique(registry: &mut Registry) {
+    registry
+        .declare(
+            "unique(x, dim, #{dim, return_inverse, return_counts})",
+            Purity::Pure,
+            OnGpu::VIA_CPU,
+        )
+        .row(
+            "the elements that differ, in order; along a dim the slices; #{dim, \
+            return_inverse, return_counts}",
+            "tensor([3, 1, 3]).unique()",
+            "tensor [2] i64 cpu: [1, 3]",
+        )
+        .row_for(
+            "with options",
+            "a map with where each element is among the values, and how often each occurs",
+            "let u = tensor([3, 1, 3]).unique(#{return_inverse: true, return_counts: \
+            true}); [u.inverse, u.counts]",
+            "[tensor [3] i64 cpu: [1, 0, 1], tensor [2] i64 cpu: [1, 2]]",
+        )
+        .on_tensor(1..=2, |call| {
             let input = call.tensor(0, "a tensor")?;
             input.value().check_copy()?;
             let Unique { values, inverse, counts } =
@@ -148,8 +322,23 @@ fn install_unique(engine: &mut Engine) {
             }
             parts.push(("values", values));
             Ok(Dynamic::from(parts.into_iter().collect::<Record>()))
-        },
-    );
+        });
+}
+
+/// The variance or what follows from it, by the divisor that the options choose.
+fn spread(call: &Call, name: &str, run: fn(&Value, f64, Over) -> Result<Value>) -> Result<Handle> {
+    let correction = match (call.options().bool("unbiased")?, call.options().float("correction")?) {
+        (Some(_), Some(_)) => bail!("{name}: give unbiased or correction, not both"),
+        (Some(unbiased), None) => f64::from(u8::from(unbiased)),
+        (None, correction) => correction.unwrap_or(1.0),
+    };
+    over(call, 1, |x, over| run(x, correction, over))
+}
+
+/// `run` along the one dim that is given.
+fn along(call: &Call, run: fn(&Value, i64) -> Result<Value>) -> Result<Handle> {
+    let dim = call.int(1, "dim")?;
+    derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, dim))
 }
 
 /// `run` over the dims given at `place` or as the option `dim`.

@@ -1,10 +1,12 @@
 //! `reshape`, `permute`, `cat`, `split`, …: operations that move elements and change none.
 
-use rhai::{Array, Dynamic, Engine};
+use rhai::{Array, Dynamic};
 
-use super::arguments::{Call, define, derive, derive_anew};
+use super::arguments::{Call, derive, derive_anew};
 use super::handle::mask;
 use super::{Handle, Masks};
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::linalg::diagonal;
 use crate::tensor::shape::{join, rearrange, triangle, view};
@@ -14,121 +16,277 @@ use crate::{Result, bail, error};
 /// The most sizes or dims that may be listed without an array around them.
 const MOST: usize = 9;
 
-pub fn install(engine: &mut Engine) {
-    install_views(engine);
-    install_joins(engine);
-    install_copies(engine);
-    install_diagonals(engine);
+/// Registers what changes the shape of tensors, joins them and cuts them.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Shapes");
+    install_views(registry);
+    install_joins(registry);
+    install_copies(registry);
+    install_diagonals(registry);
 }
 
-fn install_views(engine: &mut Engine) {
-    type Listed = fn(&Value, &[i64]) -> Result<Value>;
-    let listed = [
-        ("reshape", "shape", view::reshape as Listed),
-        ("permute", "dims", view::permute),
-        ("expand", "shape", view::expand),
-        ("repeat", "counts", rearrange::repeat),
-    ];
-    for (name, what, run) in listed {
-        define::<Handle, Handle>(engine, name, 2..=MOST, &[], move |call| {
-            let ints = call.listed_ints(1, what)?;
-            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| run(x, &ints))
+fn install_views(registry: &mut Registry) {
+    registry
+        .declare("reshape(x, shape)", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the same elements in another shape; one size may be -1",
+            "arange(6).reshape([-1, 2])",
+            "tensor [3, 2] i64 cpu: [[0, 1], [2, 3], [4, 5]]",
+        )
+        .on_tensor(2..=MOST, listed("shape", view::reshape));
+    registry
+        .declare("transpose(x, i, j)", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "two dims change places",
+            "tensor([[1, 2, 3], [4, 5, 6]]).transpose(0, 1)",
+            "tensor [3, 2] i64 cpu: [[1, 4], [2, 5], [3, 6]]",
+        )
+        .on_tensor(3..=3, |call| {
+            let (i, j) = (call.int(1, "a dim")?, call.int(2, "a second dim")?);
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::transpose(x, i, j))
         });
-    }
-    define::<Handle, Handle>(engine, "transpose", 3..=3, &[], |call| {
-        let (i, j) = (call.int(1, "a dim")?, call.int(2, "a second dim")?);
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::transpose(x, i, j))
-    });
-    define::<Handle, Handle>(engine, "unsqueeze", 1..=2, &["dim"], |call| {
-        let dim = call.int(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::unsqueeze(x, dim))
-    });
-    define::<Handle, Handle>(engine, "squeeze", 1..=2, &["dim"], |call| {
-        let dims = call.ints_or_absent(1, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::squeeze(x, dims.as_deref()))
-    });
-    define::<Handle, Handle>(engine, "flatten", 1..=3, &["start", "end"], |call| {
-        let (start, end) = (call.int_or_absent(1, "start")?, call.int_or_absent(2, "end")?);
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
-            view::flatten(x, start.unwrap_or(0), end.unwrap_or(-1))
-        })
-    });
+    registry
+        .declare(".T", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "a matrix with rows for columns",
+            "tensor([[1, 2, 3], [4, 5, 6]]).T",
+            "tensor [3, 2] i64 cpu: [[1, 4], [2, 5], [3, 6]]",
+        )
+        .get(|t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::Follow, view::t)?) })
+        .set(|t: &mut Handle, source: Dynamic| -> ScriptResult<()> { Ok(set_turned(t, &source)?) });
+    registry
+        .declare("permute(x, dims)", Purity::Pure, OnGpu::NATIVE)
+        .row("the dims in another order", "zeros(2, 3, 4).permute(2, 0, 1).shape", "[4, 2, 3]")
+        .on_tensor(2..=MOST, listed("dims", view::permute));
+    registry
+        .declare("unsqueeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "a new dim of size 1",
+            "arange(3).unsqueeze(-1)",
+            "tensor [3, 1] i64 cpu: [[0], [1], [2]]",
+        )
+        .on_tensor(1..=2, |call| {
+            let dim = call.int(1, "dim")?;
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::unsqueeze(x, dim))
+        });
+    registry
+        .declare("squeeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "without the dims of size 1, all or the ones named",
+            "zeros(1, 3, 1).squeeze(-1).shape",
+            "[1, 3]",
+        )
+        .on_tensor(1..=2, |call| {
+            let dims = call.ints_or_absent(1, "dim")?;
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+                view::squeeze(x, dims.as_deref())
+            })
+        });
+    registry
+        .declare("flatten(x, start, end, #{start, end})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "dims as one: all, or from a first to a last",
+            "zeros(2, 3, 4).flatten(1).shape",
+            "[2, 12]",
+        )
+        .on_tensor(1..=3, |call| {
+            let (start, end) = (call.int_or_absent(1, "start")?, call.int_or_absent(2, "end")?);
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+                view::flatten(x, start.unwrap_or(0), end.unwrap_or(-1))
+            })
+        });
 }
 
-fn install_joins(engine: &mut Engine) {
-    type Join = fn(&[Value], i64) -> Result<Value>;
-    for (name, join) in [("cat", join::cat as Join), ("stack", join::stack)] {
-        define::<Array, Handle>(engine, name, 1..=2, &["dim"], move |call| {
-            let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
-            let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
-            let dim = call.int_or_absent(1, "dim")?.unwrap_or(0);
-            let value = join(&values, dim).map_err(|error| uneven(error, name, &values, dim))?;
-            mask::joined(value, &handles, |masks| join(masks, dim))
-        });
-    }
-    define::<Handle, Array>(engine, "split", 1..=3, &["size", "dim"], |call| {
-        let dim = call.int_or_absent(2, "dim")?.unwrap_or(0);
-        let sizes = call.get(1, "size").filter(|size| size.is::<Array>());
-        match sizes {
-            Some(_) => {
-                let sizes = call.ints(1, "size")?;
-                pieces(call, |x| join::split_sizes(x, &sizes, dim))
+fn install_joins(registry: &mut Registry) {
+    registry
+        .declare("cat(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "tensors one after the other along a dim",
+            "cat([tensor([[1, 2]]), tensor([[3, 4]])], 0)",
+            "tensor [2, 2] i64 cpu: [[1, 2], [3, 4]]",
+        )
+        .on::<Array, _>(1..=2, |call| joined(call, "cat", join::cat));
+    registry
+        .declare("stack(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "tensors as the slices of a new dim",
+            "stack([tensor([1, 2]), tensor([3, 4])], #{dim: 1})",
+            "tensor [2, 2] i64 cpu: [[1, 3], [2, 4]]",
+        )
+        .on::<Array, _>(1..=2, |call| joined(call, "stack", join::stack));
+    registry
+        .declare("split(x, sizes, dim, #{size, dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "pieces of a size, or of the sizes in an array: (size, dim)",
+            "arange(5).split(2)",
+            "[tensor [2] i64 cpu: [0, 1], tensor [2] i64 cpu: [2, 3], tensor [1] i64 cpu: [4]]",
+        )
+        .on_tensor(1..=3, |call| {
+            let dim = call.int_or_absent(2, "dim")?.unwrap_or(0);
+            let sizes = call.get(1, "size").filter(|size| size.is::<Array>());
+            match sizes {
+                Some(_) => {
+                    let sizes = call.ints(1, "size")?;
+                    pieces(call, |x| join::split_sizes(x, &sizes, dim))
+                }
+                None => {
+                    let size = call.int(1, "size")?;
+                    pieces(call, |x| join::split(x, size, dim))
+                }
             }
-            None => {
-                let size = call.int(1, "size")?;
-                pieces(call, |x| join::split(x, size, dim))
-            }
-        }
-    });
-    define::<Handle, Array>(engine, "chunk", 1..=3, &["count", "dim"], |call| {
-        let (count, dim) = (call.int(1, "count")?, call.int_or_absent(2, "dim")?.unwrap_or(0));
-        pieces(call, |x| join::chunk(x, count, dim))
-    });
+        });
+    registry
+        .declare("chunk(x, count, dim, #{count, dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "at most so many pieces: (count, dim)",
+            "arange(5).chunk(2)",
+            "[tensor [3] i64 cpu: [0, 1, 2], tensor [2] i64 cpu: [3, 4]]",
+        )
+        .on_tensor(1..=3, |call| {
+            let (count, dim) = (call.int(1, "count")?, call.int_or_absent(2, "dim")?.unwrap_or(0));
+            pieces(call, |x| join::chunk(x, count, dim))
+        });
 }
 
-fn install_copies(engine: &mut Engine) {
-    define::<Handle, Handle>(engine, "repeat_interleave", 1..=3, &["counts", "dim"], |call| {
-        let counts = counts(call)?;
-        let dim = call.int_or_absent(2, "dim")?;
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| match dim {
-            Some(dim) => rearrange::repeat_interleave(x, &counts, dim),
-            None => rearrange::repeat_interleave(&view::flatten(x, 0, -1)?, &counts, 0),
-        })
-    });
-    define::<Handle, Handle>(engine, "flip", 1..=2, &["dim"], |call| {
-        let dims = call.ints(1, "dim")?;
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| rearrange::flip(x, &dims))
-    });
-    define::<Handle, Handle>(engine, "roll", 1..=3, &["shift", "dim"], |call| {
-        let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
-        derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
-            rearrange::roll(x, &shifts, dims.as_deref())
-        })
-    });
-    type Triangle = fn(&Value, i64) -> Result<Value>;
-    for (name, triangle) in [("tril", triangle::tril as Triangle), ("triu", triangle::triu)] {
-        define::<Handle, Handle>(engine, name, 1..=2, &["diagonal"], move |call| {
-            let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
-            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| triangle(x, diagonal))
+fn install_copies(registry: &mut Registry) {
+    registry
+        .declare("repeat(x, counts)", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the whole so many times along each dim",
+            "tensor([1, 2]).repeat(2, 2)",
+            "tensor [2, 4] i64 cpu: [[1, 2, 1, 2], [1, 2, 1, 2]]",
+        )
+        .on_tensor(2..=MOST, listed("counts", rearrange::repeat));
+    registry
+        .declare("repeat_interleave(x, count, dim, #{counts, dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "each slice so many times in a row: (count, dim)",
+            "tensor([1, 2]).repeat_interleave(2)",
+            "tensor [4] i64 cpu: [1, 1, 2, 2]",
+        )
+        .on_tensor(1..=3, |call| {
+            let counts = counts(call)?;
+            let dim = call.int_or_absent(2, "dim")?;
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| match dim {
+                Some(dim) => rearrange::repeat_interleave(x, &counts, dim),
+                None => rearrange::repeat_interleave(&view::flatten(x, 0, -1)?, &counts, 0),
+            })
         });
+    registry
+        .declare("expand(x, shape)", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "dims of size 1 widened without a copy; -1 leaves a dim as it is",
+            "tensor([[1], [2]]).expand(-1, 3)",
+            "tensor [2, 3] i64 cpu: [[1, 1, 1], [2, 2, 2]]",
+        )
+        .on_tensor(2..=MOST, listed("shape", view::expand));
+    registry
+        .declare("flip(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .row("in reverse order along dims", "arange(3).flip(-1)", "tensor [3] i64 cpu: [2, 1, 0]")
+        .on_tensor(1..=2, |call| {
+            let dims = call.ints(1, "dim")?;
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| rearrange::flip(x, &dims))
+        });
+    registry
+        .declare("roll(x, shift, dim, #{shift, dim})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "shifted along dims, what falls off coming back: (shift, dim)",
+            "arange(4).roll(1, 0)",
+            "tensor [4] i64 cpu: [3, 0, 1, 2]",
+        )
+        .on_tensor(1..=3, |call| {
+            let (shifts, dims) = (call.ints(1, "shift")?, call.ints_or_absent(2, "dim")?);
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+                rearrange::roll(x, &shifts, dims.as_deref())
+            })
+        });
+    registry
+        .declare("tril(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the lower triangle, zeros above",
+            "ones(2, 3).tril()",
+            "tensor [2, 3] f32 cpu: [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]",
+        )
+        .on_tensor(1..=2, |call| kept(call, triangle::tril));
+    registry
+        .declare("triu(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the upper triangle, from a diagonal on",
+            "ones(2, 3).triu(1)",
+            "tensor [2, 3] f32 cpu: [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]",
+        )
+        .on_tensor(1..=2, |call| kept(call, triangle::triu));
+}
+
+fn install_diagonals(registry: &mut Registry) {
+    registry
+        .declare("diag(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "a matrix's diagonal, or the matrix with a vector as its diagonal; one diagonal \
+            further right with 1",
+            "[tensor([[1, 2], [3, 4]]).diag(), tensor([5]).diag(1)]",
+            "[tensor [2] i64 cpu: [1, 4], tensor [2, 2] i64 cpu: [[0, 5], [0, 0]]]",
+        )
+        .on_tensor(1..=2, |call| {
+            let offset = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| diagonal::diag(x, offset))
+        });
+    registry
+        .declare(
+            "diagonal(x, offset, dim1, dim2, #{offset, dim1, dim2})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+        )
+        .row(
+            "the diagonals over two dims, the first two, along a new last dim: (offset, \
+            dim1, dim2)",
+            "arange(8).reshape(2, 2, 2).diagonal(0, -2, -1)",
+            "tensor [2, 2] i64 cpu: [[0, 3], [4, 7]]",
+        )
+        .on_tensor(1..=4, |call| {
+            let offset = call.int_or_absent(1, "offset")?.unwrap_or(0);
+            let (dim1, dim2) = (
+                call.int_or_absent(2, "dim1")?.unwrap_or(0),
+                call.int_or_absent(3, "dim2")?.unwrap_or(1),
+            );
+            derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
+                diagonal::diagonal(x, offset, dim1, dim2)
+            })
+        });
+}
+
+/// A function of the sizes, dims or counts from the first argument on, which the call names `what`.
+fn listed(
+    what: &'static str,
+    run: fn(&Value, &[i64]) -> Result<Value>,
+) -> impl Fn(&Call) -> Result<Handle> + Clone {
+    move |call| {
+        let ints = call.listed_ints(1, what)?;
+        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| run(x, &ints))
     }
 }
 
-fn install_diagonals(engine: &mut Engine) {
-    define::<Handle, Handle>(engine, "diag", 1..=2, &["diagonal"], |call| {
-        let offset = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| diagonal::diag(x, offset))
-    });
-    define::<Handle, Handle>(engine, "diagonal", 1..=4, &["offset", "dim1", "dim2"], |call| {
-        let offset = call.int_or_absent(1, "offset")?.unwrap_or(0);
-        let (dim1, dim2) = (
-            call.int_or_absent(2, "dim1")?.unwrap_or(0),
-            call.int_or_absent(3, "dim2")?.unwrap_or(1),
-        );
-        derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| {
-            diagonal::diagonal(x, offset, dim1, dim2)
-        })
-    });
+fn joined(call: &Call, name: &str, join: fn(&[Value], i64) -> Result<Value>) -> Result<Handle> {
+    let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
+    let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
+    let dim = call.int_or_absent(1, "dim")?.unwrap_or(0);
+    let value = join(&values, dim).map_err(|error| uneven(error, name, &values, dim))?;
+    mask::joined(value, &handles, |masks| join(masks, dim))
+}
+
+fn kept(call: &Call, of: fn(&Value, i64) -> Result<Value>) -> Result<Handle> {
+    let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
+    derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| of(x, diagonal))
+}
+
+/// `x.T = y`, and what Rhai writes back after `x.T[0] = 1` or `x.T.sum()`: the latter changed
+/// nothing.
+fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
+    let turned = match source.read_lock::<Handle>() {
+        Some(source) => Dynamic::from(derive(&source, Masks::Follow, view::t)?),
+        None => source.clone(),
+    };
+    super::index::assign(t, &[], turned)
 }
 
 /// How often each slice is repeated: an integer, an array or a tensor of them.

@@ -3,8 +3,9 @@
 
 use std::cmp::Ordering;
 
-use rhai::{Array, Dynamic, Engine, FnPtr, NativeCallContext};
+use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::{Result, bail, error};
@@ -94,33 +95,84 @@ fn ordered(
     Ok(order(array, compare)?.into_iter().map(|place| array[place].clone()).collect())
 }
 
-pub fn install(engine: &mut Engine) {
-    for (sort, order) in [("sort", "order"), ("sort_by", "order_by")] {
-        engine.register_fn(
-            sort,
-            |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<Array> {
-                *array = ordered(array, |a, b| by(&call, &comparer, a, b))?;
-                Ok(array.clone())
-            },
-        );
-        engine.register_fn(
-            order,
-            |call: NativeCallContext, array: &mut Array, comparer: FnPtr| -> ScriptResult<Array> {
-                ordered(array, |a, b| by(&call, &comparer, a, b))
-            },
-        );
-    }
-    for (sort, order, descending) in [("sort", "order", false), ("sort_desc", "order_desc", true)] {
-        let compare = move |a: &Dynamic, b: &Dynamic| -> ScriptResult<Ordering> {
-            let order = plain(a, b)?;
-            Ok(if descending { order.reverse() } else { order })
-        };
-        engine.register_fn(sort, move |array: &mut Array| -> ScriptResult<Array> {
-            *array = ordered(array, compare)?;
+/// Registers what puts the elements of arrays in order.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare("sort(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row_for(
+            "of an array",
+            "puts it in order, and gives it",
+            "let a = [3, 1, 2]; let b = a.sort(); [a, b]",
+            "[[1, 2, 3], [1, 2, 3]]",
+        )
+        .function(sort)
+        .function(sort_by);
+    registry
+        .declare("sort_by(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "sorts the array by a comparer |a, b| below, at or above 0, and gives it",
+            "[1, 3, 2].sort_by(|a, b| b - a)",
+            "[3, 2, 1]",
+        )
+        .function(sort_by);
+    registry
+        .declare("sort_desc(array)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .row(
+            "sorts the array from the largest down, and gives it",
+            "[1, 3, 2].sort_desc()",
+            "[3, 2, 1]",
+        )
+        .function(|array: &mut Array| -> ScriptResult<Array> {
+            *array = ordered(array, descending)?;
             Ok(array.clone())
         });
-        engine.register_fn(order, move |array: &mut Array| -> ScriptResult<Array> {
-            ordered(array, compare)
-        });
-    }
+    registry
+        .declare("order(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the elements in order, by a comparer |a, b| below, at or above 0 if one is \
+            given; the array stays as it is",
+            "let a = [3, 1, 2]; [a.order(), a]",
+            "[[1, 2, 3], [3, 1, 2]]",
+        )
+        .function(|array: &mut Array| ordered(array, ascending))
+        .function(order_by);
+    registry
+        .declare("order_by(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the elements in order, by a comparer |a, b| below, at or above 0; the array \
+            stays as it is",
+            "[1, 3, 2].order_by(|a, b| b - a)",
+            "[3, 2, 1]",
+        )
+        .function(order_by);
+    registry
+        .declare("order_desc(array)", Purity::Pure, OnGpu::NO_TENSORS)
+        .row(
+            "the elements from the largest down; the array stays as it is",
+            "[1, 3, 2].order_desc()",
+            "[3, 2, 1]",
+        )
+        .function(|array: &mut Array| ordered(array, descending));
+}
+
+fn ascending(a: &Dynamic, b: &Dynamic) -> ScriptResult<Ordering> {
+    Ok(plain(a, b)?)
+}
+
+fn descending(a: &Dynamic, b: &Dynamic) -> ScriptResult<Ordering> {
+    Ok(plain(a, b)?.reverse())
+}
+
+fn sort(array: &mut Array) -> ScriptResult<Array> {
+    *array = ordered(array, ascending)?;
+    Ok(array.clone())
+}
+
+fn sort_by(call: NativeCallContext, array: &mut Array, comparer: FnPtr) -> ScriptResult<Array> {
+    *array = order_by(call, array, comparer)?;
+    Ok(array.clone())
+}
+
+fn order_by(call: NativeCallContext, array: &mut Array, comparer: FnPtr) -> ScriptResult<Array> {
+    ordered(array, |a, b| by(&call, &comparer, a, b))
 }

@@ -2,10 +2,11 @@
 //! the property, and would ignore it silently if there were no setter; here the assignment is an
 //! error.
 
-use rhai::{Dynamic, Engine, Variant};
+use rhai::{Dynamic, Variant};
 
 use super::same::is_same;
 use crate::error;
+use crate::script::declare::Declaration;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 
@@ -13,21 +14,19 @@ use crate::script::value::Handle;
 pub const WEIGHTS: &str = "a hook changes what they do in a pass, as in hook(\"attn-residual\", |x, ctx| { x *= 0.0; }); \
      m.with_weights, for a model with other weights, is not there yet";
 
-/// Makes `name` a property of `T` that returns a copy; `help` says what to do instead of writing
-/// into it.
+/// Registers a declared property of `T`; `help` says what to do instead of writing into it.
 pub fn property<T: Variant + Clone, V: Variant + Clone>(
-    engine: &mut Engine,
-    name: &'static str,
+    declaration: Declaration,
     help: &'static str,
     get: impl Fn(&mut T) -> ScriptResult<V> + Clone + 'static,
 ) {
-    engine.register_get(name, get.clone());
-    engine.register_set(name, move |of: &mut T, value: Dynamic| -> ScriptResult<()> {
-        // Rhai assigns the value back even after a method that only reads it.
+    let name = declaration.name();
+    declaration.get(get.clone()).set(move |of: &mut T, value: Dynamic| -> ScriptResult<()> {
+        // Rhai writes back after a mere look, too.
         if is_untouched(&Dynamic::from(get(of)?), &value) {
             return Ok(());
         }
-        Err(error!(".{name} gives a copy: what is written into it is lost").help(help).into())
+        Err(error!("{name} gives a copy: what is written into it is lost").help(help).into())
     });
 }
 

@@ -4,8 +4,9 @@
 
 use std::any::TypeId;
 
-use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContext};
+use rhai::{Array, Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
 
+use crate::script::declare::{Declaration, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::{Error, did_you_mean, error};
 
@@ -73,15 +74,17 @@ pub fn read(value: &Dynamic) -> Option<Map> {
     }
 }
 
-/// Registers the functions that records share with maps.
-pub fn install(engine: &mut Engine) {
-    engine.register_type_with_name::<Record>("map");
-    engine.register_indexer_get(|of: &mut Record, key: &str| -> ScriptResult<Dynamic> {
-        Ok(of.get(key)?)
-    });
-    engine.register_indexer_set(|of: &mut Record, key: &str, value: Dynamic| {
-        of.0.insert(key.into(), value);
-    });
+/// Registers what a record has of a map: each is Rhai's own.
+pub fn install(registry: &mut Registry) {
+    registry.type_name::<Record>("map");
+    registry
+        .declare("map[…]", Purity::Pure, OnGpu::NO_TENSORS)
+        .index_get(|of: &mut Record, key: &str| -> ScriptResult<Dynamic> { Ok(of.get(key)?) });
+    registry.declare("map[…] = x", Purity::ChangesReceiver, OnGpu::NO_TENSORS).index_set(
+        |of: &mut Record, key: &str, value: Dynamic| {
+            of.0.insert(key.into(), value);
+        },
+    );
     let [text, map, function, any] = [
         TypeId::of::<ImmutableString>(),
         TypeId::of::<Map>(),
@@ -89,47 +92,52 @@ pub fn install(engine: &mut Engine) {
         TypeId::of::<Dynamic>(),
     ];
     let record = TypeId::of::<Record>();
-    for name in ["keys", "values", "len", "is_empty", "clear", "to_json", "to_string", "to_debug"] {
-        pass_on(engine, name, &[record]);
+    let mut pass_on = |name: &'static str, purity: Purity, types: &[TypeId]| {
+        pass_on(registry.declare(name, purity, OnGpu::NO_TENSORS), types);
+    };
+    for name in ["keys", "values", "len", "is_empty", "to_json", "to_string", "to_debug"] {
+        pass_on(name, Purity::Pure, &[record]);
     }
-    for name in ["contains", "get", "remove"] {
-        pass_on(engine, name, &[record, text]);
-    }
-    pass_on(engine, "set", &[record, text, any]);
-    for name in ["filter", "map", "drain", "retain"] {
-        pass_on(engine, name, &[record, function]);
-    }
-    for name in ["+", "+=", "mixin", "fill_with", "==", "!="] {
-        for sides in [[record, map], [map, record], [record, record]] {
-            pass_on(engine, name, &sides);
+    pass_on("clear", Purity::ChangesReceiver, &[record]);
+    pass_on("contains", Purity::Pure, &[record, text]);
+    pass_on("get", Purity::Pure, &[record, text]);
+    pass_on("remove", Purity::ChangesReceiver, &[record, text]);
+    pass_on("set", Purity::ChangesReceiver, &[record, text, any]);
+    pass_on("filter", Purity::Pure, &[record, function]);
+    pass_on("map", Purity::Pure, &[record, function]);
+    pass_on("drain", Purity::ChangesReceiver, &[record, function]);
+    pass_on("retain", Purity::ChangesReceiver, &[record, function]);
+    for sides in [[record, map], [map, record], [record, record]] {
+        for name in ["+", "==", "!="] {
+            pass_on(name, Purity::Pure, &sides);
+        }
+        for name in ["+=", "mixin", "fill_with"] {
+            pass_on(name, Purity::ChangesReceiver, &sides);
         }
     }
 }
 
-/// Registers `name` for records as what it does for maps.
-fn pass_on(engine: &mut Engine, name: &'static str, types: &[TypeId]) {
-    engine.register_raw_fn(
-        name,
-        types,
-        move |call: NativeCallContext, arguments| -> ScriptResult<Dynamic> {
-            let mut maps: Vec<Dynamic> = arguments
-                .iter()
-                .map(|argument| {
-                    argument
-                        .read_lock::<Record>()
-                        .map_or_else(|| (**argument).clone(), |of| of.0.clone().into())
-                })
-                .collect();
-            let mut given: Vec<&mut Dynamic> = maps.iter_mut().collect();
-            let value = call.call_native_fn_raw(name, true, &mut given)?;
-            // A method may change the value before the dot.
-            if let Some(mut first) =
-                arguments.first_mut().and_then(|first| first.write_lock::<Record>())
-                && let Some(changed) = maps.first_mut().and_then(|map| map.write_lock::<Map>())
-            {
-                first.0.clone_from(&changed);
-            }
-            Ok(value)
-        },
-    );
+/// Registers a function as what it is with maps in the places of records.
+fn pass_on(declaration: Declaration, types: &[TypeId]) {
+    let name = declaration.name();
+    declaration.raw(types, move |call: NativeCallContext, arguments| -> ScriptResult<Dynamic> {
+        let mut maps: Vec<Dynamic> = arguments
+            .iter()
+            .map(|argument| {
+                argument
+                    .read_lock::<Record>()
+                    .map_or_else(|| (**argument).clone(), |of| of.0.clone().into())
+            })
+            .collect();
+        let mut given: Vec<&mut Dynamic> = maps.iter_mut().collect();
+        let value = call.call_native_fn_raw(name, true, &mut given)?;
+        // What changed of the first is written back.
+        if let Some(mut first) =
+            arguments.first_mut().and_then(|first| first.write_lock::<Record>())
+            && let Some(changed) = maps.first_mut().and_then(|map| map.write_lock::<Map>())
+        {
+            first.0.clone_from(&changed);
+        }
+        Ok(value)
+    });
 }

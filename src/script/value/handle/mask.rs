@@ -4,9 +4,10 @@
 //! This is the only place where a tensor is derived from others, so that every operation must say
 //! what becomes of their masks.
 
-use rhai::{Dynamic, Engine};
+use rhai::Dynamic;
 
 use super::Handle;
+use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::index::selection::Index;
@@ -325,9 +326,23 @@ fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
     Ok(())
 }
 
-pub fn install(engine: &mut Engine) {
-    engine.register_get("mask", |ids: &mut Handle| -> ScriptResult<Handle> { Ok(get(ids)?) });
-    engine.register_set("mask", |ids: &mut Handle, mask: Dynamic| -> ScriptResult<()> {
-        Ok(set(ids, &mask)?)
-    });
+/// Registers the mask that token ids carry.
+pub fn install(registry: &mut Registry) {
+    registry
+        .declare(".mask", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "of token ids: true at real tokens, throughout where nothing is padding; it \
+            goes wherever rows and positions go",
+            "let ids = tensor([[5, 6, 7], [8, 9, 0]]); ids.mask = ids != 0; ids[[.., \
+            1..]].flip(0).mask",
+            "tensor [2, 2] bool cpu: [[true, false], [true, true]]",
+        )
+        .row_titled(
+            "`.mask = x`",
+            "sets it, also part by part; `tensor(ids.to_array())` are the ids without",
+            "let ids = tensor([[5, 6, 0]]); ids.mask[[0, 2]] = false; (ids + 1).mask",
+            "tensor [1, 3] bool cpu: [[true, true, false]]",
+        )
+        .get(|ids: &mut Handle| -> ScriptResult<Handle> { Ok(get(ids)?) })
+        .set(|ids: &mut Handle, mask: Dynamic| -> ScriptResult<()> { Ok(set(ids, &mask)?) });
 }

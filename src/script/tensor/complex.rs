@@ -1,0 +1,92 @@
+//! `.real`, `.imag`, `angle`, `conj`: the parts of complex tensors.
+
+use rhai::Dynamic;
+
+use super::arguments::{Side, derive, derive_anew};
+use super::{Handle, Masks};
+use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::options::describe;
+use crate::tensor::elementwise::complex;
+use crate::tensor::index::{masked, subscript};
+use crate::tensor::{Operand, Value};
+use crate::{Result, error};
+
+/// Registers the parts of complex tensors.
+pub fn install(registry: &mut Registry) {
+    registry.section(Page::Tensors, "Complex numbers");
+    registry
+        .declare(".real", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the real part",
+            r#"tensor([1.0, 2.0]).to("c64").real"#,
+            "tensor [2] f32 cpu: [1.0, 2.0]",
+        )
+        .get(|t: &mut Handle| -> ScriptResult<Handle> {
+            Ok(derive(t, Masks::Stay, |value| Ok(complex::real(value)))?)
+        })
+        .set(|t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
+    registry
+        .declare(".imag", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the imaginary part",
+            r#"tensor([1.0, 2.0]).to("c64").imag"#,
+            "tensor [2] f32 cpu: [0.0, 0.0]",
+        )
+        .get(|t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::End, complex::imag)?) })
+        .set(|t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 1)?) });
+    registry
+        .declare("angle(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .row(
+            "the angle in radians, in (-π, π]",
+            r#"tensor([1.0, -1.0]).to("c64").angle()"#,
+            "tensor [2] f32 cpu: [0.0, 3.1416]",
+        )
+        .on_tensor(1..=1, |call| {
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::angle)
+        });
+    registry
+        .declare("conj(x)", Purity::Pure, OnGpu::NATIVE)
+        .row(
+            "the complex conjugate",
+            r#"(tensor([-4.0]).to("c64") ** 0.5).conj()"#,
+            "tensor [1] c64 cpu: [0.0-2.0i]",
+        )
+        .on_tensor(1..=1, |call| {
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::conj)
+        });
+}
+
+/// `z.real = x`, and what Rhai writes back after `z.real[0] = 1` or `z.real.to_array()`: the latter
+/// changed nothing.
+fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
+    let Some(source) = Side::read(&source) else {
+        return Err(error!(
+            "a part of a tensor can be set to a tensor or a number, not {}",
+            describe(&source)
+        ));
+    };
+    if source.with(|source| unchanged(&t.value(), source, part))? {
+        return Ok(());
+    }
+    if part == 1 && t.value().parts().len() == 1 {
+        return Err(error!("a real tensor has no imaginary part to write")
+            .help("convert it first, with .to(\"c64\")"));
+    }
+    t.write(|target| {
+        let target = match target {
+            Value::Complex(c) => Value::Real(if part == 0 { c.re.clone() } else { c.im.clone() }),
+            other => other.clone(),
+        };
+        source.with(|source| subscript::set(&target, &[], source))
+    })
+}
+
+/// Whether `source` is that part as it stands.
+fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
+    let Operand::Tensor(source) = source else { return Ok(false) };
+    match value.parts().get(part) {
+        Some(tensor) => Ok(subscript::same_elements(&Value::Real((*tensor).clone()), source)),
+        None => Ok(masked::nonzero(source)?.dims()[0] == 0),
+    }
+}

@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use crate::Result;
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
+use crate::kernel::elements::Elements;
 use crate::tensor::elements::{self, with_slice};
 
 /// Converts f16 and bf16 to f32, and leaves other dtypes as they are.
@@ -17,12 +18,11 @@ use crate::tensor::elements::{self, with_slice};
 /// # Errors
 /// There is no memory for the result.
 pub fn widen(tensor: &Tensor) -> Result<Tensor> {
-    let cpu = tensor.device().is_cpu();
     match tensor.dtype() {
-        DType::F16 if cpu => {
+        DType::F16 if Elements::<f16>::fit(tensor) => {
             convert(tensor, |from: &[f16], to: &mut [f32]| from.convert_to_f32_slice(to))
         }
-        DType::BF16 if cpu => {
+        DType::BF16 if Elements::<bf16>::fit(tensor) => {
             convert(tensor, |from: &[bf16], to: &mut [f32]| from.convert_to_f32_slice(to))
         }
         DType::F16 | DType::BF16 => Ok(tensor.to_dtype(DType::F32)?),
@@ -35,7 +35,7 @@ pub fn widen(tensor: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// There is no memory for the result.
 pub fn round(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
-    let here = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+    let here = Elements::<f32>::fit(tensor);
     match dtype {
         DType::F16 if here => {
             convert(tensor, |from: &[f32], to: &mut [f16]| to.convert_from_f32_slice(from))

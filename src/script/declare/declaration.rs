@@ -11,16 +11,15 @@ use super::page::Page;
 
 /// What calling a function does besides giving a value.
 ///
-/// The order is that of what a caller may still assume: a name whose overloads differ counts as the
-/// greatest of them.
+/// The variants are ordered by how little a caller may assume. Overloads of one name may differ in
+/// purity; the name counts as the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purity {
     /// The value depends on the arguments alone, and nothing else happens.
     Pure,
-    /// As [`Purity::Pure`], but that the first argument, which may stand before the dot, is
-    /// changed.
+    /// As [`Purity::Pure`], but the call changes its first argument, the receiver of a method call.
     ChangesReceiver,
-    /// It does more, in words that follow the function's name: `draws random numbers`.
+    /// It has another effect, in words that follow the function's name: `draws random numbers`.
     Impure(&'static str),
 }
 
@@ -51,7 +50,9 @@ impl OnGpu {
 pub struct Row {
     /// In Markdown: the code, and what follows to tell the row from others of the same name.
     pub title: String,
+    /// What the function gives, in words.
     pub gives: String,
+    /// A script; its last value is the result.
     pub example: String,
     /// What printing the example's value shows; empty where the value is `()`.
     pub result: String,
@@ -68,8 +69,8 @@ impl Row {
         self.title.replace('`', "")
     }
 
-    /// Whether it is what a person means by `name`: with the dot of a property or without, and by a
-    /// word of its title.
+    /// Whether a user who asks for `name` means this row: by the name, with or without the dot of a
+    /// property, or by the title.
     pub fn is(&self, name: &str) -> bool {
         let own = self.name();
         own == name || own.trim_start_matches('.') == name || self.plain_title() == name
@@ -86,11 +87,15 @@ pub struct Declared {
     pub parameters: Vec<&'static str>,
     /// The keys of that map, where the signature lists them.
     pub options: Vec<&'static str>,
+    /// What a call does besides giving a value.
     pub purity: Purity,
+    /// Where it computes for a tensor on a GPU.
     pub on_gpu: OnGpu,
+    /// The page of the reference that its rows are on.
     pub page: Page,
     /// The title of its section of the page.
     pub section: &'static str,
+    /// The rows of the reference, each with an example.
     pub rows: Vec<Row>,
     /// The names that Rhai knows it by (`get$shape`), with the parameters' types.
     pub overloads: Vec<(String, Vec<TypeId>)>,
@@ -151,14 +156,14 @@ impl Declarations {
         self.declared.iter()
     }
 
-    /// What is known of a function, by the name that Rhai knows it by: of Rhai's own functions only
-    /// what is not pure is.
+    /// The purity of a function, by the name that Rhai knows it by. Of Rhai's own functions only those
+    /// that are not pure are known.
     pub fn purity(&self, name: &str) -> Option<Purity> {
         self.purity.get(name).copied()
     }
 
-    /// The names of functions on the page of tensors that give a new value and do nothing else,
-    /// whatever they are called with.
+    /// The names of the functions of tensors that return a new value and have no other effect. A name
+    /// that Rhai also gives to a function that changes its receiver is not among them.
     pub fn computing(&self) -> BTreeSet<String> {
         let on_page = self.declared.iter().filter(|declared| declared.page == Page::Tensors);
         on_page

@@ -1,5 +1,6 @@
-//! Functions of scripts, declared once: name, parameters, purity, behaviour on GPUs and reference of a
-//! function stand beside its registration, and everything else reads them from there.
+//! Declarations of the functions that scripts can call. The name, parameters, purity, behaviour on
+//! GPUs and documentation of a function are written once, where it is registered; the reference,
+//! definition files, help, completion and the reuse of passes read them from here.
 
 mod declaration;
 mod language;

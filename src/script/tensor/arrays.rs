@@ -26,6 +26,7 @@ pub fn install(registry: &mut Registry) {
     registry.declare("max(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("max", max));
 }
 
+/// A reduction as a function of an array from a script.
 fn of(
     name: &'static str,
     of: fn(&[Number]) -> Result<Number>,
@@ -52,7 +53,7 @@ fn numbers(call: &str, array: &Array) -> Result<Vec<Number>> {
     array.iter().map(read).collect()
 }
 
-/// An integer of integers alone; 0 of nothing.
+/// The sum: an integer if all numbers are; 0 for an empty array.
 fn sum(numbers: &[Number]) -> Result<Number> {
     let mut whole = Some(0i64);
     for number in numbers {
@@ -70,7 +71,7 @@ fn mean(numbers: &[Number]) -> Result<Number> {
     if numbers.is_empty() {
         bail!("mean of an empty array is undefined");
     }
-    // Each part is small enough for the sum of them not to overflow where the mean does not.
+    // Dividing before adding avoids an overflow of the sum where the mean itself is finite.
     let count = numbers.len() as FLOAT;
     let sum: FLOAT = numbers.iter().map(|number| number.to_f64()).sum();
     let parts = || numbers.iter().map(|number| number.to_f64() / count).sum();
@@ -85,7 +86,7 @@ fn max(numbers: &[Number]) -> Result<Number> {
     first("max", numbers, |a, b| a > b)
 }
 
-/// The number that comes before all others, or NaN where one is.
+/// The first number in the order of `before`, or NaN if any number is NaN.
 fn first(call: &str, numbers: &[Number], before: fn(FLOAT, FLOAT) -> bool) -> Result<Number> {
     let nan = numbers.iter().find(|number| number.to_f64().is_nan());
     let chosen = numbers.iter().reduce(|a, b| match (a, b) {

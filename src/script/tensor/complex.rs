@@ -57,8 +57,8 @@ pub fn install(registry: &mut Registry) {
         });
 }
 
-/// `z.real = x`, and what Rhai writes back after `z.real[0] = 1` or `z.real.to_array()`: the latter
-/// changed nothing.
+/// Sets the real part (0) or the imaginary part (1). Rhai also calls the setter after a method call
+/// such as `z.real.to_array()`, with the unchanged part, which must not count as a write.
 fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
     let Some(source) = Side::read(&source) else {
         return Err(error!(
@@ -82,7 +82,7 @@ fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
     })
 }
 
-/// Whether `source` is that part as it stands.
+/// Whether `source` equals the part already.
 fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
     let Operand::Tensor(source) = source else { return Ok(false) };
     match value.parts().get(part) {

@@ -1,4 +1,4 @@
-//! `.to("f16")`, `.to("cuda")`, `.cpu()`: another dtype, another device.
+//! `.to("f16")`, `.to("cuda")`, `.cpu()`: conversions to another dtype or device.
 
 use candle_core::Device;
 

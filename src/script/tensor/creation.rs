@@ -1,4 +1,4 @@
-//! `tensor`, `zeros`, `arange`, `randn`, …: new tensors.
+//! `tensor`, `zeros`, `arange`, `randn`, …: functions that make tensors.
 
 use candle_core::Device;
 use rhai::{Array, Dynamic};
@@ -11,13 +11,13 @@ use crate::script::value::options::describe;
 use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, random};
 use crate::{Result, bail, error};
 
-/// Of random numbers.
+/// Where random numbers are drawn.
 const DRAWN: OnGpu = OnGpu("drawn on the CPU, the same on every device, and sent");
 
-/// What drawing random numbers does besides giving them.
+/// Drawing random numbers advances the generator.
 const DRAWS: Purity = Purity::Impure("draws random numbers");
 
-/// The most sizes a shape may list without an array around them.
+/// The most sizes that a call may list without an array around them.
 const MOST_SIZES: usize = 8;
 
 /// Registers the functions that make tensors; `random` is what random numbers are drawn from.
@@ -158,7 +158,7 @@ fn install_filled(registry: &mut Registry) {
         });
 }
 
-/// What draws from `random`, or seeds it.
+/// Registers the functions that draw from `random` and the one that seeds it.
 fn install_random(registry: &mut Registry, random: &Random) {
     let drawn = |normal: bool| {
         let random = random.clone();
@@ -291,8 +291,8 @@ fn draw(
     }
 }
 
-/// A tensor with the shape of argument 0, and its dtype and device unless the options say
-/// otherwise. In the shape of token ids it is a batch of others, padded alike.
+/// A tensor with the shape of argument 0, and with its dtype and device unless the options give
+/// others. A mask of token ids is kept, because the result may be token ids with the same padding.
 fn like(call: &Call, make: impl Fn(&[usize], Kind, &Device) -> Result<Value>) -> Result<Handle> {
     let model = call.tensor(0, "a tensor")?;
     let (kind, device) = placed(call, None, model.value().device())?;

@@ -1,5 +1,5 @@
-//! `dedup` of arrays. Rhai's own takes whatever its comparer does wrong, an error or the end of the
-//! run, for "not the same".
+//! `dedup` of arrays. Rhai's own function is replaced because it takes an error in its comparer,
+//! even the end of the run, for "not the same".
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 
@@ -8,8 +8,8 @@ use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 
-/// Leaves of elements in a row that are the `same` the first. The array stays as it is where that
-/// can't be told.
+/// Keeps the first of each run of elements that are the `same`. The array is unchanged if `same`
+/// fails.
 fn dedup(
     array: &mut Array,
     mut same: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Dynamic>,
@@ -37,7 +37,7 @@ fn dedup(
     Ok(())
 }
 
-/// What `==` gives; of values that have none, false.
+/// Whether two values are equal by `==`; `false` if their types have no `==`.
 fn equal(call: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> ScriptResult<Dynamic> {
     let (mut a, mut b) = (a.clone(), b.clone());
     match call.call_native_fn_raw("==", true, &mut [&mut a, &mut b]) {

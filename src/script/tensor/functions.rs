@@ -128,7 +128,7 @@ fn install_functions(registry: &mut Registry) {
         .on_tensor(1..=1, each(Function::Erf));
 }
 
-/// Functions whose result is of the tensor's own dtype, integers included.
+/// Registers the functions whose result has the tensor's dtype, integers included.
 fn install_function(registry: &mut Registry) {
     let each = |function: PiecewiseLinear| {
         move |call: &Call| {

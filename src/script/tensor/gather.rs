@@ -6,7 +6,7 @@ use super::handle::mask;
 use crate::script::declare::{OnGpu, Purity, Registry};
 use crate::tensor::index::{gather, masked, select};
 
-/// Registers what picks elements and slices, and what puts some in.
+/// Registers the functions that pick elements or slices, and those that replace some.
 pub fn install(registry: &mut Registry) {
     registry
         .declare("copy(x)", Purity::Pure, OnGpu::NATIVE)

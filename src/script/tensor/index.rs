@@ -1,4 +1,4 @@
-//! `t[…]` and `t[…] = x`.
+//! Indexing: `t[…]` and `t[…] = x`.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -15,8 +15,8 @@ use crate::tensor::index::subscript;
 use crate::tensor::{Operand, Value, creation as new};
 use crate::{Result, error};
 
-/// Registers the indexers. There is one for each type of index: an indexer by any type would answer
-/// for misspelt properties, and for the write-backs of read-only ones.
+/// Registers an indexer for each type of index. A single one for `Dynamic` would also be called for
+/// misspelt properties and for Rhai's write-backs of read-only properties, and hide both errors.
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Indexing");
     let read = registry
@@ -133,7 +133,7 @@ fn set<At: Variant + Clone>(t: &mut Handle, at: At, source: Dynamic) -> ScriptRe
     Ok(assign(t, &indexes, source)?)
 }
 
-/// `t[indexes] = source`.
+/// Writes `source`, a tensor or a number, to the elements that `indexes` select.
 pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<()> {
     let Some(side) = Side::read(&source) else {
         return Err(error!(
@@ -153,8 +153,8 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
             if t.is_journalled() {
                 handle.lend();
             }
-            // `t[0] = t[1]`: the part read is a passing holder of the storage, which would make the
-            // write copy all of it.
+            // In `t[0] = t[1]` the handle of the part shares the storage. If it lived on, the write
+            // would have to copy all of t.
             drop((handle, source));
             t.assign(indexes, Operand::Tensor(&value))?;
             mask::assigned(t, indexes, mask)
@@ -162,7 +162,7 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
     }
 }
 
-/// The source's value, in storage of its own where it shares the target's.
+/// The source's value, copied if it shares storage with the target.
 fn unshared(source: &Handle, target: &Handle) -> Result<Value> {
     let value = source.value();
     let own = target.value().addresses();
@@ -173,7 +173,7 @@ fn unshared(source: &Handle, target: &Handle) -> Result<Value> {
     }
 }
 
-/// Part of a tensor, which the token ids among the indexes made theirs if it was looked up by them.
+/// Gives a part that was looked up by token ids the mask of those ids.
 fn looked_up(part: Handle, at: &Dynamic) -> Result<Handle> {
     if let Some(ids) = at.read_lock::<Handle>() {
         return mask::looked_up(part, &ids);
@@ -185,7 +185,7 @@ fn looked_up(part: Handle, at: &Dynamic) -> Result<Handle> {
         .try_fold(part, |part, ids| mask::looked_up(part, &ids))
 }
 
-/// What stands in the brackets: an index for the first dim, or an array of one for each.
+/// Reads what is between the brackets: an index for the first dim, or an array with one per dim.
 fn read(at: &Dynamic) -> Result<Vec<Index>> {
     match at.read_lock::<Array>() {
         Some(array) => array.iter().map(read_one).collect(),
@@ -201,7 +201,7 @@ fn read_one(at: &Dynamic) -> Result<Index> {
         return Ok(Index::Range { start: range.start, end: range.end });
     }
     if let Some(range) = at.read_lock::<RangeInclusive<INT>>() {
-        // The last place counted from the end is -1, and beyond it is the end itself.
+        // -1 is the last place, and the end of a range that includes it is the end of the dim.
         let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
         return Ok(Index::Range { start: *range.start(), end });
     }

@@ -1,4 +1,4 @@
-//! What a tensor says of itself: `.shape`, `.item()`, `for row in t`, printing.
+//! Reading tensors: `.shape`, `.item()`, `for row in t`, printing.
 
 use rhai::{Array, Dynamic, EvalAltResult, FLOAT, INT};
 
@@ -14,11 +14,11 @@ use crate::tensor::index::select;
 use crate::tensor::{Number, Value, creation, device, summary};
 use crate::{Result, error};
 
-/// What to do instead of writing into `.shape`.
+/// The help of the error for writing to `.shape`.
 const RESHAPE: &str = "x.reshape([2, 3]) gives the elements in another shape; \
      let shape = x.shape; makes an array that can be changed";
 
-/// Registers the properties of tensors, and what shows or takes them apart.
+/// Registers the properties of tensors, their conversion to numbers and texts, and their iteration.
 pub fn install(registry: &mut Registry) {
     registry.type_name::<Handle>("tensor");
     registry.section(Page::Tensors, "Looking at tensors");
@@ -93,8 +93,8 @@ pub fn install(registry: &mut Registry) {
         .shown(|t: &mut Handle| -> ScriptResult<String> { Ok(summary::summary(&t.value())?) });
 }
 
-/// The elements as texts with so many digits after the point, in nested arrays; of a tensor without
-/// dims one text.
+/// The elements as nested arrays of strings with `digits` digits after the point; one string for a
+/// tensor without dims.
 fn fixed(value: &Value, digits: INT) -> Result<Dynamic> {
     let digits = picture::digits(digits)?;
     let text = |x: Number| picture::fixed(x.to_f64(), digits);
@@ -153,7 +153,7 @@ fn dynamic(number: Number) -> Dynamic {
     }
 }
 
-/// The slices of the first dim, one after the other.
+/// Iterates over the slices of the first dim.
 pub struct Rows {
     tensor: Handle,
     next: usize,
@@ -163,7 +163,7 @@ impl IntoIterator for Handle {
     type Item = Result<Handle, Box<EvalAltResult>>;
     type IntoIter = Rows;
 
-    /// Over the tensor as it stands: what the loop writes into it does not show in later rows.
+    /// Iterates over the tensor as it is now: a write in the loop does not affect later rows.
     fn into_iter(self) -> Rows {
         Rows { tensor: self.twin(), next: 0 }
     }

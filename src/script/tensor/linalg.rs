@@ -1,5 +1,5 @@
-//! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and what follows from
-//! them.
+//! `matmul`, `einsum`, `svd`, `solve`, `pca`, …: products, decompositions and functions of
+//! matrices.
 
 use rhai::{Array, Dynamic, ImmutableString};
 
@@ -20,7 +20,7 @@ use crate::tensor::linalg::{
 };
 use crate::{Result, bail, error};
 
-/// The most tensors `einsum` takes without an array around them.
+/// The most tensors that `einsum` takes without an array around them.
 const MOST: usize = 8;
 
 /// Registers products, decompositions and functions of matrices.
@@ -72,7 +72,7 @@ fn install_products(registry: &mut Registry) {
             let equation = call.string_or_absent(0, "an equation")?.unwrap_or_default();
             summed(&equation, operands(call)?)
         })
-        // As einops has it: the tensors first.
+        // The order of arguments in einops: the tensors first.
         .on_tensor(2..=MOST + 1, |call| {
             let last = call.count() - 1;
             let Some(equation) = call.string_or_absent(last, "the last argument")? else {
@@ -132,7 +132,7 @@ fn summed(equation: &str, operands: Vec<Handle>) -> Result<Handle> {
     Masks::Refuse.of_all(value, &operands.iter().collect::<Vec<_>>())
 }
 
-/// The tensors after the equation, or those of the one array there.
+/// The tensors after the equation, given as arguments or as one array.
 fn operands(call: &Call) -> Result<Vec<Handle>> {
     let array = call.get(1, "tensors").and_then(|given| given.try_cast::<Array>());
     let given = match array {

@@ -1,5 +1,5 @@
-//! Tensors in scripts, and the numbers and arrays beside them: one file a group of the contract's
-//! operations, each with one `install`.
+//! Tensors in scripts, and the functions of numbers and arrays that go with them. Each file
+//! registers one group of functions.
 
 pub mod arguments;
 mod arrays;
@@ -26,8 +26,8 @@ use super::declare::Registry;
 use super::run::random::Random;
 use super::value::{Handle, Masks, handle, record};
 
-/// Has an engine read scripts as the functions of tensors need it: `var` is a name, and numbers
-/// compare and divide as tensors do.
+/// Configures an engine as the functions of tensors need it: `var` is a name, and the operators of
+/// numbers are those of [`numbers`].
 pub fn configure(engine: &mut Engine) {
     numbers::configure(engine);
     reduce::configure(engine);
@@ -56,7 +56,7 @@ pub fn install(registry: &mut Registry, random: &Random) {
     record::install(registry);
 }
 
-/// An engine that has tensors, numbers and arrays, and nothing of models.
+/// An engine with tensors, numbers and arrays, but without models, hooks and files.
 pub fn engine(random: &Random) -> Engine {
     let mut engine = Engine::new();
     configure(&mut engine);

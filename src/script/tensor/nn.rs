@@ -93,7 +93,7 @@ pub fn install(registry: &mut Registry) {
         });
 }
 
-/// Token ids as targets of a loss, those that are padding being what counts for nothing.
+/// Token ids as targets of a loss, with [`nn::IGNORED`] in place of padding.
 fn targets(ids: &Handle) -> Result<Value> {
     let value = ids.value();
     match ids.mask() {

@@ -1,6 +1,6 @@
-//! Operators and functions of plain numbers that mean what they mean for tensors. Rhai's own
-//! differ: its `log` is to base 10, `round` takes halves away from 0, `%` has the sign of the
-//! dividend, and no comparison with infinity holds.
+//! Operators and functions of plain numbers, so that they mean the same as for tensors. They
+//! replace Rhai's own, whose `log` is to base 10, whose `round` rounds halves away from 0, whose `%`
+//! has the sign of the dividend, and in which every comparison with infinity is false.
 
 use rhai::{Dynamic, Engine, FLOAT, INT, Variant};
 
@@ -17,17 +17,18 @@ use crate::tensor::elementwise::integer::Integer;
 use crate::tensor::elementwise::piecewise::PiecewiseLinear;
 use crate::{Result, bail, error};
 
-/// Names that stand for a number wherever no variable has them, in functions too.
+/// Names of numbers, which are known in functions too; a variable of the same name hides them.
 const CONSTANTS: [(&str, FLOAT); 3] =
     [("inf", FLOAT::INFINITY), ("nan", FLOAT::NAN), ("pi", std::f64::consts::PI)];
 
+/// The number that a name stands for where there is no variable of that name.
 pub fn constant(name: &str) -> Option<FLOAT> {
     CONSTANTS.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// Has an engine take operators between numbers, and names that stand for numbers, from here.
+/// Configures an engine to use the operators and constants of this module.
 pub fn configure(engine: &mut Engine) {
-    // Fast ones would never be looked for: Rhai would use its own between numbers.
+    // With fast operators Rhai uses its own between numbers and never looks up registered ones.
     engine.set_fast_operators(false);
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_var(|name, _, context| match context.scope().get(name) {
@@ -77,6 +78,7 @@ fn between_floats<'r, R: Variant + Clone>(
         .function(move |x: FLOAT, y: INT| f(x, y as FLOAT))
 }
 
+/// Declares a pure function of numbers.
 fn pure<'r>(registry: &'r mut Registry, signature: &'static str) -> Declaration<'r> {
     registry.declare(signature, Purity::Pure, OnGpu::NO_TENSORS)
 }
@@ -112,8 +114,8 @@ fn install_comparisons(registry: &mut Registry) {
     between_floats(pure(registry, ">="), |x, y| x >= y);
 }
 
-/// Whether two numbers are equal but for a rounding error, as Rhai has it. Of infinities only the
-/// same are equal, and NaN is equal to none.
+/// Whether two numbers are equal up to a rounding error, which is Rhai's `==`. An infinity is equal
+/// to itself only, and NaN to nothing.
 fn is_near(x: FLOAT, y: FLOAT) -> bool {
     let scale = if x == 0.0 || y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
     x == y || (x - y).abs() / scale <= FLOAT::EPSILON
@@ -140,7 +142,7 @@ fn install_functions(registry: &mut Registry) {
     }
 }
 
-/// Declares a function of one number: what it gives, the tensors' function of the same name says.
+/// Declares a function of one number. The tensor function of the same name documents it.
 fn unary<'r>(registry: &'r mut Registry, name: &'static str) -> Declaration<'r> {
     pure(registry, name).parameters(&["x"])
 }
@@ -157,17 +159,17 @@ fn install_bounds(registry: &mut Registry) {
         .function(|x: INT, low: Dynamic, high: Dynamic| clamp(&x.into(), &low, &high));
 }
 
-/// The smaller, or NaN if either is.
+/// The smaller number, or NaN if either is NaN.
 fn smaller(x: FLOAT, y: FLOAT) -> FLOAT {
     if x < y || x.is_nan() { x } else { y }
 }
 
-/// The larger, or NaN if either is.
+/// The larger number, or NaN if either is NaN.
 fn larger(x: FLOAT, y: FLOAT) -> FLOAT {
     if x > y || x.is_nan() { x } else { y }
 }
 
-/// Within bounds: an integer where all three are.
+/// `x` limited to `low..=high`: an integer if all three are integers.
 fn clamp(x: &Dynamic, low: &Dynamic, high: &Dynamic) -> ScriptResult<Dynamic> {
     let read = |value: &Dynamic| match number(value) {
         Some(number @ (Number::Int(_) | Number::Float(_))) => Ok(number),
@@ -179,7 +181,10 @@ fn clamp(x: &Dynamic, low: &Dynamic, high: &Dynamic) -> ScriptResult<Dynamic> {
     })
 }
 
-/// Without what follows the point.
+/// Rounds towards 0.
+///
+/// # Errors
+/// The number is out of the range of integers, or NaN.
 fn to_int(x: FLOAT) -> Result<INT> {
     if !(-(2f64.powi(63))..2f64.powi(63)).contains(&x) {
         bail!("to_int: no integer is {}", picture::number(x));

@@ -1,4 +1,4 @@
-//! Operators between tensors, and between a tensor and a number on either side.
+//! Operators between tensors, and between a tensor and a number.
 
 use super::arguments::{Side, combine, derive};
 use super::handle::mask;
@@ -12,8 +12,11 @@ use crate::tensor::elementwise::logic::{self, Logic};
 use crate::tensor::{Kind, Number, Operand, Value};
 use crate::{Result, error};
 
+/// Logic.
 const BOOLS: OnGpu = OnGpu("there, of bools; of integers on the CPU, and back");
+/// Powers.
 const SQUARES: OnGpu = OnGpu("there by 2; by anything else on the CPU, and back");
+/// Products and quotients.
 const REAL: OnGpu = OnGpu("there; of complex numbers on the CPU, and back");
 
 /// Registers the operators, and `minimum` and `maximum`.
@@ -224,8 +227,8 @@ fn install_logic(registry: &mut Registry) {
     });
 }
 
-/// Registers an operation of two tensors, and of a tensor with an integer, a float or a bool on
-/// either side.
+/// Registers an operator between two tensors, and between a tensor and an integer, a float or a
+/// bool on either side.
 fn binary<'r>(
     declaration: Declaration<'r>,
     masks: Masks,
@@ -248,7 +251,8 @@ fn binary<'r>(
     declaration
 }
 
-/// Registers `x op= y`, which writes into x as PyTorch's does: a hook's `x *= 0.5` takes effect.
+/// Registers `x op= y`, which writes to x in place as in PyTorch, so that a hook's `x *= 0.5` takes
+/// effect.
 fn assigning(
     declaration: Declaration,
     run: impl Fn(Operand, Operand) -> Result<Value> + Copy + 'static,

@@ -1,4 +1,4 @@
-//! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: many elements to fewer, over dims.
+//! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: reductions, and operations along a dim.
 
 use rhai::{Array, Dynamic, Engine, Token};
 
@@ -24,13 +24,13 @@ pub fn install(registry: &mut Registry) {
     install_unique(registry);
 }
 
-/// Has an engine read `var` as a name.
+/// Configures an engine to read `var` as a name.
 pub fn configure(engine: &mut Engine) {
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_parse_token(|token, _, _| var(token));
 }
 
-/// Rhai reserves the word `var` and does nothing with it; here it names the variance.
+/// Turns the word `var`, which Rhai reserves without using it, into a name: that of the variance.
 pub fn var(token: Token) -> Token {
     match token {
         Token::Reserved(word) if *word == "var" => Token::Identifier(word),
@@ -279,7 +279,7 @@ fn install_orders(registry: &mut Registry) {
         });
 }
 
-/// Values alone, or with what the options ask for a map of them.
+/// Registers `unique`, which gives the values, or a map of them and of what the options ask for.
 fn install_unique(registry: &mut Registry) {
     registry
         .declare(
@@ -325,7 +325,7 @@ fn install_unique(registry: &mut Registry) {
         });
 }
 
-/// The variance or what follows from it, by the divisor that the options choose.
+/// The variance or standard deviation, with the divisor that the options choose.
 fn spread(call: &Call, name: &str, run: fn(&Value, f64, Over) -> Result<Value>) -> Result<Handle> {
     let correction = match (call.options().bool("unbiased")?, call.options().float("correction")?) {
         (Some(_), Some(_)) => bail!("{name}: give unbiased or correction, not both"),
@@ -335,13 +335,13 @@ fn spread(call: &Call, name: &str, run: fn(&Value, f64, Over) -> Result<Value>) 
     over(call, 1, |x, over| run(x, correction, over))
 }
 
-/// `run` along the one dim that is given.
+/// Applies `run` along the dim that is given.
 fn along(call: &Call, run: fn(&Value, i64) -> Result<Value>) -> Result<Handle> {
     let dim = call.int(1, "dim")?;
     derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, dim))
 }
 
-/// `run` over the dims given at `place` or as the option `dim`.
+/// Applies `run` over the dims that are argument `place` or the option `dim`.
 fn over(call: &Call, place: usize, run: impl Fn(&Value, Over) -> Result<Value>) -> Result<Handle> {
     let dims = call.ints_or_absent(place, "dim")?;
     let keepdim = call.options().bool("keepdim")?.unwrap_or(false);
@@ -350,7 +350,7 @@ fn over(call: &Call, place: usize, run: impl Fn(&Value, Over) -> Result<Value>) 
     })
 }
 
-/// One share, or several in an array.
+/// Reads the `q` of `quantile`: one number, or several in an array; and whether it is an array.
 fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
     let several = q
         .read_lock::<Array>()
@@ -365,7 +365,7 @@ fn shares(q: &Dynamic) -> Result<(Vec<f64>, bool)> {
     }
 }
 
-/// Counts and edges, of which neither is token ids.
+/// A record of two tensors, neither of which can be token ids.
 fn pair(
     call: &Call,
     names: [&str; 2],
@@ -379,7 +379,7 @@ fn pair(
     names.into_iter().zip(handles).map(|(name, handle)| Ok((name, handle?))).collect()
 }
 
-/// Elements in some order along `dim`, and where they come from.
+/// A record of elements in some order along `dim`, and of the places they come from.
 fn ordered(
     call: &Call,
     dim: i64,

@@ -1,4 +1,4 @@
-//! `reshape`, `permute`, `cat`, `split`, …: operations that move elements and change none.
+//! `reshape`, `permute`, `cat`, `split`, …: operations that move elements without changing any.
 
 use rhai::{Array, Dynamic};
 
@@ -13,7 +13,7 @@ use crate::tensor::shape::{join, rearrange, triangle, view};
 use crate::tensor::{Kind, Value, creation};
 use crate::{Result, bail, error};
 
-/// The most sizes or dims that may be listed without an array around them.
+/// The most arguments of a call that lists sizes or dims without an array around them.
 const MOST: usize = 9;
 
 /// Registers what changes the shape of tensors, joins them and cuts them.
@@ -255,7 +255,7 @@ fn install_diagonals(registry: &mut Registry) {
         });
 }
 
-/// A function of the sizes, dims or counts from the first argument on, which the call names `what`.
+/// A function of a tensor and a list of integers, which errors call `what`.
 fn listed(
     what: &'static str,
     run: fn(&Value, &[i64]) -> Result<Value>,
@@ -266,6 +266,7 @@ fn listed(
     }
 }
 
+/// Joins the tensors of an array along a dim.
 fn joined(call: &Call, name: &str, join: fn(&[Value], i64) -> Result<Value>) -> Result<Handle> {
     let handles = tensors(name, &call.array(0, "an array of tensors")?)?;
     let values: Vec<Value> = handles.iter().map(|handle| handle.value().clone()).collect();
@@ -274,13 +275,14 @@ fn joined(call: &Call, name: &str, join: fn(&[Value], i64) -> Result<Value>) -> 
     mask::joined(value, &handles, |masks| join(masks, dim))
 }
 
+/// One triangle of a matrix.
 fn kept(call: &Call, of: fn(&Value, i64) -> Result<Value>) -> Result<Handle> {
     let diagonal = call.int_or_absent(1, "diagonal")?.unwrap_or(0);
     derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| of(x, diagonal))
 }
 
-/// `x.T = y`, and what Rhai writes back after `x.T[0] = 1` or `x.T.sum()`: the latter changed
-/// nothing.
+/// Writes a transposed tensor back. Rhai also calls the setter after a method call such as
+/// `x.T.sum()`, with the unchanged tensor, which must not count as a write.
 fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
     let turned = match source.read_lock::<Handle>() {
         Some(source) => Dynamic::from(derive(&source, Masks::Follow, view::t)?),
@@ -289,7 +291,7 @@ fn set_turned(t: &Handle, source: &Dynamic) -> Result<()> {
     super::index::assign(t, &[], turned)
 }
 
-/// How often each slice is repeated: an integer, an array or a tensor of them.
+/// The counts of `repeat_interleave`: an integer, or an array or a tensor of integers.
 fn counts(call: &Call) -> Result<Vec<i64>> {
     let given = call.get(1, "counts");
     let Some(tensor) = given.and_then(|given| given.try_cast::<Handle>()) else {
@@ -308,7 +310,7 @@ fn pieces(call: &Call, cut: impl Fn(&Value) -> Result<Vec<Value>>) -> Result<Arr
     Ok(mask::pieces(pieces, &whole, cut)?.into_iter().map(Dynamic::from).collect())
 }
 
-/// What to do about texts of different lengths that are to be one batch.
+/// Adds a help to the error for joining token ids of different lengths into one batch.
 fn uneven(error: crate::Error, name: &str, values: &[Value], dim: i64) -> crate::Error {
     let length = |value: &Value| value.dims().last().copied();
     let along_the_last =

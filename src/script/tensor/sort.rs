@@ -1,5 +1,6 @@
-//! `sort` and `order` of arrays: both give the elements in order, and `sort` leaves them so. Rhai's
-//! own lose what a comparer throws, and panic where it contradicts itself or where a float is NaN.
+//! `sort` and `order` of arrays: both give the elements in order, and `sort` also reorders the
+//! array. Rhai's own functions are replaced because they drop what a comparer throws, and panic if
+//! it contradicts itself or if a float is NaN.
 
 use std::cmp::Ordering;
 
@@ -10,7 +11,7 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::{Result, bail, error};
 
-/// The places of `array`'s elements in order; of equal ones the first stays first.
+/// The places of the elements in order, by a stable merge sort.
 fn order(
     array: &Array,
     mut compare: impl FnMut(&Dynamic, &Dynamic) -> ScriptResult<Ordering>,
@@ -40,8 +41,8 @@ fn order(
     Ok(places)
 }
 
-/// What a script's comparer says: an integer below, at or above 0, or whether the first comes
-/// first.
+/// Calls a script's comparer, which returns an integer below, at or above 0, or whether the first
+/// argument comes first.
 fn by(
     call: &NativeCallContext,
     comparer: &FnPtr,
@@ -60,7 +61,7 @@ fn by(
     }
 }
 
-/// Numbers (NaN last), texts, characters or bools in their own order.
+/// The natural order of numbers (NaN last), strings, characters or bools.
 fn plain(a: &Dynamic, b: &Dynamic) -> Result<Ordering> {
     if a.type_id() != b.type_id() {
         bail!("elements of different types can't be sorted: {} and {}", describe(a), describe(b));
@@ -95,7 +96,7 @@ fn ordered(
     Ok(order(array, compare)?.into_iter().map(|place| array[place].clone()).collect())
 }
 
-/// Registers what puts the elements of arrays in order.
+/// Registers the functions that sort arrays.
 pub fn install(registry: &mut Registry) {
     registry
         .declare("sort(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)

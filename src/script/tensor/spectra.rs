@@ -1,4 +1,4 @@
-//! `fft`, `rfft`, `fftfreq`, `fftshift`, …: spectra and their frequencies.
+//! `fft`, `rfft`, `fftfreq`, `fftshift`, …: Fourier transforms and their frequencies.
 
 use candle_core::Device;
 

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::Error;
+use crate::kernel::cpu::simd::Cpu;
 use crate::script::{Failure, Limits, STACK};
 use crate::system::message::notice;
 use crate::system::{memory, panics};
@@ -105,6 +106,10 @@ pub fn main() -> ExitCode {
 
 impl Command {
     fn run(self) -> Result<(), Failure> {
+        // `doctor` tells of what is wrong here among its findings.
+        if !matches!(self, Command::Doctor(_)) {
+            Cpu::asked().map_err(Failure::usage)?;
+        }
         match self {
             Command::Run(run) => run.run(),
             Command::Repl(repl) => repl.run(),

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::options::limits::{FIXED, Limits};
 use crate::checkpoint::{is_commit, is_hub_id};
+use crate::kernel::cpu::simd::Cpu;
 use crate::output::compare;
 use crate::output::compare::{Change, Comparison};
 use crate::output::format::json::number;
@@ -257,7 +258,7 @@ fn verify(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Notes which versions differ from those of the recorded run.
+/// Notes which parts of the program differ from those of the recorded run.
 fn differing_versions(record: &Record) {
     let (then, now) = (&record.versions, Versions::CURRENT);
     let each = [
@@ -267,6 +268,12 @@ fn differing_versions(record: &Record) {
     ];
     for (what, then, now) in each.into_iter().filter(|(_, then, now)| then != now) {
         notice(format_args!("note: the recorded run was with {what} {then}, and this is {now}"));
+    }
+    let engine = Cpu::chosen().name();
+    if let Some(then) = record.engine.as_deref().filter(|then| *then != engine) {
+        notice(format_args!(
+            "note: the recorded run was computed with {then}, and this one is with {engine}: last digits may differ"
+        ));
     }
 }
 

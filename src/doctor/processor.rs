@@ -14,20 +14,15 @@ pub fn findings() -> Vec<Finding> {
 }
 
 fn vectors() -> Finding {
-    let set = match Cpu::chosen() {
-        Cpu::Amx => "AVX-512 and AMX",
-        Cpu::Avx512 => "AVX-512",
-        Cpu::Avx2 => "AVX2",
-        Cpu::Portable if cfg!(target_arch = "aarch64") => "NEON",
-        Cpu::Portable => "those that every processor of its kind has",
-    };
-    let finding = Finding::new(SECTION, "vector instructions", set);
-    match std::env::var("PRECOMPUTE_CPU").ok().filter(|said| !said.is_empty()) {
-        Some(said) if Cpu::named(&said).is_none() => finding.fault(format!(
-            "PRECOMPUTE_CPU={said} is none of portable, avx2, avx512, amx and is not heeded: correct it or unset it"
+    let chosen = Cpu::chosen();
+    let found = format!("{chosen} (engine {})", chosen.name());
+    let finding = Finding::new(SECTION, "vector instructions", found);
+    match Cpu::asked() {
+        Err(error) => finding.fault(format!(
+            "{}: set it to {}, or unset it", error.message(), Cpu::names()
         )),
-        Some(said) if Cpu::chosen() < Cpu::widest() => {
-            finding.advise(format!("PRECOMPUTE_CPU={said} holds back faster ones: unset it"))
+        Ok(asked) if asked < Cpu::widest() => {
+            finding.advise(format!("{}={} holds back faster ones: unset it", Cpu::VARIABLE, asked.name()))
         }
         _ if cfg!(target_arch = "x86_64") && Cpu::widest() == Cpu::Portable => finding.advise(
             "models run several times slower without AVX2: a processor from 2013 or later has it, and a \

@@ -239,19 +239,20 @@ vectorized! {
 
 vectorized! {
     fn squares_block[T: Float](x: &[T], mean: [T; 2]) -> f64 {
-        let mut sums = [T::zero(); LANES];
+        // In float64: squares of a few features that stand out would take digits from the rest.
+        let mut sums = [0f64; LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for x in whole {
             for lane in 0..LANES {
-                let centred = x[lane] - mean[0] - mean[1];
+                let centred: f64 = (x[lane] - mean[0] - mean[1]).into();
                 sums[lane] += centred * centred;
             }
         }
         for (sum, &x) in sums.iter_mut().zip(rest) {
-            let centred = x - mean[0] - mean[1];
+            let centred: f64 = (x - mean[0] - mean[1]).into();
             *sum += centred * centred;
         }
-        sums.iter().fold(0.0, |all, &sum| all + sum.into())
+        sums.iter().sum()
     }
 }
 

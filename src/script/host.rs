@@ -23,6 +23,7 @@ use super::run::settings::Settings;
 use super::run_session::Session;
 use super::value::model::Model;
 use crate::Result;
+use crate::kernel::cpu::simd::Cpu;
 use crate::output::record::{DONE, Record, ScriptText, Versions};
 use crate::system::file_changes::Fingerprint;
 use crate::system::{interrupt, panics};
@@ -177,6 +178,7 @@ impl Host {
             first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,
+            engine: Some(Cpu::chosen().name().into()),
             started,
             seconds,
             outcome: failure.map_or_else(|| DONE.into(), |failure| failure.message().to_owned()),

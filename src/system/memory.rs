@@ -33,31 +33,40 @@ pub struct CountingAllocator;
 // calls the abort handler, which must not unwind (see `abort_handler::set`).
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
+        grow(counted(layout, layout.size()));
         // SAFETY: the caller guarantees what `alloc` demands of `layout`.
         unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
+        grow(counted(layout, layout.size()));
         // SAFETY: the caller guarantees what `alloc_zeroed` demands of `layout`.
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        LIVE.fetch_sub(counted(layout, layout.size()), Ordering::Relaxed);
         // SAFETY: the caller guarantees that this allocator, hence `MiMalloc`, returned `at` for
         // `layout`.
         unsafe { MiMalloc.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        grow(size);
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        grow(counted(layout, size));
+        LIVE.fetch_sub(counted(layout, layout.size()), Ordering::Relaxed);
         // SAFETY: the caller guarantees that this allocator, hence `MiMalloc`, returned `at` for
         // `layout`, and that `size` is valid.
         unsafe { MiMalloc.realloc(at, layout, size) }
     }
+}
+
+/// The bytes of an allocation that count. `private-gemm-x86` reserves twice the third-level cache
+/// for each thread, aligned to pages, and writes to little of it: on a large server that would be
+/// tens of GB which take no memory. Nothing else aligns to pages.
+#[inline]
+fn counted(layout: Layout, size: usize) -> usize {
+    const PAGE: usize = 4096;
+    if layout.align() < PAGE { size } else { 0 }
 }
 
 #[inline]

@@ -62,3 +62,19 @@ impl From<Output> for Ran {
 pub fn script(text: &str) -> Ran {
     Workplace::new(&[("s.rhai", text)]).run(&["run", "s.rhai"])
 }
+
+/// The sets of vector instructions that this processor has, by the names that `PRECOMPUTE_CPU`
+/// takes. Says which are skipped.
+pub fn engines() -> Vec<&'static str> {
+    let here = Workplace::new(&[]);
+    let has = |engine: &&str| {
+        let ran: Ran =
+            here.command(&["points"]).env("PRECOMPUTE_CPU", engine).output().unwrap().into();
+        if ran.code != Some(0) {
+            assert!(ran.stderr.contains("this processor has no"), "{engine}: {}", ran.stderr);
+            println!("skipped: this processor has no {engine}");
+        }
+        ran.code == Some(0)
+    };
+    ["portable", "avx2", "avx512"].into_iter().filter(has).collect()
+}

@@ -59,7 +59,7 @@ fn each_fault_is_told_with_what_to_do() {
     let file = here.path().join("file");
     let under = file.join("below");
     for (what, variable, value, remedy) in [
-        ("vector instructions", "PRECOMPUTE_CPU", "sse", "none of portable, avx2, avx512"),
+        ("vector instructions", "PRECOMPUTE_CPU", "sse", "set it to portable"),
         ("threads", "RAYON_NUM_THREADS", "many", "is no number"),
         ("models", "HF_HOME", under.to_str().unwrap(), "set HF_HOME"),
         ("recipes and history", "PRECOMPUTE_HOME", under.to_str().unwrap(), "set PRECOMPUTE_HOME"),

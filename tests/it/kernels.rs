@@ -7,6 +7,7 @@ use candle_core::Tensor;
 use precompute::hook::{Capture, Layers, Point, Unobserved};
 use precompute::model::{Input, Options};
 
+use crate::binary::engines;
 use crate::fixture::{CASES, Fixture, difference};
 
 fn padded(left: bool) -> Input {
@@ -109,7 +110,7 @@ fn every_set_of_instructions_gives_the_same_but_for_last_digits() {
     for model in tiny.iter().map(|model| model.as_path()).chain([wide.path()]) {
         let model = model.display().to_string();
         let portable = seen("portable", &model);
-        for cpu in ["avx2", "avx512", "amx"] {
+        for cpu in engines() {
             for (name, tensor) in seen(cpu, &model) {
                 let off = difference(&tensor, &portable[&name]);
                 let size = difference(&tensor, &tensor.zeros_like().unwrap());
@@ -122,11 +123,11 @@ fn every_set_of_instructions_gives_the_same_but_for_last_digits() {
     }
 }
 
-/// The goldens again, in processes that may use less than the processor has: with what it has they
-/// run anyway.
+/// The goldens again, in processes that use a narrower set of instructions than they do anyway.
 #[test]
 fn the_goldens_hold_with_every_set_of_instructions() {
-    for cpu in ["portable", "avx2"] {
+    let engines = engines();
+    for cpu in &engines[..engines.len() - 1] {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let output = command
             .args(["goldens::", "--test-threads", "1"])
@@ -141,4 +142,24 @@ fn the_goldens_hold_with_every_set_of_instructions() {
             "{cpu}: {said}"
         );
     }
+}
+
+#[test]
+fn a_set_that_is_unknown_or_missing_is_an_error_of_every_command() {
+    let here = crate::binary::Workplace::new(&[("s.rhai", "print(1);")]);
+    let mut wrong = vec![("amx", "PRECOMPUTE_CPU=amx names no set of vector instructions")];
+    if !engines().contains(&"avx512") {
+        wrong.push(("avx512", "PRECOMPUTE_CPU=avx512: this processor has no AVX-512"));
+    }
+    for (cpu, sentence) in wrong {
+        for command in [&["run", "s.rhai"] as &[&str], &["points"], &["models"]] {
+            let output = here.command(command).env("PRECOMPUTE_CPU", cpu).output().unwrap();
+            let ran: crate::binary::Ran = output.into();
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{command:?}");
+            assert!(ran.stderr.starts_with(&format!("error: {sentence}\n")), "{}", ran.stderr);
+            assert!(ran.stderr.contains("help: set it to portable"), "{}", ran.stderr);
+        }
+    }
+    // Empty is unset.
+    assert!(here.command(&["points"]).env("PRECOMPUTE_CPU", "").status().unwrap().success());
 }

@@ -51,3 +51,4 @@ mod tensor_writes;
 mod terminal;
 mod watch;
 mod weights;
+mod wide;

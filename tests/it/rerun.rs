@@ -64,6 +64,24 @@ fn a_run_is_repeated_from_its_record_alone() {
 }
 
 #[test]
+fn another_engine_than_the_records_is_said() {
+    let place = Workplace::new(&[("s.rhai", "save(\"x\", arange(3));")]);
+    assert_eq!(place.run(&["run", "s.rhai", "--out", "out"]).code, Some(0));
+    let ran = place.run(&["rerun", "out", "--out", "again"]);
+    assert_eq!((ran.code, ran.stderr.contains("engine")), (Some(0), false), "{}", ran.stderr);
+    edit(&place, |record| {
+        assert!(record["engine"].is_string(), "{record:#}");
+        record["engine"] = json!("sse9");
+    });
+    let ran = place.run(&["rerun", "out", "--out", "third"]);
+    assert!(ran.stderr.contains("was computed with sse9, and this one is with"), "{}", ran.stderr);
+    // Records from before there was such a field.
+    edit(&place, |record| drop(record.as_object_mut().unwrap().remove("engine")));
+    let ran = place.run(&["rerun", "out", "--out", "fourth"]);
+    assert_eq!((ran.code, ran.stderr.contains("sse9")), (Some(0), false), "{}", ran.stderr);
+}
+
+#[test]
 fn what_differs_is_said_with_how_much() {
     let place = place();
     assert_eq!(place.run(&["run", "s.rhai", "--out", "out", "--seed", "1"]).code, Some(0));
@@ -190,6 +208,7 @@ proptest! {
             first_seed: seed,
             seed,
             versions: Versions::CURRENT,
+            engine: Some(text.clone()),
             started: text.clone(),
             // serde_json reads some other numbers with an error in the last digit.
             seconds: f64::from(eighths) / 8.0,

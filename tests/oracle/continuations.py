@@ -19,7 +19,7 @@ def margin(scores):
     return (top[..., 0] - top[..., 1]).min().item()
 
 
-for directory in sorted(glob.glob(os.path.join(FIXTURES, "*/"))):
+for directory in sorted(os.path.dirname(path) for path in glob.glob(os.path.join(FIXTURES, "*", "golden.json"))):
     golden = json.load(open(os.path.join(directory, "golden.json")))
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
     model.generation_config = transformers.GenerationConfig(max_new_tokens=NEW, do_sample=False, eos_token_id=None, pad_token_id=PAD, return_dict_in_generate=True, output_scores=True)

@@ -31,7 +31,7 @@ def run(config, state, ids, shift, dtype):
         return reference.run(config, w, ids, {"pre-block": hook})
 
 
-for directory in sorted(glob.glob(os.path.join(FIXTURES, "*"))):
+for directory in sorted(os.path.dirname(path) for path in glob.glob(os.path.join(FIXTURES, "*", "config.json"))):
     config = json.load(open(os.path.join(directory, "config.json")))
     state, ids = weights(directory, config), load_file(os.path.join(directory, "golden.safetensors"))["ids"]
     out = {}

@@ -1,80 +1,124 @@
-//! Which vector instructions loops use. The loops are written once, in plain Rust, and compiled for
-//! each set: nothing in them depends on the width, and results differ in the last digits at most,
-//! where one set multiplies and adds with one rounding.
+//! The vector instructions that kernels use. Loops are written once, in plain Rust, and compiled for
+//! each set; nothing in them depends on the width. Results of two sets differ in the last digits at
+//! most: one multiplies and adds with one rounding, the other with two.
 
 pub mod math;
 
+use std::fmt;
 use std::sync::LazyLock;
 
-/// A set of vector instructions.
+use crate::{Result, error};
+
+/// A set of vector instructions: the engine of a pass on the CPU. Each set includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cpu {
-    /// What every processor of the architecture has.
+    /// What every processor of the architecture has: SSE2 on x86-64, NEON on AArch64.
     Portable,
-    /// With FMA and F16C, as every processor with it has them.
+    /// AVX2, FMA and F16C.
     Avx2,
+    /// AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512, and tiles for matrix products.
-    Amx,
 }
 
 impl Cpu {
-    /// The widest that this processor has, or less where `PRECOMPUTE_CPU` says so.
+    /// Every set.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// The environment variable that names the set to use.
+    pub const VARIABLE: &str = "PRECOMPUTE_CPU";
+
+    /// The set that all kernels of this process use: [`asked`](Self::asked), or the widest that the
+    /// processor has if the variable is at fault (the program ends with the error before it
+    /// computes; a user of the library need not).
     pub fn chosen() -> Self {
-        static CHOSEN: LazyLock<Cpu> = LazyLock::new(|| {
-            let said = std::env::var("PRECOMPUTE_CPU").ok();
-            said.and_then(|name| Cpu::named(&name)).unwrap_or(Cpu::Amx).min(Cpu::widest())
-        });
+        static CHOSEN: LazyLock<Cpu> =
+            LazyLock::new(|| Cpu::asked().unwrap_or_else(|_| Cpu::widest()));
         *CHOSEN
     }
 
-    /// By the names that `PRECOMPUTE_CPU` takes.
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "portable" => Some(Cpu::Portable),
-            "avx2" => Some(Cpu::Avx2),
-            "avx512" => Some(Cpu::Avx512),
-            "amx" => Some(Cpu::Amx),
-            _ => None,
+    /// The set that the environment variable names; without it the widest that the processor has.
+    ///
+    /// # Errors
+    /// The variable names no set, or one that the processor lacks.
+    pub fn asked() -> Result<Self> {
+        let widest = Self::widest();
+        let Some(name) = std::env::var_os(Self::VARIABLE).filter(|name| !name.is_empty()) else {
+            return Ok(widest);
+        };
+        let name = name.to_string_lossy();
+        match Self::ALL.into_iter().find(|cpu| cpu.name() == name) {
+            Some(cpu) if cpu <= widest => Ok(cpu),
+            Some(cpu) => Err(error!("{}={name}: this processor has no {cpu}", Self::VARIABLE)),
+            None => Err(error!("{}={name} names no set of vector instructions", Self::VARIABLE)),
+        }
+        .map_err(|error| error.help(format!("set it to {}, or unset it", Self::names())))
+    }
+
+    /// The names of the sets that this processor has: "portable or avx2".
+    pub fn names() -> String {
+        let all = Self::ALL.into_iter().filter(|cpu| *cpu <= Self::widest());
+        let names: Vec<&str> = all.map(Self::name).collect();
+        match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => names.concat(),
         }
     }
 
-    /// The widest that this processor has.
+    /// The name that [`VARIABLE`](Self::VARIABLE) and a run's record use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The widest set that this processor has.
     #[cfg(target_arch = "x86_64")]
     pub fn widest() -> Self {
-        if is_x86_feature_detected!("avx512f")
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            if super::sgemm::has_amx() { Cpu::Amx } else { Cpu::Avx512 }
-        } else if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-        {
-            Cpu::Avx2
-        } else {
-            Cpu::Portable
+            && is_x86_feature_detected!("avx512vl");
+        match (avx2, avx512) {
+            (true, true) => Self::Avx512,
+            (true, false) => Self::Avx2,
+            _ => Self::Portable,
         }
     }
 
+    /// The widest set that this processor has.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn widest() -> Self {
-        Cpu::Portable
+        Self::Portable
     }
 }
 
-/// Compiles a function for each set of instructions; a call takes the chosen one's. Type parameters
-/// stand in square brackets: `fn sum[T: Number](numbers: &[T]) -> T { … }`. Within, `FUSED` says
-/// whether the instructions multiply and add with one rounding.
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable if cfg!(target_arch = "aarch64") => "NEON",
+            Self::Portable if cfg!(target_arch = "x86_64") => "SSE2",
+            Self::Portable => "those that every processor of its kind has",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// Compiles a function for each set of instructions; a call runs the one for [`Cpu::chosen`]. Type
+/// parameters are written in square brackets: `fn sum[T: Number](numbers: &[T]) -> T { … }`. In the
+/// body, the constant `FUSED` says whether the set multiplies and adds with one rounding.
 macro_rules! vectorized {
     ($(#[$about:meta])* $visible:vis fn $name:ident
         $([$($parameter:ident: $bound:path),*])? ($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block
     ) => {
         $(#[$about])*
         $visible fn $name $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
-            // Taken in wherever it is called, and with it what it calls: a function is compiled for its caller's instructions
-            // only there.
+            // Inlined, so that it is compiled for the instructions of the function that calls it.
             #[inline(always)]
             fn body<const FUSED: bool $($(, $parameter: $bound)*)?>($($argument: $type),*) $(-> $gives)? $body
 
@@ -93,8 +137,8 @@ macro_rules! vectorized {
                 }
 
                 match Cpu::chosen() {
-                    // SAFETY: the processor has these instructions, or they would not have been chosen.
-                    Cpu::Amx | Cpu::Avx512 => return unsafe { avx512($($argument),*) },
+                    // SAFETY: `Cpu::chosen` gives only a set that the processor has.
+                    Cpu::Avx512 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     Cpu::Avx2 => return unsafe { avx2($($argument),*) },
                     Cpu::Portable => {}

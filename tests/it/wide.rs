@@ -13,9 +13,10 @@ use serde::Deserialize;
 
 use crate::binary::engines;
 
-/// How much further than PyTorch a pass may be: in the root of the mean square, and in the largest
-/// difference. Where two passes round alike, but in another order, these differ by chance.
-const ALLOWED: [f64; 2] = [1.0, 1.0];
+/// How far a pass may be, in parts of PyTorch's deviation: in the root of the mean square, and in
+/// the largest difference. The largest is one element's, and depends on the order of additions by
+/// chance: PyTorch's own differs by a factor of 2 between inputs (`wide.py --seeds`).
+const ALLOWED: [f64; 2] = [1.0, 1.5];
 
 /// Of a point with more elements than `FEW`, the golden has every `STEP`-th.
 const FEW: usize = 4096;
@@ -139,10 +140,11 @@ impl Case {
 
 #[test]
 fn no_point_is_further_from_float64_than_pytorch() {
-    let mut failures = Vec::new();
+    let (mut failures, mut cases) = (Vec::new(), 0);
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wide");
     for directory in std::fs::read_dir(all).unwrap() {
         let directory = directory.unwrap().path();
+        cases += 1;
         let (name, case) = (directory.file_name().unwrap(), Case::load(&directory));
         let name = name.to_str().unwrap();
         let (decoder, tokens) = (&case.decoder, case.ids[0].len());
@@ -183,6 +185,7 @@ fn no_point_is_further_from_float64_than_pytorch() {
         let steps = Tensor::cat(&steps, 1).unwrap();
         case.hold(name, "decoded", "plain/logits", &steps, &mut failures);
     }
+    assert_eq!(cases, 2);
     assert!(failures.is_empty(), "further than PyTorch:\n{}", failures.join("\n"));
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
-use precompute::checkpoint::{Checkpoint, Open};
+use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Capture, Layers, Point, Unobserved};
 use precompute::model::{Cache, Decoder, Input, Options};
 use serde::Deserialize;
@@ -76,7 +76,8 @@ impl Case {
             weights.into_iter().map(|(name, weight)| (name.clone(), weight.tensor(&name)));
         candle_core::safetensors::save(&weights.collect(), to.path().join("model.safetensors"))
             .unwrap();
-        let checkpoint = Checkpoint::open(to.path().to_str().unwrap(), &Open::default()).unwrap();
+        let checkpoint =
+            Checkpoint::open(to.path().to_str().unwrap(), &OpenOptions::default()).unwrap();
         let (config, weights) = (&checkpoint.config, &checkpoint.weights);
         let decoder = Decoder::load(config, weights, DType::F32, &Device::Cpu).unwrap();
         let golden =
@@ -152,7 +153,7 @@ fn no_point_is_further_from_float64_than_pytorch() {
 
         // Every point is captured: no kernel computes two steps in one.
         let points = Point::ALL.into_iter().filter(|point| decoder.spec().has(*point));
-        let mut capture = Capture::new(points.clone(), Layers::All);
+        let mut capture = Capture::new(points.clone().map(|point| (point, Layers::All)));
         decoder.forward(&case.input(tokens), &options, &mut capture).unwrap();
         for point in points {
             let layers = match point.in_block() {

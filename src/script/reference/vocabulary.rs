@@ -142,7 +142,7 @@ fn registered(engine: &Engine, with_rhais_own: bool) -> Vec<Native> {
             let gives = data.return_type.as_str();
             let gives = gives
                 .rsplit_once("Result<")
-                .map_or(gives, |(_, rest)| rest.split([',', '>']).next().unwrap_or(rest));
+                .map_or(gives, |(_, rest)| rest.rsplit_once(", ").map_or(rest, |(value, _)| value));
             Some(Native {
                 function: Function { name: data.name.to_string(), parameters },
                 gives: word(engine.map_type_name(gives.trim())).to_owned(),

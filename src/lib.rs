@@ -3,14 +3,18 @@
 //! ARCHITECTURE.md says what each folder is for and which folders it may import; a test holds it.
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod doctor;
 mod error;
 pub mod hook;
 mod kernel;
 pub mod model;
 pub mod output;
+#[cfg(feature = "cli")]
 pub mod recipe;
+#[cfg(feature = "cli")]
 pub mod repl;
 pub mod script;
 pub mod system;

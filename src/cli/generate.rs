@@ -90,7 +90,7 @@ pub struct Generate {
     #[arg(long)]
     no_cache: bool,
 
-    /// Where the model computes: cpu, cuda, cuda:1, metal
+    /// Where the model computes: cpu, cuda, cuda:1
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 

@@ -31,7 +31,7 @@ pub struct Repl {
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 
-    /// Where models compute: cpu, cuda, cuda:1, metal
+    /// Where models compute: cpu, cuda, cuda:1
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 

@@ -38,7 +38,7 @@ pub struct Run {
     #[command(flatten)]
     model: Models,
 
-    /// Where models compute: cpu, cuda, cuda:1, metal
+    /// Where models compute: cpu, cuda, cuda:1
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 

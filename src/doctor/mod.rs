@@ -7,6 +7,8 @@ mod storage;
 
 use serde::Serialize;
 
+use crate::tensor::device::GPU_BUILD;
+
 /// One thing that was examined.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
@@ -44,25 +46,14 @@ pub fn examine() -> Vec<Finding> {
     let build = Finding::new(
         "program",
         "precompute",
-        format!("{}, {}", env!("CARGO_PKG_VERSION"), features()),
+        format!("{}, {}", env!("CARGO_PKG_VERSION"), devices()),
     );
     [vec![build], processor::findings(), gpu::findings(), storage::findings()].concat()
 }
 
-/// The cargo features of this build.
-fn features() -> String {
-    let built = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("cudnn", cfg!(feature = "cudnn")),
-        ("metal", cfg!(feature = "metal")),
-    ];
-    let with: Vec<&str> =
-        built.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect();
-    if with.is_empty() {
-        "built for the CPU alone".into()
-    } else {
-        format!("built with {}", with.join(", "))
-    }
+/// Which devices this build is for.
+fn devices() -> &'static str {
+    if GPU_BUILD { "built with cuda" } else { "built for the CPU alone" }
 }
 
 /// A size in bytes with a binary unit.

@@ -25,7 +25,7 @@ use super::value::model::Model;
 use crate::Result;
 use crate::kernel::cpu::simd::Cpu;
 use crate::output::record::{DONE, Record, ScriptText, Versions};
-use crate::system::file_changes::Fingerprint;
+use crate::system::fingerprint::Fingerprint;
 use crate::system::{interrupt, panics};
 use crate::tensor::budget;
 

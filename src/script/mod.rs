@@ -17,6 +17,7 @@ pub(crate) mod reference;
 pub mod reuse;
 pub mod run;
 mod run_session;
+#[cfg(feature = "cli")]
 pub(crate) mod session;
 pub mod tensor;
 pub mod value;
@@ -33,4 +34,5 @@ pub use run::limits::Limits;
 pub use run::policy::Policy;
 pub use run::settings::{Pin, Settings, Streaming};
 pub use run_session::Session;
+#[cfg(feature = "cli")]
 pub use session::workspace::Workspace;

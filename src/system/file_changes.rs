@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use sha2::{Digest, Sha256};
 
-use super::file;
-use super::file::FileKind;
+use super::fingerprint::Fingerprint;
 use super::message::notice;
 
 /// How long no event must come before a save counts as done: editors write in several steps.
@@ -25,25 +23,6 @@ const LONGEST: Duration = Duration::from_millis(400);
 /// How often the files are read without an event: network drives do not report changes that other
 /// machines make.
 const POLL: Duration = Duration::from_secs(1);
-
-/// The SHA-256 of a file's contents, or that there is no file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint(Option<[u8; 32]>);
-
-impl Fingerprint {
-    /// There is no file.
-    pub const MISSING: Fingerprint = Fingerprint(None);
-
-    /// The fingerprint of a file with these contents.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Some(Sha256::digest(bytes).into()))
-    }
-
-    /// The fingerprint of the file as it is now. A file that can't be read counts as missing.
-    fn now(path: &Path) -> Self {
-        file::read(path, FileKind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
-    }
-}
 
 /// Watches files until it is dropped, on a thread of its own.
 pub struct Watcher {

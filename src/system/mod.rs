@@ -10,7 +10,9 @@ pub(crate) mod directory;
 pub(crate) mod disk;
 pub(crate) mod escape;
 pub(crate) mod file;
+#[cfg(feature = "cli")]
 pub mod file_changes;
+pub mod fingerprint;
 pub mod interrupt;
 pub(crate) mod lock_holder;
 pub mod memory;

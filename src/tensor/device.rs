@@ -11,9 +11,9 @@ use crate::{Result, error};
 static OPEN: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 
 /// Whether this build supports GPUs.
-pub const GPU_BUILD: bool = cfg!(any(feature = "cuda", feature = "metal"));
+pub const GPU_BUILD: bool = cfg!(feature = "cuda");
 
-/// The device with the given name: `cpu`, `cuda`, `cuda:1`, `metal` or `metal:1`.
+/// The device with the given name: `cpu`, `cuda` or `cuda:1`.
 ///
 /// # Errors
 /// No device has such a name, this build does not support it, or the machine does not have it.
@@ -28,7 +28,6 @@ pub fn parse(name: &str) -> Result<Device> {
     let (location, built) = match family {
         "cpu" if ordinal == 0 => return Ok(Device::Cpu),
         "cuda" => (DeviceLocation::Cuda { gpu_id: ordinal }, utils::cuda_is_available()),
-        "metal" => (DeviceLocation::Metal { gpu_id: ordinal }, utils::metal_is_available()),
         _ => return Err(unknown(name)),
     };
     if !built {
@@ -51,14 +50,10 @@ pub fn why_not_gpu() -> Option<&'static str> {
 }
 
 static DEFAULT: LazyLock<(Device, Option<String>)> = LazyLock::new(|| {
-    let family = if utils::cuda_is_available() {
-        "cuda"
-    } else if utils::metal_is_available() {
-        "metal"
-    } else {
+    if !utils::cuda_is_available() {
         return (Device::Cpu, None);
-    };
-    match parse(family) {
+    }
+    match parse("cuda") {
         Ok(device) => (device, None),
         Err(error) => (Device::Cpu, Some(error.message().to_owned())),
     }
@@ -78,7 +73,7 @@ pub fn free_memory(device: &Device) -> Result<Option<usize>> {
 
 /// Whether `name` looks like a device's name, whether or not the machine has that device.
 pub fn is_device(name: &str) -> bool {
-    matches!(name.split(':').next(), Some("cpu" | "cuda" | "metal"))
+    matches!(name.split(':').next(), Some("cpu" | "cuda"))
 }
 
 /// The device's name, in the form that [`parse`] reads.
@@ -86,7 +81,7 @@ pub fn name(device: &Device) -> String {
     match device.location() {
         DeviceLocation::Cpu => "cpu".into(),
         DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        DeviceLocation::Metal { .. } => unreachable!("no build of this crate opens a Metal device"),
     }
 }
 
@@ -115,7 +110,7 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
         DeviceLocation::Cuda { gpu_id } => crate::kernel::cuda::open(gpu_id),
         #[cfg(not(feature = "cuda"))]
         DeviceLocation::Cuda { gpu_id } => Device::new_cuda(gpu_id).map_err(crate::Error::from),
-        DeviceLocation::Metal { gpu_id } => Device::new_metal(gpu_id).map_err(crate::Error::from),
+        DeviceLocation::Metal { .. } => Err(unknown(name)),
     };
     match device {
         Ok(device) => {
@@ -128,7 +123,7 @@ fn open(name: &str, location: DeviceLocation) -> Result<Device> {
 }
 
 fn unknown(name: &str) -> crate::Error {
-    error!("there is no device {name:?}").help("devices are cpu, cuda, cuda:1, metal")
+    error!("there is no device {name:?}").help("devices are cpu, cuda, cuda:1")
 }
 
 #[cfg(test)]

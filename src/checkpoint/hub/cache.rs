@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use super::settings::Hub;
-use super::validate::{is_commit, is_hub_id, is_revision};
+use super::validate::{checked_revision, is_commit, is_hub_id, is_revision};
 use crate::checkpoint::files::Files;
 use crate::checkpoint::weights::weight_files;
 use crate::system::file;
 use crate::system::file::FileKind;
+use crate::{Result, error};
 
 /// A model in the cache.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,29 @@ pub fn find_snapshot(cache: &Path, id: &str, revision: &str) -> Option<Snapshot>
     }
     let directory = repository.join("snapshots").join(&commit);
     directory.is_dir().then_some(Snapshot { directory, commit })
+}
+
+/// The snapshot of a revision in the cache, for a run that fetches nothing. `serves` tells whether
+/// a directory has all the files that are needed, `because` why nothing is fetched.
+///
+/// # Errors
+/// The cache does not have it, or has only a part of it.
+pub fn snapshot(
+    hub: &Hub,
+    id: &str,
+    revision: Option<&str>,
+    serves: impl Fn(&Path) -> bool,
+    because: &str,
+) -> Result<Snapshot> {
+    let (cache, revision) = (hub.cache_dir(), checked_revision(revision)?);
+    let (part, place) = match find_snapshot(&cache, id, revision) {
+        Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
+        Some(_) => ("only a part of ", "is in the cache"),
+        None => ("", "is not in the cache"),
+    };
+    let of_revision =
+        if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
+    Err(error!("{part}{id}{of_revision} {place} {}, and {because}", cache.display()))
 }
 
 /// Whether a snapshot has a config and all of its weight files.

@@ -12,7 +12,7 @@ use super::download::CommitFetcher;
 use super::repository::CacheRepository;
 use super::response::{self, Listing};
 use super::settings::{Hub, offline_from_env};
-use super::validate::is_revision;
+use super::validate::checked_revision;
 use crate::checkpoint::files::file_kind;
 use crate::checkpoint::weights::{WEIGHT_FILES, shard_names};
 use crate::system::file;
@@ -126,25 +126,14 @@ impl Hub {
         serves: impl Fn(&Path) -> bool,
         files: impl FnOnce(&CommitFetcher, &[String]) -> Result<()> + Send,
     ) -> Result<Snapshot> {
-        let (cache, revision) = (self.cache_dir(), revision.unwrap_or("main"));
-        if !is_revision(revision) {
-            bail!("{revision:?} is no revision: it is a branch, a tag or a commit");
-        }
-        let kept = cache::find_snapshot(&cache, id, revision);
-        let of_revision =
-            if revision == "main" { String::new() } else { format!(" at revision {revision:?}") };
         if offline || offline_from_env() {
-            let (part, place) = match kept {
-                Some(snapshot) if serves(&snapshot.directory) => return Ok(snapshot),
-                Some(_) => ("only a part of ", "is in the cache"),
-                None => ("", "is not in the cache"),
-            };
-            return Err(error!(
-                "{part}{id}{of_revision} {place} {}, and this run is offline",
-                cache.display()
-            )
-            .help("run once without --offline and HF_HUB_OFFLINE to fetch it"));
+            let kept = cache::snapshot(self, id, revision, serves, "this run is offline");
+            return kept.map_err(|error| {
+                error.help("run once without --offline and HF_HUB_OFFLINE to fetch it")
+            });
         }
+        let (cache, revision) = (self.cache_dir(), checked_revision(revision)?);
+        let kept = cache::find_snapshot(&cache, id, revision);
         let fetched = on_own_thread(|| -> Result<Snapshot, Missing> {
             let client = Client::new(self)?;
             let Listing { commit, files: listed } = resolve(&client, what, id, revision)?;

@@ -39,6 +39,18 @@ pub fn is_revision(revision: &str) -> bool {
         && revision.split('/').all(part)
 }
 
+/// A revision that may become part of a path: `main` where none is given.
+///
+/// # Errors
+/// It can't be a revision.
+pub fn checked_revision(revision: Option<&str>) -> Result<&str> {
+    let revision = revision.unwrap_or("main");
+    if !is_revision(revision) {
+        bail!("{revision:?} is no revision: it is a branch, a tag or a commit");
+    }
+    Ok(revision)
+}
+
 /// Checks that a path in a repository is also a path below a directory on every file system.
 ///
 /// # Errors

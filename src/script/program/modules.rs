@@ -19,7 +19,7 @@ use crate::script::errors::error::ScriptResult;
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
-use crate::system::file_changes::Fingerprint;
+use crate::system::fingerprint::Fingerprint;
 use crate::{Result, bail, error};
 
 /// The library that ships, by import name.

@@ -13,7 +13,7 @@ use crate::script::program::model_names::Substitutes;
 pub struct Settings {
     /// The models to load in place of those that scripts name.
     pub models: Substitutes,
-    /// The device of models, as `.to()` takes it: `cpu`, `cuda`, `cuda:1`, `metal`.
+    /// The device of models, as `.to()` takes it: `cpu`, `cuda`, `cuda:1`.
     pub device: Option<String>,
     /// The dtype of models: `f32`, `f16`, `bf16` or `f64`.
     pub dtype: Option<String>,

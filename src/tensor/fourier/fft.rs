@@ -69,7 +69,7 @@ impl PreparedTransform {
         let lines = Lines::along(value.dims(), dim);
         let width = if self.transform == Transform::Rfft { self.n / 2 + 1 } else { self.n };
         let shape = along_dim::resized(value.dims(), dim, width);
-        let on_gpu = matches!(value.device(), Device::Cuda(_) | Device::Metal(_));
+        let on_gpu = !value.device().is_cpu();
         if on_gpu && self.n <= dft_matrix::MAX_LENGTH && value.numel() > 0 {
             return self.by_products::<T>(value, dim);
         }

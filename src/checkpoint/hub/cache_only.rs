@@ -1,0 +1,36 @@
+//! The Hub of a build without the feature `hub`: models come from the cache, and nothing is fetched.
+
+use std::path::{Path, PathBuf};
+
+use super::cache::{self, Snapshot};
+use super::settings::Hub;
+use crate::{Error, Result};
+
+impl Hub {
+    /// The files of a model in the cache: config, tokenizer and weights.
+    ///
+    /// # Errors
+    /// The cache does not have them all.
+    pub fn fetch(&self, id: &str, revision: Option<&str>, _offline: bool) -> Result<Snapshot> {
+        cached(self, id, revision, cache::is_complete)
+    }
+
+    /// The directory in the cache of a snapshot that has at least config.json.
+    ///
+    /// # Errors
+    /// The cache does not have it.
+    pub fn fetch_config(&self, id: &str, revision: Option<&str>, _offline: bool) -> Result<PathBuf> {
+        let has_config = |directory: &Path| directory.join("config.json").is_file();
+        Ok(cached(self, id, revision, has_config)?.directory)
+    }
+}
+
+fn cached(
+    hub: &Hub,
+    id: &str,
+    revision: Option<&str>,
+    serves: impl Fn(&Path) -> bool,
+) -> Result<Snapshot> {
+    let snapshot = cache::snapshot(hub, id, revision, serves, "this build fetches nothing");
+    snapshot.map_err(|error: Error| error.help("build with the feature hub to fetch it"))
+}

@@ -18,7 +18,7 @@ use crate::checkpoint::weights::{WEIGHT_FILES, shard_names};
 use crate::system::file;
 use crate::system::file::FileKind;
 use crate::system::message::notice;
-use crate::{Error, Result, bail, error, without_rust_types};
+use crate::{Error, Result, error, without_rust_types};
 
 /// How often a revision is requested before the Hub counts as unreachable.
 const MAX_ATTEMPTS: u32 = 3;

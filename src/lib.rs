@@ -2,6 +2,14 @@
 //!
 //! ARCHITECTURE.md says what each folder is for and which folders it may import; a test holds it.
 
+#![cfg_attr(
+    not(all(feature = "cli", feature = "plots")),
+    allow(
+        dead_code,
+        reason = "the library has some functions for the program and for pictures alone"
+    )
+)]
+
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,11 +1,9 @@
 //! Whether a file holds what it held when it was read.
 
-use std::path::Path;
-
 use sha2::{Digest, Sha256};
 
-use super::file;
-use super::file::FileKind;
+#[cfg(feature = "cli")]
+use super::file::{self, FileKind};
 
 /// The SHA-256 of a file's contents, or that there is no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +20,7 @@ impl Fingerprint {
 
     /// The fingerprint of the file as it is now. A file that can't be read counts as missing.
     #[cfg(feature = "cli")]
-    pub(super) fn now(path: &Path) -> Self {
+    pub(super) fn now(path: &std::path::Path) -> Self {
         file::read(path, FileKind::Script).map_or(Self::MISSING, |bytes| Self::of(&bytes))
     }
 }

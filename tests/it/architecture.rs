@@ -155,15 +155,13 @@ fn paths_are_found_in_trees_of_imports() {
     let of = |code: &str| -> Vec<String> {
         paths(code, &module).into_iter().map(|path| path.join("::")).collect()
     };
-    assert_eq!(of("use crate::tensor::{a, b::{c, d}, e};"), [
-        "tensor::a",
-        "tensor::b::c",
-        "tensor::b::d",
-        "tensor::e"
-    ]);
-    assert_eq!(of("let x = super::super::reuse::store(crate::hook::Point::ALL);"), [
-        "hook::Point::ALL",
-        "script::reuse::store"
-    ]);
+    assert_eq!(
+        of("use crate::tensor::{a, b::{c, d}, e};"),
+        ["tensor::a", "tensor::b::c", "tensor::b::d", "tensor::e"]
+    );
+    assert_eq!(
+        of("let x = super::super::reuse::store(crate::hook::Point::ALL);"),
+        ["hook::Point::ALL", "script::reuse::store"]
+    );
     assert_eq!(of("use super::Tap;"), ["script::hook::Tap"]);
 }

@@ -1,7 +1,7 @@
 //! Drives the real binary and the library, one module a subject.
 
-mod attacks;
 mod architecture;
+mod attacks;
 mod attribution;
 mod beams;
 mod binary;

@@ -19,7 +19,12 @@ impl Hub {
     ///
     /// # Errors
     /// The cache does not have it.
-    pub fn fetch_config(&self, id: &str, revision: Option<&str>, _offline: bool) -> Result<PathBuf> {
+    pub fn fetch_config(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        _offline: bool,
+    ) -> Result<PathBuf> {
         let has_config = |directory: &Path| directory.join("config.json").is_file();
         Ok(cached(self, id, revision, has_config)?.directory)
     }

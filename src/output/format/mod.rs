@@ -4,6 +4,10 @@ pub mod csv;
 pub mod extension;
 pub mod json;
 pub mod npy;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet.rs"]
 pub mod parquet;
 pub mod safetensors;
 pub mod table;

@@ -3,8 +3,9 @@
 
 mod attention;
 mod axis;
-mod canvas;
 mod colour;
+#[cfg(feature = "plots")]
+mod graphic;
 mod heatmap;
 mod label;
 mod line;
@@ -20,6 +21,12 @@ pub use number::{digits, fixed, number};
 pub use terminal::sparkline;
 
 use crate::Result;
+#[cfg(feature = "plots")]
+use graphic::canvas;
+
+/// What is said where a picture would be drawn by a build that can't.
+#[cfg(not(feature = "plots"))]
+const NO_PICTURES: &str = "this build draws no pictures: it was built without the feature plots";
 
 /// A picture.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +43,13 @@ impl Picture {
     /// The picture as an SVG document.
     ///
     /// # Errors
-    /// There is nothing to draw, or labels do not fit the data.
+    /// There is nothing to draw, or labels do not fit the data; or this build has no pictures.
+    #[cfg(feature = "plots")]
     pub fn svg(&self) -> Result<String> {
         match self {
-            Self::Line(plot) => canvas::svg(&line::Layout::new(plot)?),
-            Self::Heatmap(heatmap) => canvas::svg(&heatmap::Layout::new(heatmap)?),
-            Self::Attention(attention) => canvas::svg(&attention::Layout::new(attention)?),
+            Self::Line(plot) => canvas::svg(&graphic::line::Layout::new(plot)?),
+            Self::Heatmap(heatmap) => canvas::svg(&graphic::heatmap::Layout::new(heatmap)?),
+            Self::Attention(attention) => canvas::svg(&graphic::attention::Layout::new(attention)?),
         }
     }
 
@@ -49,12 +57,31 @@ impl Picture {
     ///
     /// # Errors
     /// As for [`svg`](Self::svg).
+    #[cfg(feature = "plots")]
     pub fn png(&self) -> Result<Vec<u8>> {
         match self {
-            Self::Line(plot) => canvas::png(&line::Layout::new(plot)?),
-            Self::Heatmap(heatmap) => canvas::png(&heatmap::Layout::new(heatmap)?),
-            Self::Attention(attention) => canvas::png(&attention::Layout::new(attention)?),
+            Self::Line(plot) => canvas::png(&graphic::line::Layout::new(plot)?),
+            Self::Heatmap(heatmap) => canvas::png(&graphic::heatmap::Layout::new(heatmap)?),
+            Self::Attention(attention) => canvas::png(&graphic::attention::Layout::new(attention)?),
         }
+    }
+
+    /// Refuses: this build has no pictures.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "plots"))]
+    pub fn svg(&self) -> Result<String> {
+        Err(crate::Error::new(NO_PICTURES))
+    }
+
+    /// Refuses: this build has no pictures.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "plots"))]
+    pub fn png(&self) -> Result<Vec<u8>> {
+        Err(crate::Error::new(NO_PICTURES))
     }
 
     /// The picture as lines of text, at most `width` columns wide. They contain ANSI escapes only

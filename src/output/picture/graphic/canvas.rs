@@ -7,18 +7,18 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, register_font};
 
-use super::colour::{PAPER, Rgb};
+use crate::output::picture::colour::{PAPER, Rgb};
 use crate::{Result, error};
 
 /// A picture that has been laid out.
-pub(super) trait Draw {
+pub(in crate::output::picture) trait Draw {
     /// Width and height in units.
     fn size(&self) -> (i32, i32);
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
 }
 
 /// A drawing surface. One unit is one pixel of the SVG.
-pub(super) struct Canvas<DB: DrawingBackend> {
+pub(in crate::output::picture) struct Canvas<DB: DrawingBackend> {
     area: DrawingArea<DB, Shift>,
     /// Pixels per unit.
     scale: i32,
@@ -29,7 +29,7 @@ pub(super) struct Canvas<DB: DrawingBackend> {
 
 /// The size and colour of a text, and how it is aligned to the point at which it is drawn.
 #[derive(Clone, Copy)]
-pub(super) struct Type {
+pub(in crate::output::picture) struct Type {
     /// Font size in units.
     pub size: f64,
     /// Colour of the letters.
@@ -84,7 +84,7 @@ impl Type {
 }
 
 /// The picture as an SVG document.
-pub(super) fn svg(picture: &impl Draw) -> Result<String> {
+pub(in crate::output::picture) fn svg(picture: &impl Draw) -> Result<String> {
     let mut text = String::new();
     let (width, height) = picture.size();
     paint(SVGBackend::with_string(&mut text, (width as u32, height as u32)), picture, 1, false)?;
@@ -92,7 +92,7 @@ pub(super) fn svg(picture: &impl Draw) -> Result<String> {
 }
 
 /// The picture as the bytes of a PNG.
-pub(super) fn png(picture: &impl Draw) -> Result<Vec<u8>> {
+pub(in crate::output::picture) fn png(picture: &impl Draw) -> Result<Vec<u8>> {
     const SCALE: i32 = 2;
     let (width, height) = picture.size();
     // plotters writes PNG only to files.
@@ -214,7 +214,7 @@ fn plain((r, g, b): Rgb) -> RGBColor {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::output::picture) mod tests {
     use super::*;
 
     /// The pixels of `picture`, three bytes each, and the number of bytes in a row.

@@ -1,20 +1,21 @@
-//! Errors on their way through Rhai.
+//! Conversion of this crate's [`Error`] to Rhai's error and back.
 
 use rhai::{EvalAltResult, Position};
 
 use crate::Error;
 
-/// What a function registered with Rhai returns.
+/// The result of functions that are registered with Rhai.
 pub type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
 
-/// What Rhai carries when the person asked for the work to end.
+/// The token of Rhai's `ErrorTerminated` if the user interrupted the run.
 pub const INTERRUPTED: &str = "interrupted";
 
-/// What an [`Error`] puts before its help when it is shown as one text.
+/// What separates the message of an [`Error`] from its help in its `Display` form.
 const HELP: &str = "\n  help: ";
 
 impl From<Error> for Box<EvalAltResult> {
-    /// A runtime error that a script can catch; Rhai adds the position of the call.
+    /// A runtime error that a script can catch, unless the error ends the run. Rhai adds the
+    /// position of the call.
     fn from(error: Error) -> Self {
         if error.is_interrupted() {
             return EvalAltResult::ErrorTerminated(INTERRUPTED.into(), Position::NONE).into();
@@ -26,7 +27,7 @@ impl From<Error> for Box<EvalAltResult> {
     }
 }
 
-/// The [`Error`] whose text a script threw or passed on.
+/// The [`Error`] whose `Display` form is `text`, or with `text` as its message.
 pub fn from_text(text: &str) -> Error {
     match text.split_once(HELP) {
         Some((message, help)) => Error::new(message).help(help),

@@ -1,5 +1,5 @@
-//! What people bring from PyTorch, NumPy, TransformerLens and Python, and how it is said here: one
-//! table of names, and one of ways of writing. They are asked only once something has failed.
+//! Names and syntax of PyTorch, NumPy, TransformerLens and Python, and what they are called here.
+//! They are looked up only after something has failed, for its help.
 
 mod names;
 mod writings;

@@ -1,20 +1,25 @@
-//! Names of PyTorch, NumPy, TransformerLens and Python that nothing has here, and how each is
-//! called.
+//! Names of PyTorch, NumPy, TransformerLens and Python that do not exist here, and what replaces
+//! each.
 
-/// What stands before the dot; of a name that stands alone nothing does.
+/// The type of the value before the dot of a name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum On {
+    /// A tensor.
     Tensor,
+    /// A model.
     Model,
-    /// What `forward` gives.
+    /// The output of a forward pass.
     Output,
+    /// An array.
     Array,
+    /// A string.
     Text,
+    /// No value: the name stands alone.
     Nothing,
 }
 
 impl On {
-    /// By the word that errors have for a type.
+    /// The type that error messages call `word`.
     pub fn of(word: &str) -> Option<Self> {
         match word {
             "tensor" => Some(Self::Tensor),
@@ -35,7 +40,7 @@ const HOOKS: &str = "m.forward(ids, context([hook(\"post-mlp\", |x, ctx| x * 0.0
 const TOKENIZER: &str = "m.encode(text) gives ids, m.decode(ids) a text, m.tokens(text) the tokens' texts, m.token_id(\" Mary\") one token's id";
 const WEIGHTS: &str = "m.heads(0).w_q [h, d, c], and w_k, w_v, w_o, are a layer's; m.weight(name) is any tensor of the checkpoint";
 
-/// Names that nothing has here: where they stand, and how it is called.
+/// Names that do not exist here: what they are looked up on, the names, and the help for them.
 pub const NAMES: &[(On, &[&str], &str)] = &[
     // PyTorch's and NumPy's tensors.
     (
@@ -314,7 +319,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Nothing, &["print_function", "display", "println", "printf"], "print(`${x} ${y}`) prints"),
 ];
 
-/// How a name is called here.
+/// The help for a name that does not exist here.
 pub fn name(on: On, name: &str) -> Option<&'static str> {
     let known = NAMES
         .iter()
@@ -327,7 +332,7 @@ pub fn name(on: On, name: &str) -> Option<&'static str> {
     })
 }
 
-/// The option that another name means, as it is called here.
+/// The option of this program that another library calls `name`.
 pub fn option(name: &str) -> Option<&'static str> {
     match name {
         "axis" | "axes" => Some("dim"),

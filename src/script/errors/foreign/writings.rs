@@ -1,18 +1,19 @@
-//! Ways of writing that Python has and scripts have not, by the line on which a script does not
-//! compile.
+//! Syntax of Python that scripts do not have, recognised by the line at which parsing fails.
 
 use crate::{Error, error};
 
-/// A way of writing that another language has.
+/// A construct of another language.
 pub struct Writing {
+    /// What it is called.
     pub what: &'static str,
+    /// How it is written here.
     pub here: &'static str,
-    /// Whether it is what stands at a place.
+    /// Whether it is at the location of a parse error.
     is: fn(&Line) -> bool,
 }
 
-/// A line on which a script does not compile: as it is without its texts and comments, and the part
-/// from the caret on.
+/// The line of a parse error without the contents of its strings and without its comment, and its
+/// parts before and after the location.
 pub struct Line {
     code: String,
     rest: String,
@@ -43,7 +44,7 @@ impl Line {
         self.code.trim_end().ends_with(':')
     }
 
-    /// The brackets that are open at the caret, the outermost first.
+    /// The brackets that are open at the location, the outermost first.
     fn open(&self) -> Vec<char> {
         let mut open = Vec::new();
         for c in self.before.chars() {
@@ -56,7 +57,7 @@ impl Line {
         open
     }
 
-    /// Whether the innermost bracket that is open indexes what stands before it.
+    /// Whether the innermost open bracket is that of an index.
     fn indexes(&self) -> bool {
         let mut depth = 0;
         for (at, c) in self.before.char_indices().rev() {
@@ -75,7 +76,7 @@ impl Line {
     }
 }
 
-/// The line with blanks in the places of what its texts say, and without its comment.
+/// The line with its strings' contents replaced by spaces, and without its comment.
 fn without_texts(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars().peekable();
@@ -104,7 +105,7 @@ fn without_texts(line: &str) -> String {
     out
 }
 
-/// The most telling first.
+/// The constructs, the most specific first: the first that matches is reported.
 pub const WRITINGS: &[Writing] = &[
     Writing {
         what: "# before a comment",
@@ -304,14 +305,14 @@ pub const WRITINGS: &[Writing] = &[
 ];
 
 impl Line {
-    /// The rest of the innermost index up to where it closes, with what is before the caret of it.
+    /// The contents of the innermost index, before and after the location.
     fn within(&self) -> String {
         let from = self.before.rfind('[').map_or(0, |at| at + 1);
         let inside = format!("{}{}", &self.before[from..], self.rest);
         inside.split(']').next().unwrap_or_default().to_owned()
     }
 
-    /// Whether the word is the one at the caret, or the one before it.
+    /// Whether the word is at the location or directly before it.
     fn near(&self, word: &str) -> bool {
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
         let after: String = self.rest.chars().take_while(|c| is_word(*c)).collect();
@@ -321,7 +322,7 @@ impl Line {
         after == word || last(&self.before) == word
     }
 
-    /// Whether the word stands somewhere but at the beginning.
+    /// Whether the word is in the line, but not its first.
     fn before_word(&self, word: &str) -> bool {
         self.words().skip(1).any(|known| known == word)
     }
@@ -330,7 +331,7 @@ impl Line {
         self.words().count() == 2 && !self.code.contains(':')
     }
 
-    /// Whether a text of that kind begins somewhere, at the beginning of a word.
+    /// Whether a string with the prefix `mark`, such as `f"`, begins in the line.
     fn has_text(&self, mark: &str) -> bool {
         self.code
             .match_indices(mark)
@@ -346,7 +347,8 @@ pub fn writing(text: &str, column: Option<usize>) -> Option<Error> {
     Some(error!("{} is written another way here", writing.what).help(writing.here))
 }
 
-/// Whether `//` stands where Python divides: the rest of the line is a comment.
+/// Whether `//` is between two values, where Python would divide: here the rest of the line is a
+/// comment.
 pub fn divides(line: &str) -> bool {
     let code = without_texts(line);
     let comment =

@@ -1,7 +1,7 @@
 //! The table of hook points: everything that is known about a point is written here, once.
 //!
 //! From this table come [`Point`] with its documentation, `precompute points`, the table of points
-//! in the README (`tests/it/readme.rs` compares them, and rewrites the README's when
+//! in src/docs/points.md (`tests/it/readme.rs` compares them, and rewrites the page when
 //! `PRECOMPUTE_BLESS=1` is set), and the sentences that say why a model lacks a point.
 //!
 //! To add a point, add a row where a pre-norm sequential block reaches it, and call

@@ -1,4 +1,4 @@
-//! Every command and script in the README does what it says.
+//! Every command and script in the README and its pages does what it says.
 
 use std::path::Path;
 use std::process::Output;
@@ -8,12 +8,32 @@ use precompute::model::point_list;
 
 use crate::run::precompute;
 
-const README: &str = include_str!("../../README.md");
+/// The README and the pages that it leads to, by their paths in the repository.
+const PAGES: [(&str, &str); 12] = [
+    ("README.md", include_str!("../../README.md")),
+    ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
+    ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
+    ("benches/README.md", include_str!("../../benches/README.md")),
+    ("src/docs/files.md", include_str!("../../src/docs/files.md")),
+    ("src/docs/gpu.md", include_str!("../../src/docs/gpu.md")),
+    ("src/docs/models.md", include_str!("../../src/docs/models.md")),
+    (POINTS.0, POINTS.1),
+    ("src/docs/python.md", include_str!("../../src/docs/python.md")),
+    ("src/docs/recipes.md", include_str!("../../src/docs/recipes.md")),
+    ("src/docs/sandbox.md", include_str!("../../src/docs/sandbox.md")),
+    ("src/docs/sessions.md", include_str!("../../src/docs/sessions.md")),
+];
 
-/// The fenced blocks with this info string.
+const POINTS: (&str, &str) = ("src/docs/points.md", include_str!("../../src/docs/points.md"));
+
+/// The fenced blocks with this info string, page after page.
 fn blocks(info: &str) -> Vec<&'static str> {
     let fence = format!("```{info}\n");
-    README.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
+    let of_page = |text: &'static str| {
+        let blocks = text.split(fence.as_str()).skip(1);
+        blocks.filter_map(|rest| rest.split("\n```").next()).collect::<Vec<_>>()
+    };
+    PAGES.iter().flat_map(|(_, text)| of_page(text)).collect()
 }
 
 /// A directory that looks like the repository, to run the README's commands in.
@@ -135,21 +155,21 @@ fn the_session_that_is_shown_is_had() {
     assert_eq!(lines(&printed), lines(shown), "{printed}");
 }
 
-/// PRECOMPUTE_BLESS=1 writes the table of points into the README.
+/// PRECOMPUTE_BLESS=1 writes the table of points into its page.
 #[test]
 fn the_table_of_points_is_that_of_the_program() {
     let begin = "<!-- points: written by PRECOMPUTE_BLESS=1 cargo test --test it readme -->\n";
-    let (before, rest) = README.split_once(begin).unwrap();
+    let (before, rest) = POINTS.1.split_once(begin).unwrap();
     let (shown, after) = rest.split_once("<!-- /points -->").unwrap();
     let table = table_of_points();
     if std::env::var_os("PRECOMPUTE_BLESS").is_some() {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(POINTS.0);
         let text = format!("{before}{begin}{table}<!-- /points -->{after}");
-        return std::fs::write(readme, text).unwrap();
+        return std::fs::write(page, text).unwrap();
     }
     assert!(
         shown == table,
-        "the README's table of points is not the program's: PRECOMPUTE_BLESS=1 cargo test --test it readme writes it anew"
+        "the table of points is not the program's: PRECOMPUTE_BLESS=1 cargo test --test it readme writes it anew"
     );
 }
 
@@ -170,9 +190,12 @@ fn table_of_points() -> String {
 #[test]
 fn every_link_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let targets = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    for target in targets.filter(|target| !target.starts_with("http")) {
-        assert!(root.join(target).exists(), "{target}");
+    for (page, text) in PAGES {
+        let folder = root.join(page).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            assert!(folder.join(target).exists(), "{page} leads to {target}");
+        }
     }
 }
 

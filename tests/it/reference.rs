@@ -74,11 +74,11 @@ fn the_pages_are_what_is_declared() {
 
 /// With `PRECOMPUTE_BLESS=1` the table is written.
 #[test]
-fn the_readme_says_where_functions_run_on_a_gpu() {
-    let path = root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
+fn the_page_of_gpus_says_where_functions_run() {
+    let path = root().join("src/docs/gpu.md");
+    let page = std::fs::read_to_string(&path).unwrap();
     let heading = "| operation | where it runs for a tensor on a GPU |\n";
-    let (before, table) = readme.split_once(heading).unwrap();
+    let (before, table) = page.split_once(heading).unwrap();
     let (_, after) = table.split_once("\n\n").unwrap();
     let declarations = host().declarations();
     check(&path, &format!("{before}{}\n{after}", declarations.gpu_table()));

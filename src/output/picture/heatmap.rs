@@ -127,7 +127,6 @@ pub(super) fn every(count: usize, length: i32, room: i32) -> usize {
 mod tests {
     use super::*;
     use crate::output::picture::Picture;
-    use crate::output::picture::canvas::tests::pixels;
 
     fn heatmap(values: &[&[f64]]) -> Heatmap {
         Heatmap {
@@ -150,18 +149,6 @@ mod tests {
             svg.contains("fill=\"#440154\"") && svg.contains("fill=\"#FDE725\""),
             "the ends of viridis"
         );
-    }
-
-    #[test]
-    fn pixels_have_the_colours_of_values() {
-        let heatmap = heatmap(&[&[-1.0, 1.0]]);
-        let layout = Layout::new(&heatmap).unwrap();
-        let (bytes, row) = pixels(&layout);
-        let at = |x: i32, y: i32| &bytes[y as usize * row + x as usize * 3..][..3];
-        let (left, top) = layout.at;
-        assert_eq!(at(left + 5, top + 5), [5, 48, 97]);
-        assert_eq!(at(left + layout.grid.0 - 5, top + 5), [103, 0, 31]);
-        assert_eq!(at(1, 1), [255, 255, 255]);
     }
 
     #[test]

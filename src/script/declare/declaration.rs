@@ -23,7 +23,7 @@ pub enum Purity {
     Impure(&'static str),
 }
 
-/// Where a function computes for a tensor on a GPU, as the README's table says it.
+/// Where a function computes for a tensor on a GPU, as the table of src/docs/gpu.md says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnGpu(pub &'static str);
 

@@ -1,5 +1,5 @@
 //! The Markdown that people read, made of the declarations: the pages of the reference, and the
-//! README's table of where functions compute.
+//! table of src/docs/gpu.md that says where functions compute.
 
 use std::fmt::Write;
 
@@ -62,7 +62,7 @@ impl Declarations {
         text
     }
 
-    /// The README's table: the functions that compute alike for a tensor on a GPU share a row.
+    /// The table of src/docs/gpu.md: the functions that compute alike for a tensor on a GPU share a row.
     pub fn gpu_table(&self) -> String {
         let mut places = vec![OnGpu::NATIVE];
         for declared in self.iter() {

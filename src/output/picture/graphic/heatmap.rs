@@ -221,3 +221,21 @@ impl Draw for Layout<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::canvas::tests::pixels;
+    use super::*;
+
+    #[test]
+    fn pixels_have_the_colours_of_values() {
+        let heatmap = Heatmap { values: vec![vec![-1.0, 1.0]], ..Heatmap::default() };
+        let layout = Layout::new(&heatmap).unwrap();
+        let (bytes, row) = pixels(&layout);
+        let at = |x: i32, y: i32| &bytes[y as usize * row + x as usize * 3..][..3];
+        let (left, top) = layout.at;
+        assert_eq!(at(left + 5, top + 5), [5, 48, 97]);
+        assert_eq!(at(left + layout.grid.0 - 5, top + 5), [103, 0, 31]);
+        assert_eq!(at(1, 1), [255, 255, 255]);
+    }
+}

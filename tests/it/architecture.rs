@@ -132,7 +132,8 @@ fn folders_import_downwards() {
     assert!(lines.len() > 10, "{lines:?}");
     for folder in std::fs::read_dir(root().join("src")).unwrap() {
         let folder = folder.unwrap();
-        if folder.path().is_dir() {
+        // src/docs has pages alone.
+        if folder.path().join("mod.rs").is_file() {
             let name = folder.file_name().into_string().unwrap();
             assert!(lines.contains_key(&name), "ARCHITECTURE.md says nothing of src/{name}");
         }

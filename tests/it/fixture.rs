@@ -128,6 +128,19 @@ impl Subject {
         load(&self.id(), dtype)
     }
 
+    /// The same model with every matrix times `factor`.
+    pub fn with_matrices_times(&self, factor: f64) -> Decoder {
+        let checkpoint = Checkpoint::open(&self.id(), &OpenOptions::default()).unwrap();
+        let scaled = |name: String| {
+            let weight = self.weight(&name);
+            let weight = if weight.rank() > 1 { (weight * factor).unwrap() } else { weight };
+            (name, weight)
+        };
+        let weights: HashMap<String, Tensor> =
+            checkpoint.weights.names().into_iter().map(scaled).collect();
+        Decoder::load(&checkpoint.config, &weights, DType::F32, &Device::Cpu).unwrap()
+    }
+
     fn id(&self) -> String {
         if self.name.starts_with("demo:") {
             self.name.clone()

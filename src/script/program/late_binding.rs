@@ -16,10 +16,10 @@ type Reload = Rc<dyn Fn(&Engine)>;
 /// The functions, imports and constants of a session. A clone is the same session's. It is empty
 /// when a script runs as a whole: then a hook calls what was in scope where it was bound.
 #[derive(Clone, Default)]
-pub struct Live(Rc<Inner>);
+pub struct Live(Rc<LiveState>);
 
 #[derive(Default)]
-struct Inner {
+struct LiveState {
     functions: RefCell<AST>,
     imports: RefCell<Vec<(ImmutableString, Shared<Module>)>>,
     /// The constants that functions read as `global::NAME`.

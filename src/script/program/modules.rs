@@ -44,9 +44,9 @@ pub const SHIPPED: &str = "precompute:";
 
 /// The modules of one host. Each is read and evaluated once.
 #[derive(Clone)]
-pub struct Modules(Rc<Inner>);
+pub struct Modules(Rc<ModuleState>);
 
-struct Inner {
+struct ModuleState {
     sources: Sources,
     /// Texts that replace files, by name.
     given: RefCell<BTreeMap<String, String>>,
@@ -75,7 +75,7 @@ pub enum Unavailable {
 impl Modules {
     /// With nothing imported yet.
     pub fn new(sources: &Sources) -> Self {
-        Self(Rc::new(Inner {
+        Self(Rc::new(ModuleState {
             sources: sources.clone(),
             given: RefCell::default(),
             compiled: RefCell::default(),

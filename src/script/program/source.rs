@@ -79,10 +79,10 @@ const LAST: usize = 65_000;
 
 /// The scripts read so far. A clone is the same collection.
 #[derive(Clone, Default)]
-pub struct Sources(Rc<Inner>);
+pub struct Sources(Rc<SourceTexts>);
 
 #[derive(Default)]
-struct Inner {
+struct SourceTexts {
     /// By the name that errors use.
     named: RefCell<BTreeMap<String, Rc<Source>>>,
     pieces: RefCell<Vec<Piece>>,

@@ -19,9 +19,9 @@ pub fn seed(n: i64) -> Result<u64> {
 
 /// The random number generator. A clone is the same one.
 #[derive(Clone)]
-pub struct Random(Rc<Inner>);
+pub struct Random(Rc<RandomState>);
 
-struct Inner {
+struct RandomState {
     first: u64,
     seed: Cell<u64>,
     rng: RefCell<StdRng>,
@@ -33,7 +33,7 @@ impl Random {
         // 53 bits, so that a JSON number holds the seed exactly.
         let seed = seed.unwrap_or_else(|| rand::rng().random::<u64>() >> 11);
         let rng = RefCell::new(StdRng::seed_from_u64(seed));
-        Self(Rc::new(Inner { first: seed, seed: Cell::new(seed), rng }))
+        Self(Rc::new(RandomState { first: seed, seed: Cell::new(seed), rng }))
     }
 
     /// Restarts the sequence with `seed`.

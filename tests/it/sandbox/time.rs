@@ -113,7 +113,10 @@ fn every_limit_has_its_number_in_the_help() {
     assert_eq!(defaults.time, Duration::from_hours(24));
     let help = here.run(&["run", "--help"]).stdout;
     assert!(
-        help.contains(&format!("{} calls deep, {} expressions", defaults.calls, defaults.depth)),
+        help.contains(&format!(
+            "nesting: {} calls, {} expressions",
+            defaults.calls, defaults.depth
+        )),
         "{help}"
     );
     for (option, value) in [

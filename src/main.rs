@@ -1,3 +1,5 @@
+//! The command line, `precompute`.
+
 use std::process::ExitCode;
 
 use precompute::system::memory::CountingAllocator;

@@ -10,8 +10,10 @@ use super::cpu::simd::math;
 use super::cpu::simd::vectorized;
 use super::elements::{Elements, filled_tensor};
 
+/// The function between the two matrices of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// max(x, 0)
     Relu,
     /// x·Φ(x), with the exact error function.
     Gelu,

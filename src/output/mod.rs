@@ -1,6 +1,6 @@
 //! What a run leaves behind: its directory with files, pictures and the record of the run.
 //!
-//! A script's value becomes [`save::Data`], which the writers of [`format`] turn into bytes.
+//! A script's value becomes [`save::Data`], which the writers of [`mod@format`] turn into bytes.
 //! [`Run`] writes them into its [`directory`] within the [`quota`], and finishes with a [`record`].
 //! [`compare`] tells the results of two runs apart.
 

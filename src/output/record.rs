@@ -38,8 +38,8 @@ pub struct Record {
     pub seed: u64,
     /// The versions that results may depend on.
     pub versions: Versions,
-    /// The vector instructions that passes on the CPU used: the name of a
-    /// [`Cpu`](crate::kernel::cpu::simd::Cpu). Older records have none.
+    /// The vector instructions that passes on the CPU used: `avx512`,
+    /// `avx2` or `portable`. Older records have none.
     #[serde(default)]
     pub engine: Option<String>,
     /// When the run started, in RFC 3339 with the local time zone's offset.

@@ -50,7 +50,14 @@ pub enum Origin {
     /// This binary, under this name.
     Shipped(&'static str),
     /// The Hub.
-    Hub { locked: LockedRecipe, known: bool, texts: BTreeMap<String, String> },
+    Hub {
+        /// The commit and the hashes of its files.
+        locked: LockedRecipe,
+        /// Whether precompute.lock had it before this run.
+        known: bool,
+        /// Its files, by their paths in the repository.
+        texts: BTreeMap<String, String>,
+    },
 }
 
 impl Recipe {

@@ -92,8 +92,11 @@ fn last_dim(value: &Value, call: &str) -> Result<usize> {
 /// How the losses of the positions are reduced to the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
+    /// Their mean, over the targets that count.
     Mean,
+    /// Their sum.
     Sum,
+    /// They stay as they are, one a position.
     None,
 }
 

@@ -1,6 +1,6 @@
 //! What the Hub's cache on disk has, in the layout of the Python client:
 //! `models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE -> blobs/HASH}`. Reading only; see
-//! [`repository`](super::repository) for writing.
+//! `repository` for writing.
 
 use std::path::{Path, PathBuf};
 

@@ -31,7 +31,7 @@ pub fn write(table: &Table, to: &mut dyn Write) -> Result<()> {
     writer.flush().map_err(|e| error!("{e}"))
 }
 
-/// Reads a table that [`write`] wrote. Every cell is a text.
+/// Reads a table that [`write()`] wrote. Every cell is a text.
 ///
 /// # Errors
 /// The text is not CSV.

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use super::table::{Table, cell};
 use crate::{Result, error};
 
-/// Reads a table that [`write`] wrote. Every cell is a text.
+/// Reads a table that [`write()`] wrote. Every cell is a text.
 ///
 /// # Errors
 /// The file is not Parquet.

@@ -1,6 +1,6 @@
 //! Tensors by name as .safetensors.
 //!
-//! Token ids are integer tensors whose names the file's metadata lists under [`TOKEN_IDS`]. If some
+//! Token ids are integer tensors whose names the file's metadata lists under `TOKEN_IDS`. If some
 //! of them are padding, their mask is saved beside them under [`mask_name`].
 
 use std::collections::{BTreeMap, HashMap};

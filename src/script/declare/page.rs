@@ -15,6 +15,7 @@ pub enum Page {
 }
 
 impl Page {
+    /// Both pages.
     pub const ALL: [Page; 2] = [Page::Tensors, Page::Experiments];
 
     /// The page's file, from the root of the project.

@@ -15,7 +15,12 @@ pub enum Policy {
     Own,
     /// Somebody else: the script may load the demo models, the models of the Hub that its author
     /// names in advance, and the models that the user names.
-    Stranger { named: BTreeSet<String>, by_user: BTreeSet<String> },
+    Stranger {
+        /// The ids that the author names.
+        named: BTreeSet<String>,
+        /// The ids that the user names.
+        by_user: BTreeSet<String>,
+    },
 }
 
 impl Policy {

@@ -221,7 +221,9 @@ impl Call {
 /// An operand as a script gives it.
 #[derive(Clone)]
 pub enum Side {
+    /// A tensor.
     Tensor(Handle),
+    /// A number or a bool.
     Number(Number),
 }
 

@@ -1,4 +1,4 @@
-//! [`Over`], the dims that a reduction is over, and [`ReductionPlan`], what they mean for one
+//! [`Over`], the dims that a reduction is over, and `ReductionPlan`, what they mean for one
 //! shape.
 
 use candle_core::Tensor;

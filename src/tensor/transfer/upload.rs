@@ -9,8 +9,10 @@ use crate::kernel::cuda;
 /// A way from host memory to a device. To a CUDA GPU it is a stream of its own, with the host's
 /// memory pinned; to other devices, copies are made at once.
 pub enum Lane {
+    /// A stream of its own on a CUDA GPU.
     #[cfg(feature = "cuda")]
     Cuda(cuda::Lane),
+    /// Any other device.
     Plain(Device),
 }
 

@@ -95,8 +95,6 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
-        // Fails if an embedding program has installed its own provider, which is used then.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("precompute/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())

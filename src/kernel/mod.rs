@@ -11,6 +11,7 @@ pub mod attention;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod differentiable;
 pub mod elements;
 pub mod elementwise;
 mod few_rows;

@@ -123,6 +123,20 @@ impl Value {
         }
     }
 
+    /// Whether it is a variable or was computed from one, so that gradients reach it.
+    pub fn is_tracked(&self) -> bool {
+        self.parts().iter().any(|t| t.track_op())
+    }
+
+    /// The same elements, outside of the graph of gradients.
+    pub fn detach(&self) -> Value {
+        match self {
+            Value::Real(t) => Value::Real(t.detach()),
+            Value::Bool(t) => Value::Bool(t.detach()),
+            Value::Complex(c) => Value::Complex(Complex { re: c.re.detach(), im: c.im.detach() }),
+        }
+    }
+
     /// The addresses of the storages. Values that share a storage have an address in common.
     pub fn addresses(&self) -> Vec<usize> {
         self.parts()

@@ -1,0 +1,336 @@
+//! Operations with a derivative of their own.
+//!
+//! candle records an operation as a node of its graph of gradients if one of its inputs is tracked:
+//! a variable, or computed from one. The loops of this crate take only tensors outside of any graph.
+//! [`differentiable`] joins the two: the operation computes with detached inputs, as fast as without
+//! gradients, and its result is put into the graph together with its derivative.
+
+use std::sync::Mutex;
+
+#[cfg(feature = "cuda")]
+use candle_core::backend::{BackendDevice, BackendStorage};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, Layout, Result, Shape,
+    Storage, Tensor, bail,
+};
+
+/// The gradients with regard to the inputs of an operation, in their order and shapes; `None` for
+/// one that is not asked for or on which the result does not depend.
+pub type Gradients = Vec<Option<Tensor>>;
+
+/// What a derivative is computed from.
+pub struct Backward<'a> {
+    /// The inputs of the operation, detached.
+    pub inputs: Vec<Tensor>,
+    /// Its result, detached.
+    pub output: Tensor,
+    /// The gradient with regard to the result, in its shape.
+    pub gradient: &'a Tensor,
+    tracked: Vec<bool>,
+}
+
+impl Backward<'_> {
+    fn new<'a>(inputs: &[&Tensor], output: &Tensor, gradient: &'a Tensor) -> Backward<'a> {
+        Backward {
+            inputs: inputs.iter().map(|input| input.detach()).collect(),
+            output: output.detach(),
+            gradient,
+            tracked: inputs.iter().map(|input| input.track_op()).collect(),
+        }
+    }
+
+    /// The gradient of one input, which `gradient` computes only if it is asked for.
+    ///
+    /// # Errors
+    /// Those of `gradient`.
+    pub fn of(
+        &self,
+        input: usize,
+        gradient: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        if self.tracked[input] { gradient().map(Some) } else { Ok(None) }
+    }
+}
+
+/// The result of `compute` on one to three inputs, which it gets detached. If one of them is
+/// tracked, the result is a node of the graph whose gradients `derivative` gives.
+///
+/// `compute` must make its result anew or return an input or a view of one, since the node takes
+/// the result's storage for its own.
+///
+/// # Errors
+/// Those of `compute`; more than three inputs.
+pub fn differentiable<E: From<candle_core::Error>>(
+    inputs: &[&Tensor],
+    compute: impl FnOnce(&[Tensor]) -> std::result::Result<Tensor, E>,
+    derivative: impl Fn(&Backward) -> Result<Gradients> + Send + Sync + 'static,
+) -> std::result::Result<Tensor, E> {
+    let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let output = compute(&detached)?;
+    if !inputs.iter().any(|input| input.track_op()) {
+        return Ok(output);
+    }
+    Ok(attach(output, inputs, derivative)?)
+}
+
+/// Puts `output`, which was computed from `inputs`, into their graph.
+fn attach(
+    output: Tensor,
+    inputs: &[&Tensor],
+    derivative: impl Fn(&Backward) -> Result<Gradients> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let shared = inputs.iter().any(|input| address(input) == address(&output));
+    let whole = output.is_contiguous() && storage_length(&output) == Some(output.elem_count());
+    let output = if shared || !whole { output.force_contiguous()? } else { output };
+    let shape = output.shape().clone();
+    let taken = Taken::default();
+    output.inplace_op1(&taken)?;
+    let node = Node { taken, shape, derivative };
+    match *inputs {
+        [a] => a.apply_op1(node),
+        [a, b] => a.apply_op2(b, node),
+        [a, b, c] => a.apply_op3(b, c, node),
+        _ => bail!("an operation with {} inputs can't be a node of a graph", inputs.len()),
+    }
+}
+
+fn address(x: &Tensor) -> usize {
+    let (storage, _layout) = x.storage_and_layout();
+    std::ptr::from_ref::<Storage>(&storage).addr()
+}
+
+/// The number of elements in the storage of a tensor on the CPU.
+fn storage_length(x: &Tensor) -> Option<usize> {
+    let (storage, _layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(all)) => Some(all.len()),
+        Storage::Cpu(CpuStorage::F64(all)) => Some(all.len()),
+        Storage::Cpu(CpuStorage::F16(all)) => Some(all.len()),
+        Storage::Cpu(CpuStorage::BF16(all)) => Some(all.len()),
+        _ => None,
+    }
+}
+
+/// Takes the storage out of a tensor without a copy, and leaves it an empty one.
+#[derive(Default)]
+struct Taken {
+    cpu: Mutex<Option<CpuStorage>>,
+    cuda: Mutex<Option<CudaStorage>>,
+}
+
+impl InplaceOp1 for Taken {
+    fn name(&self) -> &'static str {
+        "take"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
+        let empty = CpuStorage::U8(Vec::new());
+        put(&self.cpu, std::mem::replace(storage, empty));
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
+        let empty = storage.device().zeros_impl(&Shape::from(1), candle_core::DType::U8)?;
+        put(&self.cuda, std::mem::replace(storage, empty));
+        let _ = layout;
+        Ok(())
+    }
+}
+
+fn put<T>(slot: &Mutex<Option<T>>, value: T) {
+    *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(value);
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Result<T> {
+    let taken = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    match taken {
+        Some(taken) => Ok(taken),
+        None => bail!("the result of a node was computed on another device than its inputs"),
+    }
+}
+
+/// A node of candle's graph: the result of an operation, computed already, and its derivative.
+struct Node<D> {
+    taken: Taken,
+    shape: Shape,
+    derivative: D,
+}
+
+impl<D> Node<D>
+where
+    D: Fn(&Backward) -> Result<Gradients>,
+{
+    fn cpu(&self) -> Result<(CpuStorage, Shape)> {
+        Ok((take(&self.taken.cpu)?, self.shape.clone()))
+    }
+
+    fn cuda(&self) -> Result<(CudaStorage, Shape)> {
+        Ok((take(&self.taken.cuda)?, self.shape.clone()))
+    }
+
+    fn gradients<const N: usize>(
+        &self,
+        inputs: [&Tensor; N],
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let gradients = (self.derivative)(&Backward::new(&inputs, output, gradient))?;
+        match gradients.try_into() {
+            Ok(gradients) => Ok(gradients),
+            Err(_) => bail!("a derivative gives as many gradients as there are inputs"),
+        }
+    }
+}
+
+const NAME: &str = "differentiable";
+
+impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp1 for Node<D> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.cpu()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.cuda()
+    }
+
+    fn bwd(&self, a: &Tensor, output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let [a] = self.gradients([a], output, gradient)?;
+        Ok(a)
+    }
+}
+
+impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp2 for Node<D> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda()
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [a, b] = self.gradients([a, b], output, gradient)?;
+        Ok((a, b))
+    }
+}
+
+impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp3 for Node<D> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda()
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = self.gradients([a, b, c], output, gradient)?;
+        Ok((a, b, c))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    fn square(x: &Tensor) -> Result<Tensor> {
+        differentiable::<candle_core::Error>(
+            &[x],
+            |inputs| inputs[0].sqr(),
+            |back| {
+                Ok(vec![back.of(0, || (back.gradient * (&back.inputs[0] * 2.0)?)?.contiguous())?])
+            },
+        )
+    }
+
+    #[test]
+    fn a_node_has_the_value_and_the_gradient_of_its_operation() {
+        let x = Var::new(&[1f64, -2.0, 3.0], &Device::Cpu).unwrap();
+        let y = square(x.as_tensor()).unwrap();
+        assert!(y.track_op());
+        assert_eq!(y.to_vec1::<f64>().unwrap(), [1.0, 4.0, 9.0]);
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2.0, -4.0, 6.0]);
+    }
+
+    #[test]
+    fn without_a_tracked_input_there_is_no_graph() {
+        let x = Tensor::new(&[1f64, -2.0], &Device::Cpu).unwrap();
+        assert!(!square(&x).unwrap().track_op());
+    }
+
+    #[test]
+    fn an_operation_that_returns_a_view_of_its_input_leaves_the_input_alone() {
+        let x = Var::new(&[[1f64, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let y = differentiable::<candle_core::Error>(
+            &[x.as_tensor()],
+            |inputs| inputs[0].narrow(0, 1, 1),
+            |back| {
+                Ok(vec![
+                    back.of(0, || back.inputs[0].zeros_like()?.slice_scatter(back.gradient, 0, 1))?,
+                ])
+            },
+        )
+        .unwrap();
+        assert_eq!(y.to_vec2::<f64>().unwrap(), [[3.0, 4.0]]);
+        assert_eq!(x.to_vec2::<f64>().unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(gradients.get(&x).unwrap().to_vec2::<f64>().unwrap(), [[0.0, 0.0], [1.0, 1.0]]);
+    }
+}

@@ -8,7 +8,7 @@ use super::bind::pass::Depth;
 use super::bind::{
     closures, forward, generate, growth, model, output, param, picture, save_model, tokens, weights,
 };
-use super::declare::{OnGpu, Page, Purity, Registry, RhaisOwn};
+use super::declare::{Gradient, OnGpu, Page, Purity, Registry, RhaisOwn};
 use super::diagnostics::try_catch;
 use super::errors::error::ScriptResult;
 use super::hook::context;
@@ -17,6 +17,7 @@ use super::run::console::Console;
 use super::run::limits::Limits;
 use super::run_session::Session;
 use super::tensor::numbers;
+use super::value::graph;
 use super::{hook, tensor};
 use crate::Error;
 use crate::system::{interrupt, memory};
@@ -66,7 +67,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     engine.on_debug(move |text, _, _| stdout.line(text));
 
     try_catch::install(&mut engine, modules.sources(), move || end_of_compiling(limits));
-    let mut registry = Registry::new(engine, NOT_PURE);
+    let mut registry = Registry::new(engine, NOT_PURE, graph::GRAPH);
     tensor::install(&mut registry, session.random());
     growth::install(&mut registry, limits);
     closures::install(&mut registry);
@@ -100,7 +101,12 @@ fn install_script(registry: &mut Registry, session: &Rc<Session>) {
     );
     // Rhai's own would hold up the run, deaf to Ctrl-C.
     registry
-        .declare("sleep(seconds)", Purity::Impure("reads the clock"), OnGpu::NO_TENSORS)
+        .declare(
+            "sleep(seconds)",
+            Purity::Impure("reads the clock"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "not for scripts: always an error",
             r#"let said = ""; try { sleep(1); } catch (e) { said = e; } said"#,

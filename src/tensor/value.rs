@@ -125,7 +125,20 @@ impl Value {
 
     /// Whether it is a variable or was computed from one, so that gradients reach it.
     pub fn is_tracked(&self) -> bool {
-        self.parts().iter().any(|t| t.track_op())
+        match self {
+            Value::Real(t) => t.track_op(),
+            Value::Bool(_) => false,
+            Value::Complex(c) => c.re.track_op() || c.im.track_op(),
+        }
+    }
+
+    /// Whether it is a variable, whose storage an optimiser writes in place.
+    pub fn has_variable(&self) -> bool {
+        match self {
+            Value::Real(t) => t.is_variable(),
+            Value::Bool(_) => false,
+            Value::Complex(c) => c.re.is_variable() || c.im.is_variable(),
+        }
     }
 
     /// The same elements, outside of the graph of gradients.

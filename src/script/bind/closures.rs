@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, FnPtr};
 
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::value::Handle;
 use crate::script::value::plain::plain;
 
@@ -33,9 +33,9 @@ fn same_capture(a: &Dynamic, b: &Dynamic) -> bool {
 /// Registers `==` of functions.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("==", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("==", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|a: &mut FnPtr, b: FnPtr| same(a, &b));
     registry
-        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|a: &mut FnPtr, b: FnPtr| !same(a, &b));
 }

@@ -12,7 +12,7 @@ use super::tokens::to_read;
 use crate::error;
 use crate::hook::Unobserved;
 use crate::model;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::context::Context;
 use crate::script::reuse::Reuse;
@@ -81,6 +81,7 @@ fn install_forward(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
             "forward(model, ids, ctx, options)",
             Purity::Impure("runs a pass"),
             OnGpu::NO_TENSORS,
+            Gradient::Yes,
         )
         .row(
             "one pass: (ids or texts, context, #{loss, logits: \"all\" or \"last\" or \
@@ -138,6 +139,7 @@ fn install_capture(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
             "capture(model, ids, points, ctx, options)",
             Purity::Impure("runs a pass"),
             OnGpu::NO_TENSORS,
+            Gradient::Yes,
         )
         .row(
             "what stands at points, with no function to call: (ids or texts, points, \
@@ -203,7 +205,7 @@ fn install_capture(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
 fn install_output(registry: &mut Registry) {
     registry.type_name::<Output>("output");
     const OWN: &str = "give it a name first: let y = out.logits; y[0] = 0.0;";
-    let logits = registry.declare(".logits", Purity::Pure, OnGpu::NO_TENSORS).row(
+    let logits = registry.declare(".logits", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes).row(
         "of a pass: [b, n, v]",
         "m.forward(ids).logits.rank",
         "3",
@@ -211,7 +213,7 @@ fn install_output(registry: &mut Registry) {
     handed_out::property(logits, OWN, |o: &mut Output| {
         o.part(&o.0.logits, "logits", "it was asked not to, or stopped")
     });
-    let loss = registry.declare(".loss", Purity::Pure, OnGpu::NO_TENSORS).row(
+    let loss = registry.declare(".loss", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes).row(
         "of a pass asked for it: the mean over real targets",
         "m.forward(ids, #{loss: true}).loss.item() > 0.0",
         "true",
@@ -219,17 +221,18 @@ fn install_output(registry: &mut Registry) {
     handed_out::property(loss, OWN, |o: &mut Output| {
         o.part(&o.0.loss, "loss", "pass #{loss: true} to forward")
     });
-    let unreduced = registry.declare(".unreduced_loss", Purity::Pure, OnGpu::NO_TENSORS).row(
-        "of a pass asked for the loss: each token's, [b, n-1], 0 where the target is \
+    let unreduced =
+        registry.declare(".unreduced_loss", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes).row(
+            "of a pass asked for the loss: each token's, [b, n-1], 0 where the target is \
         padding",
-        "m.forward(ids, #{loss: true}).unreduced_loss.shape[1] == ids.shape[1] - 1",
-        "true",
-    );
+            "m.forward(ids, #{loss: true}).unreduced_loss.shape[1] == ids.shape[1] - 1",
+            "true",
+        );
     handed_out::property(unreduced, OWN, |o: &mut Output| {
         o.part(&o.0.unreduced_loss, "loss", "pass #{loss: true} to forward")
     });
     registry
-        .declare(".targets", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".targets", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "of a pass asked for the loss: how many targets are real; the sum of the \
             unreduced loss over them is the loss",
@@ -240,7 +243,7 @@ fn install_output(registry: &mut Registry) {
             let none = || error!("this pass made no loss").help("pass #{loss: true} to forward");
             Ok(o.0.targets.map(|targets| targets as i64).ok_or_else(none)?)
         });
-    let stopped = registry.declare(".stopped", Purity::Pure, OnGpu::NO_TENSORS).row(
+    let stopped = registry.declare(".stopped", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes).row(
         "of a pass that was to stop: what stood there",
         "m.forward(ids, #{stop: \"post-mlp@0\"}).stopped.shape == [1, ids.shape[1], \
         m.config.hidden_size]",
@@ -261,5 +264,7 @@ fn install_output(registry: &mut Registry) {
         ];
         format!("output of a pass: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     };
-    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .shown(show);
 }

@@ -13,7 +13,7 @@ use super::tokens::to_read;
 use crate::checkpoint::{Stream, Tokenizer};
 use crate::hook::{SiteSet, Unobserved};
 use crate::model::{Generation, GenerationConfig, Input, Sampling};
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::context::Context;
 use crate::script::hook::{Hook, PassInfo};
@@ -343,6 +343,7 @@ pub fn install(
             "generate(model, ids, ctx, options)",
             Purity::Impure("runs a pass"),
             OnGpu::NO_TENSORS,
+            Gradient::Outside,
         )
         .row(
             "the ids continued token by token, hooks alive at every step: (ids or texts, \
@@ -371,7 +372,7 @@ pub fn install(
         )));
     registry.type_name::<Generated>("generated");
     registry
-        .declare(".ids", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".ids", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "of what was generated: the ids of the prompt and of what follows it, with their mask",
             "m.generate(ids, #{max_new_tokens: 1}).ids.rank",
@@ -379,7 +380,7 @@ pub fn install(
         )
         .get(|g: &mut Generated| g.0.ids.clone());
     registry
-        .declare(".text", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".text", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of what was generated: the prompt and what follows it",
             r#"m.generate(ids, #{max_new_tokens: 1}).text.contains("Mary and John")"#,
@@ -387,5 +388,7 @@ pub fn install(
         )
         .get(|g: &mut Generated| -> ScriptResult<Dynamic> { Ok(g.text()?) });
     let show = |g: &mut Generated| format!("generated ids {:?}", g.0.ids.value().dims());
-    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .shown(show);
 }

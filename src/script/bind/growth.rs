@@ -3,7 +3,7 @@
 
 use rhai::{Array, Blob, Dynamic, ImmutableString};
 
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::run::limits::Limits;
 use crate::script::value::record;
@@ -44,7 +44,12 @@ fn missing(have: usize, wanted: i64) -> usize {
 /// Registers what grows values, each within `limits`.
 pub fn install(registry: &mut Registry, limits: Limits) {
     registry
-        .declare("pad(whole, length, filler)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "pad(whole, length, filler)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "makes an array or a string as long as that, with as many fillers as it takes",
             "let a = [1]; a.pad(3, 0); a",
@@ -69,11 +74,16 @@ pub fn install(registry: &mut Registry, limits: Limits) {
             pad(limits, text, len, padding)
         });
     registry
-        .declare("blob", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("blob", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(move |len: i64| blob(limits, len, 0))
         .function(move |len: i64, value: i64| blob(limits, len, value));
     registry
-        .declare("replace(text, before, after)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "replace(text, before, after)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "in every place of a text puts what comes after where the one before stood",
             r#"let t = "a-b-c"; t.replace("-", "+"); t"#,

@@ -12,7 +12,7 @@ use rhai::{Dynamic, Map};
 
 use crate::checkpoint::{self, Checkpoint, OpenOptions};
 use crate::model::Decoder;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
 use crate::script::run::settings::Settings;
@@ -349,7 +349,12 @@ pub fn install(registry: &mut Registry, models: &Rc<Models>) {
     registry.section(Page::Experiments, "Models");
     let (own, with_options) = (models.clone(), models.clone());
     registry
-        .declare("model(id, options)", Purity::Impure("loads a model"), OnGpu::NO_TENSORS)
+        .declare(
+            "model(id, options)",
+            Purity::Impure("loads a model"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "a model: demo:NAME, a directory or a Hub id, loaded once; options #{device, \
             dtype, offload, revision}; --model ID or --model NAME=ID puts another in its \
@@ -364,24 +369,27 @@ pub fn install(registry: &mut Registry, models: &Rc<Models>) {
     registry.type_name::<Model>("model");
     let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
          is not there yet";
-    let config = registry.declare(".config", Purity::Pure, OnGpu::NO_TENSORS).row(
-        "the checkpoint's config as a map; its sizes have the same names in every \
+    let config =
+        registry.declare(".config", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors).row(
+            "the checkpoint's config as a map; its sizes have the same names in every \
         family; saved as config.json it is taken",
-        "m.config.model_type",
-        "opt",
-    );
+            "m.config.model_type",
+            "opt",
+        );
     handed_out::property(config, help, |m: &mut Model| Ok(Record::deep(m.loaded().config.clone())));
     registry
-        .declare(".id", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".id", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row("what the model was asked for by", "m.id", "demo:opt")
         .get(|m: &mut Model| m.loaded().checkpoint.id.clone());
     registry
-        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .get(|m: &mut Model| device::name(m.loaded().decoder.device()));
     registry
-        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .get(|m: &mut Model| Kind::from_candle(m.loaded().decoder.dtype()).name());
-    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .shown(show);
 }
 
 fn show(m: &mut Model) -> String {

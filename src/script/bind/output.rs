@@ -17,7 +17,7 @@ use crate::output::load::Loaded;
 use crate::output::picture::table;
 use crate::output::save::Data;
 use crate::output::{Run, picture};
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::diagnostics::try_catch::Caught;
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::source::Sources;
@@ -253,7 +253,12 @@ impl Progress {
 pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, sources: &Sources) {
     let (own, scripts) = (run.clone(), sources.clone());
     registry
-        .declare("save(name, value)", Purity::Impure("writes a file"), OnGpu::FETCHED)
+        .declare(
+            "save(name, value)",
+            Purity::Impure("writes a file"),
+            OnGpu::FETCHED,
+            Gradient::Outside,
+        )
         .row(
             "writes (name, value) into the run's directory: .safetensors .npy .csv .parquet \
             .json .jsonl .txt; keys of maps stand in the order in which they were written. \
@@ -267,7 +272,12 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, source
         });
     let own = run.clone();
     registry
-        .declare("load_tensors(path)", Purity::Impure("reads a file"), OnGpu::NO_TENSORS)
+        .declare(
+            "load_tensors(path)",
+            Purity::Impure("reads a file"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "the tensors of a file beside the script or below a --read directory: a map of \
             .safetensors (token ids with their mask), one of .npy",
@@ -284,7 +294,12 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, source
     };
     let with_options = draw.clone();
     registry
-        .declare("table(rows, options)", Purity::Impure("prints"), OnGpu::FETCHED)
+        .declare(
+            "table(rows, options)",
+            Purity::Impure("prints"),
+            OnGpu::FETCHED,
+            Gradient::Outside,
+        )
         .row(
             "draws rows: an array of maps or arrays, or a tensor [n] or [n, m]; columns in \
             the order in which they were written, or as #{columns} names them",
@@ -301,7 +316,7 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, source
 pub fn install_json(registry: &mut Registry) {
     // Rhai's own has no end where a value holds itself, and says nothing of tensors.
     registry
-        .declare("to_json(map)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("to_json(map)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "the map as JSON, a tensor as nested lists; a function is an error",
             "#{a: tensor([1, 2])}.to_json()",
@@ -318,7 +333,12 @@ pub fn install_json(registry: &mut Registry) {
 pub fn install_progress(registry: &mut Registry) {
     registry.type_name::<Progress>("progress");
     registry
-        .declare("progress(label, n)", Purity::Impure("prints"), OnGpu::NO_TENSORS)
+        .declare(
+            "progress(label, n)",
+            Purity::Impure("prints"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "how far some work has come: (label, n), then .tick()",
             r#"let p = progress("layers", 4); for i in 0..4 { p.tick(); }"#,
@@ -326,7 +346,12 @@ pub fn install_progress(registry: &mut Registry) {
         )
         .function(|label: &str, n: i64| -> ScriptResult<Progress> { Ok(progress(label, n)?) });
     registry
-        .declare("tick(progress, by)", Purity::Impure("prints"), OnGpu::NO_TENSORS)
+        .declare(
+            "tick(progress, by)",
+            Purity::Impure("prints"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "of progress: a step further, or several",
             r#"let p = progress("layers", 3); p.tick(); p.tick(2);"#,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, ImmutableString};
 
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::GIVEN;
 use crate::script::program::params::Declared;
@@ -189,6 +189,7 @@ pub fn install(registry: &mut Registry, params: &Rc<Params>) {
             "param(name, otherwise, help)",
             Purity::Impure("reads a parameter of the script"),
             OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
         )
         .row(
             "an option of the script: (name, default, help); --set name=value gives it",

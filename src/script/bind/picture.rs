@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, Map};
 use super::numbers::{floats, labels, matrix, numbers};
 use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::run::console::{Console, terminal_width};
 use crate::script::value::Handle;
@@ -227,7 +227,7 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
     let pictures = Pictures { run: run.clone(), console: console.clone() };
     let own = pictures.clone();
     registry
-        .declare("plot(options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .declare("plot(options)", Purity::Impure("draws"), OnGpu::FETCHED, Gradient::Outside)
         .row(
             "draws lines: #{y, x, title, log: \"xy\", labels, xlabel, ylabel, name}; y is \
             [n], [s, n] or a map from label to [n]",
@@ -237,7 +237,12 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
         .function(move |options: Map| own.show(plot(options)));
     let (own, with_options) = (pictures.clone(), pictures.clone());
     registry
-        .declare("heatmap(matrix, options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .declare(
+            "heatmap(matrix, options)",
+            Purity::Impure("draws"),
+            OnGpu::FETCHED,
+            Gradient::Outside,
+        )
         .row(
             "draws numbers [n, m]: (matrix, #{x, y, title, xlabel, ylabel, name, text, min, \
             max}); text [n, m] stands in the cells, min and max are the ends of the \
@@ -251,7 +256,12 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
         });
     let (own, with_options) = (pictures.clone(), pictures);
     registry
-        .declare("attention(tokens, pattern, options)", Purity::Impure("draws"), OnGpu::FETCHED)
+        .declare(
+            "attention(tokens, pattern, options)",
+            Purity::Impure("draws"),
+            OnGpu::FETCHED,
+            Gradient::Outside,
+        )
         .row(
             "draws a pattern [n, m] or [h, n, m]: (tokens, pattern, #{title, keys, name})",
             r#"attention(["a", "b"], tensor([[1.0, 0.0], [0.5, 0.5]]))"#,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::checkpoint::MAX_SHARD_BYTES;
 use crate::output::{Run, name};
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::model::Model;
 use crate::{Result, bail};
@@ -32,7 +32,12 @@ fn save(run: &Run, m: &Model, folder: &str) -> Result<String> {
 pub fn install(registry: &mut Registry, run: &Rc<Run>) {
     let own = run.clone();
     registry
-        .declare("save(model, name)", Purity::Impure("writes a file"), OnGpu::NO_TENSORS)
+        .declare(
+            "save(model, name)",
+            Purity::Impure("writes a file"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row_for(
             "of a model",
             "writes the model's checkpoint below the run's directory, as the Hub and \

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use rhai::{Array, Dynamic, Map};
 
 use crate::checkpoint::Tokenizer;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::model::Model;
@@ -159,7 +159,12 @@ fn each(
 /// Registers what turns texts into token ids and back.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("encode(model, text, options)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(
+            "encode(model, text, options)",
+            Purity::Pure,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "token ids [1, n] of a text; of an array of texts a padded batch [b, n]; both \
             carry their mask; options #{special, pad}",
@@ -173,7 +178,7 @@ pub fn install(registry: &mut Registry) {
             Ok(encode(m, &text, options)?)
         });
     registry
-        .declare("decode(model, ids)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("decode(model, ids)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "the text of token ids, padding left out; an array where there are several rows",
             r#"m.decode(m.encode("Mary went", #{special: false}))"#,
@@ -184,7 +189,7 @@ pub fn install(registry: &mut Registry) {
             Ok(each(&ids, true, |row| Ok(tokenizer.decode(row)?.into()))?)
         });
     registry
-        .declare("tokens(model, text_or_ids)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("tokens(model, text_or_ids)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "the tokens of a text or of ids, as an array of strings: one a position, \
             padding too",
@@ -208,7 +213,7 @@ pub fn install(registry: &mut Registry) {
             }
         });
     registry
-        .declare("token_id(model, text)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("token_id(model, text)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the id of a text that is one token exactly; else an error",
             r#"m.decode(m.token_id(" Mary"))"#,

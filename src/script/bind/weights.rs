@@ -7,7 +7,7 @@ use crate::hook::Layers;
 use crate::model::Input;
 use crate::model::load::weights::{NormWeights, Projection};
 use crate::model::spec::{NormKind, NormPlace};
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::model::{Loaded, Model};
@@ -189,7 +189,7 @@ fn block(m: &Model, at: i64, x: &Handle, options: Map) -> Result<Handle> {
 /// Registers the parts of a model, as functions and as weights.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("final_norm(model, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("final_norm(model, x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "everything between the last post-mlp and post-final-layer-norm",
             "m.final_norm(m.capture(ids, \"post-mlp\", #{layers: -1})).shape == [1, \
@@ -200,7 +200,7 @@ pub fn install(registry: &mut Registry) {
             Ok(applied(&x, "final_norm", |x| m.loaded().decoder.final_norm(x))?)
         });
     registry
-        .declare("unembed(model, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("unembed(model, x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "everything from post-final-layer-norm to logits",
             "m.unembed(m.capture(ids, \"post-final-layer-norm\")).shape[2] == \
@@ -211,7 +211,7 @@ pub fn install(registry: &mut Registry) {
             Ok(applied(&x, "unembed", |x| m.loaded().decoder.unembed(x))?)
         });
     registry
-        .declare("block(model, layer, x, options)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("block(model, layer, x, options)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "one block of a stream [b, n, d] that enters it: what the next one reads; \
             options #{mask}",
@@ -226,7 +226,7 @@ pub fn install(registry: &mut Registry) {
             Ok(block(m, at, &x, options)?)
         });
     registry
-        .declare("attn_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("attn_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "attention's norm of one layer, of a stream of your own",
             "m.attn_norm(0, zeros([1, 3, m.config.hidden_size])).shape[1]",
@@ -237,7 +237,7 @@ pub fn install(registry: &mut Registry) {
             Ok(applied(&x, "attn_norm", |x| m.loaded().decoder.attn_norm(at, x))?)
         });
     registry
-        .declare("mlp_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("mlp_norm(model, layer, x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "the MLP's norm of one layer, likewise",
             "m.mlp_norm(-1, zeros([1, 3, m.config.hidden_size])).shape[1]",
@@ -248,7 +248,7 @@ pub fn install(registry: &mut Registry) {
             Ok(applied(&x, "mlp_norm", |x| m.loaded().decoder.mlp_norm(at, x))?)
         });
     registry
-        .declare("weight(model, name)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("weight(model, name)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "a tensor of the checkpoint, by its name there",
             r#"m.weight("model.decoder.embed_tokens.weight").rank"#,
@@ -256,7 +256,7 @@ pub fn install(registry: &mut Registry) {
         )
         .function(|m: &mut Model, name: &str| -> ScriptResult<Handle> { Ok(weight(m, name)?) });
     registry
-        .declare("weights(model, pattern)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("weights(model, pattern)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the shapes of the checkpoint's tensors by name, of those that a pattern fits: \
             * stands for anything",
@@ -267,7 +267,7 @@ pub fn install(registry: &mut Registry) {
             Ok(weights(m, pattern)?)
         });
     registry
-        .declare("embedding(model)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("embedding(model)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "what each token brings to the stream, [v, d], scaled or projected as the \
             family does it",
@@ -278,7 +278,7 @@ pub fn install(registry: &mut Registry) {
             Ok(Handle::lent(m.loaded().decoder.embedding()?))
         });
     registry
-        .declare("unembedding(model)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("unembedding(model)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "from post-final-layer-norm to logits: #{w: [d, v], b}; before a soft cap where \
             there is one",
@@ -290,7 +290,7 @@ pub fn install(registry: &mut Registry) {
             Ok(map([("w", lent(w)), ("b", lent(b))]))
         });
     registry
-        .declare("mlp(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("mlp(model, layer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "a layer's MLP, input first: #{w_in, w_gate, w_out, b_in, b_gate, b_out}; the \
             gates are () where there are none",
@@ -299,7 +299,7 @@ pub fn install(registry: &mut Registry) {
         )
         .function(|m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(mlp(m, at)?) });
     registry
-        .declare("norms(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("norms(model, layer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "a layer's norms: #{attn, mlp, post_attn, post_mlp, place}, each #{w, b, kind: \
             \"layer\" or \"rms\", eps} or (); without a layer #{final}",
@@ -312,7 +312,7 @@ pub fn install(registry: &mut Registry) {
             Ok(map([("final", norm(last))]))
         });
     registry
-        .declare("heads(model, layer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("heads(model, layer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "a layer's attention weights by head, input first: #{w_q, w_k, w_v, w_o, b_q, \
             b_k, b_v, b_o}",

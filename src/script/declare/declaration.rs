@@ -1,5 +1,6 @@
 //! What is declared of each function that scripts may call: how it is called, whether it is pure,
-//! where it computes for a tensor on a GPU, and what the reference says of it.
+//! where it computes for a tensor on a GPU, whether gradients go back through it, and what the
+//! reference says of it.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,6 +8,7 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
+use super::gradient::Gradient;
 use super::page::Page;
 
 /// What calling a function does besides giving a value.
@@ -91,6 +93,8 @@ pub struct Declared {
     pub purity: Purity,
     /// Where it computes for a tensor on a GPU.
     pub on_gpu: OnGpu,
+    /// Whether gradients go back through it.
+    pub gradient: Gradient,
     /// The page of the reference that its rows are on.
     pub page: Page,
     /// The title of its section of the page.
@@ -108,6 +112,7 @@ impl Declared {
         signature: &'static str,
         purity: Purity,
         on_gpu: OnGpu,
+        gradient: Gradient,
         page: Page,
         section: &'static str,
     ) -> Self {
@@ -122,7 +127,7 @@ impl Declared {
         parameters.extend(keys.map(|_| "options"));
         let options = keys.map(|keys| words(keys).collect()).unwrap_or_default();
         let (rows, overloads) = (Vec::new(), Vec::new());
-        Self { name, parameters, options, purity, on_gpu, page, section, rows, overloads }
+        Self { name, parameters, options, purity, on_gpu, gradient, page, section, rows, overloads }
     }
 
     /// `sum(x, dim, options)`; nothing of a property, an operator or an indexer.
@@ -216,7 +221,7 @@ mod tests {
     use super::*;
 
     fn declared(signature: &'static str) -> Declared {
-        Declared::new(signature, Purity::Pure, OnGpu::NATIVE, Page::Tensors, "")
+        Declared::new(signature, Purity::Pure, OnGpu::NATIVE, Gradient::Yes, Page::Tensors, "")
     }
 
     #[test]

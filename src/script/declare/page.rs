@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::declaration::{Declarations, Declared, OnGpu, Row};
+use super::gradient::Gradient;
 
 /// A page of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,9 @@ impl Page {
 Every function and operator, with an example that the tests run: the result is what printing the
 example's last value shows. The common option may be given bare (`x.mean(1)`), the others in a last
 map (`x.mean(#{dim: 1, keepdim: true})`). Where nothing else is said, a name means what it means in
-PyTorch.
+PyTorch, and so does its derivative: `yes` in the last column says that gradients go back through it, `0`
+that they are 0, `none` that it is an error to send a tensor through that has a graph of gradients, and `–`
+that what it gives is outside of any graph.
 "
             }
             Page::Experiments => {
@@ -58,7 +61,7 @@ impl Declarations {
                 let _ = write!(text, "\n## {}\n\n{HEADING}", declared.section);
                 section = Some(declared.section);
             }
-            declared.rows.iter().for_each(|row| text.push_str(&line(row)));
+            declared.rows.iter().for_each(|row| text.push_str(&line(row, declared.gradient)));
         }
         text
     }
@@ -81,20 +84,22 @@ impl Declarations {
     }
 }
 
-const HEADING: &str = "| name | what it gives | example | result |\n|---|---|---|---|\n";
+const HEADING: &str =
+    "| name | what it gives | example | result | gradient |\n|---|---|---|---|---|\n";
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, gradient: Gradient) -> String {
     let cell = |text: &str| text.replace('|', "\\|");
     let code = |text: &str| match text.contains('`') {
         true => format!("`` {} ``", cell(text)),
         false => format!("`{}`", cell(text)),
     };
     format!(
-        "| {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} |\n",
         cell(&row.title),
         cell(&row.gives),
         code(&row.example),
-        code(&row.result)
+        code(&row.result),
+        gradient.cell()
     )
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rhai::{Dynamic, Engine, ImmutableString, NativeCallContext, RhaiNativeFunc, Variant};
 
 use super::declaration::{Declarations, Declared, OnGpu, Purity, RhaisOwn, Row};
+use super::gradient::{Gradient, Graph, Guard, Guarded};
 use super::page::Page;
 use crate::script::errors::error::ScriptResult;
 
@@ -15,6 +16,7 @@ use crate::script::errors::error::ScriptResult;
 pub struct Registry {
     engine: Engine,
     declarations: Declarations,
+    graph: Graph,
     page: Page,
     section: &'static str,
 }
@@ -27,15 +29,15 @@ pub struct Declaration<'r> {
 
 impl Registry {
     /// Takes an engine that has functions of Rhai's own alone; `rhais_own` says which of those are
-    /// not pure.
-    pub fn new(engine: Engine, rhais_own: RhaisOwn) -> Self {
+    /// not pure, and `graph` which values are tensors with a graph of gradients.
+    pub fn new(engine: Engine, rhais_own: RhaisOwn, graph: Graph) -> Self {
         let names = |(purity, names): &(Purity, &'static [&'static str])| {
             let purity = *purity;
             names.iter().map(move |name| ((*name).to_owned(), purity))
         };
         let purity: BTreeMap<_, _> = rhais_own.iter().flat_map(names).collect();
         let declarations = Declarations { declared: Vec::new(), purity };
-        Self { engine, declarations, page: Page::Tensors, section: "" }
+        Self { engine, declarations, graph, page: Page::Tensors, section: "" }
     }
 
     /// Begins a section of a page of the reference: what is declared next has its rows there.
@@ -47,24 +49,24 @@ impl Registry {
     /// follow on what this gives.
     ///
     /// What every function has to say of itself is a parameter here, so that no function can leave
-    /// it out; whether it is differentiable, and why not, will be another. `signature` is the name
-    /// and the parameters' names: `sum(x, dim, #{dim, keepdim})`, `.shape`, `+`. Without
-    /// parentheses no parameter has a name.
+    /// it out. `signature` is the name and the parameters' names: `sum(x, dim, #{dim, keepdim})`,
+    /// `.shape`, `+`. Without parentheses no parameter has a name.
     pub fn declare(
         &mut self,
         signature: &'static str,
         purity: Purity,
         on_gpu: OnGpu,
+        gradient: Gradient,
     ) -> Declaration<'_> {
         let at = self.declarations.declared.len();
-        let declared = Declared::new(signature, purity, on_gpu, self.page, self.section);
+        let declared = Declared::new(signature, purity, on_gpu, gradient, self.page, self.section);
         self.declarations.declared.push(declared);
         Declaration { registry: self, at }
     }
 
     /// Describes what scripts may write that is no function: `import`.
     pub fn describe(&mut self, name: &'static str) -> Declaration<'_> {
-        self.declare(name, Purity::Pure, OnGpu::NO_TENSORS)
+        self.declare(name, Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
     }
 
     /// Names a type, for `type_of` and for errors.
@@ -140,7 +142,12 @@ impl Declaration<'_> {
     ) -> Self {
         let name = self.name();
         self.note(name.to_owned(), types);
-        self.registry.engine.register_raw_fn(name, types, function);
+        let guard = self.guard();
+        let guarded = move |context: NativeCallContext, args: &mut [&mut Dynamic]| {
+            let run = |args: &mut [&mut Dynamic]| function(context, args).map(Dynamic::from);
+            if guard.is_needed() { guard.call(args, run) } else { run(args) }
+        };
+        self.registry.engine.register_raw_fn(name, types, guarded);
         self
     }
 
@@ -210,8 +217,15 @@ impl Declaration<'_> {
         T: RhaiNativeFunc<A, N, X, R, F> + 'static,
     {
         self.note(name.clone(), &T::param_types());
-        self.registry.engine.register_fn(name, function);
+        let guard = self.guard();
+        self.registry.engine.register_fn(name, Guarded { function, guard });
         self
+    }
+
+    fn guard(&mut self) -> Guard {
+        let graph = self.registry.graph;
+        let Declared { name, purity, gradient, .. } = *self.declared();
+        Guard { name, purity, gradient, graph }
     }
 
     /// Notes an overload under the name that Rhai knows it by.

@@ -15,7 +15,7 @@ use rhai::{
 };
 
 use super::failure::Failure;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::compile::ending_token;
 use crate::script::program::source::Sources;
@@ -194,7 +194,7 @@ pub fn install_members(registry: &mut Registry) {
     registry.section(Page::Experiments, "Errors");
     registry.type_name::<Caught>("error");
     registry
-        .declare(".message", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".message", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of an error that was caught: its sentence",
             r#"let said = (); try { throw "no"; } catch (e) { said = e.message; } said"#,
@@ -202,7 +202,7 @@ pub fn install_members(registry: &mut Registry) {
         )
         .get(|e: &mut Caught| e.0.message().to_owned());
     registry
-        .declare(".help", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".help", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of an error that was caught: what to try, or `()`",
             "let said = (); try { [1, 2][5]; } catch (e) { said = e.help; } said",
@@ -210,7 +210,7 @@ pub fn install_members(registry: &mut Registry) {
         )
         .get(|e: &mut Caught| optional(e.0.help_text().map(str::to_owned)));
     registry
-        .declare(".line", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".line", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of an error that was caught: the line that raised it, or `()`",
             r#"let said = (); try { throw "no"; } catch (e) { said = e.line > 0; } said"#,
@@ -218,7 +218,7 @@ pub fn install_members(registry: &mut Registry) {
         )
         .get(|e: &mut Caught| optional(e.0.place().map(|place| place.line as i64)));
     registry
-        .declare(".column", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".column", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of an error that was caught: the place in that line, or `()`",
             r#"let said = (); try { throw "no"; } catch (e) { said = e.column > 0; } said"#,
@@ -228,14 +228,14 @@ pub fn install_members(registry: &mut Registry) {
             optional(e.0.place().and_then(|place| place.column).map(|column| column as i64))
         });
     registry
-        .declare(".file", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".file", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of an error that was caught: the script that raised it, or `()`",
             r#"let said = (); try { throw "no"; } catch (e) { said = e.file; } said"#,
             "input",
         )
         .get(|e: &mut Caught| optional(e.0.place().map(|place| place.file.clone())));
-    registry.declare("error[…]", Purity::Pure, OnGpu::NO_TENSORS).index_get(
+    registry.declare("error[…]", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors).index_get(
         |_: &mut Caught, key: &str| -> ScriptResult<Dynamic> {
             let error = error!("a caught error has no {key}");
             let known = ["message", "help", "line", "column", "file"];
@@ -247,26 +247,26 @@ pub fn install_members(registry: &mut Registry) {
         },
     );
     registry
-        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|e: &mut Caught| e.0.message().to_owned());
     registry
-        .declare("to_debug(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("to_debug(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|e: &mut Caught| format!("{:?}", e.0.message()));
     registry
-        .declare("==", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("==", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|e: &mut Caught, text: &str| e.0.message() == text)
         .function(|text: &str, e: Caught| e.0.message() == text)
         .function(|e: &mut Caught, other: Caught| e.0.message() == other.0.message());
     registry
-        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("!=", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|e: &mut Caught, text: &str| e.0.message() != text)
         .function(|text: &str, e: Caught| e.0.message() != text)
         .function(|e: &mut Caught, other: Caught| e.0.message() != other.0.message());
     registry
-        .declare("contains(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("contains(of, part)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|e: &mut Caught, part: &str| e.0.message().contains(part));
     registry
-        .declare("starts_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("starts_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "whether the text, or that of an error, begins with a part",
             r#""layer 3".starts_with("layer")"#,
@@ -274,7 +274,7 @@ pub fn install_members(registry: &mut Registry) {
         )
         .function(|e: &mut Caught, part: &str| e.0.message().starts_with(part));
     registry
-        .declare("ends_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("ends_with(of, part)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "whether the text, or that of an error, ends in a part",
             r#""layer 3".ends_with("3")"#,

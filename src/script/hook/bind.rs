@@ -10,7 +10,7 @@ use super::bound::{Bound, Hook, Tally};
 use super::effect;
 use super::target::{HookOptions, Target, point_names};
 use crate::error;
-use crate::script::declare::{Declarations, OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Declarations, Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::fingerprint::purity::LazyNatives;
 use crate::script::fingerprint::reachable::BoundCode;
@@ -138,6 +138,7 @@ pub fn install(registry: &mut Registry, live: &Live, modules: &Modules, natives:
             "hook(point, function, options)",
             Purity::Impure("binds a hook"),
             OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
         )
         .row(
             "a function of x and ctx, bound to a hook point: (point, function, #{layers: 3 \
@@ -200,5 +201,7 @@ pub fn install(registry: &mut Registry, live: &Live, modules: &Modules, natives:
         let options = if options.is_empty() { options } else { format!(", #{{{options}}}") };
         format!("hook({points}, {}{options})", hook.0.shown)
     };
-    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .shown(show);
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic};
 
 use super::bound::Hook;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::kept;
 use crate::script::value::options::describe;
@@ -214,7 +214,7 @@ impl Drop for Serving {
 pub fn install(registry: &mut Registry) {
     registry.type_name::<Context>("context");
     registry
-        .declare("context(hooks)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("context(hooks)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the hooks of a pass, and the one map that they share with the script",
             "let ctx = context([hook(\"post-mlp\", |x, ctx| { ctx.last = x; })]); \
@@ -224,7 +224,7 @@ pub fn install(registry: &mut Registry) {
         .function(|hooks: Array| -> ScriptResult<Context> { Ok(Context::of("context", hooks)?) })
         .function(|| Context::new(Vec::new()));
     registry
-        .declare("ctx", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("ctx", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "in a hook: .layer, .point, .config, .ids, .mask, .positions, .step (0 outside \
             generate), .all_ids (cached ones too, with their mask), .prompt_len, and what \
@@ -238,11 +238,11 @@ pub fn install(registry: &mut Registry) {
             Ok(ctx.set(key, value)?)
         });
     registry
-        .declare("contains(ctx, key)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("contains(ctx, key)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(r#"whether a context has a key: also "key" in ctx"#, r#""a" in context()"#, "false")
         .function(|ctx: &mut Context, key: &str| ctx.get(key).is_ok());
     registry
-        .declare("get(ctx, key, otherwise)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("get(ctx, key, otherwise)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of a context: the value under a key, or a default",
             r#"context().get("seen", 0)"#,
@@ -251,7 +251,7 @@ pub fn install(registry: &mut Registry) {
         .function(|ctx: &mut Context, key: &str, default: Dynamic| ctx.get(key).unwrap_or(default))
         .function(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.get(key)?) });
     registry
-        .declare("keys(ctx)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("keys(ctx)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "of a context: the keys of your own",
             "let ctx = context(); ctx.a = 1; ctx.keys()",
@@ -261,14 +261,21 @@ pub fn install(registry: &mut Registry) {
             ctx.keys().into_iter().map(Into::into).collect()
         });
     registry
-        .declare("remove(ctx, key)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "remove(ctx, key)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "of a context: takes a key out, and gives its value",
             r#"let ctx = context(); ctx.a = 1; ctx.remove("a")"#,
             "1",
         )
         .function(|ctx: &mut Context, key: &str| -> ScriptResult<Dynamic> { Ok(ctx.remove(key)?) });
-    registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS).shown(show);
+    registry
+        .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .shown(show);
 }
 
 fn show(ctx: &mut Context) -> String {

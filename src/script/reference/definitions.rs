@@ -1,5 +1,5 @@
 //! What scripts may call, as the `.d.rhai` files that Rhai's language server reads: every function
-//! with its parameters' names and types and what it does.
+//! with its parameters' names and types, what it does, and whether it is differentiable.
 
 use std::fmt::Write;
 
@@ -28,6 +28,9 @@ fn own(engine: &Engine) -> String {
         described(name, &rows).lines().for_each(|line| {
             let _ = writeln!(text, "/// {line}");
         });
+        if let Some(sentence) = declared.and_then(|declared| declared.gradient.sentence()) {
+            let _ = writeln!(text, "/// {sentence}");
+        }
         let _ = writeln!(text, "{line}");
     }
     text

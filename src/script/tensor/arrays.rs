@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, FLOAT};
 
 use super::arguments::number;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::Number;
@@ -13,7 +13,7 @@ use crate::{Result, bail, error};
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Arrays and texts");
     registry
-        .declare("sum(array)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("sum(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row_for(
             "of an array",
             "of numbers: likewise `mean`, `min`, `max`; of an empty one these three are errors",
@@ -21,9 +21,15 @@ pub fn install(registry: &mut Registry) {
             "[4.5, 2.25, 1.5, 3]",
         )
         .function(of("sum", sum));
-    registry.declare("mean(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("mean", mean));
-    registry.declare("min(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("min", min));
-    registry.declare("max(array)", Purity::Pure, OnGpu::NO_TENSORS).function(of("max", max));
+    registry
+        .declare("mean(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .function(of("mean", mean));
+    registry
+        .declare("min(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .function(of("min", min));
+    registry
+        .declare("max(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .function(of("max", max));
 }
 
 /// A reduction as a function of an array from a script.

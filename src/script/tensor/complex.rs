@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use super::arguments::{Side, derive, derive_anew};
 use super::{Handle, Masks};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::elementwise::complex;
@@ -16,7 +16,7 @@ use crate::{Result, error};
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Complex numbers");
     registry
-        .declare(".real", Purity::Pure, OnGpu::NATIVE)
+        .declare(".real", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the real part",
             r#"tensor([1.0, 2.0]).to("c64").real"#,
@@ -27,7 +27,7 @@ pub fn install(registry: &mut Registry) {
         })
         .set(|t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
     registry
-        .declare(".imag", Purity::Pure, OnGpu::NATIVE)
+        .declare(".imag", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the imaginary part",
             r#"tensor([1.0, 2.0]).to("c64").imag"#,
@@ -36,7 +36,7 @@ pub fn install(registry: &mut Registry) {
         .get(|t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::End, complex::imag)?) })
         .set(|t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 1)?) });
     registry
-        .declare("angle(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("angle(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the angle in radians, in (-π, π]",
             r#"tensor([1.0, -1.0]).to("c64").angle()"#,
@@ -46,7 +46,7 @@ pub fn install(registry: &mut Registry) {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, complex::angle)
         });
     registry
-        .declare("conj(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("conj(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the complex conjugate",
             r#"(tensor([-4.0]).to("c64") ** 0.5).conj()"#,

@@ -4,7 +4,7 @@ use candle_core::Device;
 
 use super::Masks;
 use super::arguments::{Call, derive_anew};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::tensor::{Kind, device, dtype, operand};
 use crate::{Result, bail};
 
@@ -12,7 +12,12 @@ use crate::{Result, bail};
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Dtypes and devices");
     registry
-        .declare("to(x, dtype_or_device, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "to(x, dtype_or_device, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "in another dtype or on another device",
             r#"tensor([0.0, 2.7]).to("i64")"#,
@@ -41,7 +46,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("cpu(x)", Purity::Pure, OnGpu::FETCHED)
+        .declare("cpu(x)", Purity::Pure, OnGpu::FETCHED, Gradient::Yes)
         .row("on the CPU", "zeros(2).cpu().device", "cpu")
         .on_tensor(1..=1, |call| {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |value| {

@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic};
 
 use super::arguments::{Call, Side, derive, derive_anew};
 use super::{Handle, Masks, convert};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::run::random::{Random, seed as seed_of};
 use crate::script::value::options::describe;
 use crate::tensor::{Kind, Number, Value, creation, dims, dtype, operand, random};
@@ -31,7 +31,12 @@ pub fn install(registry: &mut Registry, random: &Random) {
 
 fn install_from_numbers(registry: &mut Registry) {
     registry
-        .declare("tensor(value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "tensor(value, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::None("it reads the numbers; stack([a, b]) joins tensors"),
+        )
         .row(
             "a tensor of a nested array, a number or a bool: f32, i64 or bool by what it holds",
             "tensor([[1.0, 2.0], [3.0, 4.0]])",
@@ -62,7 +67,12 @@ fn install_from_numbers(registry: &mut Registry) {
             Ok(Handle::fresh(creation::from_numbers(&numbers, &sizes, kind, &device)?))
         });
     registry
-        .declare("arange(start, end, step, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "arange(start, end, step, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row(
             "numbers up to but without the end; from a start, by a step",
             "arange(2, 10, 3)",
@@ -78,7 +88,12 @@ fn install_from_numbers(registry: &mut Registry) {
             Ok(Handle::fresh(creation::arange(start, end, step, kind, &device)?))
         });
     registry
-        .declare("linspace(start, end, count, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "linspace(start, end, count, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row(
             "so many numbers from the first to the last, both included",
             "linspace(0, 1, 5)",
@@ -97,7 +112,12 @@ fn install_from_numbers(registry: &mut Registry) {
             )?))
         });
     registry
-        .declare("eye(rows, columns, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "eye(rows, columns, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row(
             "ones on the diagonal; of so many rows, and columns",
             "eye(2, 3)",
@@ -127,7 +147,12 @@ fn install_filled(registry: &mut Registry) {
         }
     };
     registry
-        .declare("zeros(shape, size, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "zeros(shape, size, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::NoTensors,
+        )
         .row(
             "zeros; the shape as an array or as sizes",
             "zeros([2, 3])",
@@ -135,11 +160,21 @@ fn install_filled(registry: &mut Registry) {
         )
         .on::<Dynamic, _>(1..=MOST_SIZES, filled(creation::zeros));
     registry
-        .declare("ones(shape, size, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "ones(shape, size, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::NoTensors,
+        )
         .row("ones", r#"ones(2, 2, #{dtype: "i64"})"#, "tensor [2, 2] i64 cpu: [[1, 1], [1, 1]]")
         .on::<Dynamic, _>(1..=MOST_SIZES, filled(creation::ones));
     registry
-        .declare("full(shape, value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "full(shape, value, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row(
             "one number throughout, in its dtype",
             "full([2, 2], 7)",
@@ -169,7 +204,7 @@ fn install_random(registry: &mut Registry, random: &Random) {
         }
     };
     registry
-        .declare("rand(shape, size, #{dtype, device})", DRAWS, DRAWN)
+        .declare("rand(shape, size, #{dtype, device})", DRAWS, DRAWN, Gradient::NoTensors)
         .row(
             "uniform random numbers in [0, 1)",
             "let r = rand(2, 3); [r.shape, r.dtype]",
@@ -177,7 +212,7 @@ fn install_random(registry: &mut Registry, random: &Random) {
         )
         .on::<Dynamic, _>(1..=MOST_SIZES, drawn(false));
     registry
-        .declare("randn(shape, size, #{dtype, device})", DRAWS, DRAWN)
+        .declare("randn(shape, size, #{dtype, device})", DRAWS, DRAWN, Gradient::NoTensors)
         .row(
             "normal random numbers, mean 0 and standard deviation 1",
             r#"randn([4], #{dtype: "f64"}).dtype"#,
@@ -191,16 +226,16 @@ fn install_random(registry: &mut Registry, random: &Random) {
         }
     };
     registry
-        .declare("rand_like(x, #{dtype, device})", DRAWS, DRAWN)
+        .declare("rand_like(x, #{dtype, device})", DRAWS, DRAWN, Gradient::Outside)
         .row("uniform random numbers likewise", "rand_like(zeros(2, 3)).shape", "[2, 3]")
         .on_tensor(1..=1, drawn_like(false));
     registry
-        .declare("randn_like(x, #{dtype, device})", DRAWS, DRAWN)
+        .declare("randn_like(x, #{dtype, device})", DRAWS, DRAWN, Gradient::Outside)
         .row("normal random numbers likewise", "randn_like(zeros(2, 3)).shape", "[2, 3]")
         .on_tensor(1..=1, drawn_like(true));
     let own = random.clone();
     registry
-        .declare("randperm(n, #{dtype, device})", DRAWS, DRAWN)
+        .declare("randperm(n, #{dtype, device})", DRAWS, DRAWN, Gradient::NoTensors)
         .row(
             "the numbers from 0 to n, without it, in random order",
             "randperm(5).sort().values",
@@ -218,7 +253,12 @@ fn install_random(registry: &mut Registry, random: &Random) {
         });
     let own = random.clone();
     registry
-        .declare("multinomial(weights, count, replacement, #{count, replacement})", DRAWS, DRAWN)
+        .declare(
+            "multinomial(weights, count, replacement, #{count, replacement})",
+            DRAWS,
+            DRAWN,
+            Gradient::Outside,
+        )
         .row(
             "places drawn from weights [n] or [m, n], each as likely as its share: (count, \
             #{replacement: false})",
@@ -233,7 +273,12 @@ fn install_random(registry: &mut Registry, random: &Random) {
         });
     let random = random.clone();
     registry
-        .declare("seed(n)", Purity::Impure("seeds the random numbers"), OnGpu::NO_TENSORS)
+        .declare(
+            "seed(n)",
+            Purity::Impure("seeds the random numbers"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "makes what is drawn after it repeatable",
             "seed(7); let a = rand(2); seed(7); a == rand(2)",
@@ -248,7 +293,7 @@ fn install_random(registry: &mut Registry, random: &Random) {
 
 fn install_like(registry: &mut Registry) {
     registry
-        .declare("zeros_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .declare("zeros_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row(
             "zeros in another tensor's shape, dtype and device",
             "zeros_like(tensor([1, 2]))",
@@ -256,7 +301,7 @@ fn install_like(registry: &mut Registry) {
         )
         .on_tensor(1..=1, |call| like(call, creation::zeros));
     registry
-        .declare("ones_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE)
+        .declare("ones_like(x, #{dtype, device})", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row(
             "ones likewise",
             r#"ones_like(tensor([1, 2]), #{dtype: "bool"})"#,
@@ -264,7 +309,12 @@ fn install_like(registry: &mut Registry) {
         )
         .on_tensor(1..=1, |call| like(call, creation::ones));
     registry
-        .declare("full_like(x, value, #{dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "full_like(x, value, #{dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::Outside,
+        )
         .row(
             "one number likewise",
             "full_like(tensor([1.0, 2.0]), 0.5)",

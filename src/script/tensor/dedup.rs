@@ -4,7 +4,7 @@
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 
 use crate::error;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 
@@ -51,7 +51,12 @@ fn equal(call: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> ScriptResult<Dyn
 /// Registers `dedup`.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("dedup(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "dedup(array, comparer)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "leaves of elements in a row that are the same the first, by `==` or by a \
             comparer |a, b| that says whether they are",

@@ -3,7 +3,7 @@
 use super::Masks;
 use super::arguments::{Call, Side, derive_anew};
 use crate::bail;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::tensor::elementwise::arithmetic;
 use crate::tensor::elementwise::finite::FloatClass;
 use crate::tensor::elementwise::function::Function;
@@ -24,7 +24,7 @@ fn install_functions(registry: &mut Registry) {
         }
     };
     registry
-        .declare("exp(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("exp(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "e to the power of each element",
             "tensor([0.0, 1.0]).exp()",
@@ -32,7 +32,7 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Exp));
     registry
-        .declare("expm1(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("expm1(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "e^x - 1, precise near 0",
             "tensor([0.0, 1e-8]).expm1()",
@@ -40,19 +40,19 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Expm1));
     registry
-        .declare("log(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("log(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("natural logarithm", "tensor([1.0, 0.0]).log()", "tensor [2] f32 cpu: [0.0, -inf]")
         .on_tensor(1..=1, each(Function::Log));
     registry
-        .declare("log2(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("log2(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("logarithm to base 2", "tensor([1, 8]).log2()", "tensor [2] f32 cpu: [0.0, 3.0]")
         .on_tensor(1..=1, each(Function::Log2));
     registry
-        .declare("log10(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("log10(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("logarithm to base 10", "tensor([1, 1000]).log10()", "tensor [2] f32 cpu: [0.0, 3.0]")
         .on_tensor(1..=1, each(Function::Log10));
     registry
-        .declare("log1p(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("log1p(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "log(1 + x), precise near 0",
             "tensor([0.0, 1e-8]).log1p()",
@@ -60,11 +60,11 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Log1p));
     registry
-        .declare("sqrt(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("sqrt(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("square root", "tensor([4.0, -1.0]).sqrt()", "tensor [2] f32 cpu: [2.0, nan]")
         .on_tensor(1..=1, each(Function::Sqrt));
     registry
-        .declare("rsqrt(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("rsqrt(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "1 over the square root",
             "tensor([4.0, 16.0]).rsqrt()",
@@ -72,11 +72,11 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Rsqrt));
     registry
-        .declare("sin(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("sin(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("sine of radians", "tensor([0.0, 1.5707964]).sin()", "tensor [2] f32 cpu: [0.0, 1.0]")
         .on_tensor(1..=1, each(Function::Sin));
     registry
-        .declare("cos(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("cos(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "cosine of radians",
             "tensor([0.0, 3.1415927]).cos()",
@@ -84,7 +84,7 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Cos));
     registry
-        .declare("tanh(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("tanh(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "hyperbolic tangent",
             "tensor([0.0, 1.0]).tanh()",
@@ -92,11 +92,11 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Tanh));
     registry
-        .declare("sigmoid(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("sigmoid(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("1 / (1 + e^-x)", "tensor([0.0, 2.0]).sigmoid()", "tensor [2] f32 cpu: [0.5, 0.8808]")
         .on_tensor(1..=1, each(Function::Sigmoid));
     registry
-        .declare("gelu(x, #{approximate})", Purity::Pure, OnGpu::NATIVE)
+        .declare("gelu(x, #{approximate})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("x Φ(x)", "tensor([-1.0, 1.0]).gelu()", "tensor [2] f32 cpu: [-0.15866, 0.84134]")
         .row_for(
             "with an option",
@@ -115,7 +115,7 @@ fn install_functions(registry: &mut Registry) {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, |x| function.apply(x))
         });
     registry
-        .declare("silu(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("silu(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "x sigmoid(x)",
             "tensor([-1.0, 1.0]).silu()",
@@ -123,7 +123,7 @@ fn install_functions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(Function::Silu));
     registry
-        .declare("erf(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("erf(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("error function", "tensor([0.5, 1.0]).erf()", "tensor [2] f32 cpu: [0.5205, 0.8427]")
         .on_tensor(1..=1, each(Function::Erf));
 }
@@ -136,7 +136,7 @@ fn install_function(registry: &mut Registry) {
         }
     };
     registry
-        .declare("abs(x)", Purity::Pure, OnGpu::FLOATS)
+        .declare("abs(x)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "distance from 0, of complex tensors too",
             "tensor([-1.5, 2.0]).abs()",
@@ -146,11 +146,11 @@ fn install_function(registry: &mut Registry) {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Stay, piecewise::abs)
         });
     registry
-        .declare("relu(x)", Purity::Pure, OnGpu::FLOATS)
+        .declare("relu(x)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row("0 where negative", "tensor([-1.0, 2.0]).relu()", "tensor [2] f32 cpu: [0.0, 2.0]")
         .on_tensor(1..=1, each(PiecewiseLinear::Relu));
     registry
-        .declare("clamp(x, min, max, #{min, max})", Purity::Pure, OnGpu::NATIVE)
+        .declare("clamp(x, min, max, #{min, max})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "within bounds, either of which may be left out: #{min, max}",
             "arange(5).clamp(1, 3)",
@@ -168,7 +168,7 @@ fn install_function(registry: &mut Registry) {
             })
         });
     registry
-        .declare("round(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("round(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Zero)
         .row(
             "to the nearest integer, halves to the even one",
             "tensor([0.5, 1.5, -2.4]).round()",
@@ -176,15 +176,15 @@ fn install_function(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(PiecewiseLinear::Round));
     registry
-        .declare("floor(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("floor(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Zero)
         .row("down to an integer", "tensor([1.7, -1.2]).floor()", "tensor [2] f32 cpu: [1.0, -2.0]")
         .on_tensor(1..=1, each(PiecewiseLinear::Floor));
     registry
-        .declare("ceil(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("ceil(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Zero)
         .row("up to an integer", "tensor([1.2, -1.7]).ceil()", "tensor [2] f32 cpu: [2.0, -1.0]")
         .on_tensor(1..=1, each(PiecewiseLinear::Ceil));
     registry
-        .declare("sign(x)", Purity::Pure, OnGpu::FLOATS)
+        .declare("sign(x)", Purity::Pure, OnGpu::FLOATS, Gradient::Zero)
         .row("-1, 0 or 1", "tensor([-3, 0, 2]).sign()", "tensor [3] i64 cpu: [-1, 0, 1]")
         .on_tensor(1..=1, each(PiecewiseLinear::Sign));
 }
@@ -196,7 +196,7 @@ fn install_finite(registry: &mut Registry) {
         }
     };
     registry
-        .declare("isnan(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("isnan(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
         .row(
             "whether an element is NaN",
             "tensor([1.0, nan]).isnan()",
@@ -204,7 +204,7 @@ fn install_finite(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(FloatClass::Nan));
     registry
-        .declare("isinf(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("isinf(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
         .row(
             "whether it is infinite",
             "tensor([1.0, -inf]).isinf()",
@@ -212,7 +212,7 @@ fn install_finite(registry: &mut Registry) {
         )
         .on_tensor(1..=1, each(FloatClass::Infinite));
     registry
-        .declare("isfinite(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("isfinite(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
         .row(
             "whether it is neither",
             "tensor([1.0, nan, inf]).isfinite()",

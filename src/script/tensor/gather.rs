@@ -3,13 +3,13 @@
 use super::Masks;
 use super::arguments::{Side, combine, derive, derive_anew, put};
 use super::handle::mask;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::tensor::index::{gather, masked, select};
 
 /// Registers the functions that pick elements or slices, and those that replace some.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("copy(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("copy(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "a tensor of its own: `let b = a;` is the same one",
             "let a = zeros(2); let b = a; let c = a.copy(); b[0] = 1; [a, c]",
@@ -19,7 +19,7 @@ pub fn install(registry: &mut Registry) {
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| x.deep_copy())
         });
     registry
-        .declare("narrow(x, dim, start, len)", Purity::Pure, OnGpu::NATIVE)
+        .declare("narrow(x, dim, start, len)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "so many slices along a dim, from a start: (dim, start, len)",
             "arange(6).narrow(0, 2, 3)",
@@ -33,7 +33,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("select(x, dim, index)", Purity::Pure, OnGpu::NATIVE)
+        .declare("select(x, dim, index)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "one slice along a dim: (dim, index)",
             "tensor([[1, 2], [3, 4]]).select(1, 0)",
@@ -44,7 +44,7 @@ pub fn install(registry: &mut Registry) {
             derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| select::select(x, dim, index))
         });
     registry
-        .declare("index_select(x, dim, ids)", Purity::Pure, OnGpu::BY_IDS)
+        .declare("index_select(x, dim, ids)", Purity::Pure, OnGpu::BY_IDS, Gradient::Yes)
         .row(
             "the slices along a dim that ids number: (dim, ids)",
             "tensor([[1, 2], [3, 4]]).index_select(1, tensor([1, 1, 0]))",
@@ -58,7 +58,7 @@ pub fn install(registry: &mut Registry) {
             mask::looked_up(found, &ids)
         });
     registry
-        .declare("gather(x, dim, ids)", Purity::Pure, OnGpu::BY_IDS)
+        .declare("gather(x, dim, ids)", Purity::Pure, OnGpu::BY_IDS, Gradient::Yes)
         .row(
             "along a dim, for each id the element there: (dim, ids)",
             "tensor([[1, 2], [3, 4]]).gather(1, tensor([[1], [0]]))",
@@ -72,7 +72,7 @@ pub fn install(registry: &mut Registry) {
             mask::looked_up(found, &ids)
         });
     registry
-        .declare("scatter(x, dim, ids, source)", Purity::Pure, OnGpu::BY_IDS)
+        .declare("scatter(x, dim, ids, source)", Purity::Pure, OnGpu::BY_IDS, Gradient::Yes)
         .row(
             "a copy, with elements put where ids say along a dim: (dim, ids, source)",
             "zeros(2, 3).scatter(1, tensor([[2], [0]]), 1.0)",
@@ -86,7 +86,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("masked_fill(x, mask, value)", Purity::Pure, OnGpu::NATIVE)
+        .declare("masked_fill(x, mask, value)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "a copy, with a number where the mask is true: (mask, value)",
             "let t = arange(4); t.masked_fill(t > 1, -1)",
@@ -99,7 +99,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("where(condition, a, b)", Purity::Pure, OnGpu::NATIVE)
+        .declare("where(condition, a, b)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "elements of the second where the first is true, else of the third",
             "let t = tensor([1.0, -2.0]); where(t > 0.0, t, 0.0)",
@@ -111,7 +111,7 @@ pub fn install(registry: &mut Registry) {
             combine(&a, &b, Masks::Follow, |a, b| masked::where_(&condition.value(), a, b))
         });
     registry
-        .declare("nonzero(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("nonzero(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
         .row(
             "where the elements other than 0 are: [count, rank]",
             "tensor([[0, 5], [6, 0]]).nonzero()",

@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, INT, Variant};
 use super::arguments::{Side, derive};
 use super::handle::mask;
 use super::{Handle, Masks, creation};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::index::selection::Index;
@@ -20,7 +20,7 @@ use crate::{Result, error};
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Indexing");
     let read = registry
-        .declare("t[…]", Purity::Pure, OnGpu::BY_IDS)
+        .declare("t[…]", Purity::Pure, OnGpu::BY_IDS, Gradient::Yes)
         .row_titled(
             "`t[i]`",
             "a slice of the first dim; from the end where negative",
@@ -79,7 +79,7 @@ pub fn install(registry: &mut Registry) {
     let read = read.index_get(part::<RangeInclusive<INT>>).index_get(part::<Array>);
     read.index_get(part::<Handle>);
     let write = registry
-        .declare("t[…] = x", Purity::ChangesReceiver, OnGpu::BY_IDS)
+        .declare("t[…] = x", Purity::ChangesReceiver, OnGpu::BY_IDS, Gradient::Yes)
         .row_titled(
             "`t[i] = x`",
             "writes in place: a tensor, broadcast and cast, or a number",

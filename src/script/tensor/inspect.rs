@@ -6,7 +6,7 @@ use super::arguments::derive;
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::output::picture;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::handed_out;
 use crate::tensor::elementwise::complex;
@@ -22,7 +22,7 @@ const RESHAPE: &str = "x.reshape([2, 3]) gives the elements in another shape; \
 pub fn install(registry: &mut Registry) {
     registry.type_name::<Handle>("tensor");
     registry.section(Page::Tensors, "Looking at tensors");
-    let shape = registry.declare(".shape", Purity::Pure, OnGpu::NO_TENSORS).row(
+    let shape = registry.declare(".shape", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside).row(
         "the sizes of the dims",
         "zeros(2, 3).shape",
         "[2, 3]",
@@ -31,11 +31,11 @@ pub fn install(registry: &mut Registry) {
         Ok(t.value().dims().iter().map(|&size| Dynamic::from(size as INT)).collect())
     });
     registry
-        .declare(".rank", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".rank", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row("the number of dims", "zeros(2, 3).rank", "2")
         .get(|t: &mut Handle| t.value().rank() as INT);
     registry
-        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".dtype", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
             "f32, f64, f16, bf16, i64, u32, u8, bool; complex: c64, c128",
             "arange(3).dtype",
@@ -43,28 +43,28 @@ pub fn install(registry: &mut Registry) {
         )
         .get(|t: &mut Handle| t.value().dtype_name());
     registry
-        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".device", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row("where it is", "zeros(2).device", "cpu")
         .get(|t: &mut Handle| device::name(t.value().device()));
     registry
-        .declare(".len", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".len", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row("the size of the first dim", "zeros(2, 3).len", "2")
         .get(|t: &mut Handle| -> ScriptResult<INT> { Ok(len(&t.value())? as INT) });
     registry
-        .declare(".numel", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare(".numel", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row("the number of elements", "zeros(2, 3).numel", "6")
         .get(|t: &mut Handle| t.value().numel() as INT);
     mask::install(registry);
     registry
-        .declare("item(x)", Purity::Pure, OnGpu::FETCHED)
+        .declare("item(x)", Purity::Pure, OnGpu::FETCHED, Gradient::Outside)
         .row("the number in a tensor of one element", "tensor([[2.5]]).item() + 1.0", "3.5")
         .function(|t: &mut Handle| -> ScriptResult<Dynamic> { Ok(item(&t.value())?) });
     registry
-        .declare("to_array(x)", Purity::Pure, OnGpu::FETCHED)
+        .declare("to_array(x)", Purity::Pure, OnGpu::FETCHED, Gradient::Outside)
         .row("nested arrays of numbers", "tensor([[1, 2], [3, 4]]).to_array()", "[[1, 2], [3, 4]]")
         .function(|t: &mut Handle| -> ScriptResult<Dynamic> { Ok(to_array(&t.value())?) });
     registry
-        .declare("fixed(x, digits)", Purity::Pure, OnGpu::FETCHED)
+        .declare("fixed(x, digits)", Purity::Pure, OnGpu::FETCHED, Gradient::Outside)
         .row(
             "the elements, or a number, as texts with so many digits after the point",
             "[tensor([1.0, 2.345]).fixed(2), 0.5.fixed(3)]",
@@ -74,7 +74,7 @@ pub fn install(registry: &mut Registry) {
             Ok(fixed(&t.value(), digits)?)
         });
     registry
-        .declare("for", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("for", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Yes)
         .row(
             "the slices of the first dim, one after the other",
             "let sums = []; for row in tensor([[1, 2], [3, 4]]) { sums += (row[0] * \
@@ -83,7 +83,7 @@ pub fn install(registry: &mut Registry) {
         )
         .iterator::<Handle, Handle>();
     registry
-        .declare("print(x)", Purity::Pure, OnGpu::FETCHED)
+        .declare("print(x)", Purity::Pure, OnGpu::FETCHED, Gradient::Outside)
         .row(
             "all of a small tensor; of a large one its statistics and first elements",
             "arange(1000)",

@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, ImmutableString};
 
 use super::arguments::{Call, derive};
 use super::{Handle, Masks};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::value::options::describe;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
@@ -33,7 +33,7 @@ pub fn install(registry: &mut Registry) {
 
 fn install_products(registry: &mut Registry) {
     registry
-        .declare("matmul(a, b)", Purity::Pure, OnGpu::FLOATS)
+        .declare("matmul(a, b)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "the matrix product over the last two dims, those before them broadcast; \
             vectors are rows on the left, columns on the right",
@@ -42,7 +42,12 @@ fn install_products(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| product(call, Masks::Refuse, matmul::matmul));
     registry
-        .declare("einsum(equation, first, second, third, more)", Purity::Pure, OnGpu::FLOATS)
+        .declare(
+            "einsum(equation, first, second, third, more)",
+            Purity::Pure,
+            OnGpu::FLOATS,
+            Gradient::Yes,
+        )
         .row(
             "the product over named dims; letters the right side leaves out are summed, \
             `...` stands for any dims; names may be words with spaces between them",
@@ -84,7 +89,7 @@ fn install_products(registry: &mut Registry) {
             )
         });
     registry
-        .declare("dot(a, b)", Purity::Pure, OnGpu::FLOATS)
+        .declare("dot(a, b)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "the sum of the products of two vectors",
             "dot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))",
@@ -92,7 +97,7 @@ fn install_products(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| product(call, Masks::End, vector_products::dot));
     registry
-        .declare("outer(a, b)", Purity::Pure, OnGpu::FLOATS)
+        .declare("outer(a, b)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "each element of one vector times each of another",
             "outer(tensor([1, 2]), tensor([3, 4, 5]))",
@@ -100,7 +105,7 @@ fn install_products(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| product(call, Masks::Refuse, vector_products::outer));
     registry
-        .declare("cosine_similarity(a, b, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("cosine_similarity(a, b, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the cosine of the angle along a dim: dim 1 if none is named, of vectors their \
             only one",
@@ -150,7 +155,7 @@ fn operands(call: &Call) -> Result<Vec<Handle>> {
 
 fn install_decompositions(registry: &mut Registry) {
     registry
-        .declare("svd(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("svd(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "`#{u, s, vh}`, thin, s descending; the largest element of each column of u is \
             positive",
@@ -163,7 +168,7 @@ fn install_decompositions(registry: &mut Registry) {
             map(&x, [("u", u), ("s", s), ("vh", vh)])
         });
     registry
-        .declare("eigh(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("eigh(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "`#{values, vectors}` of a symmetric matrix, ascending, of its lower triangle; \
             the largest element of each vector is positive",
@@ -176,7 +181,7 @@ fn install_decompositions(registry: &mut Registry) {
             map(&x, [("values", values), ("vectors", vectors)])
         });
     registry
-        .declare("eig(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("eig(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "`#{values, vectors}` of any square matrix, both complex and in no order; \
             vectors of length 1, the largest element of each positive",
@@ -189,7 +194,7 @@ fn install_decompositions(registry: &mut Registry) {
             map(&x, [("values", values), ("vectors", vectors)])
         });
     registry
-        .declare("eigvals(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("eigvals(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "its eigenvalues alone",
             "tensor([[2.0, 1.0], [0.0, 2.0]]).eigvals()",
@@ -197,7 +202,7 @@ fn install_decompositions(registry: &mut Registry) {
         )
         .on_tensor(1..=1, |call| of_matrix(call, eigen::eigvals));
     registry
-        .declare("qr(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("qr(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "`#{q, r}`, thin; the diagonal of r is not negative",
             "tensor([[0.0, 2.0], [1.0, 3.0]]).qr().r",
@@ -209,7 +214,7 @@ fn install_decompositions(registry: &mut Registry) {
             map(&x, [("q", q), ("r", r)])
         });
     registry
-        .declare("pca(x, k, #{k})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("pca(x, k, #{k})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "`#{components, explained_variance, mean, projected}` of points [n, d]: the k \
             directions in which they spread the most",
@@ -231,7 +236,7 @@ fn install_decompositions(registry: &mut Registry) {
 
 fn install_matrices(registry: &mut Registry) {
     registry
-        .declare("lstsq(a, b)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("lstsq(a, b)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the x for which a x comes nearest to b, the shortest of them",
             "lstsq(tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]), tensor([3.0, 4.0, 5.0]))",
@@ -239,7 +244,7 @@ fn install_matrices(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| product(call, Masks::End, least_squares::lstsq));
     registry
-        .declare("solve(a, b)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("solve(a, b)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the x for which a x = b, of square a [.., n, n] and b [.., n, k], [.., n] or \
             [n]; a singular matrix is an error",
@@ -248,7 +253,7 @@ fn install_matrices(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| product(call, Masks::End, solve::solve));
     registry
-        .declare("inv(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("inv(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the inverse; a singular matrix is an error",
             "tensor([[2.0, 1.0], [0.0, 1.0]]).inv()",
@@ -256,7 +261,7 @@ fn install_matrices(registry: &mut Registry) {
         )
         .on_tensor(1..=1, |call| of_matrix(call, solve::inv));
     registry
-        .declare("pinv(x, #{rtol})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("pinv(x, #{rtol})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the pseudoinverse, of any shape; singular values of at most rtol of the \
             largest count as 0",
@@ -268,15 +273,15 @@ fn install_matrices(registry: &mut Registry) {
             derive(&call.tensor(0, "a tensor")?, Masks::End, |x| least_squares::pinv(x, rtol))
         });
     registry
-        .declare("det(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("det(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row("the determinant", "tensor([[1.0, 2.0], [3.0, 4.0]]).det()", "tensor [] f32 cpu: -2.0")
         .on_tensor(1..=1, |call| of_matrix(call, solve::det));
     registry
-        .declare("trace(x)", Purity::Pure, OnGpu::FLOATS)
+        .declare("trace(x)", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row("the sum of the diagonal", "tensor([[1, 2], [3, 4]]).trace()", "tensor [] i64 cpu: 5")
         .on_tensor(1..=1, |call| of_matrix(call, diagonal::trace));
     registry
-        .declare("matrix_exp(x)", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("matrix_exp(x)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the exponential of a square matrix",
             "tensor([[0.0, 1.0], [0.0, 0.0]]).matrix_exp()",

@@ -24,7 +24,7 @@ use rhai::Engine;
 
 use super::declare::Registry;
 use super::run::random::Random;
-use super::value::{Handle, Masks, handle, record};
+use super::value::{Handle, Masks, graph, handle, record};
 
 /// Configures an engine as the functions of tensors need it: `var` is a name, and the operators of
 /// numbers are those of [`numbers`].
@@ -60,7 +60,7 @@ pub fn install(registry: &mut Registry, random: &Random) {
 pub fn engine(random: &Random) -> Engine {
     let mut engine = Engine::new();
     configure(&mut engine);
-    let mut registry = Registry::new(engine, &[]);
+    let mut registry = Registry::new(engine, &[], graph::GRAPH);
     install(&mut registry, random);
     registry.finish()
 }

@@ -4,7 +4,7 @@ use super::arguments::{Call, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
 use crate::Result;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::tensor::elementwise::logic;
 use crate::tensor::index::masked;
 use crate::tensor::nn::{self, Reduction};
@@ -14,7 +14,12 @@ use crate::tensor::{Kind, Number, Operand, Value, dtype};
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Neural networks");
     registry
-        .declare("layer_norm(x, weight, bias, #{weight, bias, eps})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "layer_norm(x, weight, bias, #{weight, bias, eps})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "rows of the last dim with mean 0 and variance 1: (weight, bias, #{eps: 1e-5})",
             "tensor([1.0, 3.0]).layer_norm(tensor([2.0, 2.0]), tensor([0.0, 1.0]))",
@@ -28,7 +33,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("rms_norm(x, weight, #{weight, eps})", Purity::Pure, OnGpu::NATIVE)
+        .declare("rms_norm(x, weight, #{weight, eps})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "rows of the last dim with a mean square of 1: (weight, #{eps}), eps being \
             1.2e-7 (of f64 2.2e-16) unless given",
@@ -47,6 +52,7 @@ pub fn install(registry: &mut Registry) {
             "cross_entropy(logits, ids, #{reduction})",
             Purity::Pure,
             OnGpu("there; ids, and one number for each, come to the CPU"),
+            Gradient::Yes,
         )
         .row(
             "-log softmax(logits) at the ids, averaged; logits [.., v], ids [..]",
@@ -70,7 +76,7 @@ pub fn install(registry: &mut Registry) {
             })
         });
     registry
-        .declare("kl_divergence(p, q)", Purity::Pure, OnGpu::NATIVE)
+        .declare("kl_divergence(p, q)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "from softmax(first) to softmax(second) over the last dim, for each position",
             "kl_divergence(tensor([[0.0, 1.0]]), tensor([[1.0, 0.0]]))",
@@ -81,7 +87,12 @@ pub fn install(registry: &mut Registry) {
             derive(&call.tensor(0, "p_logits")?, Masks::End, |p| nn::kl_divergence(p, &q.value()))
         });
     registry
-        .declare("one_hot(ids, classes, #{classes})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare(
+            "one_hot(ids, classes, #{classes})",
+            Purity::Pure,
+            OnGpu::VIA_CPU,
+            Gradient::Outside,
+        )
         .row(
             "for each id a row with a 1 there: (ids, classes)",
             "one_hot(tensor([2, 0]), 3)",

@@ -6,7 +6,7 @@ use rhai::{Dynamic, Engine, FLOAT, INT, Variant};
 
 use super::arguments::number;
 use crate::output::picture;
-use crate::script::declare::{Declaration, OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Declaration, Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::Number;
@@ -58,11 +58,11 @@ pub fn install(registry: &mut Registry) {
     install_functions(registry);
     install_bounds(registry);
     registry
-        .declare("to_int(x)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("to_int(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row("the whole part of a number; an error where no integer is it", "(7.9).to_int()", "7")
         .function(|x: FLOAT| -> ScriptResult<INT> { Ok(to_int(x)?) });
     registry
-        .declare("fixed(x, digits)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("fixed(x, digits)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|x: FLOAT, digits: INT| -> ScriptResult<String> { Ok(fixed(x, digits)?) })
         .function(|x: INT, digits: INT| -> ScriptResult<String> { Ok(fixed(x as FLOAT, digits)?) });
 }
@@ -80,14 +80,14 @@ fn between_floats<'r, R: Variant + Clone>(
 
 /// Declares a pure function of numbers.
 fn pure<'r>(registry: &'r mut Registry, signature: &'static str) -> Declaration<'r> {
-    registry.declare(signature, Purity::Pure, OnGpu::NO_TENSORS)
+    registry.declare(signature, Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
 }
 
 fn install_remainders(registry: &mut Registry) {
     between_floats(pure(registry, "%"), modulo)
         .function(|x: INT, y: INT| -> ScriptResult<INT> { Ok(remainder(x, y)?) });
     registry
-        .declare("%=", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare("%=", Purity::ChangesReceiver, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|x: &mut FLOAT, y: FLOAT| *x = modulo(*x, y))
         .function(|x: &mut FLOAT, y: INT| *x = modulo(*x, y as FLOAT))
         .function(|x: &mut INT, y: INT| -> ScriptResult<()> {

@@ -3,7 +3,7 @@
 use super::arguments::{Side, combine, derive};
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::declare::{Declaration, OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Declaration, Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::tensor::elementwise::arithmetic;
 use crate::tensor::elementwise::arithmetic::Arithmetic;
@@ -30,7 +30,7 @@ pub fn install(registry: &mut Registry) {
 fn install_arithmetic(registry: &mut Registry) {
     use Arithmetic::{Add, Div, Mul, Pow, Rem, Sub};
     binary(
-        registry.declare("+", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("+", Purity::Pure, OnGpu::NATIVE, Gradient::Yes).row(
             "sum, broadcast; a number takes the tensor's dtype where it can",
             "tensor([[1], [2]]) + tensor([10, 20])",
             "tensor [2, 2] i64 cpu: [[11, 21], [12, 22]]",
@@ -45,6 +45,7 @@ fn install_arithmetic(registry: &mut Registry) {
                 "-",
                 Purity::Pure,
                 OnGpu("there; the negative of integers on the CPU, and back"),
+                Gradient::Yes,
             )
             .row("difference, or the negative", "5 - tensor([1, 2])", "tensor [2] i64 cpu: [4, 3]"),
         Masks::Stay,
@@ -54,7 +55,7 @@ fn install_arithmetic(registry: &mut Registry) {
         Ok(derive(x, Masks::Stay, arithmetic::negate)?)
     });
     binary(
-        registry.declare("*", Purity::Pure, REAL).row(
+        registry.declare("*", Purity::Pure, REAL, Gradient::Yes).row(
             "product; an integer tensor with a float number gives f32",
             "0.5 * tensor([1, 2])",
             "tensor [2] f32 cpu: [0.5, 1.0]",
@@ -63,7 +64,7 @@ fn install_arithmetic(registry: &mut Registry) {
         |a, b| Mul.apply(a, b),
     );
     binary(
-        registry.declare("/", Purity::Pure, REAL).row(
+        registry.declare("/", Purity::Pure, REAL, Gradient::Yes).row(
             "true division, of integers too",
             "tensor([1, 2]) / 2",
             "tensor [2] f32 cpu: [0.5, 1.0]",
@@ -72,7 +73,7 @@ fn install_arithmetic(registry: &mut Registry) {
         |a, b| Div.apply(a, b),
     );
     binary(
-        registry.declare("%", Purity::Pure, OnGpu::VIA_CPU).row(
+        registry.declare("%", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes).row(
             "remainder, with the divisor's sign",
             "tensor([-7, 7]) % 3",
             "tensor [2] i64 cpu: [2, 1]",
@@ -81,7 +82,7 @@ fn install_arithmetic(registry: &mut Registry) {
         |a, b| Rem.apply(a, b),
     );
     binary(
-        registry.declare("**", Purity::Pure, SQUARES).row(
+        registry.declare("**", Purity::Pure, SQUARES, Gradient::Yes).row(
             "power",
             "tensor([1.0, 2.0, 3.0]) ** 2",
             "tensor [3] f32 cpu: [1.0, 4.0, 9.0]",
@@ -90,24 +91,32 @@ fn install_arithmetic(registry: &mut Registry) {
         |a, b| Pow.apply(a, b),
     );
     assigning(
-        registry.declare("+=", Purity::ChangesReceiver, OnGpu::NATIVE).row(
+        registry.declare("+=", Purity::ChangesReceiver, OnGpu::NATIVE, Gradient::Yes).row(
             "writes into the tensor on the left; likewise `-= *= /= %= **= &= |= ^=`",
             "let a = ones(2); let b = a; b += 1; a",
             "tensor [2] f32 cpu: [2.0, 2.0]",
         ),
         |a, b| Add.apply(a, b),
     );
-    assigning(registry.declare("-=", Purity::ChangesReceiver, OnGpu::NATIVE), |a, b| {
-        Sub.apply(a, b)
+    assigning(
+        registry.declare("-=", Purity::ChangesReceiver, OnGpu::NATIVE, Gradient::Yes),
+        |a, b| Sub.apply(a, b),
+    );
+    assigning(registry.declare("*=", Purity::ChangesReceiver, REAL, Gradient::Yes), |a, b| {
+        Mul.apply(a, b)
     });
-    assigning(registry.declare("*=", Purity::ChangesReceiver, REAL), |a, b| Mul.apply(a, b));
-    assigning(registry.declare("/=", Purity::ChangesReceiver, REAL), |a, b| Div.apply(a, b));
-    assigning(registry.declare("%=", Purity::ChangesReceiver, OnGpu::VIA_CPU), |a, b| {
-        Rem.apply(a, b)
+    assigning(registry.declare("/=", Purity::ChangesReceiver, REAL, Gradient::Yes), |a, b| {
+        Div.apply(a, b)
     });
-    assigning(registry.declare("**=", Purity::ChangesReceiver, SQUARES), |a, b| Pow.apply(a, b));
+    assigning(
+        registry.declare("%=", Purity::ChangesReceiver, OnGpu::VIA_CPU, Gradient::Yes),
+        |a, b| Rem.apply(a, b),
+    );
+    assigning(registry.declare("**=", Purity::ChangesReceiver, SQUARES, Gradient::Yes), |a, b| {
+        Pow.apply(a, b)
+    });
     binary(
-        registry.declare("minimum(a, b)", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("minimum(a, b)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes).row(
             "the smaller of two, element by element",
             "minimum(tensor([1, 5]), 3)",
             "tensor [2] i64 cpu: [1, 3]",
@@ -116,7 +125,7 @@ fn install_arithmetic(registry: &mut Registry) {
         |a, b| Arithmetic::Minimum.apply(a, b),
     );
     binary(
-        registry.declare("maximum(a, b)", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("maximum(a, b)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes).row(
             "the larger of two",
             "maximum(tensor([1, 5]), tensor([2, 4]))",
             "tensor [2] i64 cpu: [2, 5]",
@@ -129,7 +138,7 @@ fn install_arithmetic(registry: &mut Registry) {
 fn install_comparisons(registry: &mut Registry) {
     use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
     binary(
-        registry.declare("==", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("==", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "exactly equal, a bool for each element",
             "tensor([0.1, 0.2]) == 0.1",
             "tensor [2] bool cpu: [true, false]",
@@ -138,7 +147,7 @@ fn install_comparisons(registry: &mut Registry) {
         |a, b| Eq.apply(a, b),
     );
     binary(
-        registry.declare("!=", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("!=", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "not equal",
             "tensor([1, 2]) != tensor([1, 3])",
             "tensor [2] bool cpu: [false, true]",
@@ -147,7 +156,7 @@ fn install_comparisons(registry: &mut Registry) {
         |a, b| Ne.apply(a, b),
     );
     binary(
-        registry.declare("<", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("<", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "less",
             "arange(3) < 1",
             "tensor [3] bool cpu: [true, false, false]",
@@ -156,7 +165,7 @@ fn install_comparisons(registry: &mut Registry) {
         |a, b| Lt.apply(a, b),
     );
     binary(
-        registry.declare("<=", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare("<=", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "less or equal",
             "arange(3) <= 1",
             "tensor [3] bool cpu: [true, true, false]",
@@ -165,7 +174,7 @@ fn install_comparisons(registry: &mut Registry) {
         |a, b| Le.apply(a, b),
     );
     binary(
-        registry.declare(">", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare(">", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "greater",
             "1.5 > tensor([1.0, 2.0])",
             "tensor [2] bool cpu: [true, false]",
@@ -174,7 +183,7 @@ fn install_comparisons(registry: &mut Registry) {
         |a, b| Gt.apply(a, b),
     );
     binary(
-        registry.declare(">=", Purity::Pure, OnGpu::NATIVE).row(
+        registry.declare(">=", Purity::Pure, OnGpu::NATIVE, Gradient::Outside).row(
             "greater or equal",
             "arange(3) >= 1",
             "tensor [3] bool cpu: [false, true, true]",
@@ -186,7 +195,7 @@ fn install_comparisons(registry: &mut Registry) {
 
 fn install_logic(registry: &mut Registry) {
     binary(
-        registry.declare("&", Purity::Pure, BOOLS).row(
+        registry.declare("&", Purity::Pure, BOOLS, Gradient::Outside).row(
             "and, of bools; bit by bit, of integers",
             "let t = arange(4); (t > 0) & (t < 3)",
             "tensor [4] bool cpu: [false, true, true, false]",
@@ -195,7 +204,7 @@ fn install_logic(registry: &mut Registry) {
         |a, b| Logic::And.apply(a, b),
     );
     binary(
-        registry.declare("|", Purity::Pure, BOOLS).row(
+        registry.declare("|", Purity::Pure, BOOLS, Gradient::Outside).row(
             "or",
             "let t = arange(4); (t == 0) | (t == 3)",
             "tensor [4] bool cpu: [true, false, false, true]",
@@ -204,7 +213,7 @@ fn install_logic(registry: &mut Registry) {
         |a, b| Logic::Or.apply(a, b),
     );
     binary(
-        registry.declare("^", Purity::Pure, BOOLS).row(
+        registry.declare("^", Purity::Pure, BOOLS, Gradient::Outside).row(
             "exclusive or",
             "tensor([6, 3]) ^ tensor([2, 1])",
             "tensor [2] i64 cpu: [4, 2]",
@@ -213,16 +222,18 @@ fn install_logic(registry: &mut Registry) {
         |a, b| Logic::Xor.apply(a, b),
     );
     registry
-        .declare("!", Purity::Pure, BOOLS)
+        .declare("!", Purity::Pure, BOOLS, Gradient::Outside)
         .row("not", "!(arange(3) == 1)", "tensor [3] bool cpu: [true, false, true]")
         .function(|x: &mut Handle| -> ScriptResult<Handle> {
             Ok(derive(x, Masks::Stay, logic::not)?)
         });
-    assigning(registry.declare("&=", Purity::ChangesReceiver, BOOLS), |a, b| {
+    assigning(registry.declare("&=", Purity::ChangesReceiver, BOOLS, Gradient::Outside), |a, b| {
         Logic::And.apply(a, b)
     });
-    assigning(registry.declare("|=", Purity::ChangesReceiver, BOOLS), |a, b| Logic::Or.apply(a, b));
-    assigning(registry.declare("^=", Purity::ChangesReceiver, BOOLS), |a, b| {
+    assigning(registry.declare("|=", Purity::ChangesReceiver, BOOLS, Gradient::Outside), |a, b| {
+        Logic::Or.apply(a, b)
+    });
+    assigning(registry.declare("^=", Purity::ChangesReceiver, BOOLS, Gradient::Outside), |a, b| {
         Logic::Xor.apply(a, b)
     });
 }

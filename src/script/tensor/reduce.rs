@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Engine, Token};
 
 use super::arguments::{Call, derive, derive_anew};
 use super::{Handle, Masks};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::value::options;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
@@ -40,7 +40,7 @@ pub fn var(token: Token) -> Token {
 
 fn install_reductions(registry: &mut Registry) {
     registry
-        .declare("sum(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("sum(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "the sum; over all dims, one, or several",
             "tensor([[1, 2], [3, 4]]).sum(0)",
@@ -60,7 +60,7 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, sums::sum));
     registry
-        .declare("mean(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("mean(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the mean; of integers an error: convert them first",
             "tensor([[1.0, 2.0], [3.0, 4.0]]).mean()",
@@ -68,7 +68,12 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, sums::mean));
     registry
-        .declare("var(x, dim, #{dim, keepdim, unbiased, correction})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "var(x, dim, #{dim, keepdim, unbiased, correction})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "the variance, divided by one less than the count",
             "tensor([1.0, 2.0, 3.0, 4.0]).var()",
@@ -82,7 +87,12 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| spread(call, "var", statistics::var));
     registry
-        .declare("std(x, dim, #{dim, keepdim, unbiased, correction})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "std(x, dim, #{dim, keepdim, unbiased, correction})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "the standard deviation; #{unbiased: false} divides by the count",
             "tensor([[1.0, 3.0], [2.0, 8.0]]).std(1)",
@@ -90,7 +100,7 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| spread(call, "std", statistics::std));
     registry
-        .declare("min(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("min(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "the smallest element, alone; NaN where one is",
             "tensor([[3, 1], [2, 5]]).min(1)",
@@ -98,11 +108,11 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, extremes::min));
     registry
-        .declare("max(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("max(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row("the largest", "tensor([[3, 1], [2, 5]]).max()", "tensor [] i64 cpu: 5")
         .on_tensor(1..=2, |call| over(call, 1, extremes::max));
     registry
-        .declare("argmin(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("argmin(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS, Gradient::Outside)
         .row(
             "where the smallest is",
             "tensor([[3, 1], [2, 5]]).argmin(-1)",
@@ -110,7 +120,7 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, extremes::argmin));
     registry
-        .declare("argmax(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("argmax(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::FLOATS, Gradient::Outside)
         .row(
             "where the largest is; over no dim, its place in the flattened tensor",
             "tensor([[3, 1], [2, 5]]).argmax()",
@@ -118,7 +128,7 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, extremes::argmax));
     registry
-        .declare("norm(x, dim, #{dim, keepdim, p})", Purity::Pure, OnGpu::NATIVE)
+        .declare("norm(x, dim, #{dim, keepdim, p})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "root of the sum of the squares",
             "tensor([[3.0, 4.0], [6.0, 8.0]]).norm(1)",
@@ -135,11 +145,11 @@ fn install_reductions(registry: &mut Registry) {
             over(call, 1, |x, over| sums::norm(x, p, over))
         });
     registry
-        .declare("prod(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("prod(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row("the product", "tensor([2, 3, 4]).prod()", "tensor [] i64 cpu: 24")
         .on_tensor(1..=2, |call| over(call, 1, sums::prod));
     registry
-        .declare("any(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("any(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row(
             "whether one is other than 0",
             "(arange(4).reshape(2, 2) > 1).any(1)",
@@ -147,11 +157,11 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, count::any));
     registry
-        .declare("all(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("all(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row("whether none is 0", "(arange(4) >= 0).all()", "tensor [] bool cpu: true")
         .on_tensor(1..=2, |call| over(call, 1, count::all));
     registry
-        .declare("logsumexp(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("logsumexp(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "log of the sum of the exponentials",
             "tensor([1000.0, 1000.0]).logsumexp()",
@@ -159,7 +169,12 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, sums::logsumexp));
     registry
-        .declare("count_nonzero(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "count_nonzero(x, dim, #{dim, keepdim})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Outside,
+        )
         .row(
             "how many are other than 0",
             "tensor([[0, 2], [3, 0]]).count_nonzero()",
@@ -167,7 +182,12 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, count::count_nonzero));
     registry
-        .declare("quantile(x, q, dim, #{q, dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare(
+            "quantile(x, q, dim, #{q, dim, keepdim})",
+            Purity::Pure,
+            OnGpu::VIA_CPU,
+            Gradient::Yes,
+        )
         .row(
             "what a share q does not exceed, in proportion between two: (q, dim)",
             "tensor([1.0, 2.0, 3.0, 4.0]).quantile(0.5)",
@@ -187,7 +207,7 @@ fn install_reductions(registry: &mut Registry) {
             over(call, 2, |x, over| statistics::quantile(x, &qs, stacked, over))
         });
     registry
-        .declare("median(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("median(x, dim, #{dim, keepdim})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the middle element; of an even number the lower of two",
             "tensor([4.0, 1.0, 3.0, 2.0]).median()",
@@ -195,7 +215,7 @@ fn install_reductions(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| over(call, 1, statistics::median));
     registry
-        .declare("histogram(x, #{bins, min, max})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("histogram(x, #{bins, min, max})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
         .row(
             "how many elements lie between each two edges: #{bins, min, max}",
             "let h = tensor([0.0, 0.1, 0.6, 1.0]).histogram(#{bins: 2, min: 0, max: 1}); \
@@ -211,7 +231,7 @@ fn install_reductions(registry: &mut Registry) {
 
 fn install_along(registry: &mut Registry) {
     registry
-        .declare("cumsum(x, dim, #{dim})", Purity::Pure, OnGpu::FLOATS)
+        .declare("cumsum(x, dim, #{dim})", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
         .row(
             "each element and all before it along a dim, summed",
             "tensor([1, 2, 3]).cumsum(0)",
@@ -219,7 +239,7 @@ fn install_along(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| along(call, softmax::cumsum));
     registry
-        .declare("softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "exponentials along a dim, scaled to sum 1",
             "tensor([0.0, 1.0]).softmax(-1)",
@@ -227,7 +247,7 @@ fn install_along(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| along(call, softmax::softmax));
     registry
-        .declare("log_softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("log_softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "log of that",
             "tensor([0.0, 1.0]).log_softmax(-1)",
@@ -242,6 +262,7 @@ fn install_orders(registry: &mut Registry) {
             "topk(x, k, #{k, dim, largest})",
             Purity::Pure,
             OnGpu("there, of floats up to k = 32; beyond on the CPU"),
+            Gradient::Yes,
         )
         .row(
             "the k largest and where they are: (k, #{dim, largest})",
@@ -260,7 +281,7 @@ fn install_orders(registry: &mut Registry) {
             ordered(call, dim, |x| sort::topk(x, k, dim, largest))
         });
     registry
-        .declare("sort(x, dim, #{dim, descending})", Purity::Pure, OnGpu::VIA_CPU)
+        .declare("sort(x, dim, #{dim, descending})", Purity::Pure, OnGpu::VIA_CPU, Gradient::Yes)
         .row(
             "the elements in order along a dim (the last), and where they come from",
             "let s = tensor([3, 1, 2]).sort(); [s.values, s.indices]",
@@ -286,6 +307,7 @@ fn install_unique(registry: &mut Registry) {
             "unique(x, dim, #{dim, return_inverse, return_counts})",
             Purity::Pure,
             OnGpu::VIA_CPU,
+            Gradient::None("its derivative is not defined, and PyTorch has none"),
         )
         .row(
             "the elements that differ, in order; along a dim the slices; #{dim, \

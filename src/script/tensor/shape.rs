@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic};
 use super::arguments::{Call, derive, derive_anew};
 use super::handle::mask;
 use super::{Handle, Masks};
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::linalg::diagonal;
@@ -27,7 +27,7 @@ pub fn install(registry: &mut Registry) {
 
 fn install_views(registry: &mut Registry) {
     registry
-        .declare("reshape(x, shape)", Purity::Pure, OnGpu::NATIVE)
+        .declare("reshape(x, shape)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the same elements in another shape; one size may be -1",
             "arange(6).reshape([-1, 2])",
@@ -35,7 +35,7 @@ fn install_views(registry: &mut Registry) {
         )
         .on_tensor(2..=MOST, listed("shape", view::reshape));
     registry
-        .declare("transpose(x, i, j)", Purity::Pure, OnGpu::NATIVE)
+        .declare("transpose(x, i, j)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "two dims change places",
             "tensor([[1, 2, 3], [4, 5, 6]]).transpose(0, 1)",
@@ -46,7 +46,7 @@ fn install_views(registry: &mut Registry) {
             derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::transpose(x, i, j))
         });
     registry
-        .declare(".T", Purity::Pure, OnGpu::NATIVE)
+        .declare(".T", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "a matrix with rows for columns",
             "tensor([[1, 2, 3], [4, 5, 6]]).T",
@@ -55,11 +55,11 @@ fn install_views(registry: &mut Registry) {
         .get(|t: &mut Handle| -> ScriptResult<Handle> { Ok(derive(t, Masks::Follow, view::t)?) })
         .set(|t: &mut Handle, source: Dynamic| -> ScriptResult<()> { Ok(set_turned(t, &source)?) });
     registry
-        .declare("permute(x, dims)", Purity::Pure, OnGpu::NATIVE)
+        .declare("permute(x, dims)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("the dims in another order", "zeros(2, 3, 4).permute(2, 0, 1).shape", "[4, 2, 3]")
         .on_tensor(2..=MOST, listed("dims", view::permute));
     registry
-        .declare("unsqueeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("unsqueeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "a new dim of size 1",
             "arange(3).unsqueeze(-1)",
@@ -70,7 +70,7 @@ fn install_views(registry: &mut Registry) {
             derive(&call.tensor(0, "a tensor")?, Masks::Follow, |x| view::unsqueeze(x, dim))
         });
     registry
-        .declare("squeeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("squeeze(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "without the dims of size 1, all or the ones named",
             "zeros(1, 3, 1).squeeze(-1).shape",
@@ -83,7 +83,12 @@ fn install_views(registry: &mut Registry) {
             })
         });
     registry
-        .declare("flatten(x, start, end, #{start, end})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "flatten(x, start, end, #{start, end})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "dims as one: all, or from a first to a last",
             "zeros(2, 3, 4).flatten(1).shape",
@@ -99,7 +104,7 @@ fn install_views(registry: &mut Registry) {
 
 fn install_joins(registry: &mut Registry) {
     registry
-        .declare("cat(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("cat(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "tensors one after the other along a dim",
             "cat([tensor([[1, 2]]), tensor([[3, 4]])], 0)",
@@ -107,7 +112,7 @@ fn install_joins(registry: &mut Registry) {
         )
         .on::<Array, _>(1..=2, |call| joined(call, "cat", join::cat));
     registry
-        .declare("stack(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("stack(tensors, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "tensors as the slices of a new dim",
             "stack([tensor([1, 2]), tensor([3, 4])], #{dim: 1})",
@@ -115,7 +120,7 @@ fn install_joins(registry: &mut Registry) {
         )
         .on::<Array, _>(1..=2, |call| joined(call, "stack", join::stack));
     registry
-        .declare("split(x, sizes, dim, #{size, dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("split(x, sizes, dim, #{size, dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "pieces of a size, or of the sizes in an array: (size, dim)",
             "arange(5).split(2)",
@@ -136,7 +141,7 @@ fn install_joins(registry: &mut Registry) {
             }
         });
     registry
-        .declare("chunk(x, count, dim, #{count, dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("chunk(x, count, dim, #{count, dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "at most so many pieces: (count, dim)",
             "arange(5).chunk(2)",
@@ -150,7 +155,7 @@ fn install_joins(registry: &mut Registry) {
 
 fn install_copies(registry: &mut Registry) {
     registry
-        .declare("repeat(x, counts)", Purity::Pure, OnGpu::NATIVE)
+        .declare("repeat(x, counts)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the whole so many times along each dim",
             "tensor([1, 2]).repeat(2, 2)",
@@ -158,7 +163,12 @@ fn install_copies(registry: &mut Registry) {
         )
         .on_tensor(2..=MOST, listed("counts", rearrange::repeat));
     registry
-        .declare("repeat_interleave(x, count, dim, #{counts, dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare(
+            "repeat_interleave(x, count, dim, #{counts, dim})",
+            Purity::Pure,
+            OnGpu::NATIVE,
+            Gradient::Yes,
+        )
         .row(
             "each slice so many times in a row: (count, dim)",
             "tensor([1, 2]).repeat_interleave(2)",
@@ -173,7 +183,7 @@ fn install_copies(registry: &mut Registry) {
             })
         });
     registry
-        .declare("expand(x, shape)", Purity::Pure, OnGpu::NATIVE)
+        .declare("expand(x, shape)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "dims of size 1 widened without a copy; -1 leaves a dim as it is",
             "tensor([[1], [2]]).expand(-1, 3)",
@@ -181,14 +191,14 @@ fn install_copies(registry: &mut Registry) {
         )
         .on_tensor(2..=MOST, listed("shape", view::expand));
     registry
-        .declare("flip(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("flip(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row("in reverse order along dims", "arange(3).flip(-1)", "tensor [3] i64 cpu: [2, 1, 0]")
         .on_tensor(1..=2, |call| {
             let dims = call.ints(1, "dim")?;
             derive_anew(&call.tensor(0, "a tensor")?, Masks::Follow, |x| rearrange::flip(x, &dims))
         });
     registry
-        .declare("roll(x, shift, dim, #{shift, dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("roll(x, shift, dim, #{shift, dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "shifted along dims, what falls off coming back: (shift, dim)",
             "arange(4).roll(1, 0)",
@@ -201,7 +211,7 @@ fn install_copies(registry: &mut Registry) {
             })
         });
     registry
-        .declare("tril(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .declare("tril(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the lower triangle, zeros above",
             "ones(2, 3).tril()",
@@ -209,7 +219,7 @@ fn install_copies(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| kept(call, triangle::tril));
     registry
-        .declare("triu(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .declare("triu(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "the upper triangle, from a diagonal on",
             "ones(2, 3).triu(1)",
@@ -220,7 +230,7 @@ fn install_copies(registry: &mut Registry) {
 
 fn install_diagonals(registry: &mut Registry) {
     registry
-        .declare("diag(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE)
+        .declare("diag(x, diagonal, #{diagonal})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "a matrix's diagonal, or the matrix with a vector as its diagonal; one diagonal \
             further right with 1",
@@ -236,6 +246,7 @@ fn install_diagonals(registry: &mut Registry) {
             "diagonal(x, offset, dim1, dim2, #{offset, dim1, dim2})",
             Purity::Pure,
             OnGpu::NATIVE,
+            Gradient::Yes,
         )
         .row(
             "the diagonals over two dims, the first two, along a new last dim: (offset, \

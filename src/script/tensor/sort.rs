@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::{Result, bail, error};
@@ -99,7 +99,12 @@ fn ordered(
 /// Registers the functions that sort arrays.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare("sort(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "sort(array, comparer)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row_for(
             "of an array",
             "puts it in order, and gives it",
@@ -109,7 +114,12 @@ pub fn install(registry: &mut Registry) {
         .function(sort)
         .function(sort_by);
     registry
-        .declare("sort_by(array, comparer)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "sort_by(array, comparer)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "sorts the array by a comparer |a, b| below, at or above 0, and gives it",
             "[1, 3, 2].sort_by(|a, b| b - a)",
@@ -117,7 +127,12 @@ pub fn install(registry: &mut Registry) {
         )
         .function(sort_by);
     registry
-        .declare("sort_desc(array)", Purity::ChangesReceiver, OnGpu::NO_TENSORS)
+        .declare(
+            "sort_desc(array)",
+            Purity::ChangesReceiver,
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "sorts the array from the largest down, and gives it",
             "[1, 3, 2].sort_desc()",
@@ -128,7 +143,7 @@ pub fn install(registry: &mut Registry) {
             Ok(array.clone())
         });
     registry
-        .declare("order(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("order(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the elements in order, by a comparer |a, b| below, at or above 0 if one is \
             given; the array stays as it is",
@@ -138,7 +153,7 @@ pub fn install(registry: &mut Registry) {
         .function(|array: &mut Array| ordered(array, ascending))
         .function(order_by);
     registry
-        .declare("order_by(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("order_by(array, comparer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the elements in order, by a comparer |a, b| below, at or above 0; the array \
             stays as it is",
@@ -147,7 +162,7 @@ pub fn install(registry: &mut Registry) {
         )
         .function(order_by);
     registry
-        .declare("order_desc(array)", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("order_desc(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
             "the elements from the largest down; the array stays as it is",
             "[1, 3, 2].order_desc()",

@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::arguments::{Call, derive_anew};
 use super::{Handle, Masks, convert};
 use crate::Result;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::tensor::fourier::frequencies;
 use crate::tensor::fourier::transform::{Norm, Transform};
 use crate::tensor::{Kind, Value};
@@ -19,7 +19,7 @@ pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Fourier transforms");
     let transform = |transform: Transform| move |call: &Call| transformed(call, transform);
     registry
-        .declare("fft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS)
+        .declare("fft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS, Gradient::Yes)
         .row(
             "the discrete Fourier transform along a dim, the last if none is named",
             "tensor([1.0, 0.0, -1.0, 0.0]).fft()",
@@ -34,7 +34,7 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(1..=2, transform(Transform::Fft));
     registry
-        .declare("ifft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS)
+        .declare("ifft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS, Gradient::Yes)
         .row(
             "back again, complex",
             "ifft(fft(tensor([1.0, 2.0, 3.0, 4.0]))).real",
@@ -42,7 +42,7 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(1..=2, transform(Transform::Ifft));
     registry
-        .declare("rfft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS)
+        .declare("rfft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS, Gradient::Yes)
         .row(
             "the half of a real tensor's transform that says it all: n / 2 + 1 of n",
             "rfft(ones(2, 4), #{dim: 1}).real",
@@ -50,7 +50,7 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(1..=2, transform(Transform::Rfft));
     registry
-        .declare("irfft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS)
+        .declare("irfft(x, dim, #{dim, n, norm})", Purity::Pure, TRANSFORMS, Gradient::Yes)
         .row(
             "from that half back; the length is even unless n says otherwise",
             "tensor([1.0, 2.0, 4.0]).rfft().irfft(#{n: 3})",
@@ -58,7 +58,12 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(1..=2, transform(Transform::Irfft));
     registry
-        .declare("fftfreq(n, d, #{d, dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "fftfreq(n, d, #{d, dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row(
             "the frequencies of fft's results in cycles per sample, or per unit for samples \
             d apart",
@@ -67,11 +72,16 @@ pub fn install(registry: &mut Registry) {
         )
         .on::<i64, _>(1..=2, |call| spaced(call, frequencies::fftfreq));
     registry
-        .declare("rfftfreq(n, d, #{d, dtype, device})", Purity::Pure, OnGpu::SENT)
+        .declare(
+            "rfftfreq(n, d, #{d, dtype, device})",
+            Purity::Pure,
+            OnGpu::SENT,
+            Gradient::NoTensors,
+        )
         .row("those of rfft's", "rfftfreq(4)", "tensor [3] f32 cpu: [0.0, 0.25, 0.5]")
         .on::<i64, _>(1..=2, |call| spaced(call, frequencies::rfftfreq));
     registry
-        .declare("fftshift(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("fftshift(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "frequency 0 moved to the middle, along the dims named or all",
             "fftshift(fftfreq(4))",
@@ -79,7 +89,7 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(1..=2, |call| shifted(call, frequencies::fftshift));
     registry
-        .declare("ifftshift(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE)
+        .declare("ifftshift(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
         .row(
             "what undoes fftshift",
             "fftfreq(5, #{d: 0.2}).fftshift().ifftshift()",

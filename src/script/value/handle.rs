@@ -15,12 +15,13 @@ use candle_core::Tensor;
 pub mod mask;
 
 use super::frozen::{Frozen, Journal, Write};
+use super::graph;
 use super::lease::Lease;
 use crate::system::interrupt;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::{Operand, Value};
+use crate::tensor::{Kind, Operand, Value};
 use crate::{Error, Result};
 
 /// A tensor of a script. A clone is the same tensor.
@@ -109,16 +110,32 @@ impl Handle {
     }
 
     /// The result of an operation on `inputs`, without a mask. It shares their lease if it shares
-    /// their storage.
-    fn derived(value: Value, inputs: &[&Handle]) -> Self {
-        let addresses = value.addresses();
+    /// their storage, unless that is a variable's: an optimiser writes it in place, so that the
+    /// result needs storage of its own.
+    ///
+    /// # Errors
+    /// There is no memory for a copy.
+    fn derived(value: Value, inputs: &[&Handle]) -> Result<Self> {
+        // Bools and integers have no gradients, and their graph would only take memory.
+        let recorded = graph::is_recorded() && !Kind::of(&value).is_exact();
+        let mut value = if recorded { value } else { value.detach() };
+        let mut addresses = value.addresses();
+        let is_shared_variable = |input: &&Handle| {
+            let slot = input.0.borrow();
+            slot.value.has_variable()
+                && slot.value.addresses().iter().any(|a| addresses.contains(a))
+        };
+        if inputs.iter().any(is_shared_variable) {
+            value = value.map(Tensor::force_contiguous)?;
+            addresses = value.addresses();
+        }
         let lease = inputs.iter().find_map(|input| {
             let slot = input.0.borrow();
             let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
             shares.then(|| slot.lease.clone())
         });
         let lease = lease.unwrap_or_else(|| Lease::of(&value));
-        Self::leased(value, lease, None)
+        Ok(Self::leased(value, lease, None))
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
@@ -140,6 +157,19 @@ impl Handle {
     pub fn value(&self) -> Ref<'_, Value> {
         self.wait();
         Ref::map(self.0.borrow(), |slot| &slot.value)
+    }
+
+    /// Whether it is a variable or was computed from one, so that gradients reach it.
+    pub fn is_tracked(&self) -> bool {
+        let slot = self.0.borrow();
+        !Kind::of(&slot.value).is_exact() && slot.value.is_tracked()
+    }
+
+    /// Whether it holds numbers that have gradients: it is of a float or complex dtype, and there
+    /// are some.
+    pub fn could_be_tracked(&self) -> bool {
+        let slot = self.0.borrow();
+        !Kind::of(&slot.value).is_exact() && slot.value.numel() > 0
     }
 
     /// Whether the two are on different devices. A copy between devices need not wait for copies in

@@ -2,6 +2,7 @@
 //! in Rust.
 
 pub mod frozen;
+pub mod graph;
 pub mod handed_out;
 pub mod handle;
 pub mod kept;

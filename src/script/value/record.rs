@@ -6,7 +6,7 @@ use std::any::TypeId;
 
 use rhai::{Array, Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
 
-use crate::script::declare::{Declaration, OnGpu, Purity, Registry};
+use crate::script::declare::{Declaration, Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::{Error, did_you_mean, error};
 
@@ -78,13 +78,13 @@ pub fn read(value: &Dynamic) -> Option<Map> {
 pub fn install(registry: &mut Registry) {
     registry.type_name::<Record>("map");
     registry
-        .declare("map[…]", Purity::Pure, OnGpu::NO_TENSORS)
+        .declare("map[…]", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .index_get(|of: &mut Record, key: &str| -> ScriptResult<Dynamic> { Ok(of.get(key)?) });
-    registry.declare("map[…] = x", Purity::ChangesReceiver, OnGpu::NO_TENSORS).index_set(
-        |of: &mut Record, key: &str, value: Dynamic| {
+    registry
+        .declare("map[…] = x", Purity::ChangesReceiver, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .index_set(|of: &mut Record, key: &str, value: Dynamic| {
             of.0.insert(key.into(), value);
-        },
-    );
+        });
     let [text, map, function, any] = [
         TypeId::of::<ImmutableString>(),
         TypeId::of::<Map>(),
@@ -93,7 +93,7 @@ pub fn install(registry: &mut Registry) {
     ];
     let record = TypeId::of::<Record>();
     let mut pass_on = |name: &'static str, purity: Purity, types: &[TypeId]| {
-        pass_on(registry.declare(name, purity, OnGpu::NO_TENSORS), types);
+        pass_on(registry.declare(name, purity, OnGpu::NO_TENSORS, Gradient::NoTensors), types);
     };
     for name in ["keys", "values", "len", "is_empty", "to_json", "to_string", "to_debug"] {
         pass_on(name, Purity::Pure, &[record]);

@@ -7,7 +7,7 @@
 use rhai::Dynamic;
 
 use super::Handle;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::index::selection::Index;
@@ -41,7 +41,7 @@ impl Masks {
         input: &Handle,
         alike: impl Fn(&Value) -> Result<Value>,
     ) -> Result<Handle> {
-        let result = Handle::derived(value, &[input]);
+        let result = Handle::derived(value, &[input])?;
         let Some(mask) = input.mask().filter(|_| result.may_be_ids()) else { return Ok(result) };
         match self {
             Masks::Follow => result.carrying(alike(&mask.value())?, &[&mask]),
@@ -60,7 +60,7 @@ impl Masks {
         alike: impl Fn(Operand, Operand) -> Result<Value>,
     ) -> Result<Handle> {
         let inputs: Vec<&Handle> = sides.into_iter().flatten().collect();
-        let result = Handle::derived(value, &inputs);
+        let result = Handle::derived(value, &inputs)?;
         let masked = inputs.iter().any(|input| input.mask().is_some());
         if !masked || self == Masks::End || !result.may_be_ids() {
             return Ok(result);
@@ -83,7 +83,7 @@ impl Masks {
     /// As [`of`](Self::of), for an operation on any number of tensors whose result can't carry a
     /// mask.
     pub fn of_all(self, value: Value, inputs: &[&Handle]) -> Result<Handle> {
-        let result = Handle::derived(value, inputs);
+        let result = Handle::derived(value, inputs)?;
         if self != Masks::End && result.may_be_ids() {
             inputs.iter().filter_map(|input| input.mask()).try_for_each(|mask| refuse(&mask))?;
         }
@@ -98,7 +98,7 @@ pub fn joined(
     inputs: &[Handle],
     join: impl Fn(&[Value]) -> Result<Value>,
 ) -> Result<Handle> {
-    let result = Handle::derived(value, &inputs.iter().collect::<Vec<_>>());
+    let result = Handle::derived(value, &inputs.iter().collect::<Vec<_>>())?;
     if !result.may_be_ids() || inputs.iter().all(|input| input.mask().is_none()) {
         return Ok(result);
     }
@@ -114,7 +114,7 @@ pub fn pieces(
     cut: impl Fn(&Value) -> Result<Vec<Value>>,
 ) -> Result<Vec<Handle>> {
     let pieces: Vec<Handle> =
-        values.into_iter().map(|value| Handle::derived(value, &[whole])).collect();
+        values.into_iter().map(|value| Handle::derived(value, &[whole])).collect::<Result<_>>()?;
     let Some(mask) = whole.mask() else { return Ok(pieces) };
     let masks = cut(&mask.value())?;
     pieces.into_iter().zip(masks).map(|(piece, part)| piece.carrying(part, &[&mask])).collect()
@@ -131,7 +131,7 @@ pub fn put(
     let Some(theirs) = source.and_then(Handle::mask) else {
         return Masks::Stay.of(value, input, |mask| Ok(mask.clone()));
     };
-    let result = Handle::derived(value, &[input]);
+    let result = Handle::derived(value, &[input])?;
     if !result.may_be_ids() {
         return Ok(result);
     }
@@ -260,7 +260,7 @@ impl Handle {
 
     fn carrying(self, mask: Value, inputs: &[&Handle]) -> Result<Handle> {
         let mask = operand::transfer(&mask, self.value().device())?;
-        Ok(self.with_mask(Handle::derived(mask, inputs)))
+        Ok(self.with_mask(Handle::derived(mask, inputs)?))
     }
 
     fn may_be_ids(&self) -> bool {
@@ -329,7 +329,7 @@ fn set(ids: &Handle, mask: &Dynamic) -> Result<()> {
 /// Registers the mask that token ids carry.
 pub fn install(registry: &mut Registry) {
     registry
-        .declare(".mask", Purity::Pure, OnGpu::NATIVE)
+        .declare(".mask", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row(
             "of token ids: true at real tokens, throughout where nothing is padding; it \
             goes wherever rows and positions go",

@@ -1,14 +1,17 @@
 //! The activations of MLPs, alone or multiplied by a gated MLP's other branch.
 
+use std::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
+use candle_nn::ops;
 
 use super::cpu::parallel;
 use super::cpu::parallel::CHUNK;
 use super::cpu::simd::math;
 use super::cpu::simd::vectorized;
-use super::elements::{Elements, filled_tensor};
+use super::differentiable::{Backward, Gradients, differentiable};
+use super::elements::{Elements, filled_tensor, widened};
 
 /// The function between the two matrices of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +28,17 @@ pub enum Activation {
 
 impl Activation {
     /// act(x), or act(x)·gate, of two tensors of one shape.
+    ///
+    /// # Errors
+    /// Shapes that differ.
     pub fn apply(self, x: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
-        if let Some(y) = self.by_chunks(x, gate) {
+        let inputs: Vec<&Tensor> = [x].into_iter().chain(gate).collect();
+        let compute = |inputs: &[Tensor]| self.plain(&inputs[0], inputs.get(1));
+        differentiable(&inputs, compute, move |back| self.gradients(back))
+    }
+
+    fn plain(self, x: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(y) = by_chunks(self.function(), x, gate) {
             return y;
         }
         let y = match self {
@@ -41,32 +53,93 @@ impl Activation {
         }
     }
 
-    fn by_chunks(self, x: &Tensor, gate: Option<&Tensor>) -> Option<Result<Tensor>> {
-        let given = Elements::<f32>::contiguous(x)?;
-        let gates = match gate {
-            Some(gate) => Some(Elements::<f32>::contiguous(gate)?),
-            None => None,
+    /// With regard to x and the gate. Half types are computed in float32.
+    fn gradients(self, back: &Backward) -> Result<Gradients> {
+        let (x, gate) = (widened(&back.inputs[0])?, back.inputs.get(1).map(widened).transpose()?);
+        let g = widened(back.gradient)?;
+        let narrow = |t: Tensor| t.to_dtype(back.output.dtype());
+        let of_x = || {
+            let of_act = match &gate {
+                Some(gate) => (&g * gate)?,
+                None => g.clone(),
+            };
+            let of_x = match by_chunks(self.slopes(), &x, Some(&of_act)) {
+                Some(of_x) => of_x?,
+                None => (of_act * self.slopes_by_candle(&x)?)?,
+            };
+            narrow(of_x)
         };
-        if gate.is_some_and(|gate| gate.dims() != x.dims()) {
-            return None;
+        let mut gradients = vec![back.of(0, of_x)?];
+        if gate.is_some() {
+            gradients.push(back.of(1, || narrow(self.plain(&x, Some(&g))?))?);
         }
-        let (given, gates) = (&*given, gates.as_deref());
-        let write = match self {
+        Ok(gradients)
+    }
+
+    fn function(self) -> Loop {
+        match self {
             Activation::Relu => relu,
             Activation::Gelu => gelu,
             Activation::GeluTanh => gelu_tanh,
             Activation::Silu => silu,
-        };
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            parallel::chunks(out, CHUNK, |chunk, out| {
-                let at = chunk * CHUNK..chunk * CHUNK + out.len();
-                write(out, &given[at.clone()], gates.map(|gates| &gates[at]));
-            });
-        };
-        // SAFETY: the chunks cover the output, and `write` writes all of a chunk, since the
-        // elements and the gates have its length.
-        Some(unsafe { filled_tensor(x.shape().clone(), fill) })
+        }
     }
+
+    fn slopes(self) -> Loop {
+        match self {
+            Activation::Relu => relu_slopes,
+            Activation::Gelu => gelu_slopes,
+            Activation::GeluTanh => gelu_tanh_slopes,
+            Activation::Silu => silu_slopes,
+        }
+    }
+
+    fn slopes_by_candle(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Activation::Relu => x.le(0.0)?.where_cond(&x.zeros_like()?, &x.ones_like()?),
+            Activation::Gelu => {
+                let share = (((x * FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)?;
+                let density = ((x.sqr()? * -0.5)?.exp()? / TAU.sqrt())?;
+                share + (x * density)?
+            }
+            Activation::GeluTanh => {
+                let (k, square) = ((2.0 / PI).sqrt(), x.sqr()?);
+                let u = (x * ((&square * (0.044_715 * k))? + k)?)?;
+                let share = ops::sigmoid(&(u * 2.0)?)?;
+                let slope = (&share * (1.0 - &share)?)?;
+                let steepness = ((square * (3.0 * 0.044_715 * k))? + k)?;
+                share + ((x * slope)? * (steepness * 2.0)?)?
+            }
+            Activation::Silu => {
+                let share = ops::sigmoid(x)?;
+                &share * ((x * (1.0 - &share)?)? + 1.0)?
+            }
+        }
+    }
+}
+
+/// Writes a function of each element, multiplied by the gates if there are some.
+type Loop = fn(&mut [MaybeUninit<f32>], &[f32], Option<&[f32]>);
+
+fn by_chunks(write: Loop, x: &Tensor, gate: Option<&Tensor>) -> Option<Result<Tensor>> {
+    let given = Elements::<f32>::contiguous(x)?;
+    let gates = match gate {
+        Some(gate) => Some(Elements::<f32>::contiguous(gate)?),
+        None => None,
+    };
+    if gate.is_some_and(|gate| gate.dims() != x.dims()) {
+        return None;
+    }
+    let (given, gates) = (&*given, gates.as_deref());
+    let fill = |out: &mut [MaybeUninit<f32>]| {
+        parallel::chunks(out, CHUNK, |chunk, out| {
+            let at = chunk * CHUNK..chunk * CHUNK + out.len();
+            write(out, &given[at.clone()], gates.map(|gates| &gates[at]));
+        });
+    };
+    // SAFETY: the chunks cover the output, and `write` writes all of a chunk, since the elements and
+    // the gates have its length.
+    Some(unsafe { filled_tensor(x.shape().clone(), fill) })
 }
 
 /// Loops that write all of `out`, if the other slices are as long.
@@ -96,4 +169,8 @@ loops! {
     gelu: x => math::gelu::<FUSED>(x);
     gelu_tanh: x => math::gelu_tanh::<FUSED>(x);
     silu: x => math::silu::<FUSED>(x);
+    relu_slopes: x => math::relu_slope(x);
+    gelu_slopes: x => math::gelu_slope::<FUSED>(x);
+    gelu_tanh_slopes: x => math::gelu_tanh_slope::<FUSED>(x);
+    silu_slopes: x => math::silu_slope::<FUSED>(x);
 }

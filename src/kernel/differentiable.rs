@@ -39,6 +39,11 @@ impl Backward<'_> {
         }
     }
 
+    /// Whether the gradient of an input is asked for.
+    pub fn wants(&self, input: usize) -> bool {
+        self.tracked[input]
+    }
+
     /// The gradient of one input, which `gradient` computes only if it is asked for.
     ///
     /// # Errors
@@ -48,7 +53,7 @@ impl Backward<'_> {
         input: usize,
         gradient: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Option<Tensor>> {
-        if self.tracked[input] { gradient().map(Some) } else { Ok(None) }
+        if self.wants(input) { gradient().map(Some) } else { Ok(None) }
     }
 }
 

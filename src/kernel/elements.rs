@@ -9,8 +9,9 @@ use candle_core::{DType, Device, Layout, Result, Shape, Storage, StorageRef, Ten
 use crate::bail;
 
 /// Read access, without a copy, to the elements of a tensor that the loops of this crate take: of
-/// the dtype `T`, on the CPU, and outside any graph of gradients. The loops record no backward step,
-/// so a tensor that tracks its operations must go through candle's own.
+/// the dtype `T`, on the CPU, and outside any graph of gradients. The loops record no backward step:
+/// [`differentiable`](super::differentiable::differentiable) gives them detached tensors and puts
+/// their result into the graph.
 ///
 /// The slice begins at the tensor's first element. Of a contiguous tensor it ends at the last; of
 /// others it reaches to the end of the storage, and [`strides`](Self::strides) lead through it.

@@ -2,19 +2,22 @@
 //!
 //! An operation chooses among three ways: loops of this crate over the elements, vectorised and on
 //! all cores, for float tensors on the CPU; candle-nn's fused kernels on a GPU; and candle's own
-//! operations, which work for every device and dtype and record what gradients need.
-//! [`elements::Elements`] decides whether the first way is open, [`elements::fits_fused`] the
-//! second. Nothing here knows of models, hooks or scripts.
+//! operations, which work for every device and dtype. [`elements::Elements`] decides whether the
+//! first way is open, [`elements::fits_fused`] the second. An operation on tensors of a graph of
+//! gradients computes in the same way and brings its derivative, which chooses likewise
+//! ([`differentiable`]). Nothing here knows of models, hooks or scripts.
 
 pub mod activation;
 pub mod attention;
+pub mod cap;
 pub mod cpu;
+pub mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod differentiable;
 pub mod elements;
 pub mod elementwise;
-mod few_rows;
+pub mod lookup;
 pub mod norm;
 pub mod product;
 pub mod rotary;

@@ -7,6 +7,7 @@ use candle_nn::rotary_emb;
 
 use super::cpu::parallel;
 use super::cpu::simd::vectorized;
+use super::differentiable::differentiable;
 use super::elements::{Elements, filled_tensor, fits_fused};
 
 /// Which dimensions turn together, of the r that turn.
@@ -19,8 +20,23 @@ pub enum Pairs {
 }
 
 /// Turns queries or keys [b, h, n, c] by the angles whose `cos` and `sin` [b or 1, 1, n, r/2] are
-/// given. The first r dimensions of each head turn, the others stay.
+/// given, in the dtype of x. The first r dimensions of each head turn, the others stay. The angles are
+/// no part of a graph of gradients.
+///
+/// # Errors
+/// Shapes that do not fit one another.
 pub fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
+    let (cos, sin) = (cos.detach(), sin.detach());
+    let compute = |x: &[Tensor]| plain(&x[0], &cos, &sin, pairs);
+    // A rotation's derivative turns back. A factor on cosines and sines stays.
+    let back = (cos.clone(), sin.clone());
+    differentiable(&[x], compute, move |backward| {
+        let (cos, sin) = &back;
+        Ok(vec![backward.of(0, || plain(backward.gradient, cos, &sin.neg()?, pairs))?])
+    })
+}
+
+fn plain(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
     if let Some(turned) = by_tokens(x, cos, sin, pairs).or_else(|| fused(x, cos, sin, pairs)) {
         return turned;
     }

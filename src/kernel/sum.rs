@@ -7,16 +7,34 @@ use candle_core::{Result, Tensor};
 use super::cpu::parallel;
 use super::cpu::parallel::CHUNK;
 use super::cpu::simd::vectorized;
-use super::elements::{Elements, filled_tensor};
+use super::differentiable::differentiable;
+use super::elements::{Elements, Float, filled_tensor};
 
 /// a + b, of one shape.
 pub fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    sum_by_chunks(a, b).unwrap_or_else(|| a + b)
+    let compute = |terms: &[Tensor]| {
+        sum_by_chunks(&terms[0], &terms[1]).unwrap_or_else(|| &terms[0] + &terms[1])
+    };
+    differentiable(&[a, b], compute, |back| {
+        let each = |term| back.of(term, || Ok(back.gradient.clone()));
+        Ok(vec![each(0)?, each(1)?])
+    })
 }
 
 /// [b, h, ..] to [b, ..]: the sum over h.
 pub fn sum_of_heads(each: &Tensor) -> Result<Tensor> {
-    heads_by_chunks(each).unwrap_or_else(|| each.sum(1))
+    let compute = |each: &[Tensor]| heads_by_chunks(&each[0]).unwrap_or_else(|| each[0].sum(1));
+    differentiable(&[each], compute, |back| {
+        let each = &back.inputs[0];
+        Ok(vec![back.of(0, || back.gradient.unsqueeze(1)?.broadcast_as(each.shape()))?])
+    })
+}
+
+/// [rows, d] to \[d\]: the sum over the rows, added up in float64 by the loops of this module. It is
+/// the gradient of a bias, and records none itself.
+pub fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
+    let x = x.detach();
+    rows_by_columns::<f32>(&x).or_else(|| rows_by_columns::<f64>(&x)).unwrap_or_else(|| x.sum(0))
 }
 
 fn sum_by_chunks(a: &Tensor, b: &Tensor) -> Option<Result<Tensor>> {
@@ -53,6 +71,38 @@ fn heads_by_chunks(each: &Tensor) -> Option<Result<Tensor>> {
     };
     // SAFETY: the chunks of all rows cover the output, and `add_heads` writes all of a chunk.
     Some(unsafe { filled_tensor([&[rows], rest].concat(), fill) })
+}
+
+/// Columns that a task adds up.
+const COLUMNS: usize = 64;
+
+fn rows_by_columns<T: Float>(x: &Tensor) -> Option<Result<Tensor>> {
+    let &[_, d] = x.dims() else { return None };
+    let given = Elements::<T>::contiguous(x)?;
+    let given = &*given;
+    let fill = |out: &mut [MaybeUninit<T>]| {
+        parallel::chunks(out, COLUMNS, |chunk, out| {
+            let first = chunk * COLUMNS;
+            let mut sums = [0f64; COLUMNS];
+            // Without columns there is no chunk.
+            for row in given.chunks_exact(d) {
+                add_row(&mut sums[..out.len()], &row[first..][..out.len()]);
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                out.write(T::from_f64(sum));
+            }
+        });
+    };
+    // SAFETY: the chunks cover the output, and all of each is written.
+    Some(unsafe { filled_tensor(d, fill) })
+}
+
+vectorized! {
+    fn add_row[T: Float](sums: &mut [f64], row: &[T]) {
+        for (sum, &x) in sums.iter_mut().zip(row) {
+            *sum += x.into();
+        }
+    }
 }
 
 vectorized! {

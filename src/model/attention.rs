@@ -9,6 +9,7 @@ use super::norm::Norm;
 use super::spec::QkNorm;
 use super::tap::{Halt, Tap};
 use crate::hook::Point;
+use crate::kernel::cap::soft_cap;
 use crate::kernel::sum::sum_of_heads;
 use crate::kernel::{product, softmax};
 use crate::{Result, kernel};
@@ -130,12 +131,12 @@ impl Attention {
         Ok(self.by_group(&pattern, v, 1.0)?)
     }
 
-    fn rule<'a>(&self, inputs: &'a LayerInputs) -> kernel::attention::Rule<'a> {
+    fn rule(&self, inputs: &LayerInputs) -> kernel::attention::Rule {
         kernel::attention::Rule {
             scale: self.score_scale,
             cap: self.score_cap,
-            allowed: &inputs.allowed,
-            bias: inputs.bias.as_ref(),
+            allowed: inputs.allowed.clone(),
+            bias: inputs.bias.clone(),
         }
     }
 
@@ -249,12 +250,4 @@ impl Attention {
 fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (b, n, _) = x.dims3()?;
     Ok(x.reshape((b, n, heads, ()))?)
-}
-
-/// cap · tanh(x / cap), which is between −cap and cap.
-///
-/// # Errors
-/// candle's.
-pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
-    Ok(((x / cap)?.tanh()? * cap)?)
 }

@@ -2,7 +2,6 @@
 
 use candle_core::Tensor;
 
-use super::attention::soft_cap;
 use super::attention_inputs::{AttentionInputs, LayerInputs};
 use super::block::Block;
 use super::decoder::{Decoder, Options};
@@ -11,6 +10,7 @@ use super::input::Input;
 use super::kv_cache::Past;
 use super::tap::{Halt, Tap};
 use crate::hook::{SiteSet, Unobserved};
+use crate::kernel::cap::soft_cap;
 use crate::{Result, bail};
 
 impl Decoder {
@@ -42,7 +42,7 @@ impl Decoder {
             None => self.weights.unembedding.forward(&x)?,
         };
         match self.spec().logit_cap {
-            Some(cap) => soft_cap(&logits, cap),
+            Some(cap) => Ok(soft_cap(&logits, cap)?),
             None => Ok(logits),
         }
     }

@@ -14,6 +14,8 @@ use super::spec::{Positions, Spec};
 use super::tap::{Halt, Tap};
 use super::{components, loss};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
+use crate::kernel::lookup::lookup;
+use crate::kernel::sum::sum;
 use crate::system::interrupt;
 use crate::tensor::WeightSource;
 use crate::{Result, bail, error};
@@ -268,7 +270,8 @@ impl Decoder {
         if let (Positions::Learned { offset }, Some(table)) =
             (&self.spec.positions, &self.weights.position_embeddings)
         {
-            x = (x + lookup(table, &input.table_positions(*offset, &self.device)?)?)?;
+            let positions = input.table_positions(*offset, &self.device)?;
+            x = sum(&x, &lookup(table, &positions)?)?;
         }
         if let Some(norm) = &self.weights.embedding_norm {
             x = norm.plain(&x)?;
@@ -374,12 +377,6 @@ impl Decoder {
         let output = self.forward(input, &Options::default(), &mut Unobserved)?;
         output.logits.ok_or_else(|| error!("the pass made no logits"))
     }
-}
-
-/// The rows of a table [rows, d] at indices [b, n]: [b, n, d].
-fn lookup(table: &Tensor, indices: &Tensor) -> Result<Tensor> {
-    let (b, n) = indices.dims2()?;
-    Ok(table.index_select(&indices.flatten_all()?, 0)?.reshape((b, n, ()))?)
 }
 
 /// The entries at each row's last real token: [b, n, ..] to [b, 1, ..].

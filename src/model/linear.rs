@@ -24,18 +24,11 @@ impl Linear {
         Ok(Self { weight: f(&self.weight)?, bias: self.bias.as_ref().map(f).transpose()? })
     }
 
-    /// [.., in] to [.., out], in the dtype of x, which is that of the weights.
+    /// [.., in] to [.., out], in the dtype of x.
     ///
     /// # Errors
     /// candle's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut dims = x.dims().to_vec();
-        let input = dims.pop().unwrap_or(1);
-        let rows = dims.iter().product::<usize>();
-        dims.push(self.weight.dim(0)?);
-        // One product of two matrices. candle's batched product would copy the weights for every row
-        // of the batch.
-        let x = x.reshape((rows, input))?;
-        Ok(product::linear(&x, &self.weight, self.bias.as_ref())?.reshape(dims)?)
+        Ok(product::linear(x, &self.weight, self.bias.as_ref())?)
     }
 }

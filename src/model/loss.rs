@@ -1,8 +1,9 @@
 //! Next-token cross-entropy over the real tokens.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::Tensor;
 
 use super::input::Input;
+use crate::kernel::cross_entropy::cross_entropy;
 use crate::{Result, bail};
 
 /// −log p(next token) at every position but the last, [b, n-1], float32, of logits [b, n, v] in any
@@ -18,10 +19,8 @@ pub fn unreduced(logits: &Tensor, input: &Input) -> Result<Tensor> {
     if input.targets() == 0 {
         bail!("a loss needs a real token right after another, and this batch has none");
     }
-    let logits = logits.narrow(1, 0, n - 1)?.to_dtype(DType::F32)?;
-    let targets = input.ids(logits.device())?.narrow(1, 1, n - 1)?.unsqueeze(2)?.contiguous()?;
-    let picked = logits.contiguous()?.gather(&targets, D::Minus1)?.squeeze(2)?;
-    of_real_targets(&(logits.log_sum_exp(D::Minus1)? - picked)?, input)
+    let targets = input.ids(logits.device())?.narrow(1, 1, n - 1)?;
+    of_real_targets(&cross_entropy(logits, &targets)?, input)
 }
 
 /// `unreduced` [b, n-1] with 0 wherever the target, or the token that predicts it, is padding.

@@ -41,11 +41,11 @@ impl Norm {
             return Ok(self.plain(x)?);
         }
         let norm = self.kernel();
-        let mut measured = norm.measure(x)?;
+        let mut scale = norm.measure(x)?;
         for point in points {
-            measured.scale = tap.at(*point, measured.scale)?;
+            scale = tap.at(*point, scale)?;
         }
-        Ok(norm.finish(x, measured)?)
+        Ok(norm.finish(x, &scale)?)
     }
 
     /// The norm without hook points, [.., d] to [.., d].

@@ -61,8 +61,33 @@ pub unsafe fn product(
     bias: Option<&[f32]>,
     cores: Cores,
 ) {
+    let onto = bias.map_or(Onto::Nothing, Onto::Row);
     // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
-    unsafe { product_by(Cpu::chosen(), shape, out, left, right, bias, cores) }
+    unsafe { product_by(Cpu::chosen(), shape, out, left, right, onto, cores) }
+}
+
+/// Adds left [m, k] · right [k, n] to out [m, n], on the calling thread. Each row of `out` is
+/// contiguous, and the rows are `step` apart.
+///
+/// # Safety
+/// All rows of `out` are initialised and valid for reads and writes, and no other thread uses them
+/// during the call.
+///
+/// # Panics
+/// If a matrix has fewer elements than the shape says.
+pub unsafe fn add_product(shape: [usize; 3], out: (*mut f32, usize), left: Matrix, right: Matrix) {
+    // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
+    unsafe { product_by(Cpu::chosen(), shape, out, left, right, Onto::Out, Cores::One) }
+}
+
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+enum Onto<'a> {
+    Nothing,
+    /// To this row, in every row.
+    Row(&'a [f32]),
+    /// To what is there already.
+    Out,
 }
 
 /// Columns of one part. Its share of the right matrix, once packed, fits in a core's own cache, and
@@ -85,20 +110,18 @@ const SMALL: usize = 1 << 18;
 /// [`product`], by the library for this set of instructions.
 ///
 /// # Safety
-/// As [`product`]; and the processor has the instructions.
+/// As [`product`], and with [`Onto::Out`] as [`add_product`]; and the processor has the instructions.
 unsafe fn product_by(
     cpu: Cpu,
     [m, n, k]: [usize; 3],
     (out, step): (*mut f32, usize),
     left: Matrix,
     right: Matrix,
-    bias: Option<&[f32]>,
+    onto: Onto,
     cores: Cores,
 ) {
-    assert!(
-        left.holds(m, k) && right.holds(k, n) && bias.is_none_or(|bias| bias.len() >= n),
-        "a product of [{m}, {n}, {k}]"
-    );
+    let long_enough = !matches!(onto, Onto::Row(bias) if bias.len() < n);
+    assert!(left.holds(m, k) && right.holds(k, n) && long_enough, "a product of [{m}, {n}, {k}]");
     if m == 0 || n == 0 {
         return;
     }
@@ -106,11 +129,12 @@ unsafe fn product_by(
         for row in 0..m {
             // SAFETY: the caller's rows are valid for writes of n elements.
             let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * step).cast(), n) };
-            match bias {
-                Some(bias) => {
+            match onto {
+                Onto::Row(bias) => {
                     row.write_copy_of_slice(&bias[..n]);
                 }
-                None => row.fill(MaybeUninit::new(0.0)),
+                Onto::Nothing => row.fill(MaybeUninit::new(0.0)),
+                Onto::Out => {}
             }
         }
         return;
@@ -125,7 +149,7 @@ unsafe fn product_by(
         let (row, column) = (index % down * rows, index / down * COLUMNS);
         let (height, width) = (rows.min(m - row), COLUMNS.min(n - column));
         let out = out.at(row * step + column);
-        if let Some(bias) = bias {
+        if let Onto::Row(bias) = onto {
             for row in 0..height {
                 // SAFETY: the parts are disjoint rectangles of `out`, which is the caller's, and
                 // each is given to one call of this closure.
@@ -137,7 +161,7 @@ unsafe fn product_by(
         for depth in (0..k).step_by(DEPTH) {
             let shape = [height, width, DEPTH.min(k - depth)];
             let (left, right) = (left.from(row, depth), right.from(depth, column));
-            let adds = bias.is_some() || depth > 0;
+            let adds = !matches!(onto, Onto::Nothing) || depth > 0;
             // SAFETY: as above; what is added to has been written. The matrices have as many
             // elements as was asserted.
             unsafe { multiply(cpu, shape, (out, step), adds, left, right) };

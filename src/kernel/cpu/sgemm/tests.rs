@@ -1,7 +1,7 @@
 //! Products with every set of instructions that this processor has, against the definition in
 //! float64.
 
-use super::{Cores, Matrix, product, product_by};
+use super::{Cores, Matrix, Onto, add_product, product, product_by};
 use crate::kernel::cpu::simd::Cpu;
 
 /// The arguments of one product.
@@ -56,9 +56,10 @@ fn engines(check: impl Fn(&str, &dyn Fn(Product, Cores))) {
             continue;
         }
         check(cpu.name(), &|Product { shape, out, step, left, right, bias }, cores| {
+            let onto = bias.map_or(Onto::Nothing, Onto::Row);
             // SAFETY: `out` points to a test's vector of m rows of `step` elements, and the
             // processor has the instructions.
-            unsafe { product_by(cpu, shape, (out, step), left, right, bias, cores) }
+            unsafe { product_by(cpu, shape, (out, step), left, right, onto, cores) }
         });
     }
 }
@@ -232,8 +233,16 @@ fn the_chosen_set_multiplies() {
         let mut out = vec![f32::NAN; m * n];
         // SAFETY: the vector has m rows of n elements.
         unsafe { product(shape, (out.as_mut_ptr(), n), left, right, Some(&bias), Cores::All) };
-        for (got, (sum, size)) in out.into_iter().zip(defined(shape, left, right, Some(&bias))) {
-            assert!((f64::from(got) - sum).abs() <= size * 2e-6, "{shape:?}: {got}, not {sum}");
+        let expected = defined(shape, left, right, Some(&bias));
+        for (got, (sum, size)) in out.iter().zip(&expected) {
+            assert!((f64::from(*got) - sum).abs() <= size * 2e-6, "{shape:?}: {got}, not {sum}");
+        }
+        // Added once more.
+        // SAFETY: as above, and the product has written all elements.
+        unsafe { add_product(shape, (out.as_mut_ptr(), n), left, right) };
+        for (at, (got, (sum, size))) in out.into_iter().zip(expected).enumerate() {
+            let sum = 2.0 * sum - f64::from(bias[at % n]);
+            assert!((f64::from(got) - sum).abs() <= size * 4e-6, "{shape:?}: {got}, not {sum}");
         }
     }
 }

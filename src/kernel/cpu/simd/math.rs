@@ -176,6 +176,45 @@ pub fn silu<const FUSED: bool>(x: f32) -> f32 {
     x * sigmoid::<FUSED>(x)
 }
 
+/// The slope of [`relu`]; as in torch 0 at 0, and 1 for NaN.
+#[inline(always)]
+pub fn relu_slope(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { 1.0 }
+}
+
+/// The slope of [`gelu`]: Φ(x) + x·φ(x).
+#[inline(always)]
+pub fn gelu_slope<const FUSED: bool>(x: f32) -> f32 {
+    const DENSITY_AT_0: f32 = 0.398_942_3;
+    let share = 0.5 * (1.0 + erf::<FUSED>(x * std::f32::consts::FRAC_1_SQRT_2));
+    fma::<FUSED>(x, DENSITY_AT_0 * exp_or_zero::<FUSED>(-0.5 * x * x), share)
+}
+
+/// The slope of [`gelu_tanh`]. Both tanh and 1 − tanh² are computed from e^−2|u|, since the
+/// difference would lose digits where tanh is near 1.
+#[inline(always)]
+pub fn gelu_tanh_slope<const FUSED: bool>(x: f32) -> f32 {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    let square = x * x;
+    let u = SQRT_2_OVER_PI * x * fma::<FUSED>(square, 0.044_715, 1.0);
+    let e = exp_or_zero::<FUSED>(-2.0 * u.abs());
+    let r = 1.0 / (1.0 + e);
+    // (1 + tanh u) / 2, and a quarter of 1 − tanh² u.
+    let (share, slope) = (if u < 0.0 { e * r } else { r }, e * r * r);
+    let steepness = SQRT_2_OVER_PI * fma::<FUSED>(square, 3.0 * 0.044_715, 1.0);
+    // A slope of 0 is not multiplied by what overflows far from 0.
+    if slope == 0.0 { share } else { fma::<FUSED>(2.0 * x * slope, steepness, share) }
+}
+
+/// The slope of [`silu`]: σ(x)·(1 + x·σ(−x)).
+#[inline(always)]
+pub fn silu_slope<const FUSED: bool>(x: f32) -> f32 {
+    let e = exp_or_zero::<FUSED>(-x.abs());
+    let r = 1.0 / (1.0 + e);
+    let (here, there) = if x < 0.0 { (e * r, r) } else { (r, e * r) };
+    here * fma::<FUSED>(x, there, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +242,38 @@ mod tests {
             (f64::from(erf::<true>(x)) - candle_core::cpu::erf::erf_f64(f64::from(x))).abs()
         });
         assert!(erf < 5e-7, "{erf}");
+    }
+
+    #[test]
+    fn slopes_are_as_exact_as_the_functions() {
+        let phi = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        let share = |x: f64| 0.5 * (1.0 + candle_core::cpu::erf::erf_f64(x / 2f64.sqrt()));
+        let gelu = largest(|x| {
+            let exact = share(x.into()) + f64::from(x) * phi(x.into());
+            (f64::from(gelu_slope::<true>(x)) - exact).abs()
+        });
+        assert!(gelu < 1e-6, "{gelu}");
+        let gelu_tanh = largest(|x| {
+            let (x, k) = (f64::from(x), (2.0 / std::f64::consts::PI).sqrt());
+            let t = (k * (x + 0.044715 * x * x * x)).tanh();
+            let steepness = k * (1.0 + 3.0 * 0.044715 * x * x);
+            let exact = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * steepness;
+            (f64::from(gelu_tanh_slope::<true>(x as f32)) - exact).abs()
+        });
+        assert!(gelu_tanh < 1e-6, "{gelu_tanh}");
+        let silu = largest(|x| {
+            let x = f64::from(x);
+            let s = 1.0 / (1.0 + (-x).exp());
+            (f64::from(silu_slope::<true>(x as f32)) - s * (1.0 + x * (1.0 - s))).abs()
+        });
+        assert!(silu < 1e-6, "{silu}");
+        for far in [1e4, 1e19, 3e38] {
+            for slope in [gelu_slope::<true>, gelu_tanh_slope::<true>, silu_slope::<true>] {
+                assert_eq!([slope(far), slope(-far)].map(|y| y.round()), [1.0, 0.0]);
+            }
+        }
+        let relu = [-1.0, 0.0, -0.0, 2.0].map(relu_slope);
+        assert_eq!((relu, relu_slope(f32::NAN)), ([0.0, 0.0, 0.0, 1.0], 1.0));
     }
 
     #[test]

@@ -1,32 +1,51 @@
 //! Products of matrices: a projection x·Wᵀ + bias, and products of batches of matrices.
 
+mod backward;
+mod few_rows;
+
 use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use super::cpu::parallel;
-use super::cpu::parallel::Disjoint;
-use super::cpu::sgemm;
-use super::cpu::sgemm::{Cores, Matrix};
-use super::cpu::simd::vectorized;
-use super::elements::{Elements, filled_tensor};
-use super::few_rows::few_rows;
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::parallel::Disjoint;
+use crate::kernel::cpu::sgemm;
+use crate::kernel::cpu::sgemm::{Cores, Matrix};
+use crate::kernel::cpu::simd::vectorized;
+use crate::kernel::differentiable::differentiable;
+use crate::kernel::elements::{Elements, filled_tensor};
+use few_rows::few_rows;
 
-/// x [rows, in] · weight [out, in]ᵀ + bias \[out\].
+/// x [.., in] · weight [out, in]ᵀ + bias \[out\]: [.., out], in the dtype of x, to which weight and
+/// bias are cast.
 ///
 /// # Errors
 /// Shapes that do not fit one another.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let product = match few_rows(x, weight) {
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    let compute = |inputs: &[Tensor]| plain_linear(&inputs[0], &inputs[1], inputs.get(2));
+    differentiable(&inputs, compute, backward::of_linear)
+}
+
+fn plain_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut dims = x.dims().to_vec();
+    let input = dims.pop().unwrap_or(1);
+    // One product of two matrices. candle's batched product would copy the weights for every row of
+    // the batch.
+    let x = x.reshape((dims.iter().product::<usize>(), input))?;
+    let weight = weight.to_dtype(x.dtype())?;
+    let bias = bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?;
+    dims.push(weight.dim(0)?);
+    let product = match few_rows(&x, &weight) {
         Some(product) => product?,
-        None => match linear_by_blocks(x, weight, bias) {
-            Some(sum) => return sum,
+        None => match linear_by_blocks(&x, &weight, bias.as_ref()) {
+            Some(sum) => return sum?.reshape(dims),
             None => x.matmul(&weight.t()?)?,
         },
     };
     match bias {
-        Some(bias) => product.broadcast_add(bias),
-        None => Ok(product),
+        Some(bias) => product.broadcast_add(&bias)?.reshape(dims),
+        None => product.reshape(dims),
     }
 }
 
@@ -36,6 +55,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// # Errors
 /// Shapes that do not fit one another.
 pub fn matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
+    let compute = |factors: &[Tensor]| plain_matmul(&factors[0], &factors[1], scale);
+    differentiable(&[a, b], compute, move |back| backward::of_matmul(back, scale))
+}
+
+fn plain_matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
     if let Some(products) = matmul_by_blocks(a, b, scale as f32) {
         return products;
     }

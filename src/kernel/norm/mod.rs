@@ -2,20 +2,24 @@
 //!
 //! The mean and the variance are computed in two passes, because E\[x²\] − mean² cancels to nothing
 //! if the mean is large. The loops of this module compute in float64 and round each result once.
-//! Candle's operations, for other devices and for gradients, take the mean in two steps instead: the
-//! second subtracts what rounding has left of the mean after the first.
+//! Candle's operations, for other devices, take the mean in two steps instead: the second subtracts
+//! what rounding has left of the mean after the first.
+
+mod backward;
 
 use std::mem::MaybeUninit;
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops;
 
-use super::cpu::parallel;
-use super::cpu::simd::vectorized;
-use super::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::simd::vectorized;
+use crate::kernel::differentiable::differentiable;
+use crate::kernel::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
 /// y = (x − mean) / scale · weight + bias, with scale = √(mean of squares + eps). Half types are
-/// computed in float32.
+/// computed in float32, and weight and bias in the dtype in which x is.
+#[derive(Clone, Copy)]
 pub struct Norm<'a> {
     /// Whether the mean is subtracted (layer norm) or taken for 0 (RMS norm).
     pub centred: bool,
@@ -26,67 +30,113 @@ pub struct Norm<'a> {
     pub bias: Option<&'a Tensor>,
 }
 
-/// The first half of a norm: its scale, which a hook may replace.
-pub struct Measured {
-    /// [.., 1]
-    pub scale: Tensor,
-    /// x − mean, if measuring made it.
-    centred: Option<Tensor>,
+/// A norm without its tensors, and which of them it has.
+#[derive(Clone, Copy)]
+struct Form {
+    centred: bool,
+    eps: f64,
+    weighted: bool,
+}
+
+impl Form {
+    /// The norm with its weight, if it has one, and its bias.
+    fn with(self, affine: &[Tensor]) -> Norm<'_> {
+        let mut affine = affine.iter();
+        let weight = if self.weighted { affine.next() } else { None };
+        Norm { centred: self.centred, eps: self.eps, weight, bias: affine.next() }
+    }
 }
 
 impl Norm<'_> {
     /// [.., d] to [.., d].
+    ///
+    /// # Errors
+    /// Shapes that do not fit one another.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let form = self.form(self.weight.is_some());
+        let inputs: Vec<&Tensor> = [x].into_iter().chain(self.weight).chain(self.bias).collect();
+        let compute = |inputs: &[Tensor]| form.with(&inputs[1..]).plain(&inputs[0]);
+        differentiable(&inputs, compute, move |back| form.with(&back.inputs[1..]).of_apply(back))
+    }
+
+    /// The scale of each row of x [.., d], [.., 1]: the first half of a norm, which a hook may
+    /// replace.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn measure(&self, x: &Tensor) -> Result<Tensor> {
+        let form = self.form(false);
+        let compute = |x: &[Tensor]| form.with(&[]).scale_of(&widened(&x[0])?);
+        differentiable(&[x], compute, move |back| form.with(&[]).of_measure(back))
+    }
+
+    /// The second half of the norm of x [.., d], by a scale [.., 1].
+    ///
+    /// # Errors
+    /// Shapes that do not fit one another.
+    pub fn finish(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let affine = || self.weight.into_iter().chain(self.bias);
+        // A node has three inputs at most.
+        let apart = affine().any(|row| row.track_op());
+        let form = self.form(self.weight.is_some() && !apart);
+        let rows: Vec<Tensor> = if apart { Vec::new() } else { affine().cloned().collect() };
+        let kept = rows.clone();
+        let y = differentiable(
+            &[x, scale],
+            |inputs| form.with(&rows).by_scale(&inputs[0], &inputs[1]),
+            move |back| form.with(&kept).of_finish(back),
+        )?;
+        if apart { self.affine(y) } else { Ok(y) }
+    }
+
+    fn form(&self, weighted: bool) -> Form {
+        Form { centred: self.centred, eps: self.eps, weighted }
+    }
+
+    fn plain(&self, x: &Tensor) -> Result<Tensor> {
         if let Some(y) = self.fused(x) {
             return y;
         }
         let wide = widened(x)?;
-        match self.by_rows(&wide, None)? {
-            Some(y) => y.to_dtype(x.dtype()),
-            None => self.finish(x, self.measure_by_candle(&wide)?),
-        }
-    }
-
-    /// The scale of each row of x [.., d].
-    pub fn measure(&self, x: &Tensor) -> Result<Measured> {
-        let wide = widened(x)?;
-        let scale = match wide.dtype() {
-            DType::F64 => self.scales::<f64>(&wide),
-            _ => self.scales::<f32>(&wide),
-        };
-        match scale {
-            Some(scale) => Ok(Measured { scale: scale?, centred: None }),
-            None => self.measure_by_candle(&wide),
-        }
-    }
-
-    /// The second half of the norm of `x`, of which `measured` was taken.
-    pub fn finish(&self, x: &Tensor, measured: Measured) -> Result<Tensor> {
-        let Measured { scale, centred } = measured;
-        let centred = match centred {
-            Some(centred) => centred,
+        let y = match self.by_rows(&wide, None)? {
+            Some(y) => y,
             None => {
-                let wide = widened(x)?;
-                if let Some(y) = self.by_rows(&wide, Some(&scale))? {
-                    return y.to_dtype(x.dtype());
-                }
-                self.centre(&wide)?
+                let centred = self.centre(&wide)?;
+                self.affine(centred.broadcast_div(&self.scale_of_centred(&centred)?)?)?
             }
         };
-        let mut y = centred.broadcast_div(&scale)?;
-        if let Some(weight) = self.weight {
-            y = y.broadcast_mul(&weight.to_dtype(y.dtype())?)?;
-        }
-        if let Some(bias) = self.bias {
-            y = y.broadcast_add(&bias.to_dtype(y.dtype())?)?;
-        }
         y.to_dtype(x.dtype())
     }
 
-    fn measure_by_candle(&self, wide: &Tensor) -> Result<Measured> {
-        let centred = self.centre(wide)?;
-        let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
-        Ok(Measured { scale, centred: Some(centred) })
+    fn by_scale(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let wide = widened(x)?;
+        let y = match self.by_rows(&wide, Some(scale))? {
+            Some(y) => y,
+            None => self.affine(self.centre(&wide)?.broadcast_div(scale)?)?,
+        };
+        y.to_dtype(x.dtype())
+    }
+
+    fn affine(&self, mut y: Tensor) -> Result<Tensor> {
+        if let Some(weight) = self.weight {
+            y = y.broadcast_mul(&weight.to_dtype(y.dtype())?)?;
+        }
+        match self.bias {
+            Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
+            None => Ok(y),
+        }
+    }
+
+    fn scale_of(&self, wide: &Tensor) -> Result<Tensor> {
+        let scales = match wide.dtype() {
+            DType::F64 => self.scales::<f64>(wide),
+            _ => self.scales::<f32>(wide),
+        };
+        scales.unwrap_or_else(|| self.scale_of_centred(&self.centre(wide)?))
+    }
+
+    fn scale_of_centred(&self, centred: &Tensor) -> Result<Tensor> {
+        (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()
     }
 
     fn centre(&self, wide: &Tensor) -> Result<Tensor> {

@@ -1,17 +1,24 @@
 //! Softmax, its logarithm, and the patterns of attention, which are softmax with a mask.
 
+mod backward;
+
 use std::mem::MaybeUninit;
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_nn::ops;
 
-use super::cpu::parallel;
-use super::cpu::simd::math::exp_or_zero;
-use super::cpu::simd::vectorized;
-use super::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::simd::math::exp_or_zero;
+use crate::kernel::cpu::simd::vectorized;
+use crate::kernel::differentiable::differentiable;
+use crate::kernel::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
 /// e^x / Σ e^x over the last dim. Half types are computed in float32.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    differentiable(&[x], |x| plain(&x[0]), backward::of_softmax)
+}
+
+fn plain(x: &Tensor) -> Result<Tensor> {
     match by_rows::<f32>(x, f32::softmax).or_else(|| by_rows::<f64>(x, f64::softmax)) {
         Some(y) => y,
         None if fits_fused(x) => ops::softmax_last_dim(&x.contiguous()?),
@@ -21,10 +28,14 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 
 /// log of [`softmax`], exact also where that is near 0.
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
-    match by_rows::<f32>(x, f32::log_softmax).or_else(|| by_rows::<f64>(x, f64::log_softmax)) {
-        Some(y) => y,
-        None => ops::log_softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
-    }
+    let compute = |x: &[Tensor]| {
+        let x = &x[0];
+        match by_rows::<f32>(x, f32::log_softmax).or_else(|| by_rows::<f64>(x, f64::log_softmax)) {
+            Some(y) => y,
+            None => ops::log_softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
+        }
+    };
+    differentiable(&[x], compute, backward::of_log_softmax)
 }
 
 /// [`softmax`] of attention scores [.., m], where a query whose scores are all −∞ or hidden by the
@@ -33,6 +44,12 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
 /// Only a hook can make such a query. On devices where looking for one costs more than the softmax,
 /// `hooked` says whether a hook may have.
 pub fn pattern(scores: &Tensor, hooked: bool) -> Result<Tensor> {
+    let compute = |scores: &[Tensor]| plain_pattern(&scores[0], hooked);
+    // Rows of 0 have no gradient, as the formula gives it.
+    differentiable(&[scores], compute, backward::of_softmax)
+}
+
+fn plain_pattern(scores: &Tensor, hooked: bool) -> Result<Tensor> {
     if let Some(pattern) = by_rows(scores, |row| {
         let total = exponentials_of_scores(row);
         divide(row, total);
@@ -42,10 +59,10 @@ pub fn pattern(scores: &Tensor, hooked: bool) -> Result<Tensor> {
     let nothing_left =
         if hooked || scores.device().is_cpu() { nothing_left(scores)? } else { None };
     match nothing_left {
-        None => softmax(scores),
+        None => plain(scores),
         Some(rows) => {
             let zeros = scores.zeros_like()?;
-            rows.where_cond(&zeros, &softmax(&rows.where_cond(&zeros, scores)?)?)
+            rows.where_cond(&zeros, &plain(&rows.where_cond(&zeros, scores)?)?)
         }
     }
 }
@@ -53,13 +70,21 @@ pub fn pattern(scores: &Tensor, hooked: bool) -> Result<Tensor> {
 /// Scores [b, h, n, m] where `allowed` ([b or 1, 1, n, m], u8) is other than 0, and elsewhere the
 /// dtype's lowest finite number.
 pub fn masked(scores: &Tensor, allowed: &Tensor) -> Result<Tensor> {
-    if let Some(masked) = masked_rows(scores, allowed) {
-        return masked;
+    let lowest = lowest(scores.dtype())?;
+    let kept = allowed.clone();
+    let compute = |scores: &[Tensor]| replaced(&scores[0], allowed, lowest);
+    differentiable(&[scores], compute, move |back| {
+        Ok(vec![back.of(0, || replaced(back.gradient, &kept, 0.0))?])
+    })
+}
+
+/// `x` [b, h, n, m] with `value` wherever `allowed` is 0.
+fn replaced(x: &Tensor, allowed: &Tensor, value: f64) -> Result<Tensor> {
+    if let Some(replaced) = replaced_rows(x, allowed, value as f32) {
+        return replaced;
     }
-    let lowest = Tensor::new(lowest(scores.dtype())?, scores.device())?
-        .to_dtype(scores.dtype())?
-        .broadcast_as(scores.shape())?;
-    allowed.broadcast_as(scores.shape())?.where_cond(scores, &lowest)
+    let value = Tensor::new(value, x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape())?;
+    allowed.broadcast_as(x.shape())?.where_cond(x, &value)
 }
 
 /// The floats whose rows these functions take. f32 is vectorised; f64 uses the standard library's
@@ -135,7 +160,7 @@ fn by_rows<T: Float>(x: &Tensor, f: impl Fn(&mut [T]) + Sync) -> Option<Result<T
     Some(unsafe { filled_tensor(x.shape().clone(), fill) })
 }
 
-fn masked_rows(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
+fn replaced_rows(scores: &Tensor, allowed: &Tensor, value: f32) -> Option<Result<Tensor>> {
     let (&[b, h, n, m], &[masks, 1, rows, keys]) = (scores.dims(), allowed.dims()) else {
         return None;
     };
@@ -149,7 +174,7 @@ fn masked_rows(scores: &Tensor, allowed: &Tensor) -> Option<Result<Tensor>> {
         parallel::rows(out, m, m, |row, out| {
             let of = if masks == b { row / (h * n) } else { 0 };
             let at = (of * n + row % n) * m;
-            hide(out, &given[row * m..][..m], &mask[at..at + m]);
+            hide(out, &given[row * m..][..m], &mask[at..at + m], value);
         });
     };
     // SAFETY: the rows cover the output, and `hide` writes all of a row, since the scores and the
@@ -262,9 +287,9 @@ vectorized! {
 
 vectorized! {
     /// Writes all of `out`, if the other slices are as long.
-    fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8]) {
+    fn hide(out: &mut [MaybeUninit<f32>], scores: &[f32], allowed: &[u8], value: f32) {
         for ((out, score), allowed) in out.iter_mut().zip(scores).zip(allowed) {
-            out.write(if *allowed == 0 { f32::MIN } else { *score });
+            out.write(if *allowed == 0 { value } else { *score });
         }
     }
 }

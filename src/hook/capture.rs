@@ -1,9 +1,8 @@
 //! Records the tensors at chosen hook points.
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
 
+use super::recorded::Recorded;
 use super::{Layers, Observer, Point, Site, SiteSet};
 use crate::{Result, error};
 
@@ -17,20 +16,23 @@ use crate::{Result, error};
 /// ```
 pub struct Capture {
     wanted: Vec<(Point, Layers)>,
-    /// How many layers the model of the last pass has.
-    layers: usize,
-    recorded: BTreeMap<Site, Tensor>,
+    recorded: Recorded,
 }
 
 impl Capture {
     /// Records each point in its layers. The layers of a point outside the blocks mean nothing.
     pub fn new(wanted: impl IntoIterator<Item = (Point, Layers)>) -> Self {
-        Self { wanted: wanted.into_iter().collect(), layers: 0, recorded: BTreeMap::new() }
+        Self { wanted: wanted.into_iter().collect(), recorded: Recorded::default() }
+    }
+
+    /// What the last pass recorded.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
     }
 
     /// The tensor at one site of the last pass.
     pub fn get(&self, point: Point, layer: Option<usize>) -> Option<&Tensor> {
-        self.recorded.get(&Site { point, layer })
+        self.recorded.get(Site { point, layer })
     }
 
     /// The tensors at `point` in `layers`, stacked to [l, …] in the order of `layers`; of a point
@@ -39,22 +41,13 @@ impl Capture {
     /// # Errors
     /// The last pass did not reach one of the sites, or was not asked for it.
     pub fn stacked(&self, point: Point, layers: &Layers) -> Result<Tensor> {
-        let at = |layer: Option<usize>| {
-            let site = Site { point, layer };
-            self.recorded.get(&site).ok_or_else(|| error!("the pass did not reach {site}"))
-        };
-        if !point.in_block() {
-            return at(None).cloned();
-        }
-        let tensors = layers.resolve(self.layers)?.into_iter().map(|layer| at(Some(layer)));
-        Ok(Tensor::stack(&tensors.collect::<Result<Vec<_>>>()?, 0)?)
+        self.recorded.stacked(point, layers, |site| error!("the pass did not reach {site}"))
     }
 }
 
 impl Observer for Capture {
     fn sites(&mut self, layers: usize) -> Result<SiteSet> {
-        self.layers = layers;
-        self.recorded.clear();
+        self.recorded = Recorded::new(layers);
         let mut sites = SiteSet::new(layers);
         for (point, wanted) in &self.wanted {
             sites.insert_all(*point, wanted)?;

@@ -5,6 +5,7 @@
 //! [`differentiable`] joins the two: the operation computes with detached inputs, as fast as without
 //! gradients, and its result is put into the graph together with its derivative.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 
 #[cfg(feature = "cuda")]
@@ -57,6 +58,30 @@ impl Backward<'_> {
     }
 }
 
+thread_local! {
+    /// How many calls of [`without_graph`] are in progress.
+    static WITHOUT_GRAPH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Calls `f`, in which results are not put into any graph, whatever they are computed from.
+pub fn without_graph<R>(f: impl FnOnce() -> R) -> R {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            WITHOUT_GRAPH.set(WITHOUT_GRAPH.get() - 1);
+        }
+    }
+    WITHOUT_GRAPH.set(WITHOUT_GRAPH.get() + 1);
+    let _guard = Guard;
+    f()
+}
+
+/// Whether a call of [`without_graph`] is in progress on this thread. Results of candle's own
+/// operations must be detached then by who keeps them.
+pub fn is_without_graph() -> bool {
+    WITHOUT_GRAPH.get() > 0
+}
+
 /// The result of `compute` on one to three inputs, which it gets detached. If one of them is
 /// tracked, the result is a node of the graph whose gradients `derivative` gives.
 ///
@@ -72,7 +97,7 @@ pub fn differentiable<E: From<candle_core::Error>>(
 ) -> std::result::Result<Tensor, E> {
     let detached: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
     let output = compute(&detached)?;
-    if !inputs.iter().any(|input| input.track_op()) {
+    if is_without_graph() || !inputs.iter().any(|input| input.track_op()) {
         return Ok(output);
     }
     Ok(attach(output, inputs, derivative)?)

@@ -1,6 +1,6 @@
 //! Single components of the decoder, applied to a residual stream that the caller has.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::attention_inputs::{AttentionInputs, LayerInputs};
 use super::block::Block;
@@ -20,7 +20,7 @@ impl Decoder {
     /// # Errors
     /// The last dimension is not d.
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "final_norm")?;
+        let x = self.on_stream(x, "final_norm", self.dtype())?;
         let x = match self.weights.blocks.len() {
             0 => x,
             layers => self.weights.blocks.layer(layers - 1)?.after_post_mlp(x)?,
@@ -36,10 +36,14 @@ impl Decoder {
     /// # Errors
     /// The last dimension is not d.
     pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "unembed")?;
+        self.to_logits(&self.on_stream(x, "unembed", self.dtype())?)
+    }
+
+    /// [.., d] to [.., v], in the dtype of x.
+    pub(super) fn to_logits(&self, x: &Tensor) -> Result<Tensor> {
         let logits = match &self.weights.project_out {
-            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(&x)?)?,
-            None => self.weights.unembedding.forward(&x)?,
+            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(x)?)?,
+            None => self.weights.unembedding.forward(x)?,
         };
         match self.spec().logit_cap {
             Some(cap) => Ok(soft_cap(&logits, cap)?),
@@ -52,7 +56,7 @@ impl Decoder {
     /// # Errors
     /// The model does not have the layer, or the last dimension is not d.
     pub fn attn_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "attn_norm")?;
+        let x = self.on_stream(x, "attn_norm", self.dtype())?;
         self.with_block(layer, |block| block.attn_norms.norm.plain(&x))
     }
 
@@ -61,7 +65,7 @@ impl Decoder {
     /// # Errors
     /// The model does not have the layer, or the last dimension is not d.
     pub fn mlp_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "mlp_norm")?;
+        let x = self.on_stream(x, "mlp_norm", self.dtype())?;
         self.with_block(layer, |block| block.mlp_norms.norm.plain(&x))
     }
 
@@ -73,7 +77,7 @@ impl Decoder {
     pub fn block(&self, layer: usize, x: &Tensor, input: &Input) -> Result<Tensor> {
         input.check(self.spec(), false)?;
         self.check_stream(x, input)?;
-        let x = self.on_stream(x, "a block")?;
+        let x = self.on_stream(x, "a block", self.dtype())?;
         let attention_inputs =
             AttentionInputs::new(self.spec(), input, self.dtype(), self.device())?;
         self.with_block(layer, |block| {
@@ -85,7 +89,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The last dimension is not d.
-    pub(super) fn on_stream(&self, x: &Tensor, what: &str) -> Result<Tensor> {
+    pub(super) fn on_stream(&self, x: &Tensor, what: &str, dtype: DType) -> Result<Tensor> {
         if x.dims().last() != Some(&self.spec().hidden) {
             bail!(
                 "{what} reads the residual stream [.., {}], not {:?}",
@@ -93,7 +97,7 @@ impl Decoder {
                 x.dims()
             );
         }
-        Ok(x.to_device(self.device())?.to_dtype(self.dtype())?.contiguous()?)
+        Ok(x.to_device(self.device())?.to_dtype(dtype)?.contiguous()?)
     }
 
     /// Checks that x is a residual stream [b, n, d] of the input's tokens.

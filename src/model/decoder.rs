@@ -14,6 +14,7 @@ use super::spec::{Positions, Spec};
 use super::tap::{Halt, Tap};
 use super::{components, loss};
 use crate::hook::{Observer, Point, Site, SiteSet, Unobserved};
+use crate::kernel::differentiable::is_without_graph;
 use crate::kernel::lookup::lookup;
 use crate::kernel::sum::sum;
 use crate::system::interrupt;
@@ -59,6 +60,9 @@ pub struct Options {
     pub resume: Option<Start>,
     /// Examine every point for numbers that are not finite, instead of the places between blocks.
     pub check_finite: bool,
+    /// Gradients are taken of the pass: a model of a half type, in which they would overflow or
+    /// vanish, computes in float32.
+    pub gradients: bool,
 }
 
 /// A residual stream and the block that it enters.
@@ -215,15 +219,16 @@ impl Decoder {
         options: &Options,
         tap: &mut Tap,
     ) -> Result<Output, Halt> {
+        let dtype = self.dtype_of_pass(options);
         let (first, mut x) = match options.resume.as_ref().or(options.start.as_ref()) {
             Some(start) => {
-                let stream = self.on_stream(&start.stream, "a block")?;
+                let stream = self.on_stream(&start.stream, "a block", dtype)?;
                 tap.watch.begin(&stream)?;
                 (start.layer, stream)
             }
-            None => (0, self.embed(input, tap)?),
+            None => (0, self.embed(input, dtype, tap)?),
         };
-        let attention_inputs = AttentionInputs::new(&self.spec, input, self.dtype, &self.device)?;
+        let attention_inputs = AttentionInputs::new(&self.spec, input, dtype, &self.device)?;
         for layer in first..self.weights.blocks.len() {
             interrupt::check_run()?;
             tap.boundary(layer, &x)?;
@@ -233,6 +238,9 @@ impl Decoder {
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             let entered = tap.watch.enter(&x);
             x = block.forward(x, inputs, past, tap)?;
+            if is_without_graph() {
+                x = x.detach();
+            }
             if let Some(entered) = entered
                 && let Some(kind) = tap.watch.leave(&x)?
             {
@@ -257,9 +265,18 @@ impl Decoder {
         self.read_out(x, input, options, tap)
     }
 
-    /// The embeddings, [b, n, d]: what enters block 0.
-    fn embed(&self, input: &Input, tap: &mut Tap) -> Result<Tensor, Halt> {
-        let mut x = lookup(&self.weights.token_embeddings, &input.ids(&self.device)?)?;
+    /// The dtype in which a pass computes.
+    pub fn dtype_of_pass(&self, options: &Options) -> DType {
+        match self.dtype {
+            DType::F16 | DType::BF16 if options.gradients => DType::F32,
+            dtype => dtype,
+        }
+    }
+
+    /// The embeddings, [b, n, d] in `dtype`: what enters block 0.
+    fn embed(&self, input: &Input, dtype: DType, tap: &mut Tap) -> Result<Tensor, Halt> {
+        let ids = input.ids(&self.device)?;
+        let mut x = lookup(&self.weights.token_embeddings, &ids)?.to_dtype(dtype)?;
         if let Some(scale) = self.spec.embedding_scale {
             x = (x * scale)?;
         }
@@ -271,7 +288,7 @@ impl Decoder {
             (&self.spec.positions, &self.weights.position_embeddings)
         {
             let positions = input.table_positions(*offset, &self.device)?;
-            x = sum(&x, &lookup(table, &positions)?)?;
+            x = sum(&x, &lookup(table, &positions)?.to_dtype(dtype)?)?;
         }
         if let Some(norm) = &self.weights.embedding_norm {
             x = norm.plain(&x)?;
@@ -292,7 +309,7 @@ impl Decoder {
         }
         let last_alone = options.logits == Logits::Last && !options.loss;
         let x = if last_alone { at_last(&x, input)? } else { x };
-        let logits = tap.at(Point::Logits, self.unembed(&x)?)?;
+        let logits = tap.at(Point::Logits, self.to_logits(&x)?)?;
         let mut output = Output::default();
         if options.loss {
             let unreduced = tap.at(Point::UnreducedLoss, loss::unreduced(&logits, input)?)?;

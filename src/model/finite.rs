@@ -181,7 +181,10 @@ impl Watch {
 }
 
 /// The kind of number that is not finite in `x`, `Nan` if there are both. `None` if all are finite.
-fn kind(x: &Tensor) -> Result<Option<Kind>> {
+///
+/// # Errors
+/// candle's.
+pub fn kind(x: &Tensor) -> Result<Option<Kind>> {
     if !x.dtype().is_float() {
         return Ok(None);
     }

@@ -6,7 +6,8 @@ use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::bind::pass::Depth;
 use super::bind::{
-    closures, forward, generate, growth, model, output, param, picture, save_model, tokens, weights,
+    closures, forward, generate, gradients, growth, model, output, param, picture, save_model,
+    tokens, weights,
 };
 use super::declare::{Gradient, OnGpu, Page, Purity, Registry, RhaisOwn};
 use super::diagnostics::try_catch;
@@ -18,7 +19,7 @@ use super::run::limits::Limits;
 use super::run_session::Session;
 use super::tensor::numbers;
 use super::value::graph;
-use super::{hook, tensor};
+use super::{gradient, hook, tensor};
 use crate::Error;
 use crate::system::{interrupt, memory};
 use crate::tensor::budget;
@@ -76,11 +77,13 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     tokens::install(&mut registry);
     let depth = Depth::new(session.live());
     forward::install(&mut registry, &depth, session.reuse());
+    gradients::install(&mut registry, &depth, session.reuse());
     let streaming = session.settings().streaming;
     generate::install(&mut registry, &depth, session.random(), streaming, console);
     weights::install(&mut registry);
     hook::install(&mut registry, session.live(), &modules, session.natives());
     context::install(&mut registry);
+    gradient::install(&mut registry);
     install_script(&mut registry, session);
     save_model::install(&mut registry, session.run());
     output::install(&mut registry, session.run(), console, modules.sources());

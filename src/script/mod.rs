@@ -10,6 +10,7 @@ pub(crate) mod diagnostics;
 mod engine;
 pub mod errors;
 mod fingerprint;
+mod gradient;
 pub(crate) mod hook;
 mod host;
 pub(crate) mod program;

@@ -64,6 +64,11 @@ impl Fixture {
         }
     }
 
+    /// The same model in another dtype.
+    pub fn reload(&self, dtype: DType) -> Decoder {
+        load(directory(self.case).to_str().unwrap(), dtype)
+    }
+
     pub fn golden(&self, key: &str) -> &Tensor {
         self.golden.get(key).unwrap_or_else(|| panic!("{} has no golden {key}", self.case))
     }

@@ -21,6 +21,7 @@ mod gallery;
 mod generation;
 mod goldens;
 mod gpu;
+mod gradients;
 mod hooks;
 mod hub;
 mod hub_server;

@@ -23,7 +23,13 @@ use crate::script::value::options::Options;
 
 /// The output of `m.forward`.
 #[derive(Clone)]
-struct Output(Rc<model::Output>);
+pub(super) struct Output(Rc<model::Output>);
+
+impl From<model::Output> for Output {
+    fn from(output: model::Output) -> Self {
+        Self(Rc::new(output))
+    }
+}
 
 impl Output {
     /// One tensor of the output.
@@ -48,7 +54,7 @@ impl Pass<'_> {
     ) -> ScriptResult<Output> {
         let options = Options::new("forward", options, NAMES)?;
         let pass = PassOptions::read(&options, self.model.loaded())?;
-        Ok(Output(Rc::new(self.run(ids, context, &pass, &mut Unobserved, reuse)?)))
+        Ok(self.run(ids, context, &pass, &mut Unobserved, reuse)?.into())
     }
 }
 

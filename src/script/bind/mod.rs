@@ -2,9 +2,11 @@
 //! passes, writing and showing results, parameters. Each file registers one group of functions.
 
 mod capture;
+mod capture_points;
 pub mod closures;
 pub mod forward;
 pub mod generate;
+pub mod gradients;
 pub mod growth;
 mod key_order;
 pub mod model;

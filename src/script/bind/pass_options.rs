@@ -38,8 +38,16 @@ impl PassOptions {
         let beyond = options.bool("beyond")?.unwrap_or(false);
         let start = start(options, layers)?;
         let check_finite = options.bool("check_finite")?.unwrap_or(model.check_finite);
-        let options_of_pass =
-            model::Options { logits, loss, stop, start, resume: None, beyond, check_finite };
+        let options_of_pass = model::Options {
+            logits,
+            loss,
+            stop,
+            start,
+            resume: None,
+            beyond,
+            check_finite,
+            gradients: false,
+        };
         Ok(Self { options: options_of_pass, mask: options.tensor("mask")? })
     }
 }

@@ -114,6 +114,9 @@ fn tensor(out: &mut Hasher, of: &Handle, handles: &mut Vec<Handle>) -> Result<()
         out.number(at as u64);
         return Ok(());
     }
+    if of.value().is_tracked() {
+        return Err("a tensor whose gradients are kept".into());
+    }
     out.number(handles.len() as u64);
     handles.push(of.clone());
     out.bytes(&of.digest(elements).map_err(|error| error.to_string())?);

@@ -88,6 +88,11 @@ impl Hook {
         &self.0.options.tokens
     }
 
+    /// Whether it is called on the way back.
+    pub fn is_backward(&self) -> bool {
+        self.0.options.backward
+    }
+
     /// The bound function, with the variables that it captured.
     pub fn pointer(&self) -> &FnPtr {
         &self.0.function

@@ -1,10 +1,12 @@
 //! Hooks: functions of a script, bound to hook points by `hook(points, fn, #{layers, positions,
 //! steps})` and called in a model's passes.
 
+pub mod backward;
 mod bind;
 mod bound;
 pub mod context;
 mod effect;
+mod invoke;
 mod observer;
 mod target;
 

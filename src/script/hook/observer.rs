@@ -1,18 +1,18 @@
 //! The [`Observer`] that calls a script's hooks during one pass of a model.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
+use super::backward;
 use super::bound::Hook;
 use super::context::Context;
-use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots};
+use super::invoke::invoke;
+use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots, root};
 use crate::model::{self, Decoder, Input};
-use crate::script::errors::error::{ScriptResult, from_text};
+use crate::script::errors::error::from_text;
 use crate::script::value::Handle;
-use crate::script::value::options::describe;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
 
@@ -182,57 +182,44 @@ impl<'a> HookObserver<'a> {
         }))
     }
 
-    fn run(&self, hook: &Hook, site: Site, x: &Handle) -> ScriptResult<Option<Value>> {
-        let began = Instant::now();
-        let returned = hook.call(self.engine, x, Dynamic::from(self.context.clone()));
-        hook.tally().count(self.pass, began.elapsed());
-        let returned = returned.map_err(|error| {
-            if self.info.input.past() > 0 { of_cached_step(*error).into() } else { error }
-        })?;
-        if returned.is_unit() {
-            return Ok(None);
-        }
-        let shape = x.value().dims().to_vec();
-        let wrong = |came: String| {
-            let name =
-                if hook.0.targets.len() == 1 { hook.name() } else { site.point.name().to_owned() };
-            let place =
-                site.layer.map_or_else(|| name.clone(), |layer| format!("{name}, layer {layer},"));
-            let error = error!(
-                "the hook at {place} must return a tensor {shape:?} or nothing, and returned {came}"
-            );
-            let mut error: Box<EvalAltResult> = error.into();
-            error.set_position(hook.0.position);
-            error
-        };
-        let what = describe(&returned);
-        let Some(handle) = returned.try_cast::<Handle>() else { return Err(wrong(what)) };
-        let value = handle.lend();
-        match &value {
-            Value::Complex(_) => Err(wrong(format!("{what}: take .real first"))),
-            Value::Real(t) | Value::Bool(t) if t.dims() != shape => Err(wrong(what)),
-            _ => Ok(Some(value)),
-        }
-    }
-
     /// Calls a hook that acts on all tokens. Returns its replacement for `x`; `None` if it changes
     /// nothing.
     fn apply(&mut self, hook: &Hook, site: Site, x: &Value) -> Result<Option<Value>> {
-        // Each hook gets a handle of its own, so that a later hook's writes do not show in what an
-        // earlier hook kept.
-        let given = Handle::given(x.clone(), hook.0.clone());
-        let ran = self.run(hook, site, &given);
-        given.release();
-        match ran {
-            Ok(Some(returned)) => Ok(Some(returned)),
-            // A write into x in place counts like a returned tensor.
-            Ok(None) => Ok(Some(given.lend()).filter(|left| left.addresses() != x.addresses())),
+        match invoke(hook, self.engine, self.context, site, x, self.pass) {
+            Ok(left) => Ok(left),
             Err(failure) => {
+                let failure = match self.info.input.past() {
+                    0 => failure,
+                    _ => of_cached_step(*failure).into(),
+                };
                 let sentence = failure.to_string();
                 self.failure = Some(failure);
                 bail!("{sentence}")
             }
         }
+    }
+
+    /// `x`, with a hook that waits for the gradient with regard to it.
+    fn on_the_way_back(&self, at: usize, hook: &Hook, site: Site, x: &Tensor) -> Result<Tensor> {
+        let begins;
+        let x = match x.track_op() {
+            true => x,
+            false if self.info.options.gradients => {
+                begins = root(x)?;
+                begins.as_tensor()
+            }
+            false => {
+                return Err(error!(
+                    "the hook at {site} waits for a gradient, and this pass never goes back"
+                )
+                .help("run it in m.gradients, or let a variable take part in the pass before it"));
+            }
+        };
+        let slots = self.slots(at, site, x);
+        if self.picked[at].is_some() && slots.is_none() {
+            return Ok(x.clone());
+        }
+        backward::wait(x, hook, self.context, site, slots, self.pass)
     }
 
     /// Calls a hook that acts on some tokens: it gets only their slices of `x`, and its replacement
@@ -300,6 +287,11 @@ impl Observer for HookObserver<'_> {
                 continue;
             }
             let stands = left.clone().unwrap_or_else(|| Value::Real(x.clone()));
+            if hook.is_backward() {
+                let stands = stands.real("a hook")?;
+                left = Some(Value::Real(self.on_the_way_back(at, hook, site, stands)?));
+                continue;
+            }
             let changed = if self.picked[at].is_none() {
                 self.apply(hook, site, &stands)?
             } else if let Some(slots) = self.slots(at, site, x) {

@@ -62,6 +62,8 @@ pub struct HookOptions {
     pub layers: Layers,
     /// The tokens that the hook acts on.
     pub tokens: Tokens,
+    /// Whether it is called on the way back, with the gradient that passes its points.
+    pub backward: bool,
 }
 
 impl HookOptions {
@@ -70,7 +72,7 @@ impl HookOptions {
     /// # Errors
     /// An unknown name, or a value of the wrong type.
     pub fn read(options: Map) -> Result<Self> {
-        let options = Options::new("hook", options, &["layers", "positions", "steps"])?;
+        let options = Options::new("hook", options, &["layers", "positions", "steps", "backward"])?;
         let read = |name: &str, example: &str| -> Result<Places> {
             options.get(name).map_or(Ok(Places::All), |value| places(&value, name, example))
         };
@@ -83,6 +85,7 @@ impl HookOptions {
                 )?,
                 steps: read("steps", "#{steps: 0}, #{steps: [0, 2]} or #{steps: 1..}")?,
             },
+            backward: options.bool("backward")?.unwrap_or(false),
         })
     }
 }
@@ -96,9 +99,9 @@ impl fmt::Display for HookOptions {
             ("steps", &self.tokens.steps),
         ];
         let asked = all.into_iter().filter(|(_, places)| **places != Places::All);
-        f.write_str(
-            &asked.map(|(name, places)| format!("{name}: {places}")).collect::<Vec<_>>().join(", "),
-        )
+        let asked = asked.map(|(name, places)| format!("{name}: {places}"));
+        let backward = self.backward.then(|| "backward: true".to_owned());
+        f.write_str(&asked.chain(backward).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -78,6 +78,12 @@ impl ResumePlan {
             Some(Site { point, .. }) if point < Point::PreBlock => 0,
             _ => layers,
         };
+        // What was computed before the first of the points is not differentiated.
+        if options.gradients
+            && let Some(first) = first_block(watched)
+        {
+            plan.reach = plan.reach.min(first.unwrap_or(0));
+        }
         let mut captured = Vec::new();
         for (hook, fires) in hooks {
             let digest = digest(hook, &mut captured);
@@ -155,6 +161,7 @@ impl ResumePlan {
         out.number(model.loaded().number);
         out.number(u64::from(options.beyond));
         out.number(u64::from(options.check_finite));
+        out.text(&format!("{:?}", model.loaded().decoder.dtype_of_pass(options)));
         for row in 0..input.batch() {
             out.text(&format!("{:?} {:?}", input.row(row), input.real(row)));
         }
@@ -235,6 +242,9 @@ fn first_block(fires: &SiteSet) -> Option<Option<usize>> {
 /// # Errors
 /// Why the hook can't be skipped, as a clause about it.
 pub fn digest(hook: &Hook, captured: &mut Vec<Handle>) -> Result<Digest, String> {
+    if hook.is_backward() {
+        return Err("acts on gradients".into());
+    }
     let mut out = Hasher::default();
     if !hook.tokens().is_all() {
         out.text(&format!("{:?}", hook.tokens()));

@@ -107,6 +107,11 @@ impl ResumedPass<'_, '_, '_> {
     /// Stores the state at a boundary, where `stream` is the residual stream. If the context can't
     /// be stored, no later state is stored either.
     fn keep(&mut self, boundary: usize, stream: &Tensor) {
+        // A state that is part of a graph would hold that graph in memory.
+        if stream.track_op() {
+            self.plan.reach = boundary - 1;
+            return;
+        }
         let captured = std::mem::take(&mut self.plan.seen);
         let context = match &self.context {
             Some(context) if self.plan.hooked <= boundary => {

@@ -17,6 +17,7 @@ pub mod mask;
 use super::frozen::{Frozen, Journal, Write};
 use super::graph;
 use super::lease::Lease;
+use crate::kernel::differentiable::is_without_graph;
 use crate::system::interrupt;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
@@ -85,6 +86,14 @@ impl Handle {
         self.0.borrow_mut().keeper = None;
     }
 
+    /// Takes the tensor out of the graph that it was computed in; a variable stays one.
+    pub fn leave_graph(&self) {
+        let mut slot = self.0.borrow_mut();
+        if slot.value.is_tracked() && !slot.value.parts().iter().any(|t| t.is_variable()) {
+            slot.value = slot.value.detach();
+        }
+    }
+
     /// A separate tensor with the same value. The first write to either copies the storage.
     pub fn twin(&self) -> Self {
         self.wait();
@@ -139,6 +148,8 @@ impl Handle {
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
+        let is_variable = || value.parts().iter().any(|t| t.is_variable());
+        let value = if is_without_graph() && !is_variable() { value.detach() } else { value };
         Self(Rc::new(RefCell::new(Slot {
             value,
             lease,

@@ -1,0 +1,158 @@
+//! The way back: gradients of a number, and the hooks that are called on the way.
+//!
+//! candle walks back through the graph on the thread that asked for it, and calls the derivative of
+//! each node. A hook on the way back is such a node. Nodes may be sent between threads, and what a
+//! hook needs may not, so the node holds a number by which this thread finds the hook.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use rhai::{Dynamic, Engine, EvalAltResult};
+use scoped_tls::scoped_thread_local;
+
+use super::bound::Hook;
+use super::context::Context;
+use super::invoke::invoke;
+use crate::hook::{Site, Slots, through};
+use crate::script::errors::error::ScriptResult;
+use crate::script::value::Handle;
+use crate::script::value::options::describe;
+use crate::tensor::Value;
+use crate::{Error, Result, bail, error};
+
+scoped_thread_local!(static ENGINE: Engine);
+
+thread_local! {
+    static WAITING: RefCell<HashMap<u64, Rc<Waiting>>> = RefCell::default();
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+    /// The error of a hook on the way back in progress, with its position, which can't travel
+    /// through candle.
+    static FAILURE: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
+}
+
+/// A hook that waits for the gradient at a site.
+struct Waiting {
+    hook: Hook,
+    context: Context,
+    site: Site,
+    /// The tokens that it acts on; `None` for all.
+    slots: Option<Slots>,
+    /// The number of the pass, in which its calls count.
+    pass: u64,
+}
+
+/// Removes a hook from those that wait when its node is gone.
+struct Number(u64);
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        // On another thread, or at this one's end, there is nothing to remove.
+        let _ = WAITING.try_with(|waiting| waiting.borrow_mut().remove(&self.0));
+    }
+}
+
+/// The same numbers as `x`, a tensor of a graph. On the way back `hook` is called with the gradient
+/// with regard to it, and may replace it.
+///
+/// # Errors
+/// There is no memory for the copy.
+pub fn wait(
+    x: &Tensor,
+    hook: &Hook,
+    context: &Context,
+    site: Site,
+    slots: Option<Slots>,
+    pass: u64,
+) -> Result<Tensor> {
+    let number = Number(NEXT.replace(NEXT.get() + 1));
+    let waiting = Waiting { hook: hook.clone(), context: context.clone(), site, slots, pass };
+    WAITING.with_borrow_mut(|all| all.insert(number.0, Rc::new(waiting)));
+    through(x, move |gradient| {
+        let waiting = WAITING.with_borrow(|all| all.get(&number.0).cloned());
+        match waiting.filter(|_| ENGINE.is_set()) {
+            Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
+            None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
+        }
+    })
+}
+
+impl Waiting {
+    fn call(&self, engine: &Engine, gradient: &Tensor) -> candle_core::Result<Tensor> {
+        let keys = ["point", "layer"];
+        let before = keys.map(|key| self.context.reserved(key));
+        self.context.set_reserved("point", self.site.point.name().into());
+        match self.site.layer {
+            Some(layer) => self.context.set_reserved("layer", (layer as i64).into()),
+            None => self.context.clear_reserved("layer"),
+        }
+        let left = self.replaced(engine, gradient);
+        for (key, value) in keys.into_iter().zip(before) {
+            match value.is_unit() {
+                true => self.context.clear_reserved(key),
+                false => self.context.set_reserved(key, value),
+            }
+        }
+        left.map_err(|failure| {
+            let sentence = failure.to_string();
+            FAILURE.with_borrow_mut(|slot| *slot = Some(failure));
+            candle_core::Error::Msg(sentence)
+        })
+    }
+
+    fn replaced(&self, engine: &Engine, gradient: &Tensor) -> ScriptResult<Tensor> {
+        let part = match &self.slots {
+            Some(slots) => slots.take(gradient)?,
+            None => gradient.clone(),
+        };
+        let part = Value::Real(part);
+        let left = invoke(&self.hook, engine, &self.context, self.site, &part, self.pass)?;
+        let Some(left) = left else { return Ok(gradient.clone()) };
+        let left = left.real("a hook on the way back")?.detach();
+        Ok(match &self.slots {
+            Some(slots) => slots.put(gradient, &left)?,
+            None => left
+                .to_device(gradient.device())
+                .and_then(|left| left.to_dtype(gradient.dtype())?.contiguous())
+                .map_err(Error::from)?,
+        })
+    }
+}
+
+/// Goes back from `loss`, a tensor of one number: the gradients of all variables that it depends
+/// on. The hooks that wait on the way are called.
+///
+/// # Errors
+/// A hook's own; a node without a derivative; out of memory.
+pub fn backward(engine: &Engine, loss: &Tensor) -> ScriptResult<GradStore> {
+    let gradients = ENGINE.set(engine, || loss.backward());
+    match FAILURE.take() {
+        Some(failure) => Err(failure),
+        None => Ok(gradients.map_err(Error::from)?),
+    }
+}
+
+/// The tensor that is to be differentiated; `what` names it in errors.
+///
+/// # Errors
+/// It is no tensor of floats, or nothing that it depends on keeps its gradient.
+pub fn differentiable(value: &Dynamic, what: &str) -> Result<Tensor> {
+    let Some(handle) = value.read_lock::<Handle>() else {
+        return Err(error!("{what} must be a tensor of one number, not {}", describe(value))
+            .help("leave out .item(): a plain number has no gradient"));
+    };
+    let value = handle.value();
+    let tensor = value.real(what)?;
+    if !tensor.dtype().is_float() {
+        bail!("{what} must be a tensor of floats, and it is {}", value.dtype_name());
+    }
+    if !tensor.track_op() {
+        return Err(error!("{what} depends on nothing whose gradient is kept").help(
+            "a variable, or a hook point that m.gradients is asked for, must take part in it \
+             without being detached",
+        ));
+    }
+    Ok(tensor.clone())
+}

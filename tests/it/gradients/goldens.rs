@@ -1,0 +1,134 @@
+//! Gradients at every hook point, on every fixture, against PyTorch's autograd over the oracle's
+//! equations in float64.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use precompute::hook::{GradientCapture, Layers, Point, Site};
+use precompute::model::{Decoder, Options, Output};
+
+use crate::fixture::{CASES, Fixture, difference, directory};
+
+/// The largest error, as a share of the golden's largest element.
+const CLOSE: f32 = 1e-4;
+
+fn goldens(case: &str) -> Option<HashMap<String, Tensor>> {
+    let file = directory(case).join("gradients.safetensors");
+    file.is_file().then(|| candle_core::safetensors::load(file, &Device::Cpu).unwrap())
+}
+
+/// The sum over rows of logits[row, -1, 5] - logits[row, -1, 9].
+fn metric(output: &Output) -> Tensor {
+    let logits = output.logits.as_ref().unwrap();
+    let last = logits.narrow(1, logits.dim(1).unwrap() - 1, 1).unwrap();
+    let at = |token| last.narrow(2, token, 1).unwrap().sum_all().unwrap();
+    (at(5) - at(9)).unwrap()
+}
+
+fn loss(output: &Output) -> Tensor {
+    output.loss.clone().unwrap()
+}
+
+/// The gradients of `of` with regard to what stands at `points`, in every layer.
+fn gradients(
+    decoder: &Decoder,
+    fixture: &Fixture,
+    points: &[Point],
+    of: fn(&Output) -> Tensor,
+) -> Vec<(Site, Tensor)> {
+    let mut watch = GradientCapture::new(points.iter().map(|point| (*point, Layers::All)));
+    let options = Options { loss: true, gradients: true, ..Options::default() };
+    let output = decoder.forward(&fixture.input(), &options, &mut watch).unwrap();
+    let variables = of(&output).backward().unwrap();
+    watch.take(&variables)
+}
+
+fn key(site: Site) -> String {
+    match site.layer {
+        Some(layer) => format!("{layer}/{}", site.point),
+        None => site.point.to_string(),
+    }
+}
+
+fn check(case: &str, how: &str, found: &[(Site, Tensor)], prefix: &str, within: f32) -> usize {
+    let goldens = goldens(case).unwrap();
+    let mut checked = 0;
+    for (site, got) in found {
+        let key = format!("{prefix}{}", key(*site));
+        let Some(golden) = goldens.get(&key) else { continue };
+        let most = golden.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        let off = difference(got, golden) / most.to_scalar::<f32>().unwrap();
+        println!("{off:.3e} {case} {how} {key}");
+        assert_eq!(got.dtype(), DType::F32);
+        assert!(off <= within, "{case}: the gradient at {key} ({how}) is off by {off}");
+        checked += 1;
+    }
+    checked
+}
+
+/// The points of which the goldens have gradients.
+fn points(case: &str, prefix: &str) -> Vec<Point> {
+    let goldens = goldens(case).unwrap();
+    let has = |point: &Point| {
+        goldens.contains_key(&format!("{prefix}{point}"))
+            || goldens.contains_key(&format!("{prefix}0/{point}"))
+    };
+    Point::ALL.into_iter().filter(has).collect()
+}
+
+fn with_goldens() -> Vec<Fixture> {
+    let cases = CASES.iter().filter(|case| goldens(case).is_some());
+    let fixtures: Vec<Fixture> = cases.map(|case| Fixture::load(case)).collect();
+    assert!(fixtures.len() >= 10);
+    fixtures
+}
+
+#[test]
+fn every_point_in_one_pass() {
+    for fixture in with_goldens() {
+        let points = points(fixture.case, "");
+        let found = gradients(&fixture.decoder, &fixture, &points, metric);
+        let checked = check(fixture.case, "together", &found, "", CLOSE);
+        let expected = goldens(fixture.case).unwrap();
+        let stated = expected.keys().filter(|key| {
+            !key.starts_with("loss/") && !key.starts_with("weight/") && *key != "value"
+        });
+        assert_eq!(checked, stated.count(), "{}", fixture.case);
+    }
+}
+
+/// Then a pass takes its fast ways, which give no scores, patterns, single heads or scales.
+#[test]
+fn each_point_alone() {
+    for fixture in with_goldens() {
+        for point in points(fixture.case, "") {
+            let found = gradients(&fixture.decoder, &fixture, &[point], metric);
+            assert!(check(fixture.case, "alone", &found, "", CLOSE) > 0);
+        }
+    }
+}
+
+#[test]
+fn of_the_loss() {
+    for fixture in with_goldens() {
+        let points = points(fixture.case, "loss/");
+        let found = gradients(&fixture.decoder, &fixture, &points, loss);
+        assert_eq!(check(fixture.case, "loss", &found, "loss/", CLOSE), found.len());
+        assert!(found.len() >= 3);
+    }
+}
+
+/// A model of half types computes in float32 where gradients are taken: what is left of the
+/// difference is that of its weights.
+#[test]
+fn of_half_models_in_float32() {
+    for dtype in [DType::F16, DType::BF16] {
+        for case in ["opt", "gpt-neox", "llama"] {
+            let fixture = Fixture::load(case);
+            let half = fixture.reload(dtype);
+            let found = gradients(&half, &fixture, &points(case, ""), metric);
+            let within = if dtype == DType::F16 { 0.02 } else { 0.15 };
+            assert!(check(case, dtype.as_str(), &found, "", within) > 0);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `m.gradients`, variables and hooks on the way back, as scripts use them.
+
+use precompute::script::{Host, Settings};
+
+fn host() -> Host {
+    Host::new(Settings { seed: Some(0), ..Settings::default() }).unwrap()
+}
+
+const START: &str =
+    r#"let m = model("demo:opt"); let ids = m.encode("Mary and John went to the store.");"#;
+
+/// Runs a script with a model `m` and its `ids`; its last value must be true.
+#[track_caller]
+fn holds(script: &str) {
+    match host().eval(&format!("{START} {script}")) {
+        Ok(value) => assert_eq!(value.to_string(), "true", "{script}"),
+        Err(failure) => panic!("{script}\n{failure}"),
+    }
+}
+
+/// The script's error, which must have `said` in it.
+#[track_caller]
+fn fails(script: &str, said: &str) {
+    match host().eval(&format!("{START} {script}")) {
+        Ok(value) => panic!("{script} gives {value}"),
+        Err(failure) => {
+            let text = failure.to_string();
+            assert!(text.contains(said), "{script}\n{text}\nwithout\n{said}");
+        }
+    }
+}
+
+/// What a change at a point makes of the metric, by the gradient and by running the pass.
+#[test]
+fn a_gradient_is_the_slope_of_the_metric() {
+    for point in
+        ["pre-block", "post-mlp", "attn-probs", "post-act", "query-states", "attn-norm-scale"]
+    {
+        holds(&format!(
+            r#"
+            let metric = |out| out.logits[[0, -1, 5]] - out.logits[[0, -1, 9]];
+            let g = m.gradients(ids, "{point}", metric, #{{layers: 1}});
+            seed(1);
+            let u = randn(g.gradients.shape);
+            let at = |e| metric.call(m.forward(ids, [hook("{point}", |x, ctx| x + u * e, #{{layers: 1}})])).item();
+            let by_run = (at.call(0.004) - at.call(-0.004)) / 0.008;
+            let by_gradient = (g.gradients * u).sum().item();
+            (by_run - by_gradient).abs() < 0.002 * (1.0 + by_run.abs())
+            "#
+        ));
+    }
+}
+
+#[test]
+fn what_gradients_gives() {
+    holds(
+        r#"
+        let g = m.gradients(ids, ["post-mlp", "attn-probs", "logits"], |out| out.logits[[0, -1, 5]]);
+        let c = m.capture(ids, ["post-mlp", "attn-probs", "logits"]);
+        g.keys() == ["activations", "gradients", "out", "value"]
+            && g.activations.keys() == c.keys() && g.gradients.keys() == c.keys()
+            && (g.activations["post-mlp"] - c["post-mlp"]).abs().max().item() < 0.00001
+            && g.gradients["attn-probs"].shape == c["attn-probs"].shape
+            && g.out.logits.shape == c.logits.shape
+            && (g.value - g.out.logits[[0, -1, 5]]).abs().item() == 0.0
+            && g.gradients.logits[[0, -1, 5]].item() == 1.0 && g.gradients.logits.sum().item() == 1.0
+        "#,
+    );
+    // One layer has no axis of layers, several metrics have an axis before it.
+    holds(
+        r#"
+        let one = m.gradients(ids, "post-mlp@2", |out| out.logits[[0, -1, 5]]).gradients;
+        let many = m.gradients(ids, "post-mlp", |out| out.logits[[0, -1, 4..7]]).gradients;
+        one.shape == [1, ids.shape[1], m.config.hidden_size]
+            && many.shape == [3, m.config.num_hidden_layers, 1, ids.shape[1], m.config.hidden_size]
+            && (many[[1, 2]] - one).abs().max().item() < 1e-6
+        "#,
+    );
+}
+
+#[test]
+fn what_hooks_do_is_part_of_the_graph() {
+    // Twice the stream passes twice the gradient to what stood there before.
+    holds(
+        r#"
+        let metric = |out| out.logits[[0, -1, 5]];
+        let plain = m.gradients(ids, "pre-block@1", metric, [hook("post-mlp", |x, ctx| x * 1.0, #{layers: 3})]);
+        let frozen = m.gradients(ids, "pre-block@1", metric, [hook("post-mlp", |x, ctx| x.detach() + x * 0.0, #{layers: 3})]);
+        plain.gradients.abs().max().item() > 0.0 && frozen.gradients.abs().max().item() == 0.0
+        "#,
+    );
+    // Through the context and through captured variables.
+    holds(
+        r#"
+        let kept = ();
+        let ctx = context([
+            hook("post-mlp", |x, ctx| { ctx.seen = x * 3.0; }, #{layers: 1}),
+            hook("post-mlp", |x, ctx| { kept = x * 2.0; }, #{layers: 2}),
+        ]);
+        let g = m.gradients(ids, "post-mlp", |out| ctx.seen.sum() + kept.sum(), ctx, #{layers: [1]});
+        let h = m.gradients(ids, "post-mlp@2", |out| kept.sum(), ctx);
+        g.gradients.min().item() > 3.0 - 1000.0 && h.gradients.min().item() == 2.0 && h.gradients.max().item() == 2.0
+        "#,
+    );
+    // A frozen pattern, as in linearised models: attention is linear in the values then.
+    holds(
+        r#"
+        let freeze = [hook("attn-probs", |x, ctx| x.detach()), hook(["attn-norm-scale", "mlp-norm-scale", "final-norm-scale"], |x, ctx| x.detach())];
+        let a = m.gradients(ids, "query-states", |out| out.logits[[0, -1, 5]] + 0.0 * out.logits.sum(), #{layers: 3}).gradients;
+        let said = "";
+        try { m.gradients(ids, "query-states", |out| out.logits[[0, -1, 5]], freeze, #{layers: 3}); } catch (e) { said = e; }
+        a.abs().max().item() > 0.0 && said.to_string().contains("nothing connects the two")
+        "#,
+    );
+}
+
+#[test]
+fn hooks_on_the_way_back() {
+    holds(
+        r#"
+        let seen = ();
+        let metric = |out| out.logits[[0, -1, 5]];
+        let g = m.gradients(ids, "post-mlp", metric);
+        let watch = [hook("post-mlp", |g, ctx| { seen = [ctx.point, ctx.layer, g]; }, #{backward: true, layers: 2})];
+        let h = m.gradients(ids, "post-mlp", metric, watch);
+        seen[0] == "post-mlp" && seen[1] == 2 && (seen[2] - g.gradients[2]).abs().max().item() < 1e-6
+            && (g.gradients - h.gradients).abs().max().item() == 0.0
+        "#,
+    );
+    // What it returns goes on instead, at the picked tokens alone.
+    holds(
+        r#"
+        let metric = |out| out.logits[[0, -1, 5]];
+        let half = [hook("post-mlp", |g, ctx| g * 0.5, #{backward: true, layers: 3})];
+        let g = m.gradients(ids, "post-mlp@1", metric).gradients;
+        let h = m.gradients(ids, "post-mlp@1", metric, half).gradients;
+        let none = [hook("post-mlp", |g, ctx| g * 0.0, #{backward: true, layers: 3, positions: -1})];
+        let z = m.gradients(ids, "post-mlp@1", metric, none).gradients;
+        (g * 0.5 - h).abs().max().item() < 1e-6 && z.abs().max().item() == 0.0
+        "#,
+    );
+    fails(
+        r#"m.forward(ids, [hook("post-mlp", |g, ctx| g * 0.5, #{backward: true})]);"#,
+        "waits for a gradient, and this pass never goes back",
+    );
+    fails(
+        r#"m.gradients(ids, "post-mlp", |out| out.logits[[0, -1, 5]], [hook("post-mlp", |g, ctx| g[[0]], #{backward: true})]);"#,
+        "must return a tensor",
+    );
+}
+
+#[test]
+fn variables_take_part_in_passes() {
+    holds(
+        r#"
+        let v = variable(zeros([m.config.hidden_size]));
+        let steer = [hook("post-mlp", |x, ctx| x + v, #{layers: 1})];
+        let g = gradient(m.forward(ids, steer, #{loss: true}).loss, v);
+        let h = m.gradients(ids, "post-mlp@1", |out| out.loss, #{loss: true}).gradients.sum([0, 1]);
+        (g - h).abs().max().item() < 1e-6 && g.abs().max().item() > 0.0
+        "#,
+    );
+    holds(
+        r#"
+        let v = variable(tensor([1.0, 2.0])); let w = variable(tensor(3.0));
+        let all = gradient((v * v * w).sum(), [v, w]);
+        all[0].to_array() == [6.0, 12.0] && all[1].item() == 5.0
+            && no_grad(|| (v * 2.0)).to_array() == [2.0, 4.0]
+        "#,
+    );
+    // Layers whose states are kept are run again where a variable takes part.
+    holds(
+        r#"
+        let v = variable(zeros([m.config.hidden_size]));
+        let steer = [hook("post-mlp", |x, ctx| x + v, #{layers: 0})];
+        m.forward(ids, [hook("post-mlp", |x, ctx| x + zeros([m.config.hidden_size]), #{layers: 0})], #{loss: true});
+        let a = gradient(m.forward(ids, steer, #{loss: true}).loss, v);
+        let b = gradient(m.forward(ids, steer, #{loss: true}).loss, v);
+        (a - b).abs().max().item() == 0.0 && a.abs().max().item() > 0.0
+        "#,
+    );
+}
+
+#[test]
+fn what_cannot_be_differentiated_is_said() {
+    for (script, said) in [
+        ("gradient(3.0, variable(ones(2)))", "the loss must be a tensor of one number"),
+        ("gradient(ones(2).sum(), variable(ones(2)))", "depends on nothing whose gradient is kept"),
+        ("let v = variable(ones(2)); gradient((v * 2.0).sum(), ones(2))", "takes variables"),
+        ("let v = variable(ones(2)); gradient(v * 2.0, v)", "that of one number"),
+        (
+            "let v = variable(ones(2)); let w = variable(ones(3)); gradient((v * 2.0).sum(), [v, w])",
+            "does not depend on variable 1, [3],: nothing connects the two",
+        ),
+        ("let v = variable(ones(2)); gradient((v.detach() * 2.0).sum(), v)", "depends on nothing"),
+        (
+            "let v = variable(ones(2)); no_grad(|| gradient((v * 2.0).sum(), v))",
+            "depends on nothing",
+        ),
+        ("variable(tensor([1, 2]))", "a variable is a tensor of floats"),
+        ("m.gradients(ids, \"post-mlp\", |out| 3.0)", "the metric must be a tensor of one number"),
+        ("m.gradients(ids, \"post-mlp\", |out| ones(2).sum())", "the metric depends on nothing"),
+        (
+            "m.gradients(ids, \"post-mlp\", |out| out.logits)",
+            "the metric must be one number, or [k]",
+        ),
+        ("m.gradients(ids, \"post-mlp\", || 1.0)", "the metric of gradients takes one parameter"),
+        ("m.gradients(ids, \"post-mpl\", |out| out.logits[[0, -1, 5]])", "post-mlp"),
+        ("m.gradients(ids, \"post-mlp\", |out| out.logits[[0, -1, 5]], #{layer: 1})", "layers"),
+        ("m.gradients(ids, \"post-mlp\", |out| out.loss)", "made no loss"),
+        (
+            "no_grad(|| m.gradients(ids, \"post-mlp\", |out| out.logits[[0, -1, 5]]))",
+            "within no_grad",
+        ),
+        (
+            "m.gradients(ids, \"unreduced-loss\", |out| out.logits[[0, -1, 5]])",
+            "does not depend on what stands at unreduced-loss",
+        ),
+    ] {
+        fails(script, said);
+    }
+}

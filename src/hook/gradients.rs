@@ -100,7 +100,11 @@ impl Observer for GradientCapture {
         Ok(sites)
     }
 
-    fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
+    fn observe(&mut self, _: Site, _: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    fn record(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
         self.activations.insert(site, x.detach());
         if !x.track_op() {
             let root = root(x)?;

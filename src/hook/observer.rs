@@ -21,6 +21,15 @@ pub trait Observer {
     /// Any error ends the pass, which returns it.
     fn observe(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>>;
 
+    /// Called after [`observe`](Self::observe) with the tensor `x` that now stands at `site`. It may
+    /// return the same numbers as another tensor, which is part of a graph of gradients.
+    ///
+    /// # Errors
+    /// Any error ends the pass, which returns it.
+    fn record(&mut self, _site: Site, _x: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// Called with the residual stream `x` [b, n, d] before each block, and once after the last
     /// block with `layer` = the number of blocks.
     ///

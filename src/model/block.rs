@@ -54,7 +54,7 @@ impl Block {
         let x = tap.at(Point::PreBlock, x)?;
 
         let read = self.attn_norms.before(&x, tap)?;
-        let read = tap.at(Point::PreAttn, read)?;
+        let (x, read) = self.attn_norms.at(Point::PreAttn, x, read, tap)?;
         let attn = self.attention.forward(&read, inputs, past, tap)?;
         let attn = self.attn_norms.of_output(attn, tap)?;
         let attn = tap.at(Point::AttnResidual, attn)?;
@@ -63,7 +63,7 @@ impl Block {
 
         // In a parallel block the sum is x + attention(norm(x)) + mlp(norm(x)).
         let read = self.mlp_norms.before(if self.parallel { &x } else { &mid }, tap)?;
-        let read = tap.at(Point::PreMlp, read)?;
+        let (mid, read) = self.mlp_norms.at(Point::PreMlp, mid, read, tap)?;
         let mlp = self.mlp.forward(&read, tap)?;
         let mlp = self.mlp_norms.of_output(mlp, tap)?;
         let mlp = tap.at(Point::MlpResidual, mlp)?;
@@ -119,6 +119,22 @@ impl Norms {
             NormPlace::Before | NormPlace::Both => self.norm.forward(x, &[self.points.norm], tap),
             NormPlace::After | NormPlace::Outputs => Ok(x.clone()),
         }
+    }
+
+    /// Calls the observer at `point` with what the sub-block reads. Gives the stream [b, n, d] and
+    /// what the sub-block reads: in a post-norm model both are one tensor, whose gradient is that of
+    /// all its uses, until a hook puts another in the sub-block's way.
+    fn at(
+        &self,
+        point: Point,
+        stream: Tensor,
+        read: Tensor,
+        tap: &mut Tap,
+    ) -> Result<(Tensor, Tensor), Halt> {
+        let one = self.place == NormPlace::After;
+        let read = tap.at(point, read)?;
+        let stream = if one && !tap.replaced { read.clone() } else { stream };
+        Ok((stream, read))
     }
 
     /// The norm of the sub-block's output y [b, n, d], if there is one.

@@ -35,6 +35,8 @@ pub struct Tap<'a> {
     stop: Option<Site>,
     /// The index of the block that the pass is in; `None` outside the blocks.
     pub layer: Option<usize>,
+    /// Whether a hook replaced the tensor of the last call of [`at`](Self::at).
+    pub replaced: bool,
     /// Watches for numbers that are not finite.
     pub watch: Watch,
 }
@@ -47,6 +49,7 @@ impl<'a> Tap<'a> {
             wanted,
             stop: options.stop,
             layer: None,
+            replaced: false,
             watch: Watch::new(options.check_finite),
         }
     }
@@ -90,12 +93,15 @@ impl<'a> Tap<'a> {
         let site = self.site(point);
         let mut x = x;
         self.watch.before_hooks(site, &x)?;
-        if self.wanted.contains(site)
-            && let Some(left) = self.observer.observe(site, &x)?
-        {
-            let left = replacement(site, &x, left)?;
-            self.watch.after_hooks(site, &x, &left)?;
-            x = left;
+        self.replaced = false;
+        if self.wanted.contains(site) {
+            if let Some(left) = self.observer.observe(site, &x)? {
+                let left = replacement(site, &x, left)?;
+                self.watch.after_hooks(site, &x, &left)?;
+                x = left;
+                self.replaced = true;
+            }
+            x = self.observer.record(site, &x)?.unwrap_or(x);
         }
         if self.stop == Some(site) { Err(Halt::Stopped(x)) } else { Ok(x) }
     }

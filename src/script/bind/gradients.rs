@@ -13,7 +13,7 @@ use crate::hook::{GradientCapture, Site};
 use crate::kernel::differentiable::is_without_graph;
 use crate::model;
 use crate::model::finite;
-use crate::script::declare::{OnGpu, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::backward::{backward, differentiable};
 use crate::script::hook::context::Context;
@@ -171,6 +171,7 @@ pub fn install(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
             "gradients(model, ids, points, metric, ctx, options)",
             Purity::Impure("runs a pass"),
             OnGpu::NO_TENSORS,
+            Gradient::Outside,
         )
         .row(
             "one pass and one way back: (ids or texts, points, |out| a number computed from what \

@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 
 use crate::kernel::differentiable::without_graph;
 use crate::model::finite;
-use crate::script::declare::{OnGpu, Page, Purity, Registry};
+use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::backward::{backward, differentiable};
 use crate::script::value::Handle;
@@ -90,9 +90,7 @@ fn gradients(
 /// `x` outside of any graph.
 fn detach(x: &Handle) -> Result<Handle> {
     let value = x.value();
-    let is_variable = value.parts().iter().any(|t| t.is_variable());
-    // An optimiser writes into a variable; what was detached keeps its numbers.
-    let detached = if is_variable { value.detach().deep_copy()? } else { value.detach() };
+    let detached = value.detach();
     drop(value);
     Masks::Follow.of(detached, x, |mask| Ok(mask.clone()))
 }
@@ -101,7 +99,12 @@ fn detach(x: &Handle) -> Result<Handle> {
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Experiments, "Gradients");
     registry
-        .declare("variable(x)", Purity::Impure("makes a variable"), OnGpu::NATIVE)
+        .declare(
+            "variable(x)",
+            Purity::Impure("makes a variable"),
+            OnGpu::NATIVE,
+            Gradient::Outside,
+        )
         .row(
             "a tensor of floats whose gradients are kept, with the numbers of x",
             "let v = variable(tensor([1.0, 2.0])); gradient((v * v).sum(), v)",
@@ -109,7 +112,12 @@ pub fn install(registry: &mut Registry) {
         )
         .function(|x: &mut Handle| -> ScriptResult<Handle> { Ok(variable(x)?) });
     registry
-        .declare("gradient(loss, variables)", Purity::Impure("calls hooks"), OnGpu::NATIVE)
+        .declare(
+            "gradient(loss, variables)",
+            Purity::Impure("calls hooks"),
+            OnGpu::NATIVE,
+            Gradient::Outside,
+        )
         .row(
             "of a loss, a tensor of one number: how it changes with a variable, in its shape; of \
             an array of variables an array. The loss may come from a pass in which the variable \
@@ -127,7 +135,7 @@ pub fn install(registry: &mut Registry) {
             Ok(found.pop().ok_or_else(|| Error::new("no gradient"))?)
         });
     registry
-        .declare("detach(x)", Purity::Pure, OnGpu::NATIVE)
+        .declare("detach(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Outside)
         .row(
             "the same numbers as constants: no gradient goes through them. A hook |x, ctx| \
             x.detach() at attn-probs holds the pattern fixed, at the scales of norms the norms",
@@ -136,7 +144,12 @@ pub fn install(registry: &mut Registry) {
         )
         .function(|x: &mut Handle| -> ScriptResult<Handle> { Ok(detach(x)?) });
     registry
-        .declare("no_grad(function)", Purity::Impure("calls a function"), OnGpu::NO_TENSORS)
+        .declare(
+            "no_grad(function)",
+            Purity::Impure("calls a function"),
+            OnGpu::NO_TENSORS,
+            Gradient::NoTensors,
+        )
         .row(
             "what a function of nothing gives, computed with variables as constants",
             "let v = variable(tensor([1.0, 2.0])); no_grad(|| v * 2.0)",

@@ -189,6 +189,10 @@ impl Observer for ResumedPass<'_, '_, '_> {
         Ok(left)
     }
 
+    fn record(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
+        if self.watch_sites.contains(site) { self.watch.record(site, x) } else { Ok(None) }
+    }
+
     fn boundary(&mut self, layer: usize, x: &Tensor) -> Result<()> {
         if layer > 0 && layer == self.plan.from {
             return self.restore();

@@ -1,41 +1,19 @@
 //! Which values of a script are tensors with a graph of gradients, for the guard of
 //! [`declare`](crate::script::declare).
 
-use std::cell::Cell;
-
 use rhai::{Array, Dynamic, Map};
 
 use super::Handle;
 use super::record::Record;
+use crate::kernel::differentiable::is_without_graph;
 use crate::script::declare::Graph;
 
 /// How the guard recognises tensors.
 pub const GRAPH: Graph = Graph { is_tracked, is_severed };
 
-thread_local! {
-    static RECORDED: Cell<bool> = const { Cell::new(true) };
-}
-
-/// Whether operations on tensors are recorded in graphs, on this thread.
-pub fn is_recorded() -> bool {
-    RECORDED.get()
-}
-
-/// Calls `f`. What it computes from tensors with a graph has none.
-pub fn unrecorded<R>(f: impl FnOnce() -> R) -> R {
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            RECORDED.set(self.0);
-        }
-    }
-    let _before = Before(RECORDED.replace(false));
-    f()
-}
-
 fn is_tracked(value: &Dynamic) -> bool {
     if let Some(handle) = value.read_lock::<Handle>() {
-        return is_recorded() && handle.is_tracked();
+        return !is_without_graph() && handle.is_tracked();
     }
     value.read_lock::<Array>().is_some_and(|array| array.iter().any(is_tracked))
 }

@@ -15,7 +15,6 @@ use candle_core::Tensor;
 pub mod mask;
 
 use super::frozen::{Frozen, Journal, Write};
-use super::graph;
 use super::lease::Lease;
 use crate::kernel::differentiable::is_without_graph;
 use crate::system::interrupt;
@@ -89,7 +88,7 @@ impl Handle {
     /// Takes the tensor out of the graph that it was computed in; a variable stays one.
     pub fn leave_graph(&self) {
         let mut slot = self.0.borrow_mut();
-        if slot.value.is_tracked() && !slot.value.parts().iter().any(|t| t.is_variable()) {
+        if slot.value.is_tracked() && !slot.value.has_variable() {
             slot.value = slot.value.detach();
         }
     }
@@ -126,7 +125,7 @@ impl Handle {
     /// There is no memory for a copy.
     fn derived(value: Value, inputs: &[&Handle]) -> Result<Self> {
         // Bools and integers have no gradients, and their graph would only take memory.
-        let recorded = graph::is_recorded() && !Kind::of(&value).is_exact();
+        let recorded = !is_without_graph() && !Kind::of(&value).is_exact();
         let mut value = if recorded { value } else { value.detach() };
         let mut addresses = value.addresses();
         let is_shared_variable = |input: &&Handle| {
@@ -148,8 +147,8 @@ impl Handle {
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
-        let is_variable = || value.parts().iter().any(|t| t.is_variable());
-        let value = if is_without_graph() && !is_variable() { value.detach() } else { value };
+        let leaves = is_without_graph() && !value.has_variable();
+        let value = if leaves { value.detach() } else { value };
         Self(Rc::new(RefCell::new(Slot {
             value,
             lease,

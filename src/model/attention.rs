@@ -190,11 +190,16 @@ impl Attention {
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (b, h, n, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
-            let w_o = self.w_o()?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?;
+            let w_o = self.w_o()?.to_dtype(z.dtype())?.unsqueeze(0)?.expand((
+                b,
+                h,
+                c,
+                self.out.weight.dim(0)?,
+            ))?;
             let each = tap.at(Point::AttnHeadOutputs, product::matmul(&z, &w_o, 1.0)?)?;
             let sum = sum_of_heads(&each)?;
             match &self.out.bias {
-                Some(bias) => sum.broadcast_add(bias)?,
+                Some(bias) => sum.broadcast_add(&bias.to_dtype(sum.dtype())?)?,
                 None => sum,
             }
         } else {

@@ -47,6 +47,12 @@ struct Waiting {
 /// Removes a hook from those that wait when its node is gone.
 struct Number(u64);
 
+impl Number {
+    fn waiting(&self) -> Option<Rc<Waiting>> {
+        WAITING.with_borrow(|all| all.get(&self.0).cloned())
+    }
+}
+
 impl Drop for Number {
     fn drop(&mut self) {
         // On another thread, or at this one's end, there is nothing to remove.
@@ -70,12 +76,9 @@ pub fn wait(
     let number = Number(NEXT.replace(NEXT.get() + 1));
     let waiting = Waiting { hook: hook.clone(), context: context.clone(), site, slots, pass };
     WAITING.with_borrow_mut(|all| all.insert(number.0, Rc::new(waiting)));
-    through(x, move |gradient| {
-        let waiting = WAITING.with_borrow(|all| all.get(&number.0).cloned());
-        match waiting.filter(|_| ENGINE.is_set()) {
-            Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
-            None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
-        }
+    through(x, move |gradient| match number.waiting().filter(|_| ENGINE.is_set()) {
+        Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
+        None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
     })
 }
 

@@ -33,9 +33,7 @@ fn fails(script: &str, said: &str) {
 /// What a change at a point makes of the metric, by the gradient and by running the pass.
 #[test]
 fn a_gradient_is_the_slope_of_the_metric() {
-    for point in
-        ["pre-block", "post-mlp", "attn-probs", "post-act", "query-states", "attn-norm-scale"]
-    {
+    for point in ["pre-block", "post-mlp", "post-act", "query-states", "attn-norm-scale"] {
         holds(&format!(
             r#"
             let metric = |out| out.logits[[0, -1, 5]] - out.logits[[0, -1, 9]];
@@ -45,7 +43,7 @@ fn a_gradient_is_the_slope_of_the_metric() {
             let at = |e| metric.call(m.forward(ids, [hook("{point}", |x, ctx| x + u * e, #{{layers: 1}})])).item();
             let by_run = (at.call(0.004) - at.call(-0.004)) / 0.008;
             let by_gradient = (g.gradients * u).sum().item();
-            (by_run - by_gradient).abs() < 0.002 * (1.0 + by_run.abs())
+            (by_run - by_gradient).abs() < 0.002
             "#
         ));
     }

@@ -1,7 +1,7 @@
 //! A Hub on loopback: it serves the fixtures as the Hugging Face Hub serves models, and fails where
 //! it is told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -94,8 +94,12 @@ struct Repository {
 #[derive(Default)]
 struct State {
     repositories: BTreeMap<String, Repository>,
-    /// The lengths of the chunks that were uploaded to the content-addressed store.
-    chunks: Vec<u64>,
+    /// Where this Hub is.
+    address: String,
+    /// What was put into the store of large files, by its SHA-256.
+    stored: BTreeMap<String, Vec<u8>>,
+    /// The files in it of which the Hub was told.
+    verified: BTreeSet<String>,
     requests: Vec<Request>,
     faults: Vec<Planned>,
 }
@@ -114,7 +118,11 @@ impl HubServer {
         let large = format!("http://{}", cdn.local_addr().unwrap());
         let repositories =
             cases.iter().map(|case| (format!("tiny/{case}"), Repository::of(case))).collect();
-        let state = Arc::new(Mutex::new(State { repositories, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            repositories,
+            address: address.clone(),
+            ..State::default()
+        }));
         for (listener, is_cdn) in [(hub, false), (cdn, true)] {
             let (state, large) = (state.clone(), large.clone());
             std::thread::spawn(move || {
@@ -190,11 +198,10 @@ impl HubServer {
             .collect()
     }
 
-    /// The files of the repository that were committed as stored apart, and the sum of the lengths
-    /// of the chunks that the store was given.
-    pub fn stored_apart(&self, id: &str) -> (BTreeMap<String, Pointer>, u64) {
+    /// The files of the repository that were committed as stored apart, and what the store has.
+    pub fn stored_apart(&self, id: &str) -> (BTreeMap<String, Pointer>, Vec<Vec<u8>>) {
         let state = self.state.lock().unwrap();
-        (state.repositories[id].pointers.clone(), state.chunks.iter().sum())
+        (state.repositories[id].pointers.clone(), state.stored.values().cloned().collect())
     }
 
     /// Every request so far, which are then forgotten.
@@ -316,9 +323,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, large: &str, cdn: bool) -> std
             planned.fault
         });
         let answer = match request.method.as_str() {
-            "POST" if request.cdn => store(&request, &mut state),
-            "POST" if !request.path.contains("/paths-info/") => accept(&request, &mut state),
-            _ if request.path.contains("/xet-write-token/") => write_token(&request, large),
+            "PUT" => store(&request, &mut state),
+            "POST" if !request.path.contains("/paths-info/") => accept(&request, &mut state, large),
             _ => answer(&request, &state, large),
         };
         (answer, fault)
@@ -352,17 +358,43 @@ fn read(reader: &mut impl BufRead, cdn: bool) -> std::io::Result<Option<Request>
 }
 
 /// What writes: a new repository, which files are large, a commit.
-fn accept(request: &Request, state: &mut State) -> Answer {
+fn accept(request: &Request, state: &mut State, large: &str) -> Answer {
     if request.token.as_deref() != Some(TOKEN) {
         return Answer::error(if request.token.is_some() { 403 } else { 401 }, "");
     }
     let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
-    if request.path.ends_with("/info/lfs/objects/batch") {
+    if request.path.ends_with(".git/info/lfs/objects/batch") {
         let asked = json(&request.text());
-        let transfers = asked["transfers"].as_array().unwrap();
-        assert!(transfers.contains(&"xet".into()), "the client can't upload by xet: {asked}");
-        let answer = serde_json::json!({"transfer": "xet", "objects": asked["objects"]});
-        return Answer::new(200, answer.to_string());
+        assert_eq!(
+            (&asked["operation"], &asked["hash_algo"]),
+            (&"upload".into(), &"sha256".into())
+        );
+        assert_eq!(asked["transfers"], serde_json::json!(["basic"]));
+        let objects = asked["objects"].as_array().unwrap().iter().map(|object| {
+            let oid = object["oid"].as_str().unwrap();
+            let mut answer = object.clone();
+            if !state.verified.contains(oid) {
+                answer["actions"] = serde_json::json!({
+                    "upload": {
+                        "href": format!("{large}/store/{oid}?signed=yes"),
+                        "header": {"Authorization": format!("Bearer {STORE_TOKEN}")},
+                    },
+                    "verify": {"href": format!("{}/verify/{oid}", state.address)},
+                });
+            }
+            answer
+        });
+        let objects: Vec<_> = objects.collect();
+        return Answer::new(200, serde_json::json!({"objects": objects}).to_string());
+    }
+    if let Some(oid) = request.path.strip_prefix("/verify/") {
+        let told = json(&request.text());
+        let length = state.stored.get(oid).map(Vec::len);
+        if told["oid"] != oid || length.is_none_or(|length| told["size"] != length) {
+            return Answer::error(404, "");
+        }
+        state.verified.insert(oid.to_owned());
+        return Answer::new(200, "");
     }
     if request.path == "/api/repos/create" {
         let asked = json(&request.text());
@@ -416,6 +448,9 @@ fn accept(request: &Request, state: &mut State) -> Answer {
                     "lfsFile" => {
                         assert_eq!(file["algo"], "sha256");
                         let sha256 = file["oid"].as_str().unwrap().to_owned();
+                        if !state.verified.contains(&sha256) {
+                            return Answer::error(400, "");
+                        }
                         let size = file["size"].as_u64().unwrap();
                         repository.pointers.insert(name.into(), Pointer { sha256, size });
                     }
@@ -434,44 +469,20 @@ fn accept(request: &Request, state: &mut State) -> Answer {
     }
 }
 
-/// The address of the content-addressed store, and a token for it. The store is at another host
-/// than the Hub.
-fn write_token(request: &Request, large: &str) -> Answer {
-    if request.token.as_deref() != Some(TOKEN) {
-        return Answer::error(if request.token.is_some() { 403 } else { 401 }, "");
-    }
-    let answer = serde_json::json!({"accessToken": STORE_TOKEN, "exp": u32::MAX, "casUrl": large});
-    Answer::new(200, answer.to_string())
-}
-
-/// The content-addressed store of xet: `/v1/xorbs` takes chunks, `/v1/shards` says of which chunks
-/// files consist.
+/// The store of large files, which is at another host than the Hub.
 fn store(request: &Request, state: &mut State) -> Answer {
-    if request.token.as_deref() != Some(STORE_TOKEN) {
+    if !request.cdn || request.token.as_deref() != Some(STORE_TOKEN) {
         return Answer::new(401, "");
     }
-    if request.path.starts_with("/v1/xorbs/") {
-        state.chunks.extend(chunk_lengths(&request.body));
-        return Answer::new(200, r#"{"was_inserted": true}"#);
+    let oid =
+        request.path.strip_prefix("/store/").and_then(|path| path.strip_suffix("?signed=yes"));
+    match oid {
+        Some(oid) if oid == etag(".bin", &request.body) => {
+            state.stored.insert(oid.to_owned(), request.body.clone());
+            Answer::new(200, "stored")
+        }
+        _ => Answer::new(400, ""),
     }
-    match request.path.as_str() {
-        "/v1/shards" => Answer::new(200, r#"{"result": 1}"#),
-        // Later versions of the protocol, which a client must do without.
-        _ => Answer::new(404, ""),
-    }
-}
-
-/// The lengths of the chunks of a xorb. Before the bytes of each stand its version (1 byte), their
-/// number as stored (3, little-endian), how they are compressed (1), and their number (3).
-fn chunk_lengths(mut xorb: &[u8]) -> Vec<u64> {
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-    let mut lengths = Vec::new();
-    // What ends it begins with its name.
-    while xorb.len() > 8 && !xorb.starts_with(b"XETBLOB") {
-        lengths.push(number(&xorb[5..8]));
-        xorb = xorb.get(8 + number(&xorb[1..4]) as usize..).unwrap_or_default();
-    }
-    lengths
 }
 
 /// Base64.

@@ -628,15 +628,21 @@ fn large_files_are_published_through_the_store_of_large_files() {
     for (name, text) in &texts {
         assert_eq!(pointers[*name], Pointer::to(text.as_bytes()), "{name}");
     }
-    assert_eq!(stored, texts.iter().map(|(_, text)| text.len() as u64).sum::<u64>());
+    assert_eq!(stored.len(), texts.len());
+    assert!(texts.iter().all(|(_, text)| stored.contains(&text.as_bytes().to_vec())));
     let names: Vec<String> = setting.hub.texts("bob/tools").into_keys().collect();
     assert_eq!(names, [".gitattributes", "README.md", "count.svg"]);
 
     // The store is another host: the Hub's token stays with the Hub.
     let requests = setting.hub.requests();
     let to_store: Vec<_> = requests.iter().filter(|request| request.cdn).collect();
-    assert!(!to_store.is_empty());
+    assert_eq!(to_store.len(), texts.len());
     assert!(to_store.iter().all(|request| request.token.as_deref() != Some(TOKEN)), "{to_store:?}");
+
+    // What the store has is not sent again.
+    let published: Ran = command.output().unwrap().into();
+    assert_eq!(published.code, Some(0), "{}{}", published.stdout, published.stderr);
+    assert!(setting.hub.requests().iter().all(|request| !request.cdn));
 }
 
 #[test]
@@ -646,14 +652,25 @@ fn a_store_of_large_files_that_fails_leaves_the_repository_as_it_was() {
     setting.hub.put("bob/tools", "main", ONE, &[(".gitattributes", attributes)]);
     setting.place.write("count.rhai", recipe("").as_bytes());
     setting.place.write("parts/words.rhai", WORDS.as_bytes());
-    setting.hub.fail("POST", "/v1/xorbs/", Fault::Status(403, ""), usize::MAX);
-    let mut command =
-        setting.command(&["recipe", "publish", "count.rhai", "--to", "bob/tools", "--yes"]);
-    let ran: Ran = command.env("HF_TOKEN", TOKEN).output().unwrap().into();
-    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("bob/tools"), "{}", ran.stderr);
-    assert_eq!(setting.hub.texts("bob/tools").len(), 1);
-    assert!(setting.hub.stored_apart("bob/tools").0.is_empty());
+    for (method, path, fault, says) in [
+        ("PUT", "/store/", Fault::Status(403, ""), "the Hub's store of large files answers 403"),
+        ("PUT", "/store/", Fault::Drop(0), "the Hub can't be reached"),
+        ("POST", "/objects/batch", Fault::Page, "does not say where large files are sent to"),
+        ("POST", "/verify/", Fault::Status(404, ""), "the Hub answers 404"),
+        ("POST", "/preupload/", Fault::Page, "does not say which files it stores apart"),
+    ] {
+        setting.hub.fail(method, path, fault, usize::MAX);
+        let mut command =
+            setting.command(&["recipe", "publish", "count.rhai", "--to", "bob/tools", "--yes"]);
+        let ran: Ran = command.env("HF_TOKEN", TOKEN).output().unwrap().into();
+        assert_eq!(ran.code, Some(1), "{says}: {}{}", ran.stdout, ran.stderr);
+        for part in ["bob/tools", says] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+        assert_eq!(setting.hub.texts("bob/tools").len(), 1);
+        assert!(setting.hub.stored_apart("bob/tools").0.is_empty());
+        setting.hub.heal();
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use hf_hub::HFClient;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
@@ -95,6 +94,8 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
+        // Fails if an embedding program has installed its own provider, which is used then.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("precompute/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
@@ -126,7 +127,7 @@ impl Client {
     /// There was no response, or one with an error status.
     pub fn head(&self, url: Url) -> Result<(HeaderMap, bool), Failure> {
         let response = self.request(
-            &RequestSpec { method: Method::HEAD, url, range: None, body: None },
+            &RequestSpec { method: Method::HEAD, url, headers: HeaderMap::new(), body: None },
             response::has_file_metadata,
         )?;
         let redirects = response.status().is_redirection();
@@ -138,7 +139,11 @@ impl Client {
     /// # Errors
     /// As [`head`](Self::head).
     pub fn get(&self, url: Url, range: Option<(u64, u64)>) -> Result<Response, Failure> {
-        self.request(&RequestSpec { method: Method::GET, url, range, body: None }, |_| false)
+        let range = range.map(|(first, last)| format!("bytes={first}-{last}"));
+        // Digits and such are always a header's value.
+        let range = range.and_then(|range| HeaderValue::from_str(&range).ok());
+        let headers = range.map(|range| (RANGE, range)).into_iter().collect();
+        self.request(&RequestSpec { method: Method::GET, url, headers, body: None }, |_| false)
     }
 
     /// The body of a response that is not a file.
@@ -154,35 +159,24 @@ impl Client {
     /// # Errors
     /// As [`get_small`](Self::get_small).
     pub fn post(&self, url: Url, kind: &'static str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let spec = RequestSpec { method: Method::POST, url, range: None, body: Some((kind, body)) };
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+        self.send(Method::POST, url, headers, body)
+    }
+
+    /// The body of the response to a request with `headers` and a `body`. The time allowed for it
+    /// grows with the body's size.
+    ///
+    /// # Errors
+    /// As [`get_small`](Self::get_small).
+    pub fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let spec = RequestSpec { method, url, headers, body: Some(body) };
         self.read_body(self.request(&spec, |_| false)?, MAX_SMALL_BYTES)
-    }
-
-    /// hf-hub's client of the same Hub, over this client's connections. It follows no redirect, so
-    /// that the token is sent to the Hub only.
-    ///
-    /// # Errors
-    /// The URL or the token is malformed.
-    pub fn hf_client(&self, hub: &Hub) -> Result<HFClient> {
-        let mut builder = HFClient::builder()
-            .client(self.http.clone())
-            .endpoint(self.endpoint.as_str().trim_end_matches('/'))
-            .cache_enabled(false)
-            .retry_max_attempts(1);
-        if let Some(token) = hub.access_token() {
-            builder = builder.token(token);
-        }
-        builder.build().map_err(|e| {
-            error!("the Hub's address or settings can't be used: {e}").help("check HF_ENDPOINT")
-        })
-    }
-
-    /// Waits for an upload of `bytes` bytes, as long as the slowest allowed transfer takes.
-    ///
-    /// # Errors
-    /// It takes longer, or the run was interrupted.
-    pub fn send<T>(&self, bytes: u64, work: impl Future<Output = T>) -> Result<T, Failure> {
-        self.wait(self.timeout + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND), work)
     }
 
     /// Reads a whole body of at most `max_bytes`, within the time that a server may be silent.
@@ -279,21 +273,19 @@ impl Client {
         url: &Url,
         at_endpoint: bool,
     ) -> Result<Response, Failure> {
+        let mut headers = spec.headers.clone();
         // Sizes and hashes are of the uncompressed bytes.
-        let mut request =
-            self.http.request(spec.method.clone(), url.clone()).header(ACCEPT_ENCODING, "identity");
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(token) = self.token.as_ref().filter(|_| at_endpoint) {
-            let mut own = HeaderMap::new();
-            own.insert(AUTHORIZATION, token.clone());
-            request = request.headers(own);
+            headers.insert(AUTHORIZATION, token.clone());
         }
-        if let Some((first, last)) = spec.range {
-            request = request.header(RANGE, format!("bytes={first}-{last}"));
+        let mut request = self.http.request(spec.method.clone(), url.clone()).headers(headers);
+        let mut limit = self.timeout;
+        if let Some(body) = &spec.body {
+            limit += Duration::from_secs(body.len() as u64 / MIN_BYTES_PER_SECOND);
+            request = request.body(body.clone());
         }
-        if let Some((kind, body)) = &spec.body {
-            request = request.header(CONTENT_TYPE, *kind).body(body.clone());
-        }
-        self.wait(self.timeout, request.send())?.map_err(|e| Failure::Broken(root_cause(&e)))
+        self.wait(limit, request.send())?.map_err(|e| Failure::Broken(root_cause(&e)))
     }
 
     /// Waits for `work`, at most for `limit`, and checks for interrupts meanwhile.
@@ -324,10 +316,9 @@ impl Client {
 struct RequestSpec {
     method: Method,
     url: Url,
-    /// The first and the last byte, in place of the whole file.
-    range: Option<(u64, u64)>,
-    /// The content type and the bytes.
-    body: Option<(&'static str, Vec<u8>)>,
+    /// Headers beside those that every request has.
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
 }
 
 /// Checks a transfer's speed: each interval must bring a minimum of bytes, which bounds the time of

@@ -7,7 +7,7 @@
 //! 2. `response` (parses and checks what a server sends)
 //! 3. `client` (HTTP), [`cache`] (reads the cache)
 //! 4. `repository` (writes into the cache), `verify`
-//! 5. `download` (one commit's files)
+//! 5. `download` (one commit's files), `large_file` (uploads apart from git)
 //! 6. `fetch`, `upload` (what the rest of the crate calls, as methods of [`settings::Hub`]); in
 //!    their place `cache_only` in a build without the feature `hub`, which has nothing that fetches
 
@@ -22,6 +22,8 @@ mod download;
 mod fetch;
 #[cfg(feature = "hub")]
 mod hash;
+#[cfg(feature = "hub")]
+mod large_file;
 #[cfg(feature = "hub")]
 mod progress;
 #[cfg(feature = "hub")]

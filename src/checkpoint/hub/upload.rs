@@ -1,15 +1,21 @@
-//! Uploads files to a repository on the Hub in one commit, with hf-hub's client over a connection
-//! that follows no redirect.
+//! Uploads files to a repository on the Hub in one commit.
 
-use hf_hub::repository::{AddSource, CommitOperation, RepoTypeModel};
-use hf_hub::{HFError, split_id};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
-use super::client::{Client, Failure, Refusal, on_own_thread, root_cause};
-use super::response::quoted;
+use super::client::{Client, Failure, Refusal, on_own_thread};
+use super::large_file::{self, LargeFile};
 use super::settings::{Hub, offline_from_env};
 use super::validate::{check_path, is_commit, is_hub_id};
+use crate::system::digest::hex;
 use crate::{Error, Result, bail, error};
+
+/// How much of a file's beginning the Hub sees before it says whether it stores the file apart.
+const SAMPLE_BYTES: usize = 512;
 
 /// The largest text in bytes that is read back from a repository.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -60,29 +66,17 @@ impl Hub {
         }
         on_own_thread(|| {
             let client = Client::new(self)?;
-            let size = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-            let add = |(path_in_repo, bytes): (String, Vec<u8>)| CommitOperation::Add {
-                path_in_repo,
-                source: AddSource::Bytes(bytes.into()),
+            let change = |(path, bytes): (String, Vec<u8>)| Change {
+                sha256: hex(&Sha256::digest(&bytes)),
+                path,
+                bytes,
+                large: false,
             };
-            let operations = files.into_iter().map(add).collect();
-            let hf = client.hf_client(self)?;
-            let sent = client.send(size, async {
-                let made = hf.create_repository().repo_id(id).repo_type(RepoTypeModel);
-                made.private(private).exist_ok(true).send().await?;
-                let (owner, name) = split_id(id);
-                let repository = hf.model(owner, name);
-                repository
-                    .create_commit()
-                    .operations(operations)
-                    .commit_message(message)
-                    .send()
-                    .await
-            });
-            let commit = sent
-                .and_then(|sent| sent.map_err(Failure::from))
+            let changes = files.into_iter().map(change).collect();
+            let oid = create(&client, id, private)
+                .and_then(|()| commit(&client, id, changes, message))
                 .map_err(|failure| explain(failure, id))?;
-            match commit.commit_oid.filter(|commit| is_commit(commit)) {
+            match oid.filter(|commit| is_commit(commit)) {
                 Some(commit) => Ok(commit),
                 None => Err(error!("{id}: the Hub gave no commit")),
             }
@@ -90,18 +84,107 @@ impl Hub {
     }
 }
 
-impl From<HFError> for Failure {
-    fn from(e: HFError) -> Self {
-        let refused =
-            |status| Failure::Refused(Refusal { status, code: String::new(), elsewhere: false });
-        match e {
-            HFError::AuthRequired { .. } => refused(StatusCode::UNAUTHORIZED),
-            HFError::Forbidden { .. } => refused(StatusCode::FORBIDDEN),
-            HFError::Http { context } => refused(context.status),
-            HFError::Request { source, .. } => Failure::Broken(root_cause(&source)),
-            other => Failure::Final(error!("{}", quoted(other.to_string().as_bytes()))),
-        }
+/// What a commit does with one file.
+struct Change {
+    path: String,
+    bytes: Vec<u8>,
+    sha256: String,
+    /// Stored apart from git.
+    large: bool,
+}
+
+/// Which files the Hub stores apart from git.
+fn ask_for_modes(client: &Client, api: &[&str], changes: &mut [Change]) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Modes {
+        files: Vec<Mode>,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Mode {
+        path: String,
+        upload_mode: String,
+    }
+    let files: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            let sample = STANDARD.encode(&change.bytes[..change.bytes.len().min(SAMPLE_BYTES)]);
+            json!({"path": change.path, "size": change.bytes.len(), "sample": sample})
+        })
+        .collect();
+    let asked = json!({"files": files}).to_string();
+    let url = client.url(api.iter().copied().chain(["preupload", "main"]));
+    let answer = client.post(url, "application/json", asked.into())?;
+    let modes: Modes = serde_json::from_slice(&answer)
+        .map_err(|_| error!("the Hub does not say which files it stores apart"))?;
+    for change in changes {
+        let mode = modes.files.iter().find(|mode| mode.path == change.path);
+        // An empty file is never stored apart.
+        change.large = !change.bytes.is_empty() && mode.is_some_and(|m| m.upload_mode == "lfs");
+    }
+    Ok(())
+}
+
+/// Makes the repository unless it is there.
+fn create(client: &Client, id: &str, private: bool) -> Result<(), Failure> {
+    let (owner, name) = id.split_once('/').map_or((None, id), |(owner, name)| (Some(owner), name));
+    let mut asked = json!({"name": name, "private": private, "type": "model"});
+    if let Some(owner) = owner {
+        asked["organization"] = owner.into();
+    }
+    let url = client.url(["api", "repos", "create"]);
+    match client.post(url, "application/json", asked.to_string().into()) {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(refusal)) if refusal.status == StatusCode::CONFLICT => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Uploads what is stored apart, then commits all. Returns the commit, if the Hub names one.
+fn commit(
+    client: &Client,
+    id: &str,
+    mut changes: Vec<Change>,
+    message: &str,
+) -> Result<Option<String>, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Committed {
+        commit_oid: Option<String>,
+    }
+    let api: Vec<&str> = ["api", "models"].into_iter().chain(id.split('/')).collect();
+    ask_for_modes(client, &api, &mut changes)?;
+    let large: Vec<LargeFile> = changes
+        .iter()
+        .filter(|change| change.large)
+        .map(|change| LargeFile { sha256: &change.sha256, bytes: &change.bytes })
+        .collect();
+    if !large.is_empty() {
+        let mut path: Vec<String> = id.split('/').map(str::to_owned).collect();
+        path.last_mut().into_iter().for_each(|name| name.push_str(".git"));
+        let path = path.iter().map(String::as_str);
+        let batch = client.url(path.chain(["info", "lfs", "objects", "batch"]));
+        large_file::upload(client, batch, &large)?;
+    }
+    let header = json!({"summary": message, "description": ""});
+    let mut lines = json!({"key": "header", "value": header}).to_string();
+    for Change { path, bytes, sha256, large } in &changes {
+        let line = if *large {
+            let value = json!({"path": path, "algo": "sha256", "oid": sha256, "size": bytes.len()});
+            json!({"key": "lfsFile", "value": value})
+        } else {
+            let value =
+                json!({"path": path, "content": STANDARD.encode(bytes), "encoding": "base64"});
+            json!({"key": "file", "value": value})
+        };
+        lines.push('\n');
+        lines.push_str(&line.to_string());
+    }
+    let url = client.url(api.into_iter().chain(["commit", "main"]));
+    let answer = client.post(url, "application/x-ndjson", lines.into())?;
+    let committed: Committed =
+        serde_json::from_slice(&answer).map_err(|_| error!("the Hub gave no commit"))?;
+    Ok(committed.commit_oid)
 }
 
 fn check(id: &str, path: &str) -> Result<()> {
@@ -120,6 +203,9 @@ fn explain(failure: Failure, id: &str) -> Error {
         Failure::Stalled(why) => return unreachable(why),
         Failure::Final(error) if error.ends_the_run() => return error,
         Failure::Final(error) => return error.at(id),
+        Failure::Refused(Refusal { status, elsewhere: true, .. }) => {
+            return unreachable(format!("the Hub's store of large files answers {status}"));
+        }
         Failure::Refused(refusal) => refusal.status,
     };
     match status {

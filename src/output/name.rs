@@ -39,12 +39,16 @@ pub fn check_own(name: &str) -> Result<()> {
 
 /// Whether a name in an output directory is reserved for temporary files.
 pub fn is_reserved(name: &str) -> bool {
-    folded(name).starts_with(TEMPORARY_PREFIX)
+    folded(name).take(TEMPORARY_PREFIX.len()).eq(TEMPORARY_PREFIX.chars())
 }
 
 /// Whether some file system would treat `part` as the record's name.
 fn is_record(part: &str) -> bool {
-    let part = folded(part);
+    // No file system has a longer one, and a script's text can be as long as the memory allowed.
+    if part.len() > LONGEST_PART {
+        return false;
+    }
+    let part: String = folded(part).collect();
     // Windows gives every long name a short one (8.3), such as `RUN~1.JSO`.
     let short = part.strip_prefix("run~").and_then(|rest| rest.strip_suffix(".jso"));
     part == RECORD
@@ -52,10 +56,10 @@ fn is_record(part: &str) -> bool {
             .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// A name with case folded as case-insensitive file systems compare it. Lowering the upper case
-/// also maps `ſ` (long s) to `s`, as those file systems do.
-pub fn folded(name: &str) -> String {
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+/// A name's characters with case folded as case-insensitive file systems compare it. Lowering the
+/// upper case also maps `ſ` (long s) to `s`, as those file systems do.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// Checks that a name is portable and stays below the output directory.
@@ -71,14 +75,14 @@ pub fn check(name: &str) -> Result<()> {
     if name.is_empty() {
         return wrong("it is empty");
     }
+    if name.len() > LONGEST {
+        return wrong("it is too long");
+    }
     if name.chars().any(|c| c.is_control() || "\\:*?\"<>|".contains(c)) {
         return wrong("it has a character that file names can't have");
     }
     if name.chars().any(is_invisible) {
         return wrong("it has an invisible character, which makes it look like another");
-    }
-    if name.len() > LONGEST {
-        return wrong("it is too long");
     }
     if name.split('/').count() > DEEPEST {
         return wrong("its folders are nested too deeply");

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
@@ -20,7 +20,8 @@ pub const CHUNK: usize = 1 << 14;
 
 thread_local! {
     /// Whether this thread is inside a loop. The pool runs one loop at a time and blocks a thread
-    /// that asks for a second, so loops inside loops run on the thread that they are in.
+    /// that asks for a second, so loops inside loops run on the thread that they are in, and so do
+    /// those of a thread that finds the pool in use by another's.
     static IN_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -51,9 +52,18 @@ fn ranges(count: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
             IN_LOOP.set(false);
         }
     }
-    if count <= 1 || IN_LOOP.get() || threads() == 1 {
+    /// Whether a loop is on the pool.
+    static POOL_IN_USE: AtomicBool = AtomicBool::new(false);
+    struct LeavePool;
+    impl Drop for LeavePool {
+        fn drop(&mut self) {
+            POOL_IN_USE.store(false, Ordering::Release);
+        }
+    }
+    if count <= 1 || IN_LOOP.get() || threads() == 1 || POOL_IN_USE.swap(true, Ordering::Acquire) {
         return f(0..count);
     }
+    let _leave = LeavePool;
     let next = AtomicUsize::new(0);
     // Several tasks at a time, but few enough that all threads finish at about the same time.
     let step = (count / (16 * threads())).max(1);

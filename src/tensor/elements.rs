@@ -71,7 +71,8 @@ pub fn from_vec<T: WithDType>(elements: Vec<T>, dims: &[usize], device: &Device)
 /// The dtype is not one of [`Kind`](super::Kind)'s, or there is no memory.
 pub fn contiguous_copy(tensor: &Tensor) -> Result<Tensor> {
     let rank = tensor.rank();
-    let turned = rank >= 2 && tensor.device().is_cpu() && !tensor.is_contiguous();
+    let turned =
+        rank >= 2 && tensor.device().is_cpu() && !tensor.is_contiguous() && !tensor.track_op();
     let straight = match turned {
         true => {
             Some(tensor.transpose(rank - 2, rank - 1)?).filter(|straight| straight.is_contiguous())

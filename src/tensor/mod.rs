@@ -11,10 +11,11 @@
 //!   raw elements, copies;
 //! - [`value`], [`dtype`], [`operand`], [`creation`], [`random`]: the array type, its dtypes, and
 //!   new arrays;
+//! - `graph`: operations that bring their own derivative (what it adds up, [`reduce`] does);
 //! - [`elementwise`]: functions of each element and operators with broadcasting;
 //! - [`index`], [`shape`]: subscripts, gather and scatter, masks; reshape, join and rearrange;
 //! - [`reduce`], [`order`]: sums, extremes, statistics, softmax; sorting and distinct elements;
-//! - [`linalg`], [`fourier`], [`nn`]: linear algebra, FFTs, functions of neural networks;
+//! - [`linalg`], [`fourier`], [`nn`], [`loss`]: linear algebra, FFTs, functions of neural networks;
 //! - [`summary`]: the text that `print` shows; [`weight_source`]: where a model's tensors come
 //!   from.
 
@@ -26,8 +27,10 @@ pub mod dtype;
 pub(crate) mod elements;
 pub mod elementwise;
 pub mod fourier;
+pub(crate) mod graph;
 pub mod index;
 pub mod linalg;
+pub mod loss;
 pub mod nn;
 pub mod operand;
 pub mod order;

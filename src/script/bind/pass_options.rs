@@ -67,7 +67,7 @@ fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
         }
         (Some(name), Some(from)) => match site("start", &name, layers)? {
             Site { point: Point::PreBlock, layer: Some(layer) } => {
-                Ok(Some(Start { layer, stream: from.value().real("from")?.clone() }))
+                Ok(Some(Start { layer, stream: from.lend().real("from")?.clone() }))
             }
             other => {
                 Err(error!("a pass begins where a block does, at pre-block, and not at {other}")

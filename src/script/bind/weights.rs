@@ -165,7 +165,8 @@ fn applied(
     what: &str,
     f: impl FnOnce(&candle_core::Tensor) -> Result<candle_core::Tensor>,
 ) -> Result<Handle> {
-    let x = x.value().real(what)?.clone();
+    // A gradient of the weights may be computed from x later.
+    let x = x.lend().real(what)?.clone();
     Ok(Handle::lent(f(&x)?))
 }
 

@@ -55,11 +55,13 @@ type Arguments<'a> = [&'a mut Dynamic];
 /// How the guard recognises tensors among the values of scripts, which this module does not know.
 #[derive(Clone, Copy)]
 pub struct Graph {
-    /// Whether a value is a tensor with a graph, or an array with one.
+    /// Whether a value is a tensor with a graph, or an array or a map with one.
     pub is_tracked: fn(&Dynamic) -> bool,
     /// Whether a value is a tensor of floats or complex numbers without a graph, or an array or a
     /// map with one. A tensor without elements is none.
     pub is_severed: fn(&Dynamic) -> bool,
+    /// Keeps the storage of a tensor, or of those in an array or a map, from being written to.
+    pub keep: fn(&Dynamic),
 }
 
 /// Looks at the arguments of each call of a function, and at what it gives for them.
@@ -87,6 +89,8 @@ impl Guard {
         if !args.iter().any(|value| (self.graph.is_tracked)(value)) {
             return function(args);
         }
+        let written = usize::from(self.purity == Purity::ChangesReceiver);
+        args.iter().skip(written).for_each(|value| (self.graph.keep)(value));
         let result = function(args)?;
         let changed = match self.purity {
             Purity::ChangesReceiver => args.first().is_some_and(|x| (self.graph.is_severed)(x)),

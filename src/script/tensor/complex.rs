@@ -1,5 +1,6 @@
 //! `.real`, `.imag`, `angle`, `conj`: the parts of complex tensors.
 
+use candle_core::Tensor;
 use rhai::Dynamic;
 
 use super::arguments::{Side, derive, derive_anew};
@@ -9,7 +10,7 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
 use crate::tensor::elementwise::complex;
 use crate::tensor::index::{masked, subscript};
-use crate::tensor::{Operand, Value};
+use crate::tensor::{Complex, Operand, Value};
 use crate::{Result, error};
 
 /// Registers the parts of complex tensors.
@@ -66,19 +67,44 @@ fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
             describe(&source)
         ));
     };
-    if source.with(|source| unchanged(&t.value(), source, part))? {
+    let given;
+    let source = match source {
+        Side::Number(number) => Operand::Number(number),
+        Side::Tensor(handle) => {
+            given = handle.value().clone();
+            Operand::Tensor(&given)
+        }
+    };
+    if unchanged(&t.value(), source, part)? {
         return Ok(());
     }
     if part == 1 && t.value().parts().len() == 1 {
         return Err(error!("a real tensor has no imaginary part to write")
             .help("convert it first, with .to(\"c64\")"));
     }
+    if t.is_recorded_with(source) {
+        return t.rewrite(|target| {
+            let put = |of: &Tensor| -> Result<Tensor> {
+                let of = Value::Real(of.clone());
+                Ok(subscript::put(&of, &[], source)?.real("this")?.clone())
+            };
+            Ok(match target {
+                Value::Complex(Complex { re, im }) if part == 0 => {
+                    Value::Complex(Complex { re: put(re)?, im: im.clone() })
+                }
+                Value::Complex(Complex { re, im }) => {
+                    Value::Complex(Complex { re: re.clone(), im: put(im)? })
+                }
+                other => Value::Real(put(other.real("this")?)?),
+            })
+        });
+    }
     t.write(|target| {
         let target = match target {
             Value::Complex(c) => Value::Real(if part == 0 { c.re.clone() } else { c.im.clone() }),
             other => other.clone(),
         };
-        source.with(|source| subscript::set(&target, &[], source))
+        subscript::set(&target, &[], source)
     })
 }
 
@@ -86,7 +112,7 @@ fn set_part(t: &Handle, source: Dynamic, part: usize) -> Result<()> {
 fn unchanged(value: &Value, source: Operand, part: usize) -> Result<bool> {
     let Operand::Tensor(source) = source else { return Ok(false) };
     match value.parts().get(part) {
-        Some(tensor) => Ok(subscript::same_elements(&Value::Real((*tensor).clone()), source)),
+        Some(tensor) => subscript::holds(&Value::Real((*tensor).clone()), &[], source),
         None => Ok(masked::nonzero(source)?.dims()[0] == 0),
     }
 }

@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic};
 
 use super::arguments::{Call, Side, derive, derive_anew};
 use super::{Handle, Masks, convert};
+use crate::kernel::differentiable::is_without_graph;
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::run::random::{Random, seed as seed_of};
 use crate::script::value::options::describe;
@@ -31,12 +32,7 @@ pub fn install(registry: &mut Registry, random: &Random) {
 
 fn install_from_numbers(registry: &mut Registry) {
     registry
-        .declare(
-            "tensor(value, #{dtype, device})",
-            Purity::Pure,
-            OnGpu::SENT,
-            Gradient::None("it reads the numbers; stack([a, b]) joins tensors"),
-        )
+        .declare("tensor(value, #{dtype, device})", Purity::Pure, OnGpu::SENT, Gradient::Yes)
         .row(
             "a tensor of a nested array, a number or a bool: f32, i64 or bool by what it holds",
             "tensor([[1.0, 2.0], [3.0, 4.0]])",
@@ -381,6 +377,12 @@ pub(super) fn read_nested(
     }
     let single = match Side::read(given) {
         Some(Side::Number(number)) => number,
+        Some(Side::Tensor(handle)) if handle.is_tracked() && !is_without_graph() => {
+            return Err(error!(
+                "tensor: of an array it takes the numbers, without their gradients"
+            )
+            .help("stack([a, b]) joins tensors with their gradients; a.item() is a number"));
+        }
         Some(Side::Tensor(handle)) if handle.value().rank() == 0 => {
             creation::to_numbers(&handle.value())?[0]
         }

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::tensor::elementwise::logic;
 use crate::tensor::index::masked;
-use crate::tensor::nn::{self, Reduction};
+use crate::tensor::loss::{self, Reduction};
+use crate::tensor::nn;
 use crate::tensor::{Kind, Number, Operand, Value, dtype};
 
 /// Registers norms and losses.
@@ -72,7 +73,7 @@ pub fn install(registry: &mut Registry) {
             let reduction =
                 reduction.map_err(|error| error.at("cross_entropy"))?.unwrap_or(Reduction::Mean);
             derive(&call.tensor(0, "logits")?, Masks::End, |x| {
-                nn::cross_entropy(x, &ids, reduction)
+                loss::cross_entropy(x, &ids, reduction)
             })
         });
     registry
@@ -84,7 +85,7 @@ pub fn install(registry: &mut Registry) {
         )
         .on_tensor(2..=2, |call| {
             let q = call.tensor(1, "q_logits")?;
-            derive(&call.tensor(0, "p_logits")?, Masks::End, |p| nn::kl_divergence(p, &q.value()))
+            derive(&call.tensor(0, "p_logits")?, Masks::End, |p| loss::kl_divergence(p, &q.value()))
         });
     registry
         .declare(
@@ -104,12 +105,12 @@ pub fn install(registry: &mut Registry) {
         });
 }
 
-/// Token ids as targets of a loss, with [`nn::IGNORED`] in place of padding.
+/// Token ids as targets of a loss, with [`loss::IGNORED`] in place of padding.
 fn targets(ids: &Handle) -> Result<Value> {
     let value = ids.value();
     match ids.mask() {
         Some(mask) if !mask::all_real(&mask.value())? => {
-            let ignored = Operand::Number(Number::Int(nn::IGNORED));
+            let ignored = Operand::Number(Number::Int(loss::IGNORED));
             masked::masked_fill(
                 &dtype::cast(&value, Kind::I64)?,
                 &logic::not(&mask.value())?,

@@ -326,7 +326,7 @@ fn install_unique(registry: &mut Registry) {
             let input = call.tensor(0, "a tensor")?;
             input.value().check_copy()?;
             let Unique { values, inverse, counts } =
-                unique(&input.value(), call.int_or_absent(1, "dim")?)?;
+                unique(&input.value().detach(), call.int_or_absent(1, "dim")?)?;
             let asked =
                 |option: &str| Ok::<_, crate::Error>(call.options().bool(option)?.unwrap_or(false));
             let values = Dynamic::from(Masks::Refuse.of_all(values, &[&input])?);

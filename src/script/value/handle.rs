@@ -13,6 +13,7 @@ use std::rc::Rc;
 use candle_core::Tensor;
 
 pub mod mask;
+mod recorded;
 
 use super::frozen::{Frozen, Journal, Write};
 use super::lease::Lease;
@@ -149,6 +150,10 @@ impl Handle {
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
         let leaves = is_without_graph() && !value.has_variable();
         let value = if leaves { value.detach() } else { value };
+        // The graph holds the storage too: derivatives are computed from it.
+        if value.is_tracked() {
+            lease.lend();
+        }
         Self(Rc::new(RefCell::new(Slot {
             value,
             lease,
@@ -167,19 +172,6 @@ impl Handle {
     pub fn value(&self) -> Ref<'_, Value> {
         self.wait();
         Ref::map(self.0.borrow(), |slot| &slot.value)
-    }
-
-    /// Whether it is a variable or was computed from one, so that gradients reach it.
-    pub fn is_tracked(&self) -> bool {
-        let slot = self.0.borrow();
-        !Kind::of(&slot.value).is_exact() && slot.value.is_tracked()
-    }
-
-    /// Whether it holds numbers that have gradients: it is of a float or complex dtype, and there
-    /// are some.
-    pub fn could_be_tracked(&self) -> bool {
-        let slot = self.0.borrow();
-        !Kind::of(&slot.value).is_exact() && slot.value.numel() > 0
     }
 
     /// Whether the two are on different devices. A copy between devices need not wait for copies in
@@ -221,11 +213,15 @@ impl Handle {
         slot.write(write)
     }
 
-    /// Writes `source` into the part that `indexes` select.
+    /// Writes `source` into the part that `indexes` select. If one of the two has a graph of
+    /// gradients, the handle gets a new value, of which both have their gradients.
     ///
     /// # Errors
-    /// The indexes or the source do not fit; out of memory.
+    /// The indexes or the source do not fit; out of memory; the tensor is a variable.
     pub fn assign(&self, indexes: &[Index], source: Operand) -> Result<()> {
+        if self.is_recorded_with(source) {
+            return self.rewrite(|target| subscript::put(target, indexes, source));
+        }
         self.part();
         let mut slot = self.0.borrow_mut();
         match PendingWrite::start(&slot.value, indexes, source)? {

@@ -1,14 +1,14 @@
 //! The operators `+ - * / % **`, `minimum`, `maximum`, `clamp` and negation, with PyTorch's rules:
 //! `/` of integers gives floats, `%` has the sign of the divisor, integers wrap.
 
-use candle_core::{Tensor, WithDType};
+use candle_core::{Device, Tensor, WithDType};
 
 use super::complex_arithmetic::ComplexOperands;
 use super::integer::Integer;
-use super::{candle_ops, loops};
+use super::{candle_ops, derivatives, loops};
 use crate::tensor::elements::by_dtype;
 use crate::tensor::operand::{Number, Operand};
-use crate::tensor::{Kind, Value, creation, dims, dtype, elements, operand};
+use crate::tensor::{Kind, Value, creation, dims, dtype, elements, graph, operand};
 use crate::{Result, bail, error};
 
 /// A binary operation on numbers.
@@ -61,6 +61,9 @@ impl Arithmetic {
         let device = operand::common_device(a, b, self.name())?;
         let shape = dims::broadcast(a.dims(), b.dims(), self.name())?;
         if matches!(kind, Kind::C64 | Kind::C128) {
+            if is_tracked(a) || is_tracked(b) {
+                return self.recorded(a, b, kind, &device);
+            }
             let (a, b) = (a.parts(kind, &device)?, b.parts(kind, &device)?);
             return self.complex(&ComplexOperands { a, b, shape: &shape });
         }
@@ -73,6 +76,9 @@ impl Arithmetic {
         // not rounded to half precision before the operation.
         let half = matches!(kind, Kind::F16 | Kind::BF16);
         let work = if half && (a.kind() != kind || b.kind() != kind) { Kind::F32 } else { kind };
+        if is_tracked(a) || is_tracked(b) {
+            return dtype::cast(&self.recorded(a, b, work, &device)?, kind);
+        }
         if let (Arithmetic::Pow, Operand::Number(number), true) = (self, b, kind.is_float())
             && number.to_f64() == 2.0
         {
@@ -89,6 +95,42 @@ impl Arithmetic {
             Kind::U32 => self.integers::<u32>(&x, &y),
             Kind::I64 => self.integers::<i64>(&x, &y),
             _ => dtype::cast(&Value::Real(self.floats(&x, &y)?), kind),
+        }
+    }
+
+    /// The operation on operands of which one is tracked, in the float or complex dtype `work`.
+    fn recorded(self, a: Operand, b: Operand, work: Kind, device: &Device) -> Result<Value> {
+        use derivatives::{left, right};
+        let value = |x: Operand| x.value(work, device);
+        match (a, b) {
+            (_, Operand::Number(n)) => graph::operation(
+                &[&value(a)?],
+                |inputs| self.apply(inputs[0], n),
+                move |back| {
+                    let x = Operand::from(&back.inputs[0]);
+                    back.of_one(|| left(self, &back.gradient, x, n.into()))
+                },
+            ),
+            (Operand::Number(n), _) => graph::operation(
+                &[&value(b)?],
+                |inputs| self.apply(n, inputs[0]),
+                move |back| {
+                    let y = Operand::from(&back.inputs[0]);
+                    back.of_one(|| right(self, &back.gradient, n.into(), y, &back.output))
+                },
+            ),
+            _ => graph::operation(
+                &[&value(a)?, &value(b)?],
+                |inputs| self.apply(inputs[0], inputs[1]),
+                move |back| {
+                    let x = Operand::from(&back.inputs[0]);
+                    let (y, gradient) = (Operand::from(&back.inputs[1]), &back.gradient);
+                    Ok(vec![
+                        back.of(0, || left(self, gradient, x, y))?,
+                        back.of(1, || right(self, gradient, x, y, &back.output))?,
+                    ])
+                },
+            ),
         }
     }
 
@@ -203,6 +245,9 @@ pub fn modulo(a: f64, b: f64) -> f64 {
 /// # Errors
 /// As [`Arithmetic::apply`]; both bounds are absent.
 pub fn clamp(x: &Value, lo: Option<Operand>, hi: Option<Operand>) -> Result<Value> {
+    if [Some(x.into()), lo, hi].into_iter().flatten().any(is_tracked) {
+        return derivatives::clamp(x, lo, hi);
+    }
     let raised = match lo {
         Some(lo) => Some(Arithmetic::Maximum.apply(Operand::Tensor(x), lo)?),
         None => None,
@@ -215,6 +260,10 @@ pub fn clamp(x: &Value, lo: Option<Operand>, hi: Option<Operand>) -> Result<Valu
             Arithmetic::Minimum.apply(Operand::Tensor(raised.as_ref().unwrap_or(x)), hi)
         }
     }
+}
+
+fn is_tracked(side: Operand) -> bool {
+    matches!(side, Operand::Tensor(value) if value.is_tracked())
 }
 
 /// `-x`, as `torch.neg`; unsigned integers wrap.

@@ -2,9 +2,14 @@
 
 use candle_core::{DType, Tensor};
 
-use super::loops;
+use super::arithmetic::Arithmetic;
+use super::comparison::Comparison;
+use super::function::Function;
+use super::{loops, piecewise};
 use crate::Result;
-use crate::tensor::{Complex, Kind, Value, dtype};
+use crate::tensor::index::masked;
+use crate::tensor::operand::Operand;
+use crate::tensor::{Complex, Kind, Value, dtype, graph};
 
 /// The real part, as `torch.real`. A real or bool tensor is returned as it is.
 pub fn real(value: &Value) -> Value {
@@ -21,7 +26,7 @@ pub fn real(value: &Value) -> Value {
 pub fn imag(value: &Value) -> Result<Value> {
     match value {
         Value::Complex(c) => Ok(Value::Real(c.im.clone())),
-        other => other.map(Tensor::zeros_like),
+        other => graph::constant(other, |other| other.map(Tensor::zeros_like)),
     }
 }
 
@@ -31,6 +36,34 @@ pub fn imag(value: &Value) -> Result<Value> {
 /// # Errors
 /// There is no memory for it.
 pub fn angle(value: &Value) -> Result<Value> {
+    if let Value::Complex(_) = value {
+        return graph::operation(
+            &[value],
+            |inputs| angles(inputs[0]),
+            |back| {
+                back.of_one(|| {
+                    // The angle grows across the direction of z, by 1 / |z|; at 0 by nothing.
+                    let z = &back.inputs[0];
+                    let distance = piecewise::abs(z)?;
+                    let Value::Complex(away) = direction(z, &distance)? else {
+                        return Ok(distance);
+                    };
+                    let across = Value::Complex(Complex { re: away.im.neg()?, im: away.re });
+                    let across = Arithmetic::Div.apply(&across, &distance)?;
+                    let across = masked::where_(
+                        &Comparison::Eq.apply(&distance, 0.0)?,
+                        Operand::from(0.0),
+                        (&across).into(),
+                    )?;
+                    Arithmetic::Mul.apply(&back.gradient, &across)
+                })
+            },
+        );
+    }
+    graph::constant(value, angles)
+}
+
+fn angles(value: &Value) -> Result<Value> {
     Ok(Value::Real(match value {
         Value::Complex(c) => loops::zip_float(&c.im, &c.re, f64::atan2)?,
         other => {
@@ -43,6 +76,23 @@ pub fn angle(value: &Value) -> Result<Value> {
             loops::map_float(float.real("angle")?, turn)?
         }
     }))
+}
+
+/// z / |z|, and 0 for 0: `torch.sgn`. `distance` is |z|.
+pub(super) fn direction(z: &Value, distance: &Value) -> Result<Value> {
+    masked::where_(
+        &Comparison::Eq.apply(distance, 0.0)?,
+        Operand::from(0.0),
+        (&Arithmetic::Div.apply(z, distance)?).into(),
+    )
+}
+
+/// The principal logarithm of real or complex numbers: ln |z| + i angle(z).
+pub(super) fn log(z: &Value) -> Result<Value> {
+    let Value::Complex(c) = z else { return Function::Log.apply(z) };
+    let distance = Function::Log.apply(&Value::Real(modulus(c)?))?;
+    let part = |value: Value| Ok::<_, crate::Error>(value.real("log")?.clone());
+    Ok(Value::Complex(Complex { re: part(distance)?, im: part(angles(z)?)? }))
 }
 
 /// The absolute value of each element.

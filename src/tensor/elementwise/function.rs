@@ -13,7 +13,9 @@ use crate::Result;
 use crate::kernel::activation::Activation;
 use crate::kernel::elements::Elements;
 use crate::kernel::elementwise;
-use crate::tensor::{Kind, Value};
+use crate::tensor::graph::Back;
+use crate::tensor::transfer::half_precision;
+use crate::tensor::{Kind, Value, graph};
 
 /// A function of one number whose result is a float.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +80,67 @@ impl Function {
     /// The tensor is complex.
     pub fn apply(self, value: &Value) -> Result<Value> {
         let tensor = value.real(self.name())?.to_dtype(Kind::of(value).to_float().storage())?;
-        Ok(Value::Real(match self.vectorised(&tensor) {
+        graph::operation(
+            &[&Value::Real(tensor)],
+            |inputs| self.compute(inputs[0].real(self.name())?),
+            move |back| back.of_one(|| self.gradient(back)),
+        )
+    }
+
+    fn compute(self, tensor: &Tensor) -> Result<Value> {
+        Ok(Value::Real(match self.vectorised(tensor) {
             Some(y) => y?,
-            None if tensor.device().is_cpu() && !tensor.track_op() => {
-                loops::map_float(&tensor, self.of_number())?
-            }
-            None => self.by_candle(&tensor)?,
+            None if tensor.device().is_cpu() => loops::map_float(tensor, self.of_number())?,
+            None => self.by_candle(tensor)?,
         }))
+    }
+
+    /// The gradient of the argument, in float32 for half precision.
+    fn gradient(self, back: &Back) -> Result<Value> {
+        let wide = |value: &Value| half_precision::widen(value.real(self.name())?);
+        let (x, y, gradient) = (wide(&back.inputs[0])?, wide(&back.output)?, wide(&back.gradient)?);
+        Ok(Value::Real(gradient.mul(&self.slope(&x, &y)?)?))
+    }
+
+    /// The derivative at `x`, where the function is `y`.
+    fn slope(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let of = |function: Function, x: &Tensor| -> Result<Tensor> {
+            Ok(function.compute(x)?.real(function.name())?.clone())
+        };
+        Ok(match self {
+            Function::Exp => y.clone(),
+            Function::Expm1 => y.affine(1.0, 1.0)?,
+            Function::Log => x.recip()?,
+            Function::Log2 => x.affine(LN_2, 0.0)?.recip()?,
+            Function::Log10 => x.affine(LN_10, 0.0)?.recip()?,
+            Function::Log1p => x.affine(1.0, 1.0)?.recip()?,
+            Function::Sqrt => y.affine(2.0, 0.0)?.recip()?,
+            Function::Rsqrt => y.sqr()?.mul(y)?.affine(-0.5, 0.0)?,
+            Function::Sin => of(Function::Cos, x)?,
+            Function::Cos => of(Function::Sin, x)?.neg()?,
+            Function::Tanh => y.sqr()?.affine(-1.0, 1.0)?,
+            Function::Sigmoid => y.mul(&y.affine(-1.0, 1.0)?)?,
+            Function::Gelu => {
+                let share = of(Function::Erf, &x.affine(FRAC_1_SQRT_2, 0.0)?)?.affine(0.5, 0.5)?;
+                let density = of(Function::Exp, &x.sqr()?.affine(-0.5, 0.0)?)?;
+                let density = density.affine(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.0)?;
+                share.add(&x.mul(&density)?)?
+            }
+            Function::GeluTanh => {
+                let (square, scale) = (x.sqr()?, FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+                let within = square.affine(0.044715 * scale, scale)?.mul(x)?;
+                let share = of(Function::Tanh, &within)?;
+                let steep = share.sqr()?.affine(-0.5, 0.5)?.mul(x)?;
+                let inner = square.affine(3.0 * 0.044715 * scale, scale)?;
+                share.affine(0.5, 0.5)?.add(&steep.mul(&inner)?)?
+            }
+            Function::Silu => {
+                let share = of(Function::Sigmoid, x)?;
+                let rest = share.affine(-1.0, 1.0)?.mul(x)?.affine(1.0, 1.0)?;
+                share.mul(&rest)?
+            }
+            Function::Erf => of(Function::Exp, &x.sqr()?.neg()?)?.affine(FRAC_2_SQRT_PI, 0.0)?,
+        })
     }
 
     /// Of f32 tensors on the CPU; `None` for others, and for functions that are computed in f64.

@@ -6,6 +6,7 @@ mod candle_ops;
 pub mod comparison;
 pub mod complex;
 mod complex_arithmetic;
+mod derivatives;
 pub mod finite;
 pub mod function;
 pub mod integer;

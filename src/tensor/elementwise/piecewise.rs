@@ -1,13 +1,17 @@
 //! Piecewise linear functions, whose result has the argument's own dtype, integers included:
 //! `relu`, `floor`, `ceil`, `round`, `sign` and `abs`.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use super::arithmetic::Arithmetic;
+use super::comparison::Comparison;
 use super::integer::Integer;
 use super::{candle_ops, complex, loops};
 use crate::kernel::activation::Activation;
 use crate::kernel::elements::Elements;
-use crate::tensor::{Kind, Value};
+use crate::tensor::index::masked;
+use crate::tensor::operand::Operand;
+use crate::tensor::{Kind, Value, graph};
 use crate::{Result, error};
 
 /// A piecewise linear function of one number. Its result has the dtype of the argument.
@@ -55,14 +59,29 @@ impl PiecewiseLinear {
                 (PiecewiseLinear::Sign, Kind::U8) => loops::map(tensor, <u8 as Integer>::sign)?,
                 _ => tensor.clone(),
             }),
-            Kind::F32 if self == PiecewiseLinear::Relu && Elements::<f32>::fit(tensor) => {
-                Value::Real(Activation::Relu.apply(&tensor.contiguous()?, None)?)
-            }
-            _ if tensor.device().is_cpu() && !tensor.track_op() => {
-                Value::Real(loops::map_float(tensor, self.of_number())?)
-            }
-            _ => Value::Real(self.by_candle(tensor)?),
+            _ if self == PiecewiseLinear::Relu => graph::operation(
+                &[value],
+                |inputs| self.floats(inputs[0].real(name)?),
+                |back| {
+                    back.of_one(|| {
+                        let negative = Comparison::Le.apply(&back.inputs[0], 0.0)?;
+                        masked::where_(&negative, Operand::from(0.0), (&back.gradient).into())
+                    })
+                },
+            )?,
+            _ => graph::constant(value, |value| self.floats(value.real(name)?))?,
         })
+    }
+
+    /// The function of each element of a float tensor.
+    fn floats(self, x: &Tensor) -> Result<Value> {
+        Ok(Value::Real(match x.dtype() {
+            DType::F32 if self == PiecewiseLinear::Relu && Elements::<f32>::fit(x) => {
+                Activation::Relu.apply(&x.contiguous()?, None)?
+            }
+            _ if x.device().is_cpu() => loops::map_float(x, self.of_number())?,
+            _ => self.by_candle(x)?,
+        }))
     }
 
     /// The function of one integer.
@@ -103,13 +122,28 @@ impl PiecewiseLinear {
 /// # Errors
 /// The tensor is bool.
 pub fn abs(value: &Value) -> Result<Value> {
-    Ok(Value::Real(match (value, Kind::of(value)) {
-        (Value::Complex(c), _) => complex::modulus(c)?,
-        (Value::Bool(_), _) => return Err(no_bool("abs")),
-        (Value::Real(t), Kind::I64) => loops::map(t, <i64 as Integer>::abs)?,
-        (Value::Real(t), Kind::U8 | Kind::U32) => t.clone(),
-        (Value::Real(t), _) => t.abs()?,
-    }))
+    let distance = |value: &Value| {
+        Ok(Value::Real(match (value, Kind::of(value)) {
+            (Value::Complex(c), _) => complex::modulus(c)?,
+            (Value::Bool(_), _) => return Err(no_bool("abs")),
+            (Value::Real(t), Kind::I64) => loops::map(t, <i64 as Integer>::abs)?,
+            (Value::Real(t), Kind::U8 | Kind::U32) => t.clone(),
+            (Value::Real(t), _) => t.abs()?,
+        }))
+    };
+    graph::operation(
+        &[value],
+        |inputs| distance(inputs[0]),
+        |back| {
+            back.of_one(|| {
+                let away = match &back.inputs[0] {
+                    Value::Complex(_) => complex::direction(&back.inputs[0], &back.output)?,
+                    real => PiecewiseLinear::Sign.apply(real)?,
+                };
+                Arithmetic::Mul.apply(&back.gradient, &away)
+            })
+        },
+    )
 }
 
 fn no_bool(name: &str) -> crate::Error {

@@ -14,7 +14,7 @@ use super::transform::{Norm, Transform};
 use crate::tensor::elements::with_slice;
 use crate::tensor::reduce::along_dim;
 use crate::tensor::reduce::along_dim::{Lines, Tile};
-use crate::tensor::{Complex, Kind, Value, device, dims, elements};
+use crate::tensor::{Complex, Kind, Value, device, dims, elements, graph};
 use crate::{Result, error};
 
 impl Transform {
@@ -47,10 +47,56 @@ impl Transform {
         dims::check_size(&out)?;
         let scale = norm.scale(n, matches!(self, Transform::Ifft | Transform::Irfft));
         let plan = PreparedTransform { transform: self, n, scale };
-        match Kind::of(value).to_complex() {
+        let compute = |value: &Value| match Kind::of(value).to_complex() {
             Kind::C128 => plan.run::<f64>(value, dim),
             _ => plan.run::<f32>(value, dim),
-        }
+        };
+        graph::operation(
+            &[value],
+            |inputs| compute(inputs[0]),
+            move |back| back.of_one(|| self.gradient(&back.gradient, dim, [n, size], scale)),
+        )
+    }
+
+    /// The gradient of what was transformed with this length and scale, of `size` along the dim:
+    /// the conjugate transposed transform of the `gradient` of the result.
+    fn gradient(
+        self,
+        gradient: &Value,
+        dim: usize,
+        [n, size]: [usize; 2],
+        scale: f64,
+    ) -> Result<Value> {
+        let unscaled = |transform: Transform| {
+            let norm = match transform {
+                Transform::Ifft | Transform::Irfft => Norm::Forward,
+                Transform::Fft | Transform::Rfft => Norm::Backward,
+            };
+            transform.apply(gradient, dim as i64, Some(n as i64), norm)
+        };
+        let turned = match self {
+            Transform::Fft | Transform::Rfft => unscaled(Transform::Ifft)?,
+            Transform::Ifft => unscaled(Transform::Fft)?,
+            Transform::Irfft => {
+                // A frequency that also stands for its conjugate counts twice.
+                let half = n / 2 + 1;
+                let alone = |k: usize| k == 0 || (n.is_multiple_of(2) && k == n / 2);
+                let weights = (0..half).map(|k| if alone(k) { 1.0 } else { 2.0 }).collect();
+                let mut shape = vec![1; gradient.rank()];
+                shape[dim] = half;
+                let weights: Tensor = elements::from_vec::<f64>(weights, &shape, &Device::Cpu)?;
+                unscaled(Transform::Rfft)?.map(|t| {
+                    t.broadcast_mul(&weights.to_dtype(t.dtype())?.to_device(t.device())?)
+                })?
+            }
+        };
+        turned.map(|t| {
+            let t = t.affine(scale, 0.0)?;
+            match t.dim(dim)? {
+                have if have < size => t.pad_with_zeros(dim, 0, size - have),
+                _ => t.narrow(dim, 0, size),
+            }
+        })
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Tensor, WithDType};
 
-use super::ids;
+use super::{ids, masked, select};
 use crate::kernel::cpu::parallel;
 use crate::tensor::elements::{by_dtype, with_slice};
 use crate::tensor::operand::Operand;
-use crate::tensor::{Kind, Value, creation, dims, dtype, elements, operand};
+use crate::tensor::{Kind, Value, creation, dims, dtype, elements, graph, operand};
 use crate::{Result, bail};
 
 /// `torch.gather`: for three dims and `dim` 1, `out[i][j][k] = value[i][ids[i][j][k]][k]`. The
@@ -24,6 +24,11 @@ pub fn gather(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
     if ids.numel() == 0 {
         offsets.all(ids, "gather")?;
         return creation::zeros(ids.dims(), Kind::of(value), value.device());
+    }
+    if value.is_tracked() {
+        let flat = offsets.all(ids, "gather")?;
+        let elements = value.map(Tensor::flatten_all)?;
+        return select::slices(&elements, 0, flat)?.map(|t| t.reshape(ids.dims()));
     }
     if value.device().is_cpu() && ids.device().is_cpu() && Kind::of(ids) == Kind::I64 {
         let ids = ids.real("gather")?;
@@ -43,9 +48,8 @@ pub fn gather(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
 pub fn scatter(value: &Value, dim: i64, ids: &Value, source: Operand) -> Result<Value> {
     let at = dims::dim(dim, value.dims())?;
     let flat = IdOffsets::new(value.dims(), at, ids.dims(), "scatter")?.all(ids, "scatter")?;
-    let out = value.deep_copy()?;
     if flat.is_empty() {
-        return Ok(out);
+        return value.deep_copy();
     }
     let source = match source {
         Operand::Number(number) => {
@@ -70,11 +74,46 @@ pub fn scatter(value: &Value, dim: i64, ids: &Value, source: Operand) -> Result<
             piece
         }
     };
-    let flat = elements::from_vec(flat, &[ids.numel()], value.device())?;
+    let places = elements::from_vec(flat, &[ids.numel()], value.device())?;
+    let own = places.clone();
+    graph::operation(
+        &[value, &source],
+        |inputs| put(inputs[0], &places, inputs[1]),
+        move |back| {
+            let gradient = &back.gradient;
+            Ok(vec![
+                back.of(0, || put(gradient, &own, &back.inputs[1].map(Tensor::zeros_like)?))?,
+                back.of(1, || {
+                    let found = gradient.map(|t| t.flatten_all()?.index_select(&own, 0))?;
+                    let last = last_written(&own, gradient.numel())?;
+                    let found = masked::where_(&last, (&found).into(), Operand::from(0.0))?;
+                    found.map(|t| t.reshape(back.inputs[1].dims()))
+                })?,
+            ])
+        },
+    )
+}
+
+/// A copy of `value` with the elements of `source` at `places` in row-major order.
+fn put(value: &Value, places: &Tensor, source: &Value) -> Result<Value> {
+    let out = value.deep_copy()?;
     for (to, from) in out.parts().into_iter().zip(source.parts()) {
-        to.flatten_all()?.scatter_set(&flat, &from.flatten_all()?, 0)?;
+        to.flatten_all()?.scatter_set(places, &from.flatten_all()?, 0)?;
     }
     Ok(out)
+}
+
+/// Which of the elements that are written at `places`, of `count`, stay: of those at one place the
+/// last.
+pub(super) fn last_written(places: &Tensor, count: usize) -> Result<Value> {
+    let written = elements::to_vec::<i64>(places)?;
+    let mut last = vec![0; count];
+    for (i, &place) in written.iter().enumerate() {
+        last[place as usize] = i;
+    }
+    let stays = |(i, &place): (usize, &i64)| u8::from(last[place as usize] == i);
+    let stays: Vec<u8> = written.iter().enumerate().map(stays).collect();
+    Ok(Value::Bool(elements::from_vec(stays, &[written.len()], places.device())?))
 }
 
 /// [`gather`] on the CPU, of ids in i64.

@@ -3,7 +3,9 @@
 use candle_core::Tensor;
 
 use crate::tensor::operand::Operand;
-use crate::tensor::{Complex, Kind, Value, creation, device, dims, dtype, elements, operand};
+use crate::tensor::{
+    Complex, Kind, Value, creation, device, dims, dtype, elements, graph, operand,
+};
 use crate::{Result, bail, error};
 
 /// `torch.masked_fill`: a copy of `value` with `fill` where `mask`, broadcast to its shape, is
@@ -59,6 +61,21 @@ pub fn where_(condition: &Value, a: Operand, b: Operand) -> Result<Value> {
 /// # Errors
 /// The shapes do not broadcast.
 pub(crate) fn choose(mask: &Tensor, a: &Value, b: &Value) -> Result<Value> {
+    let condition = Value::Bool(mask.clone());
+    graph::operation(
+        &[a, b],
+        |inputs| chosen(mask, inputs[0], inputs[1]),
+        move |back| {
+            let (none, gradient) = (Operand::from(0.0), Operand::from(&back.gradient));
+            Ok(vec![
+                back.of(0, || where_(&condition, gradient, none))?,
+                back.of(1, || where_(&condition, none, gradient))?,
+            ])
+        },
+    )
+}
+
+fn chosen(mask: &Tensor, a: &Value, b: &Value) -> Result<Value> {
     let both = dims::broadcast(a.dims(), b.dims(), "where")?;
     let shape = dims::broadcast(mask.dims(), &both, "where")?;
     if shape.contains(&0) {

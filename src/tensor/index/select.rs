@@ -7,7 +7,7 @@ use candle_core::{Tensor, WithDType};
 use super::ids;
 use crate::kernel::cpu::parallel;
 use crate::tensor::elements::{by_dtype, with_slice};
-use crate::tensor::{Kind, Value, creation, dims, elements};
+use crate::tensor::{Complex, Kind, Value, creation, dims, elements, graph};
 use crate::{Result, bail};
 
 /// `torch.narrow`: the `len` slices along `dim` from `start` on, without a copy. A negative `start`
@@ -56,6 +56,37 @@ pub fn index_select(value: &Value, dim: i64, ids: &Value) -> Result<Value> {
 /// # Errors
 /// There is no memory for the result.
 pub(crate) fn slices(value: &Value, dim: usize, places: Vec<i64>) -> Result<Value> {
+    if !value.is_tracked() {
+        return picked(value, dim, places);
+    }
+    let (own, dims) = (places.clone(), value.dims().to_vec());
+    graph::operation(
+        &[value],
+        |inputs| picked(inputs[0], dim, places),
+        move |back| back.of_one(|| added(&back.gradient, dim, &own, &dims)),
+    )
+}
+
+/// A tensor of shape `dims` in which each slice of `value` along `dim` is added at its place; zeros
+/// elsewhere. What [`slices`] goes back by.
+///
+/// # Errors
+/// There is no memory for the result.
+pub(crate) fn added(value: &Value, dim: usize, places: &[i64], dims: &[usize]) -> Result<Value> {
+    let places = elements::from_vec(places.to_vec(), &[places.len()], value.device())?;
+    let zeros = creation::zeros(dims, Kind::of(value), value.device())?;
+    let add = |zeros: &Tensor, from: &Tensor| -> Result<Tensor> {
+        Ok(zeros.index_add(&places, &from.contiguous()?, dim)?)
+    };
+    Ok(match (zeros, value) {
+        (Value::Complex(zeros), Value::Complex(from)) => {
+            Value::Complex(Complex { re: add(&zeros.re, &from.re)?, im: add(&zeros.im, &from.im)? })
+        }
+        (zeros, from) => Value::Real(add(zeros.real("this")?, from.real("this")?)?),
+    })
+}
+
+fn picked(value: &Value, dim: usize, places: Vec<i64>) -> Result<Value> {
     let mut shape = value.dims().to_vec();
     shape[dim] = places.len();
     if shape.contains(&0) {

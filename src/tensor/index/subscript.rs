@@ -1,12 +1,14 @@
 //! `x[..]` and `x[..] = y`: reading and writing the part of a tensor that subscripts select.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
-use super::select;
 use super::selection::{Index, Rows, Selection, Selector};
+use super::{gather, masked, select};
 use crate::tensor::operand::Operand;
 use crate::tensor::transfer::copy::Overwrite;
-use crate::tensor::{Kind, Value, creation, dims, dtype, elements, operand};
+use crate::tensor::{Kind, Value, creation, dims, dtype, elements, graph, operand};
 use crate::{Result, bail};
 
 /// The part of `value` that `indexes` select. It shares the storage unless an integer or bool
@@ -15,7 +17,10 @@ use crate::{Result, bail};
 /// # Errors
 /// As [`Selection::new`].
 pub fn get(value: &Value, indexes: &[Index]) -> Result<Value> {
-    let selection = Selection::new(indexes, value.dims())?;
+    selected(value, &Selection::new(indexes, value.dims())?)
+}
+
+fn selected(value: &Value, selection: &Selection) -> Result<Value> {
     let shape = selection.dims();
     if !selection.has_picks() {
         return value.map(|t| {
@@ -69,9 +74,59 @@ pub fn set(target: &Value, indexes: &[Index], source: Operand) -> Result<()> {
     Ok(())
 }
 
+/// A copy of `target` with `source` in the part that `indexes` select, as [`set`] writes it, with the
+/// derivatives of both.
+///
+/// # Errors
+/// As [`set`].
+pub fn put(target: &Value, indexes: &[Index], source: Operand) -> Result<Value> {
+    let selection = Selection::new(indexes, target.dims())?;
+    let shape = selection.dims();
+    let source = fitted(source, &shape, target)?;
+    if shape.contains(&0) {
+        return target.deep_copy();
+    }
+    if indexes.is_empty() && source.is_tracked() {
+        return if source.has_variable() { source.deep_copy() } else { Ok(source) };
+    }
+    let selection = Arc::new(selection);
+    let own = selection.clone();
+    let written = move |target: &Value, source: &Value| -> Result<Value> {
+        let out = target.deep_copy()?;
+        for (to, from) in out.parts().into_iter().zip(source.parts()) {
+            write(to, &own, &from.contiguous()?)?;
+        }
+        Ok(out)
+    };
+    let replaced = written.clone();
+    graph::operation(
+        &[target, &source],
+        |inputs| written(inputs[0], inputs[1]),
+        move |back| {
+            let gradient = &back.gradient;
+            Ok(vec![
+                back.of(0, || replaced(gradient, &back.inputs[1].map(Tensor::zeros_like)?))?,
+                back.of(1, || {
+                    let part = selected(gradient, &selection)?;
+                    if !selection.has_picks() {
+                        return Ok(part);
+                    }
+                    let Rows { outer, inner } = selection.rows(gradient.dims());
+                    let rows = part.map(|t| t.reshape(((), inner)))?;
+                    let places = elements::from_vec(outer, &[rows.dims()[0]], part.device())?;
+                    let last = gather::last_written(&places, gradient.numel() / inner)?;
+                    let last = last.map(|t| t.unsqueeze(1))?;
+                    let found = masked::where_(&last, (&rows).into(), Operand::from(0.0))?;
+                    found.map(|t| t.reshape(part.dims()))
+                })?,
+            ])
+        },
+    )
+}
+
 /// Whether the part of `target` that `indexes` select already is `source`: the same elements in
-/// memory, or, if an integer or bool tensor among the subscripts makes the part a copy, bitwise
-/// equal ones.
+/// memory, or, if an integer or bool tensor among the subscripts makes the part a copy or `target`
+/// is a variable, bitwise equal ones.
 ///
 /// Rhai writes back what it read through a subscript: `t[0].exp()` ends with `t[0] = t[0]`. Such a
 /// write must cost nothing.
@@ -79,6 +134,9 @@ pub fn set(target: &Value, indexes: &[Index], source: Operand) -> Result<()> {
 /// # Errors
 /// As [`Selection::new`].
 pub fn holds(target: &Value, indexes: &[Index], source: &Value) -> Result<bool> {
+    // What is read from a variable is a copy.
+    let copied = target.has_variable();
+    let (target, source) = (&target.detach(), &source.detach());
     if Kind::of(target) != Kind::of(source) || !target.device().same_device(source.device()) {
         return Ok(false);
     }
@@ -86,7 +144,7 @@ pub fn holds(target: &Value, indexes: &[Index], source: &Value) -> Result<bool> 
     if part.dims() != source.dims() {
         return Ok(false);
     }
-    if !indexes.iter().any(|index| matches!(index, Index::Pick(_))) {
+    if !copied && !indexes.iter().any(|index| matches!(index, Index::Pick(_))) {
         return Ok(same_elements(&part, source));
     }
     for (a, b) in part.parts().into_iter().zip(source.parts()) {
@@ -99,7 +157,7 @@ pub fn holds(target: &Value, indexes: &[Index], source: &Value) -> Result<bool> 
 }
 
 /// Whether both are views of the same elements of the same storage, in the same order.
-pub fn same_elements(a: &Value, b: &Value) -> bool {
+fn same_elements(a: &Value, b: &Value) -> bool {
     let view = |t: &Tensor| (t.layout().start_offset(), t.stride().to_vec());
     a.dims() == b.dims()
         && a.addresses() == b.addresses()

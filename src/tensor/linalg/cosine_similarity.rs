@@ -6,10 +6,15 @@ use crate::Result;
 use crate::kernel::cpu::simd::vectorized;
 use crate::kernel::elements::Float;
 use crate::tensor::elements::with_slice;
+use crate::tensor::elementwise::arithmetic::Arithmetic::{self, Div, Mul, Sub};
+use crate::tensor::elementwise::comparison::Comparison;
+use crate::tensor::graph::Back;
+use crate::tensor::index::masked;
 use crate::tensor::operand::Operand;
 use crate::tensor::reduce::along_dim::Lines;
-use crate::tensor::reduce::by_candle;
-use crate::tensor::{Kind, Value, dims, dtype, elements, operand};
+use crate::tensor::reduce::over::Over;
+use crate::tensor::reduce::{by_candle, sums};
+use crate::tensor::{Kind, Value, dims, dtype, elements, graph, operand};
 
 /// `torch.nn.functional.cosine_similarity`: the cosine of the angle between the vectors along `dim`
 /// of two broadcast tensors. The dim is dropped; by default it is 1, or 0 for vectors. Integers
@@ -29,13 +34,39 @@ pub fn cosine_similarity(a: &Value, b: &Value, dim: Option<i64>) -> Result<Value
         let t = Operand::from(x).value(Kind::of(x), &device)?.real(call)?.to_dtype(work)?;
         Ok::<_, crate::Error>(t.broadcast_as(shape.as_slice())?)
     };
-    let (a, b) = (side(a)?, side(b)?);
-    let cosine = match work {
-        _ if !device.is_cpu() => by_candle::cosine(&a, &b, dim, EPS)?,
-        DType::F64 => cosines::<f64>(&a, &b, dim)?,
-        _ => cosines::<f32>(&a, &b, dim)?,
+    let (a, b) = (Value::Real(side(a)?), Value::Real(side(b)?));
+    let compute = |a: &Tensor, b: &Tensor| match work {
+        _ if !device.is_cpu() => Ok(by_candle::cosine(a, b, dim, EPS)?),
+        DType::F64 => cosines::<f64>(a, b, dim),
+        _ => cosines::<f32>(a, b, dim),
     };
-    dtype::cast(&Value::Real(cosine), kind)
+    let cosine = graph::operation(
+        &[&a, &b],
+        |inputs| Ok(Value::Real(compute(inputs[0].real(call)?, inputs[1].real(call)?)?)),
+        move |back| {
+            let (a, b) = (&back.inputs[0], &back.inputs[1]);
+            Ok(vec![
+                back.of(0, || turning(a, b, back, dim))?,
+                back.of(1, || turning(b, a, back, dim))?,
+            ])
+        },
+    )?;
+    dtype::cast(&cosine, kind)
+}
+
+/// The gradient of `a`: b/(|a||b|) less the part of it along a, which does not turn a. A norm that
+/// counts as [`EPS`] is constant.
+fn turning(a: &Value, b: &Value, back: &Back, dim: usize) -> Result<Value> {
+    let over = Over { dims: Some(&[dim as i64]), keepdim: true };
+    let column = |value: &Value| value.map(|t| t.unsqueeze(dim));
+    let (gradient, cosine) = (column(&back.gradient)?, column(&back.output)?);
+    let (norm, other) = (sums::norm(a, 2.0, over)?, sums::norm(b, 2.0, over)?);
+    let least = |norm: &Value| Arithmetic::Maximum.apply(norm, EPS);
+    let across = Div.apply(&Div.apply(b, &least(&norm)?)?, &least(&other)?)?;
+    let along = Div.apply(&Mul.apply(a, &cosine)?, &Mul.apply(&norm, &norm)?)?;
+    let still = Comparison::Lt.apply(&norm, EPS)?;
+    let along = masked::where_(&still, Operand::from(0.0), (&along).into())?;
+    Mul.apply(&gradient, &Sub.apply(&across, &along)?)
 }
 
 /// The `eps` of PyTorch: smaller norms count as this one, so that a zero vector has similarity 0.

@@ -1,9 +1,13 @@
 //! Eigenvalues and eigenvectors of matrices that need not be symmetric: `eig`, `eigvals`.
 
+use std::sync::Arc;
+
 use faer::{Mat, c64};
 
+use super::decompositions::Factor;
+use super::derivatives;
 use super::square_matrices::SquareMatrices;
-use crate::tensor::Value;
+use crate::tensor::{Value, graph};
 use crate::{Result, error};
 
 /// The eigendecomposition `a = vectors diag(values) vectors⁻¹` of matrices `[…, n, n]`, all
@@ -23,6 +27,27 @@ pub struct Eig {
 /// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
 /// are NaN or infinite; the algorithm does not converge.
 pub fn eig(value: &Value) -> Result<Eig> {
+    let parts = decomposed(&value.detach())?;
+    if !value.is_tracked() {
+        return Ok(parts);
+    }
+    let Eig { values, vectors } = &parts;
+    let known = Arc::new(Eig { values: values.deep_copy()?, vectors: vectors.deep_copy()? });
+    let node = |part: Value, which: Factor| {
+        let known = known.clone();
+        graph::operation(
+            &[value],
+            |_| Ok(part),
+            move |back| back.of_one(|| derivatives::eig(&known, which, &back.gradient)),
+        )
+    };
+    Ok(Eig {
+        values: node(parts.values, Factor::Values)?,
+        vectors: node(parts.vectors, Factor::Left)?,
+    })
+}
+
+fn decomposed(value: &Value) -> Result<Eig> {
     let squares = SquareMatrices::of(value, "eig")?;
     let n = squares.n;
     let parts = squares.each(|matrix| {
@@ -63,6 +88,11 @@ pub fn eig(value: &Value) -> Result<Eig> {
 /// # Errors
 /// As [`eig`].
 pub fn eigvals(value: &Value) -> Result<Value> {
+    // The order of the values with vectors may be another, so that both come from one call.
+    if value.is_tracked() { Ok(eig(value)?.values) } else { values(value) }
+}
+
+fn values(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "eigvals")?;
     let of = |matrix: &Mat<f64>| match squares.n {
         0 => Ok(Vec::new()),

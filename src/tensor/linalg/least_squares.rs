@@ -4,9 +4,10 @@
 use candle_core::{DType, Tensor};
 
 use super::decompositions::{Svd, svd};
+use super::derivatives;
 use super::matmul::matmul;
 use super::matrices::matrices;
-use crate::tensor::{Kind, Value, dtype};
+use crate::tensor::{Kind, Value, dtype, graph};
 use crate::{Result, bail, error};
 
 /// `torch.linalg.lstsq`: the x that minimises `|a x - b|`, and of several the one of least norm.
@@ -15,6 +16,35 @@ use crate::{Result, bail, error};
 /// # Errors
 /// The shapes do not fit; a tensor is complex or has elements that are NaN or infinite.
 pub fn lstsq(a: &Value, b: &Value) -> Result<Value> {
+    graph::operation(
+        &[a, b],
+        |inputs| nearest(inputs[0], inputs[1]),
+        |back| {
+            let wide = |value: &Value| derivatives::wide(value);
+            let (a, b, gradient) =
+                (wide(&back.inputs[0])?, wide(&back.inputs[1])?, wide(&back.gradient)?);
+            let inverse = pinv(&a, None)?;
+            let vector = b.rank() + 1 == a.rank();
+            let column = |value: &Value| match vector {
+                true => value.map(|t| t.unsqueeze(t.rank())),
+                false => Ok(value.clone()),
+            };
+            let gradient = column(&gradient)?;
+            Ok(vec![
+                back.of(0, || {
+                    let of_inverse = matmul(&gradient, &derivatives::turned(&column(&b)?)?)?;
+                    derivatives::pinv(&a, &inverse, &of_inverse)
+                })?,
+                back.of(1, || {
+                    let found = matmul(&derivatives::turned(&inverse)?, &gradient)?;
+                    found.map(|t| t.reshape(b.dims()))
+                })?,
+            ])
+        },
+    )
+}
+
+fn nearest(a: &Value, b: &Value) -> Result<Value> {
     let (x, m, n) = matrices(a, "lstsq")?;
     let batch = &a.dims()[..a.rank() - 2];
     let vector = b.rank() + 1 == a.rank();
@@ -60,6 +90,19 @@ pub fn pinv(value: &Value, rtol: Option<f64>) -> Result<Value> {
     let (x, m, n) = matrices(value, "pinv")?;
     if let Some(rtol) = rtol.filter(|rtol| *rtol < 0.0 || rtol.is_nan()) {
         bail!("pinv: rtol must be 0 or more, not {rtol}");
+    }
+    if value.is_tracked() {
+        return graph::operation(
+            &[value],
+            |inputs| pinv(inputs[0], rtol),
+            |back| {
+                back.of_one(|| {
+                    let wide = |value: &Value| derivatives::wide(value);
+                    let (a, gradient) = (wide(&back.inputs[0])?, wide(&back.gradient)?);
+                    derivatives::pinv(&a, &wide(&back.output)?, &gradient)
+                })
+            },
+        );
     }
     let Svd { u, s, vh } = svd(&Value::Real(x))?;
     let inverse = reciprocals(s.real("pinv")?, m.max(n), rtol)?;

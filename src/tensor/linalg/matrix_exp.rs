@@ -3,8 +3,9 @@
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Scale};
 
+use super::derivatives;
 use super::square_matrices::{SquareMatrices, rows};
-use crate::tensor::Value;
+use crate::tensor::{Value, graph};
 use crate::{Result, bail};
 
 /// `torch.linalg.matrix_exp`: the exponential `Σ aᵏ / k!` of each matrix, by scaling and squaring
@@ -15,6 +16,19 @@ use crate::{Result, bail};
 /// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
 /// are NaN or infinite; an exponential overflows.
 pub fn matrix_exp(value: &Value) -> Result<Value> {
+    graph::operation(
+        &[value],
+        |inputs| exponentials(inputs[0]),
+        |back| {
+            back.of_one(|| {
+                let wide = |value: &Value| derivatives::wide(value);
+                derivatives::matrix_exp(&wide(&back.inputs[0])?, &wide(&back.gradient)?)
+            })
+        },
+    )
+}
+
+fn exponentials(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "matrix_exp")?;
     let exponentials = squares.each(|matrix| {
         let exponential = exponential(matrix);

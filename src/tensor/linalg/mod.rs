@@ -4,6 +4,7 @@
 
 pub mod cosine_similarity;
 pub mod decompositions;
+mod derivatives;
 pub mod diagonal;
 pub mod eigen;
 pub mod einsum;

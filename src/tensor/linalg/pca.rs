@@ -47,7 +47,7 @@ pub fn pca(value: &Value, k: i64) -> Result<Pca> {
         let Svd { s, vh, .. } = svd(&Value::Real(centered.clone()))?;
         (s.real("pca")?.narrow(0, 0, k)?, vh.real("pca")?.narrow(0, 0, k)?)
     };
-    let components = vh.broadcast_mul(&signs(&vh)?)?;
+    let components = vh.broadcast_mul(&signs(&vh.detach())?)?;
     Ok(Pca {
         projected: matmul(&Value::Real(centered), &Value::Real(components.t()?))?,
         components: Value::Real(components),

@@ -4,11 +4,14 @@ use candle_core::{DType, Device, Tensor};
 use faer::Mat;
 use faer::linalg::solvers::Solve;
 
+use super::derivatives;
+use super::matmul::matmul;
 use super::matrices::matrices;
 use super::square_matrices::{SquareMatrices, columns, pivots, rows};
 use crate::kernel::cpu::parallel;
+use crate::tensor::elementwise::arithmetic;
 use crate::tensor::shape::view;
-use crate::tensor::{Kind, Value, dims, elements};
+use crate::tensor::{Kind, Value, dims, elements, graph};
 use crate::{Result, error};
 
 /// `torch.linalg.solve`: the x with `a x = b`, of shape `[…, n, k]` for a of `[…, n, n]` and b of
@@ -19,8 +22,36 @@ use crate::{Result, error};
 /// A matrix is singular; the matrices are not square; the shapes do not fit; a tensor is complex or
 /// has elements that are NaN or infinite.
 pub fn solve(a: &Value, b: &Value) -> Result<Value> {
+    graph::operation(
+        &[a, b],
+        |inputs| solved(inputs[0], inputs[1]),
+        |back| {
+            let wide = |value: &Value| derivatives::wide(value);
+            let (a, b, gradient) = (wide(&back.inputs[0])?, &back.inputs[1], wide(&back.gradient)?);
+            let column = |value: &Value| match is_vector(&a, b) {
+                true => value.map(|t| t.unsqueeze(t.rank())),
+                false => Ok(value.clone()),
+            };
+            let of_b = solved(&derivatives::turned(&a)?, &column(&gradient)?)?;
+            Ok(vec![
+                back.of(0, || {
+                    let x = column(&wide(&back.output)?)?;
+                    arithmetic::negate(&matmul(&of_b, &derivatives::turned(&x)?)?)
+                })?,
+                back.of(1, || of_b.map(|t| t.reshape(gradient.dims())))?,
+            ])
+        },
+    )
+}
+
+/// Whether b is a vector for each matrix of a.
+fn is_vector(a: &Value, b: &Value) -> bool {
+    b.rank() == 1 || a.dims().split_last().is_some_and(|(_, rest)| b.dims() == rest)
+}
+
+fn solved(a: &Value, b: &Value) -> Result<Value> {
     let mut squares = SquareMatrices::of(a, "solve")?;
-    let vector = b.rank() == 1 || a.dims().split_last().is_some_and(|(_, rest)| b.dims() == rest);
+    let vector = is_vector(a, b);
     let right = if vector { b.map(|t| t.unsqueeze(b.rank()))? } else { b.clone() };
     let (right, m, k) = matrices(&right, "solve")?;
     if m != squares.n {
@@ -48,6 +79,20 @@ pub fn solve(a: &Value, b: &Value) -> Result<Value> {
 /// # Errors
 /// A matrix is singular, or as [`det`].
 pub fn inv(value: &Value) -> Result<Value> {
+    graph::operation(
+        &[value],
+        |inputs| inverse(inputs[0]),
+        |back| {
+            back.of_one(|| {
+                let turned = derivatives::turned(&derivatives::wide(&back.output)?)?;
+                let gradient = derivatives::wide(&back.gradient)?;
+                arithmetic::negate(&matmul(&matmul(&turned, &gradient)?, &turned)?)
+            })
+        },
+    )
+}
+
+fn inverse(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "inv")?;
     let factors = squares.factors("inv")?;
     let identity = Mat::<f64>::identity(squares.n, squares.n);
@@ -60,6 +105,16 @@ pub fn inv(value: &Value) -> Result<Value> {
 /// The matrices are not square; the tensor has fewer than two dims, is complex or has elements that
 /// are NaN or infinite.
 pub fn det(value: &Value) -> Result<Value> {
+    graph::operation(
+        &[value],
+        |inputs| determinants(inputs[0]),
+        |back| {
+            back.of_one(|| derivatives::det(&derivatives::wide(&back.inputs[0])?, &back.gradient))
+        },
+    )
+}
+
+fn determinants(value: &Value) -> Result<Value> {
     let squares = SquareMatrices::of(value, "det")?;
     let of = |matrix: &Mat<f64>| {
         let lu = matrix.partial_piv_lu();

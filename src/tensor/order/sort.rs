@@ -6,6 +6,7 @@ use candle_core::{Device, WithDType};
 
 use crate::kernel::cpu::simd::vectorized;
 use crate::tensor::elements::by_dtype;
+use crate::tensor::index::gather;
 use crate::tensor::reduce::along_dim::Lines;
 use crate::tensor::reduce::dispatch::on_cpu;
 use crate::tensor::reduce::{along_dim, by_candle};
@@ -20,7 +21,22 @@ use crate::{Result, bail};
 pub fn sort(value: &Value, dim: i64, descending: bool) -> Result<(Value, Value)> {
     value.real("sort")?;
     let dim = along_dim::dim(dim, value.dims())?;
-    ordered(value, dim, Lines::along(value.dims(), dim).size, descending)
+    let size = Lines::along(value.dims(), dim).size;
+    let found = ordered(&value.detach(), dim, size, descending)?;
+    recorded(value, dim, found)
+}
+
+/// What was found in a value, of which a tracked one has the elements from where they were found.
+fn recorded(value: &Value, dim: usize, found: (Value, Value)) -> Result<(Value, Value)> {
+    let (values, places) = found;
+    if !value.is_tracked() || values.numel() == 0 {
+        return Ok((values, places));
+    }
+    let values = match value.rank() {
+        0 => value.map(|t| t.reshape(values.dims()))?,
+        _ => gather::gather(value, dim as i64, &places)?,
+    };
+    Ok((values, places))
 }
 
 /// `torch.topk`: the `k` largest elements along `dim` in descending order, or the `k` smallest in
@@ -35,10 +51,10 @@ pub fn topk(value: &Value, k: i64, dim: i64, largest: bool) -> Result<(Value, Va
     match usize::try_from(k) {
         Ok(k) if (1..=size.min(MAX_SEARCHED_K)).contains(&k) && runs_on_device(value) => {
             let tensor = value.real("topk")?.contiguous()?;
-            let (values, places) = by_candle::topk(&tensor, k, dim, largest)?;
-            Ok((Value::Real(values), Value::Real(places)))
+            let (values, places) = by_candle::topk(&tensor.detach(), k, dim, largest)?;
+            recorded(value, dim, (Value::Real(values), Value::Real(places)))
         }
-        Ok(k) if k <= size => ordered(value, dim, k, largest),
+        Ok(k) if k <= size => recorded(value, dim, ordered(&value.detach(), dim, k, largest)?),
         _ => bail!(
             "topk: k must be from 0 to {size}, the size of dim {dim} of a tensor {:?}, not {k}",
             value.dims()

@@ -4,10 +4,10 @@ use candle_core::Device;
 
 use super::accumulator::{Bounded, Largest, Smallest};
 use super::along_dim::Lines;
-use super::by_candle;
 use super::dispatch::{is_elsewhere, on_cpu};
 use super::fold::{BLOCK, Fold, fold};
 use super::over::Over;
+use super::{by_candle, derivatives};
 use crate::kernel::cpu::parallel;
 use crate::tensor::elements::{by_dtype, with_slice};
 use crate::tensor::{Kind, Value, creation, elements};
@@ -40,6 +40,12 @@ pub(super) fn extreme(value: &Value, over: Over, largest: bool) -> Result<Value>
     plan.needs_elements(call, value.dims())?;
     if plan.shape.contains(&0) {
         return creation::zeros(&plan.shape, Kind::of(value), value.device());
+    }
+    if value.is_tracked() {
+        let compute = |value: &Value| extreme(value, over, largest);
+        return derivatives::reduction(value, over, compute, |back, plan| {
+            derivatives::of_chosen(back, plan, true)
+        });
     }
     if !tensor.device().is_cpu() && Kind::of(value).is_float() {
         let kept = by_candle::extreme(tensor, &plan.dims, largest)?;

@@ -9,6 +9,7 @@ pub(crate) mod accumulator;
 pub(crate) mod along_dim;
 pub(crate) mod by_candle;
 pub mod count;
+mod derivatives;
 pub(crate) mod dispatch;
 pub mod extremes;
 pub(crate) mod fold;

@@ -17,6 +17,7 @@ pub struct Over<'a> {
 }
 
 /// [`Over`] resolved against the shape of a tensor.
+#[derive(Debug, Clone)]
 pub(crate) struct ReductionPlan {
     /// The reduced dims, ascending.
     pub dims: Vec<usize>,

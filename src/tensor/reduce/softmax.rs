@@ -5,19 +5,27 @@ use candle_nn::ops;
 
 use super::along_dim;
 use super::along_dim::along;
+use super::derivatives;
 use super::dispatch::{floats, on_cpu};
 use crate::Result;
 use crate::kernel::elements::{Elements, Float};
 use crate::kernel::softmax::Softmax;
+use crate::tensor::shape::rearrange;
 use crate::tensor::transfer::half_precision;
-use crate::tensor::{Kind, Value};
+use crate::tensor::{Kind, Value, graph};
 
 /// e^x / Σ e^x along `dim`.
 ///
 /// # Errors
 /// The tensor is not of a float dtype or does not have the dim.
 pub fn softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "softmax", f32::softmax, f64::softmax, ops::softmax)
+    let compute =
+        |value: &Value| normalise(value, dim, "softmax", f32::softmax, f64::softmax, ops::softmax);
+    graph::operation(
+        &[value],
+        |inputs| compute(inputs[0]),
+        move |back| back.of_one(|| derivatives::softmax(back, dim, false)),
+    )
 }
 
 /// The logarithm of [`softmax`], exact also where that is near 0.
@@ -25,11 +33,18 @@ pub fn softmax(value: &Value, dim: i64) -> Result<Value> {
 /// # Errors
 /// The tensor is not of a float dtype or does not have the dim.
 pub fn log_softmax(value: &Value, dim: i64) -> Result<Value> {
-    normalise(value, dim, "log_softmax", f32::log_softmax, f64::log_softmax, ops::log_softmax)
+    let compute = |value: &Value| {
+        normalise(value, dim, "log_softmax", f32::log_softmax, f64::log_softmax, ops::log_softmax)
+    };
+    graph::operation(
+        &[value],
+        |inputs| compute(inputs[0]),
+        move |back| back.of_one(|| derivatives::softmax(back, dim, true)),
+    )
 }
 
 /// `single` or `double` of each line along `dim` on the CPU, and `by_candle` of the whole tensor on
-/// other devices and where gradients are wanted.
+/// other devices.
 fn normalise(
     value: &Value,
     dim: i64,
@@ -68,6 +83,23 @@ fn in_place<T: Copy>(f: fn(&mut [T])) -> impl Fn(&[T], &mut [T]) {
 pub fn cumsum(value: &Value, dim: i64) -> Result<Value> {
     value.real("cumsum")?;
     let dim = along_dim::dim(dim, value.dims())?;
+    graph::operation(
+        &[value],
+        |inputs| running_sums(inputs[0], dim),
+        move |back| {
+            back.of_one(|| {
+                let gradient = derivatives::wide(&back.gradient)?;
+                if gradient.rank() == 0 {
+                    return Ok(gradient);
+                }
+                let turned = |value: &Value| rearrange::flip(value, &[dim as i64]);
+                turned(&running_sums(&turned(&gradient)?, dim)?)
+            })
+        },
+    )
+}
+
+fn running_sums(value: &Value, dim: usize) -> Result<Value> {
     if !value.device().is_cpu()
         && Kind::of(value).is_float()
         && value.rank() > 0

@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Tensor, WithDType};
 
 use super::accumulator::{Moment, Moments};
 use super::along_dim::Lines;
-use super::by_candle;
 use super::dispatch::{floats, folded, on_cpu, reduce_float, rounded};
 use super::over::{Over, ReductionPlan};
+use super::{by_candle, derivatives};
 use crate::system::message;
 use crate::tensor::elements::by_dtype;
 use crate::tensor::{Kind, Value, elements};
@@ -19,7 +19,7 @@ use crate::{Result, bail};
 /// # Errors
 /// The dtype is not a float one, or `over` does not fit the shape.
 pub fn var(value: &Value, correction: f64, over: Over) -> Result<Value> {
-    spread(value, "var", correction, over, |x| x, Ok)
+    spread(value, "var", correction, over, |x| x, Ok, false)
 }
 
 /// `torch.std`: the standard deviation, the square root of [`var`].
@@ -27,10 +27,11 @@ pub fn var(value: &Value, correction: f64, over: Over) -> Result<Value> {
 /// # Errors
 /// As [`var`].
 pub fn std(value: &Value, correction: f64, over: Over) -> Result<Value> {
-    spread(value, "std", correction, over, f64::sqrt, |t| t.sqrt())
+    spread(value, "std", correction, over, f64::sqrt, |t| t.sqrt(), true)
 }
 
-/// [`var`], to which `finish` (on the CPU) or `finish_gpu` (elsewhere) is applied.
+/// [`var`], to which `finish` (on the CPU) or `finish_gpu` (elsewhere) is applied: the square root,
+/// if it is `rooted`.
 fn spread(
     value: &Value,
     call: &str,
@@ -38,8 +39,9 @@ fn spread(
     over: Over,
     finish: impl Fn(f64) -> f64 + Sync,
     finish_gpu: impl Fn(Tensor) -> candle_core::Result<Tensor>,
+    rooted: bool,
 ) -> Result<Value> {
-    let divisor = |plan: &ReductionPlan| (plan.count as f64 - correction).max(0.0);
+    let divisor = move |plan: &ReductionPlan| (plan.count as f64 - correction).max(0.0);
     let count = over.plan(value.dims())?.count;
     if count as f64 <= correction && count > 0 {
         message::notice_once(format_args!(
@@ -50,8 +52,13 @@ fn spread(
     let cpu = |t: &Tensor, plan: &ReductionPlan, dtype: DType| {
         folded(t, plan, dtype, &Moments, |moments: Moment| finish(moments.squares / divisor(plan)))
     };
-    reduce_float(value, call, over, cpu, |t, plan| {
-        finish_gpu(by_candle::variance(t, &plan.dims, divisor(plan))?)
+    let compute = |value: &Value| {
+        reduce_float(value, call, over, cpu, |t, plan| {
+            finish_gpu(by_candle::variance(t, &plan.dims, divisor(plan))?)
+        })
+    };
+    derivatives::reduction(value, over, compute, move |back, plan| {
+        derivatives::spread_of_values(back, plan, divisor(plan), rooted)
     })
 }
 
@@ -68,6 +75,13 @@ pub fn quantile(value: &Value, qs: &[f64], stacked: bool, over: Over) -> Result<
     }
     let plan = over.plan(value.dims())?;
     plan.needs_elements("quantile", value.dims())?;
+    let (compute, own) = (|value: &Value| quantiles(value, qs, stacked, &plan), qs.to_vec());
+    derivatives::reduction(value, over, compute, move |back, plan| {
+        derivatives::quantile(back, plan, &own)
+    })
+}
+
+fn quantiles(value: &Value, qs: &[f64], stacked: bool, plan: &ReductionPlan) -> Result<Value> {
     on_cpu(value, |value| {
         let (tensor, lines) = plan.lines(&floats(value, "quantile")?)?;
         let found = match tensor.dtype() {
@@ -119,6 +133,15 @@ pub fn median(value: &Value, over: Over) -> Result<Value> {
         });
     }
     plan.needs_elements("median", value.dims())?;
+    // As in PyTorch: over all dims equal elements share the gradient, over those named the first
+    // of them has it.
+    let (compute, shared) = (|value: &Value| middles(value, &plan), over.dims.is_none());
+    derivatives::reduction(value, over, compute, move |back, plan| {
+        derivatives::of_chosen(back, plan, shared)
+    })
+}
+
+fn middles(value: &Value, plan: &ReductionPlan) -> Result<Value> {
     on_cpu(value, |value| {
         let (tensor, lines) = plan.lines(value.real("median")?)?;
         let out = by_dtype!(tensor, T => {

@@ -4,11 +4,14 @@ use candle_core::{DType, Device, Tensor};
 
 use super::accumulator::{LogSumExp, Product, Squares, Sum, SumOf};
 use super::by_candle;
+use super::derivatives::{self, reduction, spread, wide};
 use super::dispatch::{floats, folded, on_cpu, reduce_float};
 use super::extremes::extreme;
 use super::fold::{Fold, fold};
 use super::over::{Over, ReductionPlan};
-use crate::tensor::{Complex, Kind, Value, dtype, elements};
+use crate::tensor::elementwise::arithmetic::Arithmetic;
+use crate::tensor::elementwise::piecewise;
+use crate::tensor::{Complex, Kind, Value, elements};
 use crate::{Result, bail};
 
 /// `torch.sum`, in the dtype of the tensor; bools and integers give i64 and wrap. Half precision is
@@ -17,17 +20,24 @@ use crate::{Result, bail};
 /// # Errors
 /// `over` does not fit the shape.
 pub fn sum(value: &Value, over: Over) -> Result<Value> {
-    match value {
-        Value::Complex(c) => parts(c, |part| sum(part, over)),
-        _ if Kind::of(value).is_exact() => exact(value, "sum", over, &Sum),
-        _ => reduce_float(
+    if let Value::Complex(c) = value {
+        return parts(c, |part| sum(part, over));
+    }
+    if Kind::of(value).is_exact() {
+        return exact(value, "sum", over, &Sum);
+    }
+    let compute = |value: &Value| {
+        reduce_float(
             value,
             "sum",
             over,
             |t, p, dtype| folded(t, p, dtype, &Sum, |sum| sum),
             |t, p| t.sum_keepdim(p.dims.as_slice()),
-        ),
-    }
+        )
+    };
+    reduction(value, over, compute, |back, plan| {
+        spread(&back.gradient, plan, back.inputs[0].dims())
+    })
 }
 
 /// `torch.mean`, in the dtype of the tensor; NaN if there are no elements.
@@ -41,7 +51,13 @@ pub fn mean(value: &Value, over: Over) -> Result<Value> {
     let cpu = |t: &Tensor, p: &ReductionPlan, dtype: DType| {
         folded(t, p, dtype, &Sum, |sum: f64| sum / p.count as f64)
     };
-    reduce_float(value, "mean", over, cpu, |t, p| t.mean_keepdim(p.dims.as_slice()))
+    let compute = |value: &Value| {
+        reduce_float(value, "mean", over, cpu, |t, p| t.mean_keepdim(p.dims.as_slice()))
+    };
+    reduction(value, over, compute, |back, plan| {
+        let share = Arithmetic::Div.apply(&wide(&back.gradient)?, plan.count as f64)?;
+        spread(&share, plan, back.inputs[0].dims())
+    })
 }
 
 /// `torch.prod`, in the dtype of the tensor; bools and integers give i64 and wrap.
@@ -52,10 +68,13 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
     if Kind::of(value).is_exact() {
         return exact(value, "prod", over, &Product);
     }
-    on_cpu(value, |value| {
-        let (tensor, plan) = (floats(value, "prod")?, over.plan(value.dims())?);
-        folded(&tensor, &plan, Kind::of(value).storage(), &Product, |product| product)
-    })
+    let compute = |value: &Value| {
+        on_cpu(value, |value| {
+            let (tensor, plan) = (floats(value, "prod")?, over.plan(value.dims())?);
+            folded(&tensor, &plan, Kind::of(value).storage(), &Product, |product| product)
+        })
+    };
+    reduction(value, over, compute, derivatives::prod)
 }
 
 /// `torch.linalg.vector_norm`: (Σ |x|^p)^(1/p). For an infinite `p` it is the largest or (negative)
@@ -66,8 +85,8 @@ pub fn prod(value: &Value, over: Over) -> Result<Value> {
 /// are no elements.
 pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
     if p.is_infinite() {
-        return extreme(&Value::Real(floats(value, "norm")?.abs()?), over, p > 0.0)
-            .and_then(|out| dtype::cast(&out, Kind::of(value)));
+        floats(value, "norm")?;
+        return extreme(&piecewise::abs(value)?, over, p > 0.0);
     }
     if p.is_nan() {
         bail!("norm needs a number for p, not NaN");
@@ -80,7 +99,10 @@ pub fn norm(value: &Value, p: f64, over: Over) -> Result<Value> {
             folded(t, plan, dtype, &SumOf(|x: f64| x.abs().powf(p)), |sum: f64| sum.powf(p.recip()))
         }
     };
-    reduce_float(value, "norm", over, cpu, |t, plan| by_candle::norm(t, &plan.dims, p))
+    let compute = |value: &Value| {
+        reduce_float(value, "norm", over, cpu, |t, plan| by_candle::norm(t, &plan.dims, p))
+    };
+    reduction(value, over, compute, move |back, plan| derivatives::norm(back, plan, p))
 }
 
 /// `torch.logsumexp`: log Σ e^x, computed without overflow; -inf if there are no elements.
@@ -91,7 +113,10 @@ pub fn logsumexp(value: &Value, over: Over) -> Result<Value> {
     let cpu = |t: &Tensor, plan: &ReductionPlan, dtype: DType| {
         folded(t, plan, dtype, &LogSumExp, |(most, sum): (f64, f64)| most + sum.ln())
     };
-    reduce_float(value, "logsumexp", over, cpu, |t, plan| by_candle::logsumexp(t, &plan.dims))
+    let compute = |value: &Value| {
+        reduce_float(value, "logsumexp", over, cpu, |t, plan| by_candle::logsumexp(t, &plan.dims))
+    };
+    reduction(value, over, compute, derivatives::logsumexp)
 }
 
 /// Applies `reduce` to the real and to the imaginary part.

@@ -37,7 +37,9 @@ pub fn cat(values: &[Value], dim: i64) -> Result<Value> {
             parts.iter().map(|t| t.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
         match parts.first() {
             Some(first) if shape.contains(&0) => Ok(first.reshape(shape.as_slice())?),
-            Some(first) if first.device().is_cpu() => cat_on_cpu(&parts, dim, &shape),
+            Some(first) if first.device().is_cpu() && !parts.iter().any(Tensor::track_op) => {
+                cat_on_cpu(&parts, dim, &shape)
+            }
             _ => Ok(Tensor::cat(&parts, dim)?),
         }
     })

@@ -1,4 +1,10 @@
-//! Gradients: of every hook point against the oracle's, and what scripts do with them.
+//! Gradients: of every hook point against the oracle's, what scripts do with them, and the derivative
+//! of each function of tensors.
 
+mod edges;
+mod functions;
 mod goldens;
+mod harness;
+mod parts;
 mod script;
+mod table;

@@ -4,20 +4,15 @@
 //! dtypes in f32; the results are moved back to the tensor's device. The definitions leave the
 //! signs of the vectors open; here they are fixed, so that results are reproducible and comparable.
 
-use candle_core::{DType, Tensor, WithDType};
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::householder::{
-    apply_block_householder_sequence_on_the_left_in_place_scratch,
-    apply_block_householder_sequence_on_the_left_in_place_with_conj,
-};
-use faer::linalg::solvers;
-use faer::traits::RealField;
-use faer::{Conj, MatMut, MatRef, Par, Side};
+mod by_faer;
 
-use super::matrices::{matrices, transposed};
-use crate::kernel::cpu::parallel;
-use crate::tensor::{Value, elements};
-use crate::{Result, error};
+use std::sync::Arc;
+
+use by_faer::{symmetric, thin_qr, thin_svd};
+
+use super::derivatives;
+use crate::Result;
+use crate::tensor::{Value, graph};
 
 /// The thin singular value decomposition `a = u diag(s) vh` of `[…, m, n]`, with k = min(m, n).
 pub struct Svd {
@@ -52,16 +47,38 @@ pub struct Qr {
 /// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite; the
 /// algorithm does not converge.
 pub fn svd(value: &Value) -> Result<Svd> {
-    let (a, m, n) = matrices(value, "svd")?;
-    let k = m.min(n);
-    let [u, s, vh] = by_float(
-        &a,
-        [&[m, k], &[k], &[k, n]],
-        "svd",
-        [false, true, false],
-        (svd_of::<f32>, svd_of::<f64>),
-    )?;
-    Ok(Svd { u, s, vh })
+    let parts = thin_svd(&value.detach())?;
+    if !value.is_tracked() {
+        return Ok(parts);
+    }
+    let Svd { u, s, vh } = &parts;
+    let known = Arc::new(Svd { u: u.deep_copy()?, s: s.deep_copy()?, vh: vh.deep_copy()? });
+    let node = |part: Value, which: Factor| {
+        let known = known.clone();
+        graph::operation(
+            &[value],
+            |_| Ok(part),
+            move |back| {
+                back.of_one(|| derivatives::svd(&known, which, &derivatives::wide(&back.gradient)?))
+            },
+        )
+    };
+    Ok(Svd {
+        u: node(parts.u, Factor::Left)?,
+        s: node(parts.s, Factor::Values)?,
+        vh: node(parts.vh, Factor::Right)?,
+    })
+}
+
+/// A part of a decomposition: the matrix on the left, the values, or the matrix on the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tensor::linalg) enum Factor {
+    /// `u`, the eigenvectors, or `q`.
+    Left,
+    /// The singular values or the eigenvalues.
+    Values,
+    /// `vh` or `r`.
+    Right,
 }
 
 /// `torch.linalg.eigh`: eigenvalues and eigenvectors of symmetric matrices. Only the lower triangle
@@ -70,15 +87,28 @@ pub fn svd(value: &Value) -> Result<Svd> {
 /// # Errors
 /// The matrices are not square, or as [`svd`].
 pub fn eigh(value: &Value) -> Result<Eigh> {
-    let (a, m, n) = matrices(value, "eigh")?;
-    if m != n {
-        return Err(
-            error!("eigh needs square matrices, not {:?}", value.dims()).help("svd takes any")
-        );
+    let parts = symmetric(&value.detach())?;
+    if !value.is_tracked() {
+        return Ok(parts);
     }
-    let [values, vectors] =
-        by_float(&a, [&[n], &[n, n]], "eigh", [true, false], (eigh_of::<f32>, eigh_of::<f64>))?;
-    Ok(Eigh { values, vectors })
+    let Eigh { values, vectors } = &parts;
+    let known = Arc::new(Eigh { values: values.deep_copy()?, vectors: vectors.deep_copy()? });
+    let node = |part: Value, which: Factor| {
+        let known = known.clone();
+        graph::operation(
+            &[value],
+            |_| Ok(part),
+            move |back| {
+                back.of_one(|| {
+                    derivatives::eigh(&known, which, &derivatives::wide(&back.gradient)?)
+                })
+            },
+        )
+    };
+    Ok(Eigh {
+        values: node(parts.values, Factor::Values)?,
+        vectors: node(parts.vectors, Factor::Left)?,
+    })
 }
 
 /// `torch.linalg.qr`. The diagonal of `r` is not negative.
@@ -86,189 +116,31 @@ pub fn eigh(value: &Value) -> Result<Eigh> {
 /// # Errors
 /// The tensor has fewer than two dims, is complex or has elements that are NaN or infinite.
 pub fn qr(value: &Value) -> Result<Qr> {
-    let (a, m, n) = matrices(value, "qr")?;
-    let k = m.min(n);
-    let [q, r] =
-        by_float(&a, [&[m, k], &[k, n]], "qr", [false, true], (qr_of::<f32>, qr_of::<f64>))?;
-    Ok(Qr { q, r })
-}
-
-/// Decomposes one matrix into `N` parts in row-major order; `None` if it does not converge.
-type Decompose<T, const N: usize> = fn(MatRef<T>) -> Option<[Vec<T>; N]>;
-
-/// Decomposes each matrix of an f32 or f64 tensor into parts of the given shapes. `scaled` says
-/// which parts are proportional to the matrix; `call` names the operation in the error.
-fn by_float<const N: usize>(
-    a: &Tensor,
-    shapes: [&[usize]; N],
-    call: &str,
-    scaled: [bool; N],
-    (single, double): (Decompose<f32, N>, Decompose<f64, N>),
-) -> Result<[Value; N]> {
-    match a.dtype() {
-        DType::F64 => each(a, shapes, call, scaled, double),
-        _ => each(a, shapes, call, scaled, single),
+    let parts = thin_qr(&value.detach())?;
+    if !value.is_tracked() {
+        return Ok(parts);
     }
-}
-
-fn each<T: WithDType + RealField, const N: usize>(
-    a: &Tensor,
-    shapes: [&[usize]; N],
-    call: &str,
-    scaled: [bool; N],
-    decompose: Decompose<T, N>,
-) -> Result<[Value; N]> {
-    let (batch, size) = a.dims().split_at(a.rank() - 2);
-    let (m, n) = (size[0], size[1]);
-    let elements = elements::to_vec::<T>(a)?;
-    // faer divides the work on one matrix among the threads of rayon's pool. With few threads that
-    // costs more than it gains: with two, a QR of 768 × 768 takes twice as long.
-    let few = parallel::threads() <= 4;
-    faer::set_global_parallelism(if few { Par::Seq } else { Par::rayon(0) });
-    let parts = |i: usize| {
-        let mut columns = transposed(&elements[i * m * n..][..m * n], n);
-        let power = scaling_exponent(&columns);
-        scale(&mut columns, -power);
-        let mut parts = decompose(MatRef::from_column_major_slice(&columns, m, n))?;
-        parts
-            .iter_mut()
-            .zip(scaled)
-            .filter(|(_, scaled)| *scaled)
-            .for_each(|(part, _)| scale(part, power));
-        Some(parts)
+    let Qr { q, r } = &parts;
+    let known = Arc::new(Qr { q: q.deep_copy()?, r: r.deep_copy()? });
+    let node = |part: Value, which: Factor| {
+        let known = known.clone();
+        graph::operation(
+            &[value],
+            |_| Ok(part),
+            move |back| {
+                back.of_one(|| {
+                    let a = derivatives::wide(&back.inputs[0])?;
+                    derivatives::qr(&a, &known, which, &derivatives::wide(&back.gradient)?)
+                })
+            },
+        )
     };
-    let count = elements.len().checked_div(m * n).unwrap_or(0);
-    let decomposed = parallel::map(count, parts)
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| error!("{call} did not converge on a tensor {:?}", a.dims()))?;
-    let mut values = Vec::with_capacity(N);
-    for (i, shape) in shapes.into_iter().enumerate() {
-        let elements =
-            decomposed.iter().map(|parts| parts[i].as_slice()).collect::<Vec<_>>().concat();
-        values.push(Value::Real(elements::from_vec(
-            elements,
-            &[batch, shape].concat(),
-            a.device(),
-        )?));
-    }
-    <[Value; N]>::try_from(values).map_err(|_| error!("{call} has {N} parts"))
-}
-
-/// The exponent by which to scale a matrix down so that squares of its elements neither overflow
-/// nor underflow: that of the element of greatest magnitude if it is beyond 2^±40, else 0.
-fn scaling_exponent<T: WithDType>(elements: &[T]) -> i32 {
-    const USUAL: i32 = 40;
-    let most = elements.iter().fold(0.0, |most: f64, x| most.max(x.to_f64().abs()));
-    let power = most.log2().clamp(-1000.0, 1000.0).floor() as i32;
-    if most == 0.0 || power.abs() <= USUAL { 0 } else { power }
-}
-
-/// Multiplies each element by 2^`power`.
-fn scale<T: WithDType>(elements: &mut [T], power: i32) {
-    if power != 0 {
-        elements.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * 2f64.powi(power)));
-    }
-}
-
-/// [`svd`] of one matrix.
-fn svd_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 3]> {
-    let svd = a.thin_svd().ok()?;
-    let (mut u, mut v) = (columns(svd.U()), columns(svd.V()));
-    for (u, v) in u.chunks_mut(a.nrows().max(1)).zip(v.chunks_mut(a.ncols().max(1))) {
-        if !largest_is_positive(u) {
-            negate(u);
-            negate(v);
-        }
-    }
-    // v column by column is vh row by row.
-    Some([transposed(&u, a.nrows()), svd.S().column_vector().iter().copied().collect(), v])
-}
-
-/// [`eigh`] of one matrix.
-fn eigh_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
-    let eigen = a.self_adjoint_eigen(Side::Lower).ok()?;
-    let mut vectors = columns(eigen.U());
-    for vector in vectors.chunks_mut(a.nrows().max(1)) {
-        if !largest_is_positive(vector) {
-            negate(vector);
-        }
-    }
-    Some([eigen.S().column_vector().iter().copied().collect(), transposed(&vectors, a.nrows())])
-}
-
-/// [`qr`] of one matrix.
-fn qr_of<T: WithDType + RealField>(a: MatRef<T>) -> Option<[Vec<T>; 2]> {
-    let qr = a.qr();
-    let mut q = thin_q(&qr, a.nrows().min(a.ncols()));
-    let mut r = transposed(&columns(qr.thin_R()), qr.thin_R().nrows());
-    for (j, (q, r)) in
-        q.chunks_mut(a.nrows().max(1)).zip(r.chunks_mut(a.ncols().max(1))).enumerate()
-    {
-        // faer stores its Householder vectors below the diagonal.
-        r[..j].fill(T::zero());
-        if r[j] < T::zero() {
-            negate(q);
-            negate(r);
-        }
-    }
-    Some([transposed(&q, a.nrows()), r])
-}
-
-/// The first `count` columns of q, in column-major order. Blocks of columns are computed in
-/// parallel: a column is not changed by the Householder reflections whose number is greater than
-/// its own, so each block needs only those up to its last column.
-fn thin_q<T: WithDType + RealField>(qr: &solvers::Qr<T>, count: usize) -> Vec<T> {
-    let (basis, factor) = (qr.Q_basis(), qr.Q_coeff());
-    let (rows, block) = (basis.nrows(), factor.nrows().max(1));
-    let some = count.div_ceil(2 * parallel::threads()).next_multiple_of(block);
-    let mut q = vec![T::from_f64(0.0); rows * count];
-    parallel::chunks(&mut q, some * rows, |piece, q| {
-        let first = piece * some;
-        for (at, column) in q.chunks_mut(rows).enumerate() {
-            column[first + at] = T::from_f64(1.0);
-        }
-        let (count, used) = (q.len() / rows, first + q.len() / rows);
-        let scratch =
-            apply_block_householder_sequence_on_the_left_in_place_scratch::<T>(rows, block, count);
-        apply_block_householder_sequence_on_the_left_in_place_with_conj(
-            basis.get(.., ..used),
-            factor.get(.., ..used),
-            Conj::No,
-            MatMut::from_column_major_slice_mut(q, rows, count),
-            Par::Seq,
-            MemStack::new(&mut MemBuffer::new(scratch)),
-        );
-    });
-    q
-}
-
-/// The elements of a matrix in column-major order.
-fn columns<T: WithDType + RealField>(m: MatRef<T>) -> Vec<T> {
-    let mut all = Vec::with_capacity(m.nrows() * m.ncols());
-    for column in m.col_iter() {
-        match column.try_as_col_major() {
-            Some(column) => all.extend_from_slice(column.as_slice()),
-            None => all.extend(column.iter().copied()),
-        }
-    }
-    all
-}
-
-fn largest_is_positive<T: WithDType>(column: &[T]) -> bool {
-    let column = column.iter().map(|x| WithDType::to_f64(*x));
-    column.fold(0.0, |largest: f64, x| if x.abs() > largest.abs() { x } else { largest }) >= 0.0
-}
-
-fn negate<T: WithDType>(line: &mut [T]) {
-    for x in line {
-        *x = T::zero() - *x;
-    }
+    Ok(Qr { q: node(parts.q, Factor::Left)?, r: node(parts.r, Factor::Right)? })
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
 
     use super::*;
     use crate::tensor::linalg::matmul::matmul;

@@ -126,7 +126,8 @@ impl Value {
     /// Whether it is a variable or was computed from one, so that gradients reach it.
     pub fn is_tracked(&self) -> bool {
         match self {
-            Value::Real(t) => t.track_op(),
+            // Integers have no gradients, whatever they were computed from.
+            Value::Real(t) => t.track_op() && t.dtype().is_float(),
             Value::Bool(_) => false,
             Value::Complex(c) => c.re.track_op() || c.im.track_op(),
         }

@@ -25,7 +25,30 @@ pub fn narrow(value: &Value, dim: i64, start: i64, len: i64) -> Result<Value> {
             value.dims()
         );
     }
-    value.map(|t| t.narrow(at, first as usize, len as usize))
+    part(value, at, first as usize, len as usize)
+}
+
+/// The slices of a dim that the caller has checked. Those of a tracked tensor are copied if they are
+/// few: a view goes back by filling up the whole tensor several times.
+fn part(value: &Value, dim: usize, start: usize, len: usize) -> Result<Value> {
+    let cut = |value: &Value| value.map(|t| t.narrow(dim, start, len));
+    if !value.is_tracked() || 2 * len > value.dims()[dim] {
+        return cut(value);
+    }
+    graph::operation(
+        &[value],
+        |inputs| cut(inputs[0]),
+        move |back| {
+            back.of_one(|| {
+                let part = &back.gradient;
+                let whole = creation::zeros(back.inputs[0].dims(), Kind::of(part), part.device())?;
+                for (to, from) in whole.parts().into_iter().zip(part.parts()) {
+                    to.slice_set(&from.contiguous()?, dim, start)?;
+                }
+                Ok(whole)
+            })
+        },
+    )
 }
 
 /// `torch.select`: the slice at `index` along `dim`, without that dim and without a copy.
@@ -35,7 +58,7 @@ pub fn narrow(value: &Value, dim: i64, start: i64, len: i64) -> Result<Value> {
 pub fn select(value: &Value, dim: i64, index: i64) -> Result<Value> {
     let at = dims::dim(dim, value.dims())?;
     let index = dims::index(index, at, value.dims())?;
-    value.map(|t| t.narrow(at, index, 1)?.squeeze(at))
+    part(value, at, index, 1)?.map(|t| t.squeeze(at))
 }
 
 /// `torch.index_select`: the slices along `dim` at the positions in the vector `ids`, copied.

@@ -17,7 +17,35 @@ use crate::{Result, bail};
 /// # Errors
 /// As [`Selection::new`].
 pub fn get(value: &Value, indexes: &[Index]) -> Result<Value> {
-    selected(value, &Selection::new(indexes, value.dims())?)
+    let selection = Selection::new(indexes, value.dims())?;
+    let count = selection.dims().iter().product::<usize>();
+    // A view of most of a tensor goes back as a view does, without a copy.
+    if !value.is_tracked() || (!selection.has_picks() && 2 * count > value.numel()) {
+        return selected(value, &selection);
+    }
+    let selection = Arc::new(selection);
+    let own = selection.clone();
+    graph::operation(
+        &[value],
+        |inputs| selected(inputs[0], &selection),
+        move |back| back.of_one(|| placed(&back.gradient, &own, back.inputs[0].dims())),
+    )
+}
+
+/// A tensor of shape `dims` with the elements of `part` where they were selected, added up where
+/// several come from one place; zeros elsewhere.
+fn placed(part: &Value, selection: &Selection, dims: &[usize]) -> Result<Value> {
+    if selection.has_picks() {
+        let Rows { outer, inner } = selection.rows(dims);
+        let rows = part.map(|t| t.reshape(((), inner)))?;
+        let count = dims.iter().product::<usize>() / inner;
+        return select::added(&rows, 0, &outer, &[count, inner])?.map(|t| t.reshape(dims));
+    }
+    let out = creation::zeros(dims, Kind::of(part), part.device())?;
+    for (to, from) in out.parts().into_iter().zip(part.parts()) {
+        write(to, selection, &from.contiguous()?)?;
+    }
+    Ok(out)
 }
 
 fn selected(value: &Value, selection: &Selection) -> Result<Value> {

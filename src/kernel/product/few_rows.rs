@@ -52,12 +52,19 @@ vectorized! {
                 let mut sums = [0f32; LANES];
                 let (x_whole, x_rest) = x.as_chunks::<LANES>();
                 let (weight_whole, weight_rest) = weight.as_chunks::<LANES>();
+                // Without optimisation, as in tests, the calls of iterators would take most of the time.
                 for (x, weight) in x_whole.iter().zip(weight_whole) {
-                    for lane in 0..LANES {
+                    let mut lane = 0;
+                    while lane < LANES {
                         sums[lane] += x[lane] * weight[lane];
+                        lane += 1;
                     }
                 }
-                let rest: f32 = x_rest.iter().zip(weight_rest).map(|(x, weight)| x * weight).sum();
+                let (mut rest, mut at) = (0.0, 0);
+                while at < x_rest.len() {
+                    rest += x_rest[at] * weight_rest[at];
+                    at += 1;
+                }
                 result.write(sums.iter().sum::<f32>() + rest);
             }
         }

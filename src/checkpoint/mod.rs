@@ -30,6 +30,6 @@ pub use hub::settings::{Hub, offline_from_env};
 pub use hub::validate::{check_path, is_commit, is_hub_id, is_revision};
 pub use location::canonical_id;
 pub use open::{Checkpoint, OpenOptions, config};
-pub use save::{MAX_SHARD_BYTES, WriteFile};
+pub use save::{MAX_SHARD_BYTES, Replaced, WriteFile};
 pub use tokenizer::{Stream, Tokenizer};
 pub use weights::Weights;

@@ -1,15 +1,19 @@
 //! Writes a checkpoint in the Hub's layout, which [`Checkpoint::open`] and transformers read.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use candle_core::Tensor;
 use safetensors::Dtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::open::Checkpoint;
 use crate::system::write::{write_all, write_json};
-use crate::tensor::WeightSource;
+use crate::tensor::dtype::to_safetensors;
+use crate::tensor::transfer::bytes::to_le_bytes;
+use crate::tensor::{Value, WeightSource};
 use crate::{Result, error};
 
 /// The largest file of weights in bytes: the default of transformers.
@@ -34,6 +38,9 @@ const TOKENIZER_FILES: [&str; 8] = [
 pub type WriteFile<'a> =
     dyn FnMut(&str, &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> + 'a;
 
+/// Tensors to write in the place of the checkpoint's, by name.
+pub type Replaced = BTreeMap<String, Tensor>;
+
 /// A tensor to be written.
 struct Entry {
     name: String,
@@ -41,6 +48,8 @@ struct Entry {
     shape: Vec<usize>,
     /// Its size in bytes.
     bytes: usize,
+    /// What is written instead of the checkpoint's.
+    replaced: Option<Tensor>,
 }
 
 impl Checkpoint {
@@ -49,8 +58,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`size`](Self::size).
-    pub fn foreign_file(&self, directory: &Path, shard: usize) -> Result<Option<&'static str>> {
-        let sharded = split(self.entries()?, shard).len() > 1;
+    pub fn foreign_file(
+        &self,
+        directory: &Path,
+        replaced: &Replaced,
+        shard: usize,
+    ) -> Result<Option<&'static str>> {
+        let sharded = split(self.entries(replaced)?, shard).len() > 1;
         let own = |name: &str| match name {
             INDEX => sharded,
             "generation_config.json" => self.generation_config.is_some(),
@@ -60,22 +74,23 @@ impl Checkpoint {
         Ok(all.into_iter().find(|name| !own(name) && directory.join(name).exists()))
     }
 
-    /// The size of its weights in bytes.
+    /// The size of its weights in bytes, with those `replaced`.
     ///
     /// # Errors
     /// A weight has a dtype that .safetensors can't hold.
-    pub fn size(&self) -> Result<usize> {
-        Ok(self.entries()?.iter().map(|entry| entry.bytes).sum())
+    pub fn size(&self, replaced: &Replaced) -> Result<usize> {
+        Ok(self.entries(replaced)?.iter().map(|entry| entry.bytes).sum())
     }
 
-    /// Writes all files with `write`. The weights keep their dtypes and go into files of at most
-    /// `shard` bytes; a larger tensor gets a file of its own. config.json comes last: an incomplete
+    /// Writes all files with `write`, and the weights `replaced` instead of the checkpoint's. The
+    /// weights keep their dtypes and go into files of at most `shard` bytes; a larger tensor gets a
+    /// file of its own. config.json comes last: an incomplete
     /// directory is no checkpoint.
     ///
     /// # Errors
     /// A tensor can't be read, or `write` fails.
-    pub fn save(&self, shard: usize, write: &mut WriteFile) -> Result<()> {
-        let shards = split(self.entries()?, shard);
+    pub fn save(&self, replaced: &Replaced, shard: usize, write: &mut WriteFile) -> Result<()> {
+        let shards = split(self.entries(replaced)?, shard);
         let single = shards.len() == 1;
         let mut places = Map::new();
         let mut total = 0;
@@ -101,21 +116,27 @@ impl Checkpoint {
         }
         if let Some(config) = &self.generation_config {
             write("generation_config.json", &mut |to| {
-                write_json(to, &Value::Object(config.clone()))
+                write_json(to, &Json::Object(config.clone()))
             })?;
         }
-        write("config.json", &mut |to| write_json(to, &Value::Object(self.config.clone())))
+        write("config.json", &mut |to| write_json(to, &Json::Object(self.config.clone())))
     }
 
     /// The tensors in the order of their data: the largest elements first, so that each tensor
     /// begins at a multiple of its element size.
-    fn entries(&self) -> Result<Vec<Entry>> {
+    fn entries(&self, replaced: &Replaced) -> Result<Vec<Entry>> {
         let entry = |name: String| {
-            let stored = self.weights.stored(&name);
+            let replaced = replaced.get(&name).cloned();
+            let stored = match &replaced {
+                Some(tensor) => {
+                    to_safetensors(tensor.dtype()).map(|dtype| (dtype, tensor.dims().to_vec()))
+                }
+                None => self.weights.stored(&name),
+            };
             let (dtype, shape) = stored
                 .ok_or_else(|| error!("the weight {name} can't be written as .safetensors"))?;
             let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
-            Ok(Entry { name, dtype, shape, bytes })
+            Ok(Entry { name, dtype, shape, bytes, replaced })
         };
         let mut entries =
             self.weights.names().into_iter().map(entry).collect::<Result<Vec<_>>>()?;
@@ -130,18 +151,21 @@ impl Checkpoint {
         let mut header = Map::new();
         header.insert("__metadata__".into(), json!({"format": "pt"}));
         let mut at = 0;
-        for Entry { name, dtype, shape, bytes } in entries {
+        for Entry { name, dtype, shape, bytes, .. } in entries {
             let info = json!({"dtype": dtype, "shape": shape, "data_offsets": [at, at + bytes]});
             header.insert(name.clone(), info);
             at += bytes;
         }
-        let mut header = Value::Object(header).to_string();
+        let mut header = Json::Object(header).to_string();
         while !header.len().is_multiple_of(8) {
             header.push(' ');
         }
         write_all(to, &(header.len() as u64).to_le_bytes())?;
         write_all(to, header.as_bytes())?;
-        entries.iter().try_for_each(|entry| self.weights.write(&entry.name, to))
+        entries.iter().try_for_each(|entry| match &entry.replaced {
+            Some(tensor) => write_all(to, &to_le_bytes(&Value::Real(tensor.clone()))?),
+            None => self.weights.write(&entry.name, to),
+        })
     }
 }
 

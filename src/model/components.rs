@@ -8,6 +8,7 @@ use super::decoder::{Decoder, Options};
 use super::finite::NotFinite;
 use super::input::Input;
 use super::kv_cache::Past;
+use super::load::loader::Weights;
 use super::tap::{Halt, Tap};
 use crate::hook::{SiteSet, Unobserved};
 use crate::kernel::cap::soft_cap;
@@ -20,12 +21,13 @@ impl Decoder {
     /// # Errors
     /// The last dimension is not d.
     pub fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "final_norm", self.dtype())?;
-        let x = match self.weights.blocks.len() {
+        let x = self.on_stream(x, "final_norm", self.own_dtype())?;
+        let weights = self.weights()?;
+        let x = match weights.blocks.len() {
             0 => x,
-            layers => self.weights.blocks.layer(layers - 1)?.after_post_mlp(x)?,
+            layers => weights.blocks.layer(layers - 1)?.after_post_mlp(x)?,
         };
-        match &self.weights.final_norm {
+        match &weights.final_norm {
             Some(norm) => norm.plain(&x),
             None => Ok(x),
         }
@@ -36,14 +38,14 @@ impl Decoder {
     /// # Errors
     /// The last dimension is not d.
     pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
-        self.to_logits(&self.on_stream(x, "unembed", self.dtype())?)
+        self.to_logits(&*self.weights()?, &self.on_stream(x, "unembed", self.own_dtype())?)
     }
 
     /// [.., d] to [.., v], in the dtype of x.
-    pub(super) fn to_logits(&self, x: &Tensor) -> Result<Tensor> {
-        let logits = match &self.weights.project_out {
-            Some(project_out) => self.weights.unembedding.forward(&project_out.forward(x)?)?,
-            None => self.weights.unembedding.forward(x)?,
+    pub(super) fn to_logits(&self, weights: &Weights, x: &Tensor) -> Result<Tensor> {
+        let logits = match &weights.project_out {
+            Some(project_out) => weights.unembedding.forward(&project_out.forward(x)?)?,
+            None => weights.unembedding.forward(x)?,
         };
         match self.spec().logit_cap {
             Some(cap) => Ok(soft_cap(&logits, cap)?),
@@ -56,7 +58,7 @@ impl Decoder {
     /// # Errors
     /// The model does not have the layer, or the last dimension is not d.
     pub fn attn_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "attn_norm", self.dtype())?;
+        let x = self.on_stream(x, "attn_norm", self.own_dtype())?;
         self.with_block(layer, |block| block.attn_norms.norm.plain(&x))
     }
 
@@ -65,7 +67,7 @@ impl Decoder {
     /// # Errors
     /// The model does not have the layer, or the last dimension is not d.
     pub fn mlp_norm(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        let x = self.on_stream(x, "mlp_norm", self.dtype())?;
+        let x = self.on_stream(x, "mlp_norm", self.own_dtype())?;
         self.with_block(layer, |block| block.mlp_norms.norm.plain(&x))
     }
 
@@ -77,12 +79,17 @@ impl Decoder {
     pub fn block(&self, layer: usize, x: &Tensor, input: &Input) -> Result<Tensor> {
         input.check(self.spec(), false)?;
         self.check_stream(x, input)?;
-        let x = self.on_stream(x, "a block", self.dtype())?;
+        let x = self.on_stream(x, "a block", self.own_dtype())?;
         let attention_inputs =
-            AttentionInputs::new(self.spec(), input, self.dtype(), self.device())?;
+            AttentionInputs::new(self.spec(), input, self.own_dtype(), self.device())?;
         self.with_block(layer, |block| {
             Ok(alone(block, layer, x, attention_inputs.layer(layer), false)?.0)
         })
+    }
+
+    /// The dtype in which a component computes.
+    fn own_dtype(&self) -> DType {
+        self.dtype_of_pass(&Options::default())
     }
 
     /// A residual stream [.., d] on the model's device, in its dtype; `what` reads it.

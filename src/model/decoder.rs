@@ -1,15 +1,18 @@
 //! The decoder: from token ids to logits and a loss, through every hook point.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
 use super::attention_inputs::AttentionInputs;
-use super::family::Family;
+use super::family::{Family, Names};
 use super::finite::{NotFinite, Place};
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
 use super::load::block_weights::Blocks;
-use super::load::loader::{Placement, Weights, load};
+use super::load::changes::Changes;
+use super::load::loader::{CheckpointNames, Placement, Weights, load};
 use super::spec::{Positions, Spec};
 use super::tap::{Halt, Tap};
 use super::{components, loss};
@@ -21,12 +24,17 @@ use crate::system::interrupt;
 use crate::tensor::WeightSource;
 use crate::{Result, bail, error};
 
-/// A language model of any family, with its weights.
+/// A language model of any family, with its weights. A clone shares the weights.
+#[derive(Clone)]
 pub struct Decoder {
-    spec: Spec,
-    pub(super) weights: Weights,
-    dtype: DType,
-    device: Device,
+    pub(super) spec: Spec,
+    pub(super) names: Arc<Names>,
+    /// The weights, but for those that come from `changes.tracked`. A pass takes
+    /// [`weights`](Self::weights).
+    pub(super) stored: Weights,
+    pub(super) changes: Changes,
+    pub(super) dtype: DType,
+    pub(super) device: Device,
 }
 
 /// Which logits a pass computes.
@@ -127,13 +135,14 @@ impl Decoder {
         placement: Placement,
     ) -> Result<Self> {
         let (spec, names) = Family::of(config)?.read(config)?;
-        let weights = load(&spec, &names, source, dtype, device, placement)?;
-        Ok(Self { spec, weights, dtype, device: device.clone() })
+        let stored = load(&spec, &names, source, dtype, device, placement)?;
+        let (names, changes) = (Arc::new(names), Changes::default());
+        Ok(Self { spec, names, stored, changes, dtype, device: device.clone() })
     }
 
     /// Whether the blocks' weights are in host memory, and copied to the device during a pass.
     pub fn is_offloaded(&self) -> bool {
-        matches!(self.weights.blocks, Blocks::Offloaded(_))
+        matches!(self.stored.blocks, Blocks::Offloaded(_))
     }
 
     /// What the config determines.
@@ -151,10 +160,9 @@ impl Decoder {
         &self.device
     }
 
-    /// The names of the checkpoint's tensors that this family does not use, other than masks and
-    /// rotary tables.
-    pub fn unused_weights(&self) -> &[String] {
-        &self.weights.unused
+    /// What the names of the checkpoint's tensors stand for.
+    pub fn checkpoint_names(&self) -> &CheckpointNames {
+        &self.stored.names
     }
 
     /// Runs a forward pass. `observer` sees the tensors at the sites that it wants, and may replace
@@ -220,20 +228,21 @@ impl Decoder {
         tap: &mut Tap,
     ) -> Result<Output, Halt> {
         let dtype = self.dtype_of_pass(options);
+        let weights = &*self.weights()?;
         let (first, mut x) = match options.resume.as_ref().or(options.start.as_ref()) {
             Some(start) => {
                 let stream = self.on_stream(&start.stream, "a block", dtype)?;
                 tap.watch.begin(&stream)?;
                 (start.layer, stream)
             }
-            None => (0, self.embed(input, dtype, tap)?),
+            None => (0, self.embed(weights, input, dtype, tap)?),
         };
         let attention_inputs = AttentionInputs::new(&self.spec, input, dtype, &self.device)?;
-        for layer in first..self.weights.blocks.len() {
+        for layer in first..weights.blocks.len() {
             interrupt::check_run()?;
             tap.boundary(layer, &x)?;
             tap.layer = Some(layer);
-            let block = self.weights.blocks.layer(layer)?;
+            let block = weights.blocks.layer(layer)?;
             let inputs = attention_inputs.layer(layer);
             let past = cache.as_mut().map_or(Past::NONE, |cache| cache.layer(layer));
             let entered = tap.watch.enter(&x);
@@ -257,40 +266,46 @@ impl Decoder {
             }
         }
         tap.layer = None;
-        tap.boundary(self.weights.blocks.len(), &x)?;
-        if let Some(norm) = &self.weights.final_norm {
+        tap.boundary(weights.blocks.len(), &x)?;
+        if let Some(norm) = &weights.final_norm {
             x = norm.forward(&x, &[Point::FinalNormScale], tap)?;
         }
         let x = tap.at(Point::PostFinalLayerNorm, x)?;
-        self.read_out(x, input, options, tap)
+        self.read_out(weights, x, input, options, tap)
     }
 
-    /// The dtype in which a pass computes.
+    /// The dtype in which a pass computes. Variables of a half model are float32.
     pub fn dtype_of_pass(&self, options: &Options) -> DType {
         match self.dtype {
-            DType::F16 | DType::BF16 if options.gradients => DType::F32,
+            DType::F16 | DType::BF16 if options.gradients || self.has_variables() => DType::F32,
             dtype => dtype,
         }
     }
 
     /// The embeddings, [b, n, d] in `dtype`: what enters block 0.
-    fn embed(&self, input: &Input, dtype: DType, tap: &mut Tap) -> Result<Tensor, Halt> {
+    fn embed(
+        &self,
+        weights: &Weights,
+        input: &Input,
+        dtype: DType,
+        tap: &mut Tap,
+    ) -> Result<Tensor, Halt> {
         let ids = input.ids(&self.device)?;
-        let mut x = lookup(&self.weights.token_embeddings, &ids)?.to_dtype(dtype)?;
+        let mut x = lookup(&weights.token_embeddings, &ids)?.to_dtype(dtype)?;
         if let Some(scale) = self.spec.embedding_scale {
             x = (x * scale)?;
         }
         let mut x = tap.at(Point::PostTokEmbeddings, x)?;
-        if let Some(project_in) = &self.weights.project_in {
+        if let Some(project_in) = &weights.project_in {
             x = project_in.forward(&x)?;
         }
         if let (Positions::Learned { offset }, Some(table)) =
-            (&self.spec.positions, &self.weights.position_embeddings)
+            (&self.spec.positions, &weights.position_embeddings)
         {
             let positions = input.table_positions(*offset, &self.device)?;
             x = sum(&x, &lookup(table, &positions)?.to_dtype(dtype)?)?;
         }
-        if let Some(norm) = &self.weights.embedding_norm {
+        if let Some(norm) = &weights.embedding_norm {
             x = norm.plain(&x)?;
         }
         tap.at(Point::PostPosEmbeddings, x)
@@ -299,6 +314,7 @@ impl Decoder {
     /// Logits and loss, as far as they are asked for, of the final norm's output x [b, n, d].
     fn read_out(
         &self,
+        weights: &Weights,
         x: Tensor,
         input: &Input,
         options: &Options,
@@ -309,7 +325,7 @@ impl Decoder {
         }
         let last_alone = options.logits == Logits::Last && !options.loss;
         let x = if last_alone { at_last(&x, input)? } else { x };
-        let logits = tap.at(Point::Logits, self.to_logits(&x)?)?;
+        let logits = tap.at(Point::Logits, self.to_logits(weights, &x)?)?;
         let mut output = Output::default();
         if options.loss {
             let unreduced = tap.at(Point::UnreducedLoss, loss::unreduced(&logits, input)?)?;

@@ -6,8 +6,7 @@ use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::bind::pass::Depth;
 use super::bind::{
-    closures, forward, generate, gradients, growth, model, output, param, picture, save_model,
-    tokens, weights,
+    closures, forward, generate, gradients, growth, model, output, param, picture, tokens,
 };
 use super::declare::{Gradient, OnGpu, Page, Purity, Registry, RhaisOwn};
 use super::diagnostics::try_catch;
@@ -19,7 +18,7 @@ use super::run::limits::Limits;
 use super::run_session::Session;
 use super::tensor::numbers;
 use super::value::graph;
-use super::{gradient, hook, tensor};
+use super::{gradient, hook, tensor, weights};
 use crate::Error;
 use crate::system::{interrupt, memory};
 use crate::tensor::budget;
@@ -80,12 +79,12 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     gradients::install(&mut registry, &depth, session.reuse());
     let streaming = session.settings().streaming;
     generate::install(&mut registry, &depth, session.random(), streaming, console);
-    weights::install(&mut registry);
+    weights::install(&mut registry, session.random());
     hook::install(&mut registry, session.live(), &modules, session.natives());
     context::install(&mut registry);
     gradient::install(&mut registry);
     install_script(&mut registry, session);
-    save_model::install(&mut registry, session.run());
+    weights::save::install(&mut registry, session.run());
     output::install(&mut registry, session.run(), console, modules.sources());
     picture::install(&mut registry, session.run(), console);
     output::install_progress(&mut registry);

@@ -22,6 +22,7 @@ mod run_session;
 pub(crate) mod session;
 pub mod tensor;
 pub mod value;
+mod weights;
 
 pub use diagnostics::failure::Failure;
 pub use engine::STACK;

@@ -278,7 +278,11 @@ fn weights_that_the_family_does_not_use_are_named_and_buffers_are_not() {
         let decoder =
             Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu)
                 .unwrap();
-        assert!(decoder.unused_weights().is_empty(), "{case}: {:?}", decoder.unused_weights());
+        assert!(
+            decoder.checkpoint_names().unused.is_empty(),
+            "{case}: {:?}",
+            decoder.checkpoint_names().unused
+        );
     }
     let copy = copy("gpt2");
     let path = copy.path().join("model.safetensors");
@@ -291,5 +295,5 @@ fn weights_that_the_family_does_not_use_are_named_and_buffers_are_not() {
     let checkpoint = open(copy.path()).unwrap();
     let decoder =
         Decoder::load(&checkpoint.config, &checkpoint.weights, DType::F32, &Device::Cpu).unwrap();
-    assert_eq!(decoder.unused_weights(), ["adapter.weight"]);
+    assert_eq!(decoder.checkpoint_names().unused, ["adapter.weight"]);
 }

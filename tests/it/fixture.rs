@@ -133,17 +133,22 @@ impl Subject {
         load(&self.id(), dtype)
     }
 
-    /// The same model with every matrix times `factor`.
-    pub fn with_matrices_times(&self, factor: f64) -> Decoder {
+    /// The same model with every weight replaced by `f` of its name and of it.
+    pub fn with(&self, f: impl Fn(&str, Tensor) -> Tensor) -> Decoder {
         let checkpoint = Checkpoint::open(&self.id(), &OpenOptions::default()).unwrap();
-        let scaled = |name: String| {
-            let weight = self.weight(&name);
-            let weight = if weight.rank() > 1 { (weight * factor).unwrap() } else { weight };
+        let changed = |name: String| {
+            let weight = checkpoint.weights.load(&name, DType::F32, &Device::Cpu).unwrap();
+            let weight = f(&name, weight);
             (name, weight)
         };
         let weights: HashMap<String, Tensor> =
-            checkpoint.weights.names().into_iter().map(scaled).collect();
+            checkpoint.weights.names().into_iter().map(changed).collect();
         Decoder::load(&checkpoint.config, &weights, DType::F32, &Device::Cpu).unwrap()
+    }
+
+    /// The same model with every matrix times `factor`.
+    pub fn with_matrices_times(&self, factor: f64) -> Decoder {
+        self.with(|_, weight| if weight.rank() > 1 { (weight * factor).unwrap() } else { weight })
     }
 
     fn id(&self) -> String {

@@ -6,6 +6,7 @@ mod attribution;
 mod beams;
 mod binary;
 mod caught;
+mod changed_weights;
 mod checkpoint;
 mod cli;
 mod data;

@@ -101,7 +101,7 @@ fn weights_are_sharded_where_they_are_large() {
         let here = tempfile::tempdir().unwrap();
         let mut order = Vec::new();
         before
-            .save(40_000, &mut |name, fill| {
+            .save(&Default::default(), 40_000, &mut |name, fill| {
                 let mut file = std::fs::File::create(here.path().join(name)).unwrap();
                 order.push(name.to_owned());
                 fill(&mut file)
@@ -115,7 +115,7 @@ fn weights_are_sharded_where_they_are_large() {
             &std::fs::read(here.path().join("model.safetensors.index.json")).unwrap(),
         )
         .unwrap();
-        assert_eq!(index["metadata"]["total_size"], before.size().unwrap());
+        assert_eq!(index["metadata"]["total_size"], before.size(&Default::default()).unwrap());
         let mut held = BTreeMap::new();
         for (at, shard) in shards.iter().enumerate() {
             assert_eq!(**shard, format!("model-{:05}-of-{:05}.safetensors", at + 1, shards.len()));

@@ -1,7 +1,7 @@
 //! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi instead of position
 //! embeddings, and a norm after the token embeddings.
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
 use crate::Result;
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Activation, Biases, NormSpec, Positions, Sizes, Spec};
@@ -56,6 +56,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         mlp_in: MlpIn::Plain("mlp.dense_h_to_4h"),
         fc2: "mlp.dense_4h_to_h",
         final_norm: "ln_f",
+        initial: Initial { padding: Padding::Nothing, ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

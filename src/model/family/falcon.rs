@@ -2,7 +2,7 @@
 //! parallel, rotary positions. The 7B model has one key/value head and one norm for both sub-blocks,
 //! the 40B model several key/value heads and a norm for each sub-block.
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, kv_heads, rotary};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim, kv_heads, rotary};
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
 use crate::{Result, bail};
@@ -67,6 +67,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         mlp_in: MlpIn::Plain("mlp.dense_h_to_4h"),
         fc2: "mlp.dense_4h_to_h",
         final_norm: "ln_f",
+        initial: Initial { padding: Padding::Nothing, ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

@@ -4,7 +4,8 @@
 //! queries and keys, and other rotary frequencies in the layers with a window.
 
 use super::{
-    Family, NAMES, Names, gated_at, gated_head_dim, rms_norm, rotary, rotary_scaling, rotary_spec,
+    Family, Initial, NAMES, Names, Padding, gated_at, gated_head_dim, rms_norm, rotary,
+    rotary_scaling, rotary_spec,
 };
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{
@@ -72,6 +73,7 @@ fn names() -> Names {
         attn_out_norm: Some("post_attention_layernorm"),
         mlp_norm: "pre_feedforward_layernorm",
         mlp_out_norm: Some("post_feedforward_layernorm"),
+        initial: Initial { padding: Padding::Token(Some(0)), ..NAMES.initial },
         ..NAMES
     }
 }

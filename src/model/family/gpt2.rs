@@ -1,7 +1,7 @@
 //! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, and
 //! matrices that are stored as [in, out].
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
 use crate::Result;
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
@@ -57,6 +57,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         final_norm: "ln_f",
         transposed: true,
         buffers: &["attn.bias", "attn.masked_bias"],
+        initial: Initial { padding: Padding::Nothing, scaled: &["c_proj"] },
         ..NAMES
     };
     Ok((spec, names))

@@ -2,7 +2,7 @@
 //! `modeling_gpt_neox.py`: attention and MLP in parallel (unless `use_parallel_residual` is false),
 //! rotary positions on a part of each head.
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim, rotary};
 use crate::Result;
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
@@ -44,6 +44,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         final_norm: "final_layer_norm",
         heads: &["embed_out", "lm_head"],
         buffers: &["attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"],
+        initial: Initial { padding: Padding::Nothing, ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

@@ -3,7 +3,7 @@
 //! unembedding with a bias.
 
 use super::gpt2::SUMMARY;
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim, rotary_spec};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim, rotary_spec};
 use crate::Result;
 use crate::model::load::config::{Allowed, Fields};
 use crate::model::spec::{Biases, NormSpec, Pairs, Positions, Sizes, Spec};
@@ -51,6 +51,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         fc2: "mlp.fc_out",
         final_norm: "ln_f",
         buffers: &["attn.bias", "attn.masked_bias", "attn.embed_positions"],
+        initial: Initial { padding: Padding::Nothing, ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

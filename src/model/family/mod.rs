@@ -7,6 +7,7 @@ mod gemma;
 mod gpt2;
 mod gpt_neox;
 mod gptj;
+mod initial;
 mod llama;
 mod olmo2;
 mod opt;
@@ -15,6 +16,7 @@ mod phi3;
 mod stablelm;
 mod verified;
 
+pub use initial::{Initial, Padding};
 use serde_json::{Map, Value};
 pub use verified::{VERIFIED, Verified};
 
@@ -76,6 +78,8 @@ pub struct Names {
     pub transposed: bool,
     /// Endings of the names of tensors that are no weights: masks and rotary tables.
     pub buffers: &'static [&'static str],
+    /// How the weights are drawn before training.
+    pub initial: Initial,
 }
 
 /// How the query, key and value projections are stored.
@@ -124,6 +128,7 @@ const NAMES: Names = Names {
     heads: &["lm_head"],
     transposed: false,
     buffers: &["rotary_emb.inv_freq"],
+    initial: Initial { padding: Padding::Token(None), scaled: &[] },
 };
 
 /// Every family, in the order in which `precompute models` lists them.

@@ -2,7 +2,7 @@
 //! on the outputs of attention and MLP instead of their inputs, and with one norm over the queries of
 //! all heads and one over the keys.
 
-use super::{Family, NAMES, Names, gated, rms_norm};
+use super::{Family, Initial, NAMES, Names, Padding, gated, rms_norm};
 use crate::Result;
 use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, NormPlace, QkNorm, Spec};
@@ -21,6 +21,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         attn_norm: "post_attention_layernorm",
         qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]),
         mlp_norm: "post_feedforward_layernorm",
+        initial: Initial { padding: Padding::Token(Some(1)), ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

@@ -1,7 +1,7 @@
 //! OPT (Zhang et al. 2022), after transformers' `modeling_opt.py`: learned positions with an offset
 //! of 2. OPT-350m is post-norm and projects its smaller embeddings to the hidden size and back.
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, head_dim};
+use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
 use crate::Result;
 use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, NormPlace, NormSpec, Positions, Sizes, Spec};
@@ -47,6 +47,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         fc2: "fc2",
         final_norm: "final_layer_norm",
         buffers: &["decoder.version"],
+        initial: Initial { padding: Padding::Token(Some(1)), ..NAMES.initial },
         ..NAMES
     };
     Ok((spec, names))

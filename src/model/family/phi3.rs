@@ -2,7 +2,9 @@
 //! keys and values in one matrix and both branches of the gated MLP in another. The long-context
 //! checkpoints use LongRoPE.
 
-use super::{Family, MlpIn, NAMES, Names, Qkv, gated, rms_norm, windowed_everywhere};
+use super::{
+    Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, gated, rms_norm, windowed_everywhere,
+};
 use crate::Result;
 use crate::model::load::config::Fields;
 use crate::model::spec::Spec;
@@ -17,6 +19,7 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
     let names = Names {
         qkv: Qkv::Stacked("self_attn.qkv_proj"),
         mlp_in: MlpIn::Stacked("mlp.gate_up_proj"),
+        initial: Initial { padding: Padding::Token(Some(32000)), ..NAMES.initial },
         ..NAMES
     };
     Ok((Spec { window: windowed_everywhere(config, spec.layers)?, ..spec }, names))

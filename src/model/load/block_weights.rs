@@ -1,6 +1,7 @@
 //! The blocks with their weights, on the device or offloaded to host memory.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use candle_core::Device;
 
@@ -8,12 +9,13 @@ use super::offload::Offload;
 use crate::Result;
 use crate::model::block::Block;
 
-/// The blocks of a decoder.
+/// The blocks of a decoder. A clone shares their weights.
+#[derive(Clone)]
 pub enum Blocks {
     /// Their weights are on the device.
-    Resident(Vec<Block>),
+    Resident(Vec<Arc<Block>>),
     /// Their weights are in host memory and copied when they are needed.
-    Offloaded(Box<Offload>),
+    Offloaded(Arc<Offload>),
 }
 
 impl Blocks {
@@ -21,8 +23,8 @@ impl Blocks {
     ///
     /// # Errors
     /// Those of [`Offload::new`].
-    pub fn offloaded(blocks: Vec<Block>, device: &Device) -> Result<Self> {
-        Ok(Self::Offloaded(Box::new(Offload::new(blocks, device)?)))
+    pub fn offloaded(blocks: Vec<Arc<Block>>, device: &Device) -> Result<Self> {
+        Ok(Self::Offloaded(Arc::new(Offload::new(blocks, device)?)))
     }
 
     /// The number of blocks.

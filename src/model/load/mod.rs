@@ -3,7 +3,9 @@
 //! memory.
 
 pub(crate) mod block_weights;
+pub mod changes;
 pub(crate) mod config;
-pub(crate) mod loader;
+pub mod loader;
+mod loader_blocks;
 mod offload;
 pub mod weights;

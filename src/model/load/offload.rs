@@ -2,7 +2,7 @@
 //! block's are copied to the device while the block before it computes, so that the device holds the
 //! weights of two blocks at most.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
@@ -15,7 +15,7 @@ pub struct Offload {
     /// Copies to the device, and keeps the host memory in a form that can be copied fast.
     lane: Lane,
     /// Their weights are in host memory.
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
     /// The next block and its index: its weights are on the device or being copied.
     ahead: Mutex<Option<(usize, Block)>>,
 }
@@ -23,17 +23,19 @@ pub struct Offload {
 impl Offload {
     /// # Errors
     /// The host memory cannot be prepared for copies to `device`.
-    pub fn new(blocks: Vec<Block>, device: &Device) -> Result<Self> {
+    pub fn new(blocks: Vec<Arc<Block>>, device: &Device) -> Result<Self> {
         let lane = Lane::to(device)?;
         // A view into a stacked weight is copied out, since a transfer moves its whole storage.
         let mut settle = |weight: &Tensor| lane.settle(weight);
-        let blocks =
-            blocks.into_iter().map(|block| block.map(&mut settle)).collect::<Result<_>>()?;
+        let blocks = blocks
+            .iter()
+            .map(|block| Ok(Arc::new(block.map(&mut settle)?)))
+            .collect::<Result<_>>()?;
         Ok(Self { lane, blocks, ahead: Mutex::default() })
     }
 
     /// The blocks with their weights in host memory.
-    pub fn blocks(&self) -> &[Block] {
+    pub fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }
 

@@ -65,11 +65,12 @@ impl Decoder {
     /// # Errors
     /// candle's.
     pub fn embedding(&self) -> Result<Tensor> {
-        let mut table = self.weights.token_embeddings.clone();
+        let weights = self.weights()?;
+        let mut table = weights.token_embeddings.clone();
         if let Some(scale) = self.spec().embedding_scale {
             table = (table * scale)?;
         }
-        match &self.weights.project_in {
+        match &weights.project_in {
             Some(project_in) => project_in.forward(&table),
             None => Ok(table),
         }
@@ -80,8 +81,9 @@ impl Decoder {
     /// # Errors
     /// candle's.
     pub fn unembedding(&self) -> Result<Projection> {
-        let head = projection(&self.weights.unembedding)?;
-        let w = match &self.weights.project_out {
+        let weights = self.weights()?;
+        let head = projection(&weights.unembedding)?;
+        let w = match &weights.project_out {
             // [d, e] · [e, v]
             Some(project_out) => {
                 project_out.weight.t()?.contiguous()?.matmul(&head.w.contiguous()?)?
@@ -142,7 +144,7 @@ impl Decoder {
     /// # Errors
     /// candle's.
     pub fn final_norm_weights(&self) -> Result<Option<NormWeights>> {
-        match (&self.weights.final_norm, self.spec().norm_place) {
+        match (&self.weights()?.final_norm, self.spec().norm_place) {
             (Some(norm), _) => self.norm_weights(norm).map(Some),
             (None, NormPlace::After) => Ok(Some(self.norms(self.spec().layers - 1)?.mlp)),
             (None, _) => Ok(None),
@@ -171,10 +173,11 @@ impl Decoder {
         layer: usize,
         f: impl FnOnce(&Block) -> Result<T>,
     ) -> Result<T> {
-        if layer >= self.weights.blocks.len() {
+        let weights = self.weights()?;
+        if layer >= weights.blocks.len() {
             bail!("there is no layer {layer}: the model has {}", self.spec().layers);
         }
-        f(&*self.weights.blocks.layer(layer)?)
+        f(&*weights.blocks.layer(layer)?)
     }
 }
 

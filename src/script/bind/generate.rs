@@ -207,7 +207,9 @@ impl Call<'_> {
         let mut texts: Vec<Stream> =
             tokenizer.map(|t| (0..rows).map(|_| t.stream()).collect()).unwrap_or_default();
         let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
-        let mut generation = Generation::new(&m.loaded().decoder, input, plan)?;
+        // Gradients don't reach through tokens, and a graph of all steps would not end.
+        let decoder = m.loaded().decoder.detached()?;
+        let mut generation = Generation::new(&decoder, input, plan)?;
         if every {
             generation = generation.check_finite();
         }

@@ -17,6 +17,4 @@ pub mod param;
 pub mod pass;
 mod pass_options;
 pub mod picture;
-pub mod save_model;
 pub mod tokens;
-pub mod weights;

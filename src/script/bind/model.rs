@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytesize::ByteSize;
 use candle_core::{DType, Device};
@@ -17,13 +16,14 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
 use crate::script::run::settings::Settings;
 use crate::script::value::handed_out;
-use crate::script::value::model::{Loaded, Model};
+use crate::script::value::model::{Loaded, Model, next_number};
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record::Record;
 use crate::system::memory;
 use crate::system::memory::MachineMemory;
 use crate::system::message::notice;
 use crate::tensor::WeightSource;
+use crate::tensor::budget::Held;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
 use crate::{Result, error};
@@ -61,9 +61,6 @@ struct How {
     dtype: DType,
     offload: bool,
 }
-
-/// The [number](Loaded::number) of the next model.
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Models {
     /// With no model loaded. What the settings say about models overrides what the script says.
@@ -213,20 +210,18 @@ impl Models {
         let same = self.loaded.borrow().iter().find(is_same).map(|(_, model)| model.clone());
         let (number, decoder) = match same {
             Some(same) => (same.loaded().number, same.loaded().decoder.clone()),
-            None => (
-                NUMBERS.fetch_add(1, Ordering::Relaxed),
-                decoder(id, &checkpoint, how, device)?.into(),
-            ),
+            None => (next_number(), decoder(id, &checkpoint, how, device)?.into()),
         };
         let config = config_map(&checkpoint, &decoder);
         let check_finite = self.settings.check_finite;
         Ok(Model::new(Loaded {
             number,
             asked: revision.clone(),
-            checkpoint,
+            checkpoint: Rc::new(checkpoint),
             decoder,
             config,
             check_finite,
+            held: Held::default(),
         }))
     }
 }
@@ -249,7 +244,7 @@ fn decoder(id: &str, checkpoint: &Checkpoint, how: &How, device: &Device) -> Res
         false => Decoder::load(config, weights, how.dtype, device),
     });
     let decoder = decoder.map_err(|error| error.at(id))?;
-    let unused = decoder.unused_weights();
+    let unused = &decoder.checkpoint_names().unused;
     if !unused.is_empty() {
         notice(format_args!(
             "warning: {id} has weights that its family does not use: {}",
@@ -367,8 +362,7 @@ pub fn install(registry: &mut Registry, models: &Rc<Models>) {
             Ok(with_options.load(&id, options)?)
         });
     registry.type_name::<Model>("model");
-    let help = "a map of your own can be written into: let config = m.config; m.with_weights, for a model with other weights, \
-         is not there yet";
+    let help = "a map of your own can be written into: let config = m.config; m.with_weights gives a model with other weights";
     let config =
         registry.declare(".config", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors).row(
             "the checkpoint's config as a map; its sizes have the same names in every \
@@ -396,8 +390,13 @@ fn show(m: &mut Model) -> String {
     let (loaded, spec) = (m.loaded(), m.loaded().decoder.spec());
     let dtype = Kind::from_candle(loaded.decoder.dtype()).name();
     let device = device::name(loaded.decoder.device());
+    let other = match loaded.decoder.changed_weights().len() {
+        0 => String::new(),
+        1 => ", 1 weight of its own".into(),
+        many => format!(", {many} weights of its own"),
+    };
     format!(
-        "model {} ({}, {} layers of {}, {dtype} on {device})",
+        "model {} ({}, {} layers of {}, {dtype} on {device}{other})",
         loaded.checkpoint.id, spec.family, spec.layers, spec.hidden
     )
 }

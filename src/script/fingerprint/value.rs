@@ -99,6 +99,9 @@ fn inner(
         return function.iter_curry().try_for_each(|captured| value(out, captured, met, functions));
     }
     if let Some(model) = of.read_lock::<Model>() {
+        if model.loaded().decoder.has_variables() {
+            return Err("a model whose weights are variables".into());
+        }
         out.number(model.loaded().number);
         return Ok(());
     }

@@ -69,8 +69,9 @@ impl ResumePlan {
             frozen: Vec::new(),
         };
         // For a pass that starts from a stream of the script's own, the digest of the stream would
-        // cost more than it could save.
-        if reuse.is_off() || options.start.is_some() {
+        // cost more than it could save. Weights that are variables may differ in the next pass.
+        let decoder = &model.loaded().decoder;
+        if reuse.is_off() || options.start.is_some() || decoder.has_variables() {
             return plan;
         }
         plan.reach = match options.stop {

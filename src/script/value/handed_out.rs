@@ -12,7 +12,7 @@ use crate::script::value::Handle;
 
 /// The help for a script that writes into a model's weights.
 pub const WEIGHTS: &str = "a hook changes what they do in a pass, as in hook(\"attn-residual\", |x, ctx| { x *= 0.0; }); \
-     m.with_weights, for a model with other weights, is not there yet";
+     m.with_weights gives a model with other weights";
 
 /// Registers a declared property of `T`; `help` says what to do instead of writing into it.
 pub fn property<T: Variant + Clone, V: Variant + Clone>(

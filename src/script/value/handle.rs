@@ -201,6 +201,24 @@ impl Handle {
         slot.value.clone()
     }
 
+    /// The value, for a holder outside the script that must not see any later write, not even that
+    /// of an optimiser into a variable: what shares its storage with another tensor is copied. A
+    /// tracked tensor is given as it is.
+    ///
+    /// # Errors
+    /// Out of memory for a copy.
+    pub fn keep(&self) -> Result<Value> {
+        self.wait();
+        let tracked = self.0.borrow().value.parts().iter().any(|part| part.track_op());
+        let shared = Rc::strong_count(&self.0.borrow().lease) > 1;
+        if shared && !tracked {
+            let slot = self.0.borrow();
+            slot.value.check_copy()?;
+            return slot.value.deep_copy();
+        }
+        Ok(self.lend())
+    }
+
     /// Calls `write` with contiguous tensors in storage that nothing else holds.
     ///
     /// # Errors

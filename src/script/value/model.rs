@@ -1,12 +1,15 @@
 //! A loaded model, as scripts hold it.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use candle_core::Tensor;
 use rhai::Map;
 
 use crate::checkpoint::Checkpoint;
 use crate::model::Decoder;
 use crate::output::record;
+use crate::tensor::budget::Held;
 use crate::tensor::device;
 use crate::tensor::dtype::Kind;
 
@@ -22,7 +25,7 @@ pub struct Loaded {
     /// The revision that the script asked for; the checkpoint has the commit.
     pub asked: Option<String>,
     /// The files that it was loaded from.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: Rc<Checkpoint>,
     /// Shared by models that name one checkpoint differently: by a branch and by its commit, say.
     pub decoder: Rc<Decoder>,
     /// config.json as scripts see it.
@@ -30,6 +33,16 @@ pub struct Loaded {
     /// Whether its passes check every hook point for NaN and infinities unless a script says
     /// otherwise.
     pub check_finite: bool,
+    /// What other weights than the checkpoint's take of the script's memory budget.
+    pub held: Held,
+}
+
+/// The [number](Loaded::number) of the next model.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+/// A [number](Loaded::number) that no model has had.
+pub fn next_number() -> u64 {
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Model {
@@ -41,6 +54,22 @@ impl Model {
     /// The checkpoint and the decoder.
     pub fn loaded(&self) -> &Loaded {
         &self.0
+    }
+
+    /// A model of the same checkpoint with a decoder of other weights.
+    pub fn with_decoder(&self, decoder: Decoder) -> Self {
+        let Loaded { asked, checkpoint, config, check_finite, .. } = self.loaded();
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let held = Held::new(decoder.changed_weights().values().map(bytes).sum());
+        Self::new(Loaded {
+            number: next_number(),
+            asked: asked.clone(),
+            checkpoint: checkpoint.clone(),
+            decoder: Rc::new(decoder),
+            config: config.clone(),
+            check_finite: *check_finite,
+            held,
+        })
     }
 
     /// Whether both are the same model.

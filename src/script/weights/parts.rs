@@ -1,9 +1,11 @@
-//! A model's weights: by the checkpoint's names, and by names that are the same in every family.
+//! A model's weights as scripts read them: by the checkpoint's names, and by names that are the same in every family.
 
+use candle_core::{DType, Device, Tensor};
 use globset::GlobBuilder;
 use rhai::{Array, Dynamic, Map};
 
 use crate::hook::Layers;
+use crate::kernel::differentiable::is_without_graph;
 use crate::model::Input;
 use crate::model::load::weights::{NormWeights, Projection};
 use crate::model::spec::{NormKind, NormPlace};
@@ -14,38 +16,59 @@ use crate::script::value::model::{Loaded, Model};
 use crate::script::value::options::Options;
 use crate::script::value::record::Record;
 use crate::tensor::WeightSource;
-use crate::{Result, error};
+use crate::{Error, Result, error};
 
 /// The index of a layer; a negative number counts from the last.
 fn layer(m: &Model, layer: i64) -> Result<usize> {
     Ok(Layers::one(layer).resolve(m.loaded().decoder.spec().layers)?[0])
 }
 
-fn lent(tensor: candle_core::Tensor) -> Dynamic {
-    Dynamic::from(Handle::lent(tensor))
+/// A part of a model. Of a variable it is a copy that has a graph, since an optimiser writes into
+/// the variable in place.
+fn part(tensor: &Tensor) -> Result<Handle> {
+    let part = match tensor.track_op() {
+        true => tensor.force_contiguous()?,
+        false => tensor.clone(),
+    };
+    Ok(given(part))
+}
+
+/// A tensor that a model has computed.
+fn given(tensor: Tensor) -> Handle {
+    Handle::lent(if is_without_graph() { tensor.detach() } else { tensor })
+}
+
+fn lent(tensor: &Tensor) -> Result<Dynamic> {
+    Ok(Dynamic::from(part(tensor)?))
 }
 
 fn map<const N: usize>(entries: [(&str, Dynamic); N]) -> Record {
     entries.into_iter().collect()
 }
 
-/// A tensor of the checkpoint, converted to the model's dtype.
-fn weight(m: &Model, name: &str) -> Result<Handle> {
+/// A tensor of the checkpoint or the one in its place, converted to the model's dtype.
+///
+/// # Errors
+/// There is no such tensor, or it can't be read.
+pub(super) fn weight(m: &Model, name: &str) -> Result<Tensor> {
     let Loaded { checkpoint, decoder, .. } = m.loaded();
-    if checkpoint.weights.contains(name) {
-        return Ok(Handle::lent(WeightSource::load(
-            &checkpoint.weights,
-            name,
-            decoder.dtype(),
-            decoder.device(),
-        )?));
+    if let Some(changed) = decoder.changed_weight(name) {
+        return Ok(changed.to_dtype(decoder.dtype())?);
     }
-    let names = checkpoint.weights.names();
+    if checkpoint.weights.contains(name) {
+        return checkpoint.weights.load(name, decoder.dtype(), decoder.device());
+    }
+    Err(unknown(m, name))
+}
+
+/// The error for a name that the checkpoint does not have.
+pub(super) fn unknown(m: &Model, name: &str) -> Error {
+    let names = m.loaded().checkpoint.weights.names();
     let error = error!("the checkpoint has no weight {name:?}");
-    Err(match like(name, &names).as_slice() {
+    match like(name, &names).as_slice() {
         [] => error.help(format!("m.weights(\"*\") has the names of all {}", names.len())),
         near => error.help(format!("did you mean {}?", near.join(" or "))),
-    })
+    }
 }
 
 /// The names nearest to an unknown one: those that contain it, else those with the smallest edit
@@ -62,29 +85,18 @@ fn like<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
     near
 }
 
-/// The shapes of the checkpoint's tensors whose names match a glob pattern, by name.
-fn weights(m: &Model, pattern: &str) -> Result<Record> {
-    let weights = &m.loaded().checkpoint.weights;
+/// The names, of those given, that a glob pattern fits.
+///
+/// # Errors
+/// It is no pattern, or fits none; the error has the nearest.
+pub(super) fn fitting(pattern: &str, names: Vec<String>) -> Result<Vec<String>> {
     let glob = GlobBuilder::new(pattern)
         .build()
         .map_err(|e| error!("{pattern:?} is no pattern: {}", e.kind()))?;
     let glob = glob.compile_matcher();
-    let shape = |name: &String| -> Array {
-        weights
-            .shape(name)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|size| Dynamic::from(size as i64))
-            .collect()
-    };
-    let names = weights.names();
-    let fits: Map = names
-        .iter()
-        .filter(|name| glob.is_match(name))
-        .map(|name| (name.as_str().into(), shape(name).into()))
-        .collect();
+    let fits: Vec<String> = names.iter().filter(|name| glob.is_match(name)).cloned().collect();
     if !fits.is_empty() {
-        return Ok(fits.into());
+        return Ok(fits);
     }
     let error = error!("no weight of the checkpoint is called {pattern:?}");
     Err(match like(pattern.trim_matches('*'), &names).as_slice() {
@@ -93,18 +105,33 @@ fn weights(m: &Model, pattern: &str) -> Result<Record> {
     })
 }
 
+/// The shapes of the checkpoint's tensors whose names match a glob pattern, by name.
+fn weights(m: &Model, pattern: &str) -> Result<Record> {
+    let weights = &m.loaded().checkpoint.weights;
+    let shape = |name: &String| -> Array {
+        weights
+            .shape(name)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|size| Dynamic::from(size as i64))
+            .collect()
+    };
+    let fits = fitting(pattern, weights.names())?;
+    Ok(fits.iter().map(|name| (name.as_str(), shape(name).into())).collect())
+}
+
 /// The attention weights of a layer, by head.
 fn heads(m: &Model, at: i64) -> Result<Record> {
     let heads = m.loaded().decoder.heads(layer(m, at)?)?;
     Ok(map([
-        ("w_q", lent(heads.w_q)),
-        ("w_k", lent(heads.w_k)),
-        ("w_v", lent(heads.w_v)),
-        ("w_o", lent(heads.w_o)),
-        ("b_q", lent(heads.b_q)),
-        ("b_k", lent(heads.b_k)),
-        ("b_v", lent(heads.b_v)),
-        ("b_o", lent(heads.b_o)),
+        ("w_q", lent(&heads.w_q)?),
+        ("w_k", lent(&heads.w_k)?),
+        ("w_v", lent(&heads.w_v)?),
+        ("w_o", lent(&heads.w_o)?),
+        ("b_q", lent(&heads.b_q)?),
+        ("b_k", lent(&heads.b_k)?),
+        ("b_v", lent(&heads.b_v)?),
+        ("b_o", lent(&heads.b_o)?),
     ]))
 }
 
@@ -112,32 +139,32 @@ fn heads(m: &Model, at: i64) -> Result<Record> {
 fn mlp(m: &Model, at: i64) -> Result<Record> {
     let mlp = m.loaded().decoder.mlp(layer(m, at)?)?;
     let [w_gate, b_gate] = match mlp.gate {
-        Some(Projection { w, b }) => [lent(w), lent(b)],
+        Some(Projection { w, b }) => [lent(&w)?, lent(&b)?],
         None => [Dynamic::UNIT, Dynamic::UNIT],
     };
     Ok(map([
-        ("w_in", lent(mlp.input.w)),
+        ("w_in", lent(&mlp.input.w)?),
         ("w_gate", w_gate),
-        ("w_out", lent(mlp.output.w)),
-        ("b_in", lent(mlp.input.b)),
+        ("w_out", lent(&mlp.output.w)?),
+        ("b_in", lent(&mlp.input.b)?),
         ("b_gate", b_gate),
-        ("b_out", lent(mlp.output.b)),
+        ("b_out", lent(&mlp.output.b)?),
     ]))
 }
 
 /// The weights of one norm; `()` for none.
-fn norm(norm: Option<NormWeights>) -> Dynamic {
-    let Some(norm) = norm else { return Dynamic::UNIT };
+fn norm(norm: Option<NormWeights>) -> Result<Dynamic> {
+    let Some(norm) = norm else { return Ok(Dynamic::UNIT) };
     let kind = match norm.kind {
         NormKind::Layer => "layer",
         NormKind::Rms => "rms",
     };
-    Dynamic::from(map([
+    Ok(Dynamic::from(map([
         ("kind", kind.into()),
         ("eps", norm.eps.into()),
-        ("w", lent(norm.w)),
-        ("b", lent(norm.b)),
-    ]))
+        ("w", lent(&norm.w)?),
+        ("b", lent(&norm.b)?),
+    ])))
 }
 
 /// The norms of a layer. `post_attn` and `post_mlp` are `()` in a family that does not normalise
@@ -152,22 +179,18 @@ fn norms(m: &Model, at: i64) -> Result<Record> {
     };
     Ok(map([
         ("place", place.into()),
-        ("attn", norm(Some(norms.attn))),
-        ("post_attn", norm(norms.post_attn)),
-        ("mlp", norm(Some(norms.mlp))),
-        ("post_mlp", norm(norms.post_mlp)),
+        ("attn", norm(Some(norms.attn))?),
+        ("post_attn", norm(norms.post_attn)?),
+        ("mlp", norm(Some(norms.mlp))?),
+        ("post_mlp", norm(norms.post_mlp)?),
     ]))
 }
 
 /// Applies a function of the decoder to a script's tensor.
-fn applied(
-    x: &Handle,
-    what: &str,
-    f: impl FnOnce(&candle_core::Tensor) -> Result<candle_core::Tensor>,
-) -> Result<Handle> {
+fn applied(x: &Handle, what: &str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Handle> {
     // A gradient of the weights may be computed from x later.
     let x = x.lend().real(what)?.clone();
-    Ok(Handle::lent(f(&x)?))
+    Ok(given(f(&x)?))
 }
 
 /// Runs one block on a residual stream \[b, n, d\].
@@ -180,8 +203,7 @@ fn block(m: &Model, at: i64, x: &Handle, options: Map) -> Result<Handle> {
             return Err(error!("block reads the residual stream [b, n, d], not {:?}", x.dims()));
         };
         // A block reads only the number of tokens, not their ids.
-        let ids =
-            candle_core::Tensor::zeros((b, n), candle_core::DType::U32, &candle_core::Device::Cpu)?;
+        let ids = Tensor::zeros((b, n), DType::U32, &Device::Cpu)?;
         let mask = mask.map(|mask| mask.value().real("the mask").cloned()).transpose()?;
         m.loaded().decoder.block(at, x, &Input::masked(&ids, None, mask.as_ref())?)
     })
@@ -255,7 +277,9 @@ pub fn install(registry: &mut Registry) {
             r#"m.weight("model.decoder.embed_tokens.weight").rank"#,
             "2",
         )
-        .function(|m: &mut Model, name: &str| -> ScriptResult<Handle> { Ok(weight(m, name)?) });
+        .function(|m: &mut Model, name: &str| -> ScriptResult<Handle> {
+            Ok(given(weight(m, name)?))
+        });
     registry
         .declare("weights(model, pattern)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
@@ -276,7 +300,7 @@ pub fn install(registry: &mut Registry) {
             "true",
         )
         .function(|m: &mut Model| -> ScriptResult<Handle> {
-            Ok(Handle::lent(m.loaded().decoder.embedding()?))
+            Ok(part(&m.loaded().decoder.embedding()?)?)
         });
     registry
         .declare("unembedding(model)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
@@ -288,7 +312,7 @@ pub fn install(registry: &mut Registry) {
         )
         .function(|m: &mut Model| -> ScriptResult<Record> {
             let Projection { w, b } = m.loaded().decoder.unembedding()?;
-            Ok(map([("w", lent(w)), ("b", lent(b))]))
+            Ok(map([("w", lent(&w)?), ("b", lent(&b)?)]))
         });
     registry
         .declare("mlp(model, layer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
@@ -310,7 +334,7 @@ pub fn install(registry: &mut Registry) {
         .function(|m: &mut Model, at: i64| -> ScriptResult<Record> { Ok(norms(m, at)?) })
         .function(|m: &mut Model| -> ScriptResult<Record> {
             let last = m.loaded().decoder.final_norm_weights()?;
-            Ok(map([("final", norm(last))]))
+            Ok(map([("final", norm(last)?)]))
         });
     registry
         .declare("heads(model, layer)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)

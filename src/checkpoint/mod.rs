@@ -9,8 +9,9 @@
 //! 3. `weights`, `tokenizer`
 //! 4. [`hub`]
 //! 5. `location` (what an id names)
-//! 6. `open`, and `save` after it
+//! 6. `open`, and `save` and `adapter` after it
 
+mod adapter;
 mod decode;
 mod demo;
 mod files;
@@ -24,6 +25,7 @@ mod save;
 mod tokenizer;
 mod weights;
 
+pub use adapter::Adapter;
 pub use demo::DEMOS;
 pub use hub::cache::Snapshot;
 pub use hub::settings::{Hub, offline_from_env};

@@ -26,6 +26,12 @@ pub const WEIGHT_FILES: [&str; 4] = [
     "pytorch_model.bin",
 ];
 
+/// The config of an adapter.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// The names of an adapter's tensors, in the order in which they are looked for.
+pub const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
 /// Weights by name. Each is read from its file when it is asked for.
 pub struct Weights {
     shards: Vec<Shard>,
@@ -123,7 +129,18 @@ impl Weights {
     /// # Errors
     /// There are no weight files, one is missing, or one is broken.
     pub fn open(files: &Files) -> Result<Self> {
-        let names = weight_files(files)?;
+        Self::of(files, &weight_files(files)?)
+    }
+
+    /// Opens one file of weights.
+    ///
+    /// # Errors
+    /// It is missing or broken.
+    pub fn of_file(files: &Files, name: &str) -> Result<Self> {
+        Self::of(files, &[name.to_owned()])
+    }
+
+    fn of(files: &Files, names: &[String]) -> Result<Self> {
         let shards =
             names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
         let place = shards

@@ -117,7 +117,9 @@ impl Rerun {
     }
 
     fn settings(&self, record: &Record) -> Result<Settings, Failure> {
-        let named = record.models.iter().map(|model| model.id.clone()).filter(|id| is_hub_id(id));
+        let adapters = record.adapters.iter().map(|adapter| &adapter.id);
+        let named = record.models.iter().map(|model| &model.id).chain(adapters).cloned();
+        let named = named.filter(|id| is_hub_id(id));
         let policy = if self.trust { Policy::Own } else { Policy::stranger(named) };
         let models = Substitutes::read(record.command.model.iter().flat_map(|model| model.lines()));
         let models = models.map_err(Failure::usage)?;
@@ -129,10 +131,11 @@ impl Rerun {
                 )
             })?;
         }
-        let pin = |model: &crate::output::record::Model| {
-            let commit = model.revision.clone()?;
-            Some(Pin { id: model.id.clone(), revision: model.asked.clone(), commit })
-        };
+        let models_used = record.models.iter().map(|it| (&it.id, &it.asked, &it.revision));
+        let adapters = record.adapters.iter().map(|it| (&it.id, &it.asked, &it.revision));
+        let pins = models_used.chain(adapters).filter_map(|(id, revision, commit)| {
+            Some(Pin { id: id.clone(), revision: revision.clone(), commit: commit.clone()? })
+        });
         let command = record.command.clone();
         Ok(Settings {
             models,
@@ -147,7 +150,7 @@ impl Rerun {
             silent: self.json,
             limits: self.limits.apply(),
             policy,
-            pins: record.models.iter().filter_map(pin).collect(),
+            pins: pins.collect(),
             ..Settings::default()
         })
     }

@@ -19,6 +19,7 @@ pub mod elements;
 pub mod elementwise;
 pub mod lookup;
 pub mod norm;
+pub mod optimiser;
 pub mod product;
 pub mod rotary;
 pub mod softmax;

@@ -32,6 +32,9 @@ pub struct Record {
     pub command: Command,
     /// The models that the run loaded.
     pub models: Vec<Model>,
+    /// The adapters that the run put on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<Adapter>,
     /// The seed of the random numbers at the start. `--seed` with it repeats the run.
     pub first_seed: u64,
     /// The seed in force at the end, which differs if the script called `seed`.
@@ -102,6 +105,19 @@ pub struct Model {
     pub device: String,
     /// The dtype that it computed in.
     pub dtype: String,
+}
+
+/// An adapter that a run put on a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adapter {
+    /// Its Hub id, or its directory.
+    pub id: String,
+    /// The revision that the script asked for, if it named one.
+    pub asked: Option<String>,
+    /// The commit that was loaded, for an adapter from the Hub.
+    pub revision: Option<String>,
+    /// The model that it was put on, as the script named that.
+    pub model: String,
 }
 
 /// The versions of this program and of the libraries that compute.

@@ -79,7 +79,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     gradients::install(&mut registry, &depth, session.reuse());
     let streaming = session.settings().streaming;
     generate::install(&mut registry, &depth, session.random(), streaming, console);
-    weights::install(&mut registry, session.random());
+    weights::install(&mut registry, session.random(), session.adapters());
     hook::install(&mut registry, session.live(), &modules, session.natives());
     context::install(&mut registry);
     gradient::install(&mut registry);

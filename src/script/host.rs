@@ -119,6 +119,7 @@ impl Host {
         .map_err(Failure::usage)?;
         self.session.random().restart();
         self.session.models().begin();
+        self.session.adapters().begin();
         self.session.reuse().begin();
         self.console.renew();
         let _deadline = self.deadline()?;
@@ -175,6 +176,7 @@ impl Host {
                 .collect(),
             command: session.settings().into(),
             models: session.models().asked().iter().map(Model::record).collect(),
+            adapters: session.adapters().used(),
             first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,

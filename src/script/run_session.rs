@@ -10,6 +10,7 @@ use super::reuse;
 use super::reuse::Reuse;
 use super::run::random::Random;
 use super::run::settings::Settings;
+use super::weights::Adapters;
 use crate::output::Run;
 use crate::output::quota::Quota;
 use crate::tensor::device;
@@ -21,6 +22,7 @@ pub struct Session {
     random: Random,
     params: Rc<Params>,
     models: Rc<Models>,
+    adapters: Rc<Adapters>,
     run: Rc<Run>,
     quota: Quota,
     live: Live,
@@ -45,6 +47,7 @@ impl Session {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone(), settings.models.named.clone()).into(),
             models: Models::new(settings.clone()).into(),
+            adapters: Adapters::new(settings.clone()).into(),
             run: Run::new(
                 settings.out.clone(),
                 settings.read.clone(),
@@ -78,6 +81,11 @@ impl Session {
     /// The models that are loaded.
     pub fn models(&self) -> &Rc<Models> {
         &self.models
+    }
+
+    /// The adapters that the script asked for.
+    pub fn adapters(&self) -> &Rc<Adapters> {
+        &self.adapters
     }
 
     /// The directory that the run writes into.

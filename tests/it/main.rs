@@ -1,5 +1,6 @@
 //! Drives the real binary and the library, one module a subject.
 
+mod adapters;
 mod architecture;
 mod attacks;
 mod attribution;
@@ -36,6 +37,7 @@ mod linear_algebra;
 mod models;
 mod numbers;
 mod offload;
+mod optimisers;
 mod output;
 mod picked;
 mod readme;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::settings::Hub;
 use super::validate::{checked_revision, is_commit, is_hub_id, is_revision};
 use crate::checkpoint::files::Files;
-use crate::checkpoint::weights::weight_files;
+use crate::checkpoint::weights::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, weight_files};
 use crate::system::file;
 use crate::system::file::FileKind;
 use crate::{Result, error};
@@ -83,6 +83,12 @@ pub fn is_complete(snapshot: &Path) -> bool {
     let Ok(files) = Files::of(snapshot) else { return false };
     files.contains("config.json")
         && matches!(weight_files(&files), Ok(names) if names.iter().all(|name| files.contains(name)))
+}
+
+/// Whether a snapshot has an adapter's config and tensors.
+pub fn is_adapter(snapshot: &Path) -> bool {
+    let Ok(files) = Files::of(snapshot) else { return false };
+    files.contains(ADAPTER_CONFIG) && ADAPTER_WEIGHTS.iter().any(|name| files.contains(name))
 }
 
 /// Every model in the cache, sorted by id.

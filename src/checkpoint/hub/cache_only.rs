@@ -15,6 +15,19 @@ impl Hub {
         cached(self, id, revision, cache::is_complete)
     }
 
+    /// The files of an adapter in the cache: its config and its tensors.
+    ///
+    /// # Errors
+    /// The cache does not have them.
+    pub fn fetch_adapter(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        _offline: bool,
+    ) -> Result<Snapshot> {
+        cached(self, id, revision, cache::is_adapter)
+    }
+
     /// The directory in the cache of a snapshot that has at least config.json.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::response::{self, Listing};
 use super::settings::{Hub, offline_from_env};
 use super::validate::checked_revision;
 use crate::checkpoint::files::file_kind;
-use crate::checkpoint::weights::{WEIGHT_FILES, shard_names};
+use crate::checkpoint::weights::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHT_FILES, shard_names};
 use crate::system::file;
 use crate::system::file::FileKind;
 use crate::system::message::notice;
@@ -72,6 +72,26 @@ impl Hub {
                 for shard in shard_names(&json, index)? {
                     fetcher.fetch(&shard, FileKind::Data.max_bytes())?;
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// An adapter's files: its config and its tensors.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_adapter(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        offline: bool,
+    ) -> Result<Snapshot> {
+        self.fetch_files("adapter", id, revision, offline, cache::is_adapter, |fetcher, listed| {
+            let weights =
+                ADAPTER_WEIGHTS.into_iter().find(|name| listed.iter().any(|at| at == name));
+            for name in [ADAPTER_CONFIG].into_iter().chain(weights) {
+                fetcher.fetch(name, file_kind(name).max_bytes())?;
             }
             Ok(())
         })

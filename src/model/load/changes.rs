@@ -118,8 +118,8 @@ impl Decoder {
         let with_prefix = prefixes.map(|rest| format!("{prefix}{rest}"));
         let stem = |head: &&str| name.strip_prefix(*head).and_then(|rest| rest.strip_prefix('.'));
         let heads = self.names.heads.iter().find_map(|head| stem(&head)).into_iter();
-        let as_head =
-            heads.flat_map(|rest| self.names.heads.iter().map(move |head| format!("{head}.{rest}")));
+        let as_head = heads
+            .flat_map(|rest| self.names.heads.iter().map(move |head| format!("{head}.{rest}")));
         std::iter::once(name.to_owned())
             .chain(with_prefix)
             .chain(as_head)

@@ -27,6 +27,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
+    ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
 ];
 
 /// The import names of the library that ships.

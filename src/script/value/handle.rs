@@ -269,6 +269,14 @@ impl Handle {
         self.0.borrow().version
     }
 
+    /// Notes that an optimiser has written into the variable that this is.
+    pub fn was_moved(&self) {
+        let mut slot = self.0.borrow_mut();
+        slot.version += 1;
+        slot.digest = None;
+        slot.journal = None;
+    }
+
     /// A snapshot of the value, unaffected by later writes to this handle.
     pub fn freeze(&self) -> Frozen {
         // The journal holds the sources of copies in progress too.

@@ -175,9 +175,30 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Model, &["loss"], "m.forward(ids, #{loss: true}).loss is it"),
     (
         On::Model,
-        &["train", "requires_grad_", "zero_grad"],
-        "a model only runs here, without dropout: it needs no eval()",
+        &["train"],
+        "a model runs without dropout; m.trainable(\"*\").model is one whose weights can be moved",
     ),
+    (
+        On::Model,
+        &["requires_grad_", "requires_grad", "zero_grad"],
+        "m.trainable(pattern).variables are weights that have gradients, new ones for each loss",
+    ),
+    (
+        On::Model,
+        &["load_state_dict", "set_weight"],
+        "m.with_weights(#{name: tensor}) is a model with other weights",
+    ),
+    (
+        On::Model,
+        &["save_pretrained", "push_to_hub"],
+        "m.save(name) writes a checkpoint into the run's directory",
+    ),
+    (
+        On::Model,
+        &["load_adapter", "add_adapter", "merge_and_unload"],
+        "m.with_adapter(id) is the model with a LoRA adapter",
+    ),
+    (On::Model, &["init_weights", "post_init"], "m.reset_weights(#{seed}) is a random twin"),
     (
         On::Model,
         &["to", "cuda", "half", "float"],
@@ -271,6 +292,21 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
         "table([#{layer: 0, loss: 1.5}]) shows rows, save(\"rows.csv\", rows) writes them",
     ),
     (On::Nothing, &["tqdm"], "let bar = progress(\"layers\", n); and bar.tick(); in the loop"),
+    (
+        On::Nothing,
+        &["optim", "optimizer", "Adam", "AdamW", "SGD"],
+        "adam(vars, #{lr: 1e-3}), adamw and sgd are optimisers: o.step(loss) goes back and moves",
+    ),
+    (
+        On::Nothing,
+        &["PeftModel", "get_peft_model", "LoraConfig"],
+        "m.with_adapter(id) is a model with a LoRA adapter",
+    ),
+    (
+        On::Nothing,
+        &["get_cosine_schedule_with_warmup", "get_linear_schedule_with_warmup"],
+        "import \"lib/train\" as train; has train::cosine(step, steps, #{lr}) and train::linear",
+    ),
     (On::Nothing, &["None"], "() stands for nothing"),
     (On::Nothing, &["True", "False"], "true and false are written small"),
     (
@@ -338,6 +374,8 @@ pub fn option(name: &str) -> Option<&'static str> {
         "axis" | "axes" => Some("dim"),
         "keepdims" => Some("keepdim"),
         "unbiased" | "ddof" => Some("correction"),
+        "learning_rate" => Some("lr"),
+        "max_norm" | "max_grad_norm" => Some("clip"),
         "max_length" | "max_tokens" => Some("max_new_tokens"),
         _ => None,
     }

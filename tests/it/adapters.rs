@@ -77,8 +77,9 @@ fn what_an_adapter_adds_is_scaled() {
     let here = workplace(
         r#"
         let m = model(param("model", ""));
+        let adapter = param("adapter", "");
         let name = "model.layers.0.self_attn.q_proj.weight";
-        let at = |scale| m.with_adapter("llama", #{scale: scale}).weight(name) - m.weight(name);
+        let at = |scale| m.with_adapter(adapter, #{scale: scale}).weight(name) - m.weight(name);
         print([at.call(0).abs().max().item(), (at.call(0.5) * 2.0 - at.call(1)).abs().max().item() < 1e-6, at.call(1).abs().max().item() > 0.01]);
         "#,
         |_| {},
@@ -117,7 +118,7 @@ fn what_an_adapter_can_not_have_is_said() {
         ("target_modules", json!(3), "target_modules must be a pattern or an array of names"),
         ("exclude_modules", json!(["q_proj"]), "which its target_modules do not name"),
         ("layers_to_transform", json!([1]), "which its target_modules do not name"),
-        ("rank_pattern", json!({"q_proj": 9}), "make them [9, 48] and [48, 9]"),
+        ("rank_pattern", json!({"down_proj": 2, "q_proj": 9}), "make them [9, 48] and [48, 9]"),
         ("alpha_pattern", json!([1]), "alpha_pattern must be a map"),
     ] {
         let here = workplace(text, set(name, value.clone()));

@@ -146,11 +146,11 @@ fn gradients_of_weights_are_what_differences_of_the_loss_say() {
                 let there = decoder.with_weights(there).unwrap();
                 sum(&there).to_scalar::<f64>().unwrap()
             };
-            let step = 1e-5;
+            let step = 1e-7;
             let slope = (at(step) - at(-step)) / (2.0 * step);
             let told = (gradient * &direction).unwrap().sum_all().unwrap();
             let told = told.to_scalar::<f64>().unwrap();
-            let off = (told - slope).abs() / slope.abs().max(1e-3);
+            let off = (told - slope).abs() / slope.abs().max(1e-2);
             assert!(off < 1e-3, "{}: {name}: {told}, and differences say {slope}", subject.name);
         }
     }
@@ -244,7 +244,7 @@ fn scripts_make_models_with_other_weights() {
         (r#"m.with_weights(#{"*.0.fc2.*": |w| w}).id"#, "demo:opt"),
         (
             r#"let t = m.trainable(["*.0.fc2.*", "*.embed_tokens.weight"]); let n = t.model;
-            [t.variables.len(), t.variables["model.decoder.layers.0.fc2.bias"].dtype, (n.forward(ids).logits - m.forward(ids).logits).abs().max().item() < 1e-5]"#,
+            [t.variables.len(), t.variables["model.decoder.layers.0.fc2.bias"].dtype, (n.forward(ids).logits.detach() - m.forward(ids).logits).abs().max().item() < 1e-5]"#,
             r#"[3, "f32", true]"#,
         ),
         (

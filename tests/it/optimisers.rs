@@ -93,9 +93,9 @@ fn a_step_changes_the_model_and_nothing_that_was_made_before() {
             let out = t.model.mlp(0).w_out; let kept = out.detach(); let b = t.model.weight("model.decoder.layers.0.fc2.bias");
             let logits = t.model.forward(ids).logits; let was = logits.detach();
             let o = sgd(t.variables, #{lr: 1.0}); let first = o.step(t.model.forward(ids, #{loss: true}).loss);
-            [(out - kept).abs().max().item(), (t.model.mlp(0).w_out - kept).abs().max().item() > 0.0,
-             (t.model.forward(ids).logits - was).abs().max().item() > 0.0, (m.mlp(0).w_out - kept).abs().max().item(),
-             (t.model.weight("model.decoder.layers.0.fc2.bias") - b).abs().max().item(), first == m.forward(ids, #{loss: true}).loss.item()]"#,
+            [(out.detach() - kept).abs().max().item(), (t.model.mlp(0).w_out.detach() - kept).abs().max().item() > 0.0,
+             (t.model.forward(ids).logits.detach() - was).abs().max().item() > 0.0, (m.mlp(0).w_out - kept).abs().max().item(),
+             (t.model.weight("model.decoder.layers.0.fc2.bias").detach() - b.detach()).abs().max().item(), first == m.forward(ids, #{loss: true}).loss.item()]"#,
             "[0.0, true, true, 0.0, 0.0, true]",
         ),
         // The master weights of a half model are float32.
@@ -142,8 +142,8 @@ fn what_can_not_be_a_step_is_said() {
         ("sgd(v, #{momentum: 1.0})", "sgd: momentum must be at least 0 and below 1"),
         ("sgd(v, #{clip: 0})", "sgd: clip must be a number above 0"),
         ("sgd(v, #{betas: [0, 0]})", "sgd has no option betas"),
-        ("sgd(v).lr = \"x\"", "lr must be a number, not the string"),
-        ("sgd(v).lr = nan", "lr must be a number of at least 0, not NaN"),
+        ("let o = sgd(v); o.lr = \"x\"", "lr must be a number, not the string"),
+        ("let o = sgd(v); o.lr = nan", "lr must be a number of at least 0, not NaN"),
         ("sgd(v).step(t.model.forward(ids).logits)", "a loss of one number, and not from [1, "),
         (
             "sgd(v).step(m.forward(ids, #{loss: true}).loss)",

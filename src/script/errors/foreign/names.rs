@@ -57,7 +57,6 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
         &["backward", "requires_grad", "requires_grad_", "grad", "grad_fn", "retain_grad"],
         GRADIENTS,
     ),
-    (On::Tensor, &["detach"], "nothing is differentiated: x itself is what detach gives"),
     (
         On::Tensor,
         &["numpy", "tolist", "to_list", "data"],

@@ -601,6 +601,41 @@ fn a_script_names_the_revision() {
 }
 
 #[test]
+fn an_adapter_is_fetched_once_recorded_and_pinned() {
+    let setting = Setting::new(&["opt"]);
+    setting.hub.edit("tiny/opt", |files| {
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            let bytes = std::fs::read(directory("adapters").join("opt").join(name)).unwrap();
+            files.insert(name.into(), bytes);
+        }
+    });
+    let script = r#"
+        let m = model("tiny/opt");
+        let n = m.with_adapter("tiny/opt");
+        let name = "model.decoder.layers.0.fc1.weight";
+        print((n.weight(name) - m.weight(name)).abs().max().item() > 0.01);
+    "#;
+    let here = Workplace::new(&[("s.rhai", script)]);
+    for (arguments, done) in [
+        (&["run", "s.rhai", "--out", "out"][..], "true\n"),
+        (&["run", "s.rhai", "--out", "offline", "--offline"], "true\n"),
+    ] {
+        let ran: Ran = setting.command(&here, arguments).output().unwrap().into();
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), done), "{}", ran.stderr);
+        let record = std::fs::read(here.path().join(arguments[3]).join("run.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        let adapter = &record["adapters"][0];
+        assert_eq!((&adapter["id"], &adapter["revision"]), (&"tiny/opt".into(), &MAIN.into()));
+    }
+    let fetched = setting.hub.fetched();
+    let of_adapter = fetched.iter().filter(|path| path.contains("adapter_")).count();
+    assert_eq!(of_adapter, 2, "{fetched:?}");
+    let again = ["rerun", "out/run.json", "--out", "again"];
+    let ran: Ran = setting.command(&here, &again).output().unwrap().into();
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+}
+
+#[test]
 fn a_hub_that_is_gone_leaves_a_note_and_the_copy() {
     let setting = Setting::new(&["opt"]);
     let here = Workplace::new(&[("s.rhai", SCRIPT)]);

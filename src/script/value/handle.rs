@@ -207,7 +207,7 @@ impl Handle {
     ///
     /// # Errors
     /// Out of memory for a copy.
-    pub fn keep(&self) -> Result<Value> {
+    pub fn settle(&self) -> Result<Value> {
         self.wait();
         let tracked = self.0.borrow().value.parts().iter().any(|part| part.track_op());
         let shared = Rc::strong_count(&self.0.borrow().lease) > 1;

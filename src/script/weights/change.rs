@@ -61,7 +61,7 @@ fn tensor(name: &str, given: &Dynamic) -> Result<Tensor> {
         )
     };
     let handle = given.read_lock::<Handle>().ok_or_else(expected)?;
-    let value = handle.keep()?;
+    let value = handle.settle()?;
     let tensor = value.real(name)?;
     Ok(tensor.clone())
 }

@@ -32,7 +32,7 @@ impl On {
     }
 }
 
-const GRADIENTS: &str = "nothing is differentiated: a hook that changes a point shows what depends on it, as in patching";
+const GRADIENTS: &str = "let v = variable(x); keeps gradients: gradient(loss, v) gives one; m.gradients(ids, points, metric) those at hook points";
 const CAST: &str = "x.to(\"f32\") converts: f32, f16, bf16, f64, i64, u32, u8, bool";
 const IN_PLACE: &str = "x += y, x *= y and x[..] = y write into x";
 const ALONE: &str = "functions stand by themselves: zeros([2, 3]), cat([a, b], 0), x.softmax(-1)";

@@ -166,7 +166,7 @@ pub const WRITINGS: &[Writing] = &[
     },
     Writing {
         what: "with",
-        here: "there is nothing to open, and nothing is differentiated: hooks run with their context",
+        here: "there is nothing to open: hooks run with their context; no_grad(|| …) computes without a graph",
         is: |line| line.first() == "with",
     },
     Writing {
@@ -252,7 +252,7 @@ pub const WRITINGS: &[Writing] = &[
     },
     Writing {
         what: "eval()",
-        here: "a model only runs here, without dropout: it needs no eval()",
+        here: "a model runs without dropout: it needs no eval()",
         is: |line| line.rest.starts_with("eval") && line.before.ends_with('.'),
     },
     Writing {

@@ -24,7 +24,7 @@ pub fn install(registry: &mut Registry) {
             "tensor [2] f32 cpu: [1.0, 2.0]",
         )
         .get(|t: &mut Handle| -> ScriptResult<Handle> {
-            Ok(derive(t, Masks::Stay, |value| Ok(complex::real(value)))?)
+            Ok(derive(t, Masks::Stay, complex::real)?)
         })
         .set(|t: &mut Handle, part: Dynamic| -> ScriptResult<()> { Ok(set_part(t, part, 0)?) });
     registry

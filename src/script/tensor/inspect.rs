@@ -100,7 +100,7 @@ fn fixed(value: &Value, digits: INT) -> Result<Dynamic> {
     let text = |x: Number| picture::fixed(x.to_f64(), digits);
     let texts: Vec<Dynamic> = match value {
         Value::Complex(_) => {
-            let parts = [complex::real(value), complex::imag(value)?];
+            let parts = [complex::real(value)?, complex::imag(value)?];
             let [re, im] = [creation::to_numbers(&parts[0])?, creation::to_numbers(&parts[1])?];
             let sign = |x: Number| if x.to_f64().is_sign_negative() { "" } else { "+" };
             re.into_iter()

@@ -12,11 +12,23 @@ use crate::tensor::operand::Operand;
 use crate::tensor::{Complex, Kind, Value, dtype, graph};
 
 /// The real part, as `torch.real`. A real or bool tensor is returned as it is.
-pub fn real(value: &Value) -> Value {
+///
+/// # Errors
+/// There is no memory for it.
+pub fn real(value: &Value) -> Result<Value> {
     match value {
-        Value::Complex(c) => Value::Real(c.re.clone()),
-        other => other.clone(),
+        Value::Complex(c) => part(value, &c.re),
+        other => Ok(other.clone()),
     }
+}
+
+/// A part of a complex value. One that is constant beside a tracked part, as the imaginary part of
+/// what was real, is tracked too, with a gradient of 0.
+fn part(value: &Value, part: &Tensor) -> Result<Value> {
+    if value.is_tracked() && !part.track_op() {
+        return graph::constant(value, |_| Ok(Value::Real(part.force_contiguous()?)));
+    }
+    Ok(Value::Real(part.clone()))
 }
 
 /// The imaginary part: zeros of the same dtype for a real tensor.
@@ -25,7 +37,7 @@ pub fn real(value: &Value) -> Value {
 /// There is no memory for it.
 pub fn imag(value: &Value) -> Result<Value> {
     match value {
-        Value::Complex(c) => Ok(Value::Real(c.im.clone())),
+        Value::Complex(c) => part(value, &c.im),
         other => graph::constant(other, |other| other.map(Tensor::zeros_like)),
     }
 }

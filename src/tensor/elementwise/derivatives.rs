@@ -62,7 +62,7 @@ pub(super) fn right(
             let slope = Mul.apply(gradient, &complex::conj(&steep)?)?;
             let whole = y.value(Kind::of(out), out.device())?;
             let at_zero = Comparison::Eq.apply(&base, 0.0)?;
-            let rising = Comparison::Ge.apply(&complex::real(&whole), 0.0)?;
+            let rising = Comparison::Ge.apply(&complex::real(&whole)?, 0.0)?;
             let none = Mul.apply(&at_zero, &rising)?;
             where_(&none, Operand::from(0.0), (&slope).into())
         }

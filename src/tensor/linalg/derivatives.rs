@@ -136,7 +136,7 @@ pub(super) fn eig(known: &Eig, part: Factor, gradient: &Value) -> Result<Value> 
             // The vectors keep their length.
             let n = own.dims()[own.rank() - 1];
             let lengths =
-                where_(&on_diagonal(n, own.device())?, (&real(&own)).into(), Operand::from(0.0))?;
+                where_(&on_diagonal(n, own.device())?, (&real(&own)?).into(), Operand::from(0.0))?;
             let lengths = sums::sum(&lengths, Over { dims: Some(&[-2]), keepdim: true })?;
             let kept = matmul(&turned, &Mul.apply(vectors, &lengths)?)?;
             over_differences(&Sub.apply(&own, &kept)?, &conj(values)?)?
@@ -150,7 +150,7 @@ pub(super) fn eig(known: &Eig, part: Factor, gradient: &Value) -> Result<Value> 
 fn phase_fixed(vectors: &Value, gradient: &Value) -> Result<Value> {
     let over = Over { dims: Some(&[-2]), keepdim: true };
     let turn = imag(&sums::sum(&Mul.apply(&conj(gradient)?, vectors)?, over)?)?;
-    let place = extremes::argmax(&real(vectors), over)?;
+    let place = extremes::argmax(&real(vectors)?, over)?;
     let largest = gather(&piecewise::abs(vectors)?, -2, &place)?;
     let across = Div.apply(&turn, &largest)?;
     let n = vectors.dims()[vectors.rank() - 1] as i64;
@@ -164,9 +164,9 @@ fn phase_fixed(vectors: &Value, gradient: &Value) -> Result<Value> {
 
 /// The x with a x = b of complex matrices, as real ones of twice the size.
 fn solve_complex(a: &Value, b: &Value) -> Result<Value> {
-    let (re, im) = (real(a), imag(a)?);
+    let (re, im) = (real(a)?, imag(a)?);
     let rows = [join::cat(&[re.clone(), negate(&im)?], -1)?, join::cat(&[im, re], -1)?];
-    let right = join::cat(&[real(b), imag(b)?], -2)?;
+    let right = join::cat(&[real(b)?, imag(b)?], -2)?;
     let found = solve(&join::cat(&rows, -2)?, &right)?;
     let n = b.dims()[b.rank() - 2];
     let part = |at: usize| -> Result<Tensor> {

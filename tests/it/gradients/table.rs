@@ -105,7 +105,7 @@ pub const ROWS: &[Row] = rows! {
     "ceil", "x 3,4": "(x * 3).ceil()";
     "sign", "x 3,4": "x.sign()";
     ".real", "z 3 complex; x 3": "(z * z).real" "(x * x).real";
-    ".imag", "z 3 complex": "(z * z).imag";
+    ".imag", "z 3 complex; x 3": "(z * z).imag" "x.to(\"c128\").imag" "x.imag" "let t = zeros(3).to(\"c128\"); t.imag = x; [t.real, t.imag * t]";
     "angle", "z 3 complex": "z.angle()";
     "conj", "z 3 complex; x 3": "z.conj() * z * z" "x.conj()";
     "to", "x 3": "x.to(\"c128\") * x" "x.to(\"f64\").to(\"cpu\")" "x.to(\"c128\").to(\"c128\").abs()";

@@ -252,8 +252,7 @@ impl State {
             ylabel: "nats".into(),
             x: (0..y.len()).map(|i| (i * STEPS) as f64).collect(),
             series: vec![Series { label: String::new(), y }],
-            log_x: false,
-            log_y: false,
+            ..LinePlot::default()
         };
         let path = out.join("loss.svg");
         std::fs::write(&path, Picture::Line(plot).svg()?)

@@ -143,6 +143,11 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
         ("[1].append(2)", "1:5", "list.push(x) adds one"),
         ("print(1, 2)", "1:1", "print(`${x} ${y}`)"),
         ("ones([2, 3]).mean(#{axis: 1})", "1:14", "dim is what axis is elsewhere"),
+        (
+            "hook(\"post-mlp\", |g, ctx| g * 0.5, #{dir: \"bwd\"})",
+            "1:1",
+            "backward is what dir is elsewhere",
+        ),
         ("ones([2, 3]).max(1).values", "1:21", "x.max(1) is enough"),
         ("ones(2).add_(1)", "1:9", "x += y, x *= y and x[..] = y write into x"),
         ("let m = model(\"demo:opt\");\nm(tensor([[1]]))", "2:1", "a model with m.forward(ids)"),

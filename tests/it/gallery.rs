@@ -11,10 +11,10 @@ use crate::run::{Ran, precompute};
 #[allow(dead_code)]
 mod world;
 
-const DEMOS: [&str; 2] = ["demo:opt", "demo:gpt-neox"];
+pub const DEMOS: [&str; 2] = ["demo:opt", "demo:gpt-neox"];
 
 /// Runs a shipped script on a model. Every script saves at least one picture.
-fn run(name: &str, model: &str) -> Ran {
+pub fn run(name: &str, model: &str) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let script = format!("{}/scripts/{name}.rhai", env!("CARGO_MANIFEST_DIR"));
     let output = precompute(directory.path())
@@ -31,7 +31,7 @@ fn run(name: &str, model: &str) -> Ran {
     ran
 }
 
-fn flat(t: &Tensor) -> Vec<f32> {
+pub fn flat(t: &Tensor) -> Vec<f32> {
     t.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap().to_vec1().unwrap()
 }
 

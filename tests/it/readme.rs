@@ -9,13 +9,14 @@ use precompute::model::point_list;
 use crate::run::precompute;
 
 /// The README and the pages that it leads to, by their paths in the repository.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 13] = [
     ("README.md", include_str!("../../README.md")),
     ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("benches/README.md", include_str!("../../benches/README.md")),
     ("src/docs/files.md", include_str!("../../src/docs/files.md")),
     ("src/docs/gpu.md", include_str!("../../src/docs/gpu.md")),
+    ("src/docs/gradients.md", include_str!("../../src/docs/gradients.md")),
     ("src/docs/models.md", include_str!("../../src/docs/models.md")),
     (POINTS.0, POINTS.1),
     ("src/docs/python.md", include_str!("../../src/docs/python.md")),

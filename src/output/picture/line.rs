@@ -1,4 +1,4 @@
-//! Line plots.
+//! Plots of numbers over numbers: lines, or points by themselves.
 
 use super::axis::{Axis, Reach, coordinate};
 use super::label::trimmed;
@@ -21,6 +21,23 @@ pub struct LinePlot {
     pub log_x: bool,
     /// Whether the y axis is logarithmic.
     pub log_y: bool,
+    /// How the points of a series are drawn.
+    pub kind: Kind,
+}
+
+/// How the points of a series are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Joined by a line, in their order.
+    #[default]
+    Line,
+    /// Each by itself.
+    Scatter,
+}
+
+impl Kind {
+    /// The kinds by their names in scripts.
+    pub const NAMES: [(&str, Self); 2] = [("line", Self::Line), ("scatter", Self::Scatter)];
 }
 
 /// One line of a [`LinePlot`].
@@ -212,6 +229,27 @@ mod tests {
                 assert_eq!(picture.svg().is_ok(), picture.png().is_ok());
             }
         }
+    }
+
+    #[test]
+    fn a_scatter_plot_has_a_dot_for_each_point_and_no_line() {
+        let xs: Vec<f64> = (0..60).map(f64::from).collect();
+        let ys: Vec<f64> = xs.iter().map(|x| (x * 7.0) % 11.0).collect();
+        let mut plot = plot(&xs, &[("", &ys)]);
+        let line = Picture::Line(plot.clone());
+        plot.kind = Kind::Scatter;
+        let scatter = Picture::Line(plot);
+        let svg = scatter.svg().unwrap();
+        assert_eq!((thick(&svg), svg.matches("<circle").count()), (0, 60));
+        // What joins the points is not drawn in the terminal either.
+        let dots = |picture: &Picture| -> u32 {
+            let text = picture.terminal(80, false).unwrap();
+            text.chars()
+                .filter(|c| ('\u{2800}'..='\u{28ff}').contains(c))
+                .map(|c| (u32::from(c) - 0x2800).count_ones())
+                .sum()
+        };
+        assert!((1..=60).contains(&dots(&scatter)) && dots(&line) > 60);
     }
 
     #[test]

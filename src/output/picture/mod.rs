@@ -16,7 +16,7 @@ mod terminal;
 pub use attention::Attention;
 pub use colour::Bounds;
 pub use heatmap::Heatmap;
-pub use line::{LinePlot, Series};
+pub use line::{Kind, LinePlot, Series};
 pub use number::{digits, fixed, number};
 pub use terminal::sparkline;
 
@@ -31,7 +31,7 @@ const NO_PICTURES: &str = "this build draws no pictures: it was built without th
 /// A picture.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Picture {
-    /// Lines over a common x axis.
+    /// Lines or points over a common x axis.
     Line(LinePlot),
     /// A grid of values as colours.
     Heatmap(Heatmap),

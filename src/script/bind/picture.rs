@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Map};
 
 use super::numbers::{floats, labels, matrix, numbers};
-use crate::output::picture::{Attention, Bounds, Heatmap, LinePlot, Picture, Series};
+use crate::output::picture::{Attention, Bounds, Heatmap, Kind, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
@@ -56,7 +56,7 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
     let options = Options::new(
         "plot",
         options,
-        &["title", "x", "y", "log", "labels", "xlabel", "ylabel", "name"],
+        &["title", "x", "y", "log", "kind", "labels", "xlabel", "ylabel", "name"],
     )?;
     let Some(y) = options.get("y") else {
         return Err(error!("plot needs y").help("as in plot(#{y: losses})"));
@@ -88,6 +88,13 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
     if !["", "x", "y", "xy", "yx"].contains(&log.as_str()) {
         bail!("plot: log must be \"x\", \"y\" or \"xy\", not {log:?}");
     }
+    let kind = text(&options, "kind")?;
+    let Some((_, kind)) =
+        Kind::NAMES.into_iter().find(|(name, _)| kind.is_empty() || *name == kind)
+    else {
+        let names = Kind::NAMES.map(|(name, _)| format!("{name:?}")).join(" or ");
+        bail!("plot: kind must be {names}, not {kind:?}");
+    };
     let lost =
         |y: &Series| x.iter().zip(&y.y).filter(|(x, y)| !x.is_finite() || !y.is_finite()).count();
     let lost: usize = series.iter().map(lost).sum();
@@ -105,6 +112,7 @@ fn plot(options: Map) -> Result<(Picture, Option<String>)> {
         series,
         log_x: log.contains('x'),
         log_y: log.contains('y'),
+        kind,
     };
     Ok((Picture::Line(plot), options.string("name")?.map(|name| name.to_string())))
 }
@@ -229,8 +237,8 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
     registry
         .declare("plot(options)", Purity::Impure("draws"), OnGpu::FETCHED, Gradient::Outside)
         .row(
-            "draws lines: #{y, x, title, log: \"xy\", labels, xlabel, ylabel, name}; y is \
-            [n], [s, n] or a map from label to [n]",
+            "draws lines: #{y, x, title, log: \"xy\", labels, xlabel, ylabel, kind, name}; y is \
+            [n], [s, n] or a map from label to [n]; kind \"scatter\" draws points alone",
             r#"plot(#{title: "Squares", y: [0, 1, 4, 9]})"#,
             "",
         )

@@ -6,5 +6,6 @@ mod functions;
 mod goldens;
 mod harness;
 mod parts;
+mod recipes;
 mod script;
 mod table;

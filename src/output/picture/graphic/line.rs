@@ -12,7 +12,7 @@ const STEP: i32 = 20;
 use crate::output::picture::axis::{Axis, Reach};
 use crate::output::picture::colour::{FAINT, FRAME, GRID, INK, MINOR, of_series};
 use crate::output::picture::label::{trimmed, visible};
-use crate::output::picture::line::LinePlot;
+use crate::output::picture::line::{Kind, LinePlot};
 
 /// A plot with its axes, ready to be drawn.
 pub(in crate::output::picture) struct Layout<'a> {
@@ -94,12 +94,13 @@ impl<'a> Layout<'a> {
 
     fn lines<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let count = self.plot.series.len();
-        let dotted = self.plot.x.len() <= 40 && count <= 8;
+        let joined = self.plot.kind == Kind::Line;
+        let dotted = !joined || self.plot.x.len() <= 40 && count <= 8;
         for (i, series) in self.plot.series.iter().enumerate() {
             for run in self.plot.runs(series, &self.x, &self.y) {
                 let points: Vec<(f64, f64)> =
                     run.into_iter().map(|place| self.point(place)).collect();
-                if points.len() > 1 {
+                if joined && points.len() > 1 {
                     canvas.stroke(&points, 2, of_series(i, count))?;
                 }
                 if dotted || points.len() == 1 {

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::output::picture::axis::Reach;
 use crate::output::picture::colour::of_series;
 use crate::output::picture::label::{trimmed, visible, width as columns_of};
-use crate::output::picture::line::LinePlot;
+use crate::output::picture::line::{Kind, LinePlot};
 
 /// The characters that tell several series apart without colour.
 const MARKS: [char; 8] = ['•', '+', 'x', 'o', '*', '#', '@', '%'];
@@ -29,6 +29,10 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
     let mark = |i: usize| {
         if colour || count == 1 { Marker::Braille } else { Marker::Custom(MARKS[i % MARKS.len()]) }
     };
+    let graph = match plot.kind {
+        Kind::Line => GraphType::Line,
+        Kind::Scatter => GraphType::Scatter,
+    };
     let style =
         |i: usize| if colour { Style::new().fg(rgb(of_series(i, count))) } else { Style::new() };
 
@@ -41,11 +45,7 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
     let datasets = runs
         .iter()
         .map(|(i, run)| {
-            Dataset::default()
-                .marker(mark(*i))
-                .graph_type(GraphType::Line)
-                .style(style(*i))
-                .data(run)
+            Dataset::default().marker(mark(*i)).graph_type(graph).style(style(*i)).data(run)
         })
         .collect();
     // The chart widget spaces its labels evenly, as only linear ticks are.

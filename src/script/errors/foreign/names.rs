@@ -32,7 +32,12 @@ impl On {
     }
 }
 
-const GRADIENTS: &str = "let v = variable(x); keeps gradients: gradient(loss, v) gives one; m.gradients(ids, points, metric) those at hook points";
+const GRADIENTS: &str = "gradient(loss, v) gives that of v = variable(x); m.gradients(ids, \"post-mlp\", |out| …) those at hook points";
+const VARIABLES: &str =
+    "let v = variable(x); makes a tensor whose gradients are kept: gradient(loss, v)";
+const BACKWARD_HOOKS: &str = "hook(\"post-mlp\", |g, ctx| …, #{backward: true}) is given the gradient as it passes the point, within m.gradients and gradient";
+const NO_GRAPH: &str =
+    "no_grad(|| …) computes without a graph of gradients; x.detach() is x outside of it";
 const CAST: &str = "x.to(\"f32\") converts: f32, f16, bf16, f64, i64, u32, u8, bool";
 const IN_PLACE: &str = "x += y, x *= y and x[..] = y write into x";
 const ALONE: &str = "functions stand by themselves: zeros([2, 3]), cat([a, b], 0), x.softmax(-1)";
@@ -52,11 +57,9 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (On::Tensor, &["clone", "deepcopy"], "x.copy() is a tensor of its own"),
     (On::Tensor, &["t"], "x.T is the transpose"),
     (On::Tensor, &["mT", "swapaxes", "swapdims", "H"], "x.transpose(-1, -2) swaps two dims"),
-    (
-        On::Tensor,
-        &["backward", "requires_grad", "requires_grad_", "grad", "grad_fn", "retain_grad"],
-        GRADIENTS,
-    ),
+    (On::Tensor, &["backward", "grad", "grad_fn"], GRADIENTS),
+    (On::Tensor, &["requires_grad", "requires_grad_", "retain_grad", "is_leaf"], VARIABLES),
+    (On::Tensor, &["register_hook"], BACKWARD_HOOKS),
     (
         On::Tensor,
         &["numpy", "tolist", "to_list", "data"],
@@ -132,6 +135,11 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
             "register_forward_pre_hook",
         ],
         HOOKS,
+    ),
+    (
+        On::Model,
+        &["bwd_hooks", "register_full_backward_hook", "register_backward_hook"],
+        BACKWARD_HOOKS,
     ),
     (
         On::Model,
@@ -224,6 +232,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
         &["softmax", "shape", "argmax", "log_softmax"],
         ".logits comes first: m.forward(ids).logits",
     ),
+    (On::Output, &["backward", "grad"], GRADIENTS),
     // Python's lists and texts.
     (On::Array, &["extend"], "list += other adds all of another"),
     (On::Array, &["sorted"], "list.order() is a sorted one, list.sort() sorts it in place"),
@@ -280,6 +289,14 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
         "m.capture(ids, [\"post-mlp\", \"attn-probs\"]) keeps what stands at points",
     ),
     (On::Nothing, &["run_with_hooks"], HOOKS),
+    (On::Nothing, &["bwd_hooks"], BACKWARD_HOOKS),
+    (
+        On::Nothing,
+        &["grad", "backward", "value_and_grad", "autograd", "jacobian", "jacrev", "vjp"],
+        GRADIENTS,
+    ),
+    (On::Nothing, &["Parameter", "Variable"], VARIABLES),
+    (On::Nothing, &["enable_grad", "set_grad_enabled", "inference_mode"], NO_GRAPH),
     (
         On::Nothing,
         &["plt", "px", "sns", "matplotlib", "imshow", "line", "circuitsvis", "cv"],
@@ -375,6 +392,7 @@ pub fn option(name: &str) -> Option<&'static str> {
         "unbiased" | "ddof" => Some("correction"),
         "learning_rate" => Some("lr"),
         "max_norm" | "max_grad_norm" => Some("clip"),
+        "dir" | "bwd" | "is_backward" => Some("backward"),
         "max_length" | "max_tokens" => Some("max_new_tokens"),
         _ => None,
     }

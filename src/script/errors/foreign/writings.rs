@@ -119,7 +119,7 @@ pub const WRITINGS: &[Writing] = &[
     },
     Writing {
         what: "a decorator",
-        here: "|x| f.call(g.call(x)) puts a function around another",
+        here: "|x| f.call(g.call(x)) puts a function around another, no_grad(|| …) computes without a graph",
         is: |line| line.rest.starts_with('@'),
     },
     Writing {

@@ -150,7 +150,7 @@ fn gradients_of_weights_are_what_differences_of_the_loss_say() {
             let slope = (at(step) - at(-step)) / (2.0 * step);
             let told = (gradient * &direction).unwrap().sum_all().unwrap();
             let told = told.to_scalar::<f64>().unwrap();
-            let off = (told - slope).abs() / slope.abs().max(1e-2);
+            let off = (told - slope).abs() / slope.abs().max(0.1);
             assert!(off < 1e-3, "{}: {name}: {told}, and differences say {slope}", subject.name);
         }
     }

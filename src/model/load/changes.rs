@@ -117,7 +117,7 @@ impl Decoder {
         let prefixes = self.names.prefixes.iter().filter_map(without);
         let with_prefix = prefixes.map(|rest| format!("{prefix}{rest}"));
         let stem = |head: &&str| name.strip_prefix(*head).and_then(|rest| rest.strip_prefix('.'));
-        let heads = self.names.heads.iter().find_map(|head| stem(&head)).into_iter();
+        let heads = self.names.heads.iter().find_map(stem).into_iter();
         let as_head = heads
             .flat_map(|rest| self.names.heads.iter().map(move |head| format!("{head}.{rest}")));
         std::iter::once(name.to_owned())
@@ -129,7 +129,7 @@ impl Decoder {
     /// Whether a tensor of the checkpoint belongs to the unembedding.
     pub fn is_unembedding(&self, name: &str) -> bool {
         let ends = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
-        self.names.heads.iter().any(|head| ends(&head))
+        self.names.heads.iter().any(ends)
     }
 
     /// Whether the checkpoint's matrices are [in, out].

@@ -6,7 +6,7 @@
 //! gradients, and its result is put into the graph together with its derivative.
 
 use std::cell::Cell;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "cuda")]
 use candle_core::backend::{BackendDevice, BackendStorage};
@@ -82,14 +82,14 @@ pub fn is_without_graph() -> bool {
     WITHOUT_GRAPH.get() > 0
 }
 
-/// The result of `compute` on one to three inputs, which it gets detached. If one of them is
+/// The result of `compute` on one or more inputs, which it gets detached. If one of them is
 /// tracked, the result is a node of the graph whose gradients `derivative` gives.
 ///
 /// `compute` must make its result anew or return an input or a view of one, since the node takes
 /// the result's storage for its own.
 ///
 /// # Errors
-/// Those of `compute`; more than three inputs.
+/// Those of `compute`.
 pub fn differentiable<E: From<candle_core::Error>>(
     inputs: &[&Tensor],
     compute: impl FnOnce(&[Tensor]) -> std::result::Result<Tensor, E>,
@@ -100,15 +100,13 @@ pub fn differentiable<E: From<candle_core::Error>>(
     if is_without_graph() || !inputs.iter().any(|input| input.track_op()) {
         return Ok(output);
     }
-    Ok(attach(output, inputs, derivative)?)
+    Ok(attach(output, inputs, Box::new(derivative))?)
 }
 
+type Derivative = Box<dyn Fn(&Backward) -> Result<Gradients> + Send + Sync>;
+
 /// Puts `output`, which was computed from `inputs`, into their graph.
-fn attach(
-    output: Tensor,
-    inputs: &[&Tensor],
-    derivative: impl Fn(&Backward) -> Result<Gradients> + Send + Sync + 'static,
-) -> Result<Tensor> {
+fn attach(output: Tensor, inputs: &[&Tensor], derivative: Derivative) -> Result<Tensor> {
     let shared = inputs.iter().any(|input| address(input) == address(&output));
     let whole = output.is_contiguous() && storage_length(&output) == Some(output.elem_count());
     let output = if shared || !whole { output.force_contiguous()? } else { output };
@@ -120,8 +118,41 @@ fn attach(
         [a] => a.apply_op1(node),
         [a, b] => a.apply_op2(b, node),
         [a, b, c] => a.apply_op3(b, c, node),
-        _ => bail!("an operation with {} inputs can't be a node of a graph", inputs.len()),
+        _ => attach_many(inputs, node),
     }
+}
+
+/// A node of any number of inputs, where candle has nodes of three at most. Each tracked input
+/// becomes the input of a token, a node of one number, and the tokens together are the input of the
+/// node. On the way back the node leaves the gradients where the tokens, whose turn comes next,
+/// find them.
+fn attach_many(inputs: &[&Tensor], node: Node) -> Result<Tensor> {
+    let Node { taken, shape, derivative } = node;
+    let left: Arc<Mutex<Gradients>> = Arc::default();
+    let tracked: Vec<bool> = inputs.iter().map(|input| input.track_op()).collect();
+    let mut tokens = Vec::new();
+    for (at, input) in inputs.iter().enumerate().filter(|(at, _)| tracked[*at]) {
+        let left = left.clone();
+        tokens.push(differentiable::<candle_core::Error>(
+            &[input],
+            |inputs| Tensor::zeros(1, inputs[0].dtype(), inputs[0].device()),
+            move |_| Ok(vec![lock(&left).get_mut(at).and_then(Option::take)]),
+        )?);
+    }
+    let tokens = Tensor::cat(&tokens, 0)?;
+    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.detach()).collect();
+    let derivative = move |back: &Backward| {
+        let inputs = inputs.clone();
+        let (output, gradient) = (back.output.clone(), back.gradient);
+        let all = Backward { inputs, output, gradient, tracked: tracked.clone() };
+        *lock(&left) = derivative(&all)?;
+        Ok(vec![Some(back.inputs[0].zeros_like()?)])
+    };
+    tokens.apply_op1(Node { taken, shape, derivative: Box::new(derivative) })
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn address(x: &Tensor) -> usize {
@@ -169,28 +200,24 @@ impl InplaceOp1 for Taken {
 }
 
 fn put<T>(slot: &Mutex<Option<T>>, value: T) {
-    *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(value);
+    *lock(slot) = Some(value);
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> Result<T> {
-    let taken = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-    match taken {
+    match lock(slot).take() {
         Some(taken) => Ok(taken),
         None => bail!("the result of a node was computed on another device than its inputs"),
     }
 }
 
 /// A node of candle's graph: the result of an operation, computed already, and its derivative.
-struct Node<D> {
+struct Node {
     taken: Taken,
     shape: Shape,
-    derivative: D,
+    derivative: Derivative,
 }
 
-impl<D> Node<D>
-where
-    D: Fn(&Backward) -> Result<Gradients>,
-{
+impl Node {
     fn cpu(&self) -> Result<(CpuStorage, Shape)> {
         Ok((take(&self.taken.cpu)?, self.shape.clone()))
     }
@@ -215,7 +242,7 @@ where
 
 const NAME: &str = "differentiable";
 
-impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp1 for Node<D> {
+impl CustomOp1 for Node {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -234,7 +261,7 @@ impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp1 for Node<D> {
     }
 }
 
-impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp2 for Node<D> {
+impl CustomOp2 for Node {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -271,7 +298,7 @@ impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp2 for Node<D> {
     }
 }
 
-impl<D: Fn(&Backward) -> Result<Gradients>> CustomOp3 for Node<D> {
+impl CustomOp3 for Node {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -337,6 +364,43 @@ mod tests {
         assert_eq!(y.to_vec1::<f64>().unwrap(), [1.0, 4.0, 9.0]);
         let gradients = y.sum_all().unwrap().backward().unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec1::<f64>().unwrap(), [2.0, -4.0, 6.0]);
+    }
+
+    #[test]
+    fn a_node_may_have_many_inputs() {
+        let all: Vec<Var> = (0..5)
+            .map(|at| Var::new(&[f64::from(at), 1.0 - f64::from(at)], &Device::Cpu).unwrap())
+            .collect();
+        let constant = Tensor::new(&[10f64, 20.0], &Device::Cpu).unwrap();
+        let inputs: Vec<&Tensor> = all.iter().map(|of| of.as_tensor()).chain([&constant]).collect();
+        // Σ (at + 1) · x²
+        let y = differentiable::<candle_core::Error>(
+            &inputs,
+            |inputs| {
+                let mut sum = inputs[5].zeros_like()?;
+                for (at, x) in inputs.iter().enumerate() {
+                    sum = (sum + (x.sqr()? * (at as f64 + 1.0))?)?;
+                }
+                Ok(sum)
+            },
+            |back| {
+                let of = |at: usize, x: &Tensor| {
+                    back.of(at, || (back.gradient * (x * (2.0 * (at as f64 + 1.0)))?)?.contiguous())
+                };
+                back.inputs.iter().enumerate().map(|(at, x)| of(at, x)).collect()
+            },
+        )
+        .unwrap();
+        for _ in 0..2 {
+            let gradients = y.sum_all().unwrap().backward().unwrap();
+            for (at, x) in all.iter().enumerate() {
+                let expected = (x.as_tensor() * (2.0 * (at as f64 + 1.0))).unwrap();
+                assert_eq!(
+                    gradients.get(x).unwrap().to_vec1::<f64>().unwrap(),
+                    expected.to_vec1::<f64>().unwrap()
+                );
+            }
+        }
     }
 
     #[test]

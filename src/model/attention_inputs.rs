@@ -10,6 +10,7 @@ use super::spec::{Positions, Spec, Window};
 use crate::Result;
 
 /// The inputs of one layer's attention.
+#[derive(Debug, Clone)]
 pub struct LayerInputs {
     /// [b or 1, 1, n, m], u8: 1 where the query may attend to the key.
     pub allowed: Tensor,

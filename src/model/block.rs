@@ -8,6 +8,7 @@ use super::kv_cache::Past;
 use super::linear::Change;
 use super::mlp::Mlp;
 use super::norm::Norm;
+use super::recompute::recomputed;
 use super::spec::NormPlace;
 use super::tap::{Halt, Tap};
 use crate::Result;
@@ -52,7 +53,26 @@ impl Block {
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
+        let x = if past.is_none() && tap.recomputes() && self.is_tracked(&x) {
+            recomputed(self, &x, inputs)?
+        } else {
+            self.add(x, inputs, past, tap)?
+        };
+        let x = tap.at(Point::PostMlp, x)?;
+        self.mlp_norms.after(x, tap)
+    }
 
+    /// The stream x [b, n, d] with what attention and MLP add to it, [b, n, d].
+    ///
+    /// # Errors
+    /// Those of [`Tap::at`] and candle's.
+    pub fn add(
+        &self,
+        x: Tensor,
+        inputs: &LayerInputs,
+        past: Past,
+        tap: &mut Tap,
+    ) -> Result<Tensor, Halt> {
         let read = self.attn_norms.before(&x, tap)?;
         let (x, read) = self.attn_norms.at(Point::PreAttn, x, read, tap)?;
         let attn = self.attention.forward(&read, inputs, past, tap)?;
@@ -67,8 +87,18 @@ impl Block {
         let mlp = self.mlp.forward(&read, tap)?;
         let mlp = self.mlp_norms.of_output(mlp, tap)?;
         let mlp = tap.at(Point::MlpResidual, mlp)?;
-        let x = tap.at(Point::PostMlp, sum(&mid, &mlp)?)?;
-        self.mlp_norms.after(x, tap)
+        Ok(sum(&mid, &mlp)?)
+    }
+
+    /// Whether the block's result for x has a graph of gradients.
+    fn is_tracked(&self, x: &Tensor) -> bool {
+        let mut tracked = x.track_op();
+        // Nothing fails in a look.
+        let _ = self.map(&mut |weight| {
+            tracked |= weight.track_op();
+            Ok(weight.clone())
+        });
+        tracked
     }
 
     /// What the block applies to the stream after `post-mlp`, [.., d] to [.., d]: its last norm in a

@@ -71,6 +71,9 @@ pub struct Options {
     /// Gradients are taken of the pass: a model of a half type, in which they would overflow or
     /// vanish, computes in float32.
     pub gradients: bool,
+    /// Compute blocks again on the way back instead of keeping what they computed, as far as no hook
+    /// and no capture is within them.
+    pub checkpoint: bool,
 }
 
 /// A residual stream and the block that it enters.

@@ -74,6 +74,11 @@ impl Past<'_> {
     /// No cache.
     pub const NONE: Past<'static> = Past(None);
 
+    /// Whether there is no cache.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Caches the keys and values [b, k, n, c] of the new tokens, and gives those of all tokens,
     /// [b, k, m, c].
     pub fn append(&mut self, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {

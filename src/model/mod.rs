@@ -25,6 +25,7 @@ mod mask;
 mod mlp;
 mod norm;
 pub mod point_list;
+mod recompute;
 mod rotary;
 pub mod spec;
 mod tap;

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use super::decoder::Options;
 use super::finite::Watch;
 use crate::hook::{Observer, Point, Site, SiteSet};
+use crate::kernel::differentiable::is_without_graph;
 use crate::{Error, error};
 
 /// Why a pass ends before its end. It is the error type of the forward pass, so that `?` ends it.
@@ -33,6 +34,7 @@ pub struct Tap<'a> {
     observer: &'a mut dyn Observer,
     wanted: SiteSet,
     stop: Option<Site>,
+    checkpoint: bool,
     /// The index of the block that the pass is in; `None` outside the blocks.
     pub layer: Option<usize>,
     /// Whether a hook replaced the tensor of the last call of [`at`](Self::at).
@@ -48,6 +50,7 @@ impl<'a> Tap<'a> {
             observer,
             wanted,
             stop: options.stop,
+            checkpoint: options.checkpoint,
             layer: None,
             replaced: false,
             watch: Watch::new(options.check_finite),
@@ -68,6 +71,17 @@ impl<'a> Tap<'a> {
             // The outputs of single heads add nothing to the sum of them, which is examined, and
             // computing them would change the order of additions.
             || (self.watch.every() && point != Point::AttnHeadOutputs)
+    }
+
+    /// Whether the block that the pass is in may be computed again on the way back: the pass is asked
+    /// for it, and nothing is asked for between the block's first point and its last, so that no hook
+    /// would run twice.
+    pub fn recomputes(&self) -> bool {
+        let within =
+            |point: &Point| point.in_block() && !matches!(point, Point::PreBlock | Point::PostMlp);
+        self.checkpoint
+            && !is_without_graph()
+            && !Point::ALL.into_iter().filter(within).any(|point| self.wants(point))
     }
 
     /// Called with the residual stream `x` before block `layer`, and after the last block.

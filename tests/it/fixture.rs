@@ -64,6 +64,20 @@ impl Fixture {
         }
     }
 
+    /// The same model in float32, with its weights rounded to another dtype.
+    pub fn rounded(&self, dtype: DType) -> Decoder {
+        let checkpoint =
+            Checkpoint::open(directory(self.case).to_str().unwrap(), &OpenOptions::default())
+                .unwrap();
+        let rounded = |name: String| {
+            let weight = self.weight(&name).to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap();
+            (name, weight)
+        };
+        let weights: HashMap<String, Tensor> =
+            checkpoint.weights.names().into_iter().map(rounded).collect();
+        Decoder::load(&checkpoint.config, &weights, DType::F32, &Device::Cpu).unwrap()
+    }
+
     /// The same model in another dtype.
     pub fn reload(&self, dtype: DType) -> Decoder {
         load(directory(self.case).to_str().unwrap(), dtype)

@@ -10,7 +10,7 @@ use crate::{Result, bail, error};
 
 /// The names of the options.
 pub const NAMES: &[&str] =
-    &["loss", "logits", "stop", "mask", "beyond", "start", "from", "check_finite"];
+    &["loss", "logits", "stop", "mask", "beyond", "start", "from", "check_finite", "checkpoint"];
 
 /// The options of a pass.
 pub struct PassOptions {
@@ -47,6 +47,7 @@ impl PassOptions {
             beyond,
             check_finite,
             gradients: false,
+            checkpoint: options.bool("checkpoint")?.unwrap_or(false),
         };
         Ok(Self { options: options_of_pass, mask: options.tensor("mask")? })
     }

@@ -35,9 +35,10 @@ fn gradients(
     fixture: &Fixture,
     points: &[Point],
     of: fn(&Output) -> Tensor,
+    checkpoint: bool,
 ) -> Vec<(Site, Tensor)> {
     let mut watch = GradientCapture::new(points.iter().map(|point| (*point, Layers::All)));
-    let options = Options { loss: true, gradients: true, ..Options::default() };
+    let options = Options { loss: true, gradients: true, checkpoint, ..Options::default() };
     let output = decoder.forward(&fixture.input(), &options, &mut watch).unwrap();
     let variables = of(&output).backward().unwrap();
     watch.take(&variables)
@@ -87,7 +88,7 @@ fn with_goldens() -> Vec<Fixture> {
 fn every_point_in_one_pass() {
     for fixture in with_goldens() {
         let points = points(fixture.case, "");
-        let found = gradients(&fixture.decoder, &fixture, &points, metric);
+        let found = gradients(&fixture.decoder, &fixture, &points, metric, false);
         let checked = check(fixture.case, "together", &found, "", CLOSE);
         let expected = goldens(fixture.case).unwrap();
         let stated = expected.keys().filter(|key| {
@@ -102,7 +103,7 @@ fn every_point_in_one_pass() {
 fn each_point_alone() {
     for fixture in with_goldens() {
         for point in points(fixture.case, "") {
-            let found = gradients(&fixture.decoder, &fixture, &[point], metric);
+            let found = gradients(&fixture.decoder, &fixture, &[point], metric, false);
             assert!(check(fixture.case, "alone", &found, "", CLOSE) > 0);
         }
     }
@@ -112,23 +113,41 @@ fn each_point_alone() {
 fn of_the_loss() {
     for fixture in with_goldens() {
         let points = points(fixture.case, "loss/");
-        let found = gradients(&fixture.decoder, &fixture, &points, loss);
+        let found = gradients(&fixture.decoder, &fixture, &points, loss, false);
         assert_eq!(check(fixture.case, "loss", &found, "loss/", CLOSE), found.len());
         assert!(found.len() >= 3);
     }
 }
 
-/// A model of half types computes in float32 where gradients are taken: what is left of the
-/// difference is that of its weights.
+/// Blocks in which nothing is looked at are computed again on the way back.
+#[test]
+fn with_blocks_computed_again() {
+    for fixture in with_goldens() {
+        for points in [&[Point::PostMlp][..], &[Point::PreBlock, Point::PostMlp], &[Point::PostFc1]]
+        {
+            let found = gradients(&fixture.decoder, &fixture, points, metric, true);
+            assert!(check(fixture.case, "computed again", &found, "", CLOSE) > 0);
+        }
+    }
+}
+
+/// A model of a half type computes in float32 where gradients are taken: as the model in float32
+/// whose weights are those of the half type.
 #[test]
 fn of_half_models_in_float32() {
     for dtype in [DType::F16, DType::BF16] {
-        for case in ["opt", "gpt-neox", "llama"] {
+        for case in ["opt", "gpt-neox", "llama", "qwen3", "gemma2", "bloom"] {
             let fixture = Fixture::load(case);
-            let half = fixture.reload(dtype);
-            let found = gradients(&half, &fixture, &points(case, ""), metric);
-            let within = if dtype == DType::F16 { 0.02 } else { 0.15 };
-            assert!(check(case, dtype.as_str(), &found, "", within) > 0);
+            let points: Vec<Point> =
+                Point::ALL.into_iter().filter(|point| fixture.decoder.spec().has(*point)).collect();
+            let rounded = fixture.rounded(dtype);
+            let half = gradients(&fixture.reload(dtype), &fixture, &points, loss, false);
+            let wide = gradients(&rounded, &fixture, &points, loss, false);
+            assert!(!half.is_empty() && half.len() == wide.len());
+            for ((site, half), (_, wide)) in half.iter().zip(&wide) {
+                assert_eq!(half.dtype(), DType::F32);
+                assert!(difference(half, wide) <= 1e-6, "{case} {dtype:?} {site}");
+            }
         }
     }
 }

@@ -570,3 +570,35 @@ fn the_hooks_of_the_scripts_that_ship_can_be_left_out() {
     }
     assert!(hooked > 5, "{hooked} scripts have hooks");
 }
+
+/// Gradients begin at the first of their points: what is kept of the layers before it is not
+/// computed again, and what has a graph is not kept.
+#[test]
+fn layers_before_the_first_gradient_are_not_run_again() {
+    let host = host(None);
+    let start = "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary and John went to the store.\"); \
+        let metric = |out| out.logits[[0, -1, 5]];";
+    let pass = format!("{start} m.forward(ids);");
+    let late =
+        format!("{start} m.gradients(ids, \"post-mlp\", metric, #{{layers: [2, 3]}}).gradients");
+    let early = format!("{start} m.gradients(ids, \"post-tok-embeddings\", metric).gradients");
+    let bits_of = |script: &str| bits(&host.eval(script).unwrap());
+
+    assert_eq!(last(&host, &pass).from, 0);
+    assert_eq!(last(&host, &late).from, 2);
+    assert_eq!(last(&host, &early).from, 0);
+    assert_eq!(last(&host, &pass).from, last(&host, &pass).layers);
+    assert_eq!(bits_of(&late), {
+        let fresh = Host::new(Settings { reuse: Some(0), ..Settings::default() }).unwrap();
+        bits(&fresh.eval(&late).unwrap())
+    });
+
+    // A variable that a hook captured takes part in every layer from its own on.
+    let steered = format!(
+        "{start} let v = variable(zeros([m.config.hidden_size])); \
+         m.forward(ids, [hook(\"post-mlp\", |x, ctx| x + v, #{{layers: 1}})])"
+    );
+    for _ in 0..2 {
+        assert_eq!(last(&host, &steered).from, 1);
+    }
+}

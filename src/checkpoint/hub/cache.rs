@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hf_hub::{Cache as HubCache, Repo};
+
 use super::settings::Hub;
 use super::validate::{checked_revision, is_commit, is_hub_id, is_revision};
 use crate::checkpoint::files::Files;
@@ -36,7 +38,7 @@ pub struct Snapshot {
 
 /// The directory of a repository within the cache, or nothing if `id` is no Hub id.
 pub(super) fn repository_dir(cache: &Path, id: &str) -> Option<PathBuf> {
-    is_hub_id(id).then(|| cache.join(format!("models--{}", id.replace('/', "--"))))
+    is_hub_id(id).then(|| cache.join(Repo::model(id.to_owned()).folder_name()))
 }
 
 /// The snapshot of a revision, if at least one of its files is in the cache.
@@ -51,7 +53,7 @@ pub fn find_snapshot(cache: &Path, id: &str, revision: &str) -> Option<Snapshot>
     if !is_commit(&commit) {
         return None;
     }
-    let directory = repository.join("snapshots").join(&commit);
+    let directory = HubCache::new(cache.to_owned()).model(id.to_owned()).pointer_path(&commit);
     directory.is_dir().then_some(Snapshot { directory, commit })
 }
 

@@ -46,6 +46,8 @@ struct Slot {
     lost: Option<Error>,
     /// Set while this is the tensor that a running hook was given.
     keeper: Option<Rc<dyn Keeper>>,
+    /// How many operations of the script lead to it in a graph of gradients.
+    depth: usize,
 }
 
 /// Holds tensors that a hook keeps after its call. They must not change when the hook later writes
@@ -123,7 +125,7 @@ impl Handle {
     /// result needs storage of its own.
     ///
     /// # Errors
-    /// There is no memory for a copy.
+    /// There is no memory for a copy; the graph that it belongs to is too deep.
     fn derived(value: Value, inputs: &[&Handle]) -> Result<Self> {
         // Bools and integers have no gradients, and their graph would only take memory.
         let recorded = !is_without_graph() && !Kind::of(&value).is_exact();
@@ -144,7 +146,9 @@ impl Handle {
             shares.then(|| slot.lease.clone())
         });
         let lease = lease.unwrap_or_else(|| Lease::of(&value));
-        Ok(Self::leased(value, lease, None))
+        let result = Self::leased(value, lease, None);
+        result.deepen(inputs)?;
+        Ok(result)
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
@@ -165,6 +169,7 @@ impl Handle {
             // A tensor computed after a copy failed may be computed from it.
             lost: interrupt::check_failed().err(),
             keeper: None,
+            depth: 0,
         })))
     }
 

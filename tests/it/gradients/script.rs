@@ -2,6 +2,8 @@
 
 use precompute::script::{Host, Settings};
 
+use crate::binary;
+
 fn host() -> Host {
     Host::new(Settings { seed: Some(0), ..Settings::default() }).unwrap()
 }
@@ -87,17 +89,18 @@ fn what_hooks_do_is_part_of_the_graph() {
         plain.gradients.abs().max().item() > 0.0 && frozen.gradients.abs().max().item() == 0.0
         "#,
     );
-    // Through the context and through captured variables.
+    // Through the context and through captured variables, which are out of the graph afterwards.
     holds(
         r#"
         let kept = ();
         let ctx = context([
-            hook("post-mlp", |x, ctx| { ctx.seen = x * 3.0; }, #{layers: 1}),
-            hook("post-mlp", |x, ctx| { kept = x * 2.0; }, #{layers: 2}),
+            hook("post-mlp", |x, ctx| { ctx.seen = x * 3.0; kept = x * 2.0; }, #{layers: 2}),
         ]);
-        let g = m.gradients(ids, "post-mlp", |out| ctx.seen.sum() + kept.sum(), ctx, #{layers: [1]});
-        let h = m.gradients(ids, "post-mlp@2", |out| kept.sum(), ctx);
-        g.gradients.min().item() > 3.0 - 1000.0 && h.gradients.min().item() == 2.0 && h.gradients.max().item() == 2.0
+        let g = m.gradients(ids, "mlp-residual@2", |out| ctx.seen.sum() + kept.sum(), ctx).gradients;
+        let said = "";
+        try { gradient(ctx.seen.sum() + kept.sum(), variable(ones(1))); } catch (e) { said = e; }
+        g.min().item() == 5.0 && g.max().item() == 5.0
+            && said.to_string().contains("depends on nothing whose gradient is kept")
         "#,
     );
     // A frozen pattern, as in linearised models: attention is linear in the values then.
@@ -212,9 +215,41 @@ fn what_cannot_be_differentiated_is_said() {
         ),
         (
             "m.gradients(ids, \"unreduced-loss\", |out| out.logits[[0, -1, 5]])",
-            "does not depend on what stands at unreduced-loss",
+            "the metric depends on nothing whose gradient is kept",
         ),
     ] {
         fails(script, said);
+    }
+}
+
+/// A warning names the first point, on the way back, whose gradient is not finite.
+#[test]
+fn a_gradient_that_is_not_finite_is_said() {
+    let script = format!(
+        "{START} let sqrt = hook(\"post-mlp\", |x, ctx| (x * 0.0).sqrt() + x, #{{layers: 2}}); \
+         m.gradients(ids, \"post-mlp\", |out| out.logits[[0, -1, 5]], [sqrt]); \
+         let v = variable(zeros(2)); gradient(v.sqrt().sum(), v);"
+    );
+    let said = binary::script(&script).stderr;
+    assert!(said.contains("the gradient has NaN, on its way back first at post-mlp@1"), "{said}");
+    assert!(said.contains("the gradient of the variable [2] has an infinity"), "{said}");
+}
+
+/// candle goes back by recursion, which would end the program at the end of its stack.
+#[test]
+fn a_graph_that_is_too_deep_is_refused() {
+    for round in ["s = s * 1.0;", "s[0] = 1.0;", "s += v;"] {
+        let ran = binary::script(&format!(
+            "let v = variable(ones(2)); let s = v * 1.0; \
+             for i in 0..19000 {{ {round} }} print(gradient(s.sum(), v).shape); \
+             for i in 0..19000 {{ {round} }}"
+        ));
+        assert_eq!(ran.stdout, "[2]\n", "{round}");
+        assert!(
+            ran.stderr.contains("20000 operations on tensors followed one another"),
+            "{round} {}",
+            ran.stderr
+        );
+        assert_eq!(ran.code, Some(1));
     }
 }

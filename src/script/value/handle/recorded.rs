@@ -47,7 +47,36 @@ impl Handle {
         slot.lease = Lease::of(&slot.value);
         slot.lease.lend();
         slot.version += 1;
+        slot.depth += 1;
         (slot.digest, slot.journal) = (None, None);
-        Ok(())
+        check_depth(slot.depth)
     }
+
+    /// Notes that the tensor was computed from `inputs`: it is one operation deeper in a graph than
+    /// the deepest of them.
+    ///
+    /// # Errors
+    /// The graph is too deep to go back through.
+    pub(super) fn deepen(&self, inputs: &[&Handle]) -> Result<()> {
+        if !self.is_tracked() {
+            return Ok(());
+        }
+        let deepest = inputs.iter().map(|input| input.0.borrow().depth).max().unwrap_or(0);
+        self.0.borrow_mut().depth = deepest + 1;
+        check_depth(deepest + 1)
+    }
+}
+
+/// How many operations of a script may follow one another in a graph. candle goes back through them
+/// by recursion, and frees them so, on a stack that is not endless.
+const DEEPEST: usize = 20_000;
+
+fn check_depth(depth: usize) -> Result<()> {
+    if depth <= DEEPEST {
+        return Ok(());
+    }
+    Err(error!("{DEEPEST} operations on tensors followed one another, each to be differentiated")
+        .help(
+            "x.detach() begins anew in each round of a loop; no_grad(|| …) differentiates nothing",
+        ))
 }

@@ -24,6 +24,10 @@ fn functions_of_a_model_are_differentiable() {
             ".stopped",
             "m.forward(ids, [], #{start: \"pre-block@1\", from: x, stop: \"post-mlp@1\"}).stopped",
         ),
+        (
+            "with_weights",
+            "m.with_weights(#{\"model.decoder.layers.1.fc2.bias\": x[[0, 0]]}).forward(ids).logits",
+        ),
         ("capture", "m.capture(ids, \"post-mlp\", [hook(\"post-mlp\", |y, ctx| y * x)])"),
     ];
     for (name, part) in parts {

@@ -43,7 +43,12 @@ def main():
     subprocess.run(["cargo", "build", "-q", "--profile", "bench"], cwd=root, check=True)
     subprocess.run(cargo + ["--no-run"], cwd=root, check=True)
     environment = {**os.environ, "PRECOMPUTE_BENCH_MODEL": checkpoint}
-    peers = {"plain": "transformers", "torch": "transformers with torch hooks on every block"}
+    peers = {
+        "plain": "transformers",
+        "torch": "transformers with torch hooks on every block",
+        "gradients": "torch.autograd.grad, gradients of two logits' difference at every block",
+        "gradients-loss": "torch.autograd.grad, gradients of the loss at every block",
+    }
     if importlib.util.find_spec("transformer_lens"):
         peers |= {"tl": "TransformerLens, every block", "tl-all": "TransformerLens, everything"}
     if importlib.util.find_spec("nnsight"):
@@ -64,13 +69,17 @@ def main():
             peaks.setdefault(who, []).append(megabytes)
     middle = lambda of: {key: statistics.median(values) for key, values in of.items()}
     ours, theirs, starts, peaks = middle(ours), middle(theirs), middle(starts), middle(peaks)
-    fastest = min(ms for name, ms in theirs.items() if "everything" not in name)
-    print(f"{checkpoint}, {n} tokens, float32, {os.cpu_count()} cores, {rounds} rounds\n")
-    print("| pass | ms | of the fastest peer |\n|---|---|---|")
-    for (_, name), ms in sorted(ours.items()):
-        print(f"| precompute, {name} | {ms:.0f} | {ms / fastest:.2f} |")
+    kind = lambda name: ("gradients" in name) + ("the loss" in name)
+    fastest = {}
     for name, ms in theirs.items():
-        print(f"| {name} | {ms:.0f} | {ms / fastest:.2f} |")
+        if "everything" not in name:
+            fastest[kind(name)] = min(ms, fastest.get(kind(name), ms))
+    print(f"{checkpoint}, {n} tokens, float32, {os.cpu_count()} cores, {rounds} rounds\n")
+    print("| pass | ms | of the fastest peer that does the same |\n|---|---|---|")
+    for (_, name), ms in sorted(ours.items()):
+        print(f"| precompute, {name} | {ms:.0f} | {ms / fastest[kind(name)]:.2f} |")
+    for name, ms in theirs.items():
+        print(f"| {name} | {ms:.0f} | {ms / fastest[kind(name)]:.2f} |")
     weights = sum(file.stat().st_size for file in pathlib.Path(checkpoint).iterdir() if re.search(r"\.(safetensors|bin)$", file.name))
     print("\n| process start to first logits | s | peak MB | of the weights on disk |\n|---|---|---|---|")
     for who in starts:

@@ -130,6 +130,18 @@ impl Bench {
                 Some(("captured", 6)),
                 Box::new(|| self.hooked(&self.host, n, 0, &with_heads)),
             ),
+            (
+                "gradients at every block's post-mlp",
+                Some(("plain", 1)),
+                Box::new(|| {
+                    self.gradients(n, "out.logits[[0, -1, 5]] - out.logits[[0, -1, 9]]", "")
+                }),
+            ),
+            (
+                "gradients of the loss, likewise",
+                Some(("plain", 1)),
+                Box::new(|| self.gradients(n, "out.loss", ", #{loss: true}")),
+            ),
         ];
         let mut took = vec![Vec::new(); passes.len()];
         for turn in 0..=ROUNDS {
@@ -166,6 +178,15 @@ impl Bench {
             &mut capture,
         );
         black_box((output.expect("a pass"), capture));
+    }
+
+    fn gradients(&self, n: usize, metric: &str, options: &str) {
+        let script = format!(
+            "let m = model({:?}); let ids = ((arange({n}) * 37 + 5) % m.config.vocab_size).unsqueeze(0); \
+             m.gradients(ids, \"post-mlp\", |out| {metric}{options}).value;",
+            self.id
+        );
+        let _ = black_box(self.host.eval(&script)).expect("the bench's script");
     }
 
     /// `round` makes the tokens others.

@@ -27,21 +27,17 @@ pub enum Pairs {
 /// Shapes that do not fit one another.
 pub fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
     let (cos, sin) = (cos.detach(), sin.detach());
-    let by_head = x.track_op();
-    let compute = |x: &[Tensor]| plain(&x[0], &cos, &sin, pairs, by_head);
+    let compute = |x: &[Tensor]| plain(&x[0], &cos, &sin, pairs);
     // A rotation's derivative turns back. A factor on cosines and sines stays.
     let back = (cos.clone(), sin.clone());
     differentiable(&[x], compute, move |backward| {
         let (cos, sin) = &back;
-        Ok(vec![backward.of(0, || plain(backward.gradient, cos, &sin.neg()?, pairs, true))?])
+        Ok(vec![backward.of(0, || plain(backward.gradient, cos, &sin.neg()?, pairs))?])
     })
 }
 
-/// With `by_head` the loops' result lies in memory as [b, h, n, c], as the graph wants it, else as
-/// [b, n, h, c].
-fn plain(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs, by_head: bool) -> Result<Tensor> {
-    let turned = by_rows(x, cos, sin, pairs, by_head);
-    if let Some(turned) = turned.or_else(|| fused(x, cos, sin, pairs)) {
+fn plain(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
+    if let Some(turned) = by_tokens(x, cos, sin, pairs).or_else(|| fused(x, cos, sin, pairs)) {
         return turned;
     }
     let (b, h, n, c) = x.dims4()?;
@@ -92,13 +88,8 @@ fn fused(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Option<Result<
     })
 }
 
-fn by_rows(
-    x: &Tensor,
-    cos: &Tensor,
-    sin: &Tensor,
-    pairs: Pairs,
-    by_head: bool,
-) -> Option<Result<Tensor>> {
+/// The result has the shape [b, h, n, c] and lies in memory as [b, n, h, c].
+fn by_tokens(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Option<Result<Tensor>> {
     let (&[b, h, n, c], &[rows, 1, positions, half]) = (x.dims(), cos.dims()) else { return None };
     let (elements, cosines, sines) =
         (Elements::<f32>::of(x)?, Elements::contiguous(cos)?, Elements::contiguous(sin)?);
@@ -108,25 +99,22 @@ fn by_rows(
     }
     let (x, cos, sin): (_, &[f32], &[f32]) = (&*elements, &*cosines, &*sines);
     let fill = |out: &mut [MaybeUninit<f32>]| {
-        parallel::rows(out, c, c, |index, out| {
-            let (head, at) =
-                if by_head { (index / n % h, index % n) } else { (index % h, index / h % n) };
-            let row = index / (h * n);
-            let angles = (if rows == b { row * n + at } else { at }) * half;
+        parallel::rows(out, h * c, h * c, |token, out| {
+            let (row, at) = (token / n, token % n);
+            let angles = (if rows == b { token } else { at }) * half;
             let (cos, sin) = (&cos[angles..angles + half], &sin[angles..angles + half]);
-            let x = &x[row * row_stride + head * head_stride + at * token_stride..][..c];
-            match pairs {
-                Pairs::Halves => halves(out, x, cos, sin),
-                Pairs::Neighbours => neighbours(out, x, cos, sin),
+            for (head, out) in out.chunks_exact_mut(c).enumerate() {
+                let from = row * row_stride + head * head_stride + at * token_stride;
+                let x = &x[from..from + c];
+                match pairs {
+                    Pairs::Halves => halves(out, x, cos, sin),
+                    Pairs::Neighbours => neighbours(out, x, cos, sin),
+                }
             }
         });
     };
-    // SAFETY: the rows of all heads of all tokens cover the output, and each is written from end to
-    // end.
-    if by_head {
-        return Some(unsafe { filled_tensor((b, h, n, c), fill) });
-    }
-    // SAFETY: as above.
+    // SAFETY: the rows of all tokens cover the output, and of each the heads are written from end
+    // to end.
     let turned = unsafe { filled_tensor((b, n, h, c), fill) };
     Some(turned.and_then(|turned| turned.transpose(1, 2)))
 }

@@ -10,17 +10,22 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("causal_tracing", include_str!("../../scripts/causal_tracing.rhai")),
     ("composition_scores", include_str!("../../scripts/composition_scores.rhai")),
     ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),
+    ("finetune", include_str!("../../scripts/finetune.rhai")),
     ("head_patching", include_str!("../../scripts/head_patching.rhai")),
     ("high_pass_filter", include_str!("../../scripts/high_pass_filter.rhai")),
     ("induction_heads", include_str!("../../scripts/induction_heads.rhai")),
     ("integrated_gradients", include_str!("../../scripts/integrated_gradients.rhai")),
+    ("learned_steering", include_str!("../../scripts/learned_steering.rhai")),
+    ("linear_probe", include_str!("../../scripts/linear_probe.rhai")),
     ("logit_lens", include_str!("../../scripts/logit_lens.rhai")),
     ("loss_by_position", include_str!("../../scripts/loss_by_position.rhai")),
+    ("lora", include_str!("../../scripts/lora.rhai")),
     ("neuron_topk", include_str!("../../scripts/neuron_topk.rhai")),
     ("power_spectrum", include_str!("../../scripts/power_spectrum.rhai")),
     ("saliency", include_str!("../../scripts/saliency.rhai")),
     ("steering", include_str!("../../scripts/steering.rhai")),
     ("svd_interpret", include_str!("../../scripts/svd_interpret.rhai")),
+    ("tuned_lens", include_str!("../../scripts/tuned_lens.rhai")),
 ];
 
 /// The text of the recipe called `name`, if there is one.

@@ -28,6 +28,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
     ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
+    ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
 ];
 
 /// The import names of the library that ships.

@@ -12,6 +12,7 @@ use super::reference::Remote;
 use crate::checkpoint::{check_path, is_commit};
 use crate::script::{Failure, Place};
 use crate::system::digest::sha256_hex;
+use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Result, bail, error, without_rust_types};
@@ -61,10 +62,18 @@ impl LockFile {
     /// # Errors
     /// The file can't be read or is invalid.
     pub fn read(directory: &Path) -> Result<Self, Failure> {
-        let path = directory.join(LOCK);
-        let text = match file::read(&path, FileKind::Lock) {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let file = HeldDirectory::open(directory)?.file(Path::new(LOCK), FileKind::Lock)?;
+            file::read_open(&file, FileKind::Lock)
+        };
+        let text = match read() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) if escapes_directory(&e) => {
+                return Err(Failure::usage(error!(
+                    "{LOCK} is a link that leads out of its directory"
+                )));
+            }
             Err(e) => {
                 return Err(Failure::usage(error!(
                     "{LOCK} can't be read: {}",

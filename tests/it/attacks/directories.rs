@@ -16,7 +16,7 @@ use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::script::{Host, Program, Settings};
 use precompute::tensor::WeightSource;
 
-use crate::binary::Workplace;
+use crate::binary::{Ran, Workplace};
 
 /// Exchanges two paths without end, on a thread of its own, until it is dropped.
 struct Swapping {
@@ -348,4 +348,25 @@ fn a_directory_may_be_a_link_itself_and_links_within_it_may_stay_in_it() {
             ran.stderr
         );
     }
+}
+
+#[test]
+fn a_lock_file_is_read_in_its_own_directory() {
+    let here = Workplace::new(&[
+        ("outside/precompute.lock", "layout = 1\n"),
+        ("work/kept.lock", "layout = 1\n"),
+    ]);
+    let lock = here.path().join("work/precompute.lock");
+    let list = || {
+        let mut list = here.command(&["recipe", "list"]);
+        let ran: Ran = list.current_dir(here.path().join("work")).output().unwrap().into();
+        ran
+    };
+    symlink("kept.lock", &lock).unwrap();
+    assert_eq!(list().code, Some(0), "{}", list().stderr);
+    fs::remove_file(&lock).unwrap();
+    symlink("../outside/precompute.lock", &lock).unwrap();
+    let ran = list();
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("precompute.lock is a link that leads out"), "{}", ran.stderr);
 }

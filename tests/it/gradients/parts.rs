@@ -13,10 +13,6 @@ fn functions_of_a_model_are_differentiable() {
         ("block", "m.block(1, x)"),
         ("attn_norm", "m.attn_norm(1, x)"),
         ("mlp_norm", "m.mlp_norm(0, x)"),
-        (
-            "with_weights",
-            "m.with_weights(#{\"model.decoder.final_layer_norm.weight\": x[[0, 0]]}).forward(ids).logits",
-        ),
         ("forward", "m.forward(ids, [], #{start: \"pre-block@1\", from: x}).logits"),
         (".logits", "m.forward(ids, [hook(\"post-mlp\", |y, ctx| y + x, #{layers: 0})]).logits"),
         (".loss", "m.forward(ids, [], #{start: \"pre-block@1\", from: x, loss: true}).loss"),

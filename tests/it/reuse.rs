@@ -563,7 +563,10 @@ fn the_hooks_of_the_scripts_that_ship_can_be_left_out() {
         let host = Host::new(settings).unwrap();
         let _ = host.run_file(&path).unwrap_or_else(|failure| panic!("{failure}"));
         let report = host.session().reuse().report();
-        assert_eq!(report.limit, None, "{}", path.display());
+        // A hook that trains what it captured is to run.
+        let trains = "captures a tensor whose gradients are kept";
+        let limit = report.limit.filter(|(_, why)| !why.ends_with(trains));
+        assert_eq!(limit, None, "{}", path.display());
         hooked += usize::from(
             std::fs::read_to_string(&path).unwrap().contains("hook(\"") && report.passes > 0,
         );

@@ -18,6 +18,7 @@ pub mod differentiable;
 pub mod elements;
 pub mod elementwise;
 pub mod lookup;
+pub mod moved;
 pub mod norm;
 pub mod optimiser;
 pub mod product;

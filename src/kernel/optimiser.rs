@@ -12,6 +12,7 @@ use super::cpu::parallel;
 use super::cpu::parallel::{CHUNK, Disjoint};
 use super::cpu::simd::vectorized;
 use super::elements::with_slice;
+use super::moved;
 
 /// The equations of a step, and their constants.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +89,7 @@ pub fn step(
         bail!("a gradient has its variable's shape and dtype")
     }
     kept.fill(rule, variable)?;
+    moved::note(variable);
     if !variable.device().is_cpu() {
         return on_device(variable, gradient, scale, rule, kept);
     }

@@ -12,6 +12,7 @@ use candle_core::{DType, Tensor};
 
 use super::loader::{CheckpointNames, Role, Stored, Weights, replaced};
 use crate::kernel::differentiable::is_without_graph;
+use crate::kernel::moved;
 use crate::model::Decoder;
 use crate::model::decoder::Options;
 use crate::model::family::Initial;
@@ -24,6 +25,8 @@ pub struct Changes {
     pub(in crate::model) all: BTreeMap<String, Tensor>,
     /// Those that are tracked.
     pub(in crate::model) tracked: HashMap<String, Tensor>,
+    /// The moment at which they were given, see [`moved`].
+    given: u64,
 }
 
 impl Decoder {
@@ -46,6 +49,7 @@ impl Decoder {
             };
             changes.all.insert(name, tensor);
         }
+        changes.given = moved::now();
         if !changes.tracked.is_empty() && self.is_offloaded() {
             return Err(error!(
                 "the blocks of this model stay in host memory, so its weights can't be variables"
@@ -83,7 +87,8 @@ impl Decoder {
         }
         let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
         let fresh: HashMap<String, Tensor> = self.changes.tracked.iter().map(detached).collect();
-        let mut changes = Changes { all: self.changes.all.clone(), tracked: HashMap::new() };
+        let mut changes =
+            Changes { all: self.changes.all.clone(), tracked: HashMap::new(), given: 0 };
         changes.all.extend(fresh.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
         let stored = self.stored_with(&fresh, self.dtype)?;
         Ok(Cow::Owned(Self { stored, changes, ..self.clone() }))
@@ -97,6 +102,7 @@ impl Decoder {
         if !self.has_variables() {
             return Ok(Cow::Borrowed(&self.stored));
         }
+        self.check_computed()?;
         let dtype = self.dtype_of_pass(&Options::default());
         let tracked = &self.changes.tracked;
         Ok(Cow::Owned(match is_without_graph() {
@@ -106,6 +112,18 @@ impl Decoder {
             }
             false => self.stored_with(tracked, dtype)?,
         }))
+    }
+
+    /// Checks that what was computed from variables still is what it would be computed to.
+    fn check_computed(&self) -> Result<()> {
+        for (name, tensor) in &self.changes.tracked {
+            if !tensor.is_variable() && moved::since(tensor, self.changes.given).is_some() {
+                return Err(error!("{name} of this model was computed from a variable that has moved since").help(
+                    "call with_weights again in each round; a variable that stands in a weight's place itself needs that not",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoint's name of a tensor that another checkpoint of the model may have under another

@@ -11,6 +11,7 @@ use super::pass_options::{NAMES, PassOptions};
 use super::tokens::to_read;
 use crate::error;
 use crate::hook::Unobserved;
+use crate::kernel::moved;
 use crate::model;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
@@ -21,13 +22,14 @@ use crate::script::value::handed_out;
 use crate::script::value::model::Model;
 use crate::script::value::options::Options;
 
-/// The output of `m.forward`.
+/// The output of `m.forward`, and the moment at which the pass ended.
 #[derive(Clone)]
-pub(super) struct Output(Rc<model::Output>);
+pub(super) struct Output(Rc<model::Output>, u64);
 
 impl From<model::Output> for Output {
+    /// The output of a pass that has just run.
     fn from(output: model::Output) -> Self {
-        Self(Rc::new(output))
+        Self(Rc::new(output), moved::now())
     }
 }
 
@@ -38,7 +40,7 @@ impl Output {
     /// The pass did not compute it; `how` tells what to do.
     fn part(&self, part: &Option<Tensor>, name: &str, how: &str) -> ScriptResult<Handle> {
         match part {
-            Some(tensor) => Ok(Handle::lent(tensor.clone())),
+            Some(tensor) => Ok(Handle::lent(tensor.clone()).begun_at(self.1)),
             None => Err(error!("this pass made no {name}").help(how).into()),
         }
     }

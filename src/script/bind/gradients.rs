@@ -177,7 +177,8 @@ pub fn install(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
             "one pass and one way back: (ids or texts, points, |out| a number computed from what \
             forward gives, context, #{layers, loss, mask}); a map of .value, .gradients (how it \
             changes with what stands at the points after their hooks, shaped as capture gives \
-            them), .activations (what stands there) and .out",
+            them), .activations (what stands there) and .out. A model of a half type computes in \
+            float32 here. In a post-norm model pre-attn and pre-mlp are the stream itself",
             "let g = m.gradients(ids, \"post-mlp\", |out| out.logits[[0, -1, 5]] - \
             out.logits[[0, -1, 9]]); g.gradients.shape == g.activations.shape",
             "true",

@@ -17,6 +17,7 @@ use super::bound::Hook;
 use super::context::Context;
 use super::invoke::invoke;
 use crate::hook::{Site, Slots, through};
+use crate::kernel::moved;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::options::describe;
@@ -156,6 +157,13 @@ pub fn differentiable(value: &Dynamic, what: &str) -> Result<Tensor> {
             "a variable, or a hook point that m.gradients is asked for, must take part in it \
              without being detached",
         ));
+    }
+    if let Some(shape) = moved::since(tensor, handle.begun()) {
+        return Err(error!(
+            "{what} was computed before the variable {shape:?} moved: its gradients would mix old \
+             numbers and new ones"
+        )
+        .help("compute it anew after a step; one optimiser can move the variables of several"));
     }
     Ok(tensor.clone())
 }

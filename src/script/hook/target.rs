@@ -76,6 +76,10 @@ impl HookOptions {
         let read = |name: &str, example: &str| -> Result<Places> {
             options.get(name).map_or(Ok(Places::All), |value| places(&value, name, example))
         };
+        let backward = options.bool("backward")?.unwrap_or(false);
+        if backward && options.get("steps").is_some() {
+            bail!("steps are passes of generate, and generate never goes back");
+        }
         Ok(Self {
             layers: options.get("layers").map_or(Ok(Layers::All), |value| layers(&value))?,
             tokens: Tokens {
@@ -85,7 +89,7 @@ impl HookOptions {
                 )?,
                 steps: read("steps", "#{steps: 0}, #{steps: [0, 2]} or #{steps: 1..}")?,
             },
-            backward: options.bool("backward")?.unwrap_or(false),
+            backward,
         })
     }
 }

@@ -125,7 +125,7 @@ fn part<At: Variant + Clone>(t: &mut Handle, at: At) -> ScriptResult<Handle> {
     let at = Dynamic::from(at);
     let indexes = read(&at)?;
     let part = derive(t, Masks::Follow, |value| subscript::get(value, &indexes))?;
-    Ok(looked_up(part, &at)?)
+    Ok(looked_up(part.as_part(t, &indexes), &at)?)
 }
 
 fn set<At: Variant + Clone>(t: &mut Handle, at: At, source: Dynamic) -> ScriptResult<()> {
@@ -146,6 +146,9 @@ pub(super) fn assign(t: &Handle, indexes: &[Index], source: Dynamic) -> Result<(
         Side::Tensor(handle) => {
             let apart = handle.is_apart_from(t);
             let mask = handle.mask();
+            if handle.is_part(t, indexes) {
+                return mask::assigned(t, indexes, mask);
+            }
             if !apart && subscript::holds(&t.value(), indexes, &handle.value())? {
                 return mask::assigned(t, indexes, mask);
             }

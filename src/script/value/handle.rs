@@ -18,6 +18,7 @@ mod recorded;
 use super::frozen::{Frozen, Journal, Write};
 use super::lease::Lease;
 use crate::kernel::differentiable::is_without_graph;
+use crate::kernel::moved;
 use crate::system::interrupt;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
@@ -48,6 +49,10 @@ struct Slot {
     keeper: Option<Rc<dyn Keeper>>,
     /// How many operations of the script lead to it in a graph of gradients.
     depth: usize,
+    /// The moment, see [`moved`](crate::kernel::moved), at which its graph was begun.
+    begun: u64,
+    /// The tensor that it is a part of, if both have a graph.
+    part_of: Option<recorded::PartOf>,
 }
 
 /// Holds tensors that a hook keeps after its call. They must not change when the hook later writes
@@ -170,6 +175,8 @@ impl Handle {
             lost: interrupt::check_failed().err(),
             keeper: None,
             depth: 0,
+            begun: moved::now(),
+            part_of: None,
         })))
     }
 

@@ -3,6 +3,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::subscript::same_elements;
 use super::{ids, masked};
 use crate::tensor::{Value, dims, elements};
 use crate::{Error, Result, error};
@@ -22,6 +23,20 @@ pub enum Index {
     },
     /// The positions in an integer tensor, or those where a bool tensor is true.
     Pick(Value),
+}
+
+impl Index {
+    /// Whether both select the same, as far as that can be told without reading tensors.
+    pub fn same(&self, other: &Index) -> bool {
+        match (self, other) {
+            (Index::At(a), Index::At(b)) => a == b,
+            (Index::Range { start, end }, Index::Range { start: from, end: to }) => {
+                (start, end) == (from, to)
+            }
+            (Index::Pick(a), Index::Pick(b)) => same_elements(a, b),
+            _ => false,
+        }
+    }
 }
 
 /// Subscripts resolved against the shape of a tensor.

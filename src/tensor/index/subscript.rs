@@ -185,7 +185,7 @@ pub fn holds(target: &Value, indexes: &[Index], source: &Value) -> Result<bool> 
 }
 
 /// Whether both are views of the same elements of the same storage, in the same order.
-fn same_elements(a: &Value, b: &Value) -> bool {
+pub(super) fn same_elements(a: &Value, b: &Value) -> bool {
     let view = |t: &Tensor| (t.layout().start_offset(), t.stride().to_vec());
     a.dims() == b.dims()
         && a.addresses() == b.addresses()

@@ -145,6 +145,10 @@ fn hooks_on_the_way_back() {
         "waits for a gradient, and this pass never goes back",
     );
     fails(
+        r#"hook("post-mlp", |g, ctx| g * 0.5, #{backward: true, steps: 1..})"#,
+        "steps are passes of generate, and generate never goes back",
+    );
+    fails(
         r#"m.gradients(ids, "post-mlp", |out| out.logits[[0, -1, 5]], [hook("post-mlp", |g, ctx| g[[0]], #{backward: true})]);"#,
         "must return a tensor",
     );
@@ -220,6 +224,57 @@ fn what_cannot_be_differentiated_is_said() {
     ] {
         fails(script, said);
     }
+}
+
+/// A graph that was made before a variable moved would go back with the variable's new numbers.
+#[test]
+fn a_graph_older_than_a_step_is_refused() {
+    let old = "moved: its gradients would mix old numbers and new ones";
+    for script in [
+        "let v = variable(ones(2)); let l = (v * v).sum(); sgd([v], #{lr: 1.0}).step(v.sum()); gradient(l, v)",
+        "let a = variable(ones(1)); let b = variable(ones(1)); let l = (a * b).sum(); \
+         sgd([a]).step(l); sgd([b]).step(l);",
+        "let t = m.trainable(\"*.fc1.weight\"); let o = sgd(t.variables); \
+         let out = t.model.forward(ids, #{loss: true}); o.step(out.loss); o.step(out.loss);",
+        "let t = m.trainable(\"*.fc1.weight\"); let o = sgd(t.variables); let n = t.model; \
+         n.gradients(ids, \"post-mlp\", |out| { o.step(out.loss); out.logits[[0, -1, 5]] }, #{loss: true})",
+    ] {
+        fails(script, old);
+    }
+    fails(
+        "let a = variable(zeros([128])); let n = m.with_weights(#{\"*.fc2.bias\": |w| w + a}); let o = sgd([a]); \
+         for i in 0..2 { o.step(n.forward(ids, #{loss: true}).loss); }",
+        "was computed from a variable that has moved since",
+    );
+    // What does not take part may move, and a new graph is as good as the first.
+    holds(
+        "let v = variable(ones(2)); let w = variable(ones(2)); let l = (v * v).sum(); \
+         sgd([w], #{lr: 1.0}).step(w.sum()); gradient(l, v).to_array() == [2.0, 2.0]",
+    );
+    holds(
+        "let v = variable(ones(2)); let o = sgd([v], #{lr: 0.5}); o.step((v * v).sum()); o.step((v * v).sum()); \
+         v.to_array() == [0.0, 0.0] || v.abs().max().item() < 1e-6",
+    );
+}
+
+/// Rhai writes back what it read through a property and a subscript.
+#[test]
+fn a_look_at_a_part_is_no_write() {
+    holds(
+        r#"
+        let g = m.gradients(ids, "post-mlp", |out| out.logits[[0, -1]].norm());
+        let h = m.gradients(ids, "post-mlp", |out| out.logits[0].max(0)[2..4].sum());
+        let v = variable(zeros([m.config.hidden_size]));
+        let out = m.forward(ids, [hook("post-mlp", |x, ctx| x + v)]);
+        let n = out.logits[[0, -1]].exp().sum();
+        g.gradients.abs().max().item() > 0.0 && h.gradients.abs().max().item() > 0.0
+            && gradient(n, v).abs().max().item() > 0.0
+        "#,
+    );
+    holds(
+        "let v = variable(ones(3)); let t = v * 1.0; for i in 0..25000 { t[[1]].item(); t[0..2].sum(); } \
+         t[1] = t[0]; gradient(t.sum(), v).to_array() == [2.0, 0.0, 1.0]",
+    );
 }
 
 /// A warning names the first point, on the way back, whose gradient is not finite.

@@ -1,8 +1,13 @@
 //! Tensors with a graph of gradients: what a write to one makes of it.
 
-use super::Handle;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use super::{Handle, Slot};
 use crate::kernel::differentiable::is_without_graph;
+use crate::kernel::moved;
 use crate::script::value::lease::Lease;
+use crate::tensor::index::selection::Index;
 use crate::tensor::{Kind, Operand, Value};
 use crate::{Result, error};
 
@@ -43,6 +48,9 @@ impl Handle {
             return Err(error!("a variable is not written to: its gradients belong to its value")
                 .help("an optimiser moves it; x = x + 1 makes a new tensor; x.detach() can be written to"));
         }
+        if !slot.value.is_tracked() {
+            slot.begun = moved::now();
+        }
         slot.value = write(&slot.value)?;
         slot.lease = Lease::of(&slot.value);
         slot.lease.lend();
@@ -61,10 +69,63 @@ impl Handle {
         if !self.is_tracked() {
             return Ok(());
         }
-        let deepest = inputs.iter().map(|input| input.0.borrow().depth).max().unwrap_or(0);
-        self.0.borrow_mut().depth = deepest + 1;
-        check_depth(deepest + 1)
+        let mut slot = self.0.borrow_mut();
+        let computed = |input: &&&Handle| input.is_tracked() && !input.value().has_variable();
+        for input in inputs.iter().filter(computed) {
+            let input = input.0.borrow();
+            slot.depth = slot.depth.max(input.depth);
+            slot.begun = slot.begun.min(input.begun);
+        }
+        slot.depth += 1;
+        check_depth(slot.depth)
     }
+
+    /// The moment at which its graph was begun.
+    pub fn begun(&self) -> u64 {
+        self.0.borrow().begun
+    }
+
+    /// The same tensor, whose graph was begun at an earlier moment.
+    pub fn begun_at(self, moment: u64) -> Self {
+        self.0.borrow_mut().begun = moment;
+        self
+    }
+
+    /// The same tensor, which is the part of `whole` that `indexes` select.
+    pub fn as_part(self, whole: &Handle, indexes: &[Index]) -> Self {
+        if self.is_tracked() {
+            let part_of = PartOf {
+                whole: Rc::downgrade(&whole.0),
+                version: whole.version(),
+                indexes: indexes.to_vec(),
+            };
+            self.0.borrow_mut().part_of = Some(part_of);
+        }
+        self
+    }
+
+    /// Whether it is the part of `whole` that `indexes` select, unchanged. Rhai writes back what it
+    /// read through a subscript: `t[0].exp()` ends with `t[0] = t[0]`, which must not be an operation
+    /// in a graph.
+    pub fn is_part(&self, whole: &Handle, indexes: &[Index]) -> bool {
+        let slot = self.0.borrow();
+        slot.version == 0
+            && slot.part_of.as_ref().is_some_and(|of| {
+                of.version == whole.version()
+                    && std::ptr::eq(of.whole.as_ptr(), Rc::as_ptr(&whole.0))
+                    && of.whole.strong_count() > 0
+                    && of.indexes.len() == indexes.len()
+                    && of.indexes.iter().zip(indexes).all(|(a, b)| a.same(b))
+            })
+    }
+}
+
+/// Where a part of a tensor was taken from.
+pub(super) struct PartOf {
+    whole: Weak<RefCell<Slot>>,
+    /// How often the whole had been written to.
+    version: u64,
+    indexes: Vec<Index>,
 }
 
 /// How many operations of a script may follow one another in a graph. candle goes back through them

@@ -69,12 +69,17 @@ impl LockFile {
         let text = match read() {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(e) if escapes_directory(&e) => {
-                return Err(Failure::usage(error!(
-                    "{LOCK} is a link that leads out of its directory"
-                )));
-            }
             Err(e) => {
+                // What is no regular file is said to be none, wherever it lies.
+                let e = match file::open(&directory.join(LOCK), FileKind::Lock) {
+                    Ok(_) if escapes_directory(&e) => {
+                        return Err(Failure::usage(error!(
+                            "{LOCK} is a link that leads out of its directory"
+                        )));
+                    }
+                    Err(other) if escapes_directory(&e) => other,
+                    _ => e,
+                };
                 return Err(Failure::usage(error!(
                     "{LOCK} can't be read: {}",
                     describe_io_error(&e)

@@ -2,9 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::recorded::Recorded;
+use super::recorded::{Recorded, not_reached};
 use super::{Layers, Observer, Point, Site, SiteSet};
-use crate::{Result, error};
+use crate::Result;
 
 /// An observer that records the tensors at the points asked for, and changes nothing.
 ///
@@ -41,7 +41,7 @@ impl Capture {
     /// # Errors
     /// The last pass did not reach one of the sites, or was not asked for it.
     pub fn stacked(&self, point: Point, layers: &Layers) -> Result<Tensor> {
-        self.recorded.stacked(point, layers, |site| error!("the pass did not reach {site}"))
+        self.recorded.stacked(point, layers, not_reached)
     }
 }
 

@@ -31,21 +31,12 @@ pub fn through(
     )
 }
 
-/// The same numbers as `x`, a tensor outside of any graph, as a variable: a graph begins there.
-///
-/// # Errors
-/// There is no memory for the copy.
-pub fn root(x: &Tensor) -> Result<Var> {
-    Ok(Var::from_tensor(x)?)
-}
-
 /// An observer that makes the tensors at the points asked for part of a graph, and records what
 /// stands there and, on the way back, its gradient. It changes no number.
 ///
 /// The graph begins at the first of the points: what a pass computes before is not differentiated.
 pub struct GradientCapture {
     wanted: Vec<(Point, Layers)>,
-    layers: usize,
     activations: Recorded,
     /// The tensors with which a graph begins.
     roots: BTreeMap<Site, Var>,
@@ -58,7 +49,6 @@ impl GradientCapture {
     pub fn new(wanted: impl IntoIterator<Item = (Point, Layers)>) -> Self {
         Self {
             wanted: wanted.into_iter().collect(),
-            layers: 0,
             activations: Recorded::default(),
             roots: BTreeMap::new(),
             passed: Arc::default(),
@@ -83,7 +73,7 @@ impl GradientCapture {
 
     /// The gradients of [`take`](Self::take) by their sites.
     pub fn by_site(&self, gradients: Vec<(Site, Tensor)>) -> Recorded {
-        let mut recorded = Recorded::new(self.layers);
+        let mut recorded = self.activations.emptied();
         gradients.into_iter().for_each(|(site, gradient)| recorded.insert(site, gradient));
         recorded
     }
@@ -91,7 +81,7 @@ impl GradientCapture {
 
 impl Observer for GradientCapture {
     fn sites(&mut self, layers: usize) -> Result<SiteSet> {
-        (self.layers, self.activations) = (layers, Recorded::new(layers));
+        self.activations = Recorded::new(layers);
         (self.roots, self.passed) = (BTreeMap::new(), Arc::default());
         let mut sites = SiteSet::new(layers);
         for (point, wanted) in &self.wanted {
@@ -107,7 +97,7 @@ impl Observer for GradientCapture {
     fn record(&mut self, site: Site, x: &Tensor) -> Result<Option<Tensor>> {
         self.activations.insert(site, x.detach());
         if !x.track_op() {
-            let root = root(x)?;
+            let root = Var::from_tensor(x)?;
             let tensor = root.as_tensor().clone();
             self.roots.insert(site, root);
             return Ok(Some(tensor));

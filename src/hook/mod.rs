@@ -16,14 +16,14 @@ mod site_set;
 mod tokens;
 
 pub use capture::Capture;
-pub use gradients::{GradientCapture, root, through};
+pub use gradients::{GradientCapture, through};
 pub use hooks::Hooks;
 pub use observer::{Observer, Unobserved};
 pub use pattern::{is_pattern, named_like};
 pub use places::Places;
 pub use point::{Alias, Dim, ModelKind, Part, Point};
 pub use point_name::PointName;
-pub use recorded::Recorded;
+pub use recorded::{Recorded, not_reached};
 pub use site::{Layers, Site};
 pub use site_set::SiteSet;
 pub use tokens::{Picked, Reading, Slots, Tokens};

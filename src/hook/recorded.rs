@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::{Layers, Point, Site};
-use crate::{Error, Result};
+use crate::{Error, Result, error};
 
 /// What one pass recorded.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,11 @@ impl Recorded {
     /// Nothing yet, of a pass of a model with `layers` blocks.
     pub fn new(layers: usize) -> Self {
         Self { layers, tensors: BTreeMap::new() }
+    }
+
+    /// Nothing yet, of a pass of the same model.
+    pub fn emptied(&self) -> Self {
+        Self::new(self.layers)
     }
 
     /// Records the tensor at a site.
@@ -52,4 +57,9 @@ impl Recorded {
         let tensors = layers.resolve(self.layers)?.into_iter().map(|layer| at(Some(layer)));
         Ok(Tensor::stack(&tensors.collect::<Result<Vec<_>>>()?, 0)?)
     }
+}
+
+/// The error for a site that a pass did not reach, or was not asked for.
+pub fn not_reached(site: Site) -> Error {
+    error!("the pass did not reach {site}")
 }

@@ -15,6 +15,8 @@ use candle_core::{
     Storage, Tensor, bail,
 };
 
+use super::elements::address;
+
 /// The gradients with regard to the inputs of an operation, in their order and shapes; `None` for
 /// one that is not asked for or on which the result does not depend.
 pub type Gradients = Vec<Option<Tensor>>;
@@ -153,11 +155,6 @@ fn attach_many(inputs: &[&Tensor], node: Node) -> Result<Tensor> {
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn address(x: &Tensor) -> usize {
-    let (storage, _layout) = x.storage_and_layout();
-    std::ptr::from_ref::<Storage>(&storage).addr()
 }
 
 /// The number of elements in the storage of a tensor on the CPU.

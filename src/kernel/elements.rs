@@ -82,6 +82,12 @@ pub fn fits_fused(x: &Tensor) -> bool {
         && matches!(x.dtype(), DType::F16 | DType::BF16 | DType::F32)
 }
 
+/// The address of a tensor's storage: tensors that share their elements have the same.
+pub fn address(x: &Tensor) -> usize {
+    let (storage, _layout) = x.storage_and_layout();
+    std::ptr::from_ref::<Storage>(&storage).addr()
+}
+
 /// Calls `f` with the elements of a tensor on the CPU in row-major order. They are copied only if
 /// the tensor is not contiguous.
 ///

@@ -4,14 +4,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{
-    CpuStorage, DType, InplaceOp2, Layout, Result, Storage, Tensor, Var, WithDType, bail,
-};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, WithDType, bail};
 
 use super::cpu::parallel;
 use super::cpu::parallel::{CHUNK, Disjoint};
 use super::cpu::simd::vectorized;
-use super::elements::with_slice;
+use super::elements::{address, with_slice};
 use super::moved;
 
 /// The equations of a step, and their constants.
@@ -93,7 +91,7 @@ pub fn step(
     if !variable.device().is_cpu() {
         return on_device(variable, gradient, scale, rule, kept);
     }
-    let gradient = match same_storage(variable, gradient) {
+    let gradient = match address(variable) == address(gradient) {
         true => gradient.force_contiguous()?,
         false => gradient.contiguous()?,
     };
@@ -122,14 +120,6 @@ pub fn square_sum(gradient: &Tensor) -> Result<f64> {
         (true, DType::F64) => with_slice::<f64, _>(gradient, sum).map_err(told),
         _ => gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar(),
     }
-}
-
-fn same_storage(a: &Tensor, b: &Tensor) -> bool {
-    let address = |x: &Tensor| {
-        let (storage, _layout) = x.storage_and_layout();
-        std::ptr::from_ref::<Storage>(&storage).addr()
-    };
-    address(a) == address(b)
 }
 
 /// A step on the CPU, in place.

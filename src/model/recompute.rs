@@ -1,14 +1,14 @@
 //! Gradient checkpointing (Chen et al. 2016): of a block nothing but its input is kept for the way
 //! back, where the block is computed again.
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use super::attention_inputs::LayerInputs;
 use super::block::Block;
 use super::decoder::Options;
 use super::kv_cache::Past;
 use super::tap::{Halt, Tap};
-use crate::hook::{SiteSet, Unobserved, root};
+use crate::hook::{SiteSet, Unobserved};
 use crate::kernel::differentiable::{Backward, Gradients, differentiable, without_graph};
 use crate::{Error, Result};
 
@@ -35,7 +35,8 @@ pub fn recomputed(block: &Block, x: &Tensor, inputs: &LayerInputs) -> Result<Ten
 
 /// Computes the block again from its input, and goes back through it.
 fn derivative(block: &Block, inputs: &LayerInputs, back: &Backward) -> Result<Gradients> {
-    let roots = back.inputs.iter().map(root).collect::<Result<Vec<_>>>()?;
+    let roots =
+        back.inputs.iter().map(Var::from_tensor).collect::<candle_core::Result<Vec<_>>>()?;
     let mut weights = roots[1..].iter();
     let block = block.map(&mut |weight| {
         let root = weight.track_op().then(|| weights.next()).flatten();

@@ -1,9 +1,10 @@
 //! [`Value`], an n-dimensional array: a candle tensor, or one of the two element types that candle
 //! lacks, bool and complex.
 
-use candle_core::{DType, Device, Storage, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::elements;
+use crate::kernel::elements::address;
 use crate::{Result, error};
 
 /// A tensor of real, bool or complex elements. Cloning shares the storage.
@@ -153,13 +154,7 @@ impl Value {
 
     /// The addresses of the storages. Values that share a storage have an address in common.
     pub fn addresses(&self) -> Vec<usize> {
-        self.parts()
-            .into_iter()
-            .map(|t| {
-                let (storage, _layout) = t.storage_and_layout();
-                std::ptr::from_ref::<Storage>(&storage) as usize
-            })
-            .collect()
+        self.parts().into_iter().map(address).collect()
     }
 
     /// A contiguous copy in storage of its own.

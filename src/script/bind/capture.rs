@@ -2,10 +2,10 @@
 
 use rhai::{Array, Dynamic, Map};
 
-use super::capture_points::{CapturePoints, not_reached};
+use super::capture_points::CapturePoints;
 use super::pass::Pass;
 use super::pass_options::{NAMES, PassOptions};
-use crate::hook::{Capture, Point};
+use crate::hook::{Capture, Point, not_reached};
 use crate::model::Logits;
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::Hook;

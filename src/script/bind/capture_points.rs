@@ -11,7 +11,7 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::hook::{layers, point_names};
 use crate::script::value::Handle;
 use crate::script::value::record::Record;
-use crate::{Error, Result, bail, error};
+use crate::{Error, Result, bail};
 
 /// The points of one call.
 pub(super) struct CapturePoints {
@@ -82,11 +82,6 @@ impl CapturePoints {
         }
         Ok(Dynamic::from(kept.into_iter().collect::<Record>()))
     }
-}
-
-/// The error for a site that a pass did not reach.
-pub(super) fn not_reached(site: Site) -> Error {
-    error!("the pass did not reach {site}")
 }
 
 /// One hook point to be recorded.

@@ -4,12 +4,12 @@
 use candle_core::Tensor;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
-use super::capture_points::{CapturePoints, not_reached};
+use super::capture_points::CapturePoints;
 use super::forward::Output;
 use super::pass::{Depth, Pass};
 use super::pass_options::{NAMES, PassOptions};
 use super::tokens::to_read;
-use crate::hook::{GradientCapture, Site};
+use crate::hook::{GradientCapture, Site, not_reached};
 use crate::kernel::differentiable::is_without_graph;
 use crate::model;
 use crate::model::finite;

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
 use super::backward;
 use super::bound::Hook;
 use super::context::Context;
 use super::invoke::invoke;
-use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots, root};
+use crate::hook::{Observer, Picked, Reading, Site, SiteSet, Slots};
 use crate::model::{self, Decoder, Input};
 use crate::script::errors::error::from_text;
 use crate::script::value::Handle;
@@ -205,7 +205,7 @@ impl<'a> HookObserver<'a> {
         let x = match x.track_op() {
             true => x,
             false if self.info.options.gradients => {
-                begins = root(x)?;
+                begins = Var::from_tensor(x)?;
                 begins.as_tensor()
             }
             false => {

@@ -103,7 +103,7 @@ impl Bench {
                 Box::new(|| self.captured(n, &[Point::PostMlp])),
             ),
             (
-                "every point captured, but for attn-head-outputs",
+                "every point captured, but for those of size d by head",
                 Some(("plain", 1)),
                 Box::new(|| self.captured(n, &points)),
             ),
@@ -206,9 +206,15 @@ impl Bench {
     }
 }
 
-/// Every point that a plain pass of such a model reaches, but for the outputs head by head.
+/// Every point that a plain pass of such a model reaches, but for those of size d by head.
 fn points(spec: &Spec) -> Vec<Point> {
-    let left_out = [Point::UnreducedLoss, Point::AttnHeadOutputs];
+    let left_out = [
+        Point::UnreducedLoss,
+        Point::AttnHeadOutputs,
+        Point::QueryInput,
+        Point::KeyInput,
+        Point::ValueInput,
+    ];
     Point::ALL.into_iter().filter(|point| spec.has(*point) && !left_out.contains(point)).collect()
 }
 

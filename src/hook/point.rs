@@ -89,16 +89,26 @@ pub enum Alias {
         /// In families with rotary positions.
         rotary: &'static str,
     },
+    /// In families with rotary positions; in others TransformerLens calls another point by the name.
+    RotaryOnly(&'static str),
 }
 
 impl Alias {
-    /// The one or two names.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
+    /// The one or two names, each with whether it is one in families with rotary positions alone, or
+    /// in the others alone.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, Option<bool>)> {
         let (first, second) = match self {
-            Alias::Always(name) => (name, None),
-            Alias::ByRotary { plain, rotary } => (plain, Some(rotary)),
+            Alias::Always(name) => ((name, None), None),
+            Alias::ByRotary { plain, rotary } => ((plain, Some(false)), Some((rotary, Some(true)))),
+            Alias::RotaryOnly(name) => ((name, Some(true)), None),
         };
         std::iter::once(first).chain(second)
+    }
+
+    /// The names in families whose positions are `rotary`, or in any if that is not given.
+    pub fn names_in(self, rotary: Option<bool>) -> impl Iterator<Item = &'static str> {
+        let known = move |only: Option<bool>| only.is_none() || rotary.is_none() || only == rotary;
+        self.names().filter(move |(_, only)| known(*only)).map(|(name, _)| name)
     }
 }
 
@@ -164,7 +174,7 @@ impl Point {
             let hook = format!("hook_{name}");
             let short = Point::ALL.into_iter().find(|point| {
                 let first = point.alias().and_then(|alias| alias.names().next());
-                first.is_some_and(|alias| alias.rsplit('.').next() == Some(&hook))
+                first.is_some_and(|(alias, _)| alias.rsplit('.').next() == Some(&hook))
             });
             if let Some(point) = short {
                 return error.help(format!("did you mean {point}?"));
@@ -203,6 +213,17 @@ mod tests {
         aliases.sort();
         aliases.dedup();
         assert_eq!(aliases.len(), count);
+        // In one family a name is one point's.
+        for rotary in [true, false] {
+            let mut names: Vec<_> = aliases
+                .iter()
+                .filter(|(_, only)| *only != Some(!rotary))
+                .map(|(name, _)| name)
+                .collect();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub struct PointName {
     /// The layer in the name; negative numbers count from the last.
     pub layer: Option<i64>,
     /// For a TransformerLens name that means this tensor only in some families: whether those are
-    /// the families with rotary positions.
+    /// the families with rotary positions. In the others it may mean another: see
+    /// [`in_family`](Self::in_family).
     pub rotary: Option<bool>,
 }
 
@@ -45,27 +46,27 @@ impl PointName {
         Ok(Self { point, layer, rotary: None })
     }
 
-    /// Checks that the name means this point in a family; `rotary` says whether the family's
-    /// positions are.
+    /// What the name means in a family; `rotary` says whether the family's positions are.
     ///
     /// # Errors
-    /// It is a TransformerLens name that means another tensor in this family.
-    pub fn check_family(&self, family: &str, rotary: bool) -> Result<()> {
-        let Some(Alias::ByRotary { plain, rotary: rotated }) = self.point.alias() else {
-            return Ok(());
-        };
-        match self.rotary {
-            Some(false) if rotary => Err(error!(
-                "in TransformerLens {plain} is taken before the rotation, and {} is what stands after it in {family}",
-                self.point
-            )
-            .help(format!("{rotated} is that point's name in families with rotary positions"))),
-            Some(true) if !rotary => {
-                Err(error!("{family} has no rotary positions, so no {rotated}")
-                    .help(format!("its name there is {plain}")))
-            }
-            _ => Ok(()),
+    /// It is a TransformerLens name that means nothing in this family.
+    pub fn in_family(self, family: &str, rotary: bool) -> Result<Self> {
+        if self.rotary.is_none_or(|only| only == rotary) {
+            return Ok(self);
         }
+        let mut own = self.point.alias().into_iter().flat_map(Alias::names);
+        let name = own.find(|(_, only)| *only == self.rotary).map_or("", |(name, _)| name);
+        if let Some(known) =
+            aliases().find(|known| known.name == name && known.rotary != self.rotary)
+        {
+            return Ok(Self { point: known.point, rotary: known.rotary, ..self });
+        }
+        let there = self.point.alias().into_iter().flat_map(|alias| alias.names_in(Some(rotary)));
+        let error = error!("{family} has no rotary positions, so no {name}");
+        Err(match there.last() {
+            Some(other) => error.help(format!("its name there is {other}")),
+            None => error,
+        })
     }
 
     /// The layers that the name and the option `asked` select together.
@@ -103,18 +104,12 @@ pub(super) struct KnownAlias {
     pub rotary: Option<bool>,
 }
 
-/// Every TransformerLens name of a point.
+/// Every TransformerLens name of a point. A name that means one tensor in families with rotary
+/// positions and another in the rest is there twice.
 pub(super) fn aliases() -> impl Iterator<Item = KnownAlias> {
     Point::ALL.into_iter().flat_map(|point| {
-        let known = move |(name, rotary)| KnownAlias { name, point, rotary };
-        let (first, second) = match point.alias() {
-            None => (None, None),
-            Some(Alias::Always(name)) => (Some((name, None)), None),
-            Some(Alias::ByRotary { plain, rotary }) => {
-                (Some((plain, Some(false))), Some((rotary, Some(true))))
-            }
-        };
-        first.into_iter().chain(second).map(known)
+        let names = point.alias().into_iter().flat_map(Alias::names);
+        names.map(move |(name, rotary)| KnownAlias { name, point, rotary })
     })
 }
 
@@ -177,9 +172,19 @@ mod tests {
         assert!(PointName::parse("hook_resid_post").is_err());
         assert!(PointName::parse("blocks.0.hook_embed").is_err());
         assert!(PointName::parse("blocks.0.hook_nothing").is_err());
-        let check = |name| PointName::parse(name).unwrap().check_family("gpt_neox", true);
-        assert!(check("blocks.0.attn.hook_q").is_err());
-        assert!(check("blocks.0.attn.hook_rot_q").is_ok());
-        assert!(check("query-states").is_ok());
+    }
+
+    #[test]
+    fn queries_have_the_name_that_their_family_gives_them() {
+        let point = |name, rotary| {
+            PointName::parse(name).unwrap().in_family("family", rotary).map(|named| named.point)
+        };
+        assert_eq!(point("blocks.0.attn.hook_q", true), Ok(Point::PreQueryStates));
+        assert_eq!(point("blocks.0.attn.hook_q", false), Ok(Point::QueryStates));
+        assert_eq!(point("blocks.0.attn.hook_rot_k", true), Ok(Point::KeyStates));
+        assert_eq!(point("query-states", true), Ok(Point::QueryStates));
+        let error = point("blocks.0.attn.hook_rot_k", false).unwrap_err();
+        assert!(error.message().contains("no attn.hook_rot_k"), "{error}");
+        assert_eq!(error.help_text(), Some("its name there is attn.hook_k"));
     }
 }

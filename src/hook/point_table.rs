@@ -7,7 +7,7 @@
 //! To add a point, add a row where a pre-norm sequential block reaches it, and call
 //! `tap.at(Point::…, x)` in the forward pass.
 
-use super::point::Alias::{self, Always, ByRotary};
+use super::point::Alias::{self, Always, ByRotary, RotaryOnly};
 use super::point::Dim::{self, *};
 use ModelKind::*;
 use Part::*;
@@ -34,6 +34,8 @@ pub enum ModelKind {
     PostNorm,
     /// A sub-block's output joins the residual stream without a norm of its own.
     WithoutOutputNorms,
+    /// Queries and keys enter the scores as the projections give them: nothing norms or rotates them.
+    PlainQueries,
 }
 
 /// One row of the table.
@@ -128,6 +130,12 @@ const NO_OUTPUT_NORMS: &[(ModelKind, &str)] = &[
     ),
 ];
 
+const NO_TURN: &[(ModelKind, &str)] = &[(
+    PlainQueries,
+    "its queries and keys are neither normed nor rotated: query-states and key-states are what the \
+     projections give",
+)];
+
 points! {
     PostTokEmbeddings {
         name: "post-tok-embeddings",
@@ -148,6 +156,28 @@ points! {
         holds: "residual stream entering the block",
         alias: Some(Always("hook_resid_pre")),
     }
+    QueryInput {
+        name: "query-input",
+        shape: [Batch, Heads, Tokens, Hidden],
+        holds: "residual stream as each head's query projection reads it, before attention's norm: a \
+                copy for each head",
+        alias: Some(Always("hook_q_input")),
+        on_request: true,
+    }
+    KeyInput {
+        name: "key-input",
+        shape: [Batch, KvHeads, Tokens, Hidden],
+        holds: "likewise, as each key projection reads it",
+        alias: Some(Always("hook_k_input")),
+        on_request: true,
+    }
+    ValueInput {
+        name: "value-input",
+        shape: [Batch, KvHeads, Tokens, Hidden],
+        holds: "likewise, as each value projection reads it",
+        alias: Some(Always("hook_v_input")),
+        on_request: true,
+    }
     AttnNormScale {
         name: "attn-norm-scale",
         shape: [Batch, Tokens, One],
@@ -160,6 +190,22 @@ points! {
         shape: [Batch, Tokens, Hidden],
         holds: "what the q, k, v projections read",
         alias: Some(Always("ln1.hook_out")),
+    }
+    PreQueryStates {
+        name: "pre-query-states",
+        shape: [Batch, Heads, Tokens, HeadSize],
+        holds: "queries as the projection gives them, before norm and rotation, where there is one",
+        alias: Some(RotaryOnly("attn.hook_q")),
+        on_request: true,
+        absent: NO_TURN,
+    }
+    PreKeyStates {
+        name: "pre-key-states",
+        shape: [Batch, KvHeads, Tokens, HeadSize],
+        holds: "keys likewise, without the cached past",
+        alias: Some(RotaryOnly("attn.hook_k")),
+        on_request: true,
+        absent: NO_TURN,
     }
     QueryStates {
         name: "query-states",
@@ -232,6 +278,13 @@ points! {
         shape: [Batch, Tokens, Hidden],
         holds: "stream + attn-residual",
         alias: Some(Always("hook_resid_mid")),
+    }
+    MlpInput {
+        name: "mlp-input",
+        shape: [Batch, Tokens, Hidden],
+        holds: "residual stream as the MLP's norm reads it",
+        alias: Some(Always("hook_mlp_in")),
+        on_request: true,
     }
     MlpNormScale {
         name: "mlp-norm-scale",
@@ -321,26 +374,8 @@ points! {
 pub(super) const NAMES_WITHOUT_POINT: &[(&str, &str)] = &[
     (
         "hook_attn_in",
-        "pre-block is the stream that enters the block, pre-attn what the projections read of it",
-    ),
-    (
-        "hook_q_input",
-        "pre-attn is what all heads' queries, keys and values are made of, query-states what comes \
-         of it head by head",
-    ),
-    (
-        "hook_k_input",
-        "pre-attn is what all heads' queries, keys and values are made of, key-states what comes \
-         of it head by head",
-    ),
-    (
-        "hook_v_input",
-        "pre-attn is what all heads' queries, keys and values are made of, value-states what comes \
-         of it head by head",
-    ),
-    (
-        "hook_mlp_in",
-        "post-attn is the stream that the MLP's norm reads, pre-mlp what stands after the norm",
+        "query-input, key-input and value-input are the stream as each head reads it, pre-attn what \
+         all of them read after the norm",
     ),
     (
         "hook_pos_embed",

@@ -3,6 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::attention_inputs::LayerInputs;
+use super::head_inputs::HeadInputs;
 use super::kv_cache::Past;
 use super::linear::{Change, Linear};
 use super::norm::Norm;
@@ -84,18 +85,20 @@ impl Attention {
         Ok(Self { q, k, v, out, qk_norms, ..*self })
     }
 
-    /// [b, n, d] to [b, n, d]. The keys and values of the n tokens join those in `past`.
+    /// [b, n, d] to [b, n, d]. The keys and values of the n tokens join those in `past`. `heads` is what
+    /// single heads read in place of x.
     ///
     /// # Errors
     /// Those of [`Tap::at`] and candle's.
     pub fn forward(
         &self,
         x: &Tensor,
+        heads: HeadInputs,
         inputs: &LayerInputs,
         mut past: Past,
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
-        let (q, k, v) = self.project(x, inputs)?;
+        let (q, k, v) = self.project(x, heads, inputs, tap)?;
         let q = tap.at(Point::QueryStates, q)?;
         let (k, v) = past.append(k, v)?;
         let k = tap.at(Point::KeyStates, k)?;
@@ -140,26 +143,55 @@ impl Attention {
         }
     }
 
-    /// Queries [b, h, n, c], keys and values [b, k, n, c] of x [b, n, d]: normed and rotated as the
-    /// family does it.
-    fn project(&self, x: &Tensor, inputs: &LayerInputs) -> Result<(Tensor, Tensor, Tensor)> {
-        let (mut q, mut k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
-        if let Some((QkNorm::Whole, [q_norm, k_norm])) = &self.qk_norms {
-            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
+    /// Queries [b, h, n, c], keys and values [b, k, n, c] of x [b, n, d], or of what single heads read in
+    /// its place: normed and rotated as the family does it.
+    fn project(
+        &self,
+        x: &Tensor,
+        heads: HeadInputs,
+        inputs: &LayerInputs,
+        tap: &mut Tap,
+    ) -> Result<(Tensor, Tensor, Tensor), Halt> {
+        let mut q = self.by_head(&self.q, x, heads.q, self.heads)?;
+        let mut k = self.by_head(&self.k, x, heads.k, self.kv_heads)?;
+        let v = self.by_head(&self.v, x, heads.v, self.kv_heads)?;
+        if self.qk_norms.is_some() || inputs.rotary.is_some() {
+            (q, k) = (tap.at(Point::PreQueryStates, q)?, tap.at(Point::PreKeyStates, k)?);
         }
-        let (mut q, mut k, v) =
-            (split(&q, self.heads)?, split(&k, self.kv_heads)?, split(&v, self.kv_heads)?);
-        if let Some((QkNorm::Shared, [q_norm, k_norm])) = &self.qk_norms {
-            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
-        }
-        let (mut q, mut k, v) = (q.transpose(1, 2)?, k.transpose(1, 2)?, v.transpose(1, 2)?);
-        if let Some((QkNorm::PerHead, [q_norm, k_norm])) = &self.qk_norms {
-            (q, k) = (q_norm.plain(&q)?, k_norm.plain(&k)?);
+        if let Some((kind, [q_norm, k_norm])) = &self.qk_norms {
+            (q, k) = (norm_of_heads(*kind, q_norm, &q)?, norm_of_heads(*kind, k_norm, &k)?);
         }
         if let Some(rotary) = &inputs.rotary {
             (q, k) = (rotary.turn(&q)?, rotary.turn(&k)?);
         }
         Ok((q, k, v))
+    }
+
+    /// The projection of x [b, n, d], or of each head's own input [b, heads, n, d], to
+    /// [b, heads, n, c].
+    fn by_head(
+        &self,
+        projection: &Linear,
+        x: &Tensor,
+        own: Option<Tensor>,
+        heads: usize,
+    ) -> Result<Tensor> {
+        let Some(own) = own else {
+            let (b, n, _) = x.dims3()?;
+            let all = projection.forward(x)?.reshape((b, n, heads, self.head_dim))?;
+            return Ok(all.transpose(1, 2)?);
+        };
+        let (b, d) = (own.dim(0)?, own.dim(D::Minus1)?);
+        let weight = projection.weight.to_dtype(own.dtype())?;
+        let weight = weight.reshape((heads, self.head_dim, d))?.transpose(1, 2)?.unsqueeze(0)?;
+        let each = product::matmul(&own, &weight.expand((b, heads, d, self.head_dim))?, 1.0)?;
+        match &projection.bias {
+            None => Ok(each),
+            Some(bias) => {
+                let bias = bias.to_dtype(each.dtype())?.reshape((heads, 1, self.head_dim))?;
+                Ok(each.broadcast_add(&bias)?)
+            }
+        }
     }
 
     /// The scores before the mask, [b, h, n, m]: scaled, capped and with ALiBi's term.
@@ -251,8 +283,16 @@ impl Attention {
     }
 }
 
-/// Splits the last dimension into heads: [b, n, h·c] to [b, n, h, c].
-fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (b, n, _) = x.dims3()?;
-    Ok(x.reshape((b, n, heads, ()))?)
+/// The norm of queries or keys [b, h, n, c]. It reads them as the projections lay them out, tokens
+/// before heads, but for a gain of each head's own.
+fn norm_of_heads(kind: QkNorm, norm: &Norm, x: &Tensor) -> Result<Tensor> {
+    let (b, h, n, c) = x.dims4()?;
+    Ok(match kind {
+        QkNorm::PerHead => norm.plain(x)?,
+        QkNorm::Shared => norm.plain(&x.transpose(1, 2)?)?.transpose(1, 2)?,
+        QkNorm::Whole => {
+            let whole = norm.plain(&x.transpose(1, 2)?.reshape((b, n, h * c))?)?;
+            whole.reshape((b, n, h, c))?.transpose(1, 2)?
+        }
+    })
 }

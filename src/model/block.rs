@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::attention::Attention;
 use super::attention_inputs::LayerInputs;
+use super::head_inputs::{Between, HeadInputs};
 use super::kv_cache::Past;
 use super::linear::Change;
 use super::mlp::Mlp;
@@ -73,21 +74,38 @@ impl Block {
         past: Past,
         tap: &mut Tap,
     ) -> Result<Tensor, Halt> {
-        let read = self.attn_norms.before(&x, tap)?;
+        let copies = HeadInputs::copies(&x, self.attention.heads, self.attention.kv_heads, tap)?;
+        let stream = x.clone();
+        let (read, scale) = self.attn_norms.before(&x, tap)?;
         let (x, read) = self.attn_norms.at(Point::PreAttn, x, read, tap)?;
-        let attn = self.attention.forward(&read, inputs, past, tap)?;
+        let between = self.attn_norms.between(scale, Point::PreAttn, tap);
+        let heads = copies.through(&stream, &read, &between)?;
+        let attn = self.attention.forward(&read, heads, inputs, past, tap)?;
         let attn = self.attn_norms.of_output(attn, tap)?;
         let attn = tap.at(Point::AttnResidual, attn)?;
         let mid = tap.at(Point::PostAttn, sum(&x, &attn)?)?;
         let mid = self.attn_norms.after(mid, tap)?;
 
         // In a parallel block the sum is x + attention(norm(x)) + mlp(norm(x)).
-        let read = self.mlp_norms.before(if self.parallel { &x } else { &mid }, tap)?;
-        let (mid, read) = self.mlp_norms.at(Point::PreMlp, mid, read, tap)?;
+        let (mid, read) = self.mlp_reads(if self.parallel { x } else { mid.clone() }, mid, tap)?;
         let mlp = self.mlp.forward(&read, tap)?;
         let mlp = self.mlp_norms.of_output(mlp, tap)?;
         let mlp = tap.at(Point::MlpResidual, mlp)?;
         Ok(sum(&mid, &mlp)?)
+    }
+
+    /// The stream `mid` [b, n, d], and what the MLP reads: the norm of a copy of x, which is the stream
+    /// or in a parallel block what entered it.
+    fn mlp_reads(&self, x: Tensor, mid: Tensor, tap: &mut Tap) -> Result<(Tensor, Tensor), Halt> {
+        let norms = &self.mlp_norms;
+        let copy = tap.at(Point::MlpInput, x.clone())?;
+        if norms.place == NormPlace::After && !tap.replaced && copy.id() != x.id() {
+            // What stands at pre-mlp is the stream itself, and the copy has a gradient of its own.
+            let (mid, read) = norms.at(Point::PreMlp, mid, x.clone(), tap)?;
+            return Ok((mid, sum(&read, &(copy - x)?)?));
+        }
+        let (read, _) = norms.before(&copy, tap)?;
+        norms.at(Point::PreMlp, mid, read, tap)
     }
 
     /// Whether the block's result for x has a graph of gradients.
@@ -144,11 +162,19 @@ impl Norms {
     }
 
     /// The norm before the sub-block, if there is one: of the stream x [b, n, d].
-    fn before(&self, x: &Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
+    /// Also the scale that a hook put in place of the norm's own.
+    fn before(&self, x: &Tensor, tap: &mut Tap) -> Result<(Tensor, Option<Tensor>), Halt> {
         match self.place {
             NormPlace::Before | NormPlace::Both => self.norm.forward(x, &[self.points.norm], tap),
-            NormPlace::After | NormPlace::Outputs => Ok(x.clone()),
+            NormPlace::After | NormPlace::Outputs => Ok((x.clone(), None)),
         }
+    }
+
+    /// What stands between copies of the stream and the sub-block, where `scale` is that of
+    /// [`before`](Self::before) and what is read stands at `point`.
+    fn between(&self, scale: Option<Tensor>, point: Point, tap: &Tap) -> Between<'_> {
+        let norm = matches!(self.place, NormPlace::Before | NormPlace::Both).then_some(&self.norm);
+        Between { norm, scale, observed: tap.wants(self.points.norm) || tap.wants(point) }
     }
 
     /// Calls the observer at `point` with what the sub-block reads. Gives the stream [b, n, d] and
@@ -161,7 +187,7 @@ impl Norms {
         read: Tensor,
         tap: &mut Tap,
     ) -> Result<(Tensor, Tensor), Halt> {
-        let one = self.place == NormPlace::After;
+        let one = self.place == NormPlace::After && stream.id() == read.id();
         let read = tap.at(point, read)?;
         let stream = if one && !tap.replaced { read.clone() } else { stream };
         Ok((stream, read))
@@ -170,10 +196,10 @@ impl Norms {
     /// The norm of the sub-block's output y [b, n, d], if there is one.
     fn of_output(&self, y: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match (&self.output, self.place) {
-            (Some(output), _) => output.forward(&y, &[self.points.output], tap),
+            (Some(output), _) => Ok(output.forward(&y, &[self.points.output], tap)?.0),
             // The only norm of the sub-block has both points.
             (None, NormPlace::Outputs) => {
-                self.norm.forward(&y, &[self.points.norm, self.points.output], tap)
+                Ok(self.norm.forward(&y, &[self.points.norm, self.points.output], tap)?.0)
             }
             _ => Ok(y),
         }
@@ -182,7 +208,7 @@ impl Norms {
     /// The norm of the stream x [b, n, d] after the sub-block's output was added, if there is one.
     fn after(&self, x: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         match self.place {
-            NormPlace::After => self.norm.forward(&x, &[self.points.norm], tap),
+            NormPlace::After => Ok(self.norm.forward(&x, &[self.points.norm], tap)?.0),
             _ => Ok(x),
         }
     }

@@ -271,7 +271,7 @@ impl Decoder {
         tap.layer = None;
         tap.boundary(weights.blocks.len(), &x)?;
         if let Some(norm) = &weights.final_norm {
-            x = norm.forward(&x, &[Point::FinalNormScale], tap)?;
+            (x, _) = norm.forward(&x, &[Point::FinalNormScale], tap)?;
         }
         let x = tap.at(Point::PostFinalLayerNorm, x)?;
         self.read_out(weights, x, input, options, tap)

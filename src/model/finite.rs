@@ -60,7 +60,10 @@ const TELLING: [Point; 4] =
 
 /// Points whose tensors may be far larger than the residual stream. They are examined only if every
 /// point is.
-const LARGE: [Point; 4] = [
+const LARGE: [Point; 7] = [
+    Point::QueryInput,
+    Point::KeyInput,
+    Point::ValueInput,
     Point::PreMaskAttnWeights,
     Point::PostMaskAttnWeights,
     Point::AttnProbs,

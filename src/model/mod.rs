@@ -16,6 +16,7 @@ mod decoder;
 pub mod family;
 pub mod finite;
 mod generate;
+mod head_inputs;
 mod input;
 mod kv_cache;
 mod linear;

@@ -32,20 +32,35 @@ impl Norm {
     }
 
     /// [.., d] to [.., d], with the scale [.., 1] at `points`, in their order. The scale is computed
-    /// apart only if a hook or a capture asks for it.
+    /// apart only if a hook or a capture asks for it; the scale that a hook put in its place is given
+    /// too.
     ///
     /// # Errors
     /// Those of [`Tap::at`] and candle's.
-    pub fn forward(&self, x: &Tensor, points: &[Point], tap: &mut Tap) -> Result<Tensor, Halt> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        points: &[Point],
+        tap: &mut Tap,
+    ) -> Result<(Tensor, Option<Tensor>), Halt> {
         if !points.iter().any(|point| tap.wants(*point)) {
-            return Ok(self.plain(x)?);
+            return Ok((self.plain(x)?, None));
         }
-        let norm = self.kernel();
-        let mut scale = norm.measure(x)?;
+        let mut scale = self.kernel().measure(x)?;
+        let mut replaced = false;
         for point in points {
             scale = tap.at(*point, scale)?;
+            replaced |= tap.replaced;
         }
-        Ok(norm.finish(x, &scale)?)
+        Ok((self.scaled(x, &scale)?, replaced.then_some(scale)))
+    }
+
+    /// The norm that divides x [.., d] by a given scale [.., 1].
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scaled(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        Ok(self.kernel().finish(x, scale)?)
     }
 
     /// The norm without hook points, [.., d] to [.., d].

@@ -1,7 +1,7 @@
 //! The table of hook points for people, with the sizes of a model where one is given.
 
 use super::Spec;
-use crate::hook::{Alias, Dim, Point};
+use crate::hook::{Dim, Point};
 
 /// The lines that explain the letters in the shapes and the TransformerLens names.
 pub fn legend() -> Vec<String> {
@@ -42,14 +42,15 @@ fn shape(point: Point, spec: Option<&Spec>) -> String {
 
 fn alias(point: Point, spec: Option<&Spec>) -> String {
     let block = if point.in_block() { "blocks.{i}." } else { "" };
-    match (point.alias(), spec) {
-        (None, _) => "—".into(),
-        (Some(Alias::Always(name)), _) => format!("{block}{name}"),
-        (Some(Alias::ByRotary { plain, rotary }), Some(spec)) => {
-            format!("{block}{}", if spec.rotary().is_some() { rotary } else { plain })
-        }
-        (Some(Alias::ByRotary { plain, rotary }), None) => {
-            format!("{block}{plain}; rotary families {block}{rotary}")
-        }
-    }
+    let rotary = spec.map(|spec| spec.rotary().is_some());
+    let Some(alias) = point.alias() else { return "—".into() };
+    let both = alias.names_in(rotary).count() > 1;
+    let shown = |(name, only): (&str, Option<bool>)| match only {
+        Some(true) if rotary.is_none() && both => format!("rotary families {block}{name}"),
+        Some(true) if rotary.is_none() => format!("{block}{name} (rotary families)"),
+        _ => format!("{block}{name}"),
+    };
+    let known =
+        alias.names().filter(|(_, only)| only.is_none() || rotary.is_none() || *only == rotary);
+    known.map(shown).collect::<Vec<_>>().join("; ")
 }

@@ -314,6 +314,7 @@ impl Spec {
         match kind {
             ModelKind::PlainMlp => !self.gated,
             ModelKind::WithoutFinalNorm => !self.final_norm,
+            ModelKind::PlainQueries => self.rotary().is_none() && self.qk_norm.is_none(),
             ModelKind::PostNorm => self.norm_place == NormPlace::After,
             ModelKind::WithoutOutputNorms => {
                 matches!(self.norm_place, NormPlace::Before | NormPlace::After)

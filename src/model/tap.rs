@@ -29,6 +29,12 @@ impl From<candle_core::Error> for Halt {
     }
 }
 
+/// Points that add nothing where every point is examined for numbers that are not finite: the sum of
+/// the heads' outputs and the stream that heads have copies of are examined, and computing these would
+/// change the order of additions.
+const BY_HEAD: [Point; 4] =
+    [Point::AttnHeadOutputs, Point::QueryInput, Point::KeyInput, Point::ValueInput];
+
 /// Calls the observer at the sites that it wants, and knows which block the pass is in.
 pub struct Tap<'a> {
     observer: &'a mut dyn Observer,
@@ -68,9 +74,7 @@ impl<'a> Tap<'a> {
         let site = self.site(point);
         self.wanted.contains(site)
             || self.stop == Some(site)
-            // The outputs of single heads add nothing to the sum of them, which is examined, and
-            // computing them would change the order of additions.
-            || (self.watch.every() && point != Point::AttnHeadOutputs)
+            || (self.watch.every() && !BY_HEAD.contains(&point))
     }
 
     /// Whether the block that the pass is in may be computed again on the way back: the pass is asked

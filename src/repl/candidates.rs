@@ -7,7 +7,7 @@ use rhai::Dynamic;
 use super::lexer::KEYWORDS;
 use crate::checkpoint::hub::cache;
 use crate::checkpoint::{DEMOS, Hub};
-use crate::hook::{Alias, Point};
+use crate::hook::Point;
 use crate::script::hook::context::Context;
 use crate::script::value::model::Model;
 use crate::script::value::record;
@@ -38,13 +38,7 @@ pub fn points(workspace: &Workspace, typed: &str) -> Vec<String> {
             names.extend((0..layers).map(|layer| format!("{point}@{layer}")));
         }
         let rotary = spec.map(|spec| spec.rotary().is_some());
-        let aliases = match point.alias() {
-            None => vec![],
-            Some(Alias::Always(alias)) => vec![alias],
-            Some(Alias::ByRotary { plain, .. }) if rotary == Some(false) => vec![plain],
-            Some(Alias::ByRotary { rotary: rotated, .. }) if rotary == Some(true) => vec![rotated],
-            Some(Alias::ByRotary { plain, rotary }) => vec![plain, rotary],
-        };
+        let aliases = point.alias().into_iter().flat_map(|alias| alias.names_in(rotary));
         for alias in aliases {
             match point.in_block() {
                 true => names.extend((0..layers).map(|layer| format!("blocks.{layer}.{alias}"))),

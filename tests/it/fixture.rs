@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, OpenOptions};
+use precompute::hook::Point;
+use precompute::model::spec::NormPlace;
 use precompute::model::{Decoder, Input};
 use precompute::tensor::WeightSource;
 
@@ -44,10 +46,25 @@ pub fn directory(case: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
 }
 
+/// The points whose goldens are in inputs.safetensors. Three of them are copies of the stream, and
+/// have none of a plain pass.
+pub const INPUTS: [Point; 6] = [
+    Point::QueryInput,
+    Point::KeyInput,
+    Point::ValueInput,
+    Point::PreQueryStates,
+    Point::PreKeyStates,
+    Point::MlpInput,
+];
+
 /// The goldens of a case, by key.
 pub fn golden(case: &str) -> HashMap<String, Tensor> {
-    candle_core::safetensors::load(directory(case).join("golden.safetensors"), &Device::Cpu)
-        .unwrap()
+    let read = |file: &str| {
+        candle_core::safetensors::load(directory(case).join(file), &Device::Cpu).unwrap()
+    };
+    let mut all = read("golden.safetensors");
+    all.extend(read("inputs.safetensors"));
+    all
 }
 
 fn load(id: &str, dtype: DType) -> Decoder {
@@ -101,6 +118,27 @@ impl Fixture {
 
     pub fn layers(&self) -> usize {
         self.decoder.spec().layers
+    }
+
+    /// What stands at a point whose tensor is the stream, or copies of it, in a plain pass: from the
+    /// goldens of the stream.
+    pub fn of_stream(&self, point: Point, layer: usize) -> Option<Tensor> {
+        let spec = self.decoder.spec();
+        let golden = |name: &str| self.golden(&format!("plain/{layer}/{name}")).clone();
+        let copies = |heads: usize| {
+            let x = golden("pre-block");
+            let (b, n, d) = x.dims3().unwrap();
+            x.unsqueeze(1).unwrap().expand((b, heads, n, d)).unwrap()
+        };
+        match point {
+            Point::QueryInput => Some(copies(spec.heads)),
+            Point::KeyInput | Point::ValueInput => Some(copies(spec.kv_heads)),
+            Point::MlpInput if spec.parallel => Some(golden("pre-block")),
+            // A norm stands between the two.
+            Point::MlpInput if spec.norm_place == NormPlace::After => Some(golden("pre-mlp")),
+            Point::MlpInput => Some(golden("post-attn")),
+            _ => None,
+        }
     }
 }
 

@@ -172,12 +172,7 @@ fn what_is_no_name_and_no_writing_is_answered_too() {
         ("hook(\"hook_q\", |x, ctx| x)", "1:1", "did you mean blocks.0.attn.hook_q?"),
         ("hook(\"resid_post\", |x, ctx| x)", "1:1", "did you mean post-mlp?"),
         ("hook(\"pattern\", |x, ctx| x)", "1:1", "did you mean attn-probs?"),
-        ("hook(\"blocks.0.hook_q_input\", |x, ctx| x)", "1:1", "query-states"),
-        (
-            "hook(\"blocks.0.hook_mlp_in\", |x, ctx| x)",
-            "1:1",
-            "post-attn is the stream that the MLP's norm reads",
-        ),
+        ("hook(\"blocks.0.hook_attn_in\", |x, ctx| x)", "1:1", "query-input, key-input"),
         ("hook(\"hook_pos_embed\", |x, ctx| x)", "1:1", "post-pos-embeddings"),
     ] {
         let (at, help) = help(text);

@@ -210,6 +210,22 @@ fn transformer_lens_names_bind_the_same_sites() {
         "#,
     );
     assert_eq!(out, "[\"post-tok-embeddings\", false, \"query-states\", \"post-mlp 1\"]\ntrue\n");
+    // Where positions are rotary, TransformerLens calls queries so before they are rotated.
+    let out = prints(
+        r#"
+        let m = model("demo:gpt-neox");
+        let ids = m.encode("Mary and John");
+        let seen = [];
+        m.forward(ids, [hook(["blocks.0.attn.hook_q", "blocks.0.attn.hook_rot_k"], |x, ctx| { seen.push(ctx.point); })]);
+        print(seen);
+        print((m.capture(ids, "blocks.1.attn.hook_k") == m.capture(ids, "pre-key-states@1")).all().item());
+        print(m.capture(ids, "blocks.0.attn.hook_*q").keys());
+        print(m.forward(ids, #{stop: "blocks.2.attn.hook_q"}).stopped.shape);
+        "#,
+    );
+    let shown =
+        "[\"pre-query-states\", \"key-states\"]\ntrue\n[\"pre-query-states\", \"query-states\"]\n";
+    assert!(out.starts_with(shown), "{out}");
 }
 
 #[test]
@@ -277,6 +293,10 @@ fn faults_in_binding_and_returning_are_sentences() {
         ),
         ("hook(\"post-up\", |x, ctx| x)", "this opt model has no post-up"),
         ("hook(\"blocks.0.attn.hook_rot_q\", |x, ctx| x)", "opt has no rotary positions"),
+        (
+            "hook(\"pre-key-states\", |x, ctx| x)",
+            "its queries and keys are neither normed nor rotated",
+        ),
         (
             "hook(\"post-mlp\", |x, ctx| x[0], #{layers: 1})",
             "the hook at post-mlp, layer 1, must return a tensor",

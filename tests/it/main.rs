@@ -24,6 +24,7 @@ mod generation;
 mod goldens;
 mod gpu;
 mod gradients;
+mod head_inputs;
 mod hooks;
 mod hub;
 mod hub_server;

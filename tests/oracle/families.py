@@ -11,7 +11,7 @@ Choices where the families differ from those there, the same in `src/model`:
 """
 import math
 import torch
-from reference import act, finish, heads, lin, ln, project, rms, rope
+from reference import act, finish, heads, lin, ln, project, read_by_heads, rms, rope, unturned
 
 
 def positions_of(mask):
@@ -83,8 +83,10 @@ def gemma(c, w, ids, tap, mask):
         if rope_of.get("rope_type") == "linear":
             inv = inv / rope_of["factor"]
         x = tap("pre-block", x)
-        y = tap("pre-attn", rms(tap, "attn-norm-scale", x, gain(l + "input_layernorm"), eps))
-        q, k, v = (heads(lin(y, w, f"{l}self_attn.{s}_proj"), m) for s, m in (("q", h), ("k", kv), ("v", kv)))
+        norm = lambda tap, x: rms(tap, "attn-norm-scale", x, gain(l + "input_layernorm"), eps)
+        split = lambda y: [heads(lin(y, w, f"{l}self_attn.{s}_proj"), m) for s, m in (("q", h), ("k", kv), ("v", kv))]
+        q, k, v = read_by_heads(tap, x, norm, split)
+        q, k = unturned(tap, q, k)
         if l + "self_attn.q_norm.weight" in w:
             q, k = plain_rms(q, gain(l + "self_attn.q_norm"), eps), plain_rms(k, gain(l + "self_attn.k_norm"), eps)
         q, k = rope(q, positions, None, size, inv), rope(k, positions, None, size, inv)
@@ -93,7 +95,8 @@ def gemma(c, w, ids, tap, mask):
         y = sum_of_heads(tap, z, w, l + "self_attn.o_proj")
         y = rms(tap, "post-attn-norm-scale", y, gain(l + "post_attention_layernorm"), eps)
         x = tap("post-attn", x + tap("attn-residual", y))
-        y = tap("pre-mlp", rms(tap, "mlp-norm-scale", x, gain(l + "pre_feedforward_layernorm"), eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", rms(tap, "mlp-norm-scale", y, gain(l + "pre_feedforward_layernorm"), eps))
         y = gated(tap, y, w, l, c["hidden_activation"])
         y = rms(tap, "post-mlp-norm-scale", y, gain(l + "post_feedforward_layernorm"), eps)
         x = tap("post-mlp", x + tap("mlp-residual", y))
@@ -112,15 +115,16 @@ def olmo2(c, w, ids, tap, mask):
     for i in range(c["num_hidden_layers"]):
         tap.layer, l = i, f"{p}layers.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", x)
-        q, k, v = (lin(y, w, f"{l}self_attn.{s}_proj") for s in "qkv")
+        split = lambda y: [heads(lin(y, w, f"{l}self_attn.{s}_proj"), m) for s, m in (("q", h), ("k", kv), ("v", kv))]
+        q, k, v = read_by_heads(tap, x, lambda tap, x: x, split)
+        q, k = (x.transpose(1, 2).flatten(2) for x in unturned(tap, q, k))
         q, k = plain_rms(q, w[l + "self_attn.q_norm.weight"], eps), plain_rms(k, w[l + "self_attn.k_norm.weight"], eps)
-        q, k, v = heads(q, h), heads(k, kv), heads(v, kv)
+        q, k = heads(q, h), heads(k, kv)
         q, k = rope(q, positions, theta, size), rope(k, positions, theta, size)
         y = sum_of_heads(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attn.o_proj")
         y = rms(twice(tap, "post-attn-norm-scale"), "attn-norm-scale", y, w[l + "post_attention_layernorm.weight"], eps)
         x = tap("post-attn", x + tap("attn-residual", y))
-        y = gated(tap, tap("pre-mlp", x), w, l, c["hidden_act"])
+        y = gated(tap, tap("pre-mlp", tap("mlp-input", x.clone())), w, l, c["hidden_act"])
         y = rms(twice(tap, "post-mlp-norm-scale"), "mlp-norm-scale", y, w[l + "post_feedforward_layernorm.weight"], eps)
         x = tap("post-mlp", x + tap("mlp-residual", y))
     tap.layer = None
@@ -139,12 +143,14 @@ def phi(c, w, ids, tap, mask):
     for i in range(c["num_hidden_layers"]):
         tap.layer, l = i, f"{p}layers.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps))
-        q, k, v = (heads(lin(y, w, f"{l}self_attn.{s}_proj"), h) for s in "qkv")
+        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps)
+        q, k, v = read_by_heads(tap, x, norm, lambda y: [heads(lin(y, w, f"{l}self_attn.{s}_proj"), h) for s in "qkv"])
+        q, k = unturned(tap, q, k)
         q, k = rope(q, positions, theta, rotary), rope(k, positions, theta, rotary)
         y = project(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attn.dense")
         after = tap("post-attn", x + y)
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", x, w, l + "input_layernorm", eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + "input_layernorm", eps))
         x = tap("post-mlp", after + simple_mlp(tap, y, w, l + "mlp.fc1", l + "mlp.fc2", c["hidden_act"]))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "final_layernorm", eps)
@@ -170,12 +176,15 @@ def phi3(c, w, ids, tap, mask):
     for i in range(c["num_hidden_layers"]):
         tap.layer, l = i, f"{p}layers.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", rms(tap, "attn-norm-scale", x, w[l + "input_layernorm.weight"], eps))
-        q, k, v = lin(y, w, l + "self_attn.qkv_proj").split([h * size, kv * size, kv * size], -1)
-        q, k, v = turn(heads(q, h)), turn(heads(k, kv)), heads(v, kv)
+        norm = lambda tap, x: rms(tap, "attn-norm-scale", x, w[l + "input_layernorm.weight"], eps)
+        sizes = [h * size, kv * size, kv * size]
+        split = lambda y: [heads(s, s.shape[-1] // size) for s in lin(y, w, l + "self_attn.qkv_proj").split(sizes, -1)]
+        q, k, v = read_by_heads(tap, x, norm, split)
+        q, k = (turn(x) for x in unturned(tap, q, k))
         y = attend(tap, q, k, v, mask, size ** -0.5, c.get("sliding_window"))
         x = tap("post-attn", x + project(tap, y, w, l + "self_attn.o_proj"))
-        y = tap("pre-mlp", rms(tap, "mlp-norm-scale", x, w[l + "post_attention_layernorm.weight"], eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", rms(tap, "mlp-norm-scale", y, w[l + "post_attention_layernorm.weight"], eps))
         gate, up = lin(y, w, l + "mlp.gate_up_proj").split(f, -1)
         gate, up = tap("post-fc1", gate), tap("post-up", up)
         y = tap("post-act", act(c["hidden_act"])(gate) * up)
@@ -203,11 +212,13 @@ def gptj(c, w, ids, tap, mask):
     for i in range(c["n_layer"]):
         tap.layer, l = i, f"{p}h.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", ln(tap, "attn-norm-scale", x, w, l + "ln_1", eps))
-        q, k, v = (heads(lin(y, w, f"{l}attn.{s}_proj"), h) for s in "qkv")
+        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + "ln_1", eps)
+        q, k, v = read_by_heads(tap, x, norm, lambda y: [heads(lin(y, w, f"{l}attn.{s}_proj"), h) for s in "qkv"])
+        q, k = unturned(tap, q, k)
         y = project(tap, attend(tap, turn(q), turn(k), v, mask, size ** -0.5), w, l + "attn.out_proj")
         after = tap("post-attn", x + y)
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", x, w, l + "ln_1", eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + "ln_1", eps))
         x = tap("post-mlp", after + simple_mlp(tap, y, w, l + "mlp.fc_in", l + "mlp.fc_out", c["activation_function"]))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "ln_f", eps)
@@ -231,15 +242,18 @@ def stablelm(c, w, ids, tap, mask):
     for i in range(c["num_hidden_layers"]):
         tap.layer, l = i, f"{p}layers.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps))
-        q, k, v = (heads(lin(y, w, f"{l}self_attn.{s}_proj"), m) for s, m in (("q", h), ("k", kv), ("v", kv)))
+        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps)
+        split = lambda y: [heads(lin(y, w, f"{l}self_attn.{s}_proj"), m) for s, m in (("q", h), ("k", kv), ("v", kv))]
+        q, k, v = read_by_heads(tap, x, norm, split)
+        q, k = unturned(tap, q, k)
         if c["qk_layernorm"]:
             q, k = each_head(q, l + "self_attn.q_layernorm"), each_head(k, l + "self_attn.k_layernorm")
         q, k = rope(q, positions, theta, rotary), rope(k, positions, theta, rotary)
         y = project(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attn.o_proj")
         after = tap("post-attn", x + y)
-        read, norm = (x, "input_layernorm") if c["use_parallel_residual"] else (after, "post_attention_layernorm")
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", read, w, l + norm, eps))
+        read, name = (x, "input_layernorm") if c["use_parallel_residual"] else (after, "post_attention_layernorm")
+        y = tap("mlp-input", read.clone())
+        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + name, eps))
         x = tap("post-mlp", after + tap("mlp-residual", gated(tap, y, w, l, c["hidden_act"])))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "norm", eps)
@@ -258,14 +272,19 @@ def falcon(c, w, ids, tap, mask):
     for i in range(c["num_hidden_layers"]):
         tap.layer, l = i, f"{p}h.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", ln(tap, "attn-norm-scale", x, w, l + attn_norm, eps))
-        # For each key/value head its queries, its key, its value.
-        qkv = lin(y, w, l + "self_attention.query_key_value").unflatten(-1, (kv, h // kv + 2, size))
-        q, k, v = qkv[..., :-2, :].flatten(2, 3).transpose(1, 2), qkv[..., -2, :].transpose(1, 2), qkv[..., -1, :].transpose(1, 2)
+        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + attn_norm, eps)
+
+        def split(y):  # for each key/value head its queries, its key, its value
+            qkv = lin(y, w, l + "self_attention.query_key_value").unflatten(-1, (kv, h // kv + 2, size))
+            return [x.transpose(1, 2) for x in (qkv[..., :-2, :].flatten(2, 3), qkv[..., -2, :], qkv[..., -1, :])]
+
+        q, k, v = read_by_heads(tap, x, norm, split)
+        q, k = unturned(tap, q, k)
         q, k = rope(q, positions, theta, size), rope(k, positions, theta, size)
         y = project(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attention.dense")
         after = tap("post-attn", x + y)
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", x, w, l + mlp_norm, eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + mlp_norm, eps))
         x = tap("post-mlp", after + simple_mlp(tap, y, w, l + "mlp.dense_h_to_4h", l + "mlp.dense_4h_to_h", "gelu"))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "ln_f", eps)
@@ -285,11 +304,13 @@ def bloom(c, w, ids, tap, mask):
     for i in range(c["n_layer"]):
         tap.layer, l = i, f"{p}h.{i}."
         x = tap("pre-block", x)
-        y = tap("pre-attn", ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps))
-        q, k, v = heads(lin(y, w, l + "self_attention.query_key_value"), h).chunk(3, -1)
+        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps)
+        split = lambda y: heads(lin(y, w, l + "self_attention.query_key_value"), h).chunk(3, -1)
+        q, k, v = read_by_heads(tap, x, norm, split)
         y = attend(tap, q, k, v, mask, (d // h) ** -0.5, bias=alibi)
         x = tap("post-attn", x + project(tap, y, w, l + "self_attention.dense"))
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", x, w, l + "post_attention_layernorm", eps))
+        y = tap("mlp-input", x.clone())
+        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + "post_attention_layernorm", eps))
         x = tap("post-mlp", x + simple_mlp(tap, y, w, l + "mlp.dense_h_to_4h", l + "mlp.dense_4h_to_h", "gelu_new"))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "ln_f", eps)

@@ -195,7 +195,7 @@ def build(case, make, out, seed):
 
     def seen(**kw):
         store = {}
-        hooks = {p: (lambda x, l, p=p: store.__setitem__(p if l is None else f"{l}/{p}", x.clone())) for p in reference.POINTS}
+        hooks = {p: (lambda x, l, p=p: store.__setitem__(p if l is None else f"{l}/{p}", x.clone())) for p in reference.STORED}
         return reference.run(c, w, ids, hooks), store
 
     with torch.no_grad():
@@ -209,7 +209,7 @@ def build(case, make, out, seed):
     golden |= {f"plain/{k}": v for k, v in store.items()}
 
     # A hook that shows wherever it is: softmax and norms do not see a constant that is added.
-    for p in reference.POINTS[:-1]:
+    for p in reference.STORED[:-1]:
         if not any(k.split("/")[-1] == p for k in store):
             continue  # post-up: gated MLPs alone
         change = (lambda x, l: x * (1 + torch.arange(x.shape[1])[None, :, None] / 8)) if p.endswith("-scale") else (lambda x, l: x.flip(-1))

@@ -10,18 +10,7 @@ import glob, json, os
 import torch
 from safetensors.torch import load_file, save_file
 import reference
-
-FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
-
-
-def weights(directory, config):
-    state = {}
-    for path in glob.glob(os.path.join(directory, "model*.safetensors")):
-        state.update(load_file(path))
-    for path in glob.glob(os.path.join(directory, "pytorch_model*.bin")):
-        state.update(torch.load(path, weights_only=True))
-    prefix = {"opt": "model.", "gpt2": "transformer."}.get(config["model_type"], "")
-    return {k if k.startswith(prefix) or k.startswith("lm_head") else prefix + k: v for k, v in state.items()}
+from checkpoints import FIXTURES, weights
 
 
 def run(config, state, ids, shift, dtype):

@@ -91,7 +91,7 @@ def seen(config, weights, ids, dtype):
             store[f"plain/{point}" if layer is None else f"plain/{layer}/{point}"] = x.double()
         return hook
 
-    reference.run(config, {k: v.to(dtype) for k, v in weights.items()}, ids, {p: keep(p) for p in reference.POINTS})
+    reference.run(config, {k: v.to(dtype) for k, v in weights.items()}, ids, {p: keep(p) for p in reference.STORED})
     return store
 
 

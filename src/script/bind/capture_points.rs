@@ -131,7 +131,8 @@ impl CapturePoint {
         let mut reached = Vec::new();
         for named in named {
             let (key, spec) = (named.point.name().to_owned(), decoder.spec());
-            if named.check_family(spec.family, spec.rotary().is_some()).is_err()
+            // A name that means another point in this family does not name one of the pattern's.
+            if named.rotary.is_some_and(|only| only != spec.rotary().is_some())
                 || !spec.has(named.point)
             {
                 continue;
@@ -164,7 +165,7 @@ impl CapturePoint {
         decoder: &Decoder,
     ) -> Result<Self> {
         let spec = decoder.spec();
-        named.check_family(spec.family, spec.rotary().is_some())?;
+        let named = named.in_family(spec.family, spec.rotary().is_some())?;
         let asked_layers = asked
             .filter(|_| named.point.in_block())
             .map(layers)

@@ -2,7 +2,7 @@
 
 use crate::hook::{Layers, Point, PointName, Site};
 use crate::model;
-use crate::model::{Logits, Start};
+use crate::model::{Logits, Spec, Start};
 use crate::script::value::Handle;
 use crate::script::value::model::Loaded;
 use crate::script::value::options::Options;
@@ -26,17 +26,17 @@ impl PassOptions {
     /// # Errors
     /// A value of the wrong type, or a point that the pass can't start or stop at.
     pub fn read(options: &Options, model: &Loaded) -> Result<Self> {
-        let layers = model.decoder.spec().layers;
+        let spec = model.decoder.spec();
         let logits = match options.string("logits")?.as_deref() {
             None | Some("all") => Logits::All,
             Some("last") => Logits::Last,
             Some("none") => Logits::None,
             Some(other) => bail!("logits must be \"all\", \"last\" or \"none\", not {other:?}"),
         };
-        let stop = options.string("stop")?.map(|name| site("stop", &name, layers)).transpose()?;
+        let stop = options.string("stop")?.map(|name| site("stop", &name, spec)).transpose()?;
         let loss = options.bool("loss")?.unwrap_or(false);
         let beyond = options.bool("beyond")?.unwrap_or(false);
-        let start = start(options, layers)?;
+        let start = start(options, spec)?;
         let check_finite = options.bool("check_finite")?.unwrap_or(model.check_finite);
         let options_of_pass = model::Options {
             logits,
@@ -54,7 +54,7 @@ impl PassOptions {
 }
 
 /// The options `start` and `from`: the block at which a pass starts, and its residual stream.
-fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
+fn start(options: &Options, spec: &Spec) -> Result<Option<Start>> {
     let written = "as in #{start: \"pre-block@2\", from: x}";
     match (options.string("start")?, options.tensor("from")?) {
         (None, None) => Ok(None),
@@ -66,7 +66,7 @@ fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
             Err(error!("from is what a pass begins with, and start, where it begins, is missing")
                 .help(written))
         }
-        (Some(name), Some(from)) => match site("start", &name, layers)? {
+        (Some(name), Some(from)) => match site("start", &name, spec)? {
             Site { point: Point::PreBlock, layer: Some(layer) } => {
                 Ok(Some(Start { layer, stream: from.lend().real("from")?.clone() }))
             }
@@ -79,10 +79,10 @@ fn start(options: &Options, layers: usize) -> Result<Option<Start>> {
 }
 
 /// The site that an option names: `post-mlp@3`, or the name of a point outside the blocks.
-fn site(option: &str, name: &str, layers: usize) -> Result<Site> {
-    let named = PointName::parse(name)?;
+fn site(option: &str, name: &str, spec: &Spec) -> Result<Site> {
+    let named = PointName::parse(name)?.in_family(spec.family, spec.rotary().is_some())?;
     let layer = match named.layer {
-        Some(layer) => Some(Layers::one(layer).resolve(layers)?[0]),
+        Some(layer) => Some(Layers::one(layer).resolve(spec.layers)?[0]),
         None if named.point.in_block() => {
             return Err(error!("{option}: every block has {0}; which one?", named.point)
                 .help(format!("write the layer after an @, as in {}@0", named.point)));

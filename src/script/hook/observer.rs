@@ -103,8 +103,12 @@ impl<'a> HookObserver<'a> {
     fn sites_of(&self, hook: &Hook, layers: usize) -> Result<SiteSet> {
         let (spec, mut sites) = (self.decoder.spec(), SiteSet::new(layers));
         for target in &hook.0.targets {
-            let known = target.named.check_family(spec.family, spec.rotary().is_some());
-            let own = known.and_then(|()| target.named.sites(&target.layers, layers));
+            let rotary = spec.rotary().is_some();
+            if target.by_pattern && target.named.rotary.is_some_and(|only| only != rotary) {
+                continue;
+            }
+            let named = target.named.clone().in_family(spec.family, rotary);
+            let own = named.and_then(|named| named.sites(&target.layers, layers));
             if !target.by_pattern {
                 sites.union(&own?);
                 continue;

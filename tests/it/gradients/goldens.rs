@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use precompute::hook::{GradientCapture, Layers, Point, Site};
 use precompute::model::{Decoder, Options, Output};
 
-use crate::fixture::{CASES, Fixture, difference, directory};
+use crate::fixture::{CASES, Fixture, INPUTS, difference, directory};
 
 /// The largest error, as a share of the golden's largest element.
 const CLOSE: f32 = 1e-4;
@@ -57,14 +57,18 @@ fn check(case: &str, how: &str, found: &[(Site, Tensor)], prefix: &str, within: 
     for (site, got) in found {
         let key = format!("{prefix}{}", key(*site));
         let Some(golden) = goldens.get(&key) else { continue };
-        let most = golden.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-        let off = difference(got, golden) / most.to_scalar::<f32>().unwrap();
-        println!("{off:.3e} {case} {how} {key}");
-        assert_eq!(got.dtype(), DType::F32);
-        assert!(off <= within, "{case}: the gradient at {key} ({how}) is off by {off}");
+        hold(case, how, &key, got, golden, within);
         checked += 1;
     }
     checked
+}
+
+fn hold(case: &str, how: &str, key: &str, got: &Tensor, golden: &Tensor, within: f32) {
+    let most = golden.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+    let off = difference(got, golden) / most.to_scalar::<f32>().unwrap();
+    println!("{off:.3e} {case} {how} {key}");
+    assert_eq!(got.dtype(), DType::F32);
+    assert!(off <= within, "{case}: the gradient at {key} ({how}) is off by {off}");
 }
 
 /// The points of which the goldens have gradients.
@@ -106,6 +110,42 @@ fn each_point_alone() {
             let found = gradients(&fixture.decoder, &fixture, &[point], metric, false);
             assert!(check(fixture.case, "alone", &found, "", CLOSE) > 0);
         }
+    }
+}
+
+/// What heads and MLPs read of the stream, and queries and keys before they are rotated: alone, where
+/// heads read the norms of their copies, and beside every other point, where they read what stands at
+/// pre-attn and what their copies differ.
+#[test]
+fn at_what_heads_and_mlps_read() {
+    for case in CASES {
+        let fixture = Fixture::load(case);
+        let has = |point: &Point| fixture.decoder.spec().has(*point);
+        let inputs: Vec<Point> = INPUTS.into_iter().filter(has).collect();
+        let all: Vec<Point> = Point::ALL.into_iter().filter(has).collect();
+        let alone = inputs.iter().map(|point| ("alone", vec![*point]));
+        for (how, points) in alone.chain([("together", inputs.clone()), ("of all", all)]) {
+            let mut checked = 0;
+            for (site, got) in gradients(&fixture.decoder, &fixture, &points, metric, false) {
+                let key = format!("gradient/{}", key(site));
+                let Some(golden) = fixture.golden.get(&key) else { continue };
+                hold(case, how, &key, &got, golden, CLOSE);
+                checked += 1;
+            }
+            let expected = points.iter().filter(|point| INPUTS.contains(point)).count();
+            assert_eq!(checked, expected, "{case}, {how}");
+        }
+    }
+}
+
+/// A gradient at another point does not hang on whether copies of the stream are looked at.
+#[test]
+fn every_point_beside_the_inputs_of_heads() {
+    for fixture in with_goldens() {
+        let has = |point: &Point| fixture.decoder.spec().has(*point);
+        let all: Vec<Point> = Point::ALL.into_iter().filter(has).collect();
+        let found = gradients(&fixture.decoder, &fixture, &all, metric, false);
+        assert!(check(fixture.case, "of all", &found, "", CLOSE) > 20);
     }
 }
 

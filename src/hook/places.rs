@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Result, bail, error};
+use crate::{Error, Result, bail, error};
 
 /// Selects items of a sequence by index. Indices count from 0, negative ones from the end.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,24 @@ impl Places {
         }
     }
 
+    /// Refuses a range that ends where it begins or before, so that it selects nothing, however many
+    /// items there are. `what` is what the items are called.
+    ///
+    /// # Errors
+    /// It is such a range.
+    pub fn not_empty(self, what: &str) -> Result<Self> {
+        match self {
+            Places::Range(start, end) if (start < 0) == (end < 0) && end <= start => Err(self
+                .empty(what)
+                .help(format!("a range ends before its second number: {start}..={start} is one"))),
+            places => Ok(places),
+        }
+    }
+
+    fn empty(&self, what: &str) -> Error {
+        error!("{what}: the range {self} is empty")
+    }
+
     /// The selected layers of a model with `count` layers: their indices from 0, in the order
     /// given, each once.
     ///
@@ -65,13 +83,13 @@ impl Places {
         let mut layers = match self {
             Places::All => (0..count).collect(),
             Places::Some(list) => list.iter().map(|&l| resolve(l)).collect::<Result<Vec<_>>>()?,
+            Places::Range(start, i64::MAX) => (resolve(*start)?..count).collect(),
             Places::Range(start, end) => {
-                let start = resolve(*start)?;
-                let end = match *end {
-                    i64::MAX => count,
-                    end => resolve(if end < 0 { end } else { end - 1 })? + usize::from(end >= 0),
-                };
-                (start..end).collect()
+                let from_front = |at: i64| if at < 0 { at + count as i64 } else { at };
+                if from_front(*end) <= from_front(*start) {
+                    return Err(self.empty("layers").help(format!("the model has {count} layers")));
+                }
+                (resolve(*start)?..=resolve(end - 1)?).collect()
             }
         };
         if layers.is_empty() {
@@ -113,7 +131,24 @@ mod tests {
         assert_eq!(Places::Some(vec![2, -2, 0]).resolve(4).unwrap(), [2, 0]);
         assert!(Places::one(4).resolve(4).is_err());
         assert!(Places::Range(2, 9).resolve(4).is_err());
-        assert!(Places::Range(2, 2).resolve(4).is_err());
+        assert_eq!(Places::Range(-3, -1).resolve(4).unwrap(), [1, 2]);
+        assert_eq!(Places::Range(-4, 4).resolve(4).unwrap(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn an_empty_range_selects_nothing() {
+        for (start, end) in [(0, 0), (1, 1), (3, 1), (-1, -1), (-1, -3)] {
+            let range = Places::Range(start, end);
+            assert!(range.clone().not_empty("layers").is_err(), "{range}");
+            assert!(range.resolve(4).is_err(), "{range}");
+            assert!((0..4).all(|place| !range.contains(place, 4)), "{range}");
+        }
+        // Of four these are none, and of another number they may be some.
+        for (start, end) in [(-1, 0), (2, -2), (3, -4)] {
+            let range = Places::Range(start, end);
+            assert!(range.clone().not_empty("layers").is_ok(), "{range}");
+            assert!(range.resolve(4).unwrap_err().to_string().contains("is empty"), "{range}");
+        }
     }
 
     #[test]

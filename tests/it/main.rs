@@ -41,6 +41,7 @@ mod offload;
 mod optimisers;
 mod output;
 mod picked;
+mod ranges;
 mod readme;
 mod recipe;
 mod records;

@@ -167,9 +167,9 @@ impl CapturePoint {
         let spec = decoder.spec();
         let named = named.in_family(spec.family, spec.rotary().is_some())?;
         let asked_layers = asked
-            .filter(|_| named.point.in_block())
             .map(layers)
             .transpose()?
+            .filter(|_| named.point.in_block())
             .unwrap_or(Layers::All);
         let layers = named.layers(asked_layers)?;
         let single =

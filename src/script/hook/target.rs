@@ -112,7 +112,8 @@ impl fmt::Display for HookOptions {
 /// Reads the option `layers`: `3`, `[0, 2]`, `4..8` or `-1`.
 ///
 /// # Errors
-/// The value is neither an integer, an array of integers nor a range, or the array is empty.
+/// The value is neither an integer, an array of integers nor a range, or the array or the range is
+/// empty.
 pub fn layers(value: &Dynamic) -> Result<Layers> {
     places(value, "layers", "#{layers: 3}, #{layers: [0, 2]}, #{layers: 4..8} or #{layers: -1}")
 }
@@ -125,11 +126,11 @@ fn places(value: &Dynamic, name: &str, example: &str) -> Result<Places> {
         return Ok(Places::Some(list));
     }
     if let Some(range) = value.read_lock::<Range<i64>>() {
-        return Ok(Places::Range(range.start, range.end));
+        return Places::Range(range.start, range.end).not_empty(name);
     }
     if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
         let end = if *range.end() == -1 { i64::MAX } else { range.end().saturating_add(1) };
-        return Ok(Places::Range(*range.start(), end));
+        return Places::Range(*range.start(), end).not_empty(name);
     }
     let one = name.strip_suffix('s').unwrap_or(name);
     Err(error!("{name} must be a {one}, an array of them or a range, not {}", describe(value))

@@ -2,7 +2,7 @@
 
 use super::colour::Scale;
 use super::heatmap::check_grid;
-use super::label::{of_places, trimmed};
+use super::label::{all_trimmed, of_places};
 use crate::{Result, bail};
 
 /// The attention patterns of some heads.
@@ -55,9 +55,7 @@ impl Attention {
 
     /// The labels of queries and keys, each at most `most` columns wide.
     pub(super) fn labels(&self, most: usize) -> (Vec<String>, Vec<String>) {
-        let short = |given, count| {
-            of_places(given, count).iter().map(|label| trimmed(label, most)).collect()
-        };
+        let short = |given, count| all_trimmed(&of_places(given, count), most);
         (short(&self.tokens, self.heads[0].len()), short(&self.keys, self.heads[0][0].len()))
     }
 }

@@ -1,7 +1,7 @@
 //! Heatmaps: a grid of values shown as colours.
 
 use super::colour::{Bounds, Scale};
-use super::label::{token, trimmed};
+use super::label::token;
 use crate::{Result, bail};
 
 /// A grid of values to be shown as colours, the first row on top.
@@ -48,12 +48,9 @@ impl Heatmap {
         Ok(())
     }
 
-    /// The texts of the cells, each at most `most` columns wide.
-    pub(super) fn texts(&self, most: usize) -> Vec<Vec<String>> {
-        self.text
-            .iter()
-            .map(|row| row.iter().map(|text| trimmed(&token(text), most)).collect())
-            .collect()
+    /// The texts of the cells.
+    pub(super) fn texts(&self) -> Vec<Vec<String>> {
+        self.text.iter().map(|row| row.iter().map(|text| token(text)).collect()).collect()
     }
 
     /// The colour scale of the values.

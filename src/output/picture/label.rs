@@ -1,5 +1,7 @@
 //! Text prepared to be shown in or beside a picture.
 
+use std::collections::{HashMap, HashSet};
+
 use ratatui_core::text::Span;
 
 /// `text` with control characters replaced by visible symbols.
@@ -24,23 +26,84 @@ pub(super) fn token(text: &str) -> String {
     format!("{}{}{}", "·".repeat(before), visible(inner), "·".repeat(after))
 }
 
-/// `text` cut to `most` columns; an ellipsis marks what was left out.
+/// `text` cut in the middle to `most` columns; an ellipsis marks what was left out.
 pub(super) fn trimmed(text: &str, most: usize) -> String {
     if width(text) <= most {
         return text.to_owned();
     }
-    let mut kept = String::new();
-    for c in text.chars() {
-        kept.push(c);
-        if width(&kept) + 1 > most {
-            kept.pop();
+    let room = most.saturating_sub(1);
+    cut(text, room.div_ceil(2), room / 2, most)
+}
+
+/// Labels that are shown together, each cut to `most` columns. What differs among them is kept: if
+/// their beginnings and ends are the same, the cuts are elsewhere.
+pub(super) fn all_trimmed(labels: &[String], most: usize) -> Vec<String> {
+    let room = most.saturating_sub(1);
+    let middle = room.div_ceil(2);
+    // In the middle, or else where the labels can be told apart: at the end, or at the beginning.
+    let places = (0..=room).map(|from_middle| match from_middle % 2 {
+        0 => middle.saturating_sub(from_middle / 2),
+        _ => (middle + from_middle.div_ceil(2)).min(room),
+    });
+    let cuts = places.map(|before| -> Vec<String> {
+        labels.iter().map(|label| cut(label, before, room - before, most)).collect()
+    });
+    // A part that all long labels share says nothing: the window begins behind it.
+    let long: Vec<&String> = labels.iter().filter(|label| width(label) > most).collect();
+    let shared = shared_beginning(&long);
+    let window = labels.iter().map(|label| match width(label) > most {
+        true => format!("…{}", cut(&label[shared..], room - 1, 0, room)),
+        false => label.clone(),
+    });
+    let mut best: Option<(usize, Vec<String>)> = None;
+    for cut in cuts.chain((shared > 0 && room > 1).then(|| window.collect())) {
+        let alike = alike(labels, &cut);
+        if best.as_ref().is_none_or(|(least, _)| alike < *least) {
+            best = Some((alike, cut));
+        }
+        if alike == 0 {
             break;
         }
     }
-    if most > 0 {
-        kept.push('…');
+    best.map(|(_, cut)| cut).unwrap_or_default()
+}
+
+/// The texts of a grid's cells, cut as [`all_trimmed`] cuts labels.
+pub(super) fn grid_trimmed(texts: &[Vec<String>], most: usize) -> Vec<Vec<String>> {
+    let mut cut = all_trimmed(&texts.concat(), most).into_iter();
+    texts.iter().map(|row| cut.by_ref().take(row.len()).collect()).collect()
+}
+
+/// How many labels look like another one that is not the same.
+fn alike(labels: &[String], cut: &[String]) -> usize {
+    let mut seen: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (label, cut) in labels.iter().zip(cut) {
+        seen.entry(cut).or_default().insert(label);
     }
-    kept
+    seen.values().map(|of| of.len() - 1).sum()
+}
+
+/// How many bytes all of them begin with.
+fn shared_beginning(labels: &[&String]) -> usize {
+    let Some((first, others)) = labels.split_first() else { return 0 };
+    let shared = |at: usize, c: char| others.iter().all(|other| other[at..].starts_with(c));
+    first.char_indices().find(|(at, c)| !shared(*at, *c)).map_or(first.len(), |(at, _)| at)
+}
+
+/// `text` with at most `before` columns of its beginning and `after` of its end, if it has more than
+/// `most`.
+fn cut(text: &str, before: usize, after: usize, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    if most == 0 {
+        return String::new();
+    }
+    let begin = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let begin = begin.take_while(|&at| width(&text[..at]) <= before).last().unwrap_or(0);
+    let end = text.char_indices().rev().map(|(at, _)| at);
+    let end = end.take_while(|&at| width(&text[at..]) <= after).last().unwrap_or(text.len());
+    format!("{}…{}", &text[..begin], &text[end.max(begin)..])
 }
 
 /// The width of `text` in terminal columns.
@@ -91,11 +154,43 @@ mod tests {
     }
 
     #[test]
-    fn long_text_ends_in_an_ellipsis() {
+    fn long_text_is_cut_in_the_middle() {
         assert_eq!(trimmed("elephant", 8), "elephant");
-        assert_eq!(trimmed("elephants", 8), "elephan…");
+        assert_eq!(trimmed("elephants", 8), "elep…nts");
         assert_eq!(trimmed("中文字", 4), "中…");
+        assert_eq!(trimmed("中文字", 5), "中…字");
         assert_eq!(trimmed("ab", 1), "…");
         assert_eq!(trimmed("ab", 0), "");
+    }
+
+    #[test]
+    fn labels_keep_what_differs() {
+        let cut = |labels: &[&str], most: usize| {
+            let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
+            let cut = all_trimmed(&labels, most);
+            assert!(cut.iter().all(|label| width(label) <= most), "{cut:?}");
+            cut
+        };
+        assert_eq!(
+            cut(&["model.layers.10.mlp", "model.layers.11.mlp", "short"], 10),
+            ["mode…0.mlp", "mode…1.mlp", "short"]
+        );
+        let beginnings = ["blocks.0.attn.hook_z", "blocks.1.attn.hook_z", "blocks.12.attn.hook_z"];
+        let ends = ["the same beginning a", "the same beginning b"];
+        let middles = [
+            "a beginning that all share 1 and an end that they all share",
+            "a beginning that all share 2 and an end that they all share",
+        ];
+        for labels in [&beginnings[..], &ends, &middles] {
+            for most in 6..24 {
+                let cut = cut(labels, most);
+                let different: HashSet<&String> = cut.iter().collect();
+                assert_eq!(different.len(), labels.len(), "{most}: {cut:?}");
+            }
+        }
+        assert_eq!(cut(&["same", "same"], 2), ["s…", "s…"]);
+        assert_eq!(cut(&[], 4), Vec::<String>::new());
+        assert_eq!(cut(&["ab", "cd"], 0), ["", ""]);
+        assert_eq!(cut(&["ab", "cd"], 1), ["…", "…"]);
     }
 }

@@ -13,7 +13,7 @@ const MOST: usize = 240;
 use crate::output::picture::axis::{Axis, Reach};
 use crate::output::picture::colour::{FAINT, FRAME, INK, Scale, readable_on};
 use crate::output::picture::heatmap::{Heatmap, coarser, every, part};
-use crate::output::picture::label::{of_places, trimmed, visible};
+use crate::output::picture::label::{all_trimmed, grid_trimmed, of_places, trimmed, visible};
 use crate::output::picture::number;
 
 /// Fills the box at `(left, top)` with the colours of `values`, as a grid of equal cells.
@@ -63,7 +63,13 @@ pub(in crate::output::picture) fn bar<DB: DrawingBackend>(
     let values = [scale.lo, scale.value(0.3), scale.hi];
     let count = ((bottom - top) / 40).clamp(2, 6) as usize;
     let axis = Axis::new(values.into_iter(), false, Reach::None, count);
-    axis.iter().flat_map(|axis| &axis.ticks).try_for_each(|(at, text)| name(*at, text))
+    // The ends are named, and what is between them where there is room.
+    name(0.0, &number(scale.lo))?;
+    name(1.0, &number(scale.hi))?;
+    let room = 16.0 / f64::from(bottom - top).max(1.0);
+    let between = |at: &f64| (room..=1.0 - room).contains(at);
+    let ticks = axis.iter().flat_map(|axis| &axis.ticks).filter(|(at, _)| between(at));
+    ticks.into_iter().try_for_each(|(at, text)| name(*at, text))
 }
 
 /// A heatmap with its labels and sizes, ready to be drawn.
@@ -89,14 +95,12 @@ impl<'a> Layout<'a> {
     pub fn new(heatmap: &'a Heatmap) -> Result<Self> {
         let scale = heatmap.scale()?;
         let (rows, columns) = (heatmap.values.len(), heatmap.values[0].len());
-        let short = |given: &[String], count| {
-            of_places(given, count).iter().map(|l| trimmed(l, 14)).collect::<Vec<_>>()
-        };
+        let short = |given: &[String], count| all_trimmed(&of_places(given, count), 14);
         let (x, y) = (short(&heatmap.x, columns), short(&heatmap.y, rows));
         let kind = Type::new(TICK, INK).mono();
         let widest =
             |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
-        let texts = heatmap.texts(LONGEST);
+        let texts = grid_trimmed(&heatmap.texts(), LONGEST);
         let cell = texts
             .iter()
             .flatten()
@@ -226,6 +230,17 @@ impl Draw for Layout<'_> {
 mod tests {
     use super::super::canvas::tests::pixels;
     use super::*;
+
+    #[test]
+    fn the_bar_names_both_ends_of_the_scale() {
+        let values = vec![vec![0.137, 12.345]];
+        let svg =
+            crate::output::picture::Picture::Heatmap(Heatmap { values, ..Heatmap::default() });
+        let svg = svg.svg().unwrap();
+        for end in ["0.137", "12.35"] {
+            assert!(svg.lines().any(|line| line == end), "{end} in {svg}");
+        }
+    }
 
     #[test]
     fn pixels_have_the_colours_of_values() {

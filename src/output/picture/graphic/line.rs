@@ -11,7 +11,7 @@ const LEGEND: f64 = 15.0;
 const STEP: i32 = 20;
 use crate::output::picture::axis::{Axis, Reach};
 use crate::output::picture::colour::{FAINT, FRAME, GRID, INK, MINOR, of_series};
-use crate::output::picture::label::{trimmed, visible};
+use crate::output::picture::label::{all_trimmed, trimmed, visible};
 use crate::output::picture::line::{Kind, LinePlot};
 
 /// A plot with its axes, ready to be drawn.
@@ -130,11 +130,10 @@ fn legend(plot: &LinePlot, room: usize) -> Vec<(usize, String)> {
         return vec![];
     }
     let every = plot.series.len().div_ceil(room.max(1));
-    let named = plot.series.iter().enumerate().step_by(every);
-    named
-        .map(|(i, series)| (i, trimmed(&visible(&series.label), 26)))
-        .filter(|(_, label)| !label.is_empty())
-        .collect()
+    let labels: Vec<String> =
+        plot.series.iter().step_by(every).map(|series| visible(&series.label)).collect();
+    let named = all_trimmed(&labels, 26).into_iter().enumerate();
+    named.map(|(i, label)| (i * every, label)).filter(|(_, label)| !label.is_empty()).collect()
 }
 
 impl Draw for Layout<'_> {

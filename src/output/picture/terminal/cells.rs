@@ -8,7 +8,9 @@ use crate::Result;
 use crate::output::picture::attention::Attention;
 use crate::output::picture::colour::{MISSING, Scale, readable_on};
 use crate::output::picture::heatmap::{Heatmap, coarser};
-use crate::output::picture::label::{of_places, trimmed, visible, width as columns_of};
+use crate::output::picture::label::{
+    all_trimmed, grid_trimmed, of_places, trimmed, visible, width as columns_of,
+};
 use crate::output::picture::number;
 
 const SHADES: [&str; 10] = [" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"];
@@ -28,7 +30,7 @@ pub(in super::super) fn heatmap(heatmap: &Heatmap, width: usize, colour: bool) -
     let (rows, places) = (heatmap.values.len(), heatmap.values[0].len());
     let (y, x) = (of_places(&heatmap.y, rows), of_places(&heatmap.x, places));
     let left = widest(&y).min(columns / 3) + 1;
-    let grid = Grid::fit(&heatmap.values, heatmap.texts(7), y, x, columns - left, 8);
+    let grid = Grid::fit(&heatmap.values, heatmap.texts(), y, x, columns - left, 8);
 
     let mut screen = Screen::new(columns, 4 + grid.height());
     let mut row = 0;
@@ -136,6 +138,7 @@ impl Grid {
         let (rows, columns) = (thinned(rows, height), thinned(columns, width));
         let text = texts.iter().map(|row| widest(row)).max().unwrap_or(0);
         let cell = (widest(&columns).max(text) + 1).clamp(2, most).min(room / width).max(1);
+        let texts = grid_trimmed(&texts, cell.min(most - 1));
         Self { values, texts, rows, columns, cell }
     }
 
@@ -171,7 +174,7 @@ impl Grid {
                 if let Some(text) = self.texts.get(i).and_then(|row| row.get(j)) {
                     let ground = scale.colour(value);
                     let style = Style::new().bg(rgb(ground)).fg(rgb(readable_on(ground)));
-                    let text = format!("{:1$}", trimmed(text, self.cell), self.cell);
+                    let text = format!("{text:0$}", self.cell);
                     screen.text(x, y, &text, if colour { style } else { Style::new() });
                 }
             }
@@ -180,8 +183,7 @@ impl Grid {
 
     /// Writes the labels of the rows, ending before column `right`.
     fn rows_named(&self, screen: &mut Screen, right: usize, top: usize) {
-        for (i, label) in self.rows.iter().enumerate() {
-            let label = trimmed(label, right);
+        for (i, label) in all_trimmed(&self.rows, right).into_iter().enumerate() {
             screen.text(right.saturating_sub(columns_of(&label)), top + i, &label, Style::new());
         }
     }
@@ -200,8 +202,8 @@ impl Grid {
             }
             return 1;
         }
-        for (j, label) in self.columns.iter().enumerate() {
-            for (down, letter) in trimmed(label, DEEPEST).chars().enumerate() {
+        for (j, label) in all_trimmed(&self.columns, DEEPEST).into_iter().enumerate() {
+            for (down, letter) in label.chars().enumerate() {
                 screen.text(left + j * self.cell, top + down, &letter.to_string(), Style::new());
             }
         }

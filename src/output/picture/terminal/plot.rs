@@ -9,7 +9,7 @@ use super::screen::{Screen, WIDTHS, rgb};
 use crate::Result;
 use crate::output::picture::axis::Reach;
 use crate::output::picture::colour::of_series;
-use crate::output::picture::label::{trimmed, visible, width as columns_of};
+use crate::output::picture::label::{all_trimmed, trimmed, visible, width as columns_of};
 use crate::output::picture::line::{Kind, LinePlot};
 
 /// The characters that tell several series apart without colour.
@@ -85,10 +85,11 @@ pub(in super::super) fn line(plot: &LinePlot, width: usize, colour: bool) -> Res
 fn legend(plot: &LinePlot, columns: usize, colour: bool) -> Vec<Vec<(usize, usize, String)>> {
     let mut rows: Vec<Vec<(usize, usize, String)>> = vec![];
     let mut at = columns;
-    for (i, series) in plot.series.iter().enumerate().filter(|(_, series)| !series.label.is_empty())
-    {
+    let labels: Vec<String> = plot.series.iter().map(|series| visible(&series.label)).collect();
+    let labels = all_trimmed(&labels, 24).into_iter().enumerate();
+    for (i, label) in labels.filter(|(_, label)| !label.is_empty()) {
         let mark = if colour || plot.series.len() == 1 { '─' } else { MARKS[i % MARKS.len()] };
-        let text = format!("{mark} {}", trimmed(&visible(&series.label), 24));
+        let text = format!("{mark} {label}");
         let wide = columns_of(&text);
         if at + wide > columns {
             rows.push(vec![]);

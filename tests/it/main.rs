@@ -27,6 +27,7 @@ mod gradients;
 mod head_inputs;
 mod hooks;
 mod hub;
+mod hub_environment;
 mod hub_server;
 mod identities;
 mod idle_hooks;

@@ -12,6 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
+use super::environment::Environment;
 use super::settings::Hub;
 use super::{response, settings};
 use crate::system::interrupt;
@@ -67,6 +68,8 @@ pub struct Client {
     token: Option<HeaderValue>,
     /// How long a server may be silent.
     timeout: Duration,
+    /// The same, if the headers alone were asked for.
+    question_timeout: Duration,
 }
 
 impl Drop for Client {
@@ -94,10 +97,12 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
+        let environment = Environment::process();
+        let origin = environment.origin().map_or_else(String::new, |who| format!("; origin/{who}"));
         // Fails if an embedding program has installed its own provider, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .user_agent(concat!("precompute/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("precompute/{}{origin}", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .build()
             .map_err(|e| cannot(&root_cause(&e)))?;
@@ -107,7 +112,8 @@ impl Client {
             runtime: Some(runtime),
             endpoint,
             token: token.transpose()?,
-            timeout: settings::timeout(),
+            timeout: environment.download_timeout()?,
+            question_timeout: environment.question_timeout()?,
         })
     }
 
@@ -280,7 +286,10 @@ impl Client {
             headers.insert(AUTHORIZATION, token.clone());
         }
         let mut request = self.http.request(spec.method.clone(), url.clone()).headers(headers);
-        let mut limit = self.timeout;
+        let mut limit = match spec.method {
+            Method::HEAD => self.question_timeout,
+            _ => self.timeout,
+        };
         if let Some(body) = &spec.body {
             limit += Duration::from_secs(body.len() as u64 / MIN_BYTES_PER_SECOND);
             request = request.body(body.clone());
@@ -302,9 +311,9 @@ impl Client {
                     Err(_) => interrupt::check()?,
                 }
                 if begun.elapsed() >= limit {
+                    let seconds = Duration::from_secs(limit.as_secs_f64().ceil() as u64);
                     return Err(Failure::Stalled(format!(
-                        "the Hub has been silent for {:?}",
-                        self.timeout
+                        "the Hub has been silent for {seconds:?}"
                     )));
                 }
             }

@@ -24,16 +24,17 @@ use crate::{Error, Result, error, without_rust_types};
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The small files that a checkpoint may have.
-const SMALL_FILES: [&str; 5] = [
+const SMALL_FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
 ];
 
 /// The files of a tokenizer without tokenizer.json, which transformers calls slow.
-const SLOW_TOKENIZER: [&str; 3] = ["vocab.json", "merges.txt", "added_tokens.json"];
+const SLOW_TOKENIZER: [&str; 3] = ["vocab.json", "merges.txt", "tokenizer.model"];
 
 /// Why a commit's files could not be fetched.
 enum Missing {

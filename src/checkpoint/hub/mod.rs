@@ -3,7 +3,7 @@
 //!
 //! A module imports only modules of earlier lines:
 //!
-//! 1. `validate` (ids, revisions and paths), `hash`, [`settings`], `progress`
+//! 1. `validate` (ids, revisions and paths), `hash`, [`environment`] and [`settings`], `progress`
 //! 2. `response` (parses and checks what a server sends)
 //! 3. `client` (HTTP), [`cache`] (reads the cache)
 //! 4. `repository` (writes into the cache), `verify`
@@ -18,6 +18,7 @@ mod cache_only;
 mod client;
 #[cfg(feature = "hub")]
 mod download;
+pub mod environment;
 #[cfg(feature = "hub")]
 mod fetch;
 #[cfg(feature = "hub")]

@@ -14,6 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::cache::repository_dir;
+use super::environment::Environment;
 use super::validate::{check_path, is_commit};
 use crate::system::directory::escapes_directory;
 use crate::system::file::{FileKind, describe_io_error};
@@ -144,7 +145,8 @@ impl CacheRepository {
         }
     }
 
-    /// Links a blob as the file `name` of a commit, in place of an earlier link. Returns its path.
+    /// Links a blob as the file `name` of a commit, in place of an earlier link, or copies it where
+    /// links are not to be made. Returns its path.
     ///
     /// # Errors
     /// `name` is no path inside a directory, or the link can't be made.
@@ -161,17 +163,19 @@ impl CacheRepository {
             _ => {}
         }
         #[cfg(unix)]
-        {
+        if Environment::process().links() {
             // The link is relative, so that the cache may be moved: from the link's directory up to
             // the repository's.
             let up: PathBuf = std::iter::repeat_n("..", link.components().count() - 1).collect();
             match self.held.symlink(up.join("blobs").join(blob), &link) {
                 Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(cannot(e)),
-                _ => {}
+                _ => return Ok(path),
             }
         }
-        #[cfg(not(unix))]
-        self.held.copy(blob_path(blob), &self.held, &link).map_err(cannot)?;
+        // The rename makes the copy appear whole.
+        let part = format!(".copy-{}", std::process::id());
+        self.held.copy(blob_path(blob), &self.held, &part).map_err(cannot)?;
+        self.held.rename(&part, &self.held, &link).map_err(cannot)?;
         Ok(path)
     }
 

@@ -170,7 +170,7 @@ fn unread(directory: &HeldDirectory, name: &str, cause: &std::io::Error) -> Erro
 pub fn file_kind(name: &str) -> FileKind {
     match name {
         _ if name.ends_with(".safetensors") || name.ends_with(".bin") => FileKind::Data,
-        "tokenizer.json" | "vocab.json" | "merges.txt" => FileKind::Tokenizer,
+        "tokenizer.json" | "vocab.json" | "merges.txt" | "tokenizer.model" => FileKind::Tokenizer,
         _ if name.ends_with(".index.json") => FileKind::Tokenizer,
         _ => FileKind::Config,
     }

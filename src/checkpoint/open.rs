@@ -11,6 +11,7 @@ use super::hub::settings::Hub;
 use super::location::{Location, maybe_a_path};
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
+use crate::system::message::notice_once;
 use crate::{Error, Result, bail, error};
 
 /// How a checkpoint is opened.
@@ -87,8 +88,25 @@ impl Checkpoint {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(tokenizer);
         }
-        let tokenizer = Tokenizer::open(&self.files).map_err(|e| e.at(&self.id))?;
+        let tokenizer =
+            Tokenizer::open(&self.files).map_err(|e| self.maybe_not_fetched(e).at(&self.id))?;
+        for warning in tokenizer.warnings() {
+            notice_once(format_args!("warning: {}: {warning}", self.id));
+        }
         Ok(self.tokenizer.get_or_init(|| tokenizer))
+    }
+}
+
+impl Checkpoint {
+    /// Adds to the error of a model from the Hub without a tokenizer that it may not have been
+    /// fetched: a part of the repository is enough for a run that is offline.
+    fn maybe_not_fetched(&self, error: Error) -> Error {
+        match &self.revision {
+            Some(_) if !Tokenizer::is_among(&self.files) => {
+                error.help("if its repository on the Hub has one, run once online to fetch it")
+            }
+            _ => error,
+        }
     }
 }
 

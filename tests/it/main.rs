@@ -57,6 +57,7 @@ mod second_opinion;
 mod snippet;
 mod tensor_writes;
 mod terminal;
+mod tokenizers;
 mod watch;
 mod weights;
 mod wide;

@@ -10,7 +10,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use super::non_finite;
 use super::pass::{Depth, Pass};
 use super::tokens::to_read;
-use crate::checkpoint::{Stream, Tokenizer};
+use crate::checkpoint::Tokenizer;
 use crate::hook::{SiteSet, Unobserved};
 use crate::model::{Generation, GenerationConfig, Input, Sampling};
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
@@ -93,10 +93,11 @@ impl Stops {
         Ok(stops)
     }
 
-    /// Whether a row's text contains a stop string that ends within the last `added` bytes.
-    fn reached(&self, text: &str, added: usize) -> bool {
+    /// Whether a text contains a stop string that begins at the byte `first` or later, and ends
+    /// behind the byte `new`.
+    fn reached(&self, text: &str, first: usize, new: usize) -> bool {
         self.strings.iter().any(|stop| {
-            let mut from = text.len().saturating_sub(added + stop.len());
+            let mut from = new.saturating_sub(stop.len()).max(first).min(text.len());
             while !text.is_char_boundary(from) {
                 from -= 1;
             }
@@ -201,11 +202,18 @@ impl Call<'_> {
             true => None,
             false => Some(m.loaded().checkpoint.tokenizer()?),
         };
-        if let (Some(tokenizer), Streaming::Output) = (tokenizer, screen.streaming) {
-            screen.text(&tokenizer.text(input.row(0))?);
+        // A continuation's text depends on the prompt's.
+        let mut texts = Vec::new();
+        if let Some(tokenizer) = tokenizer {
+            for row in 0..rows {
+                let mut text = tokenizer.stream();
+                let prompt = text.push(&real(&input, row))?;
+                if screen.streaming == Streaming::Output {
+                    screen.text(prompt);
+                }
+                texts.push((text.text().len(), text));
+            }
         }
-        let mut texts: Vec<Stream> =
-            tokenizer.map(|t| (0..rows).map(|_| t.stream()).collect()).unwrap_or_default();
         let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
         // Gradients don't reach through tokens, and a graph of all steps would not end.
         let decoder = m.loaded().decoder.detached()?;
@@ -216,15 +224,17 @@ impl Call<'_> {
         let _serving = context.map(|context| self.pass.serve(context)).transpose()?;
         while !generation.is_done() {
             let drawn = self.step(&mut generation, context, every)?;
-            for (row, text) in texts.iter_mut().enumerate() {
+            for (row, (prompt, text)) in texts.iter_mut().enumerate() {
                 let Some(token) = drawn[row] else { continue };
-                let added = text.push(token)?;
-                screen.text(added);
-                let added = added.len();
-                if stops.reached(text.text(), added) {
+                let before = text.settled();
+                screen.text(text.push(&[token])?);
+                if stops.reached(text.text(), *prompt, before) {
                     generation.end(row);
                 }
             }
+        }
+        if let Some((_, text)) = texts.first_mut() {
+            screen.text(text.finish());
         }
         screen.end(generation.step());
         Ok(Generated(Rc::new(self.generated(&generation)?)))
@@ -310,14 +320,16 @@ impl Call<'_> {
     /// The output of a generation that is done.
     fn generated(&self, generation: &Generation) -> Result<Completion> {
         let input = generation.result();
-        let real = |row: usize| {
-            let real = input.row(row).iter().zip(input.real(row)).filter(|(_, real)| **real);
-            real.map(|(id, _)| *id).collect()
-        };
-        let rows: Vec<Vec<u32>> = (0..input.batch()).map(real).collect();
+        let rows: Vec<Vec<u32>> = (0..input.batch()).map(|row| real(&input, row)).collect();
         let ids = self.ids(&input)?;
         Ok(Completion { model: self.pass.model.clone(), ids, rows })
     }
+}
+
+/// The tokens of a row without padding.
+fn real(input: &Input, row: usize) -> Vec<u32> {
+    let real = input.row(row).iter().zip(input.real(row)).filter(|(_, real)| **real);
+    real.map(|(id, _)| *id).collect()
 }
 
 /// Registers `generate`, with context and options left out or not, and what it gives.

@@ -191,8 +191,8 @@ pub fn install(registry: &mut Registry) {
     registry
         .declare("tokens(model, text_or_ids)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::Outside)
         .row(
-            "the tokens of a text or of ids, as an array of strings: one a position, \
-            padding too",
+            "the tokens of a text or of ids, as the vocabulary writes them (▁the; bytes that it writes \
+            as letters are shown as text), as an array of strings: one a position, padding too",
             r#"m.tokens(" Mary").contains(" Mary")"#,
             "true",
         )
@@ -200,7 +200,7 @@ pub fn install(registry: &mut Registry) {
             let tokenizer = tokenizer(m)?;
             let strings = |row: &[u32]| -> Result<Dynamic> {
                 Ok(tokenizer
-                    .token_strings(row)?
+                    .labels(row)?
                     .into_iter()
                     .map(Dynamic::from)
                     .collect::<Array>()
@@ -215,7 +215,8 @@ pub fn install(registry: &mut Registry) {
     registry
         .declare("token_id(model, text)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .row(
-            "the id of a text that is one token exactly; else an error",
+            "the id of a text that is one token exactly, by itself or, if it begins with a space or a \
+            sign, within a text; or of a string that tokens gives; else an error",
             r#"m.decode(m.token_id(" Mary"))"#,
             " Mary",
         )

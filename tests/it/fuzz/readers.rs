@@ -167,12 +167,12 @@ fn tokenizer() {
                 tokenizer.encode("Hab a\u{301} ab\n\0 \u{1f600}</s>", true).map_err(sentence)?;
             let mut stream = tokenizer.stream();
             for &id in &ids {
-                stream.push(id).map_err(sentence)?;
+                stream.push(&[id]).map_err(sentence)?;
             }
             tokenizer
                 .decode(&ids)
                 .and_then(|_| tokenizer.text(&ids))
-                .and_then(|_| tokenizer.token_strings(&ids))
+                .and_then(|_| tokenizer.labels(&ids))
                 .map_err(sentence)?;
             tokenizer.single_token("a").map(drop).map_err(sentence)
         },

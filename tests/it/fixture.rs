@@ -6,35 +6,23 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::Point;
+use precompute::model::family::VERIFIED;
 use precompute::model::spec::NormPlace;
 use precompute::model::{Decoder, Input};
 use precompute::tensor::WeightSource;
 
-/// Every case, and the layers it has.
-pub const CASES: &[&str] = &[
-    "opt",
-    "opt-post-norm",
-    "gpt-neox",
-    "gpt-neox-sequential",
-    "gpt2",
-    "llama",
-    "llama3-rope",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma2",
-    "gemma3",
-    "phi",
-    "phi3",
-    "phi3-longrope",
-    "gptj",
-    "stablelm",
-    "stablelm-parallel",
-    "olmo2",
-    "falcon",
-    "falcon-grouped",
-    "bloom",
-];
+/// Every case: the fixtures that `precompute models --families` lists.
+pub const CASES: &[&str] = &fixtures();
+
+const fn fixtures() -> [&'static str; VERIFIED.len()] {
+    let mut names = [""; VERIFIED.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = VERIFIED[at].fixture;
+        at += 1;
+    }
+    names
+}
 
 pub struct Fixture {
     pub case: &'static str,

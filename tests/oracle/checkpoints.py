@@ -1,9 +1,15 @@
 """The fixtures' checkpoints as `reference` reads them."""
-import glob, os
+import glob, os, sys
 import torch
 from safetensors.torch import load_file
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
+
+
+def directories():
+    """The fixtures that the command line names, or all."""
+    every = sorted(os.path.dirname(path) for path in glob.glob(os.path.join(FIXTURES, "*", "golden.json")))
+    return [d for d in every if len(sys.argv) == 1 or os.path.basename(d) in sys.argv[1:]]
 
 
 def weights(directory, config):

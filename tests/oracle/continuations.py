@@ -1,15 +1,15 @@
 """Write fixtures/<case>/continuation.json: what transformers' own `generate` gives, with its own cache.
 
-    python continuations.py        # needs torch, transformers
+    python continuations.py [CASE ...]   # all without a case; needs torch, transformers
 
 Keys: `prompts`, two lists of ids of different lengths, and `pad`; `greedy`, each one's next tokens in a batch padded on the
 left; `penalised`, the first prompt's alone under a repetition penalty of `penalty`; `smallest_margin`, between the first and
 the second choice along all of them. A case whose margin is below 1e-3 is not written.
 """
-import glob, json, os
+import json, os
 import torch, transformers
+from checkpoints import directories
 
-FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
 NEW, PAD, PENALTY = 8, 1, 1.3
 transformers.logging.set_verbosity_error()
 
@@ -19,7 +19,7 @@ def margin(scores):
     return (top[..., 0] - top[..., 1]).min().item()
 
 
-for directory in sorted(os.path.dirname(path) for path in glob.glob(os.path.join(FIXTURES, "*", "golden.json"))):
+for directory in directories():
     golden = json.load(open(os.path.join(directory, "golden.json")))
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
     model.generation_config = transformers.GenerationConfig(max_new_tokens=NEW, do_sample=False, eos_token_id=None, pad_token_id=PAD, return_dict_in_generate=True, output_scores=True)

@@ -1,17 +1,17 @@
 """Write fixtures/<case>/inputs.safetensors: the points at which heads and MLPs read the residual stream.
 
-    python inputs.py        # needs torch, transformers, safetensors
+    python inputs.py [CASE ...]   # all without a case; needs torch, transformers, safetensors
 
 Computed in float64 over golden's ids [b,n], then rounded. Keys:
   plain/<layer>/<point>     of pre-query-states and pre-key-states alone: the others are copies of the stream
   changed/<point>           the last token's logits when the point's last dim is reversed in every layer
   gradient/<layer>/<point>  of the sum over rows of logits[row, -1, 5] - logits[row, -1, 9]; of one layer, the last but one
 """
-import glob, json, os
+import os
 import torch, transformers
 from safetensors.torch import load_file, save_file
 import families, reference
-from checkpoints import FIXTURES, weights
+from checkpoints import directories, weights
 
 reference.FAMILIES |= families.FAMILIES
 
@@ -20,7 +20,7 @@ def run(config, w, ids, hooks):
     return reference.FAMILIES[config["model_type"]](config, w, ids, reference.Tap(hooks), torch.ones_like(ids))
 
 
-for directory in sorted(os.path.dirname(path) for path in glob.glob(os.path.join(FIXTURES, "*", "golden.json"))):
+for directory in directories():
     # As the newest transformers names its fields, whatever the file has.
     config = transformers.AutoConfig.from_pretrained(directory).to_dict()
     golden = load_file(os.path.join(directory, "golden.safetensors"))

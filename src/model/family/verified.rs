@@ -31,6 +31,7 @@ pub const VERIFIED: &[Verified] = &[
     checked("gpt2", "gpt2", 2e-5),
     twice("llama", "llama", 2e-5),
     twice("llama", "llama3-rope", 2e-5),
+    checked("llama", "llama-biased", 2e-5),
     checked("mistral", "mistral", 2e-5),
     twice("qwen2", "qwen2", 2e-5),
     twice("qwen3", "qwen3", 2e-5),

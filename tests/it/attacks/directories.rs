@@ -184,7 +184,7 @@ fn modules_are_read_below_the_importing_script_whatever_is_swapped() {
         let program = Program::File(here.path().join("work/s.rhai"));
         let swapping = Swapping::start(here.path().join("work/d"), here.path().join("work/link"));
         let (mut inside, mut refused) = (0, 0);
-        for _ in 0..1500 {
+        for _ in 0..400 {
             match host.run(&program) {
                 Ok(who) => {
                     assert_eq!(who.into_string().unwrap(), "inside", "{import}");

@@ -137,7 +137,7 @@ fn what_a_function_does_wrong_is_not_taken_for_an_answer() {
     const DOES: [(&str, &str, &[&str]); 5] = [
         ("throw \"wrong\"", "wrong", &[]),
         ("nope()", "there is no function nope", &[]),
-        ("loop {}", "the run has taken longer than 300ms", &["--timeout", "300ms"]),
+        ("loop {}", "the run has taken longer than 100ms", &["--timeout", "100ms"]),
         ("loop {}", "the script takes more than 10000 steps", &["--max-steps", "10000"]),
         (
             "let held = []; loop { held.push(zeros([100000])); }",

@@ -81,21 +81,21 @@ const SHAPES: [[usize; 3]; 12] = [
 
 #[test]
 fn every_engine_multiplies_matrices_that_lie_either_way() {
-    engines(|name, run| {
-        for (case, shape @ [m, n, k]) in SHAPES.into_iter().enumerate() {
-            let (a, b, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(n, 3));
-            // Row by row, column by column, with gaps.
-            for (left, right) in
-                [([k, 1], [n, 1]), ([k, 1], [1, k]), ([1, m], [n, 1]), ([2 * k, 2], [2 * n, 2])]
-            {
-                let (left, right) =
-                    (Matrix { numbers: &a, steps: left }, Matrix { numbers: &b, steps: right });
-                let bias = (case % 2 == 0).then_some(&bias[..]);
-                let (step, cores) =
-                    (n + case % 3, if case % 4 == 0 { Cores::One } else { Cores::All });
+    for (case, shape @ [m, n, k]) in SHAPES.into_iter().enumerate() {
+        let (a, b, bias) = (numbers(2 * m * k, 1), numbers(2 * k * n, 2), numbers(n, 3));
+        // Row by row, column by column, with gaps.
+        for (left, right) in
+            [([k, 1], [n, 1]), ([k, 1], [1, k]), ([1, m], [n, 1]), ([2 * k, 2], [2 * n, 2])]
+        {
+            let (left, right) =
+                (Matrix { numbers: &a, steps: left }, Matrix { numbers: &b, steps: right });
+            let bias = (case % 2 == 0).then_some(&bias[..]);
+            let (step, cores) = (n + case % 3, if case % 4 == 0 { Cores::One } else { Cores::All });
+            let expected = defined(shape, left, right, bias);
+            engines(|name, run| {
                 let mut out = vec![f32::NAN; m * step];
                 run(Product { shape, out: out.as_mut_ptr(), step, left, right, bias }, cores);
-                for (at, (sum, size)) in defined(shape, left, right, bias).into_iter().enumerate() {
+                for (at, (sum, size)) in expected.iter().enumerate() {
                     let got = f64::from(out[at / n * step + at % n]);
                     assert!(
                         (got - sum).abs() <= size * 2e-6,
@@ -107,9 +107,9 @@ fn every_engine_multiplies_matrices_that_lie_either_way() {
                     between.into_iter().all(|(_, x)| x.is_nan()),
                     "{name} {shape:?} wrote between its rows"
                 );
-            }
+            });
         }
-    });
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tensors in scripts, and the functions of numbers and arrays that go with them. Each file
 //! registers one group of functions.
 
+mod along_dim;
 pub mod arguments;
 mod arrays;
 mod complex;

@@ -1,9 +1,9 @@
-//! `sum`, `mean`, `max`, `softmax`, `topk`, `histogram`, …: reductions, and operations along a dim.
+//! `sum`, `mean`, `max`, `topk`, `histogram`, …: reductions, and functions of the order of elements.
 
 use rhai::{Array, Dynamic, Engine, Token};
 
-use super::arguments::{Call, derive, derive_anew};
-use super::{Handle, Masks};
+use super::arguments::{Call, derive};
+use super::{Handle, Masks, along_dim};
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::value::options;
 use crate::script::value::record::Record;
@@ -12,14 +12,14 @@ use crate::tensor::index::gather;
 use crate::tensor::order::sort;
 use crate::tensor::order::unique::{Unique, unique};
 use crate::tensor::reduce::over::Over;
-use crate::tensor::reduce::{count, extremes, histogram, softmax, statistics, sums};
+use crate::tensor::reduce::{count, extremes, histogram, statistics, sums};
 use crate::{Result, bail, error};
 
 /// Registers the reductions.
 pub fn install(registry: &mut Registry) {
     registry.section(Page::Tensors, "Reductions");
     install_reductions(registry);
-    install_along(registry);
+    along_dim::install(registry);
     install_orders(registry);
     install_unique(registry);
 }
@@ -229,33 +229,6 @@ fn install_reductions(registry: &mut Registry) {
         });
 }
 
-fn install_along(registry: &mut Registry) {
-    registry
-        .declare("cumsum(x, dim, #{dim})", Purity::Pure, OnGpu::FLOATS, Gradient::Yes)
-        .row(
-            "each element and all before it along a dim, summed",
-            "tensor([1, 2, 3]).cumsum(0)",
-            "tensor [3] i64 cpu: [1, 3, 6]",
-        )
-        .on_tensor(1..=2, |call| along(call, softmax::cumsum));
-    registry
-        .declare("softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
-        .row(
-            "exponentials along a dim, scaled to sum 1",
-            "tensor([0.0, 1.0]).softmax(-1)",
-            "tensor [2] f32 cpu: [0.26894, 0.73106]",
-        )
-        .on_tensor(1..=2, |call| along(call, softmax::softmax));
-    registry
-        .declare("log_softmax(x, dim, #{dim})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
-        .row(
-            "log of that",
-            "tensor([0.0, 1.0]).log_softmax(-1)",
-            "tensor [2] f32 cpu: [-1.3133, -0.31326]",
-        )
-        .on_tensor(1..=2, |call| along(call, softmax::log_softmax));
-}
-
 fn install_orders(registry: &mut Registry) {
     registry
         .declare(
@@ -355,12 +328,6 @@ fn spread(call: &Call, name: &str, run: fn(&Value, f64, Over) -> Result<Value>) 
         (None, correction) => correction.unwrap_or(1.0),
     };
     over(call, 1, |x, over| run(x, correction, over))
-}
-
-/// Applies `run` along the dim that is given.
-fn along(call: &Call, run: fn(&Value, i64) -> Result<Value>) -> Result<Handle> {
-    let dim = call.int(1, "dim")?;
-    derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| run(x, dim))
 }
 
 /// Applies `run` over the dims that are argument `place` or the option `dim`.

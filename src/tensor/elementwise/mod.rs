@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod complex;
 mod complex_arithmetic;
 mod derivatives;
+pub mod diff;
 pub mod finite;
 pub mod function;
 pub mod integer;

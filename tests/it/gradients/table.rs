@@ -124,6 +124,8 @@ pub const ROWS: &[Row] = rows! {
     "quantile", "x 3,4 apart": "x.quantile(0.3)" "x.quantile([0.0, 0.5, 0.9, 1.0], 1)" "x.quantile(0.25, #{dim: 0, keepdim: true})";
     "median", "x 3,4 apart": "x.median()" "x.median(0)" "x.median(1)";
     "cumsum", "x 3,4; y -": "x.cumsum(0)" "x.cumsum(-1)" "y.cumsum(0)";
+    "diff", "x 3,4": "x.diff()" "x.diff(2, 0)" "x.diff(#{dim: 0})";
+    "diff", "z 3 complex": "z.diff()";
     "softmax", "x 3,4": "x.softmax(-1)" "x.softmax(0)" "(x * 30).softmax(1)" "cat([x, zeros(3, 1) - inf], 1).softmax(1)";
     "log_softmax", "x 3,4": "x.log_softmax(-1)" "x.log_softmax(0)" "(x * 300).log_softmax(1) / 100";
     "topk", "x 3,4 apart": "x.topk(2).values" "x.topk(2, #{dim: 0, largest: false}).values";

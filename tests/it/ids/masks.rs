@@ -94,6 +94,7 @@ fn plain_integers_beside_ids_with_a_mask_are_real_and_their_mask_is_true_through
         ("ids.sort(1).indices[1]", "[true, true, true]"),
         ("ids.sum(0)", "[true, true, true]"),
         ("ids.cumsum(1)[1]", "[true, true, true]"),
+        ("ids.diff()[1]", "[true, true]"),
         ("ids.nonzero()[0]", "[true, true]"),
     ]);
     assert_eq!(

@@ -2,7 +2,7 @@
 //!
 //! ARCHITECTURE.md says what each folder is for and which folders it may import; a test holds it.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(
     not(all(feature = "cli", feature = "plots")),
     allow(

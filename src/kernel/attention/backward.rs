@@ -35,10 +35,10 @@ pub(super) fn of_attention(back: &Backward, rule: &Rule) -> Result<Gradients> {
         .map(|(all, rows)| (Disjoint::new(all), rows));
     parallel::each(b * h, |task| {
         let (row, head) = (task / h, task % h);
-        // SAFETY: each task has its own row and head of all three.
         let [of_q, of_k, of_v] = [0, 1, 2].map(|at| {
             back.wants(at).then(|| {
                 let (all, rows) = &parts[at];
+                // SAFETY: each task has its own row and head of all three.
                 unsafe { all.part(task * rows * c..(task + 1) * rows * c) }
             })
         });

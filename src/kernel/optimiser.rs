@@ -70,6 +70,36 @@ impl Kept {
         }
         Ok(())
     }
+
+    /// Copies of what is kept, in the shape and on the device of the variable; nothing before its first step.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn tensors(&self, variable: &Tensor) -> Result<Vec<Tensor>> {
+        let (shape, device) = (variable.shape(), variable.device());
+        let copy = |moment: &Moment| match moment {
+            Moment::F32(kept) => Tensor::from_slice(kept, shape, device),
+            Moment::F64(kept) => Tensor::from_slice(kept, shape, device),
+            Moment::Device(kept) => kept.copy(),
+        };
+        self.0.iter().map(copy).collect()
+    }
+
+    /// What an earlier optimiser kept, from copies in the variable's shape and dtype.
+    ///
+    /// # Errors
+    /// Out of memory, or a transfer that fails.
+    pub fn of_tensors(tensors: &[Tensor], variable: &Tensor) -> Result<Self> {
+        let device = variable.device();
+        let moment = |kept: &Tensor| {
+            Ok(match (device.is_cpu(), kept.dtype()) {
+                (true, DType::F32) => Moment::F32(kept.flatten_all()?.to_vec1()?),
+                (true, DType::F64) => Moment::F64(kept.flatten_all()?.to_vec1()?),
+                _ => Moment::Device(kept.detach().to_device(device)?.force_contiguous()?),
+            })
+        };
+        tensors.iter().map(moment).collect::<Result<_>>().map(Self)
+    }
 }
 
 /// Moves a variable of float32 or float64 by one step; `scale` times `gradient` is the gradient.

@@ -72,6 +72,9 @@ pub struct Param {
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The value with which `recipe check` runs the recipe, where a run with the default takes long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Value>,
 }
 
 /// An error and the bytes of the header's TOML that it is about.
@@ -182,7 +185,8 @@ impl Header {
                 Ok(())
             };
             at(param, named)?;
-            at(param, param.get_ref().default.as_ref().map_or(Ok(()), check_default))?;
+            let Param { default, check, .. } = param.get_ref();
+            default.iter().chain(check).try_for_each(|value| at(param, check_value(value)))?;
         }
         Ok(())
     }
@@ -240,13 +244,13 @@ pub fn glob(pattern: &str) -> Option<globset::GlobMatcher> {
         .map(|glob| glob.compile_matcher())
 }
 
-fn check_default(value: &Value) -> Result<()> {
+fn check_value(value: &Value) -> Result<()> {
     match value {
         Value::Datetime(_) => {
-            Err(error!("a parameter's default is no date").help("write it as a text, in quotes"))
+            Err(error!("the value of a parameter is no date").help("write it as a text, in quotes"))
         }
-        Value::Array(values) => values.iter().try_for_each(check_default),
-        Value::Table(table) => table.values().try_for_each(check_default),
+        Value::Array(values) => values.iter().try_for_each(check_value),
+        Value::Table(table) => table.values().try_for_each(check_value),
         _ => Ok(()),
     }
 }
@@ -259,7 +263,8 @@ fn explain(e: &toml::de::Error) -> Error {
         return error!("the header is wrong: {}", without_rust_types(message));
     };
     if message.contains("`help`") && !message.contains("`summary`") {
-        return error!("a parameter in the header has no {key}").help("it has default and help");
+        return error!("a parameter in the header has no {key}")
+            .help("it has default, help and check");
     }
     let error = error!("the header has no key {key}");
     match did_you_mean(key, KEYS) {

@@ -176,6 +176,101 @@ fn what_can_not_be_a_step_is_said() {
     );
 }
 
+/// A run that is broken off and goes on from what it saved takes the steps of one that is not, to the last bit.
+#[test]
+fn a_state_that_was_saved_goes_on() {
+    for call in [
+        "adam(v, #{lr: 0.1, clip: 1.0})",
+        "adamw(v, #{lr: 0.1})",
+        "sgd(v, #{lr: 0.1, momentum: 0.9})",
+        "sgd(v, #{lr: 0.1})",
+    ] {
+        for dtype in ["f32", "f64"] {
+            let start = format!(
+                "let make = |from| #{{a: variable(from.a), deep: [variable(from.b)]}};\n\
+                 let train = |v, o, steps| {{ for i in 0..steps {{ o.step(((v.a - 1.0) ** 2.0).sum() + (v.deep[0] * v.a.sin()).sum()); }} }};\n\
+                 let optimiser = |v| {call};\n\
+                 let first = #{{a: arange(7).to(\"{dtype}\"), b: arange(7).to(\"{dtype}\").cos()}};\n"
+            );
+            let here = Workplace::new(&[]);
+            let save = format!(
+                "{start}let v = make.call(first); let o = optimiser.call(v); save(\"fresh\", o.state); train.call(v, o, 3);\n\
+                 save(\"state\", o.state); save(\"variables\", #{{a: v.a, b: v.deep[0]}});\n\
+                 train.call(v, o, 4); print(v.a.to_array()); print(v.deep[0].to_array()); print(`${{o}}`);"
+            );
+            here.write("save.rhai", save.as_bytes());
+            let whole = here.run(&["run", "save.rhai", "--out", "out"]);
+            assert_eq!(whole.code, Some(0), "{call}: {}", whole.stderr);
+            let go_on = format!(
+                "{start}let v = make.call(load_tensors(\"out/variables.safetensors\")); let o = optimiser.call(v);\n\
+                 o.state = load_tensors(\"out/fresh.safetensors\"); o.state = load_tensors(\"out/state.safetensors\");\n\
+                 train.call(v, o, 4); print(v.a.to_array()); print(v.deep[0].to_array()); print(`${{o}}`);"
+            );
+            here.write("go_on.rhai", go_on.as_bytes());
+            let rest = here.run(&["run", "go_on.rhai"]);
+            assert_eq!(
+                (rest.code, &rest.stdout),
+                (Some(0), &whole.stdout),
+                "{call} {dtype}: {}",
+                rest.stderr
+            );
+            assert!(rest.stdout.contains("7 steps taken"), "{}", rest.stdout);
+        }
+    }
+}
+
+/// Each says its sentence, and changes nothing.
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let start = "let v = #{a: variable(zeros([2])), b: variable(zeros([3]))}; let o = adam(v);\n\
+        let loss = || (v.a - 1.0).sum() + (v.b - 1.0).sum(); o.step(loss.call()); let s = o.state;\n";
+    for (body, said) in [
+        ("o.state = 3;", "the state of an optimiser is a map of tensors, and not 3"),
+        ("s.step = 3; o.state = s;", "and not one in which \"step\" is 3"),
+        ("s.remove(\"step\"); o.state = s;", "the state has no \"step\""),
+        ("s.step = tensor(-1); o.state = s;", "\"step\" must be one whole number of at least 0"),
+        ("s.step = tensor(1.0); o.state = s;", "\"step\" must be one whole number of at least 0"),
+        (
+            "s.remove(\"b.exp_avg\"); o.state = s;",
+            "the state has no \"b.exp_avg\", which this adam needs",
+        ),
+        (
+            "s.c = zeros([2]); o.state = s;",
+            "the state has \"c\", which is nothing that this adam keeps",
+        ),
+        ("s.step = tensor(0); o.state = s;", "the state has \"a.exp_avg\""),
+        (
+            "s[\"b.exp_avg_sq\"] = zeros([2]); o.state = s;",
+            "\"b.exp_avg_sq\" is [2] of f32, and the variable is [3] of f32",
+        ),
+        (
+            "s[\"b.exp_avg_sq\"] = zeros([3]).to(\"f64\"); o.state = s;",
+            "is [3] of f64, and the variable is [3] of f32",
+        ),
+        (
+            "let p = sgd(v, #{momentum: 0.9}); p.state = s;",
+            "the state has no \"a.momentum_buffer\", which this sgd needs",
+        ),
+        ("let p = sgd(v); p.state = s;", "which is nothing that this sgd keeps"),
+    ] {
+        let ran = script(&format!("{start}{body}"));
+        assert!(
+            ran.code == Some(1) && ran.stderr.contains(said),
+            "{body}\n{}\n{}",
+            ran.stdout,
+            ran.stderr
+        );
+        let ran = script(&format!(
+            "{start}try {{ {body} }} catch {{}} print(`${{o}}`); print(o.state[\"b.exp_avg\"].shape);"
+        ));
+        assert!(
+            ran.stdout.contains("1 steps taken") && ran.stdout.contains("[3]"),
+            "{body}\n{}",
+            ran.stdout
+        );
+    }
+}
+
 #[test]
 fn schedules_rise_and_fall() {
     for (body, expected) in [

@@ -429,6 +429,35 @@ fn every_shipped_script_is_as_its_header_says() {
     );
 }
 
+/// A recipe that takes long is checked with a value of the parameter that makes it short.
+#[test]
+fn a_check_runs_with_the_headers_values_for_checks() {
+    let with = |check: &str| {
+        let header =
+            HEADER.replace("//! [params.text]", &format!("//! [params.text]\n//! check = {check}"));
+        let text = "let m = model(\"demo:opt\");\nlet text = param(\"text\", \"When Mary\", \"what to count\");\n\
+            if text == \"When Mary\" { throw \"this takes hours\"; }\n\
+            save(\"n\", text);\nplot(#{y: [1.0, 2.0], title: \"line\"});\n";
+        let place = Workplace::new(&[("s.rhai", &format!("{header}{text}"))]);
+        (place.run(&["run", "s.rhai"]), place.run(&["recipe", "check", "s.rhai"]))
+    };
+    let (run, checked) = with("\"a \\\"b\\\"\"");
+    assert!(run.code == Some(1) && run.stderr.contains("this takes hours"), "{}", run.stderr);
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    let (_, checked) = with("\"When Mary\"");
+    assert!(
+        checked.code == Some(1) && checked.stdout.contains("this takes hours"),
+        "{}",
+        checked.stdout
+    );
+    let (run, _) = with("2020-01-01");
+    assert!(
+        run.stderr.contains("--> s.rhai:9:14") || run.stderr.contains("is no date"),
+        "{}",
+        run.stderr
+    );
+}
+
 #[test]
 fn check_finds_what_the_header_does_not_say() {
     let found = |text: &str, says: &[&str]| {

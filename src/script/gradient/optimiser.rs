@@ -1,5 +1,7 @@
 //! Optimisers: `adam(vars, #{…})`, `adamw` and `sgd` move variables against the gradient of a loss.
 
+mod state;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -357,6 +359,7 @@ pub fn install(registry: &mut Registry) {
             o.0.borrow_mut().lr = learning_rate(given)?;
             Ok(())
         });
+    state::install(registry);
     registry.declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors).shown(
         |o: &mut Optimiser| {
             let state = o.0.borrow();

@@ -9,6 +9,7 @@ mod binary;
 mod caught;
 mod changed_weights;
 mod checkpoint;
+mod circuits;
 mod cli;
 mod data;
 mod definitions;

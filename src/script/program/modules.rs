@@ -24,9 +24,12 @@ use crate::{Result, bail, error};
 
 /// The library that ships, by import name.
 const LIBRARY: &[(&str, &str)] = &[
+    ("lib/circuit", include_str!("../../../scripts/lib/circuit.rhai")),
     ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
+    ("lib/parts", include_str!("../../../scripts/lib/parts.rhai")),
+    ("lib/patching", include_str!("../../../scripts/lib/patching.rhai")),
     ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
     ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
 ];

@@ -20,7 +20,7 @@ fn every_family_is_verified_on_its_fixtures() {
     for entry in std::fs::read_dir(directory("")).unwrap() {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
         let is_listed = CASES.contains(&name.to_str().unwrap());
-        assert_eq!(path.join("golden.json").exists(), is_listed, "{}", path.display());
+        assert_eq!(path.join("golden.safetensors").exists(), is_listed, "{}", path.display());
     }
     for family in FAMILIES {
         assert!(VERIFIED.iter().any(|verified| verified.family == family.name), "{}", family.name);

@@ -41,7 +41,7 @@ pub fn open(ordinal: usize) -> Result<Device> {
     set_gemm_reduced_precision_f16(false);
     set_gemm_reduced_precision_bf16(false);
     if let Device::Cuda(device) = &device {
-        // SAFETY: all tensors are used on the device's own stream. `Lane` and `Departed`, which use
+        // SAFETY: all tensors are used on the device's own stream. `CopyStream` and `Departed`, which use
         // another, make each stream wait for the other before it touches a shared tensor.
         unsafe { device.disable_event_tracking() };
     }
@@ -61,14 +61,14 @@ fn told(cause: impl std::fmt::Debug) -> Error {
 }
 
 /// Copies from pinned host memory to a GPU, on a stream of their own.
-pub struct Lane {
+pub struct CopyStream {
     device: CudaDevice,
     stream: Arc<CudaStream>,
-    /// The addresses of the host memory that this lane has pinned.
+    /// The addresses of the host memory that this stream has pinned.
     pinned: Mutex<Vec<usize>>,
 }
 
-impl Lane {
+impl CopyStream {
     /// # Errors
     /// The driver fails.
     pub fn new(device: &CudaDevice) -> Result<Self> {
@@ -76,7 +76,7 @@ impl Lane {
         Ok(Self { device: device.clone(), stream, pinned: Mutex::default() })
     }
 
-    /// Pins the memory of a host tensor, which must outlive the lane.
+    /// Pins the memory of a host tensor, which must outlive the stream.
     ///
     /// # Errors
     /// The tensor is not on the host or not of a float dtype, or the system allows no more pinned
@@ -95,7 +95,7 @@ impl Lane {
             return Ok(());
         }
         self.stream.context().bind_to_thread().map_err(told)?;
-        // SAFETY: the memory belongs to the tensor, which the caller keeps until the lane has been
+        // SAFETY: the memory belongs to the tensor, which the caller keeps until the stream has been
         // dropped and has unpinned it.
         match unsafe { sys::cuMemHostRegister_v2(at as *mut c_void, bytes, 0) } {
             sys::CUresult::CUDA_SUCCESS => {
@@ -119,7 +119,7 @@ impl Lane {
     }
 
     /// Begins to copy a pinned host tensor to the device. The result may be used once
-    /// [`land`](Self::land) has been called, and the host tensor must outlive the lane.
+    /// [`land`](Self::land) has been called, and the host tensor must outlive the stream.
     ///
     /// # Errors
     /// The tensor is not contiguous, not on the host or not of a float dtype, or the device has no
@@ -159,12 +159,12 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for CopyStream {
     fn drop(&mut self) {
         let _ = self.stream.synchronize();
         let _ = self.stream.context().bind_to_thread();
         for &at in self.pinned.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // SAFETY: this lane has pinned the memory, and the stream that copies from it has been
+            // SAFETY: this stream has pinned the memory, and the stream that copies from it has been
             // waited for above.
             let _ = unsafe { sys::cuMemHostUnregister(at as *mut c_void) };
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::attention_inputs::AttentionInputs;
 use super::family::{Family, Names};
-use super::finite::{NotFinite, Place};
+use super::finite::{NotFinite, Origin};
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
 use super::load::block_weights::Blocks;
@@ -264,7 +264,7 @@ impl Decoder {
                     .then(|| components::first_not_finite(&block, layer, entered, inputs))
                     .transpose()?
                     .flatten();
-                let within = NotFinite { kind, place: Place::Within { layer, hooked } };
+                let within = NotFinite { kind, place: Origin::Within { layer, hooked } };
                 tap.watch.say(found.unwrap_or(within));
             }
         }

@@ -35,12 +35,12 @@ pub struct NotFinite {
     /// NaN or an infinity.
     pub kind: Kind,
     /// Where it appeared.
-    pub place: Place,
+    pub place: Origin,
 }
 
-/// Where it appeared.
+/// Where a NaN or infinity appeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Origin {
     /// The model computed it there.
     Made(Site),
     /// A hook there returned it.
@@ -124,7 +124,7 @@ impl Watch {
             && let Some(kind) = kind(&self.telling_part(site, x)?)?
             && !(self.told && kind == Kind::Infinity && TELLING.contains(&site.point))
         {
-            self.found = Some(NotFinite { kind, place: Place::Made(site) });
+            self.found = Some(NotFinite { kind, place: Origin::Made(site) });
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Watch {
             Some(Kind::Infinity) if TELLING.contains(&site.point) => self.told = true,
             // If `x` was not finite either, the pass made it before, and the next examination finds it.
             Some(kind) if self.every || self::kind(x)?.is_none() => {
-                self.found = Some(NotFinite { kind, place: Place::Left(site) });
+                self.found = Some(NotFinite { kind, place: Origin::Left(site) });
             }
             _ => {}
         }

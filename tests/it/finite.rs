@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 use precompute::hook::{Hooks, Layers, Point, Site};
-use precompute::model::finite::{Kind, Place};
+use precompute::model::finite::{Kind, Origin};
 use precompute::model::{Decoder, Input, Options, Output};
 
 use crate::binary::{Ran, Workplace};
@@ -130,7 +130,7 @@ fn the_first_point_is_found_where_nobody_changes_anything() {
             let found =
                 output.not_finite.unwrap_or_else(|| panic!("{}: nothing is found", subject.name));
             match found.place {
-                Place::Made(Site { layer, .. }) => {
+                Origin::Made(Site { layer, .. }) => {
                     assert!(
                         layer.is_none_or(|layer| layer == layers - 1),
                         "{}: {found:?}",
@@ -175,7 +175,7 @@ fn a_weight_that_is_no_number_is_found_at_its_point() {
                 .forward(&fixture.input(), &options, &mut precompute::hook::Unobserved)
                 .unwrap();
             let found = output.not_finite.unwrap();
-            assert_eq!(found.place, Place::Made(Site { point, layer }), "{name}");
+            assert_eq!(found.place, Origin::Made(Site { point, layer }), "{name}");
             assert_eq!(
                 found.kind,
                 if number.is_nan() { Kind::Nan } else { Kind::Infinity },

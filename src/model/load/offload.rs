@@ -8,12 +8,12 @@ use candle_core::{Device, Tensor};
 
 use crate::Result;
 use crate::model::block::Block;
-use crate::tensor::transfer::upload::Lane;
+use crate::tensor::transfer::upload::CopyStream;
 
 /// The blocks' weights in host memory, and the copy of the next block's.
 pub struct Offload {
     /// Copies to the device, and keeps the host memory in a form that can be copied fast.
-    lane: Lane,
+    stream: CopyStream,
     /// Their weights are in host memory.
     blocks: Vec<Arc<Block>>,
     /// The next block and its index: its weights are on the device or being copied.
@@ -24,14 +24,14 @@ impl Offload {
     /// # Errors
     /// The host memory cannot be prepared for copies to `device`.
     pub fn new(blocks: Vec<Arc<Block>>, device: &Device) -> Result<Self> {
-        let lane = Lane::to(device)?;
+        let stream = CopyStream::to(device)?;
         // A view into a stacked weight is copied out, since a transfer moves its whole storage.
-        let mut settle = |weight: &Tensor| lane.settle(weight);
+        let mut settle = |weight: &Tensor| stream.settle(weight);
         let blocks = blocks
             .iter()
             .map(|block| Ok(Arc::new(block.map(&mut settle)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { lane, blocks, ahead: Mutex::default() })
+        Ok(Self { stream, blocks, ahead: Mutex::default() })
     }
 
     /// The blocks with their weights in host memory.
@@ -51,14 +51,14 @@ impl Offload {
             Some((_, block)) => block,
             None => self.send(layer)?,
         };
-        self.lane.land()?;
+        self.stream.land()?;
         let next = (layer + 1) % self.blocks.len();
         *ahead = Some((next, self.send(next)?));
         Ok(here)
     }
 
     fn send(&self, layer: usize) -> Result<Block> {
-        self.lane.follow()?;
-        self.blocks[layer].map(&mut |weight| self.lane.send(weight))
+        self.stream.follow()?;
+        self.blocks[layer].map(&mut |weight| self.stream.send(weight))
     }
 }

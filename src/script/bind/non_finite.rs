@@ -1,7 +1,7 @@
 //! The warning about a pass in which a NaN or an infinity appeared.
 
 use crate::hook::{Site, SiteSet};
-use crate::model::finite::{NotFinite, Place};
+use crate::model::finite::{NotFinite, Origin};
 use crate::script::hook::Hook;
 use crate::system::message::notice;
 
@@ -10,14 +10,14 @@ use crate::system::message::notice;
 pub fn warn(found: &NotFinite, hooks: &[(Hook, SiteSet)], every: bool) {
     let NotFinite { kind, place } = found;
     let said = match place {
-        Place::Made(site) => {
+        Origin::Made(site) => {
             format!("this pass made {kind} of finite numbers, first at {}", named(site))
         }
-        Place::Left(site) => {
+        Origin::Left(site) => {
             let there = lines(hooks, |sites| sites.contains(*site));
             format!("this pass has {kind}, first at {}{there}", named(site))
         }
-        Place::Within { layer, hooked } => {
+        Origin::Within { layer, hooked } => {
             let there = lines(hooks, |sites| {
                 *hooked && sites.iter().any(|site| site.layer == Some(*layer))
             });

@@ -6,31 +6,31 @@ use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernel::cuda;
 
-/// A way from host memory to a device. To a CUDA GPU it is a stream of its own, with the host's
+/// Copies from host memory to a device. To a CUDA GPU they go on a stream of their own, with the host's
 /// memory pinned; to other devices, copies are made at once.
-pub enum Lane {
+pub enum CopyStream {
     /// A stream of its own on a CUDA GPU.
     #[cfg(feature = "cuda")]
-    Cuda(cuda::Lane),
+    Cuda(cuda::CopyStream),
     /// Any other device.
     Plain(Device),
 }
 
-impl Lane {
-    /// Opens a lane to a device.
+impl CopyStream {
+    /// Opens a stream to a device.
     ///
     /// # Errors
     /// The device fails.
     pub fn to(device: &Device) -> Result<Self> {
         match device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(device) => Ok(Self::Cuda(cuda::Lane::new(device)?)),
+            Device::Cuda(device) => Ok(Self::Cuda(cuda::CopyStream::new(device)?)),
             device => Ok(Self::Plain(device.clone())),
         }
     }
 
-    /// A host tensor in memory that can be copied from while the lane lives: contiguous, and pinned
-    /// if the device is a CUDA GPU. The result must outlive the lane.
+    /// A host tensor in memory that can be copied from while the stream lives: contiguous, and pinned
+    /// if the device is a CUDA GPU. The result must outlive the stream.
     ///
     /// # Errors
     /// The device fails, or there is no memory to pin.
@@ -38,7 +38,7 @@ impl Lane {
         let settled = if is_whole(host) { host.clone() } else { host.force_contiguous()? };
         match self {
             #[cfg(feature = "cuda")]
-            Self::Cuda(lane) => lane.pin(&settled)?,
+            Self::Cuda(stream) => stream.pin(&settled)?,
             Self::Plain(_) => {}
         }
         Ok(settled)
@@ -52,7 +52,7 @@ impl Lane {
     pub fn follow(&self) -> Result<()> {
         match self {
             #[cfg(feature = "cuda")]
-            Self::Cuda(lane) => lane.follow(),
+            Self::Cuda(stream) => stream.follow(),
             Self::Plain(_) => Ok(()),
         }
     }
@@ -65,7 +65,7 @@ impl Lane {
     pub fn send(&self, settled: &Tensor) -> Result<Tensor> {
         match self {
             #[cfg(feature = "cuda")]
-            Self::Cuda(lane) => lane.send(settled),
+            Self::Cuda(stream) => stream.send(settled),
             Self::Plain(Device::Cpu) => Ok(settled.force_contiguous()?),
             Self::Plain(device) => Ok(settled.to_device(device)?),
         }
@@ -78,7 +78,7 @@ impl Lane {
     pub fn land(&self) -> Result<()> {
         match self {
             #[cfg(feature = "cuda")]
-            Self::Cuda(lane) => lane.land(),
+            Self::Cuda(stream) => stream.land(),
             Self::Plain(_) => Ok(()),
         }
     }

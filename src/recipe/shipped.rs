@@ -9,6 +9,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("attention_view", include_str!("../../scripts/attention_view.rhai")),
     ("attribution_patching", include_str!("../../scripts/attribution_patching.rhai")),
     ("bidirectional_attention", include_str!("../../scripts/bidirectional_attention.rhai")),
+    ("causal_scrubbing", include_str!("../../scripts/causal_scrubbing.rhai")),
     ("causal_tracing", include_str!("../../scripts/causal_tracing.rhai")),
     ("composition_scores", include_str!("../../scripts/composition_scores.rhai")),
     ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),

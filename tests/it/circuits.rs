@@ -222,6 +222,16 @@ fn acdc() {
 }
 
 #[test]
+fn causal_scrubbing() {
+    for model in DEMOS {
+        let rows = rows(&run("causal_scrubbing", model), "recovered.csv");
+        let tenth = rows.iter().find(|row| row[0] == "0.1").unwrap_or_else(|| panic!("{rows:?}"));
+        let [attributed, random] = [1, 2].map(|at| tenth[at].parse::<f32>().unwrap());
+        assert!(attributed > 0.6 && random.abs() < 0.2, "{model}: {rows:?}");
+    }
+}
+
+#[test]
 fn attention_knockout() {
     for model in DEMOS {
         let left: Vec<Vec<f32>> =

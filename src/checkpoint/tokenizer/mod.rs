@@ -188,6 +188,13 @@ impl Tokenizer {
     }
 
     fn decoded(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let shown = |id: &u32| {
+            !(skip_special && self.is_special(*id)) && self.inner.id_to_token(*id).is_some()
+        };
+        // Some decoders of the library fail on no tokens at all.
+        if !ids.iter().any(shown) {
+            return Ok(String::new());
+        }
         let text = catching(|| self.inner.decode(ids, skip_special))?;
         Ok(if self.cleans_up { cleaned_up(&text) } else { text })
     }

@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
-# Makes the gallery's pictures anew: scripts/gallery/SCRIPT/*.svg, on demo:opt.
+# Makes the gallery anew, or what the named scripts have in it: scripts/gallery/SCRIPT/*.svg from runs on demo:opt, and of
+# tutorials (scripts that have a title among their comments) the tables and the page too. It takes a quarter of an hour.
+#
+#     scripts/gallery.sh [SCRIPT…]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --quiet
-for script in scripts/*.rhai; do
-    name=$(basename "$script" .rhai)
+program=${PRECOMPUTE:-target/release/precompute}
+[ -n "${PRECOMPUTE:-}" ] || cargo build --release --quiet
+[ $# -gt 0 ] || set -- $(basename -s .rhai scripts/*.rhai)
+for name in "$@"; do
+    script="scripts/$name.rhai"
     out=$(mktemp -d)
-    target/debug/precompute run "$script" --seed 1 --out "$out" >/dev/null 2>&1
+    "$program" run "$script" --seed 1 --out "$out" >/dev/null 2>&1
     mkdir -p "scripts/gallery/$name"
     cp "$out"/*.svg "scripts/gallery/$name/"
+    if grep -q '^// # ' "$script"; then cp "$out"/*.csv "scripts/gallery/$name/"; fi
     rm -r "$out"
 done
+PRECOMPUTE_BLESS=1 cargo test --quiet --test it tutorials::the_pages >/dev/null

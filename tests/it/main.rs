@@ -59,6 +59,7 @@ mod snippet;
 mod tensor_writes;
 mod terminal;
 mod tokenizers;
+mod tutorials;
 mod watch;
 mod weights;
 mod wide;

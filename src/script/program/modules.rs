@@ -25,6 +25,7 @@ use crate::{Result, bail, error};
 /// The library that ships, by import name.
 const LIBRARY: &[(&str, &str)] = &[
     ("lib/circuit", include_str!("../../../scripts/lib/circuit.rhai")),
+    ("lib/diffusion", include_str!("../../../scripts/lib/diffusion.rhai")),
     ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::bind::pass::Depth;
 use super::bind::{
@@ -54,10 +54,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     });
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_var(|name, _, context| match context.scope().get(name) {
-        // Rhai itself would report it without a position.
-        Some(value) if value.is_shared() && value.is_locked() => {
-            Err(EvalAltResult::ErrorDataRace(name.into(), Position::NONE).into())
-        }
+        Some(value) if value.is_shared() => captured(name, value),
         Some(_) => Ok(None),
         None => Ok(numbers::constant(name).map(Into::into)),
     });
@@ -90,6 +87,19 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     output::install_progress(&mut registry);
     try_catch::install_members(&mut registry);
     registry.finish()
+}
+
+/// What stands for a variable that a closure captured, which Rhai keeps in a cell; `None` leaves it to
+/// Rhai, which locks the cell for as long as a call on the variable lasts. A model, a tensor or
+/// another value of this crate is given by its cell, for Rhai does not lock that before the function
+/// itself is called: a function that calls closures takes its receiver by value, so the closures may
+/// use the very variable that it is called on.
+fn captured(name: &str, value: &Dynamic) -> ScriptResult<Option<Dynamic>> {
+    match value.read_lock::<Dynamic>() {
+        Some(inner) => Ok(inner.is_variant().then(|| value.clone())),
+        // Rhai itself would report it without a position.
+        None => Err(EvalAltResult::ErrorDataRace(name.into(), Position::NONE).into()),
+    }
 }
 
 /// What concerns the script as a whole.

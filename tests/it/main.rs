@@ -6,6 +6,7 @@ mod attacks;
 mod attribution;
 mod beams;
 mod binary;
+mod captured;
 mod caught;
 mod changed_weights;
 mod checkpoint;

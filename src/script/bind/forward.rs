@@ -74,9 +74,9 @@ macro_rules! pass {
         |$pass:ident, $reuse:ident, $ids:ident $(, $arg:ident: $typ:ty)*| $body:expr
     ) => {{
         let (depth, reuse) = $own.clone();
-        move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| {
-            let $ids = to_read(m, $name, &$ids)?;
-            let ($pass, $reuse) = (Pass { call: &call, depth: &depth, model: m }, &reuse);
+        move |call: NativeCallContext, m: Model, $ids: Dynamic $(, $arg: $typ)*| {
+            let $ids = to_read(&m, $name, &$ids)?;
+            let ($pass, $reuse) = (Pass { call: &call, depth: &depth, model: &m }, &reuse);
             $body
         }
     }};

@@ -343,9 +343,9 @@ pub fn install(
     macro_rules! generate {
         (|$call:ident, $ids:ident $(, $arg:ident: $typ:ty)*| $body:expr) => {{
             let (depth, random, console) = (depth.clone(), random.clone(), console.clone());
-            move |call: NativeCallContext, m: &mut Model, $ids: Dynamic $(, $arg: $typ)*| {
-                let $ids = to_read(m, "generate", &$ids)?;
-                let pass = Pass { call: &call, depth: &depth, model: m };
+            move |call: NativeCallContext, m: Model, $ids: Dynamic $(, $arg: $typ)*| {
+                let $ids = to_read(&m, "generate", &$ids)?;
+                let pass = Pass { call: &call, depth: &depth, model: &m };
                 let $call = Call { pass, random: &random, streaming, console: &console };
                 $body
             }

@@ -152,14 +152,14 @@ pub fn install(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
         ([$($arg:ident: $typ:ty),*] $context:expr, $options:expr) => {{
             let (depth, reuse) = own.clone();
             move |call: NativeCallContext,
-                  m: &mut Model,
+                  m: Model,
                   ids: Dynamic,
                   points: Dynamic,
                   metric: FnPtr
                   $(, $arg: $typ)*|
                   -> ScriptResult<Dynamic> {
-                let ids = to_read(m, "gradients", &ids)?;
-                let pass = Pass { call: &call, depth: &depth, model: m };
+                let ids = to_read(&m, "gradients", &ids)?;
+                let pass = Pass { call: &call, depth: &depth, model: &m };
                 let context: Option<Context> = $context;
                 let context = context.as_ref();
                 pass.gradients(&reuse, &ids, Asked { points, metric, context, options: $options })

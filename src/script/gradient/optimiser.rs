@@ -339,7 +339,7 @@ pub fn install(registry: &mut Registry) {
             o.step(t.model.forward(ids, #{loss: true}).loss) == m.forward(ids, #{loss: true}).loss.item()",
             "true",
         )
-        .function(|call: NativeCallContext, o: &mut Optimiser, loss: Dynamic| -> ScriptResult<f64> { o.step(&call, &loss) });
+        .function(|call: NativeCallContext, o: Optimiser, loss: Dynamic| -> ScriptResult<f64> { o.step(&call, &loss) });
     registry
         .declare(
             ".lr",

@@ -16,13 +16,12 @@ use crate::script::fingerprint::purity::LazyNatives;
 use crate::script::fingerprint::reachable::BoundCode;
 use crate::script::program::late_binding::{Live, Surroundings};
 use crate::script::program::modules::Modules;
-use crate::script::value::model::Model;
 
 fn bind(
     binder: &Binder,
     context: &NativeCallContext,
     names: Vec<String>,
-    mut function: FnPtr,
+    function: FnPtr,
     options: Map,
 ) -> ScriptResult<Hook> {
     let options = HookOptions::read(options)?;
@@ -32,7 +31,6 @@ fn bind(
         true => format!("|{}| …", code.params[function.curry().len()..].join(", ")),
         false => function.fn_name().to_owned(),
     };
-    unshare_models(&mut function);
     let natives = binder.natives.of(context.engine());
     Ok(Hook(Rc::new(Bound {
         names,
@@ -92,17 +90,6 @@ fn check(
             EvalAltResult::ErrorInFunctionCall(name, elsewhere.to_owned(), error, position).into()
         }
     })
-}
-
-/// Gives the function its own clone of each model that it captured. A captured variable is shared,
-/// and Rhai locks a shared value while one of its methods runs, so a hook that used the model during
-/// `m.forward(…)` would find it locked. A clone of a model is a handle to the same model.
-fn unshare_models(function: &mut FnPtr) {
-    for captured in function.iter_curry_mut() {
-        if captured.is_shared() && captured.read_lock::<Model>().is_some() {
-            *captured = captured.flatten_clone();
-        }
-    }
 }
 
 /// The state that `hook` needs to bind a function.

@@ -154,13 +154,13 @@ pub fn install(registry: &mut Registry) {
             "0.0",
         )
         .function(
-            |call: NativeCallContext, m: &mut Model, given: Map| -> ScriptResult<Model> {
-                with_weights(&call, m, &given)
+            |call: NativeCallContext, m: Model, given: Map| -> ScriptResult<Model> {
+                with_weights(&call, &m, &given)
             },
         )
         .function(
-            |call: NativeCallContext, m: &mut Model, given: Record| -> ScriptResult<Model> {
-                with_weights(&call, m, given.map())
+            |call: NativeCallContext, m: Model, given: Record| -> ScriptResult<Model> {
+                with_weights(&call, &m, given.map())
             },
         );
     registry

@@ -117,7 +117,7 @@ pub fn step(
         bail!("a gradient has its variable's shape and dtype")
     }
     kept.fill(rule, variable)?;
-    moved::note(variable);
+    moved::note(variable)?;
     if !variable.device().is_cpu() {
         return on_device(variable, gradient, scale, rule, kept);
     }

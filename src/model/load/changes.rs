@@ -16,6 +16,7 @@ use crate::kernel::moved;
 use crate::model::Decoder;
 use crate::model::decoder::Options;
 use crate::model::family::Initial;
+use crate::tensor::Kind;
 use crate::{Result, bail, error};
 
 /// Tensors in the place of the checkpoint's, by the checkpoint's names.
@@ -25,8 +26,6 @@ pub struct Changes {
     pub(in crate::model) all: BTreeMap<String, Tensor>,
     /// Those that are tracked.
     pub(in crate::model) tracked: HashMap<String, Tensor>,
-    /// The moment at which they were given, see [`moved`].
-    given: u64,
 }
 
 impl Decoder {
@@ -49,7 +48,6 @@ impl Decoder {
             };
             changes.all.insert(name, tensor);
         }
-        changes.given = moved::now();
         if !changes.tracked.is_empty() && self.is_offloaded() {
             return Err(error!(
                 "the blocks of this model stay in host memory, so its weights can't be variables"
@@ -87,8 +85,7 @@ impl Decoder {
         }
         let detached = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach());
         let fresh: HashMap<String, Tensor> = self.changes.tracked.iter().map(detached).collect();
-        let mut changes =
-            Changes { all: self.changes.all.clone(), tracked: HashMap::new(), given: 0 };
+        let mut changes = Changes { all: self.changes.all.clone(), tracked: HashMap::new() };
         changes.all.extend(fresh.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
         let stored = self.stored_with(&fresh, self.dtype)?;
         Ok(Cow::Owned(Self { stored, changes, ..self.clone() }))
@@ -117,7 +114,7 @@ impl Decoder {
     /// Checks that what was computed from variables still is what it would be computed to.
     fn check_computed(&self) -> Result<()> {
         for (name, tensor) in &self.changes.tracked {
-            if !tensor.is_variable() && moved::since(tensor, self.changes.given).is_some() {
+            if moved::since(tensor).is_some() {
                 return Err(error!("{name} of this model was computed from a variable that has moved since").help(
                     "call with_weights again in each round; a variable that stands in a weight's place itself needs that not",
                 ));
@@ -142,6 +139,16 @@ impl Decoder {
             .chain(with_prefix)
             .chain(as_head)
             .find(|name| used.contains_key(name))
+    }
+
+    /// The name that a tensor of this checkpoint has in most checkpoints of its family.
+    pub fn usual_name(&self, stored: &str) -> String {
+        match stored.strip_prefix(self.stored.names.prefix) {
+            Some(rest) if !self.is_unembedding(stored) => {
+                format!("{}{rest}", self.names.prefixes[0])
+            }
+            _ => stored.to_owned(),
+        }
     }
 
     /// Whether a tensor of the checkpoint belongs to the unembedding.
@@ -195,8 +202,7 @@ impl Decoder {
         let Some(Stored { shape, .. }) = self.stored.names.used.get(name) else {
             bail!("the model does not compute with a weight {name:?}")
         };
-        let float = matches!(tensor.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64);
-        if !float {
+        if !Kind::from_candle(tensor.dtype()).is_float() {
             bail!("{name}: a weight is of a float dtype, not {}", tensor.dtype().as_str());
         }
         if tensor.dims() != shape {

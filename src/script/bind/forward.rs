@@ -11,7 +11,6 @@ use super::pass_options::{NAMES, PassOptions};
 use super::tokens::to_read;
 use crate::error;
 use crate::hook::Unobserved;
-use crate::kernel::moved;
 use crate::model;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
@@ -22,14 +21,13 @@ use crate::script::value::handed_out;
 use crate::script::value::model::Model;
 use crate::script::value::options::Options;
 
-/// The output of `m.forward`, and the moment at which the pass ended.
+/// The output of `m.forward`.
 #[derive(Clone)]
-pub(super) struct Output(Rc<model::Output>, u64);
+pub(super) struct Output(Rc<model::Output>);
 
 impl From<model::Output> for Output {
-    /// The output of a pass that has just run.
     fn from(output: model::Output) -> Self {
-        Self(Rc::new(output), moved::now())
+        Self(Rc::new(output))
     }
 }
 
@@ -40,7 +38,7 @@ impl Output {
     /// The pass did not compute it; `how` tells what to do.
     fn part(&self, part: &Option<Tensor>, name: &str, how: &str) -> ScriptResult<Handle> {
         match part {
-            Some(tensor) => Ok(Handle::lent(tensor.clone()).begun_at(self.1)),
+            Some(tensor) => Ok(Handle::lent(tensor.clone())),
             None => Err(error!("this pass made no {name}").help(how).into()),
         }
     }

@@ -158,7 +158,7 @@ pub fn differentiable(value: &Dynamic, what: &str) -> Result<Tensor> {
              without being detached",
         ));
     }
-    if let Some(shape) = moved::since(tensor, handle.begun()) {
+    if let Some(shape) = moved::since(tensor) {
         return Err(error!(
             "{what} was computed before the variable {shape:?} moved: its gradients would mix old \
              numbers and new ones"

@@ -18,7 +18,6 @@ mod recorded;
 use super::frozen::{Frozen, Journal, Write};
 use super::lease::Lease;
 use crate::kernel::differentiable::is_without_graph;
-use crate::kernel::moved;
 use crate::system::interrupt;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
@@ -49,8 +48,6 @@ struct Slot {
     keeper: Option<Rc<dyn Keeper>>,
     /// How many operations of the script lead to it in a graph of gradients.
     depth: usize,
-    /// The moment, see [`moved`](crate::kernel::moved), at which its graph was begun.
-    begun: u64,
     /// The tensor that it is a part of, if both have a graph.
     part_of: Option<recorded::PartOf>,
 }
@@ -175,7 +172,6 @@ impl Handle {
             lost: interrupt::check_failed().err(),
             keeper: None,
             depth: 0,
-            begun: moved::now(),
             part_of: None,
         })))
     }

@@ -5,7 +5,6 @@ use std::rc::{Rc, Weak};
 
 use super::{Handle, Slot};
 use crate::kernel::differentiable::is_without_graph;
-use crate::kernel::moved;
 use crate::script::value::lease::Lease;
 use crate::tensor::index::selection::Index;
 use crate::tensor::{Kind, Operand, Value};
@@ -48,9 +47,6 @@ impl Handle {
             return Err(error!("a variable is not written to: its gradients belong to its value")
                 .help("an optimiser moves it; x = x + 1 makes a new tensor; x.detach() can be written to"));
         }
-        if !slot.value.is_tracked() {
-            slot.begun = moved::now();
-        }
         slot.value = write(&slot.value)?;
         slot.lease = Lease::of(&slot.value);
         slot.lease.lend();
@@ -72,23 +68,10 @@ impl Handle {
         let mut slot = self.0.borrow_mut();
         let computed = |input: &&&Handle| input.is_tracked() && !input.value().has_variable();
         for input in inputs.iter().filter(computed) {
-            let input = input.0.borrow();
-            slot.depth = slot.depth.max(input.depth);
-            slot.begun = slot.begun.min(input.begun);
+            slot.depth = slot.depth.max(input.0.borrow().depth);
         }
         slot.depth += 1;
         check_depth(slot.depth)
-    }
-
-    /// The moment at which its graph was begun.
-    pub fn begun(&self) -> u64 {
-        self.0.borrow().begun
-    }
-
-    /// The same tensor, whose graph was begun at an earlier moment.
-    pub fn begun_at(self, moment: u64) -> Self {
-        self.0.borrow_mut().begun = moment;
-        self
     }
 
     /// The same tensor, which is the part of `whole` that `indexes` select.

@@ -88,6 +88,51 @@ fn what_an_adapter_adds_is_scaled() {
     assert_eq!((code, out.as_str()), (Some(0), "[0.0, true, true]\n"), "{err}");
 }
 
+/// Configs that say less or more than the file has, with which PEFT 0.21 computes the same.
+#[test]
+fn what_a_config_leaves_open_is_as_peft_has_it() {
+    let text = r#"
+        let adapter = param("adapter", "");
+        let golden = load_tensors(`${adapter}/golden.safetensors`);
+        let n = model(param("model", "")).with_adapter(adapter);
+        print((n.forward(golden.ids).logits - golden.logits).abs().max().item() < 1e-4);
+    "#;
+    for (adapter, name, value, said) in [
+        // The biases of the file are taken.
+        ("opt", "bias", json!("none"), ""),
+        ("opt", "bias", json!("all"), ""),
+        ("gpt-neox", "bias", json!("none"), ""),
+        ("gpt-neox", "bias", json!("lora_only"), ""),
+        // So is a module that is stored whole, which need not be listed.
+        ("mistral", "modules_to_save", Json::Null, ""),
+        (
+            "mistral",
+            "modules_to_save",
+            json!(["lm_head", "score"]),
+            "warning: modules_to_save name score, which the model does not have",
+        ),
+        (
+            "llama",
+            "target_modules",
+            json!(["q_proj", "v_proj", "down_proj", "c_attn"]),
+            "warning: target_modules name c_attn, which the model does not have",
+        ),
+        (
+            "llama",
+            "target_modules",
+            json!(["q_proj", "v_proj", "down_proj", "k_proj"]),
+            "warning: target_modules name model.layers.0.self_attn.k_proj, of which the adapter has no factors",
+        ),
+    ] {
+        let here = workplace(text, |config| {
+            config.insert(name.into(), value.clone());
+        });
+        let (code, out, err) = run(&here, adapter, adapter);
+        assert_eq!((code, out.as_str()), (Some(0), "true\n"), "{adapter} {name} {value}: {err}");
+        assert!(err.contains(said) && said.is_empty() != err.contains("warning"), "{name}: {err}");
+    }
+}
+
 /// Each says its sentence.
 #[test]
 fn what_an_adapter_can_not_have_is_said() {
@@ -109,7 +154,14 @@ fn what_an_adapter_can_not_have_is_said() {
             "init_lora_weights = \"pissa\" changes the model's own weights",
         ),
         ("r", json!(7), "its rank and the model make them [7, 48] and [48, 7]"),
-        ("r", json!(0), "r must be a whole number of at least 1, not 0"),
+        ("r", json!(0), "r must be a whole number from 1 to 1048576, not 0"),
+        ("r", json!(1_000_000_000_000_000_000_u64), "from 1 to 1048576, not 1000000000000000000"),
+        ("bias", json!("some"), "bias must be \"none\", \"all\" or \"lora_only\", not \"some\""),
+        (
+            "modules_to_save",
+            json!(["lm_head"]),
+            "modules_to_save name lm_head, and the adapter has no tensor in the place of lm_head.weight",
+        ),
         ("r", Json::Null, "adapter_config.json has no r"),
         ("lora_alpha", json!("x"), "lora_alpha must be a number"),
         ("use_rslora", json!(3), "use_rslora must be true or false"),
@@ -136,6 +188,17 @@ fn what_an_adapter_can_not_have_is_said() {
         let (code, _, err) = run(&here, adapter, base);
         assert!(code == Some(1) && err.contains(said), "{adapter} on {base}: {err}");
     }
+    // Nothing to adapt: an adapter of biases alone, whose targets the model does not have.
+    let here = workplace(text, |config| {
+        config.insert("target_modules".into(), json!(["c_attn"]));
+    });
+    let file = here.path().join("opt/adapter_model.safetensors");
+    let tensors = candle_core::safetensors::load(&file, &candle_core::Device::Cpu).unwrap();
+    let biases: std::collections::HashMap<_, _> =
+        tensors.into_iter().filter(|(name, _)| name.ends_with(".bias")).collect();
+    candle_core::safetensors::save(&biases, &file).unwrap();
+    let (code, _, err) = run(&here, "opt", "opt");
+    assert!(code == Some(1) && err.contains("target_modules name no module of the model"), "{err}");
     // A file that is cut short, and one that is missing.
     let file = |here: &Workplace| here.path().join("llama/adapter_model.safetensors");
     let bytes = std::fs::read(file(&here)).unwrap();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use candle_core::{DType, Device, Tensor};
 use rhai::Map;
 
-use super::adapter_config::AdapterConfig;
+use super::adapter_config::{AdapterConfig, is_end};
 use super::parts::weight;
 use crate::checkpoint::{Adapter, OpenOptions};
 use crate::model::load::loader::Role;
@@ -17,6 +17,7 @@ use crate::script::errors::error::ScriptResult;
 use crate::script::run::settings::Settings;
 use crate::script::value::model::Model;
 use crate::script::value::options::Options;
+use crate::system::message::notice;
 use crate::tensor::WeightSource;
 use crate::{Result, bail, error};
 
@@ -121,8 +122,15 @@ fn adapted(m: &Model, adapter: &Adapter, scale: f64) -> Result<BTreeMap<String, 
     if factors.is_empty() && changed.is_empty() {
         bail!("the adapter has no tensors");
     }
-    for (module, factors) in factors {
-        let own = stored_name(m, &format!("{module}.weight"))?;
+    let factors: Vec<(String, String, Factors)> = factors
+        .into_iter()
+        .map(|(module, factors)| {
+            Ok((stored_name(m, &format!("{module}.weight"))?, module, factors))
+        })
+        .collect::<Result<_>>()?;
+    check_targets(m, &config, |own| factors.iter().any(|(with, ..)| with == own))?;
+    check_saved(m, &config, |own| changed.contains_key(own))?;
+    for (own, module, factors) in factors {
         let before = match changed.remove(&own) {
             Some(tensor) => tensor,
             None => weight(m, &own)?,
@@ -131,6 +139,81 @@ fn adapted(m: &Model, adapter: &Adapter, scale: f64) -> Result<BTreeMap<String, 
         changed.insert(own, sum);
     }
     Ok(changed)
+}
+
+/// Says which modules the config wants to be adapted and can't be.
+///
+/// # Errors
+/// It names no module of the model.
+fn check_targets(
+    m: &Model,
+    config: &AdapterConfig,
+    has_factors: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let modules: Vec<(&str, String, bool)> = modules(m).collect();
+    let adapted = modules.iter().filter(|(_, module, linear)| config.adapts(module, *linear));
+    let (with, without): (Vec<_>, Vec<_>) = adapted.partition(|(own, ..)| has_factors(own));
+    match without.first() {
+        None if with.is_empty() && !modules.iter().any(|(own, ..)| has_factors(own)) => {
+            return Err(error!("adapter_config.json: target_modules name no module of the model")
+                .help("is it an adapter of another model? base_model_name_or_path names its own"));
+        }
+        Some((_, first, _)) => notice(format_args!(
+            "warning: target_modules name {first}, of which the adapter has no factors: what it \
+             computes stays as it was{}",
+            and_others(without.len())
+        )),
+        None => {}
+    }
+    for name in config.named_targets() {
+        if !modules.iter().any(|(_, module, _)| is_end(module, name)) {
+            notice(format_args!("warning: target_modules name {name}, which the model does not have"));
+        }
+    }
+    Ok(())
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        2 => " (and so for another)".to_owned(),
+        more => format!(" (and so for {} others)", more - 1),
+    }
+}
+
+/// Checks that the modules that the config says are stored whole are.
+fn check_saved(m: &Model, config: &AdapterConfig, is_stored: impl Fn(&str) -> bool) -> Result<()> {
+    let names = m.loaded().decoder.checkpoint_names();
+    for name in config.saved() {
+        let of_module = |own: &&String| {
+            let usual = m.loaded().decoder.usual_name(own);
+            usual.rsplit_once('.').is_some_and(|(module, _)| is_end(module, name))
+        };
+        let mut own = names.used.keys().filter(of_module).peekable();
+        if own.peek().is_none() {
+            notice(format_args!("warning: modules_to_save name {name}, which the model does not have"));
+        }
+        if let Some(missing) = own.find(|own| !is_stored(own)) {
+            bail!(
+                "adapter_config.json: modules_to_save name {name}, and the adapter has no tensor \
+                 in the place of {missing}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The modules of the model that factors can be added to: the name of the weight in the checkpoint,
+/// the usual name of the module, and whether it is a linear module of the blocks.
+fn modules(m: &Model) -> impl Iterator<Item = (&str, String, bool)> {
+    let decoder = &m.loaded().decoder;
+    decoder.checkpoint_names().used.iter().filter_map(|(own, stored)| {
+        let is_table = matches!(stored.role, Role::TokenEmbeddings | Role::PositionEmbeddings);
+        let is_matrix = stored.role == Role::Matrix;
+        let module = decoder.usual_name(own).strip_suffix(".weight")?.to_owned();
+        let linear = is_matrix && !decoder.is_unembedding(own);
+        (is_table || is_matrix).then_some((own.as_str(), module, linear))
+    })
 }
 
 /// A module's weight with the product of its factors added.

@@ -6,11 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::{Result, bail, error};
 
+/// The largest rank: no model has so wide a matrix.
+const MOST_RANK: u64 = 1 << 20;
+
 /// Fields that say how the adapter was trained, or what its tensors say too.
 const IRRELEVANT: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
-    "bias",
     "corda_config",
     "eva_config",
     // PEFT corrects it by the kind of module.
@@ -72,7 +74,8 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn is_end(module: &str, name: &str) -> bool {
+/// Whether a list of names means a module by `name`.
+pub fn is_end(module: &str, name: &str) -> bool {
     module == name || module.ends_with(&format!(".{name}"))
 }
 
@@ -120,11 +123,20 @@ impl AdapterConfig {
                 "adapter_config.json: init_lora_weights = {other} changes the model's own weights, which can't be honoured"
             ),
         }
-        let whole = |value: &Value| value.as_u64().filter(|n| (1..=1 << 20).contains(n));
+        // PEFT takes the biases that the file has, whatever this says of how they were trained.
+        match reader.get("bias") {
+            None => {}
+            Some(Value::String(which))
+                if ["none", "all", "lora_only"].contains(&which.as_str()) => {}
+            Some(other) => bail!(
+                "adapter_config.json: bias must be \"none\", \"all\" or \"lora_only\", not {other}"
+            ),
+        }
+        let whole = |value: &Value| value.as_u64().filter(|n| (1..=MOST_RANK).contains(n));
         let rank = |name: &str, value: &Value| match whole(value) {
             Some(rank) => Ok(rank as usize),
             None => bail!(
-                "adapter_config.json: {name} must be a whole number of at least 1, not {value}"
+                "adapter_config.json: {name} must be a whole number from 1 to {MOST_RANK}, not {value}"
             ),
         };
         let number = |name: &str, value: &Value| match value.as_f64().filter(|x| x.is_finite()) {
@@ -192,6 +204,19 @@ impl AdapterConfig {
         let excluded = self.excluded.as_ref().is_some_and(|of| of.has(module, linear));
         let kept_whole = self.saved.iter().any(|name| is_end(module, name));
         !excluded && !kept_whole && self.targets.has(module, linear) && self.is_in_layers(module)
+    }
+
+    /// The names in `modules_to_save`.
+    pub fn saved(&self) -> &[String] {
+        &self.saved
+    }
+
+    /// The names in `target_modules`, where it is a list.
+    pub fn named_targets(&self) -> &[String] {
+        match &self.targets {
+            Modules::Names(names) => names,
+            Modules::Linear | Modules::Pattern(_) => &[],
+        }
     }
 
     /// Whether the layer that the module is in is one of those that are adapted.

@@ -104,7 +104,11 @@ fn collect(call: &str, name: &str, value: &Dynamic, to: &mut Vec<Moved>) -> Resu
             .help("make the variable of x.to(\"f32\")"));
     }
     if let Some(known) = to.iter().find(|known| known.variable.id() == tensor.id()) {
-        bail!("{call}: {shown} and {:?} are the same variable", known.name);
+        return Err(error!(
+            "{call} got one variable twice, as {shown} and as {:?}",
+            known.name
+        )
+        .help("an optimiser moves each variable once in a step"));
     }
     to.push(Moved {
         name: name.to_owned(),
@@ -167,7 +171,10 @@ impl Optimiser {
             kind,
             lr: learning_rate(options.float("lr")?.unwrap_or(1e-3)).map_err(at)?,
             betas,
-            eps: number(&options, "eps", 1e-8, "a number of at least 0", positive).map_err(at)?,
+            eps: number(&options, "eps", 1e-8, "above 0, in float32 too", |x| {
+                x as f32 > 0.0 && x.is_finite()
+            })
+            .map_err(at)?,
             decay: match kind {
                 Optimisers::AdamW => {
                     number(&options, "weight_decay", 1e-2, "a number of at least 0", positive)

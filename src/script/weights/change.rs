@@ -107,6 +107,10 @@ fn patterns(m: &Model, given: &Dynamic) -> Result<Vec<String>> {
         Some(array) => array.iter().map(text).collect::<Result<Vec<_>>>()?,
         None => vec![text(given)?],
     };
+    if all.is_empty() {
+        return Err(error!("trainable got no patterns, so that no weight would be a variable")
+            .help("as in m.trainable(\"*.layers.0.*\"); m.weights(\"*\") has all names"));
+    }
     let mut fits = Vec::new();
     for pattern in all {
         for name in named(m, &pattern, true)? {

@@ -11,6 +11,7 @@ mod inspect;
 use super::bind::output::json;
 use super::diagnostics::failure::Failure;
 use super::engine;
+use super::hook::backward::warn_of_hooks_in_vain;
 use super::program::bundle::Program;
 use super::program::compile::compile;
 use super::program::model_names::{NamedModel, named};
@@ -311,11 +312,12 @@ impl Host {
         self.session.params().clear();
         let value = panics::catch_bug(|| {
             self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
-        })?
-        .map_err(|error| self.failure(&script.id, &error))
-        .map_err(|failure| {
-            if self.session.models().refused() { failure.into_usage() } else { failure }
         })?;
+        warn_of_hooks_in_vain(value.is_err());
+        let value = value.map_err(|error| self.failure(&script.id, &error))
+            .map_err(|failure| {
+                if self.session.models().refused() { failure.into_usage() } else { failure }
+            })?;
         interrupt::check_failed()?;
         Ok(value)
     }

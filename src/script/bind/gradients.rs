@@ -15,7 +15,7 @@ use crate::model;
 use crate::model::finite;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
-use crate::script::hook::backward::{backward, differentiable};
+use crate::script::hook::backward::{backward, differentiable, warn_of_hooks_in_vain};
 use crate::script::hook::context::Context;
 use crate::script::reuse::Reuse;
 use crate::script::value::model::Model;
@@ -35,6 +35,12 @@ struct Asked<'a> {
 
 impl Pass<'_> {
     fn gradients(&self, reuse: &Reuse, ids: &Handle, asked: Asked) -> ScriptResult<Dynamic> {
+        let result = self.gone_back(reuse, ids, asked);
+        warn_of_hooks_in_vain(result.is_err());
+        result
+    }
+
+    fn gone_back(&self, reuse: &Reuse, ids: &Handle, asked: Asked) -> ScriptResult<Dynamic> {
         let Asked { points, metric, context, options } = asked;
         if is_without_graph() {
             return Err(error!("gradients within no_grad: there is no graph to go back through")

@@ -21,6 +21,7 @@ use crate::kernel::moved;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::options::describe;
+use crate::system::message::notice_once;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
 
@@ -29,6 +30,8 @@ scoped_thread_local!(static ENGINE: Engine);
 thread_local! {
     static WAITING: RefCell<HashMap<u64, Rc<Waiting>>> = RefCell::default();
     static NEXT: Cell<u64> = const { Cell::new(0) };
+    /// Hooks whose nodes are gone, and that were never called.
+    static IN_VAIN: RefCell<Vec<Hook>> = const { RefCell::new(Vec::new()) };
     /// The error of a hook on the way back in progress, with its position, which can't travel
     /// through candle.
     static FAILURE: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
@@ -43,6 +46,37 @@ struct Waiting {
     slots: Option<Slots>,
     /// The number of the pass, in which its calls count.
     pass: u64,
+    reached: Rc<Reached>,
+}
+
+/// Whether a gradient came by a hook at any of its sites in a pass. Those that wait there hold it.
+struct Reached {
+    hook: Hook,
+    is: Cell<bool>,
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        if !self.is.get() {
+            // At the thread's end nobody is told.
+            let _ = IN_VAIN.try_with(|hooks| hooks.borrow_mut().push(self.hook.clone()));
+        }
+    }
+}
+
+/// Warns of hooks that waited for a gradient that can't come any more. To be called after each piece
+/// of work that may have dropped a graph; `failed` says that it did not reach its end, so that no
+/// gradient was to be expected.
+pub fn warn_of_hooks_in_vain(failed: bool) {
+    for hook in IN_VAIN.take() {
+        if !failed {
+            notice_once(format_args!(
+                "warning: no gradient came by {}: what went back does not depend on what stands \
+                 there",
+                hook.describe()
+            ));
+        }
+    }
 }
 
 /// Removes a hook from those that wait when its node is gone.
@@ -75,8 +109,16 @@ pub fn wait(
     pass: u64,
 ) -> Result<Tensor> {
     let number = Number(NEXT.replace(NEXT.get() + 1));
-    let waiting = Waiting { hook: hook.clone(), context: context.clone(), site, slots, pass };
-    WAITING.with_borrow_mut(|all| all.insert(number.0, Rc::new(waiting)));
+    WAITING.with_borrow_mut(|all| {
+        let before = all.values().find(|other| other.pass == pass && other.hook.same(hook));
+        let reached = match before {
+            Some(other) => other.reached.clone(),
+            None => Rc::new(Reached { hook: hook.clone(), is: Cell::new(false) }),
+        };
+        let (hook, context) = (hook.clone(), context.clone());
+        let waiting = Waiting { hook, context, site, slots, pass, reached };
+        all.insert(number.0, Rc::new(waiting))
+    });
     through(x, move |gradient| match number.waiting().filter(|_| ENGINE.is_set()) {
         Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
         None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
@@ -85,6 +127,7 @@ pub fn wait(
 
 impl Waiting {
     fn call(&self, engine: &Engine, gradient: &Tensor) -> candle_core::Result<Tensor> {
+        self.reached.is.set(true);
         let keys = ["point", "layer"];
         let before = keys.map(|key| self.context.reserved(key));
         self.context.set_reserved("point", self.site.point.name().into());

@@ -9,6 +9,7 @@ use rhai::{AST, Caches, Dynamic, Engine, Position, Scope};
 use super::reload::Watched;
 use crate::Result;
 use crate::script::diagnostics::failure::Failure;
+use crate::script::hook::backward::warn_of_hooks_in_vain;
 use crate::script::host::{Host, INPUT};
 use crate::script::program::compile::compile;
 use crate::script::program::late_binding::Live;
@@ -190,6 +191,7 @@ impl Workspace {
             )
         });
         let result = result.unwrap_or_else(|error| Err(error.into()));
+        warn_of_hooks_in_vain(result.is_err());
         self.live().keep(&global, known);
         self.take_constants();
         let above = padded.len() - text.len();

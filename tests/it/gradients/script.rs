@@ -154,6 +154,29 @@ fn hooks_on_the_way_back() {
     );
 }
 
+/// Nothing silently does nothing.
+#[test]
+fn a_hook_that_no_gradient_comes_by_is_said() {
+    let said = "warning: no gradient came by the hook at post-mlp@3";
+    let back = "let n = 0; let back = hook(\"post-mlp@3\", |g, ctx| { n += 1; g }, #{backward: true});";
+    let keep = "hook(\"post-mlp@1\", |x, ctx| { ctx.kept = x * 1.0; })";
+    for (script, warned) in [
+        (format!("let c = context([{keep}, back]); m.gradients(ids, \"post-mlp@0\", |out| c.kept.sum(), c); print(n)"), true),
+        (format!("let c = context([{keep}, back]); m.gradients(ids, \"post-mlp@0\", |out| c.kept.sum() + out.logits.sum(), c); print(n - 1)"), false),
+        // A pass in which a variable takes part, and from which nothing goes back.
+        ("let t = m.trainable(\"*.0.fc2.*\"); t.model.forward(ids, [back]); print(n)".into(), true),
+        ("let t = m.trainable(\"*.0.fc2.*\"); sgd(t.variables).step(t.model.forward(ids, [back], #{loss: true}).loss); print(n - 1)".into(), false),
+        // Said once, however often it happens.
+        ("let t = m.trainable(\"*.0.fc2.*\"); for i in 0..3 { t.model.forward(ids, [back]); } print(n)".into(), true),
+        // An error is said, and nothing else.
+        (format!("let c = context([{keep}, back]); try {{ m.gradients(ids, \"post-mlp@0\", |out| out.nothing, c); }} catch {{}} print(n)"), false),
+    ] {
+        let ran = binary::script(&format!("{START} {back} {script}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "0\n"), "{script}\n{}", ran.stderr);
+        assert_eq!(ran.stderr.matches(said).count(), usize::from(warned), "{script}\n{}", ran.stderr);
+    }
+}
+
 #[test]
 fn variables_take_part_in_passes() {
     holds(
@@ -245,6 +268,26 @@ fn a_graph_older_than_a_step_is_refused() {
         "let a = variable(zeros([128])); let n = m.with_weights(#{\"*.fc2.bias\": |w| w + a}); let o = sgd([a]); \
          for i in 0..2 { o.step(n.forward(ids, #{loss: true}).loss); }",
         "was computed from a variable that has moved since",
+    );
+    // A tensor from before the step that a hook of a later pass captured, or that was written into a
+    // new one, or joined to one.
+    for script in [
+        "let t = v * 2.0; o.step(v.sum()); \
+         let out = m.forward(ids, [hook(\"post-mlp@0\", |x, ctx| x + t + v)], #{loss: true}); gradient(out.loss, v)",
+        "let ctx = context([hook(\"post-mlp@0\", |x, ctx| { x[[.., 0]] = ctx.t; })]); ctx.t = v * 2.0; o.step(v.sum()); \
+         gradient(m.forward(ids, ctx, #{loss: true}).loss, v)",
+        "let t = v * 2.0; o.step(v.sum()); let y = zeros(128); y[0] = t[0]; y[1] = v[1]; gradient(y.sum(), v)",
+        "let t = v * 2.0; o.step(v.sum()); gradient(m.unembed((t + v).reshape(1, 1, -1)).sum(), v)",
+        "let t = v * 2.0; o.step(v.sum()); \
+         m.gradients(ids, \"post-mlp@3\", |out| out.logits[[0, -1, 5]], [hook(\"post-mlp@3\", |x, ctx| x + t)])",
+    ] {
+        fails(&format!("let v = variable(ones(128)); let o = sgd([v], #{{lr: 0.1}}); {script}"), old);
+    }
+    // What was computed from another variable is as it was.
+    holds(
+        "let v = variable(ones(128)); let w = variable(ones(128)); let t = w * 2.0; sgd([v]).step(v.sum()); \
+         let out = m.forward(ids, [hook(\"post-mlp@0\", |x, ctx| x + t + v)], #{loss: true}); \
+         let both = gradient(out.loss, [v, w]); (both[0] * 2.0 - both[1]).abs().max().item() < 1e-6",
     );
     // What does not take part may move, and a new graph is as good as the first.
     holds(

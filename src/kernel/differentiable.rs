@@ -5,15 +5,13 @@
 //! [`differentiable`] joins the two: the operation computes with detached inputs, as fast as without
 //! gradients, and its result is put into the graph together with its derivative.
 
+mod node;
+
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[cfg(feature = "cuda")]
-use candle_core::backend::{BackendDevice, BackendStorage};
-use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, Layout, Result, Shape,
-    Storage, Tensor, bail,
-};
+use candle_core::{Result, Tensor};
+use node::{Node, storage_length};
 
 use super::elements::address;
 
@@ -112,15 +110,11 @@ fn attach(output: Tensor, inputs: &[&Tensor], derivative: Derivative) -> Result<
     let shared = inputs.iter().any(|input| address(input) == address(&output));
     let whole = output.is_contiguous() && storage_length(&output) == Some(output.elem_count());
     let output = if shared || !whole { output.force_contiguous()? } else { output };
-    let shape = output.shape().clone();
-    let taken = Taken::default();
-    output.inplace_op1(&taken)?;
-    let node = Node { taken, shape, derivative };
     match *inputs {
-        [a] => a.apply_op1(node),
-        [a, b] => a.apply_op2(b, node),
-        [a, b, c] => a.apply_op3(b, c, node),
-        _ => attach_many(inputs, node),
+        [a] => a.apply_op1(Node::of(&output, derivative)?),
+        [a, b] => a.apply_op2(b, Node::of(&output, derivative)?),
+        [a, b, c] => a.apply_op3(b, c, Node::of(&output, derivative)?),
+        _ => attach_many(&output, inputs, derivative),
     }
 }
 
@@ -128,8 +122,7 @@ fn attach(output: Tensor, inputs: &[&Tensor], derivative: Derivative) -> Result<
 /// becomes the input of a token, a node of one number, and the tokens together are the input of the
 /// node. On the way back the node leaves the gradients where the tokens, whose turn comes next,
 /// find them.
-fn attach_many(inputs: &[&Tensor], node: Node) -> Result<Tensor> {
-    let Node { taken, shape, derivative } = node;
+fn attach_many(output: &Tensor, inputs: &[&Tensor], derivative: Derivative) -> Result<Tensor> {
     let left: Arc<Mutex<Gradients>> = Arc::default();
     let tracked: Vec<bool> = inputs.iter().map(|input| input.track_op()).collect();
     let mut tokens = Vec::new();
@@ -150,191 +143,11 @@ fn attach_many(inputs: &[&Tensor], node: Node) -> Result<Tensor> {
         *lock(&left) = derivative(&all)?;
         Ok(vec![Some(back.inputs[0].zeros_like()?)])
     };
-    tokens.apply_op1(Node { taken, shape, derivative: Box::new(derivative) })
+    tokens.apply_op1(Node::of(output, Box::new(derivative))?)
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of elements in the storage of a tensor on the CPU.
-fn storage_length(x: &Tensor) -> Option<usize> {
-    let (storage, _layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(CpuStorage::F32(all)) => Some(all.len()),
-        Storage::Cpu(CpuStorage::F64(all)) => Some(all.len()),
-        Storage::Cpu(CpuStorage::F16(all)) => Some(all.len()),
-        Storage::Cpu(CpuStorage::BF16(all)) => Some(all.len()),
-        _ => None,
-    }
-}
-
-/// Takes the storage out of a tensor without a copy, and leaves it an empty one.
-#[derive(Default)]
-struct Taken {
-    cpu: Mutex<Option<CpuStorage>>,
-    cuda: Mutex<Option<CudaStorage>>,
-}
-
-impl InplaceOp1 for Taken {
-    fn name(&self) -> &'static str {
-        "take"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
-        let empty = CpuStorage::U8(Vec::new());
-        put(&self.cpu, std::mem::replace(storage, empty));
-        Ok(())
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
-        let empty = storage.device().zeros_impl(&Shape::from(1), candle_core::DType::U8)?;
-        put(&self.cuda, std::mem::replace(storage, empty));
-        let _ = layout;
-        Ok(())
-    }
-}
-
-fn put<T>(slot: &Mutex<Option<T>>, value: T) {
-    *lock(slot) = Some(value);
-}
-
-fn take<T>(slot: &Mutex<Option<T>>) -> Result<T> {
-    match lock(slot).take() {
-        Some(taken) => Ok(taken),
-        None => bail!("the result of a node was computed on another device than its inputs"),
-    }
-}
-
-/// A node of candle's graph: the result of an operation, computed already, and its derivative.
-struct Node {
-    taken: Taken,
-    shape: Shape,
-    derivative: Derivative,
-}
-
-impl Node {
-    fn cpu(&self) -> Result<(CpuStorage, Shape)> {
-        Ok((take(&self.taken.cpu)?, self.shape.clone()))
-    }
-
-    fn cuda(&self) -> Result<(CudaStorage, Shape)> {
-        Ok((take(&self.taken.cuda)?, self.shape.clone()))
-    }
-
-    fn gradients<const N: usize>(
-        &self,
-        inputs: [&Tensor; N],
-        output: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<[Option<Tensor>; N]> {
-        let gradients = (self.derivative)(&Backward::new(&inputs, output, gradient))?;
-        match gradients.try_into() {
-            Ok(gradients) => Ok(gradients),
-            Err(_) => bail!("a derivative gives as many gradients as there are inputs"),
-        }
-    }
-}
-
-const NAME: &str = "differentiable";
-
-impl CustomOp1 for Node {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.cpu()
-    }
-
-    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
-        self.cuda()
-    }
-
-    fn bwd(&self, a: &Tensor, output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let [a] = self.gradients([a], output, gradient)?;
-        Ok(a)
-    }
-}
-
-impl CustomOp2 for Node {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.cpu()
-    }
-
-    fn cuda_fwd(
-        &self,
-        _: &CudaStorage,
-        _: &Layout,
-        _: &CudaStorage,
-        _: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda()
-    }
-
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        output: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = self.gradients([a, b], output, gradient)?;
-        Ok((a, b))
-    }
-}
-
-impl CustomOp3 for Node {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.cpu()
-    }
-
-    fn cuda_fwd(
-        &self,
-        _: &CudaStorage,
-        _: &Layout,
-        _: &CudaStorage,
-        _: &Layout,
-        _: &CudaStorage,
-        _: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda()
-    }
-
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        c: &Tensor,
-        output: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [a, b, c] = self.gradients([a, b, c], output, gradient)?;
-        Ok((a, b, c))
-    }
 }
 
 #[cfg(test)]

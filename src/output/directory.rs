@@ -12,6 +12,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::directory_lock::DirectoryLock;
+use super::first_error::FirstError;
 use super::temporary::Temporary;
 use super::{name, temporary};
 use crate::system::directory::HeldDirectory;
@@ -183,7 +184,7 @@ impl Directory {
         let (folder, file_name) = self.open_parent(name)?;
         let directory = self.open()?;
         let (temporary, file) = Temporary::file(directory).map_err(|e| self.failed(name, &e))?;
-        let mut kept = FirstError { inner: std::io::BufWriter::new(file), error: None };
+        let mut kept = FirstError::new(std::io::BufWriter::new(file));
         let written = write(&mut kept)
             .and_then(|()| kept.flush().map_err(|e| error!("{}", describe_io_error(&e))));
         if let Some(cause) = kept.error {
@@ -332,35 +333,6 @@ fn is_deleted(_dir: &Dir) -> bool {
 /// The folders of a name, each with its parents: `a/b/c.json` has `a` and `a/b`.
 pub fn folders(name: &str) -> BTreeSet<String> {
     name.match_indices('/').map(|(end, _)| name[..end].to_owned()).collect()
-}
-
-/// Keeps the first I/O error of the file itself. A format's writer would pass on only its own
-/// message for it.
-struct FirstError<W: Write> {
-    inner: W,
-    error: Option<std::io::Error>,
-}
-
-impl<W: Write> FirstError<W> {
-    fn keep<T>(&mut self, result: std::io::Result<T>) -> std::io::Result<T> {
-        result.map_err(|cause| {
-            let kind = cause.kind();
-            self.error.get_or_insert(cause);
-            kind.into()
-        })
-    }
-}
-
-impl<W: Write> Write for FirstError<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let result = self.inner.write(bytes);
-        self.keep(result)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let result = self.inner.flush();
-        self.keep(result)
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod directory;
 mod directory_lock;
+mod first_error;
 pub mod format;
 mod last_results;
 pub mod load;

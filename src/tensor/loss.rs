@@ -262,25 +262,8 @@ fn logsumexp<T: Bounded + Into<f64>>(row: &[T]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-
-    fn value(numbers: &[f32], shape: &[usize]) -> Value {
-        Value::Real(elements::from_vec(numbers.to_vec(), shape, &Device::Cpu).unwrap())
-    }
-
-    fn ids(numbers: &[i64]) -> Value {
-        Value::Real(Tensor::new(numbers, &Device::Cpu).unwrap())
-    }
-
-    fn flat(out: Result<Value>) -> Vec<f32> {
-        elements::to_vec(out.unwrap().real("test").unwrap()).unwrap()
-    }
-
-    fn message(result: Result<Value>) -> String {
-        result.unwrap_err().message().to_owned()
-    }
+    use crate::tensor::testing::{flat, ids, message, value};
 
     #[test]
     fn cross_entropy_leaves_out_what_is_ignored() {

@@ -38,6 +38,8 @@ pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transfer;
 pub mod value;
 pub mod weight_source;

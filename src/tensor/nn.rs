@@ -121,22 +121,7 @@ pub(super) fn whole(ids: &Value, call: &str) -> Result<Vec<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn value(numbers: &[f32], shape: &[usize]) -> Value {
-        Value::Real(elements::from_vec(numbers.to_vec(), shape, &Device::Cpu).unwrap())
-    }
-
-    fn ids(numbers: &[i64]) -> Value {
-        Value::Real(Tensor::new(numbers, &Device::Cpu).unwrap())
-    }
-
-    fn flat(out: Result<Value>) -> Vec<f32> {
-        elements::to_vec(out.unwrap().real("test").unwrap()).unwrap()
-    }
-
-    fn message(result: Result<Value>) -> String {
-        result.unwrap_err().message().to_owned()
-    }
+    use crate::tensor::testing::{flat, ids, message, value};
 
     #[test]
     fn norms_agree_with_loops_even_far_from_zero() {

@@ -2,6 +2,7 @@
 //! storages that the tensors are views of.
 
 mod machine;
+mod object;
 mod state_dict;
 
 use std::collections::BTreeMap;

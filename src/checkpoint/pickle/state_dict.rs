@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::DType;
 
-use super::machine::{Id, Object, Objects};
+use super::machine::Objects;
+use super::object::{Id, Object};
 use crate::{Result, bail, error};
 
 /// The most dims of a tensor in PyTorch.

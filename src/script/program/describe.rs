@@ -73,5 +73,5 @@ pub fn imports(text: &str) -> Vec<String> {
     let mut engine = Engine::new_raw();
     engine.set_optimization_level(OptimizationLevel::None);
     let Ok(ast) = engine.compile(text) else { return Vec::new() };
-    super::modules::imports("", &ast).into_iter().map(|(_, name, _)| name).collect()
+    super::imports::imports("", &ast).into_iter().map(|(_, name, _)| name).collect()
 }

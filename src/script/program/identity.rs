@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::{Component, Path};
 
 use super::describe;
-use super::modules::{SHIPPED, beside, inside, shipped_text};
+use super::imports::{beside, inside};
+use super::library::{SHIPPED, shipped_text};
 use crate::output::record::{Record, ScriptText};
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;

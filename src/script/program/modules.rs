@@ -5,48 +5,23 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{
-    AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, ModuleResolver,
-    Position, Scope, Shared, Stmt,
+    AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared,
 };
 
 use super::compile::compile;
+use super::imports::{beside, imports, inside};
+use super::library::{LIBRARY, SHIPPED, shipped_text};
 use super::source::Sources;
 use crate::script::errors::error::ScriptResult;
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::system::fingerprint::Fingerprint;
-use crate::{Result, bail, error};
-
-/// The library that ships, by import name.
-const LIBRARY: &[(&str, &str)] = &[
-    ("lib/circuit", include_str!("../../../scripts/lib/circuit.rhai")),
-    ("lib/diffusion", include_str!("../../../scripts/lib/diffusion.rhai")),
-    ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
-    ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
-    ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
-    ("lib/parts", include_str!("../../../scripts/lib/parts.rhai")),
-    ("lib/patching", include_str!("../../../scripts/lib/patching.rhai")),
-    ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
-    ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
-];
-
-/// The import names of the library that ships.
-pub fn shipped() -> impl Iterator<Item = &'static str> {
-    LIBRARY.iter().map(|(name, _)| *name)
-}
-
-/// The text of a script in the library.
-pub fn shipped_text(name: &str) -> Option<&'static str> {
-    LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
-}
-
-/// Precedes the name of a script that is part of this program.
-pub const SHIPPED: &str = "precompute:";
+use crate::{Result, error};
 
 /// The modules of one host. Each is read and evaluated once.
 #[derive(Clone)]
@@ -332,51 +307,6 @@ impl Modules {
         let id = self.find(from, path).map_or_else(|_| path.to_owned(), |(id, _)| id);
         EvalAltResult::ErrorInModule(id, error, position).into()
     }
-}
-
-/// The path at which an import in the script `from` is looked for first.
-pub fn beside(from: &str, parts: &[&OsStr]) -> PathBuf {
-    let directory = Path::new(from).parent().unwrap_or(Path::new(""));
-    let mut file = directory.join(parts.iter().collect::<PathBuf>()).into_os_string();
-    file.push(".rhai");
-    file.into()
-}
-
-/// The components of an import's path.
-///
-/// # Errors
-/// The path is empty or leaves the script's directory.
-pub fn inside(path: &str) -> Result<Vec<&OsStr>> {
-    let bare = path.strip_suffix(".rhai").unwrap_or(path);
-    let mut parts = Vec::new();
-    for part in Path::new(bare).components() {
-        match part {
-            Component::Normal(name) => parts.push(name),
-            Component::CurDir => {}
-            _ => {
-                return Err(error!("import {path:?} leaves the directory of the script")
-                    .help("an import names a file beside the importing one, or below it"));
-            }
-        }
-    }
-    if parts.is_empty() || bare.contains('\\') {
-        bail!("import {path:?} names no file");
-    }
-    Ok(parts)
-}
-
-/// The literal imports of a script `id`: the script, the imported name, and its position.
-pub fn imports(id: &str, ast: &AST) -> Vec<(String, String, Position)> {
-    let mut found = Vec::new();
-    ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
-            && let Expr::StringConstant(name, position) = &import.0
-        {
-            found.push((id.to_owned(), name.to_string(), *position));
-        }
-        true
-    });
-    found
 }
 
 enum Text {

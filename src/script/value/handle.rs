@@ -14,6 +14,8 @@ use candle_core::Tensor;
 
 pub mod mask;
 mod recorded;
+#[cfg(test)]
+mod tests;
 
 use super::frozen::{Frozen, Journal, Write};
 use super::lease::Lease;
@@ -22,7 +24,7 @@ use crate::system::interrupt;
 use crate::tensor::index::pending_write::PendingWrite;
 use crate::tensor::index::selection::Index;
 use crate::tensor::index::subscript;
-use crate::tensor::{Kind, Operand, Value};
+use crate::tensor::{Operand, Value};
 use crate::{Error, Result};
 
 /// A tensor of a script. A clone is the same tensor.
@@ -90,14 +92,6 @@ impl Handle {
         self.0.borrow_mut().keeper = None;
     }
 
-    /// Takes the tensor out of the graph that it was computed in; a variable stays one.
-    pub fn leave_graph(&self) {
-        let mut slot = self.0.borrow_mut();
-        if slot.value.is_tracked() && !slot.value.has_variable() {
-            slot.value = slot.value.detach();
-        }
-    }
-
     /// A separate tensor with the same value. The first write to either copies the storage.
     pub fn twin(&self) -> Self {
         self.wait();
@@ -120,37 +114,6 @@ impl Handle {
                 keeper.part(self);
             }
         }
-    }
-
-    /// The result of an operation on `inputs`, without a mask. It shares their lease if it shares
-    /// their storage, unless that is a variable's: an optimiser writes it in place, so that the
-    /// result needs storage of its own.
-    ///
-    /// # Errors
-    /// There is no memory for a copy; the graph that it belongs to is too deep.
-    fn derived(value: Value, inputs: &[&Handle]) -> Result<Self> {
-        // Bools and integers have no gradients, and their graph would only take memory.
-        let recorded = !is_without_graph() && !Kind::of(&value).is_exact();
-        let mut value = if recorded { value } else { value.detach() };
-        let mut addresses = value.addresses();
-        let is_shared_variable = |input: &&Handle| {
-            let slot = input.0.borrow();
-            slot.value.has_variable()
-                && slot.value.addresses().iter().any(|a| addresses.contains(a))
-        };
-        if inputs.iter().any(is_shared_variable) {
-            value = value.map(Tensor::force_contiguous)?;
-            addresses = value.addresses();
-        }
-        let lease = inputs.iter().find_map(|input| {
-            let slot = input.0.borrow();
-            let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
-            shares.then(|| slot.lease.clone())
-        });
-        let lease = lease.unwrap_or_else(|| Lease::of(&value));
-        let result = Self::leased(value, lease, None);
-        result.deepen(inputs)?;
-        Ok(result)
     }
 
     fn leased(value: Value, lease: Rc<Lease>, journal: Option<Journal>) -> Self {
@@ -389,111 +352,5 @@ impl Slot {
 impl From<Tensor> for Handle {
     fn from(tensor: Tensor) -> Self {
         Self::fresh(Value::Real(tensor))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use candle_core::{DType, Device};
-    use rhai::Dynamic;
-
-    use super::*;
-    use crate::bail;
-    use crate::script::{Host, Settings};
-
-    /// A handle of zeros [4, 2], and a count of what has landed in it; each assignment is on its
-    /// way until someone waits.
-    fn awaiting(rows: &[i64]) -> (Handle, Rc<Cell<usize>>) {
-        let handle = Handle::from(Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap());
-        let landed = Rc::new(Cell::new(0));
-        for &row in rows {
-            let count = landed.clone();
-            let part: Box<dyn FnOnce() -> Result<Tensor>> = Box::new(move || {
-                count.set(count.get() + 1);
-                Ok((Tensor::ones(2, DType::F32, &Device::Cpu)? * row as f64)?)
-            });
-            let mut slot = handle.0.borrow_mut();
-            let arrival = PendingWrite::new(&slot.value, &[Index::At(row)], vec![part]).unwrap();
-            slot.await_arrival(arrival).unwrap();
-        }
-        (handle, landed)
-    }
-
-    fn sum(value: &Value) -> f32 {
-        value.parts()[0].sum_all().unwrap().to_scalar().unwrap()
-    }
-
-    #[test]
-    fn what_is_on_its_way_is_waited_for_by_whoever_reads() {
-        let (handle, landed) = awaiting(&[1, 3]);
-        assert_eq!(landed.get(), 0);
-        assert_eq!((sum(&handle.value()), landed.get()), (8.0, 2));
-        let (handle, landed) = awaiting(&[2]);
-        assert_eq!((sum(&handle.lend()), landed.get()), (4.0, 1));
-        let (handle, landed) = awaiting(&[2]);
-        let frozen = handle.freeze();
-        assert_eq!((sum(&Handle::thawed(&frozen).unwrap().value()), landed.get()), (4.0, 1));
-    }
-
-    #[test]
-    fn writes_land_in_their_order_and_few_are_on_their_way_at_a_time() {
-        let (handle, landed) = awaiting(&[1, 1, 1, 1, 1]);
-        assert_eq!(landed.get(), 2);
-        handle.assign(&[Index::At(1)], Operand::from(7.0)).unwrap();
-        assert_eq!((sum(&handle.value()), landed.get()), (14.0, 5));
-    }
-
-    #[test]
-    fn what_did_not_arrive_ends_the_run_and_nothing_made_of_it_leaves() {
-        let lost = || {
-            // As a run does when it begins: what is made after a failure is as lost as what failed.
-            interrupt::clear();
-            let (handle, _) = awaiting(&[1]);
-            let gone: Box<dyn FnOnce() -> Result<Tensor>> =
-                Box::new(|| bail!("the driver is gone"));
-            let arrival =
-                PendingWrite::new(&handle.0.borrow().value, &[Index::At(2)], vec![gone]).unwrap();
-            handle.0.borrow_mut().await_arrival(arrival).unwrap();
-            handle
-        };
-        let home = tempfile::tempdir().unwrap();
-        let out = home.path().join("out");
-        let host = Host::new(Settings { out: Some(out.clone()), ..Settings::default() }).unwrap();
-        for script in [
-            "save(\"t\", t)",
-            "try { save(\"t.json\", t); } catch {} 1",
-            "t.sum().item()",
-            "t.shape",
-            "try { let n = t.sum().item(); print(n); } catch {} 1",
-            "let u = t + 1; t[2] = 0.0; u",
-            "t[2] = 0.0; t",
-            "for row in t {} 1",
-            "plot(#{y: t[0], name: \"p\"})",
-        ] {
-            let failure = host.ask(script, [("t", Dynamic::from(lost()))]).unwrap_err();
-            let said = "a copy on its way from the GPU did not arrive: the driver is gone";
-            assert!(failure.message().ends_with(said), "{script} {failure}");
-        }
-        assert_eq!(std::fs::read_dir(&out).map_or(0, Iterator::count), 0);
-        // What did not arrive is not there in the next piece either; all else goes on.
-        let handle = lost();
-        assert!(host.ask("t + 1", [("t", Dynamic::from(handle.clone()))]).is_err());
-        assert!(host.ask("t.item()", [("t", Dynamic::from(handle))]).is_err());
-        assert_eq!(host.eval("1 + 1").unwrap().as_int(), Ok(2));
-    }
-
-    #[test]
-    fn what_was_read_before_does_not_change() {
-        let (handle, _) = awaiting(&[1]);
-        let before = handle.lend();
-        let arrival = PendingWrite::new(
-            &handle.0.borrow().value,
-            &[Index::At(0)],
-            vec![Box::new(|| Ok(Tensor::ones(2, DType::F32, &Device::Cpu)?))],
-        );
-        handle.0.borrow_mut().await_arrival(arrival.unwrap()).unwrap();
-        assert_eq!((sum(&handle.value()), sum(&before)), (4.0, 2.0));
     }
 }

@@ -1,7 +1,9 @@
-//! Tensors with a graph of gradients: what a write to one makes of it.
+//! Tensors with a graph of gradients: what an operation on one gives, and what a write makes of it.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+
+use candle_core::Tensor;
 
 use super::{Handle, Slot};
 use crate::kernel::differentiable::is_without_graph;
@@ -22,6 +24,45 @@ impl Handle {
     pub fn could_be_tracked(&self) -> bool {
         let slot = self.0.borrow();
         !Kind::of(&slot.value).is_exact() && slot.value.numel() > 0
+    }
+
+    /// Takes the tensor out of the graph that it was computed in; a variable stays one.
+    pub fn leave_graph(&self) {
+        let mut slot = self.0.borrow_mut();
+        if slot.value.is_tracked() && !slot.value.has_variable() {
+            slot.value = slot.value.detach();
+        }
+    }
+
+    /// The result of an operation on `inputs`, without a mask. It shares their lease if it shares
+    /// their storage, unless that is a variable's: an optimiser writes it in place, so that the
+    /// result needs storage of its own.
+    ///
+    /// # Errors
+    /// There is no memory for a copy; the graph that it belongs to is too deep.
+    pub(super) fn derived(value: Value, inputs: &[&Handle]) -> Result<Self> {
+        // Bools and integers have no gradients, and their graph would only take memory.
+        let recorded = !is_without_graph() && !Kind::of(&value).is_exact();
+        let mut value = if recorded { value } else { value.detach() };
+        let mut addresses = value.addresses();
+        let is_shared_variable = |input: &&Handle| {
+            let slot = input.0.borrow();
+            slot.value.has_variable()
+                && slot.value.addresses().iter().any(|a| addresses.contains(a))
+        };
+        if inputs.iter().any(is_shared_variable) {
+            value = value.map(Tensor::force_contiguous)?;
+            addresses = value.addresses();
+        }
+        let lease = inputs.iter().find_map(|input| {
+            let slot = input.0.borrow();
+            let shares = slot.value.addresses().iter().any(|a| addresses.contains(a));
+            shares.then(|| slot.lease.clone())
+        });
+        let lease = lease.unwrap_or_else(|| Lease::of(&value));
+        let result = Self::leased(value, lease, None);
+        result.deepen(inputs)?;
+        Ok(result)
     }
 
     /// As [`lend`](Self::lend), without the value.
@@ -61,7 +102,7 @@ impl Handle {
     ///
     /// # Errors
     /// The graph is too deep to go back through.
-    pub(super) fn deepen(&self, inputs: &[&Handle]) -> Result<()> {
+    fn deepen(&self, inputs: &[&Handle]) -> Result<()> {
         if !self.is_tracked() {
             return Ok(());
         }

@@ -54,14 +54,9 @@ pub fn svd(value: &Value) -> Result<Svd> {
     let Svd { u, s, vh } = &parts;
     let known = Arc::new(Svd { u: u.deep_copy()?, s: s.deep_copy()?, vh: vh.deep_copy()? });
     let node = |part: Value, which: Factor| {
-        let known = known.clone();
-        graph::operation(
-            &[value],
-            |_| Ok(part),
-            move |back| {
-                back.of_one(|| derivatives::svd(&known, which, &derivatives::wide(&back.gradient)?))
-            },
-        )
+        node(value, &known, part, move |_, known, gradient| {
+            derivatives::svd(known, which, gradient)
+        })
     };
     Ok(Svd {
         u: node(parts.u, Factor::Left)?,
@@ -81,6 +76,24 @@ pub(in crate::tensor::linalg) enum Factor {
     Right,
 }
 
+/// A part of the decomposition of `value`, in its graph. The gradient is computed from `value`, from
+/// what is `known`, all parts in storage of their own, and from the gradient of the part.
+fn node<T: Send + Sync + 'static>(
+    value: &Value,
+    known: &Arc<T>,
+    part: Value,
+    derivative: impl Fn(&Value, &T, &Value) -> Result<Value> + Send + Sync + 'static,
+) -> Result<Value> {
+    let known = known.clone();
+    graph::operation(
+        &[value],
+        |_| Ok(part),
+        move |back| {
+            back.of_one(|| derivative(&back.inputs[0], &known, &derivatives::wide(&back.gradient)?))
+        },
+    )
+}
+
 /// `torch.linalg.eigh`: eigenvalues and eigenvectors of symmetric matrices. Only the lower triangle
 /// is read. The element of greatest magnitude in each vector is positive.
 ///
@@ -94,16 +107,9 @@ pub fn eigh(value: &Value) -> Result<Eigh> {
     let Eigh { values, vectors } = &parts;
     let known = Arc::new(Eigh { values: values.deep_copy()?, vectors: vectors.deep_copy()? });
     let node = |part: Value, which: Factor| {
-        let known = known.clone();
-        graph::operation(
-            &[value],
-            |_| Ok(part),
-            move |back| {
-                back.of_one(|| {
-                    derivatives::eigh(&known, which, &derivatives::wide(&back.gradient)?)
-                })
-            },
-        )
+        node(value, &known, part, move |_, known, gradient| {
+            derivatives::eigh(known, which, gradient)
+        })
     };
     Ok(Eigh {
         values: node(parts.values, Factor::Values)?,
@@ -123,17 +129,9 @@ pub fn qr(value: &Value) -> Result<Qr> {
     let Qr { q, r } = &parts;
     let known = Arc::new(Qr { q: q.deep_copy()?, r: r.deep_copy()? });
     let node = |part: Value, which: Factor| {
-        let known = known.clone();
-        graph::operation(
-            &[value],
-            |_| Ok(part),
-            move |back| {
-                back.of_one(|| {
-                    let a = derivatives::wide(&back.inputs[0])?;
-                    derivatives::qr(&a, &known, which, &derivatives::wide(&back.gradient)?)
-                })
-            },
-        )
+        node(value, &known, part, move |a, known, gradient| {
+            derivatives::qr(&derivatives::wide(a)?, known, which, gradient)
+        })
     };
     Ok(Qr { q: node(parts.q, Factor::Left)?, r: node(parts.r, Factor::Right)? })
 }

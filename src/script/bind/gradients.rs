@@ -2,7 +2,7 @@
 //! it with regard to what stands at hook points.
 
 use candle_core::Tensor;
-use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 
 use super::capture_points::CapturePoints;
 use super::forward::Output;
@@ -14,7 +14,7 @@ use crate::kernel::differentiable::is_without_graph;
 use crate::model;
 use crate::model::finite;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
-use crate::script::errors::error::ScriptResult;
+use crate::script::errors::error::{ScriptResult, of_call};
 use crate::script::hook::backward::{backward, differentiable, warn_of_hooks_in_vain};
 use crate::script::hook::context::Context;
 use crate::script::reuse::Reuse;
@@ -58,8 +58,9 @@ impl Pass<'_> {
         let output = self.run(ids, context, &pass, &mut watch, reuse)?;
 
         let given = Dynamic::from(Output::from(output.clone()));
-        let value =
-            metric.call_raw(self.call, None, [given]).map_err(|error| arity(error, &metric))?;
+        let value = metric
+            .call_raw(self.call, None, [given])
+            .map_err(|error| of_call(error, &metric, of_one_parameter))?;
         let value = differentiable(&value, "the metric")?;
         let rows = rows(&value)?;
         let mut gradients = Vec::new();
@@ -127,16 +128,9 @@ fn not_connected(site: Site) -> Error {
         .help("is there a detach() between them, or does the metric read other tokens or points?")
 }
 
-/// Rhai reports a wrong number of parameters as a function that is not found.
-fn arity(error: Box<EvalAltResult>, metric: &FnPtr) -> Box<EvalAltResult> {
-    match &*error {
-        EvalAltResult::ErrorFunctionNotFound(called, _) if called.starts_with(metric.fn_name()) => {
-            error!("the metric of gradients takes one parameter, what the pass gives")
-                .help("as in |out| out.logits[[0, -1, 5]]")
-                .into()
-        }
-        _ => error,
-    }
+fn of_one_parameter() -> Error {
+    error!("the metric of gradients takes one parameter, what the pass gives")
+        .help("as in |out| out.logits[[0, -1, 5]]")
 }
 
 fn detached(output: model::Output) -> model::Output {

@@ -1,6 +1,6 @@
 //! Conversion of this crate's [`Error`] to Rhai's error and back.
 
-use rhai::{EvalAltResult, Position};
+use rhai::{EvalAltResult, FnPtr, Position};
 
 use crate::Error;
 
@@ -24,6 +24,23 @@ impl From<Error> for Box<EvalAltResult> {
             return EvalAltResult::ErrorTerminated(error.to_string().into(), Position::NONE).into();
         }
         EvalAltResult::ErrorRuntime(error.to_string().into(), Position::NONE).into()
+    }
+}
+
+/// The error of a call of `function`; `expected` if it takes another number of parameters, which Rhai
+/// reports as a function that is not found, with the captured variables among the parameters.
+pub fn of_call(
+    error: Box<EvalAltResult>,
+    function: &FnPtr,
+    expected: impl FnOnce() -> Error,
+) -> Box<EvalAltResult> {
+    match &*error {
+        EvalAltResult::ErrorFunctionNotFound(called, _)
+            if called.starts_with(function.fn_name()) =>
+        {
+            expected().into()
+        }
+        _ => error,
     }
 }
 

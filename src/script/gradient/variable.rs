@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, FnPtr, NativeCallContext};
 use crate::kernel::differentiable::without_graph;
 use crate::model::finite;
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
-use crate::script::errors::error::ScriptResult;
+use crate::script::errors::error::{ScriptResult, of_call};
 use crate::script::hook::backward::{backward, differentiable};
 use crate::script::value::Handle;
 use crate::script::value::handle::mask::Masks;
@@ -62,6 +62,11 @@ fn gradients(
     let loss = differentiable(loss, "the loss")?;
     let variables =
         variables.iter().map(|of| candle_variable(of, "gradient")).collect::<Result<Vec<_>>>()?;
+    if variables.is_empty() {
+        return Err(error!("gradient got no variables")
+            .help("as in gradient(loss, [v, w])")
+            .into());
+    }
     if loss.elem_count() != 1 {
         return Err(error!("a gradient is that of one number, and the loss is {:?}", loss.dims())
             .help("take its sum or its mean")
@@ -156,6 +161,11 @@ pub fn install(registry: &mut Registry) {
             "tensor [2] f32 cpu: [2.0, 4.0]",
         )
         .function(|call: NativeCallContext, function: FnPtr| -> ScriptResult<Dynamic> {
-            without_graph(|| function.call_raw(&call, None, []))
+            without_graph(|| function.call_raw(&call, None, [])).map_err(|error| {
+                of_call(error, &function, || {
+                    error!("no_grad calls a function of no parameters")
+                        .help("as in no_grad(|| x * 2.0)")
+                })
+            })
         });
 }

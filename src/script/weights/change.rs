@@ -9,7 +9,7 @@ use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 use super::parts::{fitting, unknown, weight};
 use crate::model::load::loader::Role;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
-use crate::script::errors::error::ScriptResult;
+use crate::script::errors::error::{ScriptResult, of_call};
 use crate::script::value::Handle;
 use crate::script::value::model::Model;
 use crate::script::value::options::describe;
@@ -66,6 +66,11 @@ fn tensor(name: &str, given: &Dynamic) -> Result<Tensor> {
     Ok(tensor.clone())
 }
 
+fn of_one_weight() -> Error {
+    error!("a function in a weight's place takes one parameter, the weight")
+        .help("as in |w| w * 0.5")
+}
+
 fn with_weights(call: &NativeCallContext, m: &Model, given: &Map) -> ScriptResult<Model> {
     let mut changed: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut keys: BTreeMap<String, &str> = BTreeMap::new();
@@ -81,7 +86,8 @@ fn with_weights(call: &NativeCallContext, m: &Model, given: &Map) -> ScriptResul
                 None => tensor(&name, value)?,
                 Some(function) => {
                     let w = Dynamic::from(Handle::lent(weight(m, &name)?));
-                    tensor(&name, &function.call_within_context::<Dynamic>(call, (w,))?)?
+                    let given = function.call_within_context::<Dynamic>(call, (w,));
+                    tensor(&name, &given.map_err(|error| of_call(error, function, of_one_weight))?)?
                 }
             };
             changed.insert(name, tensor);

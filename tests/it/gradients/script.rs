@@ -233,6 +233,16 @@ fn what_cannot_be_differentiated_is_said() {
             "the metric must be one number, or [k]",
         ),
         ("m.gradients(ids, \"post-mlp\", || 1.0)", "the metric of gradients takes one parameter"),
+        (
+            "let n = 1; m.gradients(ids, \"post-mlp\", |a, b| a.loss + n)",
+            "the metric of gradients takes one parameter",
+        ),
+        ("let n = 1; no_grad(|x| n)", "no_grad calls a function of no parameters"),
+        ("gradient(variable(ones(2)).sum(), [])", "gradient got no variables"),
+        (
+            "let n = 1; m.with_weights(#{\"*.fc2.bias\": |w, x| w * n})",
+            "a function in a weight's place takes one parameter",
+        ),
         ("m.gradients(ids, \"post-mpl\", |out| out.logits[[0, -1, 5]])", "post-mlp"),
         ("m.gradients(ids, \"post-mlp\", |out| out.logits[[0, -1, 5]], #{layer: 1})", "layers"),
         ("m.gradients(ids, \"post-mlp\", |out| out.loss)", "made no loss"),

@@ -13,6 +13,7 @@ mod point_table;
 mod recorded;
 mod site;
 mod site_set;
+pub mod standing;
 mod tokens;
 
 pub use capture::Capture;

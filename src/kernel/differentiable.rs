@@ -6,6 +6,7 @@
 //! gradients, and its result is put into the graph together with its derivative.
 
 mod node;
+pub mod watch;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -55,7 +55,7 @@ impl Block {
     ) -> Result<Tensor, Halt> {
         let x = tap.at(Point::PreBlock, x)?;
         let x = if past.is_none() && tap.recomputes() && self.is_tracked(&x) {
-            recomputed(self, &x, inputs)?
+            recomputed(self, tap.layer.unwrap_or(0), &x, inputs)?
         } else {
             self.add(x, inputs, past, tap)?
         };

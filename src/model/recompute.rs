@@ -12,11 +12,11 @@ use crate::hook::{SiteSet, Unobserved};
 use crate::kernel::differentiable::{Backward, Gradients, differentiable, without_graph};
 use crate::{Error, Result};
 
-/// What [`Block::add`] gives for the stream x [b, n, d], without hooks and without a cache.
+/// What [`Block::add`] of a layer gives for the stream x [b, n, d], without hooks and without a cache.
 ///
 /// # Errors
 /// candle's.
-pub fn recomputed(block: &Block, x: &Tensor, inputs: &LayerInputs) -> Result<Tensor> {
+pub fn recomputed(block: &Block, layer: usize, x: &Tensor, inputs: &LayerInputs) -> Result<Tensor> {
     let mut weights = Vec::new();
     let frozen = block.map(&mut |weight| {
         if weight.track_op() {
@@ -28,13 +28,18 @@ pub fn recomputed(block: &Block, x: &Tensor, inputs: &LayerInputs) -> Result<Ten
     let again = inputs.clone();
     differentiable(
         &all,
-        |given| without_graph(|| alone(block, &given[0], inputs)),
-        move |back| derivative(&frozen, &again, back).map_err(candle_core::Error::wrap),
+        |given| without_graph(|| alone(block, layer, &given[0], inputs)),
+        move |back| derivative(&frozen, layer, &again, back).map_err(candle_core::Error::wrap),
     )
 }
 
 /// Computes the block again from its input, and goes back through it.
-fn derivative(block: &Block, inputs: &LayerInputs, back: &Backward) -> Result<Gradients> {
+fn derivative(
+    block: &Block,
+    layer: usize,
+    inputs: &LayerInputs,
+    back: &Backward,
+) -> Result<Gradients> {
     let roots =
         back.inputs.iter().map(Var::from_tensor).collect::<candle_core::Result<Vec<_>>>()?;
     let mut weights = roots[1..].iter();
@@ -42,15 +47,15 @@ fn derivative(block: &Block, inputs: &LayerInputs, back: &Backward) -> Result<Gr
         let root = weight.track_op().then(|| weights.next()).flatten();
         Ok(root.map_or_else(|| weight.clone(), |root| root.as_tensor().clone()))
     })?;
-    let y = alone(&block, roots[0].as_tensor(), inputs)?;
+    let y = alone(&block, layer, roots[0].as_tensor(), inputs)?;
     let found = (y * back.gradient)?.sum_all()?.backward()?;
     Ok(roots.iter().map(|root| found.get(root).cloned()).collect())
 }
 
-fn alone(block: &Block, x: &Tensor, inputs: &LayerInputs) -> Result<Tensor> {
+fn alone(block: &Block, layer: usize, x: &Tensor, inputs: &LayerInputs) -> Result<Tensor> {
     let mut observer = Unobserved;
-    let mut tap = Tap::new(&mut observer, SiteSet::new(1), &Options::default());
-    tap.layer = Some(0);
+    let mut tap = Tap::new(&mut observer, SiteSet::new(layer + 1), &Options::default());
+    tap.layer = Some(layer);
     match block.add(x.clone(), inputs, Past::NONE, &mut tap) {
         Ok(x) => Ok(x),
         Err(Halt::Failed(error)) => Err(error),

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 
 use super::decoder::Options;
 use super::finite::Watch;
-use crate::hook::{Observer, Point, Site, SiteSet};
+use crate::hook::{Observer, Point, Site, SiteSet, standing};
 use crate::kernel::differentiable::is_without_graph;
 use crate::{Error, error};
 
@@ -121,6 +121,7 @@ impl<'a> Tap<'a> {
             }
             x = self.observer.record(site, &x)?.unwrap_or(x);
         }
+        standing::note(&x, site);
         if self.stop == Some(site) { Err(Halt::Stopped(x)) } else { Ok(x) }
     }
 }

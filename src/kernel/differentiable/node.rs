@@ -11,6 +11,7 @@ use candle_core::{
     Storage, Tensor, bail,
 };
 
+use super::watch::show;
 use super::{Backward, Derivative, lock};
 
 /// The number of elements in the storage of a tensor on the CPU.
@@ -95,7 +96,11 @@ impl Node {
         output: &Tensor,
         gradient: &Tensor,
     ) -> Result<[Option<Tensor>; N]> {
+        show(output, gradient);
         let gradients = (self.derivative)(&Backward::new(&inputs, output, gradient))?;
+        for (input, gradient) in inputs.iter().zip(&gradients) {
+            gradient.iter().for_each(|gradient| show(input, gradient));
+        }
         match gradients.try_into() {
             Ok(gradients) => Ok(gradients),
             Err(_) => bail!("a derivative gives as many gradients as there are inputs"),

@@ -12,7 +12,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use crate::kernel::optimiser::{Kept, Rule, square_sum, step};
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
-use crate::script::hook::backward::{backward, differentiable};
+use crate::script::hook::backward::{backward, differentiable, first_not_finite};
 use crate::script::value::Handle;
 use crate::script::value::options::{Options, describe, float};
 use crate::script::value::record;
@@ -219,7 +219,7 @@ impl Optimiser {
         }
         let gradients = backward(call.engine(), &loss)?;
         let busy = || error!("this optimiser is in a step already");
-        self.0.try_borrow_mut().map_err(|_| busy())?.apply(&gradients)?;
+        self.0.try_borrow_mut().map_err(|_| busy())?.apply(&loss, &gradients)?;
         Ok(value)
     }
 }
@@ -229,7 +229,7 @@ fn number_in(loss: &Tensor) -> Result<f64> {
 }
 
 impl State {
-    fn apply(&mut self, gradients: &GradStore) -> Result<()> {
+    fn apply(&mut self, loss: &Tensor, gradients: &GradStore) -> Result<()> {
         let mut squares = 0.0;
         let mut wrong = None;
         for moved in &self.variables {
@@ -255,7 +255,8 @@ impl State {
             let what = if sum.is_nan() { "NaN" } else { "an infinity" };
             let of = if name.is_empty() { String::new() } else { format!(" of {name:?}") };
             notice(format_args!(
-                "warning: the gradient{of} has {what}: {} takes no step",
+                "warning: the gradient{of} has {what}{}: {} takes no step",
+                first_not_finite(loss),
                 self.kind.name()
             ));
             return Ok(());

@@ -7,7 +7,7 @@ use crate::kernel::differentiable::without_graph;
 use crate::model::finite;
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::{ScriptResult, of_call};
-use crate::script::hook::backward::{backward, differentiable};
+use crate::script::hook::backward::{backward, differentiable, first_not_finite};
 use crate::script::value::Handle;
 use crate::script::value::handle::mask::Masks;
 use crate::script::value::options::describe;
@@ -73,7 +73,7 @@ fn gradients(
             .into());
     }
     let found = backward(call.engine(), &loss)?;
-    let mut gradients = Vec::new();
+    let (mut gradients, mut wrong) = (Vec::new(), None);
     for (at, variable) in variables.iter().enumerate() {
         let which = match variables.len() {
             1 => format!("the variable {:?}", variable.dims()),
@@ -85,9 +85,13 @@ fn gradients(
                 .into());
         };
         if let Some(kind) = finite::kind(gradient)? {
-            notice(format_args!("warning: the gradient of {which} has {kind}"));
+            wrong.get_or_insert_with(|| format!("{} has {kind}", which.trim_end_matches(',')));
         }
         gradients.push(Handle::fresh(Value::Real(gradient.clone())));
+    }
+    if let Some(wrong) = wrong {
+        let place = first_not_finite(&loss);
+        notice(format_args!("warning: the gradient of {wrong}{place}"));
     }
     Ok(gradients)
 }

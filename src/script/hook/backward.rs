@@ -16,8 +16,10 @@ use scoped_tls::scoped_thread_local;
 use super::bound::Hook;
 use super::context::Context;
 use super::invoke::invoke;
-use crate::hook::{Site, Slots, through};
+use crate::hook::{Site, Slots, standing, through};
+use crate::kernel::differentiable::watch::watching;
 use crate::kernel::moved;
+use crate::model::finite;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::Handle;
 use crate::script::value::options::describe;
@@ -32,6 +34,8 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Hooks whose nodes are gone, and that were never called.
     static IN_VAIN: RefCell<Vec<Hook>> = const { RefCell::new(Vec::new()) };
+    /// Whether hooks on the way back are not to be called.
+    static PASSED_OVER: Cell<bool> = const { Cell::new(false) };
     /// The error of a hook on the way back in progress, with its position, which can't travel
     /// through candle.
     static FAILURE: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
@@ -119,9 +123,14 @@ pub fn wait(
         let waiting = Waiting { hook, context, site, slots, pass, reached };
         all.insert(number.0, Rc::new(waiting))
     });
-    through(x, move |gradient| match number.waiting().filter(|_| ENGINE.is_set()) {
-        Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
-        None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
+    through(x, move |gradient| {
+        if PASSED_OVER.get() {
+            return Ok(gradient.clone());
+        }
+        match number.waiting().filter(|_| ENGINE.is_set()) {
+            Some(waiting) => ENGINE.with(|engine| waiting.call(engine, gradient)),
+            None => candle_core::bail!("a hook on the way back is called on its own thread alone"),
+        }
     })
 }
 
@@ -178,6 +187,29 @@ pub fn backward(engine: &Engine, loss: &Tensor) -> ScriptResult<GradStore> {
     match FAILURE.take() {
         Some(failure) => Err(failure),
         None => Ok(gradients.map_err(Error::from)?),
+    }
+}
+
+/// Where the first gradient that is not finite appears on the way back from `loss`, as in `, on its
+/// way back first at post-mlp@2`; nothing if no point is known. The way is gone once more, and hooks
+/// that wait there are not called again.
+pub fn first_not_finite(loss: &Tensor) -> String {
+    let first: Rc<Cell<Option<Site>>> = Rc::default();
+    let found = first.clone();
+    let see = move |tensor, gradient: &Tensor| {
+        if found.get().is_none()
+            && let Some(site) = standing::site_of(tensor)
+            && matches!(finite::kind(gradient), Ok(Some(_)))
+        {
+            found.set(Some(site));
+        }
+    };
+    PASSED_OVER.set(true);
+    let gone = watching(see, || loss.backward());
+    PASSED_OVER.set(false);
+    match first.get().filter(|_| gone.is_ok()) {
+        Some(site) => format!(", on its way back first at {site}"),
+        None => String::new(),
     }
 }
 

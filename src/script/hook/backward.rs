@@ -21,8 +21,8 @@ use crate::kernel::differentiable::watch::watching;
 use crate::kernel::moved;
 use crate::model::finite;
 use crate::script::errors::error::ScriptResult;
-use crate::script::value::Handle;
 use crate::script::value::options::describe;
+use crate::script::value::{Handle, kept};
 use crate::system::message::notice_once;
 use crate::tensor::Value;
 use crate::{Error, Result, bail, error};
@@ -39,6 +39,28 @@ thread_local! {
     /// The error of a hook on the way back in progress, with its position, which can't travel
     /// through candle.
     static FAILURE: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
+}
+
+/// Takes the tensors that contexts keep out of their graphs, where nothing but hooks that wait can
+/// see the context any more. Otherwise the graph would hold the hook, the hook its context, and the
+/// context the graph, for ever.
+fn let_go() {
+    let unseen: Vec<Context> = WAITING.with_borrow(|all| {
+        let mut here: HashMap<*const (), usize> = HashMap::new();
+        for waiting in all.values() {
+            *here.entry(waiting.context.holders().0).or_default() += 1;
+        }
+        let is_unseen = |of: &&Rc<Waiting>| {
+            let (context, holders) = of.context.holders();
+            here[&context] == holders
+        };
+        // Told before the first is cloned.
+        let unseen: Vec<&Rc<Waiting>> = all.values().filter(is_unseen).collect();
+        unseen.into_iter().map(|of| of.context.clone()).collect()
+    });
+    for context in unseen {
+        context.set_own_entries(kept::out_of_graph(context.own_entries()));
+    }
 }
 
 /// A hook that waits for the gradient at a site.
@@ -112,6 +134,7 @@ pub fn wait(
     slots: Option<Slots>,
     pass: u64,
 ) -> Result<Tensor> {
+    let_go();
     let number = Number(NEXT.replace(NEXT.get() + 1));
     WAITING.with_borrow_mut(|all| {
         let before = all.values().find(|other| other.pass == pass && other.hook.same(hook));
@@ -184,6 +207,7 @@ impl Waiting {
 /// A hook's own; a node without a derivative; out of memory.
 pub fn backward(engine: &Engine, loss: &Tensor) -> ScriptResult<GradStore> {
     let gradients = ENGINE.set(engine, || loss.backward());
+    let_go();
     match FAILURE.take() {
         Some(failure) => Err(failure),
         None => Ok(gradients.map_err(Error::from)?),
@@ -241,4 +265,43 @@ pub fn differentiable(value: &Dynamic, what: &str) -> Result<Tensor> {
         .help("compute it anew after a step; one optimiser can move the variables of several"));
     }
     Ok(tensor.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WAITING;
+    use crate::script::{Host, Settings};
+
+    #[test]
+    fn a_graph_goes_though_a_context_keeps_a_part_of_it() {
+        let host = Host::new(Settings::default()).unwrap();
+        let start = "let m = model(\"demo:opt\"); let ids = m.encode(\"Mary and John\"); \
+            let t = m.trainable(\"*.0.fc2.*\"); let o = sgd(t.variables); \
+            let back = hook(\"post-mlp@1\", |g, ctx| { ctx.seen = ctx.kept[0] * 2.0; g }, #{backward: true}); \
+            let keep = hook(\"post-mlp@2\", |x, ctx| { ctx.kept = [x * 1.0]; });";
+        for each in [
+            // A context that nobody else ever held; that a function held; of which a part is held.
+            "o.step(t.model.forward(ids, [back, keep], #{loss: true}).loss);",
+            "gradient(t.model.forward(ids, [back, keep], #{loss: true}).loss, t.variables.values());",
+            "let f = |n| { let c = context([back, keep]); let out = n.forward(ids, c, #{loss: true}); o.step(out.loss); }; \
+             f.call(t.model);",
+            "let c = context([back, keep]); let out = t.model.forward(ids, c, #{loss: true}); let part = c.kept[0]; c = (); \
+             o.step(out.loss);",
+        ] {
+            let script = format!(
+                "{start} for i in 0..3 {{ {each} }} \
+                 t.model.forward(ids, [hook(\"post-mlp@1\", |g, ctx| g, #{{backward: true}})]); true"
+            );
+            assert!(host.eval(&script).unwrap().as_bool().unwrap(), "{each}");
+            assert_eq!(WAITING.with_borrow(|all| all.len()), 0, "{each}");
+        }
+        // What others hold keeps its graph.
+        let script = format!(
+            "{start} let part = (); let own = hook(\"post-mlp@2\", |x, ctx| {{ part = x * 1.0; ctx.kept = [part]; }}); \
+             let v = t.variables.values()[0]; \
+             gradient(t.model.forward(ids, [back, own], #{{loss: true}}).loss, v); \
+             gradient(part.sum(), v).abs().max().item() > 0.0"
+        );
+        assert!(host.eval(&script).unwrap().as_bool().unwrap());
+    }
 }

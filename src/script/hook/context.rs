@@ -118,6 +118,11 @@ impl Context {
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
+    /// Where it is, and how many hold it.
+    pub(super) fn holders(&self) -> (*const (), usize) {
+        (Rc::as_ptr(&self.0).cast(), Rc::strong_count(&self.0))
+    }
+
     /// Replaces the entries that the script set.
     pub fn set_own_entries(&self, own: BTreeMap<String, Dynamic>) {
         let mut entries = self.0.entries.borrow_mut();

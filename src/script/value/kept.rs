@@ -2,7 +2,7 @@
 //! stores a twin of x at once. In variables that the hook captured, x is replaced by a twin just
 //! before it is written to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
@@ -27,6 +27,23 @@ pub fn leave_graph(values: Vec<Dynamic>) {
         handle.leave_graph();
         None
     });
+}
+
+/// The entries, with tensors outside of any graph in the places of those that belong to one. Who else
+/// holds such a tensor keeps it as it is.
+pub fn out_of_graph(entries: BTreeMap<String, Dynamic>) -> BTreeMap<String, Dynamic> {
+    let outside = |handle: &Handle| {
+        handle.is_tracked().then(|| {
+            let twin = handle.twin();
+            twin.leave_graph();
+            twin
+        })
+    };
+    let without = |(key, mut value)| {
+        replace(&mut value, &outside, &mut |_| {});
+        (key, value)
+    };
+    entries.into_iter().map(without).collect()
 }
 
 /// Replaces tensors in `values` and in the variables that closures share.

@@ -183,6 +183,15 @@ impl Call<'_> {
                 "check_finite",
             ],
         )?;
+        let hooks = context.map(Context::hooks).unwrap_or_default();
+        if let Some(hook) = hooks.iter().find(|hook| hook.is_backward()) {
+            return Err(error!(
+                "{} waits for a gradient, and generate never goes back",
+                hook.describe()
+            )
+            .help("run it in m.gradients, or in a pass of which a loss goes back")
+            .into());
+        }
         let _nested = self.pass.enter()?;
         let m = self.pass.model;
         let stops = Stops::read(options.get("stop"), m)?;

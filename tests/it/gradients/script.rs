@@ -145,6 +145,11 @@ fn hooks_on_the_way_back() {
         "waits for a gradient, and this pass never goes back",
     );
     fails(
+        r#"let v = variable(zeros(128)); let back = hook("post-mlp@2", |g, ctx| g, #{backward: true});
+        m.generate(ids, [hook("post-mlp@1", |x, ctx| x + v), back], #{max_new_tokens: 2});"#,
+        "waits for a gradient, and generate never goes back",
+    );
+    fails(
         r#"hook("post-mlp", |g, ctx| g * 0.5, #{backward: true, steps: 1..})"#,
         "steps are passes of generate, and generate never goes back",
     );

@@ -154,6 +154,10 @@ fn captured_variables_are_still_variables() {
             "let all = [model(\"demo:opt\")]; all[0].forward(\"x\", [hook(\"logits\", |x, ctx| all.len() * x)])",
             "all is used by a closure while a call on it is running",
         ),
+        (
+            "let all = #{m: model(\"demo:opt\")}; all.m.forward(\"x\", [hook(\"logits\", |x, ctx| all.len() * x)])",
+            "as in let own = all;",
+        ),
     ] {
         let failure = host.eval(script).unwrap_err().to_string();
         assert!(failure.contains(said), "{script}: {failure}");

@@ -65,12 +65,16 @@ pub fn explain(
             error!("for can't go through this value").help("an array, a range, a string or a tensor will do")
         }
         ErrorDataRace(name, _) => {
-            let message = match name.split('\'').nth(1) {
-                Some(function) => format!("{function}(…) is called on a value that the closure given to it captured"),
-                None => format!("{name} is used by a closure while a call on it is running"),
+            let (message, own) = match name.split('\'').nth(1) {
+                Some(function) => {
+                    let message = "is called on a value that the closure given to it captured";
+                    (format!("{function}(…) {message}"), "log")
+                }
+                None => (format!("{name} is used by a closure while a call on it is running"), &**name),
             };
-            Error::new(message)
-                .help("a closure captures the variable, not its value: give it a copy of its own, as in let own = log;")
+            Error::new(message).help(format!(
+                "a closure captures the variable, not its value: give it a copy of its own, as in let own = {own};"
+            ))
         }
         ErrorAssignmentToConstant(name, _) => {
             error!("{name} is a constant").help(format!("declare it with let {name} = … to change it"))

@@ -1,13 +1,14 @@
 //! Models with other weights: what they compute, what they share, and gradients that reach them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use precompute::hook::Unobserved;
 use precompute::model::{Decoder, Input, Options};
 
 use crate::binary::{Workplace, script};
 use crate::fixture::{CASES, Fixture, Subject, difference, directory, subjects};
+use crate::golden_gradient::{GoldenGradient, golden_gradients};
 
 fn names(decoder: &Decoder) -> Vec<String> {
     decoder.checkpoint_names().used.keys().cloned().collect()
@@ -166,22 +167,13 @@ fn gradients_of_weights_are_what_differences_of_the_loss_say() {
     }
 }
 
-fn largest(x: &Tensor) -> f32 {
-    x.abs().unwrap().flatten_all().unwrap().max(D::Minus1).unwrap().to_scalar().unwrap()
-}
-
-fn goldens(case: &str) -> Option<HashMap<String, Tensor>> {
-    let path = directory(case).join("gradients.safetensors");
-    path.exists().then(|| candle_core::safetensors::load(path, &Device::Cpu).unwrap())
-}
-
 #[test]
 fn gradients_of_weights_are_pytorchs() {
     let mut checked = 0;
     for case in CASES {
-        let Some(goldens) = goldens(case) else { continue };
         let fixture = Fixture::load(case);
-        let goldens: BTreeMap<&str, &Tensor> = goldens
+        let goldens = golden_gradients(case);
+        let goldens: BTreeMap<&str, &GoldenGradient> = goldens
             .iter()
             .filter_map(|(key, golden)| Some((key.strip_prefix("weight/")?, golden)))
             .collect();
@@ -192,20 +184,20 @@ fn gradients_of_weights_are_pytorchs() {
         let tensors = variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let model = fixture.decoder.with_weights(tensors).unwrap();
         let gradients = loss(&model, &fixture.input()).backward().unwrap();
-        let largest_of_all = goldens.values().map(|golden| largest(golden)).fold(0.0, f32::max);
+        let largest_of_all = goldens.values().map(|golden| golden.largest).fold(0.0, f32::max);
         for (name, golden) in goldens {
             let gradient = gradients.get(&variables[name]).unwrap();
             // A key's bias adds the same to all scores of a query: its true gradient is 0.
             let largest = match name.ends_with("k_proj.bias") {
                 true => largest_of_all,
-                false => largest(golden),
+                false => golden.largest,
             };
-            let off = difference(gradient, golden) / largest;
+            let off = golden.difference(gradient) / largest;
             assert!(off <= 1e-4, "{case}: {name} is off by {off} of the largest");
             checked += 1;
         }
     }
-    assert!(checked > 100, "{checked}");
+    assert!(checked > 250, "{checked}");
 }
 
 /// What a script prints that has a model and ids.

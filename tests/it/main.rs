@@ -23,6 +23,7 @@ mod foreign;
 mod fuzz;
 mod gallery;
 mod generation;
+mod golden_gradient;
 mod goldens;
 mod gpu;
 mod gradients;

@@ -1,21 +1,15 @@
 //! Gradients at every hook point, on every fixture, against PyTorch's autograd over the oracle's
 //! equations in float64.
 
-use std::collections::HashMap;
-
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use precompute::hook::{GradientCapture, Layers, Point, Site};
 use precompute::model::{Decoder, Options, Output};
 
-use crate::fixture::{CASES, Fixture, INPUTS, difference, directory};
+use crate::fixture::{CASES, Fixture, INPUTS, difference};
+use crate::golden_gradient::{GoldenGradient, golden_gradients};
 
 /// The largest error, as a share of the golden's largest element.
 const CLOSE: f32 = 1e-4;
-
-fn goldens(case: &str) -> Option<HashMap<String, Tensor>> {
-    let file = directory(case).join("gradients.safetensors");
-    file.is_file().then(|| candle_core::safetensors::load(file, &Device::Cpu).unwrap())
-}
 
 /// The sum over rows of logits[row, -1, 5] - logits[row, -1, 9].
 fn metric(output: &Output) -> Tensor {
@@ -52,7 +46,7 @@ fn key(site: Site) -> String {
 }
 
 fn check(case: &str, how: &str, found: &[(Site, Tensor)], prefix: &str, within: f32) -> usize {
-    let goldens = goldens(case).unwrap();
+    let goldens = golden_gradients(case);
     let mut checked = 0;
     for (site, got) in found {
         let key = format!("{prefix}{}", key(*site));
@@ -63,9 +57,8 @@ fn check(case: &str, how: &str, found: &[(Site, Tensor)], prefix: &str, within: 
     checked
 }
 
-fn hold(case: &str, how: &str, key: &str, got: &Tensor, golden: &Tensor, within: f32) {
-    let most = golden.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-    let off = difference(got, golden) / most.to_scalar::<f32>().unwrap();
+fn hold(case: &str, how: &str, key: &str, got: &Tensor, golden: &GoldenGradient, within: f32) {
+    let off = golden.difference(got) / golden.largest;
     println!("{off:.3e} {case} {how} {key}");
     assert_eq!(got.dtype(), DType::F32);
     assert!(off <= within, "{case}: the gradient at {key} ({how}) is off by {off}");
@@ -73,7 +66,7 @@ fn hold(case: &str, how: &str, key: &str, got: &Tensor, golden: &Tensor, within:
 
 /// The points of which the goldens have gradients.
 fn points(case: &str, prefix: &str) -> Vec<Point> {
-    let goldens = goldens(case).unwrap();
+    let goldens = golden_gradients(case);
     let has = |point: &Point| {
         goldens.contains_key(&format!("{prefix}{point}"))
             || goldens.contains_key(&format!("{prefix}0/{point}"))
@@ -81,20 +74,17 @@ fn points(case: &str, prefix: &str) -> Vec<Point> {
     Point::ALL.into_iter().filter(has).collect()
 }
 
-fn with_goldens() -> Vec<Fixture> {
-    let cases = CASES.iter().filter(|case| goldens(case).is_some());
-    let fixtures: Vec<Fixture> = cases.map(|case| Fixture::load(case)).collect();
-    assert!(fixtures.len() >= 10);
-    fixtures
+fn fixtures() -> impl Iterator<Item = Fixture> {
+    CASES.iter().map(|case| Fixture::load(case))
 }
 
 #[test]
 fn every_point_in_one_pass() {
-    for fixture in with_goldens() {
+    for fixture in fixtures() {
         let points = points(fixture.case, "");
         let found = gradients(&fixture.decoder, &fixture, &points, metric, false);
         let checked = check(fixture.case, "together", &found, "", CLOSE);
-        let expected = goldens(fixture.case).unwrap();
+        let expected = golden_gradients(fixture.case);
         let stated = expected.keys().filter(|key| {
             !key.starts_with("loss/") && !key.starts_with("weight/") && *key != "value"
         });
@@ -105,7 +95,7 @@ fn every_point_in_one_pass() {
 /// Then a pass takes its fast ways, which give no scores, patterns, single heads or scales.
 #[test]
 fn each_point_alone() {
-    for fixture in with_goldens() {
+    for fixture in fixtures() {
         for point in points(fixture.case, "") {
             let found = gradients(&fixture.decoder, &fixture, &[point], metric, false);
             assert!(check(fixture.case, "alone", &found, "", CLOSE) > 0);
@@ -129,7 +119,7 @@ fn at_what_heads_and_mlps_read() {
             for (site, got) in gradients(&fixture.decoder, &fixture, &points, metric, false) {
                 let key = format!("gradient/{}", key(site));
                 let Some(golden) = fixture.golden.get(&key) else { continue };
-                hold(case, how, &key, &got, golden, CLOSE);
+                hold(case, how, &key, &got, &GoldenGradient::whole(golden), CLOSE);
                 checked += 1;
             }
             let expected = points.iter().filter(|point| INPUTS.contains(point)).count();
@@ -141,7 +131,7 @@ fn at_what_heads_and_mlps_read() {
 /// A gradient at another point does not hang on whether copies of the stream are looked at.
 #[test]
 fn every_point_beside_the_inputs_of_heads() {
-    for fixture in with_goldens() {
+    for fixture in fixtures() {
         let has = |point: &Point| fixture.decoder.spec().has(*point);
         let all: Vec<Point> = Point::ALL.into_iter().filter(has).collect();
         let found = gradients(&fixture.decoder, &fixture, &all, metric, false);
@@ -151,7 +141,7 @@ fn every_point_beside_the_inputs_of_heads() {
 
 #[test]
 fn of_the_loss() {
-    for fixture in with_goldens() {
+    for fixture in fixtures() {
         let points = points(fixture.case, "loss/");
         let found = gradients(&fixture.decoder, &fixture, &points, loss, false);
         assert_eq!(check(fixture.case, "loss", &found, "loss/", CLOSE), found.len());
@@ -162,7 +152,7 @@ fn of_the_loss() {
 /// Blocks in which nothing is looked at are computed again on the way back.
 #[test]
 fn with_blocks_computed_again() {
-    for fixture in with_goldens() {
+    for fixture in fixtures() {
         for points in [&[Point::PostMlp][..], &[Point::PreBlock, Point::PostMlp], &[Point::PostFc1]]
         {
             let found = gradients(&fixture.decoder, &fixture, points, metric, true);

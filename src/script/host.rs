@@ -314,10 +314,9 @@ impl Host {
             self.engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
         })?;
         warn_of_hooks_in_vain(value.is_err());
-        let value = value.map_err(|error| self.failure(&script.id, &error))
-            .map_err(|failure| {
-                if self.session.models().refused() { failure.into_usage() } else { failure }
-            })?;
+        let value = value.map_err(|error| self.failure(&script.id, &error)).map_err(|failure| {
+            if self.session.models().refused() { failure.into_usage() } else { failure }
+        })?;
         interrupt::check_failed()?;
         Ok(value)
     }

@@ -104,11 +104,8 @@ fn collect(call: &str, name: &str, value: &Dynamic, to: &mut Vec<Moved>) -> Resu
             .help("make the variable of x.to(\"f32\")"));
     }
     if let Some(known) = to.iter().find(|known| known.variable.id() == tensor.id()) {
-        return Err(error!(
-            "{call} got one variable twice, as {shown} and as {:?}",
-            known.name
-        )
-        .help("an optimiser moves each variable once in a step"));
+        return Err(error!("{call} got one variable twice, as {shown} and as {:?}", known.name)
+            .help("an optimiser moves each variable once in a step"));
     }
     to.push(Moved {
         name: name.to_owned(),

@@ -167,7 +167,9 @@ fn check_targets(
     }
     for name in config.named_targets() {
         if !modules.iter().any(|(_, module, _)| is_end(module, name)) {
-            notice(format_args!("warning: target_modules name {name}, which the model does not have"));
+            notice(format_args!(
+                "warning: target_modules name {name}, which the model does not have"
+            ));
         }
     }
     Ok(())
@@ -191,7 +193,9 @@ fn check_saved(m: &Model, config: &AdapterConfig, is_stored: impl Fn(&str) -> bo
         };
         let mut own = names.used.keys().filter(of_module).peekable();
         if own.peek().is_none() {
-            notice(format_args!("warning: modules_to_save name {name}, which the model does not have"));
+            notice(format_args!(
+                "warning: modules_to_save name {name}, which the model does not have"
+            ));
         }
         if let Some(missing) = own.find(|own| !is_stored(own)) {
             bail!(

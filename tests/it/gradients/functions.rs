@@ -6,8 +6,8 @@ use precompute::script::declare::{Gradient, Page};
 use precompute::script::{Host, Settings};
 use rhai::Engine;
 
-use super::harness::{Loss, evaluated, inputs, run};
-use super::table::{ROWS, Row};
+use super::harness::{Inputs, Loss, evaluated, inputs, run};
+use super::table::ROWS;
 use crate::snippet::engine;
 
 #[test]
@@ -15,7 +15,7 @@ fn every_differentiable_function_agrees_with_central_differences() {
     let engine = engine();
     let mut wrong = Vec::new();
     for row in ROWS {
-        if let Err(why) = compare(&engine, row) {
+        if let Err(why) = compare(&engine, row.script, &inputs(row.inputs)) {
             wrong.push(format!("{}: {}: {why}", row.name, row.script));
         }
     }
@@ -150,9 +150,8 @@ fn what_has_no_gradient_says_so_or_is_outside_of_the_graph() {
 }
 
 /// The greatest error may be 1e-6 of the largest element.
-fn compare(engine: &Engine, row: &Row) -> Result<(), String> {
-    let inputs = inputs(row.inputs);
-    let script = engine.compile(row.script).map_err(|error| error.to_string())?;
+pub fn compare(engine: &Engine, script: &str, inputs: &Inputs) -> Result<(), String> {
+    let script = engine.compile(script).map_err(|error| error.to_string())?;
     let loss = Loss::of(&evaluated(engine, &script, &inputs.handles(true))?);
     if !loss.is_tracked() {
         return Err("the result has no graph".into());

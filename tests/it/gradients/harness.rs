@@ -18,7 +18,11 @@ struct Input {
 /// Reads `x 2,3; y 3 pos`: a name, the sizes of the dims (`-` for none) and what numbers: normal ones
 /// unless it says `pos` (from 0.5 to 2), `apart` (no two nearer than 0.1), or `complex`.
 pub fn inputs(text: &str) -> Inputs {
-    let mut seed = 7u64;
+    inputs_of(text, 7)
+}
+
+/// As [`inputs`], with other numbers for each seed.
+pub fn inputs_of(text: &str, mut seed: u64) -> Inputs {
     let mut noise = move || {
         let mut uniform = || {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

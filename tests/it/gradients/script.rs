@@ -163,7 +163,8 @@ fn hooks_on_the_way_back() {
 #[test]
 fn a_hook_that_no_gradient_comes_by_is_said() {
     let said = "warning: no gradient came by the hook at post-mlp@3";
-    let back = "let n = 0; let back = hook(\"post-mlp@3\", |g, ctx| { n += 1; g }, #{backward: true});";
+    let back =
+        "let n = 0; let back = hook(\"post-mlp@3\", |g, ctx| { n += 1; g }, #{backward: true});";
     let keep = "hook(\"post-mlp@1\", |x, ctx| { ctx.kept = x * 1.0; })";
     for (script, warned) in [
         (format!("let c = context([{keep}, back]); m.gradients(ids, \"post-mlp@0\", |out| c.kept.sum(), c); print(n)"), true),
@@ -296,7 +297,10 @@ fn a_graph_older_than_a_step_is_refused() {
         "let t = v * 2.0; o.step(v.sum()); \
          m.gradients(ids, \"post-mlp@3\", |out| out.logits[[0, -1, 5]], [hook(\"post-mlp@3\", |x, ctx| x + t)])",
     ] {
-        fails(&format!("let v = variable(ones(128)); let o = sgd([v], #{{lr: 0.1}}); {script}"), old);
+        fails(
+            &format!("let v = variable(ones(128)); let o = sgd([v], #{{lr: 0.1}}); {script}"),
+            old,
+        );
     }
     // What was computed from another variable is as it was.
     holds(

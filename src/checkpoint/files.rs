@@ -123,7 +123,11 @@ impl Files {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
             Ok(map) => Ok(Some(map)),
-            Err(e) => bail!("{name} is not a map in JSON: {e}"),
+            // Python writes numbers that JSON does not have.
+            Err(e) => match serde_json::from_slice(&with_quoted_numbers(&bytes)) {
+                Ok(map) => Ok(Some(map)),
+                Err(_) => bail!("{name} is not a map in JSON: {e}"),
+            },
         }
     }
 
@@ -160,6 +164,31 @@ impl Files {
             Files::Embedded(_) => "the embedded model".into(),
         }
     }
+}
+
+/// JSON as Python writes it, in which `NaN`, `Infinity` and `-Infinity` may stand for numbers, with
+/// these as strings: a field that is read refuses them, and another is none the worse.
+fn with_quoted_numbers(json: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(json.len());
+    let (mut at, mut in_string) = (0, false);
+    while let Some(&byte) = json.get(at) {
+        let rest = &json[at..];
+        let number = [&b"NaN"[..], b"Infinity", b"-Infinity"];
+        match number.into_iter().find(|number| !in_string && rest.starts_with(number)) {
+            Some(number) => {
+                quoted.extend([b"\"", number, b"\""].concat());
+                at += number.len();
+            }
+            None => {
+                // What follows a backslash ends no string.
+                let length = if in_string && byte == b'\\' { rest.len().min(2) } else { 1 };
+                in_string ^= byte == b'"';
+                quoted.extend(&rest[..length]);
+                at += length;
+            }
+        }
+    }
+    quoted
 }
 
 fn unread(directory: &HeldDirectory, name: &str, cause: &std::io::Error) -> Error {

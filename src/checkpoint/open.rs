@@ -10,8 +10,8 @@ use super::files::Files;
 use super::hub::settings::Hub;
 use super::location::{Location, maybe_a_path};
 use super::tokenizer::Tokenizer;
-use super::weights::Weights;
-use crate::system::message::notice_once;
+use super::weights::{ADAPTER_CONFIG, Weights};
+use crate::system::message::{notice, notice_once};
 use crate::{Error, Result, bail, error};
 
 /// How a checkpoint is opened.
@@ -54,9 +54,24 @@ impl Checkpoint {
     /// # Errors
     /// There is no such model, it can't be fetched, or one of its files is broken.
     pub fn open(id: &str, options: &OpenOptions) -> Result<Self> {
-        let Located { files, canonical_id, revision } = locate(id, options)?;
-        let config =
-            files.json("config.json").map_err(|e| e.at(id))?.ok_or_else(|| no_config(id))?;
+        Self::judged(id, options, |_| Ok(()))
+    }
+
+    /// As [`open`](Self::open), but `judge` is asked of the config before anything else is fetched or
+    /// read.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and of `judge`.
+    pub fn judged(id: &str, options: &OpenOptions, judge: Judge) -> Result<Self> {
+        let Located { files, canonical_id, revision } = locate(id, options, judge)?;
+        let config = config_of(&files, id)?;
+        judge(&config).map_err(|e| e.at(id))?;
+        if files.contains(ADAPTER_CONFIG) {
+            notice(format_args!(
+                "warning: {id} has an adapter beside the model, which is not applied: \
+                 model({id:?}).with_adapter({id:?}) applies it"
+            ));
+        }
         let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
         let eos_token_ids =
             eos_token_ids(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
@@ -152,12 +167,31 @@ pub fn config(id: &str, options: &OpenOptions) -> Result<Map<String, Value>> {
             Files::of(&fetched.map_err(|e| maybe_a_path(id, e))?)?
         }
     };
-    files.json("config.json")?.ok_or_else(|| no_config(id))
+    config_of(&files, id)
 }
 
-fn no_config(id: &str) -> Error {
-    error!("{id} has no config.json, so it is no model")
-        .help("a model is a directory in the Hub's layout: config.json, weights, and the tokenizer's files")
+/// Says of a config whether its model can be loaded.
+pub type Judge = fn(&Map<String, Value>) -> Result<()>;
+
+/// config.json
+///
+/// # Errors
+/// There is none, or it is broken.
+fn config_of(files: &Files, id: &str) -> Result<Map<String, Value>> {
+    if let Some(config) = files.json("config.json").map_err(|e| e.at(id))? {
+        return Ok(config);
+    }
+    let Some(adapter) = files.json(ADAPTER_CONFIG).map_err(|e| e.at(id))? else {
+        return Err(error!("{id} has no config.json, so it is no model").help(
+            "a model is a directory in the Hub's layout: config.json, weights, and the tokenizer's files",
+        ));
+    };
+    let base = adapter.get("base_model_name_or_path").and_then(Value::as_str);
+    let base = base.filter(|base| !base.is_empty()).unwrap_or("BASE");
+    Err(error!("{id} is an adapter, and no model: it has {ADAPTER_CONFIG} and no config.json")
+        .help(format!(
+            "model({base:?}).with_adapter({id:?}) applies it to the model that it was made for"
+        )))
 }
 
 /// A checkpoint's files, before anything is read.
@@ -167,7 +201,7 @@ struct Located {
     revision: Option<String>,
 }
 
-fn locate(id: &str, options: &OpenOptions) -> Result<Located> {
+fn locate(id: &str, options: &OpenOptions, judge: Judge) -> Result<Located> {
     let OpenOptions { hub, revision, offline, hub_id_only } = options;
     let location = Location::of(id, *hub_id_only)?;
     if revision.is_some() && !matches!(location, Location::Hub) {
@@ -175,7 +209,12 @@ fn locate(id: &str, options: &OpenOptions) -> Result<Located> {
     }
     match location {
         Location::Hub => {
-            let fetched = hub.fetch(id, revision.as_deref(), *offline);
+            // The config is judged before any weight is fetched.
+            let of_config = |directory: &Path| {
+                let config = Files::of(directory)?.json("config.json")?;
+                config.map_or(Ok(()), |config| judge(&config))
+            };
+            let fetched = hub.fetch(id, revision.as_deref(), *offline, of_config);
             let snapshot = fetched.map_err(|e| maybe_a_path(id, e))?;
             let files = Files::of(&snapshot.directory)?;
             Ok(Located { files, canonical_id: id.to_owned(), revision: Some(snapshot.commit) })

@@ -35,9 +35,12 @@ pub const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_mo
 /// Weights by name. Each is read from its file when it is asked for.
 pub struct Weights {
     shards: Vec<Shard>,
-    /// The position in `shards` of each tensor's file.
-    place: BTreeMap<String, usize>,
+    /// Of each tensor the position in `shards` of its file, and its name there.
+    place: BTreeMap<String, (usize, String)>,
 }
+
+/// What training in parallel and compiling put before the names of a whole model's tensors.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 /// One file of weights.
 enum Shard {
@@ -147,24 +150,31 @@ impl Weights {
             .iter()
             .enumerate()
             .flat_map(|(at, shard)| shard.names().into_iter().map(move |name| (name, at)))
+            .map(|(name, at)| (name.clone(), (at, name)))
             .collect();
-        Ok(Self { shards, place })
+        Ok(Self { shards, place: unwrapped(place) })
+    }
+
+    /// The file that has a tensor, and the tensor's name there.
+    fn find(&self, name: &str) -> Option<(&Shard, &str)> {
+        let (at, stored) = self.place.get(name)?;
+        Some((&self.shards[*at], stored))
     }
 
     /// A tensor's shape. Its data are not read.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        match &self.shards[*self.place.get(name)?] {
-            Shard::SafeTensors(file) => file.shape(name),
-            Shard::Pickle(file) => file.shape(name),
+        match self.find(name)? {
+            (Shard::SafeTensors(file), name) => file.shape(name),
+            (Shard::Pickle(file), name) => file.shape(name),
         }
     }
 
     /// The dtype that a tensor is stored in, and its shape. Nothing if there is no such tensor or
     /// .safetensors has no such dtype.
     pub fn stored(&self, name: &str) -> Option<(Dtype, Vec<usize>)> {
-        let dtype = match &self.shards[*self.place.get(name)?] {
-            Shard::SafeTensors(file) => file.dtype(name)?,
-            Shard::Pickle(file) => dtype::to_safetensors(file.stored(name)?)?,
+        let dtype = match self.find(name)? {
+            (Shard::SafeTensors(file), name) => file.dtype(name)?,
+            (Shard::Pickle(file), name) => dtype::to_safetensors(file.stored(name)?)?,
         };
         Some((dtype, self.shape(name)?))
     }
@@ -174,10 +184,10 @@ impl Weights {
     /// # Errors
     /// There is no such tensor, it can't be read, or the writer fails.
     pub fn write(&self, name: &str, to: &mut dyn Write) -> Result<()> {
-        let Some(&at) = self.place.get(name) else { bail!("the checkpoint has no weight {name}") };
-        match &self.shards[at] {
-            Shard::SafeTensors(file) => file.write(name, to),
-            Shard::Pickle(file) => {
+        let Some(found) = self.find(name) else { bail!("the checkpoint has no weight {name}") };
+        match found {
+            (Shard::SafeTensors(file), name) => file.write(name, to),
+            (Shard::Pickle(file), name) => {
                 let Some(dtype) = file.stored(name) else {
                     bail!("the weight {name} can't be read")
                 };
@@ -185,6 +195,19 @@ impl Weights {
             }
         }
     }
+}
+
+/// The tensors by the names that they have in the model itself, whatever wrapped it when it was
+/// saved.
+fn unwrapped<T>(mut place: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    while let Some(wrapper) = WRAPPERS
+        .into_iter()
+        .find(|wrapper| !place.is_empty() && place.keys().all(|name| name.starts_with(wrapper)))
+    {
+        let inner = |(name, at): (String, T)| (name[wrapper.len()..].to_owned(), at);
+        place = place.into_iter().map(inner).collect();
+    }
+    place
 }
 
 impl WeightSource for Weights {
@@ -198,16 +221,16 @@ impl WeightSource for Weights {
 
     fn load(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
         interrupt::check()?;
-        let Some(&at) = self.place.get(name) else {
+        let Some(found) = self.find(name) else {
             let error = error!("the checkpoint has no weight {name}");
             return Err(match did_you_mean(name, self.place.keys().map(String::as_str)) {
                 Some(help) => error.help(help),
                 None => error,
             });
         };
-        let tensor = match &self.shards[at] {
-            Shard::SafeTensors(file) => file.load(name, dtype),
-            Shard::Pickle(file) => file.load(name, dtype),
+        let tensor = match found {
+            (Shard::SafeTensors(file), name) => file.load(name, dtype),
+            (Shard::Pickle(file), name) => file.load(name, dtype),
         }?;
         Ok(tensor.to_device(device)?)
     }

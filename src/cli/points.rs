@@ -5,7 +5,7 @@ use clap::{Args, ValueHint};
 use super::options::limits::MemoryLimit;
 use crate::Result;
 use crate::checkpoint::{self, OpenOptions};
-use crate::model::family::Family;
+use crate::model::family;
 use crate::model::{Spec, point_list};
 use crate::output::picture::table::columns;
 use crate::script::{Console, Failure};
@@ -52,8 +52,5 @@ impl Points {
 
 fn spec(id: &str, offline: bool) -> Result<Spec> {
     let config = checkpoint::config(id, &OpenOptions { offline, ..OpenOptions::default() })?;
-    Family::of(&config)
-        .and_then(|family| family.read(&config))
-        .map(|(spec, _)| spec)
-        .map_err(|error| error.at(id))
+    family::read(&config).map(|reading| reading.spec).map_err(|error| error.at(id))
 }

@@ -24,6 +24,12 @@ pub enum Activation {
     GeluTanh,
     /// x·σ(x)
     Silu,
+    /// max(x, 0)²
+    Relu2,
+    /// x·σ(1.702·x)
+    QuickGelu,
+    /// x·tanh(ln(1 + e^x)) (Misra 2019)
+    Mish,
 }
 
 impl Activation {
@@ -46,6 +52,9 @@ impl Activation {
             Activation::Gelu => x.gelu_erf()?,
             Activation::GeluTanh => x.gelu()?,
             Activation::Silu => x.silu()?,
+            Activation::Relu2 => x.relu()?.sqr()?,
+            Activation::QuickGelu => (x * ops::sigmoid(&(x * 1.702)?)?)?,
+            Activation::Mish => (x * softplus(x)?.tanh()?)?,
         };
         match gate {
             Some(gate) => y * gate,
@@ -82,6 +91,9 @@ impl Activation {
             Activation::Gelu => gelu,
             Activation::GeluTanh => gelu_tanh,
             Activation::Silu => silu,
+            Activation::Relu2 => relu2,
+            Activation::QuickGelu => quick_gelu,
+            Activation::Mish => mish,
         }
     }
 
@@ -91,6 +103,9 @@ impl Activation {
             Activation::Gelu => gelu_slopes,
             Activation::GeluTanh => gelu_tanh_slopes,
             Activation::Silu => silu_slopes,
+            Activation::Relu2 => relu2_slopes,
+            Activation::QuickGelu => quick_gelu_slopes,
+            Activation::Mish => mish_slopes,
         }
     }
 
@@ -114,8 +129,20 @@ impl Activation {
                 let share = ops::sigmoid(x)?;
                 &share * ((x * (1.0 - &share)?)? + 1.0)?
             }
+            Activation::Relu2 => x.relu()? * 2.0,
+            Activation::QuickGelu => Activation::Silu.slopes_by_candle(&(x * 1.702)?),
+            Activation::Mish => {
+                let t = softplus(x)?.tanh()?;
+                let steepness = ((1.0 - t.sqr()?)? * ops::sigmoid(x)?)?;
+                t + (x * steepness)?
+            }
         }
     }
+}
+
+/// ln(1 + e^x)
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
 /// Writes a function of each element, multiplied by the gates if there are some.
@@ -169,8 +196,14 @@ loops! {
     gelu: x => math::gelu::<FUSED>(x);
     gelu_tanh: x => math::gelu_tanh::<FUSED>(x);
     silu: x => math::silu::<FUSED>(x);
+    relu2: x => math::relu2(x);
+    quick_gelu: x => math::quick_gelu::<FUSED>(x);
+    mish: x => math::mish::<FUSED>(x);
     relu_slopes: x => math::relu_slope(x);
     gelu_slopes: x => math::gelu_slope::<FUSED>(x);
     gelu_tanh_slopes: x => math::gelu_tanh_slope::<FUSED>(x);
     silu_slopes: x => math::silu_slope::<FUSED>(x);
+    relu2_slopes: x => math::relu2_slope(x);
+    quick_gelu_slopes: x => math::quick_gelu_slope::<FUSED>(x);
+    mish_slopes: x => math::mish_slope::<FUSED>(x);
 }

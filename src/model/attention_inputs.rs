@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use super::input::Input;
 use super::mask;
 use super::rotary::Rotary;
-use super::spec::{Positions, Spec, Window};
+use super::spec::{AlibiSpec, Positions, Spec, Window};
 use crate::Result;
 
 /// The inputs of one layer's attention.
@@ -69,20 +69,34 @@ fn layer_inputs(
         None => None,
     };
     let bias = match spec.positions {
-        Positions::Alibi => Some(alibi(spec.heads, input, dtype, device)?),
+        Positions::Alibi(alibi) => Some(alibi_term(alibi, spec.heads, input, dtype, device)?),
         _ => None,
     };
-    let allowed = mask::allowed(input, window.map(|window| window.size), device)?;
+    let allowed =
+        mask::allowed(input, window.map(|window| window.size), spec.bidirectional, device)?;
     Ok(LayerInputs { allowed, rotary, bias })
 }
 
 /// ALiBi's term (Press et al. 2022), [b, h, 1, m]: the head's slope times the key's position, as in
 /// transformers' `build_alibi_tensor`.
-fn alibi(heads: usize, input: &Input, dtype: DType, device: &Device) -> Result<Tensor> {
-    let positions = input.attended_positions(device)?.to_dtype(DType::F32)?;
-    let slopes = Tensor::new(slopes(heads), device)?.reshape((1, heads, 1, 1))?;
+fn alibi_term(
+    alibi: AlibiSpec,
+    heads: usize,
+    input: &Input,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let round = |x: Tensor| -> Result<Tensor> {
+        Ok(match alibi.rounded {
+            true => x.to_dtype(DType::BF16)?.to_dtype(DType::F32)?,
+            false => x,
+        })
+    };
+    let positions = round(input.attended_positions(device)?.to_dtype(DType::F32)?)?;
+    let slopes = round(Tensor::new(slopes(heads), device)?.reshape((1, heads, 1, 1))?)?;
     let (b, m) = positions.dims2()?;
-    Ok(positions.reshape((b, 1, 1, m))?.broadcast_mul(&slopes)?.to_dtype(dtype)?)
+    let term = round(positions.reshape((b, 1, 1, m))?.broadcast_mul(&slopes)?)?;
+    Ok((term * alibi.scale)?.to_dtype(dtype)?)
 }
 
 /// ALiBi's slopes \[h\]: 2^(−8i/h) for head i, from 1. If h is no power of two, they are the slopes

@@ -77,6 +77,7 @@ impl Block {
         let copies = HeadInputs::copies(&x, self.attention.heads, self.attention.kv_heads, tap)?;
         let stream = x.clone();
         let (read, scale) = self.attn_norms.before(&x, tap)?;
+        let x = if self.attn_norms.place == NormPlace::Stream { read.clone() } else { x };
         let (x, read) = self.attn_norms.at(Point::PreAttn, x, read, tap)?;
         let between = self.attn_norms.between(scale, Point::PreAttn, tap);
         let heads = copies.through(&stream, &read, &between)?;
@@ -105,6 +106,12 @@ impl Block {
             return Ok((mid, sum(&read, &(copy - x)?)?));
         }
         let (read, _) = norms.before(&copy, tap)?;
+        let mid = match norms.place {
+            NormPlace::Stream if copy.id() == x.id() => read.clone(),
+            // A change of the copy is none of the stream.
+            NormPlace::Stream => norms.norm.plain(&mid)?,
+            _ => mid,
+        };
         norms.at(Point::PreMlp, mid, read, tap)
     }
 
@@ -165,7 +172,9 @@ impl Norms {
     /// Also the scale that a hook put in place of the norm's own.
     fn before(&self, x: &Tensor, tap: &mut Tap) -> Result<(Tensor, Option<Tensor>), Halt> {
         match self.place {
-            NormPlace::Before | NormPlace::Both => self.norm.forward(x, &[self.points.norm], tap),
+            NormPlace::Before | NormPlace::Both | NormPlace::Stream => {
+                self.norm.forward(x, &[self.points.norm], tap)
+            }
             NormPlace::After | NormPlace::Outputs => Ok((x.clone(), None)),
         }
     }
@@ -173,13 +182,14 @@ impl Norms {
     /// What stands between copies of the stream and the sub-block, where `scale` is that of
     /// [`before`](Self::before) and what is read stands at `point`.
     fn between(&self, scale: Option<Tensor>, point: Point, tap: &Tap) -> Between<'_> {
-        let norm = matches!(self.place, NormPlace::Before | NormPlace::Both).then_some(&self.norm);
+        let before = matches!(self.place, NormPlace::Before | NormPlace::Both | NormPlace::Stream);
+        let norm = before.then_some(&self.norm);
         Between { norm, scale, observed: tap.wants(self.points.norm) || tap.wants(point) }
     }
 
     /// Calls the observer at `point` with what the sub-block reads. Gives the stream [b, n, d] and
-    /// what the sub-block reads: in a post-norm model both are one tensor, whose gradient is that of
-    /// all its uses, until a hook puts another in the sub-block's way.
+    /// what the sub-block reads: where the stream itself is normed both are one tensor, whose gradient
+    /// is that of all its uses, until a hook puts another in the sub-block's way.
     fn at(
         &self,
         point: Point,
@@ -187,7 +197,8 @@ impl Norms {
         read: Tensor,
         tap: &mut Tap,
     ) -> Result<(Tensor, Tensor), Halt> {
-        let one = self.place == NormPlace::After && stream.id() == read.id();
+        let one =
+            matches!(self.place, NormPlace::After | NormPlace::Stream) && stream.id() == read.id();
         let read = tap.at(point, read)?;
         let stream = if one && !tap.replaced { read.clone() } else { stream };
         Ok((stream, read))

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 
 use super::attention_inputs::AttentionInputs;
-use super::family::{Family, Names};
+use super::family::{self, Names, Reading};
 use super::finite::{NotFinite, Origin};
 use super::input::Input;
 use super::kv_cache::{Cache, Past};
@@ -137,8 +137,10 @@ impl Decoder {
         device: &Device,
         placement: Placement,
     ) -> Result<Self> {
-        let (spec, names) = Family::of(config)?.read(config)?;
-        let stored = load(&spec, &names, source, dtype, device, placement)?;
+        let reading = family::read(config)?;
+        reading.say();
+        let Reading { mut spec, names, .. } = reading;
+        let stored = load(&mut spec, &names, source, dtype, device, placement)?;
         let (names, changes) = (Arc::new(names), Changes::default());
         Ok(Self { spec, names, stored, changes, dtype, device: device.clone() })
     }

@@ -256,10 +256,10 @@ impl Input {
             }
         }
         let longest = self.longest();
-        if longest > spec.max_positions && !(beyond && spec.goes_beyond()) {
+        if longest > spec.longest_text() && !(beyond && spec.goes_beyond()) {
             let error = error!(
                 "the prompt has {longest} tokens, and the model has positions for {}",
-                spec.max_positions
+                spec.longest_text()
             );
             return Err(match spec.goes_beyond() {
                 true => error.help(

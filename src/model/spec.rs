@@ -49,12 +49,16 @@ pub struct Spec {
     pub qk_norm: Option<QkNorm>,
     /// The factor on the products of queries and keys: usually 1/√c.
     pub score_scale: f64,
+    /// Whether the scores of layer i are divided by i + 1 (GPT-2 as Mistral trained it).
+    pub scores_by_layer: bool,
     /// The soft cap of the scores: cap · tanh(scores / cap) (Gemma 2).
     pub score_cap: Option<f64>,
     /// The soft cap of the logits (Gemma 2).
     pub logit_cap: Option<f64>,
     /// The sliding window of some or all layers.
     pub window: Option<Window>,
+    /// Whether a query attends to later keys too, as embedding models do.
+    pub bidirectional: bool,
     /// Which projections and norms have a bias.
     pub biases: Biases,
     /// Whether a norm stands between the last block and the unembedding.
@@ -75,7 +79,16 @@ pub enum Positions {
     Rotary(RotarySpec),
     /// A term proportional to the key's position is added to the scores, with a slope for each head
     /// (ALiBi, Press et al. 2022).
-    Alibi,
+    Alibi(AlibiSpec),
+}
+
+/// ALiBi as a family computes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlibiSpec {
+    /// A factor on the term (Falcon).
+    pub scale: f64,
+    /// Whether slopes, positions and their products are rounded to bfloat16 (Falcon).
+    pub rounded: bool,
 }
 
 /// Rotary position embeddings (Su et al. 2021).
@@ -83,9 +96,11 @@ pub enum Positions {
 pub struct RotarySpec {
     /// How many of a head's dimensions are rotated, from the first. It is even.
     pub dims: usize,
+    /// What divides the frequencies' exponents: `dims`, or the odd number that was rounded up to it.
+    pub over: usize,
     /// Which dimensions are rotated together.
     pub pairs: Pairs,
-    /// The base of the frequencies: pair i turns by theta^(−2i / dims) radians a position.
+    /// The base of the frequencies: pair i turns by theta^(−2i / over) radians a position.
     pub theta: f64,
     /// How the frequencies are changed for long texts.
     pub scaling: Option<RotaryScaling>,
@@ -111,6 +126,30 @@ pub enum RotaryScaling {
         high_freq_factor: f64,
         /// The length of the pretraining's texts, in tokens.
         original_max_positions: f64,
+    },
+    /// `rope_type: dynamic`: the base grows with the text, where it is longer than those of the
+    /// pretraining.
+    Dynamic {
+        /// How many times as long a text may be.
+        factor: f64,
+        /// The length of the pretraining's texts, in tokens.
+        max_positions: usize,
+    },
+    /// `rope_type: yarn` (Peng et al. 2023): low frequencies are divided by a factor, high ones stay,
+    /// and those between are interpolated.
+    Yarn {
+        /// Divides the low frequencies.
+        factor: f64,
+        /// What turns as often as this within `original_max_positions` is high.
+        beta_fast: f64,
+        /// What turns as often as this within `original_max_positions` is low.
+        beta_slow: f64,
+        /// Whether the first and the last frequency between are rounded to whole ones, outwards.
+        truncate: bool,
+        /// The length of the pretraining's texts, in tokens.
+        original_max_positions: f64,
+        /// Multiplies cosines and sines.
+        attention_factor: f64,
     },
     /// `rope_type: longrope` (Ding et al. 2024): each frequency is divided by its own factor.
     LongRope {
@@ -177,6 +216,8 @@ pub enum NormPlace {
     Before,
     /// norm(x + sub-block(x)) (OPT-350m).
     After,
+    /// norm(x) + sub-block(norm(x)) (BLOOM with `apply_residual_connection_post_layernorm`).
+    Stream,
     /// x + norm(sub-block(x)) (OLMo 2).
     Outputs,
     /// x + norm₂(sub-block(norm₁(x))) (Gemma 2 and 3).
@@ -276,9 +317,11 @@ impl Spec {
             gated: false,
             qk_norm: None,
             score_scale: (head_dim as f64).powf(-0.5),
+            scores_by_layer: false,
             score_cap: None,
             logit_cap: None,
             window: None,
+            bidirectional: false,
             biases: Biases::NONE,
             final_norm: true,
             tied: false,
@@ -317,7 +360,7 @@ impl Spec {
             ModelKind::PlainQueries => self.rotary().is_none() && self.qk_norm.is_none(),
             ModelKind::PostNorm => self.norm_place == NormPlace::After,
             ModelKind::WithoutOutputNorms => {
-                matches!(self.norm_place, NormPlace::Before | NormPlace::After)
+                matches!(self.norm_place, NormPlace::Before | NormPlace::After | NormPlace::Stream)
             }
         }
     }
@@ -326,7 +369,25 @@ impl Spec {
     pub fn rotary(&self) -> Option<&RotarySpec> {
         match &self.positions {
             Positions::Rotary(rotary) => Some(rotary),
-            Positions::Learned { .. } | Positions::Alibi => None,
+            Positions::Learned { .. } | Positions::Alibi(_) => None,
+        }
+    }
+
+    /// The most tokens of a text: `max_positions`, or with dynamic rotary scaling its multiple.
+    pub fn longest_text(&self) -> usize {
+        match self.rotary().and_then(|rotary| rotary.scaling.as_ref()) {
+            Some(RotaryScaling::Dynamic { factor, max_positions }) => {
+                (factor * *max_positions as f64) as usize
+            }
+            _ => self.max_positions,
+        }
+    }
+
+    /// The factor on the products of queries and keys in a layer.
+    pub fn score_scale(&self, layer: usize) -> f64 {
+        match self.scores_by_layer {
+            true => self.score_scale / (layer + 1) as f64,
+            false => self.score_scale,
         }
     }
 

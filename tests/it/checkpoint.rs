@@ -72,8 +72,8 @@ fn the_hubs_configs_are_read_as_they_stand() {
         }
         let config: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let family = precompute::model::family::Family::of(&config).unwrap();
-        let (spec, _) = family.read(&config).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let reading = precompute::model::family::read(&config);
+        let spec = reading.unwrap_or_else(|e| panic!("{}: {e}", path.display())).spec;
         let name = path.file_stem().unwrap().to_str().unwrap();
         let expected = match name {
             "EleutherAI--gpt-neox-20b" => (44, 6144, 64, 64, 96, 24576, 50432),
@@ -159,10 +159,10 @@ fn a_broken_pickle_is_a_sentence() {
     let path = copy.path().join("pytorch_model.bin");
     let whole = std::fs::read(&path).unwrap();
     for (what, bytes, sentence) in [
-        ("no zip", b"\x80\x02}q\x00.".to_vec(), "is not a zip of a pickle"),
-        ("text", b"hello".to_vec(), "is not a zip of a pickle"),
+        ("no zip", b"\x80\x02}q\x00.".to_vec(), "is no file that PyTorch's save writes"),
+        ("text", b"hello".to_vec(), "is no file that PyTorch's save writes"),
         ("cut short", whole[..whole.len() / 2].to_vec(), "is broken"),
-        ("empty", Vec::new(), "is not a zip of a pickle"),
+        ("empty", Vec::new(), "is no file that PyTorch's save writes"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let error = fails(copy.path());
@@ -226,28 +226,22 @@ fn a_config_that_can_not_be_honoured_is_refused() {
     };
     for (case, key, value, sentence) in [
         ("opt", "model_type", "optt".into(), "the model family \"optt\" is not supported"),
-        ("opt", "model_type", "optt".into(), "the nearest is opt, whose reader takes this config"),
-        ("stablelm", "model_type", "opt2".into(), "the nearest is stablelm"),
-        (
-            "qwen3",
-            "model_type",
-            "llamma".into(),
-            "the nearest is qwen3, whose reader takes this config",
-        ),
+        ("stablelm", "model_type", "opt2".into(), "a family is one file under src/model/family"),
+        ("qwen3", "model_type", "llamma".into(), "may take the config, and give wrong numbers"),
         (
             "opt",
             "quantization_config",
             serde_json::json!({"bits": 4}),
-            "the field quantization_config",
+            "quantization_config = {\"bits\":4} can't be honoured",
         ),
         (
             "gpt-neox",
             "rope_scaling",
-            serde_json::json!({"type": "yarn", "factor": 2.0}),
-            "the rope scaling \"yarn\"",
+            serde_json::json!({"type": "axial", "factor": 2.0}),
+            "the rope scaling \"axial\"",
         ),
-        ("gpt-neox", "hidden_act", "mish".into(), "the activation \"mish\""),
-        ("gpt2", "scale_attn_by_inverse_layer_idx", true.into(), "can't be honoured"),
+        ("gpt-neox", "hidden_act", "laplace".into(), "the activation \"laplace\""),
+        ("gpt2", "is_causal", false.into(), "is_causal = false can't be honoured"),
         ("opt", "hidden_size", "big".into(), "hidden_size must be a whole number"),
         ("opt", "num_attention_heads", 5.into(), "does not divide into 5 heads"),
         ("opt", "num_hidden_layers", 0.into(), "num_hidden_layers must be at least 1"),

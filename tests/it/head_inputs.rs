@@ -96,7 +96,9 @@ fn one_heads_input_moves_what_that_head_makes_of_it_alone() {
             let x = seen(&subject, Point::PreBlock, &[]);
             let x = (&x + pattern(&x)).unwrap();
             let read = match decoder.spec().norm_place {
-                NormPlace::Before | NormPlace::Both => decoder.attn_norm(1, &x).unwrap(),
+                NormPlace::Before | NormPlace::Both | NormPlace::Stream => {
+                    decoder.attn_norm(1, &x).unwrap()
+                }
                 NormPlace::After | NormPlace::Outputs => x,
             };
             let heads = decoder.heads(1).unwrap();
@@ -179,7 +181,9 @@ fn the_mlps_input_moves_what_the_mlp_reads_and_not_the_stream() {
         let changed = |point| seen(&subject, point, &[(Point::MlpInput, &add)]);
         let stream = add(&seen(&subject, Point::MlpInput, &[]));
         let read = match decoder.spec().norm_place {
-            NormPlace::Before | NormPlace::Both => decoder.mlp_norm(1, &stream).unwrap(),
+            NormPlace::Before | NormPlace::Both | NormPlace::Stream => {
+                decoder.mlp_norm(1, &stream).unwrap()
+            }
             NormPlace::After | NormPlace::Outputs => stream,
         };
         close(name, "pre-mlp", &changed(Point::PreMlp), &read);

@@ -161,6 +161,40 @@ fn only_the_files_that_a_model_needs_are_fetched_and_they_are_the_model() {
 }
 
 #[test]
+fn a_config_is_judged_before_any_weight_is_fetched() {
+    let setting = Setting::new(&["opt", "gpt2", "llama"]);
+    let change = |case: &str, from: &str, to: &str| {
+        setting.hub.edit(&format!("tiny/{case}"), |files| {
+            let config = String::from_utf8(files["config.json"].clone()).unwrap();
+            assert!(config.contains(from));
+            files.insert("config.json".into(), config.replacen(from, to, 1).into_bytes());
+        });
+    };
+    change("opt", "\"opt\"", "\"mamba\"");
+    change("gpt2", "\"gelu_new\"", "\"laplace\"");
+    // An adapter alone is no model.
+    setting.hub.edit("tiny/llama", |files| {
+        files.clear();
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            let bytes = std::fs::read(directory("adapters").join("opt").join(name)).unwrap();
+            files.insert(name.into(), bytes);
+        }
+    });
+    for (case, said, fetched) in [
+        ("opt", "the model family \"mamba\" is not supported", "config.json"),
+        ("gpt2", "the activation \"laplace\"", "config.json"),
+        ("llama", "tiny/llama is an adapter, and no model", "adapter_config.json"),
+    ] {
+        let script = format!("model(\"tiny/{case}\")");
+        let here = Workplace::new(&[("s.rhai", &script)]);
+        let ran: Ran = setting.command(&here, &["run", "s.rhai"]).output().unwrap().into();
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert_eq!(setting.hub.fetched(), [fetched]);
+    }
+}
+
+#[test]
 fn safetensors_are_preferred_to_a_pickle_beside_them() {
     let setting = Setting::new(&["gpt-neox"]);
     setting.hub.edit("tiny/gpt-neox", |files| {

@@ -62,10 +62,14 @@ fn the_stream_is_the_sum_of_what_is_added_to_it() {
         let spec = subject.decoder.spec();
         for layer in 0..spec.layers {
             let at = |point| capture.get(point, Some(layer)).unwrap();
-            let after = (at(Point::PreBlock) + at(Point::AttnResidual)).unwrap();
+            let before_attn = match spec.norm_place {
+                NormPlace::Stream => at(Point::PreAttn),
+                _ => at(Point::PreBlock),
+            };
+            let after = (before_attn + at(Point::AttnResidual)).unwrap();
             close(&subject.name, "post-attn", &after, at(Point::PostAttn));
             let before_mlp = match spec.norm_place {
-                NormPlace::After => at(Point::PreMlp).clone(),
+                NormPlace::After | NormPlace::Stream => at(Point::PreMlp).clone(),
                 _ => after,
             };
             let stream = (before_mlp + at(Point::MlpResidual)).unwrap();
@@ -133,7 +137,9 @@ fn norm_scales_are_what_norms_divide_by() {
         for layer in 0..spec.layers {
             let at = |point| capture.get(point, Some(layer)).unwrap();
             let x = match spec.norm_place {
-                NormPlace::Before | NormPlace::Both => at(Point::PreBlock).clone(),
+                NormPlace::Before | NormPlace::Both | NormPlace::Stream => {
+                    at(Point::PreBlock).clone()
+                }
                 NormPlace::After => at(Point::PostAttn).clone(),
                 NormPlace::Outputs => at(Point::AttnHeadOutputs).sum(1).unwrap(),
             };

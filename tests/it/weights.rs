@@ -69,7 +69,7 @@ fn mlps_and_norms_are_those_of_the_goldens() {
 
             let stream = golden("pre-block");
             match spec.norm_place {
-                NormPlace::Before | NormPlace::Both => {
+                NormPlace::Before | NormPlace::Both | NormPlace::Stream => {
                     close(case, "attn norm", &normed(stream, &norms.attn), golden("pre-attn"));
                     let read = if spec.parallel { stream } else { golden("post-attn") };
                     close(case, "mlp norm", &normed(read, &norms.mlp), golden("pre-mlp"));

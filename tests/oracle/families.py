@@ -260,13 +260,21 @@ def stablelm(c, w, ids, tap, mask):
     return finish(tap, x, w, lambda x: x @ w["lm_head.weight"].T, ids)
 
 
+def alibi_slopes(h):
+    below = 2 ** math.floor(math.log2(h))
+    slopes = [2 ** (-8 * i / below) for i in range(1, below + 1)]
+    return torch.tensor(slopes + [2 ** (-4 * i / below) for i in range(1, 2 * (h - below), 2)])
+
+
 def falcon(c, w, ids, tap, mask):
-    """Parallel; one key/value head and one norm (7B), or groups and a norm for each sub-block (40B)."""
+    """Parallel; one key/value head and one norm (7B), or groups and a norm for each sub-block (40B). Falcon RW is sequential, with ALiBi in
+    bfloat16: transformers' eager attention adds it twice, scaled, once with the mask (its sdpa adds it once)."""
     p, h, eps = "transformer.", c["num_attention_heads"], c["layer_norm_epsilon"]
-    size, new = c["hidden_size"] // h, c["new_decoder_architecture"]
-    kv = c["num_kv_heads"] if new else 1
+    size, new, parallel = c["hidden_size"] // h, c["new_decoder_architecture"], c["parallel_attn"]
+    kv = c["num_kv_heads"] if new else 1 if c["multi_query"] else h
     positions, theta = positions_of(mask), c["rope_parameters"]["rope_theta"]
-    attn_norm, mlp_norm = ("ln_attn", "ln_mlp") if new else ("input_layernorm", "input_layernorm")
+    attn_norm, mlp_norm = ("ln_attn", "ln_mlp") if new else ("input_layernorm", "input_layernorm" if parallel else "post_attention_layernorm")
+    bias = (2 * alibi_slopes(h).bfloat16()[None, :, None, None] * positions[:, None, None, :]).float() * size ** -0.5 if c["alibi"] else None
     x = tap("post-tok-embeddings", w[p + "word_embeddings.weight"][ids])
     x = tap("post-pos-embeddings", x)
     for i in range(c["num_hidden_layers"]):
@@ -279,11 +287,13 @@ def falcon(c, w, ids, tap, mask):
             return [x.transpose(1, 2) for x in (qkv[..., :-2, :].flatten(2, 3), qkv[..., -2, :], qkv[..., -1, :])]
 
         q, k, v = read_by_heads(tap, x, norm, split)
-        q, k = unturned(tap, q, k)
-        q, k = rope(q, positions, theta, size), rope(k, positions, theta, size)
-        y = project(tap, attend(tap, q, k, v, mask, size ** -0.5), w, l + "self_attention.dense")
+        if bias is None:
+            q, k = unturned(tap, q, k)
+        if bias is None:
+            q, k = rope(q, positions, theta, size), rope(k, positions, theta, size)
+        y = project(tap, attend(tap, q, k, v, mask, size ** -0.5, bias=bias), w, l + "self_attention.dense")
         after = tap("post-attn", x + y)
-        y = tap("mlp-input", x.clone())
+        y = tap("mlp-input", (x if parallel else after).clone())
         y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + mlp_norm, eps))
         x = tap("post-mlp", after + simple_mlp(tap, y, w, l + "mlp.dense_h_to_4h", l + "mlp.dense_4h_to_h", "gelu"))
     tap.layer = None
@@ -292,25 +302,30 @@ def falcon(c, w, ids, tap, mask):
 
 
 def bloom(c, w, ids, tap, mask):
-    """ALiBi: a key's position times the head's slope joins the scores; the embeddings are normed."""
+    """ALiBi: a key's position times the head's slope joins the scores; the embeddings are normed. With
+    `apply_residual_connection_post_layernorm` what a sub-block reads, normed, is the stream that it adds to."""
     p, h, eps, d = "transformer.", c["n_head"], c["layer_norm_epsilon"], c["hidden_size"]
-    below = 2 ** math.floor(math.log2(h))
-    slopes = [2 ** (-8 * i / below) for i in range(1, below + 1)]
-    slopes += [2 ** (-4 * i / below) for i in range(1, 2 * (h - below), 2)]
-    alibi = torch.tensor(slopes)[None, :, None, None] * positions_of(mask)[:, None, None, :]
+    normed = c["apply_residual_connection_post_layernorm"]
+    alibi = alibi_slopes(h)[None, :, None, None] * positions_of(mask)[:, None, None, :]
 
     x = tap("post-tok-embeddings", w[p + "word_embeddings.weight"][ids])
     x = tap("post-pos-embeddings", ln(lambda _, scale: scale, None, x, w, p + "word_embeddings_layernorm", eps))
     for i in range(c["n_layer"]):
         tap.layer, l = i, f"{p}h.{i}."
         x = tap("pre-block", x)
-        norm = lambda tap, x: ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps)
-        split = lambda y: heads(lin(y, w, l + "self_attention.query_key_value"), h).chunk(3, -1)
+        def norm(tap, x):
+            y = ln(tap, "attn-norm-scale", x, w, l + "input_layernorm", eps)
+            kept.append(y)  # the fourth is that of the stream: three copies come before it
+            return y
+
+        kept, split = [], lambda y: heads(lin(y, w, l + "self_attention.query_key_value"), h).chunk(3, -1)
         q, k, v = read_by_heads(tap, x, norm, split)
+        x = kept[3] if normed else x
         y = attend(tap, q, k, v, mask, (d // h) ** -0.5, bias=alibi)
         x = tap("post-attn", x + project(tap, y, w, l + "self_attention.dense"))
         y = tap("mlp-input", x.clone())
-        y = tap("pre-mlp", ln(tap, "mlp-norm-scale", y, w, l + "post_attention_layernorm", eps))
+        y = ln(tap, "mlp-norm-scale", y, w, l + "post_attention_layernorm", eps)
+        x, y = y if normed else x, tap("pre-mlp", y)
         x = tap("post-mlp", x + simple_mlp(tap, y, w, l + "mlp.dense_h_to_4h", l + "mlp.dense_4h_to_h", "gelu_new"))
     tap.layer = None
     x = ln(tap, "final-norm-scale", x, w, p + "ln_f", eps)

@@ -57,6 +57,9 @@ def configs(seed, wide):
         "falcon": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=h, max_position_embeddings=64, bias=False, **common),
         "falcon-grouped": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=h, num_kv_heads=h // 2, new_decoder_architecture=True, max_position_embeddings=64, bias=False, **common),
         "bloom": lambda: t.BloomConfig(vocab_size=320, hidden_size=d, n_layer=few, n_head=k(6, 4, 2) if d % 6 == 0 else h, **common),
+        "gpt2-by-layer": lambda: t.GPT2Config(vocab_size=320, n_embd=d, n_layer=few, n_head=h, n_positions=64, scale_attn_by_inverse_layer_idx=True, scale_attn_weights=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common),
+        "falcon-alibi": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=k(6, 4, 2) if d % 6 == 0 else h, max_position_embeddings=64, bias=True, alibi=True, multi_query=False, parallel_attn=False, **common),
+        "bloom-stream": lambda: t.BloomConfig(vocab_size=320, hidden_size=d, n_layer=few, n_head=h, apply_residual_connection_post_layernorm=True, **common),
         "qwen3": lambda: t.Qwen3Config(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, head_dim=2 * c, tie_word_embeddings=True, **common),
     }
 
@@ -116,7 +119,7 @@ def hub_style(case, c):
             c["rope_theta"] = rope["rope_theta"]
             scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
             c["rope_scaling"] = scaling if scaling.get("rope_type") != "default" else None
-    if case in ("gemma2", "phi", "phi3", "phi3-longrope", "stablelm", "stablelm-parallel", "olmo2", "falcon", "falcon-grouped"):
+    if case in ("gemma2", "phi", "phi3", "phi3-longrope", "stablelm", "stablelm-parallel", "olmo2", "falcon", "falcon-grouped", "falcon-alibi"):
         rope = c.pop("rope_parameters")
         c["torch_dtype"] = c.pop("dtype", None) or "float32"
         c["rope_theta"] = rope.pop("rope_theta")
@@ -158,7 +161,7 @@ def build(case, make, out, seed):
     c = {**c, "architectures": [type(model).__name__]}
     json.dump(hub_style(case, c), open(os.path.join(directory, "config.json"), "w"), indent=1, default=str)
     state = {k: v.contiguous().clone() for k, v in model.state_dict().items()}
-    tied = getattr(config, "tie_word_embeddings", False) or case.startswith("opt") or case == "gpt2"
+    tied = getattr(config, "tie_word_embeddings", False) or case.startswith("opt") or case.startswith("gpt2")
     if tied:
         state.pop("lm_head.weight", None)
     if case == "opt":  # the Hub's opt-125m: one float16 pickle
@@ -177,7 +180,7 @@ def build(case, make, out, seed):
         json.dump({"metadata": {"total_size": sum(v.nbytes for v in state.values())}, "weight_map": index}, open(os.path.join(directory, "model.safetensors.index.json"), "w"), indent=1)
     elif case == "bloom":  # an older pickle without the prefix
         torch.save({k.removeprefix("transformer."): v.half() for k, v in state.items()}, os.path.join(directory, "pytorch_model.bin"))
-    elif case != "gptj" and config.model_type in families.FAMILIES:  # half types, as newer checkpoints have them
+    elif case != "gptj" and (config.model_type in families.FAMILIES or case == "gpt2-by-layer"):  # half types, as newer checkpoints have them
         save_file({k: v.half() for k, v in state.items()}, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
     elif case == "gpt-neox":  # the Hub's pythia: float16, and the rotary and mask buffers ride along
         extra = {f"gpt_neox.layers.{i}.attention.bias": torch.ones(1, 1, 64, 64, dtype=torch.bool).tril() for i in range(config.num_hidden_layers)}

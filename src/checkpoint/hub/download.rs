@@ -85,6 +85,11 @@ impl<'a> CommitFetcher<'a> {
         self.stalled.borrow().clone()
     }
 
+    /// The directory in which the commit's files are.
+    pub fn directory(&self) -> PathBuf {
+        self.repository.snapshot_dir(self.commit)
+    }
+
     /// The path of a file in the cache. It is fetched if it is not there, if it has at most
     /// `max_bytes` bytes.
     ///

@@ -24,8 +24,9 @@ use crate::{Error, Result, error, without_rust_types};
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The small files that a checkpoint may have.
-const SMALL_FILES: [&str; 6] = [
+const SMALL_FILES: [&str; 7] = [
     "config.json",
+    ADAPTER_CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -51,14 +52,32 @@ impl From<Error> for Missing {
 
 impl Hub {
     /// A model's files: config, tokenizer and weights. Files in the cache are not fetched again,
-    /// and a complete copy in the cache is used if the Hub can't be reached.
+    /// and a complete copy in the cache is used if the Hub can't be reached. `judge` is asked of the
+    /// directory when the configs are in it, before anything else is fetched.
     ///
     /// # Errors
-    /// There is no such model or revision, the token may not read it, the Hub can't be reached, or
-    /// the disk is full.
-    pub fn fetch(&self, id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot> {
+    /// There is no such model or revision, the token may not read it, the Hub can't be reached,
+    /// `judge` fails, or the disk is full.
+    pub fn fetch(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        offline: bool,
+        judge: impl Fn(&Path) -> Result<()> + Send + Sync,
+    ) -> Result<Snapshot> {
         self.fetch_files("model", id, revision, offline, cache::is_complete, |fetcher, listed| {
-            for name in needed(listed) {
+            let (configs, others): (Vec<_>, Vec<_>) = needed(listed)
+                .into_iter()
+                .partition(|name| ["config.json", ADAPTER_CONFIG].contains(name));
+            for name in configs {
+                fetcher.fetch(name, file_kind(name).max_bytes())?;
+            }
+            if !listed.iter().any(|name| name == "config.json") {
+                // It is no model: nothing of it is needed to say so.
+                return Ok(());
+            }
+            judge(&fetcher.directory())?;
+            for name in others {
                 fetcher.fetch(name, file_kind(name).max_bytes())?;
             }
             let index =

@@ -13,6 +13,7 @@ use crate::{Result, bail, error};
 pub struct Objects<'a> {
     made: Vec<Object<'a>>,
     value: Id,
+    length: usize,
 }
 
 impl<'a> Objects<'a> {
@@ -33,7 +34,7 @@ impl<'a> Objects<'a> {
             let at = machine.at;
             let ended = machine.step().map_err(|e| e.at(format!("at byte {at}")))?;
             if let Some(value) = ended {
-                return Ok(Self { made: machine.made, value });
+                return Ok(Self { made: machine.made, value, length: machine.at });
             }
         }
     }
@@ -41,6 +42,16 @@ impl<'a> Objects<'a> {
     /// The object that the pickle stands for.
     pub fn value(&self) -> Id {
         self.value
+    }
+
+    /// How many bytes the pickle has: others may follow it.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// All objects.
+    pub fn all(&self) -> &[Object<'a>] {
+        &self.made
     }
 
     /// The object of an id.
@@ -110,8 +121,14 @@ impl<'a> Machine<'a> {
                     .map_err(|_| error!("a text is not UTF-8"))?;
                 self.push(Object::Text(text))?;
             }
-            // Bytes: BINBYTES, SHORT_BINBYTES, BINBYTES8, BINSTRING, SHORT_BINSTRING.
-            b'B' | b'C' | 0x8e | b'T' | b'U' => {
+            // BINSTRING and SHORT_BINSTRING, which are Python 2's texts.
+            b'T' | b'U' => {
+                let length = self.length(code)?;
+                let text = std::str::from_utf8(self.take(length)?);
+                self.push(text.map_or(Object::Other, Object::Text))?;
+            }
+            // Bytes: BINBYTES, SHORT_BINBYTES, BINBYTES8.
+            b'B' | b'C' | 0x8e => {
                 let length = self.length(code)?;
                 self.take(length)?;
                 self.push(Object::Other)?;

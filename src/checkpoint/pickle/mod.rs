@@ -1,6 +1,7 @@
 //! One pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the
-//! storages that the tensors are views of.
+//! storages that the tensors are views of. Before PyTorch 1.6 it was no zip.
 
+mod legacy;
 mod machine;
 mod object;
 mod state_dict;
@@ -36,21 +37,23 @@ impl Pickle {
     /// Reads the names and shapes of a file called `name`.
     ///
     /// # Errors
-    /// The file is no zip (PyTorch before 1.6 wrote such files), its pickle holds something other
-    /// than tensors by name, or its tensors would take far more memory than the file has bytes.
+    /// The file is none that PyTorch writes, its pickle holds something other than tensors by name,
+    /// or its tensors would take far more memory than the file has bytes.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
         let start = bytes.get();
         if start.starts_with(b"version https://git-lfs") {
             return Err(error!("{name} is a Git LFS pointer, not the weights")
                 .help("fetch them with git lfs pull"));
         }
-        if !start.starts_with(b"PK\x03\x04") {
-            return Err(error!(
-                "{name} is not a zip of a pickle, as PyTorch has written them since 1.6"
-            )
-            .help("load it with a current PyTorch and save it again, as .safetensors best"));
-        }
-        let (state, places) = Self::contents(start).map_err(|e| {
+        let contents = match () {
+            () if start.starts_with(b"PK\x03\x04") => Self::contents,
+            () if legacy::is_legacy(start) => legacy::contents,
+            () => {
+                return Err(error!("{name} is no file that PyTorch's save writes")
+                    .help("load it with PyTorch and save it again, as .safetensors best"));
+            }
+        };
+        let (state, places) = contents(start).map_err(|e| {
             error!("{name} is broken: {}", control_characters(e.message()))
                 .help("fetch the file again")
         })?;

@@ -54,15 +54,34 @@ pub struct StateDict {
     pub unreadable: BTreeMap<String, String>,
 }
 
+/// Where a training loop keeps the tensors in what it saves, beside its own state.
+const WITHIN: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
+
 impl StateDict {
     /// Reads a pickled map from names to tensors. Values that are no tensors are ignored.
     ///
     /// # Errors
     /// The bytes are no pickle, or a pickle of something else.
     pub fn read(pickle: &[u8]) -> Result<Self> {
-        let objects = &Objects::read(pickle)?;
+        Self::of(&Objects::read(pickle)?)
+    }
+
+    /// As [`read`](Self::read), of a pickle's objects.
+    ///
+    /// # Errors
+    /// They are those of something else.
+    pub fn of(objects: &Objects) -> Result<Self> {
         let Object::Dict(entries) = objects.get(dict(objects)) else {
             bail!("it holds no map from names to tensors")
+        };
+        let within = |name: &&str| {
+            let named =
+                entries.iter().rev().find(|(key, _)| *objects.get(*key) == Object::Text(name));
+            named.map(|(_, value)| objects.get(*value))
+        };
+        let entries = match WITHIN.iter().find_map(within) {
+            Some(Object::Dict(inner)) => inner,
+            _ => entries,
         };
         let mut reader = Reader { objects, storages: Vec::new(), known: HashMap::new() };
         let mut read = StateDict::default();
@@ -88,6 +107,43 @@ impl StateDict {
         read.storages = reader.storages;
         Ok(read)
     }
+}
+
+/// The dtype of a storage's elements, by the storage's class.
+fn dtype(class: &str) -> Option<DType> {
+    Some(match class {
+        "FloatStorage" => DType::F32,
+        "DoubleStorage" => DType::F64,
+        "HalfStorage" => DType::F16,
+        "BFloat16Storage" => DType::BF16,
+        "ByteStorage" | "BoolStorage" => DType::U8,
+        "ShortStorage" => DType::I16,
+        "IntStorage" => DType::I32,
+        "LongStorage" => DType::I64,
+        _ => return None,
+    })
+}
+
+/// The size of an element in bytes of every storage that a pickle names, by the storage's key.
+pub fn element_sizes<'a>(objects: &Objects<'a>) -> BTreeMap<&'a str, usize> {
+    let size = |object: &Object<'a>| {
+        let Object::Persistent(parts) = object else { return None };
+        let (Object::Tuple(parts) | Object::List(parts)) = objects.get(*parts) else { return None };
+        let &[_, class, key, ..] = &parts[..] else { return None };
+        match (objects.get(class), objects.get(key)) {
+            (&Object::Global { name, .. }, &Object::Text(key)) => {
+                let size = match name {
+                    "CharStorage" => 1,
+                    "ComplexFloatStorage" => 8,
+                    "ComplexDoubleStorage" => 16,
+                    _ => dtype(name)?.size_in_bytes(),
+                };
+                Some((key, size))
+            }
+            _ => None,
+        }
+    };
+    objects.all().iter().filter_map(size).collect()
 }
 
 /// The dict in a pickle: its value, or the state of a TorchScript module.
@@ -189,7 +245,7 @@ impl Reader<'_, '_> {
             return Ok(known);
         }
         let Object::Persistent(parts) = *self.objects.get(id) else { bail!("it has no storage") };
-        let &[_, class, key, ..] = self.items(parts)? else {
+        let &[_, class, key, ref rest @ ..] = self.items(parts)? else {
             bail!("its storage is not described")
         };
         let (&Object::Global { name, .. }, &Object::Text(key)) =
@@ -197,16 +253,14 @@ impl Reader<'_, '_> {
         else {
             bail!("its storage is not described")
         };
-        let dtype = match name {
-            "FloatStorage" => DType::F32,
-            "DoubleStorage" => DType::F64,
-            "HalfStorage" => DType::F16,
-            "BFloat16Storage" => DType::BF16,
-            "ByteStorage" | "BoolStorage" => DType::U8,
-            "ShortStorage" => DType::I16,
-            "IntStorage" => DType::I32,
-            "LongStorage" => DType::I64,
-            other => bail!("it stands in a {other}, which is not supported"),
+        // Before PyTorch 1.6 a storage could be a view of another.
+        if let Some(&view) = rest.get(2)
+            && *self.objects.get(view) != Object::None
+        {
+            bail!("its storage is a part of another, which is not supported");
+        }
+        let Some(dtype) = dtype(name) else {
+            bail!("it stands in a {name}, which is not supported")
         };
         if key.len() > MAX_NAME_BYTES {
             bail!("the name of its storage has {} bytes", key.len());

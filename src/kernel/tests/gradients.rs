@@ -173,12 +173,12 @@ fn of_norms() {
 
 #[test]
 fn of_activations() {
-    use Activation::{Gelu, GeluTanh, Relu, Silu};
+    use Activation::{Gelu, GeluTanh, Mish, QuickGelu, Relu, Relu2, Silu};
     for shape in [(1, 1), (5, 33)] {
         // Not too near to 0, where the slope of relu changes.
         let x = (random(shape) * 3.0).unwrap();
         let x = (&x + (x.sign().unwrap() * 0.01).unwrap()).unwrap();
-        for kind in [Relu, Gelu, GeluTanh, Silu] {
+        for kind in [Relu, Gelu, GeluTanh, Silu, Relu2, QuickGelu, Mish] {
             let what = format!("{kind:?}");
             check(&what, from_ref(&x), &|t| kind.apply(&t[0], None));
             check(&what, &[x.clone(), random(shape)], &|t| kind.apply(&t[0], Some(&t[1])));

@@ -79,6 +79,15 @@ fn activations_with_and_without_a_gate() {
             (Activation::Gelu, x.gelu_erf()),
             (Activation::GeluTanh, x.gelu()),
             (Activation::Silu, x.silu()),
+            (Activation::Relu2, x.relu().and_then(|x| x.sqr())),
+            (
+                Activation::QuickGelu,
+                (&x * candle_nn::ops::sigmoid(&(&x * 1.702).unwrap()).unwrap()),
+            ),
+            (
+                Activation::Mish,
+                &x * ((x.exp().unwrap() + 1.0).unwrap().log().unwrap()).tanh().unwrap(),
+            ),
         ] {
             let expected = expected.unwrap();
             near(kind.apply(&x, None), Ok(expected.clone()), 2e-6);

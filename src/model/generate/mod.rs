@@ -12,6 +12,7 @@ use super::decoder::{Decoder, Logits, Options};
 use super::finite::NotFinite;
 use super::input::Input;
 use super::kv_cache::Cache;
+use super::spec::RotarySpec;
 use crate::hook::Observer;
 use crate::kernel::softmax;
 use crate::{Result, bail, error};
@@ -74,15 +75,19 @@ impl<'a> Generation<'a> {
             return Err(error!("a mask of attention says nothing of the tokens that are to be generated")
                 .help("a hook at post-mask-attn-weights or attn-probs acts at every step; a mask [b, n] says which tokens are real"));
         }
+        if spec.bidirectional {
+            bail!("this model reads texts in both directions, and does not go on with one");
+        }
         if config.max_new_tokens == 0 {
             bail!("max_new_tokens must be at least 1");
         }
         let (prompt, room) =
-            (prompts.longest(), (spec.max_positions + 1).saturating_sub(prompts.longest()));
+            (prompts.longest(), (spec.longest_text() + 1).saturating_sub(prompts.longest()));
         if config.max_new_tokens > room && !(config.beyond && spec.goes_beyond()) {
             return Err(error!(
                 "a prompt of {prompt} tokens and {} more pass the model's {} positions",
-                config.max_new_tokens, spec.max_positions
+                config.max_new_tokens,
+                spec.longest_text()
             )
             .help(format!("max_new_tokens: {room} is the most that fits")));
         }
@@ -267,8 +272,9 @@ impl<'a> Generation<'a> {
 }
 
 /// Whether the cached keys were rotated at frequencies that no longer hold because the text has
-/// grown beyond the pretraining's length (LongRoPE).
+/// grown beyond the pretraining's length (LongRoPE, dynamic scaling).
 fn is_rotated_otherwise(decoder: &Decoder, cache: &Cache, input: &Input) -> bool {
-    let switch = decoder.spec().rotary().and_then(|rotary| rotary.switches_after());
-    switch.is_some_and(|most| !cache.is_empty() && input.longest() == most + 1)
+    let longest = input.longest();
+    let changes = |rotary: &RotarySpec| rotary.changes_between(longest - 1, longest);
+    !cache.is_empty() && decoder.spec().rotary().is_some_and(changes)
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Tensor};
 
 use super::loader::{CheckpointNames, Role, Stored, Weights, replaced};
+use super::place::Place;
 use crate::kernel::differentiable::is_without_graph;
 use crate::kernel::moved;
 use crate::model::Decoder;
@@ -127,14 +128,15 @@ impl Decoder {
     /// prefix, or the unembedding under another name. Nothing if the decoder does not compute with
     /// it.
     pub fn stored_name(&self, name: &str) -> Option<String> {
-        let CheckpointNames { prefix, used, .. } = &*self.stored.names;
+        let CheckpointNames { place: Place { prefix, heads }, used, .. } = &*self.stored.names;
         let without = |of: &&str| name.strip_prefix(*of);
         let prefixes = self.names.prefixes.iter().filter_map(without);
         let with_prefix = prefixes.map(|rest| format!("{prefix}{rest}"));
-        let stem = |head: &&str| name.strip_prefix(*head).and_then(|rest| rest.strip_prefix('.'));
-        let heads = self.names.heads.iter().find_map(stem).into_iter();
-        let as_head = heads
-            .flat_map(|rest| self.names.heads.iter().map(move |head| format!("{head}.{rest}")));
+        let stem =
+            |head: &String| name.strip_prefix(&**head).and_then(|rest| rest.strip_prefix('.'));
+        let of_head = heads.iter().find_map(stem).into_iter();
+        let as_head =
+            of_head.flat_map(|rest| heads.iter().map(move |head| format!("{head}.{rest}")));
         std::iter::once(name.to_owned())
             .chain(with_prefix)
             .chain(as_head)
@@ -153,8 +155,9 @@ impl Decoder {
 
     /// Whether a tensor of the checkpoint belongs to the unembedding.
     pub fn is_unembedding(&self, name: &str) -> bool {
-        let ends = |head: &&str| name.strip_prefix(*head).is_some_and(|rest| rest.starts_with('.'));
-        self.names.heads.iter().any(ends)
+        let ends =
+            |head: &String| name.strip_prefix(&**head).is_some_and(|rest| rest.starts_with('.'));
+        self.stored.names.place.heads.iter().any(ends)
     }
 
     /// Whether the checkpoint's matrices are [in, out].

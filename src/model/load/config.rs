@@ -1,94 +1,19 @@
-//! Reading config.json strictly: a field that a family does not know and that could change the
-//! result is an error.
+//! Reading config.json as transformers does: a field that is absent has the default of the family's
+//! config class, one that the class reads and this program does not is an error, and one that the
+//! class does not read changes nothing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use super::classes::Class;
+pub use super::field::Allowed;
+use super::field::Field;
+use super::known::{HONOURED_NOWHERE, IDLE, ROTARY, UNREAD, UNREAD_IF_FALSE};
 use crate::model::spec::Activation;
 use crate::{Result, bail, error};
-
-/// Fields of the Hub's configs that do not change what a forward pass computes: training,
-/// generation, bookkeeping.
-const IRRELEVANT: &[&str] = &[
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "_name_or_path",
-    "activation_dropout",
-    "add_cross_attention",
-    "architectures",
-    "attention_dropout",
-    "attention_probs_dropout_prob",
-    "attn_pdrop",
-    "auto_map",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "cache_implementation",
-    "chunk_size_feed_forward",
-    "classifier_dropout",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "dropout",
-    "dtype",
-    "early_stopping",
-    "embd_pdrop",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "gradient_checkpointing",
-    "hidden_dropout",
-    "hidden_dropout_prob",
-    "id2label",
-    "init_std",
-    "initializer_range",
-    "is_decoder",
-    "is_encoder_decoder",
-    "label2id",
-    "layerdrop",
-    "length_penalty",
-    "max_length",
-    "min_length",
-    "model_type",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "pad_token_id",
-    "prefix",
-    "problem_type",
-    "pruned_heads",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "resid_pdrop",
-    "return_dict",
-    "return_dict_in_generate",
-    "sep_token_id",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tie_encoder_decoder",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torch_dtype",
-    "torchscript",
-    "transformers_version",
-    "typical_p",
-    "unk_token_id",
-    "use_bfloat16",
-    "use_cache",
-];
 
 /// Larger than any model's sizes, and so small that the product of two sizes cannot overflow.
 const LARGEST_SIZE: usize = 1 << 24;
@@ -96,118 +21,103 @@ const LARGEST_SIZE: usize = 1 << 24;
 /// Positions are u32.
 const MOST_POSITIONS: usize = 1 << 31;
 
-/// The range of a number in a config, chosen so that the equations that use it give finite results.
-#[derive(Debug, Clone, Copy)]
-pub struct Allowed {
-    least: f64,
-    most: f64,
-    words: &'static str,
-}
-
-impl Allowed {
-    /// The number that a norm adds under its square root: above 0, in float32 too.
-    pub const EPS: Self =
-        Self { least: f32::MIN_POSITIVE as f64, most: 1.0, words: "above 0 and at most 1" };
-    /// The base of rotary frequencies.
-    pub const THETA: Self = Self { least: 1.0, most: f64::MAX, words: "at least 1" };
-    /// The factor by which rotary scaling extends the pretraining's length.
-    pub const FACTOR: Self = Self { least: 1.0, most: 1e9, words: "from 1 to 1e9" };
-    /// A share, of a head's dimensions for example.
-    pub const PART: Self =
-        Self { least: f64::MIN_POSITIVE, most: 1.0, words: "above 0 and at most 1" };
-    /// A factor or divisor of scores, logits or frequencies.
-    pub const SCALE: Self = Self { least: 1e-6, most: 1e9, words: "from 1e-6 to 1e9" };
-}
-
 /// The fields of one config.json. It records which were read, so that [`finish`](Self::finish) can
 /// refuse the ones that were not.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
+    /// The config class of the family, of the fields of a whole config.json.
+    class: Option<&'static Class>,
     /// What has the fields, for messages: `config.json` or `config.json's rope_scaling`.
     place: String,
+    /// Whether sizes that are absent have the class's defaults, as those of a text model within a
+    /// model of several parts have.
+    complete: bool,
     read: RefCell<BTreeSet<&'static str>>,
-}
-
-/// A type that a field can have.
-pub trait Field: Sized {
-    /// The type in words, for messages.
-    const EXPECTED: &'static str;
-
-    /// `None` if the value has another type.
-    fn read(value: &Value) -> Option<Self>;
-}
-
-impl Field for usize {
-    const EXPECTED: &'static str = "a whole number";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_u64().and_then(|n| usize::try_from(n).ok())
-    }
-}
-
-impl Field for f64 {
-    const EXPECTED: &'static str = "a number";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_f64()
-    }
-}
-
-impl Field for bool {
-    const EXPECTED: &'static str = "true or false";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_bool()
-    }
-}
-
-impl Field for String {
-    const EXPECTED: &'static str = "a string";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_str().map(str::to_owned)
-    }
-}
-
-impl Field for Vec<f64> {
-    const EXPECTED: &'static str = "an array of numbers";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_array()?.iter().map(f64::read).collect()
-    }
-}
-
-impl Field for Vec<String> {
-    const EXPECTED: &'static str = "an array of strings";
-    fn read(value: &Value) -> Option<Self> {
-        value.as_array()?.iter().map(String::read).collect()
-    }
+    /// The fields that no one reads, transformers neither: `name = value`.
+    unknown: Rc<RefCell<Vec<String>>>,
+    /// What is to be said of the model where it is loaded.
+    notes: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of a whole config.json.
-    pub fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, place: "config.json".into(), read: RefCell::default() }
+    /// The fields of a whole config.json of a family, or with `within` of the map of that name in it.
+    pub fn new(map: &'a Map<String, Value>, family: &str, within: Option<&str>) -> Self {
+        Self {
+            map,
+            class: Class::of(family),
+            place: match within {
+                Some(name) => format!("config.json's {name}"),
+                None => "config.json".into(),
+            },
+            complete: within.is_some(),
+            read: RefCell::default(),
+            unknown: Rc::default(),
+            notes: RefCell::default(),
+        }
     }
 
-    /// A field, or `None` if it is absent or null.
+    /// Adds a sentence that is said where the model is loaded.
+    pub fn note(&self, text: &'static str) {
+        self.notes.borrow_mut().push(text);
+    }
+
+    /// What is to be said where the model is loaded.
+    pub fn notes(&self) -> Vec<&'static str> {
+        self.notes.take()
+    }
+
+    /// A field that is given, or the class's default; `None` if it is null or neither.
+    fn value(&self, name: &'static str) -> Result<Option<&Value>> {
+        self.read.borrow_mut().insert(name);
+        let class =
+            |of: fn(&'static Class, &str) -> bool| self.class.is_some_and(|it| of(it, name));
+        match self.map.get(name) {
+            Some(Value::Null) if class(Class::refuses_null) => {
+                bail!("{}: {name} is null, and may only be left out", self.place)
+            }
+            Some(given) => Ok(Some(given).filter(|value| !value.is_null())),
+            None => {
+                let default = self.class.and_then(|class| class.fields.get(name));
+                Ok(default.filter(|value| !value.is_null()))
+            }
+        }
+    }
+
+    /// A field, or the class's default; `None` if it is null or neither.
     ///
     /// # Errors
     /// The value has another type.
     pub fn optional<T: Field>(&self, name: &'static str) -> Result<Option<T>> {
-        self.read.borrow_mut().insert(name);
-        match self.map.get(name) {
-            None | Some(Value::Null) => Ok(None),
+        match self.value(name)? {
+            None => Ok(None),
             Some(value) => T::read(value).map(Some).ok_or_else(|| {
                 error!("{}: {name} must be {}, not {value}", self.place, T::EXPECTED)
             }),
         }
     }
 
-    /// Whether the field is there, null or not. It does not count as read.
+    /// A field, or `default` if neither the config nor the class has it.
+    ///
+    /// # Errors
+    /// The value has another type.
+    pub fn or<T: Field>(&self, name: &'static str, default: T) -> Result<T> {
+        Ok(self.optional(name)?.unwrap_or(default))
+    }
+
+    /// Whether the field is given, null or not. It does not count as read.
     pub fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)
+    }
+
+    /// Whether there is no field at all.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     /// A field that must be there.
     ///
     /// # Errors
-    /// The field is absent, null or of another type.
+    /// The field is null, absent without a default, or of another type.
     pub fn required<T: Field>(&self, name: &'static str) -> Result<T> {
         self.optional(name)?.ok_or_else(|| error!("{} has no {name}", self.place))
     }
@@ -217,10 +127,13 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// The field is absent, 0 or absurdly large.
     pub fn size(&self, name: &'static str) -> Result<usize> {
+        if !self.complete && !self.has(name) {
+            bail!("{} has no {name}", self.place);
+        }
         self.count(name, self.required(name)?, LARGEST_SIZE)
     }
 
-    /// As [`size`](Self::size), or `default` if the field is absent.
+    /// As [`size`](Self::size), or if the field is absent the class's default, or `default`.
     ///
     /// # Errors
     /// The field is 0 or absurdly large.
@@ -260,6 +173,17 @@ impl<'a> Fields<'a> {
         self.optional(name)?.map(|x| self.allowed(name, x, allowed)).transpose()
     }
 
+    /// As [`number`](Self::number), but a field that is there must not be null.
+    ///
+    /// # Errors
+    /// The value is null, out of the range or no number.
+    pub fn given_number(&self, name: &'static str, allowed: Allowed) -> Result<Option<f64>> {
+        if self.map.get(name).is_some_and(Value::is_null) {
+            bail!("{}: {name} is null, and may only be left out", self.place);
+        }
+        self.number(name, allowed)
+    }
+
     /// A real number within a range that must be there.
     ///
     /// # Errors
@@ -291,14 +215,18 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The value is no map.
-    pub fn nested(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
+    pub fn nested(&self, name: &'static str) -> Result<Option<Fields<'_>>> {
         self.read.borrow_mut().insert(name);
         match self.map.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(map)) => Ok(Some(Fields {
                 map,
+                class: None,
                 place: format!("{}'s {name}", self.place),
+                complete: self.complete,
                 read: RefCell::default(),
+                unknown: self.unknown.clone(),
+                notes: RefCell::default(),
             })),
             Some(other) => bail!("{}: {name} must be a map, not {other}", self.place),
         }
@@ -329,59 +257,102 @@ impl<'a> Fields<'a> {
         self.read.borrow_mut().extend(names);
     }
 
-    /// The activation that a field names, or the one named `default` if the field is absent.
+    /// The activation that a field names.
     ///
     /// # Errors
-    /// The activation is not supported.
-    pub fn activation(&self, name: &'static str, default: &str) -> Result<Activation> {
-        let value = self.optional::<String>(name)?.unwrap_or_else(|| default.into());
+    /// There is no such field, or the activation is not supported.
+    pub fn activation(&self, name: &'static str) -> Result<Activation> {
+        let value = self.required::<String>(name)?;
         Ok(match value.as_str() {
             "relu" => Activation::Relu,
-            "gelu" => Activation::Gelu,
-            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu2" => Activation::Relu2,
+            "gelu" | "gelu_python" => Activation::Gelu,
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" => {
+                Activation::GeluTanh
+            }
+            "quick_gelu" => Activation::QuickGelu,
             "silu" | "swish" => Activation::Silu,
+            "mish" => Activation::Mish,
             _ => bail!("{}: the activation {value:?} of {name} is not supported", self.place),
         })
     }
 
-    /// Checks that every field was read or is known not to change a forward pass.
-    ///
-    /// # Errors
-    /// A field was not read and could change the result.
-    pub fn finish(&self) -> Result<()> {
-        self.finish_with(&[])
+    /// Checks the fields of a map of rotary embeddings. Those that another kind of scaling has are
+    /// left unread, as transformers leaves them.
+    pub fn finish_rotary(&self) {
+        self.note_unknown(|name| ROTARY.contains(&name));
     }
 
-    /// As [`finish`](Self::finish), but a field that was not read may repeat one of the `sizes`,
-    /// given by name: configs that scripts save have the sizes under the names that all families
-    /// share and under the family's own.
+    /// Checks that every field was read, or is known to change nothing. A field that was not read may
+    /// repeat one of the `sizes`, given by name: configs that scripts save have the sizes under the
+    /// names that all families share and under the family's own.
+    ///
+    /// Gives the fields that neither this program nor transformers reads, as `name = value`.
     ///
     /// # Errors
     /// A field was not read and could change the result, or differs from the size of its name.
-    pub fn finish_with(&self, sizes: &[(&str, usize)]) -> Result<()> {
-        let read = self.read.borrow();
-        for (name, value) in self.map {
-            if !value.is_null()
-                && !read.contains(name.as_str())
-                && !IRRELEVANT.contains(&name.as_str())
-            {
-                match sizes.iter().find(|(known, _)| known == name) {
-                    Some((_, size)) if value.as_u64() == Some(*size as u64) => continue,
-                    Some((_, size)) => {
-                        bail!(
-                            "{}: {name} is {value}, and the fields that this family reads make it {size}",
-                            self.place
-                        )
-                    }
-                    None => {}
-                }
-                return Err(error!(
-                    "{}: the field {name} = {value} is not known for this family and could change the result",
-                    self.place
-                )
-                .help("remove the field if you are sure that it does not matter"));
+    pub fn finish(&self, sizes: &[(&str, usize)]) -> Result<Vec<String>> {
+        for name in self.map.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name) {
+            if self.class.is_some_and(|class| class.refuses_null(name)) {
+                bail!("{}: {name} is null, and may only be left out", self.place);
             }
         }
-        Ok(())
+        let repeats = |name: &str| sizes.iter().find(|(known, _)| *known == name);
+        for (name, value) in self.unread() {
+            let text = value.to_string();
+            if HONOURED_NOWHERE.iter().any(|&(it, idle)| it == name && text != idle) {
+                bail!("{}: {name} = {} can't be honoured", self.place, shortened(value));
+            }
+            match repeats(name) {
+                Some((_, size)) if value.as_u64() != Some(*size as u64) => bail!(
+                    "{}: {name} is {}, and the fields that this family reads make it {size}",
+                    self.place,
+                    shortened(value)
+                ),
+                Some(_) => {}
+                None if self.class.is_none_or(|class| class.reads(name)) => {
+                    return Err(error!(
+                        "{}: the field {name} = {} could change the result, and can't be honoured",
+                        self.place,
+                        shortened(value)
+                    )
+                    .help("remove the field if you are sure that it does not matter"));
+                }
+                None => {}
+            }
+        }
+        let known = |name: &str| {
+            repeats(name).is_some()
+                || HONOURED_NOWHERE.iter().any(|(it, _)| *it == name)
+                || UNREAD.contains(&name)
+                || (UNREAD_IF_FALSE.contains(&name) && self.map.get(name) == Some(&false.into()))
+        };
+        self.note_unknown(known);
+        Ok(self.unknown.take())
+    }
+
+    /// The fields that are given, were not read and could matter.
+    fn unread(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let given = |(name, value): &(&str, &Value)| {
+            !value.is_null() && !self.read.borrow().contains(name) && !IDLE.contains(name)
+        };
+        self.map.iter().map(|(name, value)| (name.as_str(), value)).filter(given)
+    }
+
+    fn note_unknown(&self, known: impl Fn(&str) -> bool) {
+        let unknown = self.unread().filter(|(name, _)| !known(name));
+        let written = unknown.map(|(name, value)| format!("{name} = {}", shortened(value)));
+        self.unknown.borrow_mut().extend(written);
+    }
+}
+
+/// A value as messages show it.
+fn shortened(value: &Value) -> String {
+    /// The most characters that are shown.
+    const MOST: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
     }
 }

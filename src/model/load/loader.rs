@@ -8,12 +8,14 @@ use candle_core::{DType, Device, Tensor};
 
 use super::block_weights::Blocks;
 use super::loader_blocks::whole;
+use super::place::Place;
+use crate::Result;
 use crate::model::family::Names;
 use crate::model::linear::Linear;
 use crate::model::norm::Norm;
 use crate::model::spec::{Positions, Spec};
+use crate::system::message::notice;
 use crate::tensor::WeightSource;
-use crate::{Result, bail};
 
 /// Everything a decoder computes with. A clone shares all tensors.
 #[derive(Clone)]
@@ -40,8 +42,8 @@ pub struct Weights {
 
 /// What the names of a checkpoint's tensors stand for.
 pub struct CheckpointNames {
-    /// The one of [`Names::prefixes`] that this checkpoint uses.
-    pub prefix: &'static str,
+    /// The prefixes of its names.
+    pub place: Place,
     /// The tensors that the decoder computes with.
     pub used: BTreeMap<String, Stored>,
     /// The tensors that the family does not use and that are no known buffers.
@@ -87,8 +89,7 @@ pub(super) struct Loader<'a> {
     pub spec: &'a Spec,
     pub names: &'a Names,
     pub source: &'a dyn WeightSource,
-    /// The one of [`Names::prefixes`] that this checkpoint uses.
-    pub prefix: &'static str,
+    pub place: &'a Place,
     pub dtype: DType,
     pub device: &'a Device,
     /// The names of the checkpoint's tensors, if the decoder has been loaded already.
@@ -97,25 +98,30 @@ pub(super) struct Loader<'a> {
     pub used: RefCell<BTreeMap<String, Stored>>,
 }
 
-/// Loads a decoder's weights, under the names that the family's checkpoints have for them.
+/// Loads a decoder's weights, under the names that the family's checkpoints have for them. The spec
+/// says afterwards whether the unembedding is the token embeddings' matrix: where the checkpoint has
+/// another, it is not, whatever the config says.
 ///
 /// # Errors
 /// A weight is missing, or its shape is not the one that the config implies.
 pub fn load(
-    spec: &Spec,
+    spec: &mut Spec,
     names: &Names,
     source: &dyn WeightSource,
     dtype: DType,
     device: &Device,
     placement: Placement,
 ) -> Result<Weights> {
-    let embeddings = |prefix: &str| format!("{prefix}{}.weight", names.token_embeddings);
-    let Some(prefix) = names.prefixes.iter().find(|prefix| source.contains(&embeddings(prefix)))
-    else {
-        bail!("the checkpoint has no token embeddings: expected {}", embeddings(names.prefixes[0]))
-    };
+    let place = Place::find(names, source)?;
+    if place.stores_both_ends(spec, names, source, dtype)? {
+        spec.tied = false;
+        notice(
+            "note: the config ties the unembedding to the token embeddings, and the checkpoint has one that differs: the \
+             stored one counts",
+        );
+    }
     let (known, used) = (None, RefCell::default());
-    let loader = Loader { spec, names, source, prefix, dtype, device, known, used };
+    let loader = Loader { spec, names, source, place: &place, dtype, device, known, used };
     let (blocks, loader) = match placement {
         Placement::Resident => (Blocks::Resident(loader.blocks()?), loader),
         Placement::Offloaded => {
@@ -125,11 +131,8 @@ pub fn load(
         }
     };
     let weights = loader.outer_weights(blocks, None)?;
-    let names = Arc::new(CheckpointNames {
-        prefix,
-        unused: loader.unused(),
-        used: loader.used.into_inner(),
-    });
+    let (unused, used) = (loader.unused(), loader.used.into_inner());
+    let names = Arc::new(CheckpointNames { place, unused, used });
     Ok(Weights { names, ..weights })
 }
 
@@ -146,10 +149,10 @@ pub fn replaced(
     dtype: DType,
     device: &Device,
 ) -> Result<Weights> {
-    let (prefix, known) = (base.names.prefix, Some(&*base.names));
+    let (place, known) = (&base.names.place, Some(&*base.names));
     let on = |device| {
         let used = RefCell::default();
-        Loader { spec, names, source, prefix, dtype, device, known, used }
+        Loader { spec, names, source, place, dtype, device, known, used }
     };
     let loader = on(device);
     let blocks = match &base.blocks {
@@ -165,7 +168,7 @@ pub fn replaced(
 impl Loader<'_> {
     fn outer_weights(&self, blocks: Blocks, base: Option<&Weights>) -> Result<Weights> {
         let Spec { hidden: d, embedding: e, vocabulary: v, max_positions, .. } = *self.spec;
-        let name = |part: &str| format!("{}{part}", self.prefix);
+        let name = |part: &str| format!("{}{part}", self.place.prefix);
         let table = |part: &str, shape: [usize; 2], role: Role, kept: Option<&Tensor>| {
             self.single(&format!("{}.weight", name(part)), &shape, role, kept)
         };
@@ -217,7 +220,7 @@ impl Loader<'_> {
             project_out,
             unembedding,
             names: Arc::new(CheckpointNames {
-                prefix: self.prefix,
+                place: self.place.clone(),
                 used: BTreeMap::new(),
                 unused: Vec::new(),
             }),
@@ -227,7 +230,7 @@ impl Loader<'_> {
     fn unembedding(&self, token_embeddings: &Tensor, kept: Option<&Linear>) -> Result<Linear> {
         let Spec { vocabulary: v, embedding: e, .. } = *self.spec;
         let heads: Vec<String> =
-            self.names.heads.iter().map(|name| format!("{name}.weight")).collect();
+            self.place.heads.iter().map(|name| format!("{name}.weight")).collect();
         let has = |name: &&String| match self.known {
             Some(known) => known.used.contains_key(*name),
             None => self.source.contains(name),

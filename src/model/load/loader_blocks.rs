@@ -43,7 +43,7 @@ impl Loader<'_> {
 
     /// The checkpoint's name of a part of block `layer`.
     fn in_block(&self, layer: usize, part: &str) -> String {
-        format!("{}{}.{layer}.{part}", self.prefix, self.names.block)
+        format!("{}{}.{layer}.{part}", self.place.prefix, self.names.block)
     }
 
     fn block(&self, layer: usize, kept: Option<&Block>) -> Result<Block> {
@@ -96,7 +96,7 @@ impl Loader<'_> {
                 heads,
                 kv_heads,
                 head_dim,
-                score_scale: self.spec.score_scale,
+                score_scale: self.spec.score_scale(layer),
                 score_cap: self.spec.score_cap,
             },
             mlp_norms: mlp_norms?,

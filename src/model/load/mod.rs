@@ -4,8 +4,12 @@
 
 pub(crate) mod block_weights;
 pub mod changes;
+pub(crate) mod classes;
 pub(crate) mod config;
+pub(crate) mod field;
+pub(crate) mod known;
 pub mod loader;
 mod loader_blocks;
 mod offload;
+mod place;
 pub mod weights;

@@ -10,7 +10,7 @@ use candle_core::{DType, Device};
 use rhai::{Dynamic, Map};
 
 use crate::checkpoint::{self, Checkpoint, OpenOptions};
-use crate::model::Decoder;
+use crate::model::{Decoder, family};
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::model_names::{GIVEN, NamedModel};
@@ -200,7 +200,8 @@ impl Models {
             hub_id_only,
             ..OpenOptions::default()
         };
-        let checkpoint = Checkpoint::open(id, &open)?;
+        let readable = |config: &_| family::read(config).map(drop);
+        let checkpoint = Checkpoint::judged(id, &open, readable)?;
         // A commit hash identifies the repository too, however its id is spelled.
         let is_same = |(known, model): &&(Key, Model)| {
             known.how == *how

@@ -134,8 +134,8 @@ impl Pass<'_> {
         let input =
             Input::masked(ids.value().real("token ids")?, carried.as_ref(), given.as_ref())?;
         let spec = self.model.loaded().decoder.spec();
-        if beyond && spec.goes_beyond() && input.longest() > spec.max_positions {
-            let (longest, most) = (input.longest(), spec.max_positions);
+        if beyond && spec.goes_beyond() && input.longest() > spec.longest_text() {
+            let (longest, most) = (input.longest(), spec.longest_text());
             notice(format_args!(
                 "warning: {longest} tokens go beyond the {most} positions that the model was made for"
             ));

@@ -174,6 +174,7 @@ fn norms(m: &Model, at: i64) -> Result<Record> {
     let place = match norms.place {
         NormPlace::Before => "before",
         NormPlace::After => "after",
+        NormPlace::Stream => "stream",
         NormPlace::Outputs => "outputs",
         NormPlace::Both => "both",
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use precompute::checkpoint::hub::response;
 use precompute::checkpoint::{Checkpoint, OpenOptions};
-use precompute::model::family::Family;
+use precompute::model::family;
 use precompute::output::load;
 use precompute::output::record::Record;
 use precompute::recipe::{Header, LockFile};
@@ -63,7 +63,7 @@ fn config() {
         ],
         |bytes| {
             let config = serde_json::from_slice(bytes).map_err(sentence)?;
-            Family::of(&config).and_then(|family| family.read(&config)).map(drop).map_err(sentence)
+            family::read(&config).map(drop).map_err(sentence)
         },
     );
 }

@@ -176,6 +176,56 @@ pub fn silu<const FUSED: bool>(x: f32) -> f32 {
     x * sigmoid::<FUSED>(x)
 }
 
+/// max(x, 0)²
+#[inline(always)]
+pub fn relu2(x: f32) -> f32 {
+    relu(x) * relu(x)
+}
+
+/// x·σ(1.702·x)
+#[inline(always)]
+pub fn quick_gelu<const FUSED: bool>(x: f32) -> f32 {
+    x * sigmoid::<FUSED>(QUICK * x)
+}
+
+/// The factor in [`quick_gelu`].
+const QUICK: f32 = 1.702;
+
+/// x·tanh(ln(1 + e^x)). The tangent is a ratio of polynomials of e^−|x|, none of which cancels.
+#[inline(always)]
+pub fn mish<const FUSED: bool>(x: f32) -> f32 {
+    let e = exp_or_zero::<FUSED>(-x.abs());
+    let (above, rest) = if x < 0.0 { (e * (e + 2.0), 2.0) } else { (1.0 + 2.0 * e, 2.0 * e * e) };
+    x * (above / (above + rest))
+}
+
+/// The slope of [`relu2`].
+#[inline(always)]
+pub fn relu2_slope(x: f32) -> f32 {
+    2.0 * relu(x)
+}
+
+/// The slope of [`quick_gelu`], which is a stretched [`silu`].
+#[inline(always)]
+pub fn quick_gelu_slope<const FUSED: bool>(x: f32) -> f32 {
+    silu_slope::<FUSED>(QUICK * x)
+}
+
+/// The slope of [`mish`]: t + x·(1 − t²)·σ(x) with t = tanh(ln(1 + e^x)), from e^−|x| as there.
+#[inline(always)]
+pub fn mish_slope<const FUSED: bool>(x: f32) -> f32 {
+    let e = exp_or_zero::<FUSED>(-x.abs());
+    let (above, rest, slope) = if x < 0.0 {
+        (e * (e + 2.0), 2.0, 4.0 * e * (1.0 + e))
+    } else {
+        (1.0 + 2.0 * e, 2.0 * e * e, 4.0 * e * e * (1.0 + e))
+    };
+    let whole = above + rest;
+    // What grows slower than x is multiplied first: the product of an infinity and 0 is no number.
+    let rising = slope / (whole * whole);
+    if rising == 0.0 { above / whole } else { fma::<FUSED>(x, rising, above / whole) }
+}
+
 /// The slope of [`relu`]; as in torch 0 at 0, and 1 for NaN.
 #[inline(always)]
 pub fn relu_slope(x: f32) -> f32 {

@@ -3,10 +3,11 @@
 //! key/value heads. Mistral adds a sliding window, Qwen2 biases on the projections of queries, keys
 //! and values, and Qwen3 norms of queries and keys.
 
-use super::{Family, NAMES, Names, gated, rms_norm, windowed_everywhere};
+use crate::Result;
+use crate::model::family::reading::{Rule, gated, layer_windows, rms_norm, windowed_everywhere};
+use crate::model::family::{Family, NAMES, Names};
 use crate::model::load::config::Fields;
-use crate::model::spec::{Biases, QkNorm, Spec};
-use crate::{Result, bail};
+use crate::model::spec::{Biases, QkNorm, Spec, Window};
 
 pub const LLAMA: Family = Family { name: "llama", example: "meta-llama/Llama-3.2-1B", read: llama };
 pub const MISTRAL: Family =
@@ -17,45 +18,49 @@ pub const QWEN3: Family = Family { name: "qwen3", example: "Qwen/Qwen3-0.6B", re
 fn llama(config: &Fields) -> Result<(Spec, Names)> {
     // The number of tensor-parallel ranks in pretraining changes only the order of sums.
     config.ignore(&["pretraining_tp"]);
-    let attention = config.optional("attention_bias")?.unwrap_or(false);
-    let mlp = config.optional("mlp_bias")?.unwrap_or(false);
+    let attention = config.required("attention_bias")?;
+    let mlp = config.required("mlp_bias")?;
     let biases = Biases { qkv: attention, attn_out: attention, mlp, ..Biases::NONE };
-    Ok((Spec { biases, ..gated("llama", config, rms_norm(config, 1e-6)?, 1.0)? }, NAMES))
+    Ok((Spec { biases, ..block("llama", config)? }, NAMES))
 }
 
 fn mistral(config: &Fields) -> Result<(Spec, Names)> {
-    let spec = gated("mistral", config, rms_norm(config, 1e-6)?, 1.0)?;
+    let spec = block("mistral", config)?;
     Ok((Spec { window: windowed_everywhere(config, spec.layers)?, ..spec }, NAMES))
 }
 
 fn qwen2(config: &Fields) -> Result<(Spec, Names)> {
-    full_attention(config)?;
     config.only("use_mrope", false)?;
-    let biases = Biases { qkv: true, ..Biases::NONE };
-    Ok((Spec { biases, ..gated("qwen2", config, rms_norm(config, 1e-6)?, 1.0)? }, NAMES))
+    let spec = block("qwen2", config)?;
+    let window = late_windows(config, spec.layers)?;
+    Ok((Spec { window, biases: Biases { qkv: true, ..Biases::NONE }, ..spec }, NAMES))
 }
 
 fn qwen3(config: &Fields) -> Result<(Spec, Names)> {
-    full_attention(config)?;
-    let attention = config.optional("attention_bias")?.unwrap_or(false);
+    let attention = config.required("attention_bias")?;
+    let spec = block("qwen3", config)?;
     let spec = Spec {
         qk_norm: Some(QkNorm::Shared),
+        window: late_windows(config, spec.layers)?,
         biases: Biases { qkv: attention, attn_out: attention, ..Biases::NONE },
-        ..gated("qwen3", config, rms_norm(config, 1e-6)?, 1.0)?
+        ..spec
     };
     Ok((spec, Names { qk_norms: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..NAMES }))
 }
 
-/// Qwen's configs have a sliding window that is switched off: checks that it is.
-fn full_attention(config: &Fields) -> Result<()> {
-    config.only("use_sliding_window", false)?;
-    config.ignore(&["sliding_window", "max_window_layers"]);
-    for kind in config.optional::<Vec<String>>("layer_types")?.unwrap_or_default() {
-        if kind != "full_attention" {
-            bail!(
-                "config.json: layer_types has {kind:?}, which can't be honoured; only full_attention is supported"
-            );
-        }
-    }
-    Ok(())
+fn block(family: &'static str, config: &Fields) -> Result<Spec> {
+    let spec = gated(family, config, rms_norm(config)?, &Rule::WHOLE)?;
+    Ok(Spec { activation: config.activation("hidden_act")?, ..spec })
+}
+
+/// Qwen's sliding window, which is off unless `use_sliding_window` is set: the layers from
+/// `max_window_layers` on have it, unless `layer_types` says otherwise.
+fn late_windows(config: &Fields, layers: usize) -> Result<Option<Window>> {
+    let first = config.or("max_window_layers", 0usize)?;
+    let size = match config.required("use_sliding_window")? {
+        true => config.positions("sliding_window")?,
+        false => None,
+    };
+    config.ignore(&["sliding_window"]);
+    layer_windows(config, layers, size, |layer| size.is_some() && layer >= first)
 }

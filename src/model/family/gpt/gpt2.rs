@@ -1,29 +1,18 @@
 //! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, and
 //! matrices that are stored as [in, out].
 
-use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
 use crate::Result;
-use crate::model::load::config::{Allowed, Fields};
-use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
+use crate::model::family::reading::{head_dim, layer_norm};
+use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
+use crate::model::load::config::Fields;
+use crate::model::spec::{Biases, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt2", example: "gpt2", read };
 
-/// Fields for other tasks that configs of GPT-2 and GPT-J may have.
-pub const SUMMARY: &[&str] = &[
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-];
-
 fn read(config: &Fields) -> Result<(Spec, Names)> {
-    config.only("scale_attn_weights", true)?;
-    config.only("scale_attn_by_inverse_layer_idx", false)?;
     // reorder_and_upcast_attn computes the scores in float32. Here sums of products of half
     // precision are float32 in any case.
     config.ignore(&["n_ctx", "reorder_and_upcast_attn"]);
-    config.ignore(SUMMARY);
     let hidden = config.size("n_embd")?;
     let heads = config.size("n_head")?;
     let sizes = Sizes {
@@ -36,12 +25,15 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         vocabulary: config.size("vocab_size")?,
         max_positions: config.max_positions("n_positions")?,
     };
-    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
+    let norm = layer_norm(config, "layer_norm_epsilon")?;
+    let usual = Spec::usual("gpt2", sizes, Positions::Learned { offset: 0 }, norm);
     let spec = Spec {
-        activation: config.activation("activation_function", "gelu_new")?,
+        activation: config.activation("activation_function")?,
         biases: Biases::INSIDE,
-        tied: config.optional("tie_word_embeddings")?.unwrap_or(true),
-        ..Spec::usual("gpt2", sizes, Positions::Learned { offset: 0 }, norm)
+        tied: config.required("tie_word_embeddings")?,
+        score_scale: if config.required("scale_attn_weights")? { usual.score_scale } else { 1.0 },
+        scores_by_layer: config.required("scale_attn_by_inverse_layer_idx")?,
+        ..usual
     };
     let names = Names {
         prefixes: &["transformer.", ""],

@@ -2,19 +2,26 @@
 //! `modeling_gpt_neox.py`: attention and MLP in parallel (unless `use_parallel_residual` is false),
 //! rotary positions on a part of each head.
 
-use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim, rotary};
 use crate::Result;
-use crate::model::load::config::{Allowed, Fields};
-use crate::model::spec::{Biases, NormSpec, Positions, Sizes, Spec};
+use crate::model::family::reading::{OddPart, Part, Rule, head_dim, layer_norm, rotary};
+use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
+use crate::model::load::config::Fields;
+use crate::model::spec::{Biases, Positions, Sizes, Spec};
 
 pub const FAMILY: Family =
     Family { name: "gpt_neox", example: "EleutherAI/pythia-70m-deduped", read };
+
+const ROTARY: Rule = Rule {
+    theta: "rotary_emb_base",
+    part: Part::Share { name: "rotary_pct", default: 0.25, odd: OddPart::RoundedUp },
+    ..Rule::WHOLE
+};
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     let hidden = config.size("hidden_size")?;
     let heads = config.size("num_attention_heads")?;
     let head_dim = head_dim(hidden, heads)?;
-    let bias = config.optional("attention_bias")?.unwrap_or(true);
+    let bias = config.required("attention_bias")?;
     let sizes = Sizes {
         layers: config.size("num_hidden_layers")?,
         hidden,
@@ -25,13 +32,13 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         vocabulary: config.size("vocab_size")?,
         max_positions: config.max_positions("max_position_embeddings")?,
     };
-    let positions = Positions::Rotary(rotary(config, head_dim, 0.25)?);
-    let norm = NormSpec::layer(config.number("layer_norm_eps", Allowed::EPS)?.unwrap_or(1e-5));
+    let positions = Positions::Rotary(rotary(config, head_dim, &ROTARY)?);
+    let norm = layer_norm(config, "layer_norm_eps")?;
     let spec = Spec {
-        parallel: config.optional("use_parallel_residual")?.unwrap_or(true),
-        activation: config.activation("hidden_act", "gelu")?,
+        parallel: config.required("use_parallel_residual")?,
+        activation: config.activation("hidden_act")?,
         biases: Biases { qkv: bias, attn_out: bias, ..Biases::INSIDE },
-        tied: config.optional("tie_word_embeddings")?.unwrap_or(false),
+        tied: config.required("tie_word_embeddings")?,
         ..Spec::usual("gpt_neox", sizes, positions, norm)
     };
     let names = Names {

@@ -2,11 +2,11 @@
 //! parallel with one norm for both, rotary positions that pair neighbouring dimensions, and an
 //! unembedding with a bias.
 
-use super::gpt2::SUMMARY;
-use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim, rotary_spec};
 use crate::Result;
-use crate::model::load::config::{Allowed, Fields};
-use crate::model::spec::{Biases, NormSpec, Pairs, Positions, Sizes, Spec};
+use crate::model::family::reading::{OddPart, head_dim, layer_norm, rotary_spec};
+use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
+use crate::model::load::config::Fields;
+use crate::model::spec::{Biases, Pairs, Positions, Sizes, Spec};
 
 pub const FAMILY: Family = Family { name: "gptj", example: "EleutherAI/gpt-j-6b", read };
 
@@ -14,7 +14,6 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
     config.only("scale_attn_weights", true)?;
     config.only("rotary", true)?;
     config.ignore(&["n_ctx"]);
-    config.ignore(SUMMARY);
     let hidden = config.size("n_embd")?;
     let heads = config.size("n_head")?;
     let head_dim = head_dim(hidden, heads)?;
@@ -28,15 +27,15 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         vocabulary: config.size("vocab_size")?,
         max_positions: config.max_positions("n_positions")?,
     };
-    let rotary_dims = config.size_or("rotary_dim", 64)?;
-    let positions =
-        Positions::Rotary(rotary_spec(head_dim, rotary_dims, 10_000.0, Pairs::Neighbours, None)?);
-    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
+    let dims = config.size_or("rotary_dim", 64)?;
+    let rotary = rotary_spec(head_dim, dims, OddPart::Refused, 10_000.0, Pairs::Neighbours)?;
+    let positions = Positions::Rotary(rotary);
+    let norm = layer_norm(config, "layer_norm_epsilon")?;
     let spec = Spec {
         parallel: true,
-        activation: config.activation("activation_function", "gelu_new")?,
+        activation: config.activation("activation_function")?,
         biases: Biases { mlp: true, norm: true, unembedding: true, ..Biases::NONE },
-        tied: config.optional("tie_word_embeddings")?.unwrap_or(false),
+        tied: config.required("tie_word_embeddings")?,
         ..Spec::usual("gptj", sizes, positions, norm)
     };
     let names = Names {

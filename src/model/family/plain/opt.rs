@@ -1,8 +1,9 @@
 //! OPT (Zhang et al. 2022), after transformers' `modeling_opt.py`: learned positions with an offset
 //! of 2. OPT-350m is post-norm and projects its smaller embeddings to the hidden size and back.
 
-use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
 use crate::Result;
+use crate::model::family::reading::head_dim;
+use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
 use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, NormPlace, NormSpec, Positions, Sizes, Spec};
 
@@ -11,10 +12,10 @@ pub const FAMILY: Family = Family { name: "opt", example: "facebook/opt-125m", r
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     let hidden = config.size("hidden_size")?;
     let heads = config.size("num_attention_heads")?;
-    let before = config.optional("do_layer_norm_before")?.unwrap_or(true);
-    let removed = config.optional("_remove_final_layer_norm")?.unwrap_or(false);
-    let bias = config.optional("enable_bias")?.unwrap_or(true);
-    let affine = config.optional("layer_norm_elementwise_affine")?.unwrap_or(true);
+    let before = config.required("do_layer_norm_before")?;
+    let removed: bool = config.required("_remove_final_layer_norm")?;
+    let bias = config.required("enable_bias")?;
+    let affine = config.required("layer_norm_elementwise_affine")?;
     let sizes = Sizes {
         layers: config.size("num_hidden_layers")?,
         hidden,
@@ -29,10 +30,10 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
     let spec = Spec {
         embedding: config.size_or("word_embed_proj_dim", hidden)?,
         norm_place: if before { NormPlace::Before } else { NormPlace::After },
-        activation: config.activation("activation_function", "relu")?,
+        activation: config.activation("activation_function")?,
         biases: Biases { qkv: bias, attn_out: bias, mlp: bias, ..Biases::INSIDE },
         final_norm: before && !removed,
-        tied: config.optional("tie_word_embeddings")?.unwrap_or(true),
+        tied: config.required("tie_word_embeddings")?,
         ..Spec::usual("opt", sizes, Positions::Learned { offset: 2 }, norm)
     };
     let names = Names {

@@ -1,35 +1,41 @@
 //! BLOOM (Le Scao et al. 2022), after transformers' `modeling_bloom.py`: ALiBi instead of position
 //! embeddings, and a norm after the token embeddings.
 
-use super::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv, head_dim};
-use crate::Result;
-use crate::model::load::config::{Allowed, Fields};
-use crate::model::spec::{Activation, Biases, NormSpec, Positions, Sizes, Spec};
+use crate::model::family::reading::{head_dim, layer_norm};
+use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
+use crate::model::load::config::Fields;
+use crate::model::spec::{Activation, AlibiSpec, Biases, NormPlace, Positions, Sizes, Spec};
+use crate::{Result, bail};
 
 pub const FAMILY: Family = Family { name: "bloom", example: "bigscience/bloom-560m", read };
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
-    config.only("apply_residual_connection_post_layernorm", false)?;
     // These chose how the original implementation computed the same sums.
     config.ignore(&[
         "attention_softmax_in_fp32",
         "bias_dropout_fusion",
         "masked_softmax_fusion",
         "offset_alibi",
-        "pretraining_tp",
         "skip_bias_add",
         "skip_bias_add_qkv",
-        "slow_but_exact",
-        "unk_token_id",
     ]);
-    let either = |name, old| -> Result<usize> {
-        if config.has(name) { config.size(name) } else { config.size(old) }
+    let parts: usize = config.or("pretraining_tp", 1)?;
+    if config.or("slow_but_exact", false)? && parts > 1 {
+        bail!(
+            "config.json: slow_but_exact with pretraining_tp = {parts} can't be honoured: transformers leaves out biases there"
+        );
+    }
+    // The older name comes first, as it does in transformers.
+    let older = config.optional::<usize>("n_embed")?.is_some();
+    let hidden = config.size(if older { "n_embed" } else { "hidden_size" })?;
+    config.ignore(&["hidden_size"]);
+    let heads = config.size("n_head")?;
+    let place = match config.or("apply_residual_connection_post_layernorm", false)? {
+        true => NormPlace::Stream,
+        false => NormPlace::Before,
     };
-    let hidden = either("hidden_size", "n_embed")?;
-    let heads = either("n_head", "num_attention_heads")?;
-    config.ignore(&["num_attention_heads", "n_embed", "num_hidden_layers"]);
     let sizes = Sizes {
-        layers: either("n_layer", "num_hidden_layers")?,
+        layers: config.size("n_layer")?,
         hidden,
         heads,
         kv_heads: heads,
@@ -38,13 +44,15 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
         vocabulary: config.size("vocab_size")?,
         max_positions: config.positions("seq_length")?.unwrap_or(2048),
     };
-    let norm = NormSpec::layer(config.number("layer_norm_epsilon", Allowed::EPS)?.unwrap_or(1e-5));
+    let norm = layer_norm(config, "layer_norm_epsilon")?;
+    let alibi = Positions::Alibi(AlibiSpec { scale: 1.0, rounded: false });
     let spec = Spec {
         embedding_norm: true,
+        norm_place: place,
         activation: Activation::GeluTanh,
         biases: Biases::INSIDE,
-        tied: config.optional("tie_word_embeddings")?.unwrap_or(true),
-        ..Spec::usual("bloom", sizes, Positions::Alibi, norm)
+        tied: config.required("tie_word_embeddings")?,
+        ..Spec::usual("bloom", sizes, alibi, norm)
     };
     let names = Names {
         prefixes: &["transformer.", ""],

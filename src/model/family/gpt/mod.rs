@@ -1,0 +1,5 @@
+//! GPT-2 and what followed it with its names of fields.
+
+pub mod gpt2;
+pub mod gpt_neox;
+pub mod gptj;

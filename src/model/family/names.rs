@@ -1,0 +1,97 @@
+//! What a family's checkpoints call each weight.
+
+use super::{Initial, Padding};
+
+/// The names of the weights in a family's checkpoints, without `.weight` and `.bias`. A weight of
+/// block i is `{prefix}{block}.{i}.{name}`.
+pub struct Names {
+    /// The prefixes that a checkpoint may have before every name, the usual one first.
+    pub prefixes: &'static [&'static str],
+    /// The table of token embeddings.
+    pub token_embeddings: &'static str,
+    /// The table of learned positions.
+    pub position_embeddings: Option<&'static str>,
+    /// The projections from the embedding size to the hidden size and back (OPT-350m).
+    pub project: Option<[&'static str; 2]>,
+    /// The norm after the embeddings (BLOOM).
+    pub embedding_norm: Option<&'static str>,
+    /// The list of blocks.
+    pub block: &'static str,
+    /// Attention's norm, or the first if it has one before and one after it.
+    pub attn_norm: &'static str,
+    /// The norm of attention's output, with [`NormPlace::Both`](crate::model::spec::NormPlace::Both).
+    pub attn_out_norm: Option<&'static str>,
+    /// The projections of queries, keys and values.
+    pub qkv: Qkv,
+    /// The norms of queries and of keys.
+    pub qk_norms: Option<[&'static str; 2]>,
+    /// Attention's output projection.
+    pub attn_out: &'static str,
+    /// The MLP's norm. It is `attn_norm` again in families that have one norm for both.
+    pub mlp_norm: &'static str,
+    /// The norm of the MLP's output, with [`NormPlace::Both`](crate::model::spec::NormPlace::Both).
+    pub mlp_out_norm: Option<&'static str>,
+    /// The projections into the MLP.
+    pub mlp_in: MlpIn,
+    /// The MLP's output projection.
+    pub fc2: &'static str,
+    /// The norm after the last block.
+    pub final_norm: &'static str,
+    /// Names that the unembedding may have if it is not tied. They take no prefix.
+    pub heads: &'static [&'static str],
+    /// Whether matrices are stored as [in, out] (GPT-2's Conv1D) instead of [out, in].
+    pub transposed: bool,
+    /// Endings of the names of tensors that are no weights: masks and rotary tables.
+    pub buffers: &'static [&'static str],
+    /// How the weights are drawn before training.
+    pub initial: Initial,
+}
+
+/// How the query, key and value projections are stored.
+pub enum Qkv {
+    /// Three matrices: queries, keys, values.
+    Separate([&'static str; 3]),
+    /// One matrix: all queries, then all keys, then all values.
+    Stacked(&'static str),
+    /// One matrix: for each key/value head the queries of its group, its key and its value.
+    ByGroup(&'static str),
+}
+
+/// How the projections into an MLP are stored.
+pub enum MlpIn {
+    /// One matrix of an MLP that is not gated.
+    Plain(&'static str),
+    /// Two matrices of a gated MLP.
+    Gated {
+        /// Into the activation.
+        gate: &'static str,
+        /// The other branch.
+        up: &'static str,
+    },
+    /// One matrix of a gated MLP: the gate, then the other branch.
+    Stacked(&'static str),
+}
+
+/// Llama's names. Other families are described by their differences from these.
+pub const NAMES: Names = Names {
+    prefixes: &["model.", ""],
+    token_embeddings: "embed_tokens",
+    position_embeddings: None,
+    project: None,
+    embedding_norm: None,
+    block: "layers",
+    attn_norm: "input_layernorm",
+    attn_out_norm: None,
+    qkv: Qkv::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    qk_norms: None,
+    attn_out: "self_attn.o_proj",
+    mlp_norm: "post_attention_layernorm",
+    mlp_out_norm: None,
+    mlp_in: MlpIn::Gated { gate: "mlp.gate_proj", up: "mlp.up_proj" },
+    fc2: "mlp.down_proj",
+    final_norm: "norm",
+    heads: &["lm_head"],
+    transposed: false,
+    buffers: &["rotary_emb.inv_freq"],
+    initial: Initial { padding: Padding::Token(None), scaled: &[] },
+};

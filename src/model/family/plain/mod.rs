@@ -1,0 +1,6 @@
+//! Families whose MLP has one branch.
+
+pub mod bloom;
+pub mod falcon;
+pub mod opt;
+pub mod phi;

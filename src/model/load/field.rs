@@ -1,0 +1,79 @@
+//! What a field of a config may be: its types, and the ranges of numbers.
+
+use serde_json::Value;
+
+/// The range of a number in a config, chosen so that the equations that use it give finite results.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    pub(super) least: f64,
+    pub(super) most: f64,
+    pub(super) words: &'static str,
+}
+
+impl Allowed {
+    /// The number that a norm adds under its square root: above 0, in float32 too.
+    pub const EPS: Self =
+        Self { least: f32::MIN_POSITIVE as f64, most: 1.0, words: "above 0 and at most 1" };
+    /// The base of rotary frequencies.
+    pub const THETA: Self = Self { least: 1.0, most: f64::MAX, words: "at least 1" };
+    /// The factor by which rotary scaling extends the pretraining's length.
+    pub const FACTOR: Self = Self { least: 1.0, most: 1e9, words: "from 1 to 1e9" };
+    /// A number that may be 0.
+    pub const NOT_NEGATIVE: Self = Self { least: 0.0, most: 1e9, words: "from 0 to 1e9" };
+    /// A share, of a head's dimensions for example.
+    pub const PART: Self =
+        Self { least: f64::MIN_POSITIVE, most: 1.0, words: "above 0 and at most 1" };
+    /// A factor or divisor of scores, logits or frequencies.
+    pub const SCALE: Self = Self { least: 1e-6, most: 1e9, words: "from 1e-6 to 1e9" };
+}
+
+/// A type that a field can have.
+pub trait Field: Sized {
+    /// The type in words, for messages.
+    const EXPECTED: &'static str;
+
+    /// `None` if the value has another type.
+    fn read(value: &Value) -> Option<Self>;
+}
+
+impl Field for usize {
+    const EXPECTED: &'static str = "a whole number";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_u64().and_then(|n| usize::try_from(n).ok())
+    }
+}
+
+impl Field for f64 {
+    const EXPECTED: &'static str = "a number";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_f64()
+    }
+}
+
+impl Field for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl Field for String {
+    const EXPECTED: &'static str = "a string";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl Field for Vec<f64> {
+    const EXPECTED: &'static str = "an array of numbers";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(f64::read).collect()
+    }
+}
+
+impl Field for Vec<String> {
+    const EXPECTED: &'static str = "an array of strings";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(String::read).collect()
+    }
+}

@@ -17,6 +17,7 @@ pub mod cuda;
 pub mod differentiable;
 pub mod elements;
 pub mod elementwise;
+pub mod heads;
 pub mod lookup;
 pub mod moved;
 pub mod norm;

@@ -8,6 +8,8 @@ use std::hash::{Hash, Hasher};
 
 use candle_core::{DType, Device, Result, Tensor, TensorId};
 
+use super::differentiable::forget;
+
 thread_local! {
     /// The number that was the next tensor's when a variable was moved last.
     static MOVED: RefCell<HashMap<TensorId, usize>> = RefCell::default();
@@ -39,6 +41,7 @@ fn number(x: &Tensor) -> usize {
 /// # Errors
 /// candle's.
 pub fn note(variable: &Tensor) -> Result<()> {
+    forget(variable);
     let now = number(&Tensor::zeros((), DType::U8, &Device::Cpu)?);
     MOVED.with_borrow_mut(|moved| moved.insert(variable.id(), now));
     Ok(())

@@ -12,7 +12,7 @@ use super::tap::{Halt, Tap};
 use crate::hook::Point;
 use crate::kernel::cap::soft_cap;
 use crate::kernel::sum::sum_of_heads;
-use crate::kernel::{product, softmax};
+use crate::kernel::{heads, product, softmax};
 use crate::{Result, kernel};
 
 /// Points whose tensors the fused kernel does not produce. If one of them is asked for, scores and
@@ -177,9 +177,7 @@ impl Attention {
         heads: usize,
     ) -> Result<Tensor> {
         let Some(own) = own else {
-            let (b, n, _) = x.dims3()?;
-            let all = projection.forward(x)?.reshape((b, n, heads, self.head_dim))?;
-            return Ok(all.transpose(1, 2)?);
+            return Ok(heads::split(&projection.forward(x)?, heads)?);
         };
         let (b, d) = (own.dim(0)?, own.dim(D::Minus1)?);
         let weight = projection.weight.to_dtype(own.dtype())?;
@@ -220,7 +218,7 @@ impl Attention {
     /// The output projection of the heads' weighted values z [b, h, n, c], to [b, n, d]. The heads'
     /// single outputs [b, h, n, d] are computed only if a hook or a capture asks for them.
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
-        let (b, h, n, c) = z.dims4()?;
+        let (b, h, _, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
             let w_o = self.w_o()?.to_dtype(z.dtype())?.unsqueeze(0)?.expand((
                 b,
@@ -235,7 +233,7 @@ impl Attention {
                 None => sum,
             }
         } else {
-            self.out.forward(&z.transpose(1, 2)?.reshape((b, n, h * c))?)?
+            self.out.forward(&heads::join(&z)?)?
         };
         Ok(joined)
     }

@@ -9,7 +9,7 @@ use super::decoder::Options;
 use super::kv_cache::Past;
 use super::tap::{Halt, Tap};
 use crate::hook::{SiteSet, Unobserved};
-use crate::kernel::differentiable::{Backward, Gradients, differentiable, without_graph};
+use crate::kernel::differentiable::{Backward, Gradients, backward, differentiable, without_graph};
 use crate::{Error, Result};
 
 /// What [`Block::add`] of a layer gives for the stream x [b, n, d], without hooks and without a cache.
@@ -48,7 +48,7 @@ fn derivative(
         Ok(root.map_or_else(|| weight.clone(), |root| root.as_tensor().clone()))
     })?;
     let y = alone(&block, layer, roots[0].as_tensor(), inputs)?;
-    let found = (y * back.gradient)?.sum_all()?.backward()?;
+    let found = backward(&(y * back.gradient)?.sum_all()?)?;
     Ok(roots.iter().map(|root| found.get(root).cloned()).collect())
 }
 

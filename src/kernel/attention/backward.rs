@@ -6,10 +6,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Block, Heads, Inputs, Rows, Rule, with_space};
+use super::{Block, HOW, Heads, Inputs, Rows, Rule, with_space};
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::Disjoint;
-use crate::kernel::cpu::sgemm::{Cores, Matrix, add_product, product};
+use crate::kernel::cpu::sgemm::{Matrix, add_product, product};
 use crate::kernel::cpu::simd::vectorized;
 use crate::kernel::differentiable::{Backward, Gradients};
 use crate::kernel::softmax::divide;
@@ -106,7 +106,7 @@ impl Block<'_> {
             let values = Matrix { numbers: self.v.from(first), steps: [1, self.v.step] };
             let out = (of_scores.as_mut_ptr(), width);
             // SAFETY: `of_scores` has `rows` rows of `width` elements, borrowed here alone.
-            unsafe { product([rows, width, c], out, g, values, None, Cores::One) };
+            unsafe { product([rows, width, c], out, g, values, None, HOW) };
             for (row, span) in self.spans.iter().enumerate() {
                 let at = row * width..(row + 1) * width;
                 let of_scores = &mut of_scores[at.clone()];
@@ -126,7 +126,7 @@ impl Block<'_> {
                 let keys = Matrix { numbers: self.k.from(first), steps: [self.k.step, 1] };
                 let out = (of_q.as_mut_ptr(), c);
                 // SAFETY: `of_q` has `rows` rows of c elements, borrowed here alone.
-                unsafe { product([rows, c, width], out, of_scores, keys, None, Cores::One) };
+                unsafe { product([rows, c, width], out, of_scores, keys, None, HOW) };
                 multiply(of_q, rule.scale as f32);
             }
             if let Some(of_k) = &mut to.of_k {

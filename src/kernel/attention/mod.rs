@@ -13,7 +13,7 @@ use candle_core::{Result, Tensor, bail};
 use crate::kernel::cap::cap_each;
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::Disjoint;
-use crate::kernel::cpu::sgemm::{Cores, Matrix, product};
+use crate::kernel::cpu::sgemm::{Cores, Matrix, Sums, product};
 use crate::kernel::cpu::simd::vectorized;
 use crate::kernel::differentiable::differentiable;
 use crate::kernel::elements::{Elements, filled_tensor};
@@ -23,6 +23,8 @@ use crate::kernel::softmax::{divide, exponentials_of_scores};
 const SCORES: usize = 1 << 16;
 /// With more queries at a time, most of them would be hidden from many of the keys.
 const QUERIES: usize = 128;
+/// How the products of one head are computed.
+const HOW: (Cores, Sums) = (Cores::One, Sums::Short);
 
 /// How scores are made of products of queries and keys. Nothing of it is part of a graph of gradients.
 #[derive(Clone)]
@@ -246,7 +248,7 @@ impl Block<'_> {
             // SAFETY: the caller guarantees a row of c elements for each query, which the product
             // writes before it is divided.
             unsafe {
-                product([rows, self.c, width], (out, step), pattern, values, None, Cores::One);
+                product([rows, self.c, width], (out, step), pattern, values, None, HOW);
                 for (row, total) in totals.into_iter().enumerate() {
                     divide(std::slice::from_raw_parts_mut(out.add(row * step), self.c), total);
                 }
@@ -273,7 +275,7 @@ impl Block<'_> {
         let keys = Matrix { numbers: self.k.from(first), steps: [1, self.k.step] };
         let out = (scores.as_mut_ptr(), width);
         // SAFETY: the scores are `rows` rows of `width` elements, borrowed here alone.
-        unsafe { product([rows, width, self.c], out, queries, keys, None, Cores::One) };
+        unsafe { product([rows, width, self.c], out, queries, keys, None, HOW) };
         if let Some(cap) = rule.cap {
             cap_each(scores, cap as f32);
         }

@@ -27,9 +27,9 @@ pub fn watching<R>(see: impl Fn(TensorId, &Tensor) + 'static, f: impl FnOnce() -
 }
 
 /// Shows a gradient to who watches.
-pub(super) fn show(tensor: &Tensor, gradient: &Tensor) {
+pub(super) fn show(tensor: TensorId, gradient: &Tensor) {
     let see = SEE.with_borrow(Clone::clone);
     if let Some(see) = see {
-        see(tensor.id(), gradient);
+        see(tensor, gradient);
     }
 }

@@ -2,8 +2,9 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::matmul;
+use super::plain_matmul;
 use crate::kernel::cpu::parallel;
+use crate::kernel::cpu::sgemm::Sums;
 use crate::kernel::differentiable::{Backward, Gradients};
 use crate::kernel::elements::{Elements, widened};
 use crate::kernel::sum::sum_of_rows;
@@ -50,6 +51,11 @@ pub fn of_matmul(back: &Backward, scale: f64) -> Result<Gradients> {
         back.of(0, || matmul(&g, &turned(b)?, scale)?.to_dtype(a.dtype()))?,
         back.of(1, || matmul(&turned(a)?, &g, scale)?.to_dtype(b.dtype()))?,
     ])
+}
+
+/// As [`super::matmul`], of tensors outside of any graph.
+fn matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
+    plain_matmul(a, b, scale, Sums::Long)
 }
 
 /// The indices of the rows [rows, width] that are not all zeros, if there are some and they are at

@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::Disjoint;
 use crate::kernel::cpu::sgemm;
-use crate::kernel::cpu::sgemm::{Cores, Matrix};
+use crate::kernel::cpu::sgemm::{Cores, Matrix, Sums};
 use crate::kernel::cpu::simd::vectorized;
 use crate::kernel::differentiable::differentiable;
 use crate::kernel::elements::{Elements, filled_tensor};
@@ -55,12 +55,12 @@ fn plain_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Te
 /// # Errors
 /// Shapes that do not fit one another.
 pub fn matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
-    let compute = |factors: &[Tensor]| plain_matmul(&factors[0], &factors[1], scale);
+    let compute = |factors: &[Tensor]| plain_matmul(&factors[0], &factors[1], scale, Sums::Short);
     differentiable(&[a, b], compute, move |back| backward::of_matmul(back, scale))
 }
 
-fn plain_matmul(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
-    if let Some(products) = matmul_by_blocks(a, b, scale as f32) {
+fn plain_matmul(a: &Tensor, b: &Tensor, scale: f64, sums: Sums) -> Result<Tensor> {
+    if let Some(products) = matmul_by_blocks(a, b, scale as f32, sums) {
         return products;
     }
     let products = regular(a)?.matmul(&regular(b)?)?;
@@ -102,7 +102,10 @@ fn linear_by_blocks(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Optio
     let fill = |y: &mut [MaybeUninit<f32>]| {
         let y = (y.as_mut_ptr().cast(), out);
         // SAFETY: y is `rows` rows of `out` elements, borrowed here alone.
-        unsafe { sgemm::product([rows, out, input], y, left, right, bias.as_deref(), Cores::All) };
+        unsafe {
+            let how = (Cores::All, Sums::Short);
+            sgemm::product([rows, out, input], y, left, right, bias.as_deref(), how);
+        }
     };
     // SAFETY: the product writes every element of its result.
     Some(unsafe { filled_tensor((rows, out), fill) })
@@ -111,7 +114,7 @@ fn linear_by_blocks(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Optio
 /// Rows of one product that are a task: enough that packing the right matrix does not count.
 const ROWS: usize = 128;
 
-fn matmul_by_blocks(a: &Tensor, b: &Tensor, scale: f32) -> Option<Result<Tensor>> {
+fn matmul_by_blocks(a: &Tensor, b: &Tensor, scale: f32, sums: Sums) -> Option<Result<Tensor>> {
     let (before, &[m, k]) = a.dims().split_last_chunk()?;
     let (others, &[rows, n]) = b.dims().split_last_chunk()?;
     let (left, right) = (Elements::<f32>::of(a)?, Elements::<f32>::of(b)?);
@@ -140,7 +143,7 @@ fn matmul_by_blocks(a: &Tensor, b: &Tensor, scale: f32) -> Option<Result<Tensor>
             // SAFETY: `out` has `rows` rows of n elements, which the product writes; it is
             // initialised after that.
             unsafe {
-                sgemm::product([rows, n, k], to, left, right.matrix(matrix), None, cores);
+                sgemm::product([rows, n, k], to, left, right.matrix(matrix), None, (cores, sums));
                 if scale != 1.0 {
                     multiply(out.assume_init_mut(), scale);
                 }

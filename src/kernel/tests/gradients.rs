@@ -10,6 +10,8 @@ use crate::kernel::activation::Activation;
 use crate::kernel::attention::{Rule, attention};
 use crate::kernel::cap::soft_cap;
 use crate::kernel::cross_entropy::cross_entropy;
+use crate::kernel::differentiable::backward;
+use crate::kernel::heads;
 use crate::kernel::lookup::lookup;
 use crate::kernel::norm::Norm;
 use crate::kernel::product::{linear, matmul};
@@ -41,7 +43,7 @@ fn by_graph(operation: Operation, inputs: &[Tensor], dtype: DType) -> Vec<Vec<f6
     let variables: Vec<Var> =
         inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap()).collect();
     let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-    let gradients = weighed(&operation(&tensors).unwrap()).unwrap().backward().unwrap();
+    let gradients = backward(&weighed(&operation(&tensors).unwrap()).unwrap()).unwrap();
     let each = |variable: &Var| {
         let gradient = gradients.get(variable).expect("a gradient");
         assert_eq!((gradient.dims(), gradient.dtype()), (variable.dims(), dtype));
@@ -128,6 +130,13 @@ fn of_sums() {
     check("of two", &[random((3, 5)), random((3, 5))], &|t| sum(&t[0], &t[1]));
     check("of one with itself", &[random((3, 5))], &|t| sum(&t[0], &t[0]));
     check("of heads", &[random((2, 3, 4, 5))], &|t| sum_of_heads(&t[0]));
+}
+
+#[test]
+fn of_heads() {
+    check("split", &[random((2, 3, 8))], &|t| heads::split(&t[0], 2));
+    check("joined", &[random((2, 4, 3, 2))], &|t| heads::join(&t[0]));
+    check("split and joined", &[random((2, 3, 8))], &|t| heads::join(&heads::split(&t[0], 4)?));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::invoke::invoke;
 use crate::hook::{Site, Slots, standing, through};
 use crate::kernel::differentiable::watch::watching;
-use crate::kernel::moved;
+use crate::kernel::{differentiable, moved};
 use crate::model::finite;
 use crate::script::errors::error::ScriptResult;
 use crate::script::value::options::describe;
@@ -206,7 +206,7 @@ impl Waiting {
 /// # Errors
 /// A hook's own; a node without a derivative; out of memory.
 pub fn backward(engine: &Engine, loss: &Tensor) -> ScriptResult<GradStore> {
-    let gradients = ENGINE.set(engine, || loss.backward());
+    let gradients = ENGINE.set(engine, || differentiable::backward(loss));
     let_go();
     match FAILURE.take() {
         Some(failure) => Err(failure),
@@ -229,7 +229,7 @@ pub fn first_not_finite(loss: &Tensor) -> String {
         }
     };
     PASSED_OVER.set(true);
-    let gone = watching(see, || loss.backward());
+    let gone = watching(see, || differentiable::backward(loss));
     PASSED_OVER.set(false);
     match first.get().filter(|_| gone.is_ok()) {
         Some(site) => format!(", on its way back first at {site}"),

@@ -44,6 +44,29 @@ pub enum Cores {
     All,
 }
 
+/// How long sums are added up term by term; longer ones are sums of such sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sums {
+    /// As closely as PyTorch: 96 terms. A library adds up to 512, and a projection of 512 features was
+    /// then 1.7 times as far from float64 as PyTorch's (root of the mean square), whose chunks are
+    /// shorter. With 96 it is 0.8 times as far, with 128 as far. On two cores with AVX2, products of 16
+    /// and 64 rows then take 1.15 times as long as with the libraries' own depth, those of 512 rows 1.1
+    /// times.
+    Short,
+    /// 384 terms, for gradients, from which no more digits are asked for than 4: a way back takes 0.92 of
+    /// the time.
+    Long,
+}
+
+impl Sums {
+    fn terms(self) -> usize {
+        match self {
+            Self::Short => 96,
+            Self::Long => 384,
+        }
+    }
+}
+
 /// out [m, n] = left [m, k] · right [k, n] + bias [n]. Each row of `out` is contiguous, and the rows
 /// are `step` apart.
 ///
@@ -59,11 +82,11 @@ pub unsafe fn product(
     left: Matrix,
     right: Matrix,
     bias: Option<&[f32]>,
-    cores: Cores,
+    how: (Cores, Sums),
 ) {
     let onto = bias.map_or(Onto::Nothing, Onto::Row);
     // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
-    unsafe { product_by(Cpu::chosen(), shape, out, left, right, onto, cores) }
+    unsafe { product_by(Cpu::chosen(), shape, out, left, right, onto, how) }
 }
 
 /// Adds left [m, k] · right [k, n] to out [m, n], on the calling thread. Each row of `out` is
@@ -77,7 +100,8 @@ pub unsafe fn product(
 /// If a matrix has fewer elements than the shape says.
 pub unsafe fn add_product(shape: [usize; 3], out: (*mut f32, usize), left: Matrix, right: Matrix) {
     // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
-    unsafe { product_by(Cpu::chosen(), shape, out, left, right, Onto::Out, Cores::One) }
+    let how = (Cores::One, Sums::Short);
+    unsafe { product_by(Cpu::chosen(), shape, out, left, right, Onto::Out, how) }
 }
 
 /// What a product is added to.
@@ -90,19 +114,16 @@ enum Onto<'a> {
     Out,
 }
 
-/// Columns of one part. Its share of the right matrix, once packed, fits in a core's own cache, and
-/// the number is a multiple of the columns that the libraries' kernels compute at a time: 24 with
-/// AVX2, 96 with AVX-512.
+/// Columns of one part are a multiple of this, as it is one of the columns that the libraries' kernels
+/// compute at a time: 24 with AVX2, 96 with AVX-512.
 const COLUMNS: usize = 96;
+/// The most columns of one part. Each part reads the left matrix anew, so wide parts are faster as long as
+/// their share of the right matrix, once packed, fits in a core's own cache: products of 512 rows take 0.8 to
+/// 0.95 of the time that they take with [`COLUMNS`], and one 50,000 terms deep 0.65.
+const WIDEST: usize = 384;
 /// The fewest rows of one part, where there are too few columns for all threads: each part packs its
 /// columns anew.
 const ROWS: usize = 32;
-/// The longest sum that is added up term by term; longer ones are sums of such sums. A library adds
-/// up to 512 terms one after the other, and a projection of 512 features was then 1.7 times as far
-/// from float64 as PyTorch's (root of the mean square), whose chunks are shorter. With 96 it is 0.8
-/// times as far, with 128 as far. On two cores with AVX2, products of 16 and 64 rows then take 1.15
-/// times as long as with the libraries' own depth, those of 512 rows 1.1 times.
-const DEPTH: usize = 96;
 /// Products with fewer multiplications than this are computed on the calling thread: waking others
 /// would take longer.
 const SMALL: usize = 1 << 18;
@@ -118,7 +139,7 @@ unsafe fn product_by(
     left: Matrix,
     right: Matrix,
     onto: Onto,
-    cores: Cores,
+    (cores, sums): (Cores, Sums),
 ) {
     let long_enough = !matches!(onto, Onto::Row(bias) if bias.len() < n);
     assert!(left.holds(m, k) && right.holds(k, n) && long_enough, "a product of [{m}, {n}, {k}]");
@@ -140,14 +161,16 @@ unsafe fn product_by(
         return;
     }
     let shared = cores == Cores::All && m.saturating_mul(n).saturating_mul(k) >= SMALL;
-    let across = n.div_ceil(COLUMNS);
-    let wanted = if shared { (2 * parallel::threads()).div_ceil(across) } else { 1 };
+    let tasks = if shared { 2 * parallel::threads() } else { 1 };
+    let columns = n.div_ceil(tasks).next_multiple_of(COLUMNS).min(WIDEST);
+    let across = n.div_ceil(columns);
+    let wanted = tasks.div_ceil(across);
     let rows = m.div_ceil(wanted).max(ROWS);
     let down = m.div_ceil(rows);
     let out = Out(out);
     let part = |index: usize| {
-        let (row, column) = (index % down * rows, index / down * COLUMNS);
-        let (height, width) = (rows.min(m - row), COLUMNS.min(n - column));
+        let (row, column) = (index % down * rows, index / down * columns);
+        let (height, width) = (rows.min(m - row), columns.min(n - column));
         let out = out.at(row * step + column);
         if let Onto::Row(bias) = onto {
             for row in 0..height {
@@ -158,8 +181,8 @@ unsafe fn product_by(
                 };
             }
         }
-        for depth in (0..k).step_by(DEPTH) {
-            let shape = [height, width, DEPTH.min(k - depth)];
+        for depth in (0..k).step_by(sums.terms()) {
+            let shape = [height, width, sums.terms().min(k - depth)];
             let (left, right) = (left.from(row, depth), right.from(depth, column));
             let adds = !matches!(onto, Onto::Nothing) || depth > 0;
             // SAFETY: as above; what is added to has been written. The matrices have as many

@@ -1,7 +1,7 @@
 //! Products with every set of instructions that this processor has, against the definition in
 //! float64.
 
-use super::{Cores, Matrix, Onto, add_product, product, product_by};
+use super::{Cores, Matrix, Onto, Sums, add_product, product, product_by};
 use crate::kernel::cpu::simd::Cpu;
 
 /// The arguments of one product.
@@ -49,22 +49,22 @@ fn defined(
 }
 
 /// Runs `check` with each set of instructions' name and product. Says which sets are skipped.
-fn engines(check: impl Fn(&str, &dyn Fn(Product, Cores))) {
+fn engines(check: impl Fn(&str, &dyn Fn(Product, (Cores, Sums)))) {
     for cpu in Cpu::ALL {
         if cpu > Cpu::widest() {
             println!("skipped: this processor has no {cpu}");
             continue;
         }
-        check(cpu.name(), &|Product { shape, out, step, left, right, bias }, cores| {
+        check(cpu.name(), &|Product { shape, out, step, left, right, bias }, how| {
             let onto = bias.map_or(Onto::Nothing, Onto::Row);
             // SAFETY: `out` points to a test's vector of m rows of `step` elements, and the
             // processor has the instructions.
-            unsafe { product_by(cpu, shape, (out, step), left, right, onto, cores) }
+            unsafe { product_by(cpu, shape, (out, step), left, right, onto, how) }
         });
     }
 }
 
-const SHAPES: [[usize; 3]; 12] = [
+const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [1, 40, 3],
     [5, 7, 33],
@@ -77,6 +77,7 @@ const SHAPES: [[usize; 3]; 12] = [
     [47, 300, 512],
     [600, 40, 20],
     [1100, 35, 9],
+    [40, 1000, 500],
 ];
 
 #[test]
@@ -91,10 +92,12 @@ fn every_engine_multiplies_matrices_that_lie_either_way() {
                 (Matrix { numbers: &a, steps: left }, Matrix { numbers: &b, steps: right });
             let bias = (case % 2 == 0).then_some(&bias[..]);
             let (step, cores) = (n + case % 3, if case % 4 == 0 { Cores::One } else { Cores::All });
+            let sums = if case % 3 == 0 { Sums::Long } else { Sums::Short };
             let expected = defined(shape, left, right, bias);
             engines(|name, run| {
                 let mut out = vec![f32::NAN; m * step];
-                run(Product { shape, out: out.as_mut_ptr(), step, left, right, bias }, cores);
+                let to = Product { shape, out: out.as_mut_ptr(), step, left, right, bias };
+                run(to, (cores, sums));
                 for (at, (sum, size)) in expected.iter().enumerate() {
                     let got = f64::from(out[at / n * step + at % n]);
                     assert!(
@@ -123,7 +126,7 @@ fn tiny_numbers_are_multiplied_as_well() {
             let mut out = vec![0f32; m * n];
             run(
                 Product { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None },
-                Cores::All,
+                (Cores::All, Sums::Short),
             );
             let expected = k as f64 * f64::from(tiny) * f64::from(1e30f32);
             assert!(
@@ -145,7 +148,10 @@ fn a_number_that_stands_apart_does_not_cost_the_others() {
         let (left, right) =
             (Matrix { numbers: &a, steps: [k, 1] }, Matrix { numbers: &b, steps: [n, 1] });
         let mut out = vec![0f32; m * n];
-        run(Product { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None }, Cores::All);
+        run(
+            Product { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None },
+            (Cores::All, Sums::Short),
+        );
         let expected = 255.0 * f64::from(0.013f32) * f64::from(1.1f32);
         assert!(
             out.iter().all(|&got| (f64::from(got) / expected - 1.0).abs() < 1e-5),
@@ -175,7 +181,7 @@ fn numbers_of_few_bits_are_multiplied_exactly() {
             let mut out = vec![0f32; m * n];
             run(
                 Product { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None },
-                Cores::All,
+                (Cores::All, Sums::Short),
             );
             assert!(
                 out.iter().zip(&defined).all(|(&got, (sum, _))| f64::from(got) == *sum),
@@ -204,7 +210,7 @@ fn what_is_not_finite_spoils_its_own_row_and_column_alone() {
                 let mut out = vec![0f32; m * n];
                 run(
                     Product { shape, out: out.as_mut_ptr(), step: n, left, right, bias: None },
-                    Cores::All,
+                    (Cores::All, Sums::Short),
                 );
                 for (at, got) in out.into_iter().enumerate() {
                     let touched = if on_the_left { at / n == row } else { at % n == row };
@@ -232,7 +238,16 @@ fn the_chosen_set_multiplies() {
             (Matrix { numbers: &a, steps: [k, 1] }, Matrix { numbers: &b, steps: [n, 1] });
         let mut out = vec![f32::NAN; m * n];
         // SAFETY: the vector has m rows of n elements.
-        unsafe { product(shape, (out.as_mut_ptr(), n), left, right, Some(&bias), Cores::All) };
+        unsafe {
+            product(
+                shape,
+                (out.as_mut_ptr(), n),
+                left,
+                right,
+                Some(&bias),
+                (Cores::All, Sums::Short),
+            )
+        };
         let expected = defined(shape, left, right, Some(&bias));
         for (got, (sum, size)) in out.iter().zip(&expected) {
             assert!((f64::from(*got) - sum).abs() <= size * 2e-6, "{shape:?}: {got}, not {sum}");

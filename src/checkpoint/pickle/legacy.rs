@@ -5,7 +5,8 @@
 //! storage is the number of its elements, 64 bits, and the elements.
 
 use super::Place;
-use super::machine::{Object, Objects};
+use super::machine::Objects;
+use super::object::Object;
 use super::state_dict::{StateDict, element_sizes};
 use crate::system::file::FileKind;
 use crate::{Result, bail, error};

@@ -145,7 +145,7 @@ impl Decoder {
 
     /// The name that a tensor of this checkpoint has in most checkpoints of its family.
     pub fn usual_name(&self, stored: &str) -> String {
-        match stored.strip_prefix(self.stored.names.prefix) {
+        match stored.strip_prefix(&*self.stored.names.place.prefix) {
             Some(rest) if !self.is_unembedding(stored) => {
                 format!("{}{rest}", self.names.prefixes[0])
             }

@@ -14,6 +14,7 @@
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod data;
 #[cfg(feature = "cli")]
 pub mod doctor;
 mod error;
@@ -26,6 +27,8 @@ pub mod recipe;
 #[cfg(feature = "cli")]
 pub mod repl;
 pub mod script;
+#[cfg(feature = "cli")]
+pub mod sweep;
 pub mod system;
 pub mod tensor;
 

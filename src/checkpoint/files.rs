@@ -1,5 +1,6 @@
 //! A checkpoint's files by name, in a directory or inside the binary.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -29,6 +30,21 @@ pub enum Bytes {
 }
 
 impl Bytes {
+    /// Maps a file into memory.
+    ///
+    /// # Errors
+    /// That of the system call.
+    pub fn map(file: &File) -> std::io::Result<Self> {
+        if file.metadata()?.len() == 0 {
+            return Ok(Bytes::Embedded(&[]));
+        }
+        // SAFETY: a mapping is sound as long as nobody changes the file while it is mapped. This
+        // process never writes to files in place: the Hub's cache and the output directory write
+        // new files and rename them. That other programs leave tensors alone meanwhile is up to the
+        // user, as with every reader that maps .safetensors files.
+        Ok(Bytes::Mapped(unsafe { Mmap::map(file) }?))
+    }
+
     /// All bytes.
     pub fn get(&self) -> &[u8] {
         match self {
@@ -144,15 +160,7 @@ impl Files {
             Files::Directory(directory) => {
                 let cannot = |e: std::io::Error| unread(directory, name, &e);
                 let file = directory.file_through_links(name, FileKind::Data).map_err(cannot)?;
-                if file.metadata().map_err(cannot)?.len() == 0 {
-                    return Ok(Bytes::Embedded(&[]));
-                }
-                // SAFETY: a mapping is sound as long as nobody changes the file while it is mapped.
-                // This process never writes to a checkpoint's files in place: the Hub's cache and
-                // the output directory write new files and rename them. That other programs leave
-                // the weights alone meanwhile is up to the user, as with every reader that maps
-                // .safetensors files.
-                Ok(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(cannot)?))
+                Bytes::map(&file).map_err(cannot)
             }
         }
     }

@@ -27,11 +27,13 @@ mod weights;
 
 pub use adapter::Adapter;
 pub use demo::DEMOS;
+pub use files::Bytes;
 pub use hub::cache::Snapshot;
 pub use hub::settings::{Hub, offline_from_env};
-pub use hub::validate::{check_path, is_commit, is_hub_id, is_revision};
+pub use hub::validate::{DATASETS, check_path, is_commit, is_hub_id, is_revision};
 pub use location::canonical_id;
 pub use open::{Checkpoint, OpenOptions, config};
+pub use pickle::Pickle;
 pub use save::{MAX_SHARD_BYTES, Replaced, WriteFile};
 pub use tokenizer::{Stream, Tokenizer};
-pub use weights::Weights;
+pub use weights::{Weights, shard_names};

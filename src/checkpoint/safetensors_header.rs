@@ -51,6 +51,27 @@ impl Header {
         Ok(Self { tensors, unknown, start })
     }
 
+    /// Reads the header from the beginning of a file of `length` bytes, of which `file` has at least
+    /// the whole header.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_beginning(file: &[u8], length: usize) -> Result<Self, SafeTensorError> {
+        let header =
+            text(file).and_then(|(start, text)| Some((start, serde_json::from_str(text).ok()?)));
+        let Some((start, header)) = header else {
+            return Err(SafeTensorError::InvalidHeaderLength);
+        };
+        let Some((tensors, unknown)) = lenient(header) else {
+            return Err(SafeTensorError::InvalidHeaderLength);
+        };
+        let tensors = tensors?;
+        if start.checked_add(tensors.data_len()) != Some(length) {
+            return Err(SafeTensorError::MetadataIncompleteBuffer);
+        }
+        Ok(Self { tensors, unknown, start })
+    }
+
     /// The names of all tensors, in the order of their data.
     pub fn names(&self) -> Vec<String> {
         self.tensors.offset_keys()

@@ -14,6 +14,7 @@ mod recipe;
 mod repl;
 mod rerun;
 mod run;
+mod sweep;
 mod watch;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum Command {
     Repl(repl::Repl),
     Generate(generate::Generate),
     Rerun(rerun::Rerun),
+    Sweep(Box<sweep::Sweep>),
     #[command(subcommand)]
     Recipe(recipe::Recipe),
     Points(points::Points),
@@ -115,6 +117,7 @@ impl Command {
             Command::Repl(repl) => repl.run(),
             Command::Generate(generate) => generate.run(),
             Command::Rerun(rerun) => rerun.run(),
+            Command::Sweep(sweep) => sweep.run(),
             Command::Recipe(recipe) => recipe.run(),
             Command::Points(points) => points.run(),
             Command::Models(models) => models.run(),

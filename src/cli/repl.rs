@@ -51,7 +51,8 @@ pub struct Repl {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Let load_tensors(…) read below this directory, besides the working directory
+    /// Let load_rows(…), load_tensors(…) and load_store(…) read below this directory, besides the
+    /// working directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 

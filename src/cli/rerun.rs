@@ -48,7 +48,7 @@ pub struct Rerun {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
-    /// Let load_tensors(…) read below this directory
+    /// Let load_rows(…), load_tensors(…) and load_store(…) read below this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
@@ -120,7 +120,8 @@ impl Rerun {
         let adapters = record.adapters.iter().map(|adapter| &adapter.id);
         let named = record.models.iter().map(|model| &model.id).chain(adapters).cloned();
         let named = named.filter(|id| is_hub_id(id));
-        let policy = if self.trust { Policy::Own } else { Policy::stranger(named) };
+        let data = record.data.iter().filter_map(|data| format!("hf:{}", data.id).parse().ok());
+        let policy = if self.trust { Policy::Own } else { Policy::stranger(named).and_files(data) };
         let models = Substitutes::read(record.command.model.iter().flat_map(|model| model.lines()));
         let models = models.map_err(Failure::usage)?;
         for model in models.ids() {
@@ -136,6 +137,11 @@ impl Rerun {
         let pins = models_used.chain(adapters).filter_map(|(id, revision, commit)| {
             Some(Pin { id: id.clone(), revision: revision.clone(), commit: commit.clone()? })
         });
+        let data = record.data.iter().map(|it| Pin {
+            id: it.id.clone(),
+            revision: it.asked.clone(),
+            commit: it.revision.clone(),
+        });
         let command = record.command.clone();
         Ok(Settings {
             models,
@@ -150,7 +156,7 @@ impl Rerun {
             silent: self.json,
             limits: self.limits.apply(),
             policy,
-            pins: pins.collect(),
+            pins: pins.chain(data).collect(),
             ..Settings::default()
         })
     }

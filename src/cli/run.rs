@@ -50,6 +50,10 @@ pub struct Run {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
 
+    /// Go on with the stores that a run into the same --out has begun and that was broken off
+    #[arg(long, requires = "out", conflicts_with = "watch")]
+    resume: bool,
+
     /// Fetch nothing: use what is embedded, on disk or in the Hub's cache
     #[arg(long)]
     offline: bool,
@@ -73,7 +77,8 @@ pub struct Run {
     #[command(flatten)]
     reuse: Reuse,
 
-    /// Let load_tensors(…) read below this directory, besides the script's own
+    /// Let load_rows(…), load_tensors(…) and load_store(…) read below this directory, besides the
+    /// script's own
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     read: Vec<PathBuf>,
 
@@ -115,6 +120,7 @@ impl Run {
             seed: self.seed,
             out: self.out,
             read: self.read,
+            resume: self.resume,
             reuse: self.reuse.memory(),
             streaming: Streaming::Terminal,
             params: self.set.into_iter().collect::<BTreeMap<_, _>>(),

@@ -13,6 +13,7 @@ use cap_std::fs::Dir;
 
 use super::directory_lock::DirectoryLock;
 use super::first_error::FirstError;
+use super::name::RECORD;
 use super::temporary::Temporary;
 use super::{name, temporary};
 use crate::system::directory::HeldDirectory;
@@ -195,6 +196,17 @@ impl Directory {
             .rename(temporary.name(), &folder, file_name)
             .map_err(|e| self.failed(name, &e))?;
         Ok(self.path().join(name))
+    }
+
+    /// This directory and a folder in it, which is created: handles of their own, for a thread that
+    /// writes into the folder.
+    ///
+    /// # Errors
+    /// A name that [`name::check`] refuses, or a folder that can't be made.
+    pub fn folder(&self, name: &str) -> Result<(Dir, Dir)> {
+        let (folder, _) = self.open_parent(&format!("{name}/{RECORD}"))?;
+        let root = self.open()?.try_clone().map_err(|e| self.failed(name, &e))?;
+        Ok((root, folder))
     }
 
     /// Opens a file of this directory for reading.

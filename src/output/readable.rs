@@ -31,6 +31,27 @@ impl Readable {
         Self(folders.into_iter().filter_map(root).collect())
     }
 
+    /// Opens a directory by a path that is relative to one of the directories, or absolute and below
+    /// one.
+    ///
+    /// # Errors
+    /// There is no such directory, or it is outside of the directories.
+    pub fn directory(&self, path: &str) -> Result<HeldDirectory> {
+        let given = Path::new(path);
+        for root in &self.0 {
+            let inside = match given.strip_prefix(&root.canonical) {
+                Ok(inside) => inside,
+                Err(_) if given.is_absolute() => continue,
+                Err(_) => given,
+            };
+            if let Ok(found) = root.folder.subdirectory(inside) {
+                return Ok(found);
+            }
+        }
+        Err(error!("there is no directory {path:?} beside the script")
+            .help("--read DIR lets it read below DIR too"))
+    }
+
     /// Opens a file by a path that is relative to one of the directories, or absolute and below
     /// one. Links and `..` are followed before the path is judged.
     ///

@@ -35,6 +35,9 @@ pub struct Record {
     /// The adapters that the run put on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<Adapter>,
+    /// The repositories of the Hub that the run read data from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<HubData>,
     /// The seed of the random numbers at the start. `--seed` with it repeats the run.
     pub first_seed: u64,
     /// The seed in force at the end, which differs if the script called `seed`.
@@ -118,6 +121,17 @@ pub struct Adapter {
     pub revision: Option<String>,
     /// The model that it was put on, as the script named that.
     pub model: String,
+}
+
+/// A repository of the Hub that a run read data from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HubData {
+    /// `owner/repo` of a model, `datasets/owner/repo` of a data set.
+    pub id: String,
+    /// The revision that the script asked for, if it named one.
+    pub asked: Option<String>,
+    /// The commit that was read.
+    pub revision: String,
 }
 
 /// The versions of this program and of the libraries that compute.

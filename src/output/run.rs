@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
 use super::directory::{self, Directory};
@@ -20,8 +21,11 @@ use crate::system::digest::hex;
 use crate::system::directory::HeldDirectory;
 use crate::system::interrupt;
 use crate::system::message::notice;
-use crate::system::write::write_json;
+use crate::system::write::{write_all, write_json};
 use crate::{Result, error};
+
+/// The file of the rows that a script has recorded, one in JSON on each line.
+pub const RECORDS: &str = "records.jsonl";
 
 /// The name of a run that is not of a script file.
 const SESSION: &str = "session";
@@ -43,6 +47,10 @@ struct State {
     files: Vec<Saved>,
     /// The folders of these files.
     folders: BTreeSet<String>,
+    /// The rows that the script has recorded, as lines of JSON.
+    records: Vec<u8>,
+    /// How many files were written by what [`folder`](Run::folder) was given to.
+    beside: usize,
     tables: Vec<Table>,
     /// How the results differ from those of the last successful run.
     differences: Option<Vec<String>>,
@@ -58,6 +66,8 @@ impl State {
             readable: Readable::new(own.into_iter().chain(named)),
             files: Vec::new(),
             folders: BTreeSet::new(),
+            records: Vec::new(),
+            beside: 0,
             tables: Vec::new(),
             differences: None,
             began: Instant::now(),
@@ -174,7 +184,7 @@ impl Run {
             folders.retain(|folder| !state.folders.contains(folder));
             let new =
                 folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
-            self.quota.check_files(state.files.len() + state.folders.len() + new)?;
+            self.quota.check_files(state.files.len() + state.folders.len() + state.beside + new)?;
             if state.files.is_empty() {
                 // An earlier run's record would describe files that are about to change.
                 state.directory.remove(RECORD)?;
@@ -196,6 +206,73 @@ impl Run {
             None => files.push(Saved { name: name.to_owned(), sha256 }),
         }
         Ok(path)
+    }
+
+    /// Records a row, which [`write_records`](Self::write_records) writes with the others.
+    ///
+    /// # Errors
+    /// The quota does not allow it.
+    pub fn record_row(&self, row: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
+        let line = serde_json::to_vec(row).map_err(|e| error!("{e}"))?;
+        self.quota.check(line.len())?;
+        let records = &mut self.state.borrow_mut().records;
+        records.extend_from_slice(&line);
+        records.push(b'\n');
+        Ok(())
+    }
+
+    /// Writes the rows that were recorded, if there are any.
+    ///
+    /// # Errors
+    /// They can't be written, or the script has saved a file under their name.
+    pub fn write_records(&self) -> Result<()> {
+        let records = std::mem::take(&mut self.state.borrow_mut().records);
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.files().iter().any(|file| file.name == RECORDS) {
+            return Err(error!(
+                "record(…) writes {RECORDS}, and the script has saved a file of that name"
+            )
+            .help("save it under another name"));
+        }
+        self.write(RECORDS, |to| write_all(to, &records)).map(drop)
+    }
+
+    /// The run's directory and a new folder in it, for what writes files there beside the run.
+    ///
+    /// # Errors
+    /// As for [`Directory::folder`]; or the run's results replace those of an earlier one when it has
+    /// succeeded, and no folder can.
+    pub fn folder(&self, name: &str) -> Result<(Dir, Dir)> {
+        name::check_own(name)?;
+        if self.last_results.borrow().is_some() {
+            return Err(error!("{name} can't be written under --watch")
+                .help("a run without --watch writes it"));
+        }
+        let state = self.state.borrow();
+        if state.files.is_empty() {
+            state.directory.remove(RECORD)?;
+        }
+        state.directory.folder(name)
+    }
+
+    /// Counts files that were written beside the run.
+    ///
+    /// # Errors
+    /// The quota does not allow as many: the run ends.
+    pub fn count_files(&self, more: usize) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        state.beside += more;
+        self.quota.check_files(state.files.len() + state.folders.len() + state.beside)
+    }
+
+    /// Uses up `bytes` bytes of what may be printed and saved.
+    ///
+    /// # Errors
+    /// The quota does not allow them: the run ends.
+    pub fn charge(&self, bytes: usize) -> Result<()> {
+        self.quota.take(bytes)
     }
 
     /// Checks that `bytes` bytes may still be printed or saved.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::format::extension::Format;
 use super::format::safetensors::Item;
 use super::format::table::{Table, cell};
-use super::format::{csv, json, npy, parquet, safetensors};
+use super::format::{csv, json, npy, npz, parquet, safetensors};
 use crate::system::write::write_json;
 use crate::{Result, bail, error};
 
@@ -47,7 +47,7 @@ impl Data {
     /// The format can't represent the data, or `to` can't be written to.
     pub fn write(&self, name: &str, format: Format, to: &mut dyn Write) -> Result<()> {
         match format {
-            Format::SafeTensors => self.write_safetensors(name, to),
+            Format::SafeTensors => safetensors::write(&self.tensors(name, "safetensors")?, to),
             Format::Npy => match self {
                 Data::Tensor(item) if item.is_padded()? => {
                     Err(error!(".npy holds one tensor, and these are token ids with padding: their mask would be lost")
@@ -56,6 +56,7 @@ impl Data {
                 Data::Tensor(item) => npy::write(&item.value, to),
                 _ => Err(error!(".npy holds one tensor").help("save a map of tensors as .safetensors")),
             },
+            Format::Npz => npz::write(&self.tensors(name, "npz")?, to),
             Format::Csv => csv::write(&self.table(name, "csv")?, to),
             Format::Parquet => parquet::write(&self.table(name, "parquet")?, to),
             Format::Json => write_json(to, &self.json()?),
@@ -90,18 +91,16 @@ impl Data {
         write_lines(items.iter().map(cell), to)
     }
 
-    fn write_safetensors(&self, name: &str, to: &mut dyn Write) -> Result<()> {
-        let items: Vec<(&str, &Item)> = match self {
-            Data::Tensor(item) => vec![(stem(name), item)],
+    /// The tensors by name; `format` is for messages.
+    fn tensors<'a>(&'a self, name: &'a str, format: &str) -> Result<Vec<(&'a str, &'a Item)>> {
+        match self {
+            Data::Tensor(item) => Ok(vec![(stem(name), item)]),
             Data::Tensors(items) => {
-                items.iter().map(|(name, item)| (name.as_str(), item)).collect()
+                Ok(items.iter().map(|(name, item)| (name.as_str(), item)).collect())
             }
-            _ => {
-                return Err(error!(".safetensors holds tensors, and this is none")
-                    .help("save it as .json or .csv"));
-            }
-        };
-        safetensors::write(&items, to)
+            _ => Err(error!(".{format} holds tensors, and this is none")
+                .help("save it as .json or .csv")),
+        }
     }
 
     /// The data as a table; `format` is for messages.

@@ -7,6 +7,7 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, Value};
 
+use crate::data::hub_reference::HubReference;
 use crate::hook::PointName;
 use crate::model::family::FAMILIES;
 use crate::script::{Failure, Place, Policy};
@@ -19,9 +20,9 @@ const MARK: &str = "//!";
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// The keys of a header, in the order in which they are written.
-pub const KEYS: [&str; 10] = [
-    "name", "version", "license", "summary", "authors", "requires", "models", "points", "outputs",
-    "params",
+pub const KEYS: [&str; 11] = [
+    "name", "version", "license", "summary", "authors", "requires", "models", "points", "files",
+    "outputs", "params",
 ];
 
 /// What a recipe declares about itself. A key that is absent is `None` or empty. Spans are byte
@@ -54,6 +55,10 @@ pub struct Header {
     /// The hook points that it hooks or captures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Spanned<String>>,
+    /// The files and data sets of the Hub that it reads: `hf:datasets/owner/repo`,
+    /// `hf:owner/repo/path`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Spanned<String>>,
     /// The names of the files that a run saves, as glob patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Spanned<String>>,
@@ -147,10 +152,12 @@ impl Header {
             .help("install a version that fits, or ask the recipe's author for one that runs with this"))
     }
 
-    /// What a recipe from the Hub may do: load the models that its header names.
+    /// What a recipe from the Hub may do: load the models and read the files that its header names.
     pub fn policy(header: Option<&Header>) -> Policy {
         let models = header.into_iter().flat_map(|header| &header.models);
+        let files = header.into_iter().flat_map(|header| &header.files);
         Policy::stranger(models.map(|id| id.get_ref().clone()))
+            .and_files(files.filter_map(|file| file.get_ref().parse().ok()))
     }
 
     fn verify(&self) -> Result<(), Wrong> {
@@ -177,6 +184,7 @@ impl Header {
         each(&self.authors, |text| said("author", text))?;
         each(&self.models, check_model)?;
         each(&self.points, |text| PointName::parse(text).map(drop))?;
+        each(&self.files, |text| text.parse::<HubReference>().map(drop))?;
         each(&self.outputs, check_output)?;
         for (name, param) in &self.params {
             let named = if name.trim().is_empty() {

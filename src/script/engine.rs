@@ -18,7 +18,7 @@ use super::run::limits::Limits;
 use super::run_session::Session;
 use super::tensor::numbers;
 use super::value::graph;
-use super::{gradient, hook, tensor, weights};
+use super::{data, gradient, hook, tensor, weights};
 use crate::Error;
 use crate::system::{interrupt, memory};
 use crate::tensor::budget;
@@ -85,6 +85,7 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     output::install(&mut registry, session.run(), console, modules.sources());
     picture::install(&mut registry, session.run(), console);
     output::install_progress(&mut registry);
+    data::install(&mut registry, session.data(), session.stores(), modules.sources());
     try_catch::install_members(&mut registry);
     registry.finish()
 }

@@ -105,6 +105,15 @@ impl Host {
         self.modules.sought()
     }
 
+    /// The names and texts of the scripts read so far.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        let text = |id: String| {
+            let source = self.sources.get(&id)?;
+            Some((id, source.text().to_owned()))
+        };
+        self.sources.ids().into_iter().filter_map(text).collect()
+    }
+
     /// Runs a prepared script as [`run`](Self::run) does. Models stay loaded from one run to the
     /// next.
     ///
@@ -121,6 +130,8 @@ impl Host {
         self.session.random().restart();
         self.session.models().begin();
         self.session.adapters().begin();
+        self.session.data().begin();
+        self.session.stores().begin();
         self.session.reuse().begin();
         self.console.renew();
         let _deadline = self.deadline()?;
@@ -131,8 +142,11 @@ impl Host {
                 .models()
                 .check_used(&self.session.params().values())
                 .map_err(Failure::usage)?;
+            self.session.stores().close()?;
+            self.session.run().write_records()?;
             Ok(value)
         });
+        self.session.stores().abandon();
         let mut record = self.record(self.source(&script.id), value.as_ref().err());
         record.recipe = program.recipe().cloned();
         let recorded = self.session.run().finish(&record).map_err(Failure::from);
@@ -157,6 +171,8 @@ impl Host {
     /// # Errors
     /// The record can't be written.
     pub fn close(&self, text: &str) -> Result<()> {
+        self.session.stores().close()?;
+        self.session.run().write_records()?;
         let record = self.record(ScriptText::new("session", text), None);
         self.session.run().finish(&record)
     }
@@ -178,6 +194,7 @@ impl Host {
             command: session.settings().into(),
             models: session.models().asked().iter().map(Model::record).collect(),
             adapters: session.adapters().used(),
+            data: session.data().used(),
             first_seed: session.random().first(),
             seed: session.random().seed(),
             versions: Versions::CURRENT,

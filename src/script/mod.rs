@@ -5,6 +5,7 @@
 //! The modules form layers: ARCHITECTURE.md says which may import which, and a test holds it.
 
 pub(crate) mod bind;
+mod data;
 pub mod declare;
 pub(crate) mod diagnostics;
 mod engine;

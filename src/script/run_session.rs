@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::bind::model::Models;
 use super::bind::param::Params;
+use super::data::{DataFiles, Stores};
 use super::fingerprint::purity::LazyNatives;
 use super::program::late_binding::Live;
 use super::reuse;
@@ -23,6 +24,8 @@ pub struct Session {
     params: Rc<Params>,
     models: Rc<Models>,
     adapters: Rc<Adapters>,
+    data: Rc<DataFiles>,
+    stores: Rc<Stores>,
     run: Rc<Run>,
     quota: Quota,
     live: Live,
@@ -43,18 +46,16 @@ impl Session {
             bail!("--read: {} is no directory", path.display());
         }
         let quota = Quota::new(settings.limits.output, settings.limits.files);
+        let (out, read) = (settings.out.clone(), settings.read.clone());
+        let run = Rc::new(Run::new(out, read, settings.silent, quota.clone()));
         Ok(Self {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone(), settings.models.named.clone()).into(),
             models: Models::new(settings.clone()).into(),
             adapters: Adapters::new(settings.clone()).into(),
-            run: Run::new(
-                settings.out.clone(),
-                settings.read.clone(),
-                settings.silent,
-                quota.clone(),
-            )
-            .into(),
+            data: DataFiles::new(settings.clone(), run.clone()).into(),
+            stores: Stores::new(settings.clone(), run.clone()).into(),
+            run,
             quota,
             live: Live::default(),
             reuse: Reuse::new(settings.reuse.unwrap_or(reuse::DEFAULT_LIMIT)),
@@ -86,6 +87,16 @@ impl Session {
     /// The adapters that the script asked for.
     pub fn adapters(&self) -> &Rc<Adapters> {
         &self.adapters
+    }
+
+    /// The files that the script reads data from.
+    pub fn data(&self) -> &Rc<DataFiles> {
+        &self.data
+    }
+
+    /// The stores that the run writes.
+    pub fn stores(&self) -> &Rc<Stores> {
+        &self.stores
     }
 
     /// The directory that the run writes into.

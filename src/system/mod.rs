@@ -18,4 +18,5 @@ pub(crate) mod lock_holder;
 pub mod memory;
 pub(crate) mod message;
 pub(crate) mod panics;
+pub(crate) mod positioned;
 pub(crate) mod write;

@@ -103,7 +103,7 @@ fn an_ending_is_a_format_or_a_warning() {
     assert_eq!(text(&ran, "f.CSV"), "a\n1\n");
     assert!(ran.file("layer.3.safetensors").exists() && ran.file("v1.5.json").exists());
     assert!(!ran.stderr().contains("warning"), "{}", ran.stderr());
-    for ending in ["png", "pt", "md", "yaml", "html", "npz", "PNG", "tsv"] {
+    for ending in ["png", "pt", "md", "yaml", "html", "h5", "PNG", "tsv"] {
         let ran = script(&format!("save(\"d/x.{ending}\", 1);"), &[]).ok();
         let warning = format!(
             "warning: save \"d/x.{ending}\": .{ending} is no format for data, and the file is d/x.{ending}.json"

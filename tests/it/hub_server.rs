@@ -173,11 +173,11 @@ impl HubServer {
 
     /// Puts files into the repository `id`, which is made if it is not there, as the commit that
     /// `revision` stands for from now on.
-    pub fn put(&self, id: &str, revision: &str, commit: &str, files: &[(&str, &str)]) {
+    pub fn put<T: AsRef<[u8]>>(&self, id: &str, revision: &str, commit: &str, files: &[(&str, T)]) {
         let mut state = self.state.lock().unwrap();
         let repository = state.repositories.entry(id.into()).or_default();
         repository.branches.insert(revision.into(), commit.into());
-        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_ref().to_vec()));
         repository.files.insert(commit.into(), files.collect());
     }
 
@@ -509,13 +509,17 @@ fn answer(request: &Request, state: &State, large: &str) -> Answer {
         let bytes = &state.repositories[&format!("{owner}/{name}")].files[commit][file];
         return bytes_of(bytes, request.range).with("ETag", "\"of the CDN\"");
     }
-    let (api, path) = match request.path.strip_prefix("/api/models/") {
-        Some(path) => (true, path),
+    let (api, path) = match request.path.strip_prefix("/api/") {
+        Some(path) => (true, path.strip_prefix("models/").unwrap_or(path)),
         None => (false, &request.path[1..]),
+    };
+    let (kind, path) = match path.strip_prefix("datasets/") {
+        Some(path) => ("datasets/", path),
+        None => ("", path),
     };
     let parts: Vec<&str> = path.splitn(5, '/').collect();
     let Some((id, repository)) = (parts.len() >= 2)
-        .then(|| format!("{}/{}", parts[0], parts[1]))
+        .then(|| format!("{kind}{}/{}", parts[0], parts[1]))
         .and_then(|id| state.repositories.get(&id).map(|repository| (id, repository)))
     else {
         // As the Hub answers who may not know what there is.

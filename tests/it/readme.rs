@@ -6,14 +6,16 @@ use std::process::Output;
 use precompute::hook::Dim;
 use precompute::model::point_list;
 
+use crate::binary::Workplace;
 use crate::run::precompute;
 
 /// The README and the pages that it leads to, by their paths in the repository.
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 14] = [
     ("README.md", include_str!("../../README.md")),
     ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("benches/README.md", include_str!("../../benches/README.md")),
+    ("src/docs/data.md", include_str!("../../src/docs/data.md")),
     ("src/docs/files.md", include_str!("../../src/docs/files.md")),
     ("src/docs/gpu.md", include_str!("../../src/docs/gpu.md")),
     ("src/docs/gradients.md", include_str!("../../src/docs/gradients.md")),
@@ -101,6 +103,20 @@ fn every_script_runs_on_both_demos() {
     for script in blocks("rhai") {
         for model in ["demo:opt", "demo:gpt-neox"] {
             crate::run::script(script, &["--set", &format!("model={model}")]).ok();
+        }
+    }
+}
+
+#[test]
+fn every_script_over_rows_runs_on_both_demos() {
+    let scripts = blocks("rhai rows");
+    assert!(!scripts.is_empty());
+    let rows = "{\"text\": \"When Mary and John went\"}\n{\"text\": \"The keys\"}\n";
+    for script in scripts {
+        let place = Workplace::new(&[("s.rhai", script), ("prompts.jsonl", rows)]);
+        for model in ["demo:opt", "demo:gpt-neox"] {
+            let ran = place.run(&["run", "s.rhai", "--set", &format!("model={model}")]);
+            assert_eq!(ran.code, Some(0), "{script}\n{}", ran.stderr);
         }
     }
 }

@@ -232,7 +232,7 @@ fn a_file_that_is_not_what_was_locked_is_refused() {
         "ann/counts",
         "main",
         ONE,
-        &[("deep/count.rhai", &recipe("1")), ("deep/parts/words.rhai", WORDS)],
+        &[("deep/count.rhai", recipe("1")), ("deep/parts/words.rhai", WORDS.to_owned())],
     );
     let refusal = setting.refused(&["run", "count", "--trust"]);
     assert!(

@@ -193,7 +193,7 @@ proptest! {
         path in any::<String>(), text in any::<String>(), seed in any::<u64>(), eighths in any::<u32>(),
         set in prop::collection::btree_map(any::<String>(), any::<String>(), 0..3), asked in any::<Option<String>>(),
     ) {
-        use precompute::output::record::{Adapter, Command, HubRecipe, Model, Saved, ScriptText, Versions};
+        use precompute::output::record::{Adapter, Command, HubData, HubRecipe, Model, Saved, ScriptText, Versions};
         let record = Record {
             script: ScriptText::new(&path, &text),
             recipe: asked.clone().map(|reference| HubRecipe {
@@ -206,6 +206,7 @@ proptest! {
             command: Command { set, model: asked.clone(), device: None, dtype: None },
             models: vec![Model { id: path.clone(), asked, revision: None, device: "cpu".into(), dtype: "f32".into() }],
             adapters: vec![Adapter { id: text.clone(), asked: None, revision: None, model: path.clone() }],
+            data: vec![HubData { id: path.clone(), asked: None, revision: text.clone() }],
             first_seed: seed,
             seed,
             versions: Versions::CURRENT,

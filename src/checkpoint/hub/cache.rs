@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache as HubCache, Repo};
 
 use super::settings::Hub;
-use super::validate::{checked_revision, is_commit, is_hub_id, is_revision};
+use super::validate::{checked_revision, dataset_name, is_commit, is_hub_id, is_revision};
 use crate::checkpoint::files::Files;
 use crate::checkpoint::weights::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, weight_files};
 use crate::system::file;
@@ -36,9 +36,17 @@ pub struct Snapshot {
     pub commit: String,
 }
 
+/// The repository of a model or a data set; nothing if `id` is no Hub id.
+fn repo(id: &str) -> Option<Repo> {
+    match dataset_name(id) {
+        Some(name) => Some(Repo::dataset(name.to_owned())),
+        None => is_hub_id(id).then(|| Repo::model(id.to_owned())),
+    }
+}
+
 /// The directory of a repository within the cache, or nothing if `id` is no Hub id.
 pub(super) fn repository_dir(cache: &Path, id: &str) -> Option<PathBuf> {
-    is_hub_id(id).then(|| cache.join(Repo::model(id.to_owned()).folder_name()))
+    Some(cache.join(repo(id)?.folder_name()))
 }
 
 /// The snapshot of a revision, if at least one of its files is in the cache.
@@ -53,7 +61,7 @@ pub fn find_snapshot(cache: &Path, id: &str, revision: &str) -> Option<Snapshot>
     if !is_commit(&commit) {
         return None;
     }
-    let directory = HubCache::new(cache.to_owned()).model(id.to_owned()).pointer_path(&commit);
+    let directory = HubCache::new(cache.to_owned()).repo(repo(id)?).pointer_path(&commit);
     directory.is_dir().then_some(Snapshot { directory, commit })
 }
 

@@ -41,6 +41,27 @@ impl Hub {
         let has_config = |directory: &Path| directory.join("config.json").is_file();
         Ok(cached(self, id, revision, has_config)?.directory)
     }
+
+    /// A snapshot in the cache that has the file `main`.
+    ///
+    /// # Errors
+    /// The cache does not have it.
+    pub fn fetch_named(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        _offline: bool,
+        main: &str,
+        _max_bytes: u64,
+        _files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send,
+    ) -> Result<Snapshot> {
+        cached(self, id, revision, |directory| directory.join(main).is_file())
+    }
+
+    /// The snapshot of a commit, if any of its files is in the cache.
+    pub fn cached_snapshot(&self, id: &str, commit: &str) -> Option<Snapshot> {
+        cache::find_snapshot(&self.cache_dir(), id, commit)
+    }
 }
 
 fn cached(

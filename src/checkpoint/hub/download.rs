@@ -16,7 +16,7 @@ use super::hash::{ContentHash, Hash, Hasher};
 use super::progress::progress_bar;
 use super::repository::{CacheRepository, not_written};
 use super::response::{self, FileMetadata};
-use super::validate::check_path;
+use super::validate::{api_path, check_path};
 use crate::system::digest::sha256_hex;
 use crate::system::disk::available_bytes;
 use crate::system::interrupt;
@@ -330,13 +330,12 @@ impl<'a> CommitFetcher<'a> {
 
     /// The URL of a file at the Hub (`resolve`), or of information about files (`paths-info`).
     fn url(&self, what: &str, name: &str) -> Url {
-        let id = self.id.split('/');
-        let parts =
-            id.chain([what, self.commit]).chain(name.split('/').filter(|part| !part.is_empty()));
+        let name = name.split('/').filter(|part| !part.is_empty());
+        let rest = [what, self.commit].into_iter().chain(name);
         if what == "resolve" {
-            self.client.url(parts)
+            self.client.url(self.id.split('/').chain(rest))
         } else {
-            self.client.url(["api", "models"].into_iter().chain(parts))
+            self.client.url(api_path(self.id).chain(rest))
         }
     }
 

@@ -12,7 +12,7 @@ use super::download::CommitFetcher;
 use super::repository::CacheRepository;
 use super::response::{self, Listing};
 use super::settings::{Hub, offline_from_env};
-use super::validate::checked_revision;
+use super::validate::{api_path, checked_revision, dataset_name};
 use crate::checkpoint::files::file_kind;
 use crate::checkpoint::weights::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHT_FILES, shard_names};
 use crate::system::file;
@@ -145,7 +145,8 @@ impl Hub {
         files: impl FnOnce(&dyn Fn(&str) -> Result<PathBuf>, &[String]) -> Result<()> + Send,
     ) -> Result<Snapshot> {
         let serves = |directory: &Path| directory.join(main).is_file();
-        self.fetch_files("repository", id, revision, offline, serves, |fetcher, listed| {
+        let what = if dataset_name(id).is_some() { "data set" } else { "repository" };
+        self.fetch_files(what, id, revision, offline, serves, |fetcher, listed| {
             files(&|name| fetcher.fetch(name, max_bytes), listed)
         })
     }
@@ -208,9 +209,7 @@ impl Hub {
 
 /// The commit of a revision and the paths of its files.
 fn resolve(client: &Client, what: &str, id: &str, revision: &str) -> Result<Listing, Missing> {
-    let url = || {
-        client.url(["api", "models"].into_iter().chain(id.split('/')).chain(["revision", revision]))
-    };
+    let url = || client.url(api_path(id).chain(["revision", revision]));
     let mut attempt = 1;
     let answer = loop {
         match client.get_small(url()) {

@@ -8,7 +8,22 @@ const MAX_PART_BYTES: usize = 255;
 /// The longest path in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// Whether `id` may be a repository on the Hub: `name` or `owner/name`, of the characters and
+/// What the id of a repository of a data set begins with, here and in the Hub's URLs:
+/// `datasets/owner/name`.
+pub const DATASETS: &str = "datasets/";
+
+/// The owner and the name in the id of a repository of a data set; nothing of any other.
+pub fn dataset_name(id: &str) -> Option<&str> {
+    id.strip_prefix(DATASETS).filter(|name| is_hub_id(name))
+}
+
+/// The parts of the path of a repository in the Hub's API.
+pub fn api_path(id: &str) -> impl Iterator<Item = &str> {
+    let kind = if dataset_name(id).is_some() { None } else { Some("models") };
+    ["api"].into_iter().chain(kind).chain(id.split('/'))
+}
+
+/// Whether `id` may be a repository of a model on the Hub: `name` or `owner/name`, of the characters and
 /// lengths that the Hub allows.
 pub fn is_hub_id(id: &str) -> bool {
     let part = |part: &str| {

@@ -4,10 +4,10 @@
 //! machine, the tensors by name, and the list of the storages' keys in their order in the file. Each
 //! storage is the number of its elements, 64 bits, and the elements.
 
-use super::Place;
 use super::machine::Objects;
 use super::object::Object;
 use super::state_dict::{StateDict, element_sizes};
+use super::{Place, StateOf};
 use crate::system::file::FileKind;
 use crate::{Result, bail, error};
 
@@ -24,7 +24,7 @@ pub fn is_legacy(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// A pickle is broken or holds something else, or the numbers are not little-endian.
-pub fn contents(bytes: &[u8]) -> Result<(StateDict, Vec<Result<Place>>)> {
+pub fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<Place>>)> {
     let mut at = FIRST.len();
     let mut next = |what: &str| {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -63,7 +63,7 @@ pub fn contents(bytes: &[u8]) -> Result<(StateDict, Vec<Result<Place>>)> {
             _ => bail!("its storages are cut short"),
         }
     }
-    let state = StateDict::of(&objects)?;
+    let state = of(&objects)?;
     let place = |key: &String| {
         found.get(&**key).copied().ok_or_else(|| error!("its storage is not in the file"))
     };

@@ -1,4 +1,4 @@
-//! One pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the
+//! A file of `torch.save`, such as pytorch_model.bin: a zip of a pickle, which is parsed and never executed, and of the
 //! storages that the tensors are views of. Before PyTorch 1.6 it was no zip.
 
 mod legacy;
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use candle_core::{DType, Tensor};
+use machine::Objects;
 use state_dict::{StateDict, View};
 use zip::{CompressionMethod, ZipArchive};
 
@@ -19,6 +20,9 @@ use crate::system::escape::control_characters;
 use crate::system::file::FileKind;
 use crate::tensor::budget;
 use crate::{Error, Result, bail, error};
+
+/// What makes tensors by name of a pickle.
+type StateOf = fn(&Objects) -> Result<StateDict>;
 
 /// A PyTorch checkpoint file.
 pub struct Pickle {
@@ -40,6 +44,19 @@ impl Pickle {
     /// The file is none that PyTorch writes, its pickle holds something other than tensors by name,
     /// or its tensors would take far more memory than the file has bytes.
     pub fn open(bytes: Bytes, name: &str) -> Result<Self> {
+        Self::open_as(bytes, name, StateDict::of)
+    }
+
+    /// As [`open`](Self::open), of a file that may also hold one tensor, or maps and lists of
+    /// tensors within each other.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_nested(bytes: Bytes, name: &str) -> Result<Self> {
+        Self::open_as(bytes, name, StateDict::of_nested)
+    }
+
+    fn open_as(bytes: Bytes, name: &str, of: StateOf) -> Result<Self> {
         let start = bytes.get();
         if start.starts_with(b"version https://git-lfs") {
             return Err(error!("{name} is a Git LFS pointer, not the weights")
@@ -53,7 +70,7 @@ impl Pickle {
                     .help("load it with PyTorch and save it again, as .safetensors best"));
             }
         };
-        let (state, places) = contents(start).map_err(|e| {
+        let (state, places) = contents(start, of).map_err(|e| {
             error!("{name} is broken: {}", control_characters(e.message()))
                 .help("fetch the file again")
         })?;
@@ -62,7 +79,7 @@ impl Pickle {
         Ok(pickle)
     }
 
-    fn contents(bytes: &[u8]) -> Result<(StateDict, Vec<Result<Place>>)> {
+    fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<Place>>)> {
         let broken = |e: zip::result::ZipError| error!("its zip can't be read ({e})");
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         let names = || zip.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
@@ -86,7 +103,9 @@ impl Pickle {
         }
         let pickle =
             bytes.get(start..start + length).ok_or_else(|| error!("its pickle is cut short"))?;
-        let state = StateDict::read(pickle).map_err(|e| e.at("its pickle"))?;
+        let state = Objects::read(pickle)
+            .and_then(|objects| of(&objects))
+            .map_err(|e| e.at("its pickle"))?;
         let places = state
             .storages
             .iter()
@@ -140,6 +159,11 @@ impl Pickle {
     /// The dtype that a tensor is stored in.
     pub fn stored(&self, name: &str) -> Option<DType> {
         self.state.tensors.get(name).map(|view| self.dtype(view))
+    }
+
+    /// Whether a tensor holds bools, which are stored as u8.
+    pub fn is_bool(&self, name: &str) -> bool {
+        self.state.tensors.get(name).is_some_and(|view| self.state.storages[view.storage].bools)
     }
 
     /// The tensors that can't be read, and the reasons.

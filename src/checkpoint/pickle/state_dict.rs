@@ -15,6 +15,11 @@ const MAX_DIMS: usize = 64;
 /// The longest name of a tensor or a storage in bytes.
 const MAX_NAME_BYTES: usize = 1024;
 
+/// How many values of a pickle are looked at, and how deep they may nest: one object may stand in
+/// many places, so that a small pickle could have more values than any memory holds.
+const MAX_MET: usize = 1 << 20;
+const MAX_DEPTH: usize = 64;
+
 /// Elements of one dtype in one piece.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
@@ -58,18 +63,79 @@ pub struct StateDict {
 const WITHIN: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 
 impl StateDict {
-    /// Reads a pickled map from names to tensors. Values that are no tensors are ignored.
+    /// Reads every tensor of a pickle's objects: one alone under an empty name; of maps, lists and tuples
+    /// under the keys and places that lead to it, with dots between. Values that are no tensors are
+    /// ignored.
     ///
     /// # Errors
-    /// The bytes are no pickle, or a pickle of something else.
-    pub fn read(pickle: &[u8]) -> Result<Self> {
-        Self::of(&Objects::read(pickle)?)
+    /// What is in it nests too deeply or repeats itself too often.
+    pub fn of_nested(objects: &Objects) -> Result<Self> {
+        let mut reader = Reader { objects, storages: Vec::new(), known: HashMap::new() };
+        let mut read = StateDict::default();
+        let mut waiting = vec![(String::new(), dict(objects), 0)];
+        let mut met = 0;
+        while let Some((name, value, depth)) = waiting.pop() {
+            met += 1;
+            if met > MAX_MET || depth > MAX_DEPTH {
+                bail!(
+                    "it has more than {MAX_MET} values, or values nested more than {MAX_DEPTH} deep"
+                );
+            }
+            if name.len() > MAX_NAME_BYTES {
+                bail!("the name of a tensor has {} bytes", name.len());
+            }
+            let within = |key: String| match name.is_empty() {
+                true => key,
+                false => format!("{name}.{key}"),
+            };
+            match objects.get(value) {
+                Object::Dict(entries) => {
+                    waiting.extend(entries.iter().rev().filter_map(|&(key, value)| {
+                        let key = match objects.get(key) {
+                            Object::Text(key) => (*key).to_owned(),
+                            Object::Int(key) => key.to_string(),
+                            _ => return None,
+                        };
+                        Some((within(key), value, depth + 1))
+                    }))
+                }
+                Object::List(items) | Object::Tuple(items) => waiting.extend(
+                    items
+                        .iter()
+                        .enumerate()
+                        .rev()
+                        .map(|(i, &item)| (within(i.to_string()), item, depth + 1)),
+                ),
+                _ => {
+                    if let Some(call) = reader.tensor(value) {
+                        read.insert(&name, call.and_then(|arguments| reader.view(arguments)));
+                    }
+                }
+            }
+        }
+        read.storages = reader.storages;
+        Ok(read)
     }
 
-    /// As [`read`](Self::read), of a pickle's objects.
+    /// Adds a tensor, or why it can't be read. If a name comes twice, the last value counts, as in
+    /// Python.
+    fn insert(&mut self, name: &str, view: Result<View>) {
+        match view {
+            Ok(view) => {
+                self.unreadable.remove(name);
+                self.tensors.insert(name.to_owned(), view);
+            }
+            Err(error) => {
+                self.tensors.remove(name);
+                self.unreadable.insert(name.to_owned(), error.message().to_owned());
+            }
+        }
+    }
+
+    /// Reads a map from names to tensors. Values that are no tensors are ignored.
     ///
     /// # Errors
-    /// They are those of something else.
+    /// The pickle holds something else.
     pub fn of(objects: &Objects) -> Result<Self> {
         let Object::Dict(entries) = objects.get(dict(objects)) else {
             bail!("it holds no map from names to tensors")
@@ -92,17 +158,7 @@ impl StateDict {
             if name.len() > MAX_NAME_BYTES {
                 bail!("the name of a tensor has {} bytes", name.len());
             }
-            // If a name comes twice, the last value counts, as in Python.
-            match call.and_then(|arguments| reader.view(arguments)) {
-                Ok(view) => {
-                    read.unreadable.remove(name);
-                    read.tensors.insert(name.to_owned(), view);
-                }
-                Err(error) => {
-                    read.tensors.remove(name);
-                    read.unreadable.insert(name.to_owned(), error.message().to_owned());
-                }
-            }
+            read.insert(name, call.and_then(|arguments| reader.view(arguments)));
         }
         read.storages = reader.storages;
         Ok(read)

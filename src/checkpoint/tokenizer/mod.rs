@@ -13,7 +13,9 @@ use std::str::FromStr;
 
 use serde_json::Value;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as HfTokenizer};
+use tokenizers::{
+    AddedToken, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer, TruncationDirection,
+};
 
 pub use self::stream::Stream;
 
@@ -166,6 +168,27 @@ impl Tokenizer {
     /// The tokenizer fails.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         Ok(catching(|| self.inner.encode(text, special))?.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), cut at the end to `most` tokens. The special tokens stay, and
+    /// count.
+    ///
+    /// # Errors
+    /// The tokenizer fails; it adds more special tokens than `most`.
+    pub fn encode_at_most(&self, text: &str, special: bool, most: usize) -> Result<Vec<u32>> {
+        let added = match self.inner.get_post_processor() {
+            Some(post) if special => post.added_tokens(false),
+            _ => 0,
+        };
+        let Some(own) = most.checked_sub(added) else {
+            bail!("{most} tokens can't hold the {added} special tokens that the tokenizer adds")
+        };
+        let encoding = catching(|| {
+            let mut encoding = self.inner.encode(text, false)?;
+            encoding.truncate(own, 0, TruncationDirection::Right);
+            self.inner.post_process(encoding, None, special)
+        })?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of token ids, special tokens included.

@@ -74,6 +74,7 @@ fn head(recipe: &Recipe) -> Vec<String> {
         ("requires", one(&header.requires)),
         ("models", many(&header.models)),
         ("points", many(&header.points)),
+        ("files", many(&header.files)),
         ("outputs", many(&header.outputs)),
     ];
     lines.extend(
@@ -103,15 +104,27 @@ pub fn permissions(recipe: &Recipe) -> Vec<(&'static str, String)> {
         }
     };
     let read = match &recipe.origin {
-        Origin::File(_) => ".safetensors and .npy files beside itself and below --read",
-        _ => ".safetensors and .npy files below --read",
+        Origin::File(_) => {
+            "files of data beside itself and below --read, and of the Hub".to_owned()
+        }
+        Origin::Shipped(_) => "files of data below --read, and of the Hub".into(),
+        Origin::Hub { .. } => match files(recipe.header.as_ref()).as_slice() {
+            [] => "files of data below --read".into(),
+            files => format!("files of data below --read, and {}", files.join(", ")),
+        },
     };
     vec![
         ("load", load),
-        ("fetch", "those models from the Hub, and nothing else from any network".into()),
-        ("read", read.into()),
+        ("fetch", "those models and files from the Hub, and nothing else from any network".into()),
+        ("read", read),
         ("write", "into its run's output directory".into()),
     ]
+}
+
+/// The files and data sets of the Hub in a header.
+fn files(header: Option<&Header>) -> Vec<&str> {
+    let all = header.into_iter().flat_map(|header| &header.files);
+    all.map(|file| file.get_ref().as_str()).collect()
 }
 
 /// The models in a header that are not demos.

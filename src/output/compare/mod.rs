@@ -25,7 +25,7 @@ pub const SAME_VALUES: &str = "the same values, written otherwise";
 /// One of them can't be read.
 pub fn files(name: &str, before: &File, after: &File) -> Result<Comparison> {
     Ok(match Path::new(name).extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors" | "npy") => {
+        Some("safetensors" | "npy" | "npz") => {
             values::tensors(&tensors(before, name)?, &tensors(after, name)?)?
         }
         Some("csv") => {
@@ -46,7 +46,7 @@ pub fn files(name: &str, before: &File, after: &File) -> Result<Comparison> {
 
 /// The tensors of a file; the one of a .npy file has no name.
 fn tensors(file: &File, name: &str) -> Result<values::Tensors> {
-    Ok(match load(file, name)? {
+    Ok(match load(file, name, &|other| Err(error!("{other} is not compared")))? {
         Loaded::One(value) => [(String::new(), value)].into(),
         Loaded::Named(values, _) => values,
     })

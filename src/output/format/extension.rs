@@ -7,6 +7,8 @@ pub enum Format {
     SafeTensors,
     /// One tensor, as NumPy saves it (.npy).
     Npy,
+    /// Tensors by name, as NumPy saves them (.npz).
+    Npz,
     /// A table as text (.csv).
     Csv,
     /// A table with typed columns (.parquet).
@@ -20,9 +22,10 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Format; 7] = [
+    const ALL: [Format; 8] = [
         Format::SafeTensors,
         Format::Npy,
+        Format::Npz,
         Format::Csv,
         Format::Parquet,
         Format::Json,
@@ -35,6 +38,7 @@ impl Format {
         match self {
             Format::SafeTensors => "safetensors",
             Format::Npy => "npy",
+            Format::Npz => "npz",
             Format::Csv => "csv",
             Format::Parquet => "parquet",
             Format::Json => "json",
@@ -83,7 +87,6 @@ const FOREIGN: &[&str] = &[
     "md",
     "msgpack",
     "ndjson",
-    "npz",
     "onnx",
     "orc",
     "pickle",

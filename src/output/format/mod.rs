@@ -4,6 +4,7 @@ pub mod csv;
 pub mod extension;
 pub mod json;
 pub mod npy;
+pub mod npz;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 #[cfg(not(feature = "parquet"))]

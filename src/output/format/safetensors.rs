@@ -152,7 +152,10 @@ pub fn read(bytes: &[u8], file: &str) -> Result<(BTreeMap<String, Value>, Vec<St
 
 /// A tensor from its bytes, which are little-endian. `None` for a dtype that [`Value`] does not
 /// have. Integer dtypes that candle does not compute with become i64.
-fn value(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Option<Value>> {
+///
+/// # Errors
+/// The bytes are not those of the shape.
+pub fn value(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Option<Value>> {
     dims::check_size(shape)?;
     let raw =
         |dtype: DType, shape: &[usize]| Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu);

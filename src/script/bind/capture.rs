@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic, Map};
 use super::capture_points::CapturePoints;
 use super::pass::Pass;
 use super::pass_options::{NAMES, PassOptions};
+use super::precomputed::Stores;
 use crate::hook::{Capture, Point, not_reached};
 use crate::model::Logits;
 use crate::script::errors::error::ScriptResult;
@@ -26,7 +27,10 @@ impl Pass<'_> {
         options: Map,
     ) -> ScriptResult<Dynamic> {
         let decoder = &self.model.loaded().decoder;
-        let options = Options::new("capture", options, &[NAMES, &["layers"]].concat())?;
+        let mut options = options;
+        let has_hooks = context.is_some_and(|context| !context.hooks().is_empty());
+        let stores = Stores::take(&mut options, has_hooks)?;
+        let options = Options::new("capture", options, &[NAMES, &["layers", "into"]].concat())?;
         let mut pass = PassOptions::read(&options, self.model.loaded())?;
         let layers = options.get("layers");
         let points = match &points {
@@ -38,8 +42,14 @@ impl Pass<'_> {
         if options.get("logits").is_none() && !points.has(Point::Logits) {
             pass.options.logits = Logits::None;
         }
+        if stores.is_used()
+            && let Some(answer) = stores.answer(self.model, ids, &points)?
+        {
+            return Ok(answer);
+        }
         let mut capture = Capture::new(points.places());
         self.run(ids, context, &pass, &mut capture, reuse)?;
+        stores.keep(self.model, ids, &points, &capture)?;
         points.shaped(|point| point.tensor(capture.recorded(), not_reached))
     }
 }

@@ -65,6 +65,11 @@ impl CapturePoints {
         self.points.iter().map(|wanted| (wanted.point, wanted.layers.clone()))
     }
 
+    /// The points.
+    pub fn iter(&self) -> impl Iterator<Item = &CapturePoint> {
+        self.points.iter()
+    }
+
     /// What a script gets: `tensor` of the only point, or a map of it of each.
     ///
     /// # Errors
@@ -182,7 +187,27 @@ impl CapturePoint {
     /// # Errors
     /// `missing` of the first site without a tensor.
     pub fn tensor(&self, recorded: &Recorded, missing: impl Fn(Site) -> Error) -> Result<Tensor> {
-        let tensor = recorded.stacked(self.point, &self.layers, missing)?;
+        self.without_single_axis(self.stacked(recorded, missing)?)
+    }
+
+    /// The tensors at the point, stacked over its layers.
+    ///
+    /// # Errors
+    /// `missing` of the first site without a tensor.
+    pub fn stacked(&self, recorded: &Recorded, missing: impl Fn(Site) -> Error) -> Result<Tensor> {
+        recorded.stacked(self.point, &self.layers, missing)
+    }
+
+    /// A stacked tensor without the axis of layers, if one was asked for as a number.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn without_single_axis(&self, tensor: Tensor) -> Result<Tensor> {
         Ok(if self.single { tensor.squeeze(0)? } else { tensor })
+    }
+
+    /// Its layers, as they were asked for.
+    pub fn layers(&self) -> &Layers {
+        &self.layers
     }
 }

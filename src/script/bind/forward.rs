@@ -149,10 +149,18 @@ fn install_capture(registry: &mut Registry, depth: &Depth, reuse: &Reuse) {
         )
         .row(
             "what stands at points, with no function to call: (ids or texts, points, \
-            context, #{layers, mask, stop, logits}); a tensor for one, a map for several; \
+            context, #{layers, mask, stop, logits, into, from}); a tensor for one, a map for several; \
             [l, …] over the layers",
             r#"m.capture(ids, "post-mlp").shape[0]"#,
             "4",
+        )
+        .row_for(
+            "into a store, and from it",
+            "#{into: s} also keeps what a pass without hooks gives in a store, a row for each token; \
+            #{from: s} answers from one what it has, bit for bit, and computes the rest",
+            "let s = store(\"kept\"); let a = m.capture(ids, \"post-mlp\", #{into: s}); let b = \
+            m.capture(ids, \"post-mlp\", #{from: load_store(s)}); (a - b).abs().max().item()",
+            "0.0",
         )
         .row_for(
             "by a pattern",

@@ -17,4 +17,5 @@ pub mod param;
 pub mod pass;
 mod pass_options;
 pub mod picture;
+mod precomputed;
 pub mod tokens;

@@ -1,6 +1,6 @@
 //! `model(id)`: loads models and keeps them loaded.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Once;
@@ -222,6 +222,7 @@ impl Models {
             decoder,
             config,
             check_finite,
+            digest: OnceCell::new(),
             held: Held::default(),
         }))
     }

@@ -1,4 +1,4 @@
-//! `save`, `load_tensors`, `table`, `progress`: writing, reading and showing a script's values.
+//! `save`, `table`, `progress`: writing and showing a script's values.
 
 use std::rc::Rc;
 
@@ -10,10 +10,8 @@ use super::key_order::Order;
 use super::numbers::labels;
 use crate::output::format;
 use crate::output::format::extension;
-use crate::output::format::safetensors::{Item, mask_name};
+use crate::output::format::safetensors::Item;
 use crate::output::format::table::{Table, cell};
-use crate::output::load;
-use crate::output::load::Loaded;
 use crate::output::picture::table;
 use crate::output::save::Data;
 use crate::output::{Run, picture};
@@ -25,9 +23,7 @@ use crate::script::run::console::{Console, terminal_width};
 use crate::script::value::Handle;
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record;
-use crate::script::value::record::Record;
 use crate::system::{escape, message};
-use crate::tensor::Value;
 use crate::{Result, bail, did_you_mean, error};
 
 /// A script's value in the form in which it is saved.
@@ -125,25 +121,17 @@ fn save(run: &Run, name: &str, value: &Dynamic, order: &mut Order) -> Result<()>
     Ok(())
 }
 
-fn load_tensors(run: &Run, path: &str) -> Result<Dynamic> {
-    match load::load(&run.readable().open(path)?, path)? {
-        Loaded::One(value) => Ok(Dynamic::from(Handle::fresh(value))),
-        Loaded::Named(mut values, ids) => {
-            let mut map = Map::new();
-            for name in ids {
-                let Some(value) = values.remove(&name) else { continue };
-                let ids = match values.remove(&mask_name(&name)) {
-                    Some(mask) => Handle::fresh(value).with_mask(Handle::fresh(mask)),
-                    None => Handle::fresh(value).all_real()?,
-                };
-                map.insert(name.into(), Dynamic::from(ids));
-            }
-            let entry =
-                |(name, value): (String, Value)| (name.into(), Dynamic::from(Handle::fresh(value)));
-            map.extend(values.into_iter().map(entry));
-            Ok(Dynamic::from(Record::from(map)))
-        }
-    }
+/// Records a row of the run.
+fn record_row(run: &Run, row: &Dynamic, order: &mut Order) -> Result<()> {
+    let Some(map) = record::read(row) else {
+        bail!("record takes a map, as in record(#{{loss: 0.5}}), not {}", describe(row))
+    };
+    let cells = map.iter().map(|(name, value)| {
+        Ok((name.to_string(), json(value).map_err(|e| e.at(format!("record: {name}")))?))
+    });
+    let mut row = cells.collect::<Result<serde_json::Map<_, _>>>()?;
+    order.map(&mut row);
+    run.record_row(&row)
 }
 
 /// The rows of a table.
@@ -260,7 +248,7 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, source
             Gradient::Outside,
         )
         .row(
-            "writes (name, value) into the run's directory: .safetensors .npy .csv .parquet \
+            "writes (name, value) into the run's directory: .safetensors .npy .npz .csv .parquet \
             .json .jsonl .txt; keys of maps stand in the order in which they were written. \
             In a .csv, a text that a spreadsheet would run as a formula (=, +, -, @, a tab \
             or a line's end at its start, and it is no number) has a ' before it",
@@ -270,23 +258,18 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console, source
         .function(move |call: NativeCallContext, name: &str, value: Dynamic| -> ScriptResult<()> {
             Ok(save(&own, name, &value, &mut Order::of(&call, &scripts))?)
         });
-    let own = run.clone();
+    let (own, scripts) = (run.clone(), sources.clone());
     registry
-        .declare(
-            "load_tensors(path)",
-            Purity::Impure("reads a file"),
-            OnGpu::NO_TENSORS,
-            Gradient::NoTensors,
-        )
+        .declare("record(row)", Purity::Impure("writes a file"), OnGpu::FETCHED, Gradient::Outside)
         .row(
-            "the tensors of a file beside the script or below a --read directory: a map of \
-            .safetensors (token ids with their mask), one of .npy",
-            "let said = \"\"; try { load_tensors(\"none.npy\"); } catch { said = \"no such \
-            file\"; } said",
-            "no such file",
+            "adds a row, a map, to what the run has to say for itself: records.jsonl in its directory, \
+            and in a sweep a row of sweep.parquet beside the parameters",
+            "record(#{layer: 3, loss: 0.25})",
+            "",
         )
-        .function(move |path: &str| -> ScriptResult<Dynamic> { Ok(load_tensors(&own, path)?) });
-
+        .function(move |call: NativeCallContext, row: Dynamic| -> ScriptResult<()> {
+            Ok(record_row(&own, &row, &mut Order::of(&call, &scripts))?)
+        });
     let (own, out, scripts) = (run.clone(), console.clone(), sources.clone());
     let draw = move |call: &NativeCallContext, rows: &Dynamic, options: Map| -> ScriptResult<()> {
         out.line(&draw_table(&own, rows, options, &mut Order::of(call, &scripts))?);

@@ -19,16 +19,25 @@ fn tokenizer(m: &Model) -> Result<&Tokenizer> {
 /// The token ids of a text, \[1, n\], or of an array of texts, \[b, n\] with padding. They carry
 /// the mask of real tokens.
 fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
-    let options = Options::new("encode", options, &["special", "pad"])?;
+    let options = Options::new("encode", options, &["special", "pad", "max_tokens"])?;
     let special = options.bool("special")?.unwrap_or(true);
     let left = match options.string("pad")?.as_deref() {
         None | Some("right") => false,
         Some("left") => true,
         Some(other) => bail!("encode: pad must be \"right\" or \"left\", not {other:?}"),
     };
+    let most = options.int("max_tokens")?.map(|most| match usize::try_from(most) {
+        Ok(most) if most > 0 => Ok(most),
+        _ => Err(error!("encode: max_tokens must be at least 1, not {most}")),
+    });
+    let most = most.transpose()?;
     let tokenizer = tokenizer(m)?;
+    let ids = |text: &str| match most {
+        Some(most) => tokenizer.encode_at_most(text, special, most),
+        None => tokenizer.encode(text, special),
+    };
     if let Ok(text) = text.clone().into_immutable_string() {
-        let ids = checked(tokenizer.encode(&text, special)?, &text)?;
+        let ids = checked(ids(&text)?, &text)?;
         return Handle::from(Tensor::new(vec![ids], &Device::Cpu)?.to_dtype(DType::I64)?)
             .all_real();
     }
@@ -41,7 +50,7 @@ fn encode(m: &Model, text: &Dynamic, options: Map) -> Result<Handle> {
     let rows = texts
         .iter()
         .map(|text| match text.clone().into_immutable_string() {
-            Ok(text) => checked(tokenizer.encode(&text, special)?, &text),
+            Ok(text) => checked(ids(&text)?, &text),
             Err(_) => Err(error!(
                 "encode takes texts, and one of the array's elements is {}",
                 describe(text)
@@ -167,9 +176,15 @@ pub fn install(registry: &mut Registry) {
         )
         .row(
             "token ids [1, n] of a text; of an array of texts a padded batch [b, n]; both \
-            carry their mask; options #{special, pad}",
+            carry their mask; options #{special, pad, max_tokens}",
             r#"m.encode(["one", "one two"]).mask.shape[0]"#,
             "2",
+        )
+        .row_for(
+            "to a length",
+            "#{max_tokens} cuts each text at its end; special tokens count, and stay",
+            r#"m.encode("When Mary and John went", #{max_tokens: 3}).shape"#,
+            "[1, 3]",
         )
         .function(|m: &mut Model, text: Dynamic| -> ScriptResult<Handle> {
             Ok(encode(m, &text, Map::new())?)

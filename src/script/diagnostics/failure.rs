@@ -33,6 +33,8 @@ enum Kind {
     /// The command line asks for something impossible.
     Usage,
     Interrupted,
+    /// What was ended from outside may succeed at another attempt.
+    Retryable,
 }
 
 /// What happens at a place on the way to an error.
@@ -47,6 +49,11 @@ impl Failure {
     /// A command line that asks for something impossible.
     pub fn usage(error: Error) -> Self {
         Self::from(error).into_usage()
+    }
+
+    /// Work that was ended from outside, of which another attempt may succeed.
+    pub fn retryable(error: Error) -> Self {
+        Self { kind: Kind::Retryable, ..Self::from(error) }
     }
 
     /// An error at a place in a script, or in a file beside it.
@@ -122,13 +129,14 @@ impl Failure {
         Self { kind, ..self }
     }
 
-    /// The exit code of the process: 1 if the script failed, 2 if the command line was wrong, 130
-    /// if the user interrupted it.
+    /// The exit code of the process: 1 if the script failed, 2 if the command line was wrong, 75
+    /// (EX_TEMPFAIL) if another attempt may succeed, 130 if the user interrupted it.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Script => 1,
             Kind::Usage => 2,
             Kind::Interrupted => 130,
+            Kind::Retryable => 75,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::checkpoint::is_hub_id;
+use crate::data::hub_reference::HubReference;
 use crate::{Result, error};
 
 /// Who wrote the script.
@@ -18,6 +19,8 @@ pub enum Policy {
     Stranger {
         /// The ids that the author names.
         named: BTreeSet<String>,
+        /// The files and data sets of the Hub that the author names.
+        files: Vec<HubReference>,
         /// The ids that the user names.
         by_user: BTreeSet<String>,
     },
@@ -26,7 +29,19 @@ pub enum Policy {
 impl Policy {
     /// The policy for a stranger's script that names these models in advance.
     pub fn stranger(named: impl IntoIterator<Item = String>) -> Self {
-        Policy::Stranger { named: named.into_iter().collect(), by_user: BTreeSet::new() }
+        Policy::Stranger {
+            named: named.into_iter().collect(),
+            files: Vec::new(),
+            by_user: BTreeSet::new(),
+        }
+    }
+
+    /// Also allows these files and data sets of the Hub.
+    pub fn and_files(mut self, given: impl IntoIterator<Item = HubReference>) -> Self {
+        if let Policy::Stranger { files, .. } = &mut self {
+            files.extend(given);
+        }
+        self
     }
 
     /// Also allows what the user names on the command line, including directories.
@@ -40,7 +55,7 @@ impl Policy {
     /// Whether only the script's author names the id. It then means a model of the Hub, never a
     /// local directory.
     pub fn names_for_the_hub(&self, id: &str) -> bool {
-        matches!(self, Policy::Stranger { named, by_user } if named.contains(id) && !by_user.contains(id))
+        matches!(self, Policy::Stranger { named, by_user, .. } if named.contains(id) && !by_user.contains(id))
     }
 
     /// Checks that a script may load a model.
@@ -48,7 +63,7 @@ impl Policy {
     /// # Errors
     /// It may not.
     pub fn check_model(&self, id: &str) -> Result<()> {
-        let Policy::Stranger { named, by_user } = self else { return Ok(()) };
+        let Policy::Stranger { named, by_user, .. } = self else { return Ok(()) };
         if id.starts_with("demo:") || by_user.contains(id) {
             return Ok(());
         }
@@ -59,6 +74,22 @@ impl Policy {
         }
         Err(error!("this script is not yours: it may load the demos and the models that its header names, not {id:?}")
             .help(format!("to allow it, name it on the command line: --model {id}")))
+    }
+}
+
+impl Policy {
+    /// Checks that a script may read a file or a data set of the Hub, which it writes as `text`.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_data(&self, text: &str, reference: &HubReference) -> Result<()> {
+        let Policy::Stranger { files, by_user, .. } = self else { return Ok(()) };
+        let by_user = by_user.iter().filter_map(|given| given.parse::<HubReference>().ok());
+        if files.iter().cloned().chain(by_user).any(|named| named.allows(reference)) {
+            return Ok(());
+        }
+        Err(error!("this script is not yours: it may read the files of the Hub that its header names, not {text:?}")
+            .help("a recipe's header names them under files; a parameter of yours may name one too, as in --set data=hf:…"))
     }
 }
 

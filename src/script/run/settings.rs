@@ -23,8 +23,11 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// The directory that `save` writes to; `None` makes one named after the script and the time.
     pub out: Option<PathBuf>,
-    /// Directories that `load_tensors` may read, besides the script's own.
+    /// Directories that `load_tensors`, `load_rows` and `load_store` may read, besides the script's
+    /// own.
     pub read: Vec<PathBuf>,
+    /// Whether stores that an earlier run into the same directory has begun are gone on with.
+    pub resume: bool,
     /// Where `m.generate` writes a text as it grows.
     pub streaming: Streaming,
     /// The bytes that may be held for reuse by later passes; `None` is

@@ -12,6 +12,7 @@ pub mod options;
 pub mod plain;
 pub mod record;
 pub mod same;
+pub mod store;
 
 pub use handle::Handle;
 pub use handle::mask::Masks;

@@ -1,5 +1,6 @@
 //! A loaded model, as scripts hold it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,6 +34,8 @@ pub struct Loaded {
     /// Whether its passes check every hook point for NaN and infinities unless a script says
     /// otherwise.
     pub check_finite: bool,
+    /// The digest of the weights and of how they compute, if something has asked for it.
+    pub digest: OnceCell<String>,
     /// What other weights than the checkpoint's take of the script's memory budget.
     pub held: Held,
 }
@@ -68,6 +71,7 @@ impl Model {
             decoder: Rc::new(decoder),
             config: config.clone(),
             check_finite: *check_finite,
+            digest: OnceCell::new(),
             held,
         })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use precompute::checkpoint::hub::response;
 use precompute::checkpoint::{Checkpoint, OpenOptions};
+use precompute::data::rows::{Numbers, ReadOptions, Rows, Source};
 use precompute::model::family;
 use precompute::output::load;
 use precompute::output::record::Record;
@@ -50,6 +51,14 @@ fn tensors(file: &str, bytes: &[u8]) -> Outcome {
         }
     }
     wrong
+}
+
+/// What `load_tensors` makes of a file of that name.
+fn loaded(name: &str, bytes: &[u8]) -> Outcome {
+    let directory = place(&[(name, bytes)]);
+    let file = std::fs::File::open(directory.path().join(name)).unwrap();
+    let alone = |name: &str| Err(precompute::Error::new(format!("there is no {name}")));
+    load::load(&file, name, &alone).map(drop).map_err(sentence)
 }
 
 #[test]
@@ -107,13 +116,7 @@ fn safetensors() {
         &["\"data_offsets\":[0,4]", "\"shape\":[0,", "\"dtype\":\"F4\"", "\"dtype\":\"BOOL\""],
         |bytes| {
             tensors("model.safetensors", bytes)?;
-            let directory = place(&[("x.safetensors", bytes)]);
-            load::load(
-                &std::fs::File::open(directory.path().join("x.safetensors")).unwrap(),
-                "x.safetensors",
-            )
-            .map(drop)
-            .map_err(sentence)
+            loaded("x.safetensors", bytes)
         },
     );
 }
@@ -121,10 +124,54 @@ fn safetensors() {
 #[test]
 fn npy() {
     fuzz("npy", &["'descr':", "'shape': (", "'fortran_order': True", ",", "<f8", "|O"], |bytes| {
-        let directory = place(&[("x.npy", bytes)]);
-        load::load(&std::fs::File::open(directory.path().join("x.npy")).unwrap(), "x.npy")
-            .map(drop)
-            .map_err(sentence)
+        loaded("x.npy", bytes)
+    });
+}
+
+#[test]
+fn npz() {
+    let words = ["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", ".npy", "'descr': '<f8'"];
+    fuzz("npz", &words, |bytes| loaded("x.npz", bytes));
+}
+
+/// What comes of an input as rows, in each format.
+#[test]
+fn rows() {
+    let words = ["PAR1", "{\"a\":", "\"", ",", "\n", "\u{1f}", "(\u{b5}/", "[[[["];
+    fuzz("rows", &words, |bytes| {
+        let mut outcome = Ok(());
+        for name in ["x.parquet", "x.jsonl", "x.csv", "x.txt", "x.jsonl.gz", "x.tsv.zst"] {
+            let directory = place(&[(name, bytes)]);
+            let file = std::fs::File::open(directory.path().join(name)).unwrap();
+            let options = ReadOptions { columns: None, numbers: Numbers::Everywhere };
+            let rows = Rows::new(vec![Source::of_file(name, file)], options).unwrap();
+            let read = rows.iter().take(1000).try_for_each(|row| row.map(drop));
+            outcome = outcome.and(read.and(rows.len().map(drop)).map_err(sentence));
+        }
+        outcome
+    });
+}
+
+#[test]
+fn store() {
+    let words = ["\"rows\":3", "\"shape\":[", "\"F64\"", "18446744073709551615", "\"shards\":["];
+    // The shard that the index of the seed is of.
+    let mut shard = br#"{"x":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]}}"#.to_vec();
+    shard.splice(0..0, (shard.len() as u64).to_le_bytes());
+    shard.extend([0; 24]);
+    fuzz("store", &words, |bytes| {
+        let directory = place(&[
+            ("s.rhai", b"load_store(\".\")[0..1]"),
+            ("index.json", bytes),
+            ("shard-00000.safetensors", &shard),
+        ]);
+        let settings = Settings {
+            silent: true,
+            out: Some(directory.path().join("out")),
+            ..Settings::default()
+        };
+        let ran = Host::new(settings).unwrap().run_file(&directory.path().join("s.rhai"));
+        ran.map(drop).map_err(sentence)
     });
 }
 

@@ -142,7 +142,7 @@ fn join(directory: &Path) -> Result<(), Failure> {
     let (folder, plan) = Folder::open(directory).map_err(Failure::usage)?;
     let progress = gather(&folder, &plan)?;
     let console = Console::default();
-    console.line(&said(&progress, plan.items.len()));
+    console.line(&said(&progress, plan.items.len(), 0));
     if progress.rows > 0 {
         console.line(&format!("{} rows in {}", progress.rows, folder.path().join(TABLE).display()));
     }
@@ -157,13 +157,15 @@ fn combinations(count: usize) -> String {
     if count == 1 { "1 combination".into() } else { format!("{count} combinations") }
 }
 
-fn said(progress: &Progress, all: usize) -> String {
+/// How far a sweep of `all` combinations has come, of which `before` were done before.
+fn said(progress: &Progress, all: usize, before: usize) -> String {
     let mut said = format!("{} of {all} combinations are done", progress.done);
-    if progress.failed > 0 {
-        said += &format!(", {} failed", progress.failed);
-    }
-    if progress.pending > 0 {
-        said += &format!(", {} left", progress.pending);
+    for (count, what) in
+        [(before, "of them before"), (progress.failed, "failed"), (progress.pending, "left")]
+    {
+        if count > 0 {
+            said += &format!(", {count} {what}");
+        }
     }
     said
 }
@@ -231,10 +233,9 @@ impl Start {
         let [done, failed, pending] = [State::Done, State::Failed, State::Pending].map(ids);
         let progress =
             Progress { done: done.len(), failed: failed.len(), pending: pending.len(), rows: 0 };
-        let already = if before > 0 { format!(", {before} of them before") } else { String::new() };
         console.line(&format!(
-            "{}{already}; {} ran",
-            said(&progress, own.len()),
+            "{}; {} ran",
+            said(&progress, own.len(), before),
             outcome.done + outcome.failed.len()
         ));
         let reasons: Vec<Failed> = failed.iter().filter_map(|id| folder.failed(id)).collect();

@@ -47,6 +47,48 @@ fn peak(t: &Tensor) -> (usize, usize) {
 }
 
 #[test]
+fn what_a_data_set_says() {
+    for model in DEMOS {
+        let losses = std::fs::read(run("dataset_loss", model).file("losses.json")).unwrap();
+        let losses: serde_json::Value = serde_json::from_slice(&losses).unwrap();
+        let of = |kind: &str| {
+            let rows = losses.as_array().unwrap();
+            rows.iter().find(|row| row["kind"] == kind).unwrap()["loss"].as_f64().unwrap()
+        };
+        // The end of a sentence is certain once the answer is there; a name's beginning is not.
+        assert!(of("signs") < 0.2 && of("signs") < of("word begins"), "{model}: {losses}");
+        let effects = run("mean_ablation", model).tensor("effects");
+        // Some head is needed, and most are not.
+        let sorted = {
+            let mut all = flat(&effects);
+            all.sort_by(f32::total_cmp);
+            all
+        };
+        assert!(
+            sorted[sorted.len() - 1] > 4.0 * sorted[sorted.len() / 2].abs(),
+            "{model}: {sorted:?}"
+        );
+        let examples =
+            std::fs::read(run("max_activating_examples", model).file("examples.json")).unwrap();
+        let examples: serde_json::Value = serde_json::from_slice(&examples).unwrap();
+        let examples = examples.as_array().unwrap();
+        assert_eq!(examples.len(), 20);
+        for pair in examples.windows(2).filter(|pair| pair[0]["neuron"] == pair[1]["neuron"]) {
+            assert!(
+                pair[0]["activation"].as_f64() >= pair[1]["activation"].as_f64(),
+                "{model}: {pair:?}"
+            );
+        }
+        let index = std::fs::read(run("harvest", model).file("acts/index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        assert!(
+            index["rows"].as_u64() > Some(1000) && index["columns"]["x"]["shape"].is_array(),
+            "{model}: {index}"
+        );
+    }
+}
+
+#[test]
 fn induction_heads() {
     for model in DEMOS {
         let scores = run("induction_heads", model).tensors("scores.safetensors");

@@ -132,7 +132,7 @@ fn batches_are_consecutive_and_whole() {
     );
     for (script, sentence) in [
         ("batches([1], 0)", "a batch has at least 1 row, not 0"),
-        ("batches(3, 1)", "batches takes rows or an array, not 3"),
+        ("batches(3, 1)", "batches takes rows, batches or an array, not 3"),
         (
             "load_rows(\"rows.jsonl\").shard(2, 2)",
             "shard(i, n) is the share i of n, with i from 0 to n - 1, not shard(2, 2)",
@@ -189,10 +189,10 @@ fn what_is_broken_is_named_by_its_line() {
         ("\"c.csv\", #{columns: [\"z\"]}", "c.csv has no column \"z\""),
         ("\"a.csv\", #{column: []}", "load_rows has no option column"),
         ("\"a.csv\", #{columns: \"x\"}", "columns must be an array of names of columns"),
-        ("\"../a.csv\"", "is outside what this script may read"),
+        ("\"../a.csv\"", "there is no file \"../a.csv\" beside the script"),
         ("\"none.csv\"", "there is no file \"none.csv\" beside the script"),
     ] {
-        let said = said(&place, &format!("for row in load_rows({load}) {{ }}"));
+        let said = said(&place, &format!("for row in load_rows({load}) {{ let x = row; }}"));
         assert!(said.contains(sentence), "{load}\n{said}");
     }
     // What is broken further on does not matter before.
@@ -234,7 +234,7 @@ fn a_row_without_an_end_is_refused() {
             file.write_all(&[b'a'; 1 << 20]).unwrap();
         }
         place.write(name, &file.finish().unwrap());
-        let said = said(&place, &format!("for row in load_rows(\"{name}\") {{ }}"));
+        let said = said(&place, &format!("for row in load_rows(\"{name}\") {{ let x = row; }}"));
         assert!(
             said.contains("of more than 64 MiB") || said.contains("has more than 64 MiB"),
             "{said}"

@@ -95,8 +95,8 @@ mod tests {
         );
         assert_eq!(
             named_like("blocks.*.attn.hook_*q").unwrap().len(),
-            2,
-            "of which a family has one"
+            3,
+            "hook_q of two points, of which a family has one, and hook_rot_q"
         );
         for wrong in
             ["attn_*", "blocks.*.hook_nothing*", "blocks.x.hook_*", "post-*@x", "logits*@1"]

@@ -48,12 +48,11 @@ impl Observer for Both<'_> {
     }
 }
 
+/// What a hook makes of the tensor at its point.
+type Change<'a> = &'a dyn Fn(&Tensor) -> Tensor;
+
 /// What stands at `point` in layer 1 when each of `changes` is made there.
-fn seen(
-    subject: &Subject,
-    point: Point,
-    changes: &[(Point, &dyn Fn(&Tensor) -> Tensor)],
-) -> Tensor {
+fn seen(subject: &Subject, point: Point, changes: &[(Point, Change)]) -> Tensor {
     let mut hooks = Hooks::new();
     for (at, change) in changes {
         hooks.bind(at.name(), Layers::one(1), |_, x| Ok(Some(change(x)))).unwrap();

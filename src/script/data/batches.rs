@@ -66,7 +66,7 @@ impl Items {
             Items::Rows(rows) => Reading::Rows(rows.select(|all| all.skip(from)).into_iter()),
             Items::Array(array) => {
                 let from = usize::try_from(from).unwrap_or(usize::MAX).min(array.len());
-                Reading::Array(array[from..].to_vec().into_iter())
+                Reading::Array(array.clone().split_off(from).into_iter())
             }
             Items::Batches(batches) => {
                 Reading::Batches(Box::new(batches.select(|all| all.skip(from)).into_iter()))
@@ -122,7 +122,7 @@ impl Batches {
     fn len(&self) -> Result<Option<u64>> {
         let items = match &self.of {
             Source::Items(items) => items.len()?,
-            Source::Store(store) => Some(store.len()),
+            Source::Store(store) => Some(store.row_count()),
         };
         Ok(items.map(|items| self.selection.len(items.div_ceil(self.size))))
     }
@@ -141,7 +141,7 @@ pub struct BatchIter {
 impl BatchIter {
     /// The rows of a store from `from` on.
     fn stored(&self, store: &StoreView, from: u64) -> Result<Option<Dynamic>> {
-        let to = from.saturating_add(self.batches.size).min(store.len());
+        let to = from.saturating_add(self.batches.size).min(store.row_count());
         if from >= to {
             return Ok(None);
         }

@@ -90,7 +90,7 @@ impl Iterator for RemainingIter {
 }
 
 fn rows(view: &StoreView, from: i64, to: i64) -> Result<Record> {
-    let length = i64::try_from(view.len()).unwrap_or(i64::MAX);
+    let length = i64::try_from(view.row_count()).unwrap_or(i64::MAX);
     let place = |at: i64| if at < 0 { at + length } else { at };
     let (from, to) = (place(from), if to == i64::MAX { length } else { place(to) });
     if from < 0 || from > length || to < from || to > length {
@@ -193,7 +193,7 @@ fn install_view(registry: &mut Registry, stores: &Rc<Stores>) {
     registry
         .declare("to_string(x)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .shown(|view: &mut StoreView| {
-            format!("{} rows of the store {}", view.len(), view.store().name())
+            format!("{} rows of the store {}", view.row_count(), view.store().name())
         })
         .shown(|store: &mut StoreWriter| format!("store {}: {} rows", store.name(), store.rows()));
     registry
@@ -215,7 +215,7 @@ fn install_view(registry: &mut Registry, stores: &Rc<Stores>) {
             "let s = store(\"long\"); s.append(#{a: zeros(7)}); load_store(s).len",
             "7",
         )
-        .get(move |view: &mut StoreView| length(view.len()))
+        .get(move |view: &mut StoreView| length(view.row_count()))
         .get(move |store: &mut StoreWriter| length(store.rows()));
     registry
         .declare("s[…]", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)

@@ -63,7 +63,7 @@ impl StoreView {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> u64 {
+    pub fn row_count(&self) -> u64 {
         self.selection.len(self.store().rows())
     }
 
@@ -78,7 +78,7 @@ impl StoreView {
             Some(self.order.map_or(place, |order| order.at(place)))
         };
         let places: Option<Vec<u64>> = (from..to.max(from)).map(place).collect();
-        let places = places.ok_or_else(|| error!("the store has {} rows", self.len()))?;
+        let places = places.ok_or_else(|| error!("the store has {} rows", self.row_count()))?;
         let mut values = self.store().read(&places, None)?;
         let names: Vec<String> = values.keys().cloned().collect();
         let mut rows = Vec::new();

@@ -9,8 +9,11 @@ use crate::snippet::engine;
 /// Inputs as `inputs` reads them, and a script.
 pub type Case = (String, String);
 
-/// What draws a case, and how many are drawn.
-const DRAWN: &[(&str, fn(&mut Draw) -> Case)] = &[
+/// Draws a case.
+type Drawing = fn(&mut Draw) -> Case;
+
+/// The kinds of cases that are drawn.
+const DRAWN: &[(&str, Drawing)] = &[
     ("an element's functions", tensors::elements),
     ("broadcasting", tensors::broadcasting),
     ("complex numbers", tensors::complex),

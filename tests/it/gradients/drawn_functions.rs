@@ -158,9 +158,9 @@ pub fn cross_entropy(draw: &mut Draw) -> Case {
     let mut targets: Vec<i64> =
         draw.places(rows, classes).into_iter().map(|id| id as i64).collect();
     // One at least counts.
-    for at in 1..rows {
+    for target in &mut targets[1..] {
         if draw.below(3) == 0 {
-            targets[at] = -100;
+            *target = -100;
         }
     }
     let scale = draw.of(&["1.0", "0.01", "50.0"]);

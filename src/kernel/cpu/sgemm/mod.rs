@@ -99,8 +99,8 @@ pub unsafe fn product(
 /// # Panics
 /// If a matrix has fewer elements than the shape says.
 pub unsafe fn add_product(shape: [usize; 3], out: (*mut f32, usize), left: Matrix, right: Matrix) {
-    // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
     let how = (Cores::One, Sums::Short);
+    // SAFETY: the caller's promise is the same; the chosen set is one that the processor has.
     unsafe { product_by(Cpu::chosen(), shape, out, left, right, Onto::Out, how) }
 }
 

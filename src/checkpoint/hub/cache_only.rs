@@ -7,11 +7,18 @@ use super::settings::Hub;
 use crate::{Error, Result};
 
 impl Hub {
-    /// The files of a model in the cache: config, tokenizer and weights.
+    /// The files of a model in the cache: config, tokenizer and weights. There is nothing to fetch that
+    /// the judge of its config could spare.
     ///
     /// # Errors
     /// The cache does not have them all.
-    pub fn fetch(&self, id: &str, revision: Option<&str>, _offline: bool) -> Result<Snapshot> {
+    pub fn fetch(
+        &self,
+        id: &str,
+        revision: Option<&str>,
+        _offline: bool,
+        _judge: impl Fn(&Path) -> Result<()>,
+    ) -> Result<Snapshot> {
         cached(self, id, revision, cache::is_complete)
     }
 

@@ -2,6 +2,7 @@
 //! gradient on its way back can be told by its point.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use candle_core::{Tensor, TensorId};
@@ -15,13 +16,15 @@ thread_local! {
     static STOOD: RefCell<(HashMap<TensorId, Site>, VecDeque<TensorId>)> = RefCell::default();
 }
 
-/// Notes that `x` stands at a site, after its hooks.
+/// Notes that `x` stands at a site, after its hooks. What stands unchanged at several points one after the
+/// other is told by the first.
 pub fn note(x: &Tensor, site: Site) {
     if !x.track_op() {
         return;
     }
     STOOD.with_borrow_mut(|(sites, order)| {
-        sites.insert(x.id(), site);
+        let Entry::Vacant(vacant) = sites.entry(x.id()) else { return };
+        vacant.insert(site);
         order.push_back(x.id());
         if order.len() > MOST
             && let Some(oldest) = order.pop_front()

@@ -23,9 +23,10 @@ use crate::Error;
 use crate::system::{interrupt, memory};
 use crate::tensor::budget;
 
-/// The size in bytes of a stack that is large enough for a script of the default depths. Only the
-/// part that a script uses becomes memory.
-pub const STACK: usize = 64 << 20;
+/// The size in bytes of a stack that is large enough for a script of the default depths, and for
+/// gradients to go back through a graph of the most operations, by recursion. Only the part that a
+/// script uses becomes memory.
+pub const STACK: usize = 256 << 20;
 
 /// Builds an engine with every function that a script can call, bound to `session`.
 ///

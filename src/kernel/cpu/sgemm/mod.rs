@@ -53,8 +53,8 @@ pub enum Sums {
     /// and 64 rows then take 1.15 times as long as with the libraries' own depth, those of 512 rows 1.1
     /// times.
     Short,
-    /// 384 terms, for gradients, from which no more digits are asked for than 4: a way back takes 0.92 of
-    /// the time.
+    /// 384 terms, for gradients, from which no more digits are asked for than 4: a way back takes some 0.92
+    /// of the time (three rounds on a machine that was not quiet).
     Long,
 }
 

@@ -44,6 +44,12 @@ fn they_are_transformers_or_a_warning_names_the_field() {
             for (i, text) in texts.iter().enumerate() {
                 let its =
                     |ids: &Value| -> Vec<u32> { serde_json::from_value(ids.clone()).unwrap() };
+                // transformers gives a class's own tokens ids after the vocabulary's where it lacks
+                // them. No model has an embedding for those, so they stay text here.
+                let of_class = case["change"].as_str().unwrap().starts_with("class ");
+                if of_class && its(plain[i]).iter().any(|id| *id >= 320) {
+                    continue;
+                }
                 let got = tokenizer.encode(text, true).unwrap();
                 if got != its(ids[i]) {
                     wrong.push(format!("{text:?} gives {got:?}, and in transformers {}", ids[i]));

@@ -19,7 +19,6 @@ pub mod data;
 pub mod doctor;
 mod error;
 pub mod hook;
-mod kernel;
 pub mod model;
 pub mod output;
 #[cfg(feature = "cli")]
@@ -34,3 +33,4 @@ pub mod tensor;
 
 pub(crate) use error::without_rust_types;
 pub use error::{Error, Result, did_you_mean, nearest};
+pub(crate) use precompute_kernel as kernel;

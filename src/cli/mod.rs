@@ -110,7 +110,10 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         // `doctor` tells of what is wrong here among its findings.
         if !matches!(self, Command::Doctor(_)) {
-            Cpu::asked().map_err(Failure::usage)?;
+            Cpu::asked().map_err(|error| {
+                let names = Cpu::names();
+                Failure::usage(Error::from(error).help(format!("set it to {names}, or unset it")))
+            })?;
         }
         match self {
             Command::Run(run) => run.run(),

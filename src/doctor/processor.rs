@@ -19,7 +19,7 @@ fn vectors() -> Finding {
     let finding = Finding::new(SECTION, "vector instructions", found);
     match Cpu::asked() {
         Err(error) => finding.fault(format!(
-            "{}: set it to {}, or unset it", error.message(), Cpu::names()
+            "{}: set it to {}, or unset it", error, Cpu::names()
         )),
         Ok(asked) if asked < Cpu::widest() => {
             finding.advise(format!("{}={} holds back faster ones: unset it", Cpu::VARIABLE, asked.name()))

@@ -17,10 +17,11 @@ use candle_core::cuda_backend::{
     set_gemm_reduced_precision_f32,
 };
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CudaDevice, CudaStorage, DType, Device, Storage, Tensor, WithDType};
+use candle_core::{
+    CpuStorage, CudaDevice, CudaStorage, DType, Device, Error, Result, Storage, Tensor, WithDType,
+    bail,
+};
 use half::{bf16, f16};
-
-use crate::{Error, Result, bail};
 
 /// Opens the GPU with this number. Products of float32 do not use TF32, and products of half types
 /// accumulate in float32.
@@ -57,7 +58,7 @@ pub fn free_memory(device: &CudaDevice) -> Result<usize> {
 }
 
 fn told(cause: impl std::fmt::Debug) -> Error {
-    Error::new(format!("the GPU's driver says {cause:?}"))
+    Error::msg(format!("the GPU's driver says {cause:?}"))
 }
 
 /// Copies from pinned host memory to a GPU, on a stream of their own.
@@ -129,7 +130,7 @@ impl CopyStream {
         let Storage::Cpu(from) = &*storage else { bail!("only host memory is sent") };
         let (start, end) = layout
             .contiguous_offsets()
-            .ok_or_else(|| Error::new("only what lies in one piece is sent"))?;
+            .ok_or_else(|| Error::msg("only what lies in one piece is sent"))?;
         let there = match from {
             CpuStorage::F32(elements) => self.copy(&elements[start..end])?,
             CpuStorage::F64(elements) => self.copy(&elements[start..end])?,
@@ -213,7 +214,7 @@ impl Departed {
             let Storage::Cuda(storage) = &*storage else { bail!("only a GPU's tensor departs") };
             let (start, end) = layout
                 .contiguous_offsets()
-                .ok_or_else(|| Error::new("only what lies in one piece departs"))?;
+                .ok_or_else(|| Error::msg("only what lies in one piece departs"))?;
             match from.dtype() {
                 DType::F32 => depart::<f32>(storage, start, end, &staging, &stream)?,
                 DType::F64 => depart::<f64>(storage, start, end, &staging, &stream)?,

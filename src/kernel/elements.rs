@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 
-use candle_core::{DType, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, WithDType};
-
-use crate::bail;
+use candle_core::{
+    DType, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, WithDType, bail,
+};
 
 /// Read access, without a copy, to the elements of a tensor that the loops of this crate take: of
 /// the dtype `T`, on the CPU, and outside any graph of gradients. The loops record no backward step:
@@ -40,6 +40,7 @@ impl<'a, T: WithDType> Elements<'a, T> {
         Self::of(x).filter(|elements| elements.layout.is_contiguous())
     }
 
+    /// The steps between elements along each dim.
     pub fn strides(&self) -> &[usize] {
         self.layout.stride()
     }
@@ -93,7 +94,7 @@ pub fn address(x: &Tensor) -> usize {
 ///
 /// # Errors
 /// The tensor is not on the CPU or not of the dtype `T`.
-pub fn with_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> crate::Result<R> {
+pub fn with_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the CPU") };

@@ -3,14 +3,13 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::Tensor;
+use candle_core::{Result, Tensor};
 
 use super::cpu::parallel;
 use super::cpu::parallel::CHUNK;
 use super::cpu::simd::math;
 use super::cpu::simd::vectorized;
 use super::elements::{Elements, filled_tensor, with_slice};
-use crate::Result;
 
 macro_rules! functions {
     ($($(#[$about:meta])* $name:ident: $x:ident => $y:expr;)*) => {$(
@@ -33,7 +32,7 @@ macro_rules! functions {
                     };
                     // SAFETY: the chunks cover the output, and `write` writes all of a chunk,
                     // since the elements have its length.
-                    Ok(unsafe { filled_tensor(x.shape().clone(), fill) }?)
+                    unsafe { filled_tensor(x.shape().clone(), fill) }
                 })?
             })
         }
@@ -41,13 +40,18 @@ macro_rules! functions {
 }
 
 functions! {
+    /// e to the x.
     exp: x => math::exp::<FUSED>(x);
     /// The natural logarithm.
     ln: x => math::ln::<FUSED>(x);
+    /// The square root.
     sqrt: x => x.sqrt();
     /// 1 / √x
     rsqrt: x => 1.0 / x.sqrt();
+    /// The hyperbolic tangent.
     tanh: x => math::tanh::<FUSED>(x);
+    /// 1 / (1 + exp(−x))
     sigmoid: x => math::sigmoid::<FUSED>(x);
+    /// The error function.
     erf: x => math::erf::<FUSED>(x);
 }

@@ -144,10 +144,9 @@ pub fn square_sum(gradient: &Tensor) -> Result<f64> {
         };
         parallel::map(all.len().div_ceil(CHUNK), chunk).into_iter().sum()
     }
-    let told = |error: crate::Error| candle_core::Error::Msg(error.to_string());
     match (gradient.device().is_cpu(), gradient.dtype()) {
-        (true, DType::F32) => with_slice::<f32, _>(gradient, sum).map_err(told),
-        (true, DType::F64) => with_slice::<f64, _>(gradient, sum).map_err(told),
+        (true, DType::F32) => with_slice::<f32, _>(gradient, sum),
+        (true, DType::F64) => with_slice::<f64, _>(gradient, sum),
         _ => gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar(),
     }
 }

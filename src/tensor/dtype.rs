@@ -278,9 +278,9 @@ pub fn written(x: f64) -> String {
 /// Fails on the first element that is out of range for the integer dtype `kind`.
 fn check_whole(value: &Value, kind: Kind) -> Result<()> {
     let tensor = value.real("this")?;
-    let strange = by_dtype!(tensor, T => with_slice(tensor, |elements: &[T]| {
+    let strange = by_dtype!(tensor, T => Ok(with_slice(tensor, |elements: &[T]| {
         elements.iter().map(|x| x.to_f64()).find(|x| !kind.takes(*x))
-    }))?;
+    })?))?;
     match strange {
         Some(x) => Err(error!("{} does not fit into {}", written(x), kind.name()).help(
             "x.isfinite() tells where numbers are, x.clamp(min, max) keeps them within bounds",

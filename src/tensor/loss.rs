@@ -230,7 +230,7 @@ fn divergence_of(p_logits: &Value, q_logits: &Value) -> Result<Value> {
 
 fn divergences<T: Bounded + Into<f64>>(p: &Tensor, q: &Tensor) -> Result<Vec<f64>> {
     let size = p.dims().last().copied().unwrap_or(1);
-    with_slice(p, |p: &[T]| {
+    let apart = with_slice(p, |p: &[T]| {
         with_slice(q, |q: &[T]| {
             let mut out = vec![0.0; p.len() / size];
             parallel::rows(&mut out, 1, size, |row, out| {
@@ -239,7 +239,8 @@ fn divergences<T: Bounded + Into<f64>>(p: &Tensor, q: &Tensor) -> Result<Vec<f64
             });
             out
         })
-    })?
+    });
+    Ok(apart??)
 }
 
 fn divergence<T: Bounded + Into<f64>>(p: &[T], q: &[T]) -> f64 {

@@ -7,13 +7,13 @@
 use candle_core::{Result, Tensor};
 
 use super::{Block, HOW, Heads, Inputs, Rows, Rule, with_space};
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::Disjoint;
-use crate::kernel::cpu::sgemm::{Matrix, add_product, product};
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::{Backward, Gradients};
-use crate::kernel::softmax::divide;
-use crate::kernel::sum::sum_of_heads;
+use crate::cpu::parallel;
+use crate::cpu::parallel::Disjoint;
+use crate::cpu::sgemm::{Matrix, add_product, product};
+use crate::cpu::simd::vectorized;
+use crate::differentiable::{Backward, Gradients};
+use crate::softmax::divide;
+use crate::sum::sum_of_heads;
 
 /// With regard to queries, keys and values.
 pub(super) fn of_attention(back: &Backward, rule: &Rule) -> Result<Gradients> {

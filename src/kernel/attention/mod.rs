@@ -10,14 +10,14 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::kernel::cap::cap_each;
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::Disjoint;
-use crate::kernel::cpu::sgemm::{Cores, Matrix, Sums, product};
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::differentiable;
-use crate::kernel::elements::{Elements, filled_tensor};
-use crate::kernel::softmax::{divide, exponentials_of_scores};
+use crate::cap::cap_each;
+use crate::cpu::parallel;
+use crate::cpu::parallel::Disjoint;
+use crate::cpu::sgemm::{Cores, Matrix, Sums, product};
+use crate::cpu::simd::vectorized;
+use crate::differentiable::differentiable;
+use crate::elements::{Elements, filled_tensor};
+use crate::softmax::{divide, exponentials_of_scores};
 
 /// Scores computed at a time, so few that they stay in a core's own cache.
 const SCORES: usize = 1 << 16;
@@ -29,6 +29,7 @@ const HOW: (Cores, Sums) = (Cores::One, Sums::Short);
 /// How scores are made of products of queries and keys. Nothing of it is part of a graph of gradients.
 #[derive(Clone)]
 pub struct Rule {
+    /// What products of queries and keys are multiplied by.
     pub scale: f64,
     /// Scores become cap · tanh(score / cap).
     pub cap: Option<f64>,

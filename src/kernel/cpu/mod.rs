@@ -1,5 +1,5 @@
 //! What the CPU kernels are built on: the thread pool, vector instructions, and matrix products.
 
-pub(crate) mod parallel;
-pub(crate) mod sgemm;
-pub(crate) mod simd;
+pub mod parallel;
+pub mod sgemm;
+pub mod simd;

@@ -8,7 +8,7 @@
 //! candle fills a tensor with zeros for each tensor of the graph and adds every gradient to it, on one
 //! thread. Gradients that pass from one of these operations to another do not go through candle: each
 //! result is a node behind a token, a node of one number, by which candle orders the way back, and the
-//! gradients themselves are gathered in a [`Sink`](source::Sink).
+//! gradients themselves are gathered in a `Sink`.
 
 mod node;
 mod source;

@@ -12,7 +12,7 @@ use candle_core::{
 use super::source::{Sink, Source, lock};
 use super::watch::show;
 use super::{Backward, Gradients};
-use crate::kernel::elements::address;
+use crate::elements::address;
 
 pub type Derivative = Box<dyn Fn(&Backward) -> Result<Gradients> + Send + Sync>;
 

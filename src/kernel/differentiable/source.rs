@@ -8,7 +8,7 @@ use candle_core::{DType, Result, Shape, Tensor, TensorId, bail};
 
 use super::node;
 use super::way_back::{is_in_progress, present};
-use crate::kernel::sum::sum;
+use crate::sum::sum;
 
 /// Where the gradients with regard to one tensor are added up.
 pub struct Sink {

@@ -8,11 +8,11 @@ use std::mem::MaybeUninit;
 use candle_core::{D, DType, Result, Tensor};
 
 use super::{LANES, Norm, fitting};
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::{Backward, Gradients};
-use crate::kernel::elements::{Elements, Float, filled_tensor, widened};
-use crate::kernel::sum::sum_of_rows;
+use crate::cpu::parallel;
+use crate::cpu::simd::vectorized;
+use crate::differentiable::{Backward, Gradients};
+use crate::elements::{Elements, Float, filled_tensor, widened};
+use crate::sum::sum_of_rows;
 
 impl Norm<'_> {
     /// Of [`Norm::apply`], with regard to x and to the weight and the bias that there are.

@@ -12,10 +12,10 @@ use std::mem::MaybeUninit;
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops;
 
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::differentiable;
-use crate::kernel::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::cpu::parallel;
+use crate::cpu::simd::vectorized;
+use crate::differentiable::differentiable;
+use crate::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
 /// y = (x − mean) / scale · weight + bias, with scale = √(mean of squares + eps). Half types are
 /// computed in float32, and weight and bias in the dtype in which x is.
@@ -23,6 +23,7 @@ use crate::kernel::elements::{Elements, Float, filled_tensor, fits_fused, widene
 pub struct Norm<'a> {
     /// Whether the mean is subtracted (layer norm) or taken for 0 (RMS norm).
     pub centred: bool,
+    /// What keeps the scale of a constant x above 0.
     pub eps: f64,
     /// \[d\]
     pub weight: Option<&'a Tensor>,

@@ -3,11 +3,11 @@
 use candle_core::{D, Result, Tensor};
 
 use super::plain_matmul;
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::sgemm::Sums;
-use crate::kernel::differentiable::{Backward, Gradients};
-use crate::kernel::elements::{Elements, widened};
-use crate::kernel::sum::sum_of_rows;
+use crate::cpu::parallel;
+use crate::cpu::sgemm::Sums;
+use crate::differentiable::{Backward, Gradients};
+use crate::elements::{Elements, widened};
+use crate::sum::sum_of_rows;
 
 /// Of x [.., in] · weight [out, in]ᵀ + bias \[out\], with regard to x, weight and bias.
 pub fn of_linear(back: &Backward) -> Result<Gradients> {

@@ -5,9 +5,9 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::elements::{Elements, filled_tensor, filled_vec};
+use crate::cpu::parallel;
+use crate::cpu::simd::vectorized;
+use crate::elements::{Elements, filled_tensor, filled_vec};
 
 /// With more rows than this, packing pays.
 const MOST: usize = 6;

@@ -7,13 +7,13 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::Disjoint;
-use crate::kernel::cpu::sgemm;
-use crate::kernel::cpu::sgemm::{Cores, Matrix, Sums};
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::differentiable;
-use crate::kernel::elements::{Elements, filled_tensor};
+use crate::cpu::parallel;
+use crate::cpu::parallel::Disjoint;
+use crate::cpu::sgemm;
+use crate::cpu::sgemm::{Cores, Matrix, Sums};
+use crate::cpu::simd::vectorized;
+use crate::differentiable::differentiable;
+use crate::elements::{Elements, filled_tensor};
 use few_rows::few_rows;
 
 /// x [.., in] · weight [out, in]ᵀ + bias \[out\]: [.., out], in the dtype of x, to which weight and

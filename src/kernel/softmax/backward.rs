@@ -5,11 +5,11 @@ use std::mem::MaybeUninit;
 
 use candle_core::{D, Result, Tensor};
 
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::math::exp;
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::{Backward, Gradients};
-use crate::kernel::elements::{Elements, filled_tensor, widened};
+use crate::cpu::parallel;
+use crate::cpu::simd::math::exp;
+use crate::cpu::simd::vectorized;
+use crate::differentiable::{Backward, Gradients};
+use crate::elements::{Elements, filled_tensor, widened};
 
 /// y · (g − Σ g·y)
 pub fn of_softmax(back: &Backward) -> Result<Gradients> {

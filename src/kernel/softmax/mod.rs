@@ -7,11 +7,11 @@ use std::mem::MaybeUninit;
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_nn::ops;
 
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::simd::math::exp_or_zero;
-use crate::kernel::cpu::simd::vectorized;
-use crate::kernel::differentiable::differentiable;
-use crate::kernel::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::cpu::parallel;
+use crate::cpu::simd::math::exp_or_zero;
+use crate::cpu::simd::vectorized;
+use crate::differentiable::differentiable;
+use crate::elements::{Elements, Float, filled_tensor, fits_fused, widened};
 
 /// e^x / Σ e^x over the last dim. Half types are computed in float32.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
@@ -270,6 +270,7 @@ vectorized! {
 }
 
 vectorized! {
+    /// Divides each number.
     pub fn divide(row: &mut [f32], by: f32) {
         for x in row {
             *x /= by;

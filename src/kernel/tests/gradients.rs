@@ -6,18 +6,18 @@ use std::slice::from_ref;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::by_scores;
-use crate::kernel::activation::Activation;
-use crate::kernel::attention::{Rule, attention};
-use crate::kernel::cap::soft_cap;
-use crate::kernel::cross_entropy::cross_entropy;
-use crate::kernel::differentiable::backward;
-use crate::kernel::heads;
-use crate::kernel::lookup::lookup;
-use crate::kernel::norm::Norm;
-use crate::kernel::product::{linear, matmul};
-use crate::kernel::rotary::{Pairs, turn};
-use crate::kernel::softmax::{log_softmax, masked, pattern, softmax};
-use crate::kernel::sum::{sum, sum_of_heads};
+use crate::activation::Activation;
+use crate::attention::{Rule, attention};
+use crate::cap::soft_cap;
+use crate::cross_entropy::cross_entropy;
+use crate::differentiable::backward;
+use crate::heads;
+use crate::lookup::lookup;
+use crate::norm::Norm;
+use crate::product::{linear, matmul};
+use crate::rotary::{Pairs, turn};
+use crate::softmax::{log_softmax, masked, pattern, softmax};
+use crate::sum::{sum, sum_of_heads};
 
 type Operation<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 

@@ -5,14 +5,14 @@ mod gradients;
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
-use crate::kernel::activation::Activation;
-use crate::kernel::attention::{Rule, attention};
-use crate::kernel::elements::Elements;
-use crate::kernel::norm::Norm;
-use crate::kernel::product::{linear, matmul};
-use crate::kernel::rotary::{Pairs, turn};
-use crate::kernel::softmax::{log_softmax, masked, pattern, softmax};
-use crate::kernel::sum::{sum, sum_of_heads};
+use crate::activation::Activation;
+use crate::attention::{Rule, attention};
+use crate::elements::Elements;
+use crate::norm::Norm;
+use crate::product::{linear, matmul};
+use crate::rotary::{Pairs, turn};
+use crate::softmax::{log_softmax, masked, pattern, softmax};
+use crate::sum::{sum, sum_of_heads};
 
 fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
     Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()

@@ -144,10 +144,10 @@ impl Function {
     }
 
     /// Of f32 tensors on the CPU; `None` for others, and for functions that are computed in f64.
-    fn vectorised(self, x: &Tensor) -> Option<Result<Tensor>> {
+    fn vectorised(self, x: &Tensor) -> Option<candle_core::Result<Tensor>> {
         let activation = |activation: Activation| {
             let fits = Elements::<f32>::fit(x);
-            fits.then(|| Ok(activation.apply(&x.contiguous()?, None)?))
+            fits.then(|| activation.apply(&x.contiguous()?, None))
         };
         match self {
             Function::Exp => elementwise::exp(x),

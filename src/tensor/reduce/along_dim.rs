@@ -189,12 +189,12 @@ impl Lines {
         blank: U,
         f: impl Fn(&[T], &mut [U]) + Sync,
     ) -> Result<Vec<U>> {
-        with_slice(tensor, |elements: &[T]| {
+        Ok(with_slice(tensor, |elements: &[T]| {
             self.fill(width, blank, |tile, buffer: &mut Vec<T>, out| {
                 let lines = tile.read(elements, buffer).chunks(self.size);
                 lines.zip(out.chunks_mut(width)).for_each(|(line, out)| f(line, out));
             })
-        })
+        })?)
     }
 
     /// `part` of each of the results that came one line after the other, `width` per line, brought

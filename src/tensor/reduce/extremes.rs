@@ -102,10 +102,10 @@ fn arg_extreme(value: &Value, over: Over, call: &str) -> Result<Value> {
     }
     on_cpu(value, |value| {
         let (tensor, lines) = plan.lines(value.real(call)?)?;
-        let places = by_dtype!(tensor, T => with_slice(&tensor, |xs: &[T]| match call {
+        let places = by_dtype!(tensor, T => Ok(with_slice(&tensor, |xs: &[T]| match call {
             "argmax" => first_places(xs, lines, &Largest, |x, best| x > best),
             _ => first_places(xs, lines, &Smallest, |x, best| x < best),
-        }))?;
+        })?))?;
         Ok(Value::Real(elements::from_vec(places, &plan.shape, &Device::Cpu)?))
     })
 }

@@ -75,13 +75,13 @@ pub fn fold<T: WithDType, F: Fold<T>, U: Copy + Send>(
     let mut groups = groups(tensor.dims(), dims);
     let size = |groups: &[(usize, bool)]| groups.iter().map(|&(size, _)| size).product::<usize>();
     let Some(at) = groups.iter().rposition(|&(_, reduced)| reduced) else {
-        return with_slice(tensor, |elements: &[T]| loops::mapped(elements, |&x| finish(f.one(x))));
+        let one = |elements: &[T]| loops::mapped(elements, |&x| finish(f.one(x)));
+        return Ok(with_slice(tensor, one)?);
     };
     let (outer, count, inner) = (size(&groups[..at]), groups[at].0, size(&groups[at + 1..]));
     if groups[..at].iter().all(|&(_, reduced)| !reduced) {
-        return with_slice(tensor, |elements: &[T]| {
-            layer(elements, [outer, count, inner], f, finish)
-        });
+        let all = |elements: &[T]| layer(elements, [outer, count, inner], f, finish);
+        return Ok(with_slice(tensor, all)?);
     }
     let mut accs =
         with_slice(tensor, |elements: &[T]| layer(elements, [outer, count, inner], f, |acc| acc))?;

@@ -17,7 +17,9 @@ use super::simd::Cpu;
 /// Elements of a matrix in memory, with the steps from row to row and from column to column.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
+    /// From the first element of the matrix on.
     pub numbers: &'a [f32],
+    /// From row to row and from column to column, in elements.
     pub steps: [usize; 2],
 }
 
@@ -67,7 +69,7 @@ impl Sums {
     }
 }
 
-/// out [m, n] = left [m, k] · right [k, n] + bias [n]. Each row of `out` is contiguous, and the rows
+/// out \[m, n\] = left \[m, k\] · right \[k, n\] + bias \[n\]. Each row of `out` is contiguous, and the rows
 /// are `step` apart.
 ///
 /// # Safety

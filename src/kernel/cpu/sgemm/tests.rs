@@ -2,7 +2,7 @@
 //! float64.
 
 use super::{Cores, Matrix, Onto, Sums, add_product, product, product_by};
-use crate::kernel::cpu::simd::Cpu;
+use crate::cpu::simd::Cpu;
 
 /// The arguments of one product.
 struct Product<'a> {

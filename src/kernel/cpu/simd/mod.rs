@@ -7,7 +7,7 @@ pub mod math;
 use std::fmt;
 use std::sync::LazyLock;
 
-use crate::{Result, error};
+use candle_core::{Result, bail};
 
 /// A set of vector instructions: the engine of a pass on the CPU. Each set includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +48,9 @@ impl Cpu {
         let name = name.to_string_lossy();
         match Self::ALL.into_iter().find(|cpu| cpu.name() == name) {
             Some(cpu) if cpu <= widest => Ok(cpu),
-            Some(cpu) => Err(error!("{}={name}: this processor has no {cpu}", Self::VARIABLE)),
-            None => Err(error!("{}={name} names no set of vector instructions", Self::VARIABLE)),
+            Some(cpu) => bail!("{}={name}: this processor has no {cpu}", Self::VARIABLE),
+            None => bail!("{}={name} names no set of vector instructions", Self::VARIABLE),
         }
-        .map_err(|error| error.help(format!("set it to {}, or unset it", Self::names())))
     }
 
     /// The names of the sets that this processor has: "portable or avx2".
@@ -112,6 +111,7 @@ impl fmt::Display for Cpu {
 /// Compiles a function for each set of instructions; a call runs the one for [`Cpu::chosen`]. Type
 /// parameters are written in square brackets: `fn sum[T: Number](numbers: &[T]) -> T { … }`. In the
 /// body, the constant `FUSED` says whether the set multiplies and adds with one rounding.
+#[macro_export]
 macro_rules! vectorized {
     ($(#[$about:meta])* $visible:vis fn $name:ident
         $([$($parameter:ident: $bound:path),*])? ($($argument:ident: $type:ty),* $(,)?) $(-> $gives:ty)? $body:block
@@ -124,7 +124,7 @@ macro_rules! vectorized {
 
             #[cfg(target_arch = "x86_64")]
             {
-                use $crate::kernel::cpu::simd::Cpu;
+                use $crate::cpu::simd::Cpu;
 
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2 $(<$($parameter: $bound),*>)? ($($argument: $type),*) $(-> $gives)? {
@@ -149,4 +149,4 @@ macro_rules! vectorized {
     };
 }
 
-pub(crate) use vectorized;
+pub use vectorized;

@@ -7,6 +7,8 @@
 //! gradients computes in the same way and brings its derivative, which chooses likewise
 //! ([`differentiable`]). Nothing here knows of models, hooks or scripts.
 
+#![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
+
 pub mod activation;
 pub mod attention;
 pub mod cap;

@@ -271,18 +271,6 @@ fn runs(header: &Header, models: &Substitutes, named: &[NamedModel]) -> Vec<Subs
     if own { vec![Substitutes::default()] } else { Vec::new() }
 }
 
-/// The parameters of the runs, as `--set` gives them: where the header has a value for checks, that.
-fn check_params(header: &Header) -> BTreeMap<String, String> {
-    let text = |value: &toml::Value| match value {
-        toml::Value::String(text) => text.clone(),
-        other => serde_json::to_value(other).unwrap_or_default().to_string(),
-    };
-    let given = |(name, param): (&String, &Spanned<Param>)| {
-        Some((name.clone(), text(param.get_ref().check.as_ref()?)))
-    };
-    header.params.iter().filter_map(given).collect()
-}
-
 fn run(recipe: &Recipe, models: Substitutes, limits: Limits) -> Result<Trial, Failure> {
     let out = tempfile::tempdir().map_err(|e| error!("no directory can be made for a run: {e}"))?;
     let model = match models.is_empty() {
@@ -292,7 +280,7 @@ fn run(recipe: &Recipe, models: Substitutes, limits: Limits) -> Result<Trial, Fa
     let settings = Settings {
         policy: recipe.policy().and_user(models.named.values().cloned()),
         models,
-        params: recipe.header.as_ref().map(check_params).unwrap_or_default(),
+        params: recipe.header.as_ref().map(Header::check_params).unwrap_or_default(),
         offline: true,
         seed: Some(SEED),
         out: Some(out.path().to_owned()),

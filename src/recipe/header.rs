@@ -137,6 +137,18 @@ impl Header {
         absent.into_iter().filter(|(_, absent)| *absent).map(|(key, _)| key).collect()
     }
 
+    /// The parameters with which `recipe check` runs the recipe, as `--set` gives them.
+    pub fn check_params(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => serde_json::to_value(other).unwrap_or_default().to_string(),
+        };
+        let given = |(name, param): (&String, &Spanned<Param>)| {
+            Some((name.clone(), text(param.get_ref().check.as_ref()?)))
+        };
+        self.params.iter().filter_map(given).collect()
+    }
+
     /// Checks that the recipe runs with this version of the program.
     ///
     /// # Errors

@@ -199,15 +199,18 @@ impl Weights {
 
 /// The tensors by the names that they have in the model itself, whatever wrapped it when it was
 /// saved.
-fn unwrapped<T>(mut place: BTreeMap<String, T>) -> BTreeMap<String, T> {
+fn unwrapped<T>(place: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    if place.is_empty() {
+        return place;
+    }
+    let mut cut = 0;
     while let Some(wrapper) = WRAPPERS
         .into_iter()
-        .find(|wrapper| !place.is_empty() && place.keys().all(|name| name.starts_with(wrapper)))
+        .find(|wrapper| place.keys().all(|name| name[cut..].starts_with(wrapper)))
     {
-        let inner = |(name, at): (String, T)| (name[wrapper.len()..].to_owned(), at);
-        place = place.into_iter().map(inner).collect();
+        cut += wrapper.len();
     }
-    place
+    place.into_iter().map(|(name, at)| (name[cut..].to_owned(), at)).collect()
 }
 
 impl WeightSource for Weights {

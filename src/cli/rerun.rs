@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::options::limits::{FIXED, Limits};
 use crate::checkpoint::{is_commit, is_hub_id};
+use crate::data::hub_reference::HubReference;
 use crate::kernel::cpu::simd::Cpu;
 use crate::output::compare;
 use crate::output::compare::{Change, Comparison};
@@ -120,7 +121,11 @@ impl Rerun {
         let adapters = record.adapters.iter().map(|adapter| &adapter.id);
         let named = record.models.iter().map(|model| &model.id).chain(adapters).cloned();
         let named = named.filter(|id| is_hub_id(id));
-        let data = record.data.iter().filter_map(|data| format!("hf:{}", data.id).parse().ok());
+        let data = record.data.iter().map(|data| HubReference {
+            repository: data.id.clone(),
+            path: None,
+            revision: None,
+        });
         let policy = if self.trust { Policy::Own } else { Policy::stranger(named).and_files(data) };
         let models = Substitutes::read(record.command.model.iter().flat_map(|model| model.lines()));
         let models = models.map_err(Failure::usage)?;

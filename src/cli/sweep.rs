@@ -1,6 +1,6 @@
 //! `precompute sweep RECIPE`.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
@@ -17,10 +17,11 @@ use crate::script::{Console, Failure, Host, Policy, Settings};
 use crate::sweep::axis::Axis;
 use crate::sweep::folder::{Failed, Folder, State};
 use crate::sweep::gather::{Progress, TABLE, gather};
-use crate::sweep::plan::{Item, Parts, Plan};
+use crate::sweep::plan::{Item, MAX_ITEMS, Parts, Plan};
 use crate::sweep::shard::Shard;
 use crate::sweep::work::{Outcome, Runner, named};
-use crate::system::file::describe_io_error;
+use crate::system::file;
+use crate::system::file::{FileKind, describe_io_error};
 use crate::{Error, did_you_mean, error};
 
 /// Run a script once for each combination of parameters
@@ -68,7 +69,7 @@ struct Start {
     repeat: Option<u64>,
 
     /// The seed of the first repetition
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "repeat")]
     seed: u64,
 
     /// Give a parameter one value in all combinations
@@ -125,7 +126,7 @@ Exit codes:
   1    some have failed by what the script does; --retry runs them again
   2    the command line was wrong
   75   some were ended from outside (a signal, no memory) and none failed otherwise: --retry may succeed
-  130  interrupted, and 143 by SIGTERM: run again to go on";
+  130  interrupted, by SIGTERM too: run again to go on";
 
 impl Sweep {
     pub fn run(self) -> Result<(), Failure> {
@@ -251,6 +252,11 @@ impl Start {
             folder.write_manifest(shard, done, failed)?;
         }
         match reasons.iter().filter(|failed| !failed.retryable).count() {
+            0 if reasons.is_empty() && !pending.is_empty() => {
+                Err(error!("{} left", combinations(pending.len()))
+                    .help("without --retry they are run")
+                    .into())
+            }
             0 if reasons.is_empty() => Ok(()),
             0 => {
                 let ended = error!("{} ended from outside", combinations(reasons.len()));
@@ -272,19 +278,36 @@ impl Start {
             Some(path) => read_rows(path).map_err(Failure::usage)?,
             None => vec![Row::new()],
         };
-        let names = self
+        let swept: BTreeSet<&String> = self
             .grid
             .iter()
             .map(|axis| &axis.name)
-            .chain(rows.first().into_iter().flat_map(Row::keys));
-        names
-            .chain(self.set.iter().map(|(name, _)| name))
+            .chain(rows.iter().flat_map(Row::keys))
+            .collect();
+        let set = self.set.iter().map(|(name, _)| name);
+        swept
+            .iter()
+            .copied()
+            .chain(set.clone())
             .try_for_each(|name| check_declared(name, &declared))
             .map_err(Failure::usage)?;
-        if let Some((name, _)) =
-            self.set.iter().find(|(name, _)| self.grid.iter().any(|axis| axis.name == *name))
-        {
-            return Err(Failure::usage(error!("{name} is given by --set and by --grid")));
+        if let Some(name) = set.clone().find(|name| swept.contains(name)) {
+            let on_grid = self.grid.iter().any(|axis| axis.name == *name);
+            let other = if on_grid { "--grid" } else { "--rows" };
+            return Err(Failure::usage(error!("{name} is given by --set and by {other}")));
+        }
+        let own = |option: &&String| {
+            ["--set", "--seed", "--out"].iter().any(|own| {
+                option
+                    .strip_prefix(own)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            })
+        };
+        if let Some(option) = self.options.iter().find(own) {
+            return Err(Failure::usage(
+                error!("{option} stands after --, among the options of precompute run")
+                    .help("the sweep's own options of that name come before --"),
+            ));
         }
         let mut basis = format!("{:?}\n{:?}\n", Versions::CURRENT.precompute, self.arguments());
         for (_, text) in host.texts() {
@@ -314,10 +337,11 @@ impl Start {
 
 fn read_rows(path: &Path) -> crate::Result<Vec<Row>> {
     let name = path.display().to_string();
-    let file =
-        File::open(path).map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))?;
+    let file = file::open(path, FileKind::Data)
+        .map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))?;
     let options = ReadOptions { columns: None, numbers: Numbers::Nowhere };
     let rows = Rows::new(vec![Source::of_file(name.clone(), file)], options)?
+        .select(|all| all.take(MAX_ITEMS as u64 + 1))
         .iter()
         .collect::<crate::Result<Vec<_>>>()?;
     if rows.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::checkpoint::{DATASETS, check_path, is_hub_id, is_revision};
-use crate::{Error, Result, error};
+use crate::{Error, Result, bail, error};
 
 /// What a reference to the Hub begins with.
 pub const HUB: &str = "hf:";
@@ -25,6 +25,42 @@ pub struct HubReference {
 }
 
 impl HubReference {
+    /// Reads `hf:…`, also if it names a repository alone.
+    ///
+    /// # Errors
+    /// The text is something else; the message says why, without the text.
+    pub fn read(text: &str) -> Result<Self> {
+        let rest = text.strip_prefix(HUB).ok_or_else(|| error!("it does not begin with hf:"))?;
+        let (place, revision) = match rest.split_once('@') {
+            Some((place, revision)) => (place, Some(revision)),
+            None => (rest, None),
+        };
+        if revision.is_some_and(|revision| !is_revision(revision)) {
+            bail!("what follows @ is no branch, tag or commit");
+        }
+        let (prefix, place) = match place.strip_prefix(DATASETS) {
+            Some(place) => (DATASETS, place),
+            None => ("", place),
+        };
+        let mut parts = place.splitn(3, '/');
+        let (owner, name, path) = (parts.next(), parts.next(), parts.next());
+        let id = match (owner, name) {
+            (Some(owner), Some(name)) => format!("{owner}/{name}"),
+            _ if prefix.is_empty() => bail!("owner, repository and file are needed"),
+            // The Hub's oldest data sets have no owner.
+            _ => place.to_owned(),
+        };
+        if !is_hub_id(&id) {
+            bail!("owner/repository is none that the Hub has");
+        }
+        path.map_or(Ok(()), check_path)?;
+        Ok(Self {
+            repository: format!("{prefix}{id}"),
+            path: path.map(str::to_owned),
+            revision: revision.map(str::to_owned),
+        })
+    }
+
     /// Whether this reference, as the author of a script names it, allows `asked`: the same
     /// repository, the same file or one in a folder of that name, and any revision if none is named.
     pub fn allows(&self, asked: &HubReference) -> bool {
@@ -46,39 +82,11 @@ impl FromStr for HubReference {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: &str| error!("{text:?} is no file of the Hub: {why}").help(FORM);
-        let rest = text.strip_prefix(HUB).ok_or_else(|| wrong("it does not begin with hf:"))?;
-        let (place, revision) = match rest.split_once('@') {
-            Some((place, revision)) => (place, Some(revision)),
-            None => (rest, None),
-        };
-        if revision.is_some_and(|revision| !is_revision(revision)) {
-            return Err(wrong("what follows @ is no branch, tag or commit"));
+        let reference = Self::read(text).map_err(|why| wrong(why.message()))?;
+        if reference.path.is_none() && !reference.repository.starts_with(DATASETS) {
+            return Err(wrong("it names no file of the repository"));
         }
-        let (prefix, place) = match place.strip_prefix(DATASETS) {
-            Some(place) => (DATASETS, place),
-            None => ("", place),
-        };
-        let mut parts = place.splitn(3, '/');
-        let (owner, name, path) = (parts.next(), parts.next(), parts.next());
-        let id = match (owner, name) {
-            (Some(owner), Some(name)) => format!("{owner}/{name}"),
-            _ if prefix.is_empty() => return Err(wrong("owner, repository and file are needed")),
-            // The Hub's oldest data sets have no owner.
-            _ => place.to_owned(),
-        };
-        if !is_hub_id(&id) {
-            return Err(wrong("owner/repository is none that the Hub has"));
-        }
-        match path {
-            Some(path) => check_path(path).map_err(|why| wrong(why.message()))?,
-            None if prefix.is_empty() => return Err(wrong("it names no file of the repository")),
-            None => {}
-        }
-        Ok(Self {
-            repository: format!("{prefix}{id}"),
-            path: path.map(str::to_owned),
-            revision: revision.map(str::to_owned),
-        })
+        Ok(reference)
     }
 }
 

@@ -65,11 +65,11 @@ fn unread(name: &str, cause: &std::io::Error) -> Error {
 /// The tensors of a file of PyTorch, in the dtypes that they are stored in.
 fn load_pickle(file: &File, name: &str) -> Result<Loaded> {
     let pickle = Pickle::open_nested(Bytes::map(file).map_err(|e| unread(name, &e))?, name)?;
-    let unreadable: Vec<(String, String)> =
+    let unreadable: BTreeMap<String, String> =
         pickle.unreadable().map(|(name, why)| (name.to_owned(), why)).collect();
     let mut tensors = BTreeMap::new();
     let mut names = pickle.names();
-    names.retain(|name| !unreadable.iter().any(|(lost, _)| lost == name));
+    names.retain(|name| !unreadable.contains_key(name));
     for tensor in names {
         let stored = pickle.stored(&tensor).unwrap_or(DType::F32);
         let size = pickle.shape(&tensor).map_or(0, |shape| shape.iter().product::<usize>());
@@ -80,7 +80,7 @@ fn load_pickle(file: &File, name: &str) -> Result<Loaded> {
         let value = if pickle.is_bool(&tensor) { dtype::cast(&value, Kind::Bool)? } else { value };
         tensors.insert(tensor, value);
     }
-    if let Some((lost, why)) = unreadable.first() {
+    if let Some((lost, why)) = unreadable.first_key_value() {
         if tensors.is_empty() {
             bail!("{name}: {lost:?} can't be read: {why}");
         }

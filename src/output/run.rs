@@ -214,8 +214,8 @@ impl Run {
     /// The quota does not allow it.
     pub fn record_row(&self, row: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
         let line = serde_json::to_vec(row).map_err(|e| error!("{e}"))?;
-        self.quota.check(line.len())?;
         let records = &mut self.state.borrow_mut().records;
+        self.quota.check(records.len() + line.len() + 1)?;
         records.extend_from_slice(&line);
         records.push(b'\n');
         Ok(())

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::header::check_name;
+use crate::checkpoint::DATASETS;
 pub use crate::checkpoint::check_path;
-use crate::checkpoint::{is_hub_id, is_revision};
+use crate::data::hub_reference::{HUB, HubReference};
 use crate::{Error, Result, error};
-
-const HUB: &str = "hf:";
 
 /// Examples of references to the Hub, for messages.
 const FORM: &str = "as in hf:owner/repo/recipe.rhai, or hf:owner/repo/recipe.rhai@v1";
@@ -60,28 +59,16 @@ impl FromStr for Remote {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: &str| error!("{text:?} is no reference to a recipe: {why}").help(FORM);
-        let rest = text.strip_prefix(HUB).ok_or_else(|| wrong("it does not begin with hf:"))?;
-        let (place, revision) = match rest.split_once('@') {
-            Some((place, revision)) => (place, Some(revision)),
-            None => (rest, None),
-        };
-        if revision.is_some_and(|revision| !is_revision(revision)) {
-            return Err(wrong("what follows @ is no branch, tag or commit"));
+        let HubReference { repository, path, revision } =
+            HubReference::read(text).map_err(|why| wrong(why.message()))?;
+        let path = path.ok_or_else(|| wrong("owner, repository and file are needed"))?;
+        if repository.starts_with(DATASETS) {
+            return Err(wrong("it is a file of a data set"));
         }
-        let mut parts = place.splitn(3, '/');
-        let (owner, name, path) = (parts.next(), parts.next(), parts.next());
-        let (Some(owner), Some(name), Some(path)) = (owner, name, path) else {
-            return Err(wrong("owner, repository and file are needed"));
-        };
-        let repository = format!("{owner}/{name}");
-        if !is_hub_id(&repository) {
-            return Err(wrong("owner/repository is none that the Hub has"));
-        }
-        check_path(path).map_err(|why| wrong(why.message()))?;
         if !path.ends_with(".rhai") {
             return Err(wrong("the file is no script: its name must end in .rhai"));
         }
-        Ok(Self { repository, path: path.into(), revision: revision.map(str::to_owned) })
+        Ok(Self { repository, path, revision })
     }
 }
 

@@ -62,12 +62,17 @@ fn range(text: &str) -> Option<Result<Vec<String>>> {
         ));
     };
     let step_value = number(step)?;
-    let decimals = [from, step]
-        .iter()
-        .map(|text| text.split_once('.').map_or(0, |(_, after)| after.len()))
-        .max()
-        .unwrap_or(0);
+    let decimals = [from, step].iter().map(|text| decimals(text)).max().unwrap_or(0);
     Some(fractions(from_value, to_value, step_value, decimals, inclusive))
+}
+
+/// How many decimals a number of this text has: 4 of `1.5e-3`.
+fn decimals(text: &str) -> usize {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let after = digits.split_once('.').map_or(0, |(_, after)| after.len());
+    // No finite number has more decimals than that.
+    let exponent = exponent.parse::<i64>().unwrap_or(0).clamp(-400, 400);
+    usize::try_from(after as i64 - exponent).unwrap_or(0)
 }
 
 fn integers(from: i64, to: i64, step: i64, inclusive: bool) -> Result<Vec<String>> {
@@ -125,6 +130,8 @@ mod tests {
         assert_eq!(values("layer=-2..2:3"), "-2 1");
         assert_eq!(values("cutoff=0.0..0.5:0.1"), "0.0 0.1 0.2 0.3 0.4");
         assert_eq!(values("cutoff=0..=1:0.25"), "0.00 0.25 0.50 0.75 1.00");
+        assert_eq!(values("lr=1e-3..5e-3:1.5e-3"), "0.0010 0.0025 0.0040");
+        assert_eq!(values("lr=0..1e3:5e2"), "0 500");
         assert_eq!(values("path=../x"), "../x");
         assert_eq!(values("x="), "");
     }

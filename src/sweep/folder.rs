@@ -20,7 +20,7 @@ use crate::checkpoint::hub::cache;
 use crate::output::record::Record;
 use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
-use crate::{Error, Result, error};
+use crate::{Error, Result, bail, error};
 
 /// A sweep's directory.
 #[derive(Debug, Clone)]
@@ -88,9 +88,12 @@ impl Folder {
                 describe_io_error(&e)
             )
         })?;
-        let plan = serde_json::from_slice(&text)
+        let read: Plan = serde_json::from_slice(&text)
             .map_err(|e| error!("{} is broken: {e}", plan.display()))?;
-        Ok((Self(path.to_owned()), plan))
+        if let Some(item) = read.items.iter().find(|item| !item.has_id()) {
+            bail!("{} is broken: {:?} is no combination's id", plan.display(), item.id);
+        }
+        Ok((Self(path.to_owned()), read))
     }
 
     /// Its path.
@@ -186,31 +189,29 @@ impl Folder {
     pub fn write(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         let path = self.0.join(name);
         let failed = |e: &std::io::Error| cannot(&path, e);
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".precompute-")
-            .tempfile_in(&self.0)
-            .map_err(|e| failed(&e))?;
-        fill(&mut temporary)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".precompute-");
+        // Others may read it if the umask lets them, as any file that is written here.
         #[cfg(unix)]
-        {
-            // Others may read it, as they may any file that is written here.
-            use std::os::unix::fs::PermissionsExt;
-            let readable = std::fs::Permissions::from_mode(0o644);
-            temporary.as_file().set_permissions(readable).map_err(|e| failed(&e))?;
-        }
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut temporary = builder.tempfile_in(&self.0).map_err(|e| failed(&e))?;
+        fill(&mut temporary)?;
         temporary.persist(&path).map(drop).map_err(|e| failed(&e.error))
     }
 }
 
-/// Whether the models that a run loaded from the Hub are at the commits that its revisions stand for
+/// Whether the models, adapters and data that a run loaded from the Hub are at the commits that its revisions stand for
 /// in the cache now.
 fn has_same_models(record: &Record) -> bool {
     let cache = Hub::default().cache_dir();
-    record.models.iter().all(|model| {
-        let Some(commit) = &model.revision else { return true };
-        let revision = model.asked.as_deref().unwrap_or("main");
-        cache::find_snapshot(&cache, &model.id, revision).is_none_or(|now| now.commit == *commit)
-    })
+    let same = |id: &str, asked: &Option<String>, commit: Option<&String>| {
+        let Some(commit) = commit else { return true };
+        let revision = asked.as_deref().unwrap_or("main");
+        cache::find_snapshot(&cache, id, revision).is_none_or(|now| now.commit == *commit)
+    };
+    record.models.iter().all(|it| same(&it.id, &it.asked, it.revision.as_ref()))
+        && record.adapters.iter().all(|it| same(&it.id, &it.asked, it.revision.as_ref()))
+        && record.data.iter().all(|it| same(&it.id, &it.asked, Some(&it.revision)))
 }
 
 fn cannot(path: &Path, cause: &std::io::Error) -> Error {

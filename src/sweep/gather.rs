@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::folder::{Folder, State};
 use super::plan::{Item, Plan};
+use crate::data::rows::number as typed;
 use crate::output::format::parquet;
 use crate::output::format::table::Table;
 use crate::output::run::RECORDS;
@@ -66,7 +67,9 @@ fn recorded(folder: &Folder, item: &Item) -> Result<Vec<Map<String, Json>>> {
     };
     let mut before = Map::new();
     before.insert("item".into(), item.id.as_str().into());
-    before.extend(item.parameters.iter().map(|(name, value)| (name.clone(), typed(value))));
+    before.extend(item.parameters.iter().map(|(name, value)| {
+        (name.clone(), typed(value).unwrap_or_else(|| value.as_str().into()))
+    }));
     if let Some((repetition, seed)) = item.repetition {
         before.insert("repetition".into(), repetition.into());
         before.insert("seed".into(), seed.into());
@@ -75,19 +78,18 @@ fn recorded(folder: &Folder, item: &Item) -> Result<Vec<Map<String, Json>>> {
         let cells: Map<String, Json> = serde_json::from_str(line)
             .map_err(|e| error!("{}:{} is no row: {e}", path.display(), number + 1))?;
         let mut row = before.clone();
-        row.extend(cells);
+        for (name, cell) in cells {
+            if before.get(&name).is_some_and(|known| *known != cell) {
+                return Err(error!(
+                    "{}:{}: record(…) gives {name} another value than the sweep does",
+                    path.display(),
+                    number + 1
+                )
+                .help("give what is recorded another name"));
+            }
+            row.insert(name, cell);
+        }
         Ok(row)
     };
     text.lines().enumerate().map(row).collect()
-}
-
-/// A parameter as a cell: a number if it is written as one.
-fn typed(value: &str) -> Json {
-    match value.parse::<i64>() {
-        Ok(int) => int.into(),
-        Err(_) => match value.parse::<f64>() {
-            Ok(float) if float.is_finite() => float.into(),
-            _ => value.into(),
-        },
-    }
 }

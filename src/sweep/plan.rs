@@ -1,6 +1,6 @@
 //! The combinations of a sweep, in one order that its grid, rows and repetitions decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -12,10 +12,13 @@ use crate::system::digest::hex;
 use crate::{Result, bail};
 
 /// The most combinations of a sweep.
-const MAX_ITEMS: usize = 1_000_000;
+pub const MAX_ITEMS: usize = 1_000_000;
 
 /// The digits of a combination's id: 64 bits.
 const ID_DIGITS: usize = 16;
+
+/// The columns that the sweep's table has of its own.
+pub const COLUMNS: [&str; 3] = ["item", "repetition", "seed"];
 
 /// One combination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,12 +57,19 @@ pub struct Parts<'a> {
     pub repeat: Option<(u64, u64)>,
 }
 
+impl Item {
+    /// Whether its id is one that a sweep gives, and so a file's name and no path.
+    pub fn has_id(&self) -> bool {
+        self.id.len() == ID_DIGITS && self.id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
+
 impl Plan {
     /// The combinations of every row with every value of each axis and every repetition. The last
-    /// axis changes fastest, but for the repetition.
+    /// axis changes fastest, but for the repetition. What stands twice is one combination.
     ///
     /// # Errors
-    /// There are too many; a parameter is set twice.
+    /// There are too many; a parameter is set twice, or is called as a column of the table.
     pub fn new(parts: &Parts) -> Result<Self> {
         let axes = parts.grid.iter().map(|axis| axis.values.len());
         let repetitions = parts.repeat.map_or(1, |(count, _)| count);
@@ -75,7 +85,14 @@ impl Plan {
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("--grid {}=… is given twice", twice[0]);
         }
-        let mut items = Vec::new();
+        let columns =
+            names.into_iter().chain(parts.rows.iter().flat_map(Row::keys).map(|k| k.as_str()));
+        if let Some(taken) = columns.into_iter().find(|name| COLUMNS.contains(name)) {
+            bail!(
+                "a parameter that a sweep sets can't be called {taken}: its table has a column of that name"
+            );
+        }
+        let (mut items, mut ids) = (Vec::new(), HashSet::new());
         for row in &parts.rows {
             let mut combinations = vec![parameters(row)];
             for axis in parts.grid {
@@ -100,7 +117,9 @@ impl Plan {
                     let repetition =
                         parts.repeat.map(|(_, seed)| (repetition, seed.wrapping_add(repetition)));
                     let id = id(&parts.basis, &parameters, repetition.map(|(_, seed)| seed));
-                    items.push(Item { id, parameters: parameters.clone(), repetition });
+                    if ids.insert(id.clone()) {
+                        items.push(Item { id, parameters: parameters.clone(), repetition });
+                    }
                 }
             }
         }
@@ -178,6 +197,8 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 8);
+        let twice = plan(&["a=1,1"], vec![Row::new(), Row::new()], None).unwrap();
+        assert_eq!(shown(&twice), ["a=1"]);
         let repeated = plan(&["a=1"], vec![Row::new()], Some((2, 7))).unwrap();
         assert_eq!(shown(&repeated), ["a=1 #7", "a=1 #8"]);
         // More values do not change the ids of the others.
@@ -191,6 +212,10 @@ mod tests {
         for (made, sentence) in [
             (plan(&["a=1", "a=2"], vec![Row::new()], None), "--grid a=… is given twice"),
             (plan(&["a=1"], row(), None), "a is set by --grid and by a column of --rows"),
+            (
+                plan(&["seed=1,2"], vec![Row::new()], None),
+                "a parameter that a sweep sets can't be called seed: its table has a column of that name",
+            ),
             (
                 plan(&["a=0..1000000", "b=1,2"], vec![Row::new()], None),
                 "the sweep has more than 1000000 combinations",

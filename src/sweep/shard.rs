@@ -51,7 +51,9 @@ impl Shard {
         ];
         for (index_name, count_name, first_name) in sources {
             let Some(index) = number(index_name)? else { continue };
-            let index = index.saturating_sub(number(first_name)?.unwrap_or(0));
+            // With a count of one's own the index is that of a part, whichever tasks are started.
+            let first = if count.is_none() { number(first_name)?.unwrap_or(0) } else { 0 };
+            let index = index.saturating_sub(first);
             let Some(count) = count.or(number(count_name)?) else {
                 return Err(error!("{index_name} says which part of the sweep this is, and nothing says of how many")
                     .help("--shards N says it; --shard 0/1 does the whole sweep here"));
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(find(None, None, &[]), part(0, 1));
         assert_eq!(find(None, None, &slurm), part(2, 4));
         assert_eq!(find(Some("1/2"), None, &slurm), part(1, 2));
+        assert_eq!(find(None, Some(16), &slurm), part(3, 16));
         assert_eq!(find(None, Some(8), &[("JOB_COMPLETION_INDEX", "7")]), part(7, 8));
         assert_eq!(find(None, Some(8), &[("HQ_TASK_ID", "0")]), part(0, 8));
     }

@@ -130,11 +130,6 @@ impl Runner<'_> {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             command.env("RAYON_NUM_THREADS", (cores / self.jobs).max(1).to_string());
         }
-        // Which part of a sweep this process does is no concern of a sweep that a script's run
-        // might be part of.
-        for name in ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "HQ_TASK_ID"] {
-            command.env_remove(name);
-        }
         Ok(command)
     }
 }
@@ -199,7 +194,7 @@ impl Lines {
 
     fn begin(&self, job: usize, item: &Item) {
         self.jobs[job].reset();
-        self.jobs[job].set_message(escape::control_characters(&named(item)).into_owned());
+        self.jobs[job].set_message(named(item));
     }
 
     fn end(&self, failed: usize) {
@@ -215,10 +210,13 @@ impl Lines {
     }
 }
 
-/// A combination by its parameters: `layer=3 lr=0.1`.
+/// A combination by its parameters, as a terminal may show it: `layer=3 lr=0.1`.
 pub fn named(item: &Item) -> String {
     let mut words: Vec<String> =
         item.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     words.extend(item.repetition.map(|(_, seed)| format!("seed {seed}")));
-    if words.is_empty() { "the script as it is".into() } else { words.join(" ") }
+    match words.is_empty() {
+        true => "the script as it is".into(),
+        false => escape::control_characters(&words.join(" ")).into_owned(),
+    }
 }

@@ -120,9 +120,10 @@ impl Environment<'_> {
         !self.is_true("HF_HUB_DISABLE_SYMLINKS")
     }
 
-    /// Who asks.
+    /// Who asks, if it can stand in a header.
     pub fn origin(&self) -> Option<String> {
         self.text("HF_HUB_USER_AGENT_ORIGIN")
+            .filter(|who| who.chars().all(|c| c.is_ascii_graphic() || c == ' '))
     }
 
     /// The directory that Python's client shares with this program.

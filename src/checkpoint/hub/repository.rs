@@ -173,10 +173,14 @@ impl CacheRepository {
             }
         }
         // The rename makes the copy appear whole.
-        let part = format!(".copy-{}", std::process::id());
-        self.held.copy(blob_path(blob), &self.held, &part).map_err(cannot)?;
-        self.held.rename(&part, &self.held, &link).map_err(cannot)?;
-        Ok(path)
+        let part = format!(".copy-{}-{blob}", std::process::id());
+        let copied = self.held.copy(blob_path(blob), &self.held, &part);
+        let linked = copied.and_then(|_| self.held.rename(&part, &self.held, &link));
+        linked.map(|()| path.clone()).map_err(|e| {
+            // The disk may be full of it.
+            let _ = self.held.remove_file(&part);
+            cannot(e)
+        })
     }
 
     /// Records in `refs/` which commit a branch or tag pointed to. A commit needs no record.

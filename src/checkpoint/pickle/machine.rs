@@ -297,15 +297,19 @@ impl<'a> Machine<'a> {
 
     /// Pushes the result of a call. Constructors of dicts yield an empty dict.
     fn call(&mut self, callable: Id, arguments: Id) -> Result<()> {
-        let ordered = matches!(
-            self.made[callable as usize],
-            Object::Global { module: "collections", name: "OrderedDict" | "defaultdict" }
-        );
-        self.push(if ordered {
-            Object::Dict(Vec::new())
-        } else {
-            Object::Call { callable, arguments }
-        })
+        let Object::Global { module: "collections", name: name @ ("OrderedDict" | "defaultdict") } =
+            self.made[callable as usize]
+        else {
+            return self.push(Object::Call { callable, arguments });
+        };
+        // A defaultdict is made with the function for its missing items.
+        let most = usize::from(name == "defaultdict");
+        if !matches!(&self.made[arguments as usize], Object::Tuple(items) if items.len() <= most) {
+            bail!(
+                "it has a dict made from a list, as Python 2 writes it: save it again with Python 3"
+            );
+        }
+        self.push(Object::Dict(Vec::new()))
     }
 
     /// The position in the stack of the topmost `count` objects, which must be above the last mark.

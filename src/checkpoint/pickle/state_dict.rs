@@ -73,9 +73,14 @@ impl StateDict {
         let mut reader = Reader { objects, storages: Vec::new(), known: HashMap::new() };
         let mut read = StateDict::default();
         let mut waiting = vec![(String::new(), dict(objects), 0)];
-        let mut met = 0;
+        let mut met = 1;
         while let Some((name, value, depth)) = waiting.pop() {
-            met += 1;
+            // Counted before they wait, since a list may stand in itself.
+            met += match objects.get(value) {
+                Object::Dict(entries) => entries.len(),
+                Object::List(items) | Object::Tuple(items) => items.len(),
+                _ => 0,
+            };
             if met > MAX_MET || depth > MAX_DEPTH {
                 bail!(
                     "it has more than {MAX_MET} values, or values nested more than {MAX_DEPTH} deep"

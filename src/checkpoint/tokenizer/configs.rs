@@ -9,7 +9,7 @@
 //! | `split_special_tokens`, `clean_up_tokenization_spaces` | read; the latter for BPE only together with the field that insists |
 //! | `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, `model_max_length`, sides, all others | harmless: transformers reads them for slow tokenizers, or for padding and truncation that nobody asks for here |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
@@ -183,13 +183,17 @@ impl Configs {
     /// The tokens to add to a vocabulary whose added tokens are `known`, in their order.
     pub fn to_add(&self, known: impl Fn(&str) -> bool) -> Vec<AddedToken> {
         let mut tokens: Vec<AddedToken> = self.added.values().cloned().collect();
+        let mut has: HashSet<&str> =
+            self.added.values().map(|token| token.content.as_str()).collect();
         for token in self.special() {
-            if !known(&token.content) && tokens.iter().all(|has| has.content != token.content) {
+            if !known(&token.content) && has.insert(&token.content) {
                 tokens.push(token.clone());
             }
         }
+        let named: HashSet<&str> =
+            self.named.iter().map(|(_, token)| token.content.as_str()).collect();
         for token in &mut tokens {
-            token.special |= self.named.iter().any(|(_, named)| named.content == token.content);
+            token.special |= named.contains(token.content.as_str());
         }
         tokens
     }

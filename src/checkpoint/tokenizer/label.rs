@@ -82,8 +82,8 @@ impl Tokenizer {
             return catching(|| Ok(self.inner.token_to_id(label)));
         }
         // What such a vocabulary writes may be the text of other bytes.
-        let mut ids = self.inner.get_vocab(true).into_values();
-        Ok(ids.find(|&id| self.label(id).is_ok_and(|own| own == label)))
+        let ids = self.inner.get_vocab(true).into_values();
+        Ok(ids.filter(|&id| self.label(id).is_ok_and(|own| own == label)).min())
     }
 
     /// Whether a token only says that the text is not in the vocabulary.

@@ -9,6 +9,7 @@ mod steps;
 mod stream;
 mod vocabulary;
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -295,8 +296,8 @@ fn catching<R>(f: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
 
 /// Adds the tokens of the configs to the vocabulary.
 fn add_tokens(inner: &mut HfTokenizer, class: Class, configs: &Configs) -> Result<()> {
-    let known: Vec<String> = inner.get_added_vocabulary().get_vocab().keys().cloned().collect();
-    let tokens = configs.to_add(|token| known.iter().any(|has| has == token));
+    let known: HashSet<String> = inner.get_added_vocabulary().get_vocab().keys().cloned().collect();
+    let tokens = configs.to_add(|token| known.contains(token));
     inner.add_tokens(tokens).map_err(broken)?;
     if class.resets_special() {
         let anew: Vec<_> = configs.special().map(|t| configs::special(&t.content)).collect();

@@ -3,7 +3,7 @@
 //! The file is a protocol buffer: `sentencepiece_model.proto` of sentencepiece, of which the fields
 //! below are read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::models::unigram::Unigram;
@@ -28,6 +28,8 @@ const MAX_PIECE: usize = 512;
 
 /// The most pieces: four times those of the largest vocabularies.
 const MAX_PIECES: usize = 1 << 20;
+/// The most merges; the largest vocabularies in use have a seventh of that.
+const MAX_MERGES: usize = 1 << 22;
 
 /// The kinds of pieces.
 const NORMAL: u64 = 1;
@@ -148,7 +150,7 @@ impl Model {
             AddedToken::from(piece.text.clone(), piece.kind == CONTROL).normalized(false)
         }));
         if by_class {
-            let mut inner = HfTokenizer::new(self.merging(self.merges_by_id(), false, true)?);
+            let mut inner = HfTokenizer::new(self.merging(self.merges_by_id()?, false, true)?);
             class::build(class, &mut inner, configs)?;
             return Ok(inner);
         }
@@ -171,7 +173,7 @@ impl Model {
             .collect();
         let mut inner = match self.kind {
             MERGES => {
-                let merges = self.merges_by_score(&names);
+                let merges = self.merges_by_score(&names)?;
                 HfTokenizer::new(self.merging(
                     merges,
                     !user_defined.is_empty(),
@@ -269,12 +271,10 @@ impl Model {
             .added()
             .filter_map(|(id, token)| Some((usize::try_from(id).ok()?, token.content.as_str())))
             .collect();
-        let kept = |name: &str| {
-            let others = self.pieces.iter().enumerate().filter(|(id, _)| !renamed.contains_key(id));
-            others.into_iter().any(|(_, piece)| piece.text == name)
-        };
+        let others = self.pieces.iter().enumerate().filter(|(id, _)| !renamed.contains_key(id));
+        let kept: HashSet<&str> = others.map(|(_, piece)| piece.text.as_str()).collect();
         let own = self.pieces.iter().enumerate().map(|(id, piece)| match renamed.get(&id) {
-            Some(name) if *name != piece.text && !kept(name) => (*name).to_owned(),
+            Some(name) if *name != piece.text && !kept.contains(name) => (*name).to_owned(),
             _ => piece.text.clone(),
         });
         own.collect()
@@ -297,7 +297,7 @@ impl Model {
     }
 
     /// Each way to put a normal piece together of two others, the likeliest piece first.
-    fn merges_by_score(&self, names: &[String]) -> (Vec<String>, Merges) {
+    fn merges_by_score(&self, names: &[String]) -> Result<(Vec<String>, Merges)> {
         let normal: HashMap<&str, usize> = names
             .iter()
             .enumerate()
@@ -308,6 +308,7 @@ impl Model {
         for (name, &id) in &normal {
             for (left, right) in splits(name) {
                 if normal.contains_key(left) && normal.contains_key(right) {
+                    check_merges(ranked.len())?;
                     ranked.push((id, left, right));
                 }
             }
@@ -317,22 +318,22 @@ impl Model {
             score(b.0).total_cmp(&score(a.0)).then_with(|| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)))
         });
         let merges = ranked.into_iter().map(|(_, left, right)| (left.into(), right.into()));
-        (names.to_vec(), merges.collect())
+        Ok((names.to_vec(), merges.collect()))
     }
 
     /// Each way to put any piece together of two others, in the order of the pieces.
-    fn merges_by_id(&self) -> (Vec<String>, Merges) {
+    fn merges_by_id(&self) -> Result<(Vec<String>, Merges)> {
         let names: Vec<String> = self.pieces.iter().map(|piece| piece.text.clone()).collect();
         let known: HashMap<&str, usize> =
             names.iter().enumerate().map(|(id, name)| (name.as_str(), id)).collect();
-        let merges = names.iter().flat_map(|name| {
-            let both = |(left, right): &(&str, &str)| {
-                known.contains_key(left) && known.contains_key(right)
-            };
-            splits(name).filter(both).map(|(left, right)| (left.to_owned(), right.to_owned()))
-        });
-        let merges = merges.collect();
-        (names, merges)
+        let mut merges = Merges::new();
+        for (left, right) in names.iter().flat_map(|name| splits(name)) {
+            if known.contains_key(left) && known.contains_key(right) {
+                check_merges(merges.len())?;
+                merges.push((left.to_owned(), right.to_owned()));
+            }
+        }
+        Ok((names, merges))
     }
 }
 
@@ -349,6 +350,16 @@ impl Piece {
         }
         (piece.text.len() <= MAX_PIECE && piece.score.is_finite()).then_some(piece)
     }
+}
+
+/// Whether there may be one more than `count` ways to put pieces together.
+fn check_merges(count: usize) -> Result<()> {
+    if count == MAX_MERGES {
+        bail!(
+            "tokenizer.model has more than {MAX_MERGES} ways to put a piece together of two others"
+        );
+    }
+    Ok(())
 }
 
 /// The ways to cut a text in two, from the shortest beginning on.

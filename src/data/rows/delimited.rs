@@ -193,7 +193,7 @@ fn text<'a>(cell: &'a [u8], name: &str, line: u64) -> Result<&'a str> {
 
 /// The number that a cell is, if it is written as this program would write it: what has leading
 /// zeros or a plus sign is a code, and not a number.
-fn number(cell: &str) -> Option<Json> {
+pub fn number(cell: &str) -> Option<Json> {
     if let Ok(int) = cell.parse::<i64>()
         && int.to_string() == cell
     {

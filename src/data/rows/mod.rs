@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use decompress::decompressed;
 use delimited::Delimited;
-pub use delimited::Numbers;
+pub use delimited::{Numbers, number};
 use format::Format;
 use lines::{Line, Lines};
 pub use reader::Row;
@@ -109,7 +109,7 @@ impl Rows {
         let mut all = 0;
         for source in &self.files.sources {
             match count(source)? {
-                Some(rows) => all += rows,
+                Some(rows) => all = u64::saturating_add(all, rows),
                 None => return Ok(None),
             }
         }

@@ -36,12 +36,6 @@ pub fn shard_name(number: usize) -> String {
     format!("shard-{number:05}.safetensors")
 }
 
-/// The number of the shard that a file of this name is.
-pub fn shard_number(name: &str) -> Option<usize> {
-    let number = name.strip_prefix("shard-")?.strip_suffix(".safetensors")?.parse().ok()?;
-    (shard_name(number) == name).then_some(number)
-}
-
 /// What a shard holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardInfo {
@@ -125,12 +119,6 @@ mod tests {
     #[test]
     fn a_shard_has_one_name() {
         assert_eq!(shard_name(7), "shard-00007.safetensors");
-        assert_eq!(shard_number("shard-00007.safetensors"), Some(7));
-        assert_eq!(shard_number("shard-123456.safetensors"), Some(123_456));
-        for name in
-            ["shard-7.safetensors", "shard-000007.safetensors", "shard-+0007.safetensors", "x"]
-        {
-            assert_eq!(shard_number(name), None, "{name}");
-        }
+        assert_eq!(shard_name(123_456), "shard-123456.safetensors");
     }
 }

@@ -120,7 +120,7 @@ impl Store {
         let mut next = 0;
         self.index.shards.iter().flat_map(|shard| &shard.captures).map(move |capture| {
             let at = next;
-            next += capture.batch.saturating_mul(capture.positions);
+            next = u64::saturating_add(next, capture.batch.saturating_mul(capture.positions));
             (at, capture)
         })
     }

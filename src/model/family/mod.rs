@@ -18,6 +18,7 @@ pub use verified::{VERIFIED, Verified};
 
 use super::load::classes::Class;
 use super::load::config::Fields;
+use super::load::known::HONOURED_NOWHERE;
 use super::spec::Spec;
 use crate::system::message::notice;
 use crate::{Result, bail, error};
@@ -88,11 +89,14 @@ pub fn read(config: &Map<String, Value>) -> Result<Reading> {
             all.join(", ")
         )));
     };
-    // Whether the two ends are tied is said of the whole, if not of the text half.
+    // Whether the two ends are tied, and what can't be honoured, is said of the whole, if not of the
+    // text half.
     let mut text = text.clone();
-    if let (None, Some(tied)) = (text.get("tie_word_embeddings"), config.get("tie_word_embeddings"))
-    {
-        text.insert("tie_word_embeddings".into(), tied.clone());
+    let nowhere = HONOURED_NOWHERE.iter().map(|(name, _)| *name);
+    for name in nowhere.chain(["tie_word_embeddings"]) {
+        if let (None, Some(said)) = (text.get(name), config.get(name)) {
+            text.insert(name.into(), said.clone());
+        }
     }
     let reading = family.read_fields(&text, Some("text_config"))?;
     Ok(Reading { part_of: Some(name.to_owned()), ..reading })

@@ -37,7 +37,8 @@ pub struct Names {
     pub fc2: &'static str,
     /// The norm after the last block.
     pub final_norm: &'static str,
-    /// Names that the unembedding may have if it is not tied. They take no prefix.
+    /// Names that the unembedding may have if it is not tied. They take no
+    /// prefix but that of a model of several parts.
     pub heads: &'static [&'static str],
     /// Whether matrices are stored as [in, out] (GPT-2's Conv1D) instead of [out, in].
     pub transposed: bool,

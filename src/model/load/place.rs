@@ -32,10 +32,11 @@ impl Place {
             for inner in names.prefixes {
                 let prefix = format!("{outer}{inner}");
                 if source.contains(&embeddings(&prefix)) {
-                    let within = names.heads.iter().map(|head| format!("{outer}{head}"));
-                    let plain = names.heads.iter().map(|head| (*head).to_owned());
-                    let mut heads: Vec<String> = plain.chain(within).collect();
-                    heads.dedup();
+                    let mut heads: Vec<String> =
+                        names.heads.iter().map(|head| (*head).to_owned()).collect();
+                    if !outer.is_empty() {
+                        heads.extend(names.heads.iter().map(|head| format!("{outer}{head}")));
+                    }
                     return Ok(Self { prefix, heads });
                 }
             }

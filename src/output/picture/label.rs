@@ -99,9 +99,11 @@ fn cut(text: &str, before: usize, after: usize, most: usize) -> String {
     if most == 0 {
         return String::new();
     }
-    let begin = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    // Each end is measured anew, and a letter may have any number of marks without a width.
+    let letters = |columns: usize| 16 * (columns + 1);
+    let begin = text.char_indices().map(|(at, c)| at + c.len_utf8()).take(letters(before));
     let begin = begin.take_while(|&at| width(&text[..at]) <= before).last().unwrap_or(0);
-    let end = text.char_indices().rev().map(|(at, _)| at);
+    let end = text.char_indices().rev().map(|(at, _)| at).take(letters(after));
     let end = end.take_while(|&at| width(&text[at..]) <= after).last().unwrap_or(text.len());
     format!("{}…{}", &text[..begin], &text[end.max(begin)..])
 }

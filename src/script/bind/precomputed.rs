@@ -76,7 +76,7 @@ impl Stores {
                 "capture: a store holds what passes without hooks give, and there is a context with hooks"
             );
         }
-        let changes = ["mask", "start", "from", "stop", "loss", "beyond"];
+        let changes = ["mask", "start", "from", "stop", "loss", "logits", "beyond"];
         if let Some(other) =
             changes.iter().find(|name| options.get(**name).is_some_and(|value| !value.is_unit()))
         {
@@ -127,7 +127,11 @@ impl Stores {
         };
         let tensor = |point: &CapturePoint| {
             let name = point.point.name();
-            let places: Vec<u64> = (row..row + batch * positions).collect();
+            let to = row.saturating_add(batch.saturating_mul(positions));
+            if to > view.store().rows() {
+                bail!("{} has fewer rows than its captures", view.store().name());
+            }
+            let places: Vec<u64> = (row..to).collect();
             let mut read = view.store().read(&places, Some(name))?;
             let Some(Value::Real(rows)) = read.remove(name) else {
                 bail!("{} has no tensor {name} that was captured", view.store().name())

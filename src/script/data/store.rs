@@ -1,5 +1,6 @@
 //! `store(name)` and `load_store(path)`: activations on disk.
 
+use std::cell::Cell;
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
@@ -58,11 +59,15 @@ fn tensors(given: &Dynamic) -> Result<Vec<(String, Handle)>> {
 struct Remaining {
     store: StoreWriter,
     items: Items,
+    /// Whether a loop has begun to go through them.
+    begun: Rc<Cell<bool>>,
 }
 
 struct RemainingIter {
     store: StoreWriter,
     items: Reading,
+    /// Whether another loop went through the same items, and this one must not.
+    again: bool,
 }
 
 impl IntoIterator for Remaining {
@@ -70,7 +75,8 @@ impl IntoIterator for Remaining {
     type IntoIter = RemainingIter;
 
     fn into_iter(self) -> RemainingIter {
-        RemainingIter { items: self.items.read_from(self.store.done()), store: self.store }
+        let again = self.begun.replace(true);
+        RemainingIter { items: self.items.read_from(self.store.done()), store: self.store, again }
     }
 }
 
@@ -78,6 +84,14 @@ impl Iterator for RemainingIter {
     type Item = ScriptResult<Dynamic>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if std::mem::take(&mut self.again) {
+            let error = error!(
+                "the items of remaining(…) are gone through once: each loop would pass over those on disk"
+            );
+            return Some(Err(error
+                .help("one loop over all: the inner of two may go through an array")
+                .into()));
+        }
         match self.items.next() {
             Some(Ok(item)) => Some(match self.store.begin_item() {
                 Ok(()) => Ok(item),
@@ -155,7 +169,7 @@ pub fn install(registry: &mut Registry, stores: &Rc<Stores>, sources: &Sources) 
         .function(|store: &mut StoreWriter, items: Dynamic| -> ScriptResult<Remaining> {
             let items = Items::read("remaining", &items)?;
             store.count_items()?;
-            Ok(Remaining { store: store.clone(), items })
+            Ok(Remaining { store: store.clone(), items, begun: Rc::default() })
         })
         .iterator::<Remaining, Dynamic>();
     registry.type_name::<Remaining>("remaining items");

@@ -1,6 +1,6 @@
 //! The stores that a run writes: begun, or gone on with where an earlier run was broken off.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::DType;
@@ -22,17 +22,20 @@ pub struct Stores {
     settings: Settings,
     run: Rc<Run>,
     open: RefCell<Vec<StoreWriter>>,
+    /// Whether a loop of this run passes over items that a store has on disk.
+    passing: RefCell<Rc<Cell<bool>>>,
 }
 
 impl Stores {
     /// With no store.
     pub fn new(settings: Settings, run: Rc<Run>) -> Self {
-        Self { settings, run, open: RefCell::default() }
+        Self { settings, run, open: RefCell::default(), passing: RefCell::default() }
     }
 
     /// Starts a new run.
     pub fn begin(&self) {
         self.open.borrow_mut().clear();
+        self.passing.take();
     }
 
     /// Finishes the stores of a run that has succeeded.
@@ -73,14 +76,15 @@ impl Stores {
                 ));
             }
             if first.of != of {
-                return Err(error!("{shown} was begun by another script, or with other parameters or models")
+                return Err(error!("{shown} was begun by another script, or with other parameters, models or seed")
                     .help("--resume goes on with the same ones; to begin anew, delete it or choose another --out"));
             }
         }
         let options = WriteOptions { shard_bytes, dtype, of };
         let writer = Writer::start(Folder { root, own }, begun.shards.len(), options)?;
-        let store =
-            StoreWriter::new(self.run.clone(), name, begun, writer, dtype.and_then(to_safetensors));
+        let (run, passing) = (self.run.clone(), self.passing.borrow().clone());
+        let cast = dtype.and_then(to_safetensors);
+        let store = StoreWriter::new(run, name, begun, writer, cast, passing);
         self.open.borrow_mut().push(store.clone());
         Ok(store)
     }
@@ -100,10 +104,10 @@ impl Stores {
             .collect();
         texts.sort();
         texts.iter().for_each(|text| add(text));
-        let Settings { params, models, device, dtype: model_dtype, .. } = &self.settings;
+        let Settings { params, models, device, dtype: model_dtype, seed, .. } = &self.settings;
         params.iter().for_each(|(name, value)| add(&format!("{name}={value}")));
         add(&models.to_string());
-        add(&format!("{device:?} {model_dtype:?} {dtype:?}"));
+        add(&format!("{device:?} {model_dtype:?} {dtype:?} {seed:?}"));
         hex(&digest.finalize())
     }
 

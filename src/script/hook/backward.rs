@@ -228,9 +228,17 @@ pub fn first_not_finite(loss: &Tensor) -> String {
             found.set(Some(site));
         }
     };
+    /// Hooks are called again, also after a panic.
+    struct Before;
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PASSED_OVER.set(false);
+        }
+    }
     PASSED_OVER.set(true);
+    let before = Before;
     let gone = watching(see, || differentiable::backward(loss));
-    PASSED_OVER.set(false);
+    drop(before);
     match first.get().filter(|_| gone.is_ok()) {
         Some(site) => format!(", on its way back first at {site}"),
         None => String::new(),

@@ -136,16 +136,19 @@ struct Written {
     /// What is appended for the item under way of what [`StoreWriter::begin_item`] counts.
     item: RefCell<Option<Vec<Rows>>>,
     has_items: Cell<bool>,
+    passing: Rc<Cell<bool>>,
 }
 
 impl StoreWriter {
-    /// A store called `name` in the directory of a run, which goes on with what is there.
+    /// A store called `name` in the directory of a run, which goes on with what is there. `passing`,
+    /// which the run's stores share, says whether a loop passes over items that are on disk.
     pub fn new(
         run: Rc<Run>,
         name: &str,
         begun: Begun,
         writer: Writer,
         cast: Option<Dtype>,
+        passing: Rc<Cell<bool>>,
     ) -> Self {
         let done = begun.shards.iter().map(|shard| shard.units).sum();
         let rows = begun.shards.iter().map(|shard| shard.rows).sum();
@@ -162,6 +165,7 @@ impl StoreWriter {
             rows: Cell::new(rows),
             item: RefCell::new(None),
             has_items: Cell::new(false),
+            passing,
         }))
     }
 
@@ -192,6 +196,7 @@ impl StoreWriter {
         }
         own.has_items.set(true);
         own.units.set(own.done);
+        own.passing.set(own.passing.get() || own.done > 0);
         Ok(())
     }
 
@@ -263,6 +268,10 @@ impl StoreWriter {
                     bail!("append to the store {:?} within the loop over remaining(…)", own.name)
                 }
             };
+        }
+        if own.done > 0 && own.passing.get() {
+            return Err(error!("the store {:?} can't be gone on with: a loop over remaining(…) of another store passes over items, whose rows it would miss", own.name)
+                .help("append to one store in that loop, or loop over all items"));
         }
         if own.units.get() >= own.done {
             own.rows.set(own.rows.get() + rows);

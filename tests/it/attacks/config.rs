@@ -154,6 +154,18 @@ fn what_an_equation_divides_by_is_not_zero() {
             json!(1.0),
             "must be above low_freq_factor",
         ),
+        (
+            "llama3-rope",
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2.0, "rope_theta": 1.0}),
+            "yarn needs a rope_theta above 1",
+        ),
+        (
+            "llama3-rope",
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2.0, "rope_theta": 1e4, "beta_fast": 1e-320}),
+            "beta_fast must be from",
+        ),
         ("phi3-longrope", "rope_scaling/short_factor", json!([0.0]), "short_factor must be from"),
         ("phi3-longrope", "rope_scaling/long_factor", json!([-1.0]), "long_factor must be from"),
         ("gptj", "rotary_dim", json!(3), "3 rotary dimensions"),

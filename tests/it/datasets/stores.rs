@@ -54,6 +54,37 @@ fn floats_are_cast_where_that_is_asked_for_and_ids_keep_their_mask() {
     );
 }
 
+/// What a loop passes over, since it is on disk, must not be what another store or another loop needs.
+#[test]
+fn a_loop_over_what_remains_feeds_one_store_and_once() {
+    let place = Workplace::new(&[]);
+    let script = |more: &str, end: &str| {
+        format!(
+            "let s = store(\"a\", #{{shard_bytes: 8}}); let t = store(\"b\", #{{shard_bytes: 8}}); \
+             for i in s.remaining([0, 1, 2, 3, 4, 5]) {{ s.append(#{{x: tensor([i])}}); {more} }} {end}"
+        )
+    };
+    place.write("both.rhai", script("t.append(#{x: tensor([i])});", "").as_bytes());
+    let first = place.run(&["run", "both.rhai", "--out", "both"]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    // As a run leaves them that was killed before the last item of the one was on disk.
+    let store = |name: &str| place.path().join("both").join(name);
+    let names = std::fs::read_dir(store("a")).unwrap().map(|file| file.unwrap().file_name());
+    let last = names.filter(|name| name != "index.json").max().unwrap();
+    std::fs::remove_file(store("a").join(last)).unwrap();
+    std::fs::remove_file(store("a").join("index.json")).unwrap();
+    std::fs::remove_file(store("b").join("index.json")).unwrap();
+    let again = place.run(&["run", "both.rhai", "--out", "both", "--resume"]);
+    assert_ne!(again.code, Some(0), "the second store would miss rows");
+    assert!(again.stderr.contains("passes over items"), "{}", again.stderr);
+    let twice = script(
+        "",
+        "let r = t.remaining([1]); for i in r { t.append(#{x: tensor([i])}); } for i in r { }",
+    );
+    let said = said(&place, &twice.replace("for i in r { }", "for i in r { print(i); }"));
+    assert!(said.contains("are gone through once"), "{said}");
+}
+
 #[test]
 fn what_does_not_fit_is_a_sentence() {
     let place = Workplace::new(&[("empty/x.txt", "")]);
@@ -266,6 +297,10 @@ fn an_answer_comes_from_the_store_and_only_where_it_is_the_same() {
         (
             "m.capture(\"a\", \"post-mlp\", #{into: store(\"b\"), stop: \"post-mlp@1\"})",
             "stop can't be asked for together with a store",
+        ),
+        (
+            "m.capture(\"a\", \"logits\", #{into: store(\"b\"), logits: \"last\"})",
+            "logits can't be asked for together with a store",
         ),
         (
             "let s = store(\"b\"); m.capture(\"a\", \"post-mlp\", #{into: s}); m.capture(\"b\", \"pre-mlp\", #{into: s})",

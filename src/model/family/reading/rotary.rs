@@ -162,6 +162,9 @@ pub fn scaled(spec: RotarySpec, scaling: Option<RotaryScaling>) -> Result<Rotary
                 spec.over
             )
         }
+        Some(RotaryScaling::Yarn { .. }) if spec.theta == 1.0 => {
+            bail!("config.json: yarn needs a rope_theta above 1, which its logarithm divides by")
+        }
         Some(RotaryScaling::Dynamic { .. }) if spec.dims < 4 => {
             bail!(
                 "config.json: dynamic rope scaling needs 4 rotary dimensions or more, not {}",
@@ -253,9 +256,12 @@ fn yarn_scaling(fields: &Fields, scaling: &Fields, original: usize) -> Result<Ro
         Some(factor) => factor,
         None => fields.max_positions("max_position_embeddings")? as f64 / original as f64,
     };
+    // As in Python, 0 counts as absent.
     let number = |name| -> Result<Option<f64>> {
-        // As in Python, 0 counts as absent.
-        Ok(scaling.number(name, Allowed::NOT_NEGATIVE)?.filter(|x| *x != 0.0))
+        match scaling.number(name, Allowed::NOT_NEGATIVE)? {
+            None | Some(0.0) => Ok(None),
+            Some(_) => scaling.number(name, Allowed::SCALE),
+        }
     };
     let (mscale, all) = (number("mscale")?, number("mscale_all_dim")?);
     let attention_factor = match scaling.number("attention_factor", Allowed::SCALE)? {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::recipe::ask;
 use super::run::assignment;
-use crate::data::rows::{Numbers, ReadOptions, Row, Rows, Source};
+use crate::data::rows::{Numbers, ReadOptions, Row, RowFile, Rows};
 use crate::output::picture::table::draw;
 use crate::output::record::Versions;
 use crate::recipe::Recipe;
@@ -340,7 +340,7 @@ fn read_rows(path: &Path) -> crate::Result<Vec<Row>> {
     let file = file::open(path, FileKind::Data)
         .map_err(|e| error!("{name} can't be read: {}", describe_io_error(&e)))?;
     let options = ReadOptions { columns: None, numbers: Numbers::Nowhere };
-    let rows = Rows::new(vec![Source::of_file(name.clone(), file)], options)?
+    let rows = Rows::new(vec![RowFile::of_file(name.clone(), file)], options)?
         .select(|all| all.take(MAX_ITEMS as u64 + 1))
         .iter()
         .collect::<crate::Result<Vec<_>>>()?;

@@ -18,7 +18,7 @@ use crate::script::bind::output::json;
 use crate::script::program::describe::Description;
 use crate::script::program::model_names::NamedModel;
 use crate::script::program::params::Declared;
-use crate::script::{Failure, Host, Limits, Place, Settings, Substitutes};
+use crate::script::{Failure, Host, Limits, Location, Settings, Substitutes};
 use crate::{Error, error};
 
 /// The seed of the runs, which makes them reproducible.
@@ -61,7 +61,7 @@ pub fn check(recipe: &Recipe, models: &Substitutes, limits: Limits) -> Result<Ch
         return Err(Failure::at_place(error, at_header(recipe, 0..0)));
     };
     let mut findings = Vec::new();
-    let mut found = |error: Error, place: Place| findings.push(Failure::at_place(error, place));
+    let mut found = |error: Error, place: Location| findings.push(Failure::at_place(error, place));
     let missing = header.missing();
     if !missing.is_empty() {
         let error = error!("the header does not say its {}", missing.join(", "));
@@ -90,7 +90,7 @@ pub fn check(recipe: &Recipe, models: &Substitutes, limits: Limits) -> Result<Ch
     Ok(Checked { findings, trials, sources: described.sources })
 }
 
-fn at_header(recipe: &Recipe, span: std::ops::Range<usize>) -> Place {
+fn at_header(recipe: &Recipe, span: std::ops::Range<usize>) -> Location {
     Header::place(&recipe.id, &recipe.text, span)
 }
 
@@ -136,11 +136,11 @@ fn params(recipe: &Recipe, header: &Header, described: &Description) -> Vec<Fail
     findings
 }
 
-fn place_of(described: &Description, declared: &Declared) -> Option<Place> {
+fn place_of(described: &Description, declared: &Declared) -> Option<Location> {
     let (_, text) = described.sources.iter().find(|(id, _)| *id == declared.file)?;
     let line = declared.position.line()?;
     let text = text.lines().nth(line - 1)?.to_owned();
-    Some(Place { file: declared.file.clone(), line, column: declared.position.position(), text })
+    Some(Location { file: declared.file.clone(), line, column: declared.position.position(), text })
 }
 
 fn compare(name: &str, param: &Param, declared: &Declared) -> Option<Error> {

@@ -10,7 +10,7 @@ use toml::{Spanned, Value};
 use crate::data::hub_reference::HubReference;
 use crate::hook::PointName;
 use crate::model::family::FAMILIES;
-use crate::script::{Failure, Place, Policy};
+use crate::script::{Failure, Location, Policy};
 use crate::{Error, Result, bail, checkpoint, did_you_mean, error, without_rust_types};
 
 /// The start of each line of a header.
@@ -112,7 +112,7 @@ impl Header {
     }
 
     /// The location of a byte range of the header's TOML in the script `text`.
-    pub fn place(id: &str, text: &str, span: Range<usize>) -> Place {
+    pub fn place(id: &str, text: &str, span: Range<usize>) -> Location {
         let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix(MARK)).collect();
         place(id, text, &lines.join("\n"), span)
     }
@@ -302,14 +302,14 @@ fn hinted(error: Error, toml: &str) -> Error {
 }
 
 /// The location in the script of a byte range of the header's TOML, which lacks the comment marks.
-fn place(id: &str, text: &str, toml: &str, span: Range<usize>) -> Place {
+fn place(id: &str, text: &str, toml: &str, span: Range<usize>) -> Location {
     let start =
         (0..=span.start.min(toml.len())).rev().find(|&at| toml.is_char_boundary(at)).unwrap_or(0);
     let before = &toml[..start];
     let line = before.matches('\n').count();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
     let shown = text.lines().nth(line).unwrap_or_default().to_owned();
-    Place { file: id.into(), line: line + 1, column: Some(MARK.len() + column + 1), text: shown }
+    Location { file: id.into(), line: line + 1, column: Some(MARK.len() + column + 1), text: shown }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::header::check_name;
 use super::reference::Remote;
 use crate::checkpoint::{check_path, is_commit};
-use crate::script::{Failure, Place};
+use crate::script::{Failure, Location};
 use crate::system::digest::sha256_hex;
 use crate::system::directory::{HeldDirectory, escapes_directory};
 use crate::system::file;
@@ -233,14 +233,14 @@ pub fn here() -> PathBuf {
     PathBuf::from(".")
 }
 
-fn place(text: &str, start: usize) -> Place {
+fn place(text: &str, start: usize) -> Location {
     let start =
         (0..=start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let before = &text[..start];
     let line = before.matches('\n').count();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let shown = text.lines().nth(line).unwrap_or_default().to_owned();
-    Place { file: LOCK.into(), line: line + 1, column: Some(column), text: shown }
+    Location { file: LOCK.into(), line: line + 1, column: Some(column), text: shown }
 }
 
 #[cfg(test)]

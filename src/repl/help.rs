@@ -60,7 +60,7 @@ pub fn about(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> 
     if let Ok(named) = PointName::parse(name) {
         return Ok(point(named.point));
     }
-    let defined = workspace.host().session().live().functions();
+    let defined = workspace.host().session().namespace().functions();
     let functions = workspace.host().functions();
     let mut lines: Vec<String> = defined
         .iter()

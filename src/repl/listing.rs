@@ -41,7 +41,7 @@ pub fn variables(workspace: &Workspace) -> Vec<String> {
         })
         .collect();
     let mut lines = columns(rows);
-    let functions = workspace.host().session().live().functions();
+    let functions = workspace.host().session().namespace().functions();
     lines.extend(
         functions
             .iter()
@@ -51,7 +51,7 @@ pub fn variables(workspace: &Workspace) -> Vec<String> {
         workspace
             .host()
             .session()
-            .live()
+            .namespace()
             .imports()
             .iter()
             .map(|name| format!("  import … as {name}")),

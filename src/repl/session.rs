@@ -178,7 +178,7 @@ impl Session {
     /// Whether the session has a variable or a function of that name.
     fn defines(&self, name: &str) -> bool {
         let (workspace, name) = (self.workspace.borrow(), name.trim().trim_end_matches("()"));
-        let functions = workspace.host().session().live().functions();
+        let functions = workspace.host().session().namespace().functions();
         workspace.variable(name).is_some() || functions.iter().any(|(known, _)| known == name)
     }
 

@@ -6,7 +6,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
 
 use super::bind::pass::Depth;
 use super::bind::{
-    closures, forward, generate, gradients, growth, model, output, param, picture, tokens,
+    closures, forward, generate, gradients, large_values, model, output, param, picture, tokens,
 };
 use super::declare::{Gradient, OnGpu, Page, Purity, Registry, RhaisOwn};
 use super::diagnostics::try_catch;
@@ -67,18 +67,18 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     try_catch::install(&mut engine, modules.sources(), move || end_of_compiling(limits));
     let mut registry = Registry::new(engine, NOT_PURE, graph::GRAPH);
     tensor::install(&mut registry, session.random());
-    growth::install(&mut registry, limits);
+    large_values::install(&mut registry, limits);
     closures::install(&mut registry);
     output::install_json(&mut registry);
     model::install(&mut registry, session.models());
     tokens::install(&mut registry);
-    let depth = Depth::new(session.live());
+    let depth = Depth::new(session.namespace());
     forward::install(&mut registry, &depth, session.reuse());
     gradients::install(&mut registry, &depth, session.reuse());
     let streaming = session.settings().streaming;
     generate::install(&mut registry, &depth, session.random(), streaming, console);
     weights::install(&mut registry, session.random(), session.adapters());
-    hook::install(&mut registry, session.live(), &modules, session.natives());
+    hook::install(&mut registry, session.namespace(), &modules, session.natives());
     context::install(&mut registry);
     gradient::install(&mut registry);
     install_script(&mut registry, session);

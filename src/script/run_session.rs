@@ -6,7 +6,7 @@ use super::bind::model::Models;
 use super::bind::param::Params;
 use super::data::{DataFiles, Stores};
 use super::fingerprint::purity::LazyNatives;
-use super::program::late_binding::Live;
+use super::program::late_binding::Namespace;
 use super::reuse;
 use super::reuse::Reuse;
 use super::run::random::Random;
@@ -28,7 +28,7 @@ pub struct Session {
     stores: Rc<Stores>,
     run: Rc<Run>,
     quota: Quota,
-    live: Live,
+    namespace: Namespace,
     reuse: Reuse,
     natives: LazyNatives,
 }
@@ -57,7 +57,7 @@ impl Session {
             stores: Stores::new(settings.clone(), run.clone()).into(),
             run,
             quota,
-            live: Live::default(),
+            namespace: Namespace::default(),
             reuse: Reuse::new(settings.reuse.unwrap_or(reuse::DEFAULT_LIMIT)),
             settings,
             natives: LazyNatives::default(),
@@ -110,8 +110,8 @@ impl Session {
     }
 
     /// The functions, imports and constants of a REPL session, which may change at any time.
-    pub fn live(&self) -> &Live {
-        &self.live
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     /// How much may still be printed and saved.

@@ -7,7 +7,7 @@
 use super::machine::Objects;
 use super::object::Object;
 use super::state_dict::{StateDict, element_sizes};
-use super::{Place, StateOf};
+use super::{ByteRange, StateOf};
 use crate::system::file::FileKind;
 use crate::{Result, bail, error};
 
@@ -24,7 +24,7 @@ pub fn is_legacy(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// A pickle is broken or holds something else, or the numbers are not little-endian.
-pub fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<Place>>)> {
+pub fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<ByteRange>>)> {
     let mut at = FIRST.len();
     let mut next = |what: &str| {
         let rest = bytes.get(at..).unwrap_or_default();

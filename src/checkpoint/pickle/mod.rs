@@ -31,11 +31,11 @@ pub struct Pickle {
     bytes: Bytes,
     state: StateDict,
     /// The place of each storage of `state`, or why it can't be read.
-    places: Vec<Result<Place>>,
+    places: Vec<Result<ByteRange>>,
 }
 
 /// The first byte of an entry's contents in the file, and how many bytes they are.
-type Place = (usize, usize);
+type ByteRange = (usize, usize);
 
 impl Pickle {
     /// Reads the names and shapes of a file called `name`.
@@ -79,7 +79,7 @@ impl Pickle {
         Ok(pickle)
     }
 
-    fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<Place>>)> {
+    fn contents(bytes: &[u8], of: StateOf) -> Result<(StateDict, Vec<Result<ByteRange>>)> {
         let broken = |e: zip::result::ZipError| error!("its zip can't be read ({e})");
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         let names = || zip.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
@@ -258,7 +258,7 @@ fn is_contiguous(view: &View) -> bool {
 }
 
 /// The place of an entry's contents in the zip, which must be stored uncompressed.
-fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Place> {
+fn place(zip: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<ByteRange> {
     let entry = zip.by_name(name).map_err(|e| {
         error!("its zip has no {} that can be read ({e})", control_characters(name))
     })?;

@@ -29,13 +29,13 @@ use crate::Result;
 use crate::system::positioned::Positioned;
 
 /// A file of rows: its name, and how it is opened. One of the Hub is fetched then.
-pub struct Source {
+pub struct RowFile {
     name: String,
     open: Box<dyn Fn() -> Result<File>>,
     opened: OnceCell<Arc<File>>,
 }
 
-impl Source {
+impl RowFile {
     /// A file called `name`, which `open` opens when its rows are read.
     pub fn new(name: impl Into<String>, open: impl Fn() -> Result<File> + 'static) -> Self {
         Self { name: name.into(), open: Box::new(open), opened: OnceCell::new() }
@@ -76,7 +76,7 @@ pub struct Rows {
 }
 
 struct Files {
-    sources: Vec<Source>,
+    sources: Vec<RowFile>,
     options: ReadOptions,
 }
 
@@ -85,7 +85,7 @@ impl Rows {
     ///
     /// # Errors
     /// A name whose ending is that of no format of rows.
-    pub fn new(sources: Vec<Source>, options: ReadOptions) -> Result<Self> {
+    pub fn new(sources: Vec<RowFile>, options: ReadOptions) -> Result<Self> {
         for source in &sources {
             Format::expect(&source.name)?;
         }
@@ -128,7 +128,7 @@ impl Rows {
 }
 
 /// The number of rows of a file that says it.
-fn count(source: &Source) -> Result<Option<u64>> {
+fn count(source: &RowFile) -> Result<Option<u64>> {
     match Format::expect(&source.name)?.0 {
         #[cfg(feature = "parquet")]
         Format::Parquet => parquet::Parquet::count(&source.name, &source.file()?).map(Some),
@@ -136,7 +136,7 @@ fn count(source: &Source) -> Result<Option<u64>> {
     }
 }
 
-fn open(source: &Source, options: &ReadOptions) -> Result<Box<dyn RowReader>> {
+fn open(source: &RowFile, options: &ReadOptions) -> Result<Box<dyn RowReader>> {
     let (format, compression) = Format::expect(&source.name)?;
     let (name, file) = (source.name.as_str(), source.file()?);
     let columns: Columns = options.columns.clone();

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Tensor};
 
+use super::checkpoint_layout::CheckpointLayout;
 use super::loader::{CheckpointNames, Role, Stored, Weights, replaced};
-use super::place::Place;
 use crate::kernel::differentiable::is_without_graph;
 use crate::kernel::moved;
 use crate::model::Decoder;
@@ -128,7 +128,8 @@ impl Decoder {
     /// prefix, or the unembedding under another name. Nothing if the decoder does not compute with
     /// it.
     pub fn stored_name(&self, name: &str) -> Option<String> {
-        let CheckpointNames { place: Place { prefix, heads }, used, .. } = &*self.stored.names;
+        let CheckpointNames { layout: CheckpointLayout { prefix, heads }, used, .. } =
+            &*self.stored.names;
         let without = |of: &&str| name.strip_prefix(*of);
         let prefixes = self.names.prefixes.iter().filter_map(without);
         let with_prefix = prefixes.map(|rest| format!("{prefix}{rest}"));
@@ -145,7 +146,7 @@ impl Decoder {
 
     /// The name that a tensor of this checkpoint has in most checkpoints of its family.
     pub fn usual_name(&self, stored: &str) -> String {
-        match stored.strip_prefix(&*self.stored.names.place.prefix) {
+        match stored.strip_prefix(&*self.stored.names.layout.prefix) {
             Some(rest) if !self.is_unembedding(stored) => {
                 format!("{}{rest}", self.names.prefixes[0])
             }
@@ -157,7 +158,7 @@ impl Decoder {
     pub fn is_unembedding(&self, name: &str) -> bool {
         let ends =
             |head: &String| name.strip_prefix(&**head).is_some_and(|rest| rest.starts_with('.'));
-        self.stored.names.place.heads.iter().any(ends)
+        self.stored.names.layout.heads.iter().any(ends)
     }
 
     /// Whether the checkpoint's matrices are [in, out].

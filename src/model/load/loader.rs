@@ -7,8 +7,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use super::block_weights::Blocks;
+use super::checkpoint_layout::CheckpointLayout;
 use super::loader_blocks::whole;
-use super::place::Place;
 use crate::Result;
 use crate::model::family::Names;
 use crate::model::linear::Linear;
@@ -43,7 +43,7 @@ pub struct Weights {
 /// What the names of a checkpoint's tensors stand for.
 pub struct CheckpointNames {
     /// The prefixes of its names.
-    pub place: Place,
+    pub layout: CheckpointLayout,
     /// The tensors that the decoder computes with.
     pub used: BTreeMap<String, Stored>,
     /// The tensors that the family does not use and that are no known buffers.
@@ -89,7 +89,7 @@ pub(super) struct Loader<'a> {
     pub spec: &'a Spec,
     pub names: &'a Names,
     pub source: &'a dyn WeightSource,
-    pub place: &'a Place,
+    pub layout: &'a CheckpointLayout,
     pub dtype: DType,
     pub device: &'a Device,
     /// The names of the checkpoint's tensors, if the decoder has been loaded already.
@@ -112,8 +112,8 @@ pub fn load(
     device: &Device,
     placement: Placement,
 ) -> Result<Weights> {
-    let place = Place::find(names, source)?;
-    if place.stores_both_ends(spec, names, source, dtype)? {
+    let layout = CheckpointLayout::find(names, source)?;
+    if layout.stores_both_ends(spec, names, source, dtype)? {
         spec.tied = false;
         notice(
             "note: the config ties the unembedding to the token embeddings, and the checkpoint has one that differs: the \
@@ -121,7 +121,7 @@ pub fn load(
         );
     }
     let (known, used) = (None, RefCell::default());
-    let loader = Loader { spec, names, source, place: &place, dtype, device, known, used };
+    let loader = Loader { spec, names, source, layout: &layout, dtype, device, known, used };
     let (blocks, loader) = match placement {
         Placement::Resident => (Blocks::Resident(loader.blocks()?), loader),
         Placement::Offloaded => {
@@ -132,7 +132,7 @@ pub fn load(
     };
     let weights = loader.outer_weights(blocks, None)?;
     let (unused, used) = (loader.unused(), loader.used.into_inner());
-    let names = Arc::new(CheckpointNames { place, unused, used });
+    let names = Arc::new(CheckpointNames { layout, unused, used });
     Ok(Weights { names, ..weights })
 }
 
@@ -149,10 +149,10 @@ pub fn replaced(
     dtype: DType,
     device: &Device,
 ) -> Result<Weights> {
-    let (place, known) = (&base.names.place, Some(&*base.names));
+    let (layout, known) = (&base.names.layout, Some(&*base.names));
     let on = |device| {
         let used = RefCell::default();
-        Loader { spec, names, source, place, dtype, device, known, used }
+        Loader { spec, names, source, layout, dtype, device, known, used }
     };
     let loader = on(device);
     let blocks = match &base.blocks {
@@ -168,7 +168,7 @@ pub fn replaced(
 impl Loader<'_> {
     fn outer_weights(&self, blocks: Blocks, base: Option<&Weights>) -> Result<Weights> {
         let Spec { hidden: d, embedding: e, vocabulary: v, max_positions, .. } = *self.spec;
-        let name = |part: &str| format!("{}{part}", self.place.prefix);
+        let name = |part: &str| format!("{}{part}", self.layout.prefix);
         let table = |part: &str, shape: [usize; 2], role: Role, kept: Option<&Tensor>| {
             self.single(&format!("{}.weight", name(part)), &shape, role, kept)
         };
@@ -220,7 +220,7 @@ impl Loader<'_> {
             project_out,
             unembedding,
             names: Arc::new(CheckpointNames {
-                place: self.place.clone(),
+                layout: self.layout.clone(),
                 used: BTreeMap::new(),
                 unused: Vec::new(),
             }),
@@ -230,7 +230,7 @@ impl Loader<'_> {
     fn unembedding(&self, token_embeddings: &Tensor, kept: Option<&Linear>) -> Result<Linear> {
         let Spec { vocabulary: v, embedding: e, .. } = *self.spec;
         let heads: Vec<String> =
-            self.place.heads.iter().map(|name| format!("{name}.weight")).collect();
+            self.layout.heads.iter().map(|name| format!("{name}.weight")).collect();
         let has = |name: &&String| match self.known {
             Some(known) => known.used.contains_key(*name),
             None => self.source.contains(name),

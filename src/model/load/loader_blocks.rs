@@ -43,7 +43,7 @@ impl Loader<'_> {
 
     /// The checkpoint's name of a part of block `layer`.
     fn in_block(&self, layer: usize, part: &str) -> String {
-        format!("{}{}.{layer}.{part}", self.place.prefix, self.names.block)
+        format!("{}{}.{layer}.{part}", self.layout.prefix, self.names.block)
     }
 
     fn block(&self, layer: usize, kept: Option<&Block>) -> Result<Block> {

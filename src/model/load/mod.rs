@@ -4,6 +4,7 @@
 
 pub(crate) mod block_weights;
 pub mod changes;
+mod checkpoint_layout;
 pub(crate) mod classes;
 pub(crate) mod config;
 pub(crate) mod field;
@@ -11,5 +12,4 @@ pub(crate) mod known;
 pub mod loader;
 mod loader_blocks;
 mod offload;
-mod place;
 pub mod weights;

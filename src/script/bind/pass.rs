@@ -15,7 +15,7 @@ use crate::model::Input;
 use crate::script::errors::error::ScriptResult;
 use crate::script::hook::context::{Context, Serving};
 use crate::script::hook::{Hook, HookObserver, PassInfo};
-use crate::script::program::late_binding::Live;
+use crate::script::program::late_binding::Namespace;
 use crate::script::reuse;
 use crate::script::reuse::Reuse;
 use crate::script::value::Handle;
@@ -30,12 +30,12 @@ const DEEPEST: usize = 16;
 
 /// Counts the passes in progress, each nested in the one before.
 #[derive(Clone)]
-pub struct Depth(Rc<Cell<usize>>, Live);
+pub struct Depth(Rc<Cell<usize>>, Namespace);
 
 impl Depth {
     /// With no pass in progress.
-    pub fn new(live: &Live) -> Self {
-        Self(Rc::default(), live.clone())
+    pub fn new(namespace: &Namespace) -> Self {
+        Self(Rc::default(), namespace.clone())
     }
 
     fn enter(&self) -> Result<Nested> {

@@ -91,13 +91,13 @@ impl Iterator for Reading {
 /// A clone reads them anew.
 #[derive(Clone)]
 pub struct Batches {
-    of: Source,
+    of: Batched,
     size: u64,
     selection: Selection,
 }
 
 #[derive(Clone)]
-enum Source {
+enum Batched {
     Items(Items),
     Store(StoreView),
 }
@@ -109,8 +109,8 @@ impl Batches {
             .filter(|size| *size > 0)
             .ok_or_else(|| error!("batches: a batch has at least 1 row, not {size}"))?;
         let of = match items.read_lock::<StoreView>() {
-            Some(store) => Source::Store(store.clone()),
-            None => Source::Items(Items::read("batches", items)?),
+            Some(store) => Batched::Store(store.clone()),
+            None => Batched::Items(Items::read("batches", items)?),
         };
         Ok(Self { of, size, selection: Selection::ALL })
     }
@@ -121,8 +121,8 @@ impl Batches {
 
     fn len(&self) -> Result<Option<u64>> {
         let items = match &self.of {
-            Source::Items(items) => items.len()?,
-            Source::Store(store) => Some(store.row_count()),
+            Batched::Items(items) => items.len()?,
+            Batched::Store(store) => Some(store.row_count()),
         };
         Ok(items.map(|items| self.selection.len(items.div_ceil(self.size))))
     }
@@ -183,8 +183,8 @@ impl Iterator for BatchIter {
         }
         let from = self.batches.selection.place(self.given)?.checked_mul(self.batches.size)?;
         let batch = match self.batches.of.clone() {
-            Source::Store(store) => self.stored(&store, from).map_err(Into::into),
-            Source::Items(items) => self.collected(&items, from),
+            Batched::Store(store) => self.stored(&store, from).map_err(Into::into),
+            Batched::Items(items) => self.collected(&items, from),
         };
         self.given += 1;
         let batch = batch.transpose();

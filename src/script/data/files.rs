@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::checkpoint::{Hub, Snapshot};
 use crate::data::hub_reference::{HUB, HubReference};
 use crate::data::layout;
-use crate::data::rows::Source;
+use crate::data::rows::RowFile;
 use crate::output::{Run, record};
 use crate::script::run::settings::Settings;
 use crate::system::file;
@@ -67,7 +67,7 @@ impl DataFiles {
         path: &str,
         config: Option<&str>,
         split: Option<&str>,
-    ) -> Result<Vec<Source>> {
+    ) -> Result<Vec<RowFile>> {
         let whole = path.starts_with(HUB) && self.checked(path)?.path.is_none();
         if !whole {
             if config.or(split).is_some() {
@@ -78,7 +78,7 @@ impl DataFiles {
             let file = self.open(path)?;
             let name = path.split('@').next().unwrap_or(path);
             let name = if path.starts_with(HUB) { name } else { path };
-            return Ok(vec![Source::of_file(name, file)]);
+            return Ok(vec![RowFile::of_file(name, file)]);
         }
         let mut reference = self.checked(path)?;
         let mut files = self.listed(&reference)?;
@@ -90,7 +90,7 @@ impl DataFiles {
         let source = |inside: String| {
             let (own, reference) = (self.clone(), reference.clone());
             let name = format!("{HUB}{}/{inside}", reference.repository);
-            Source::new(name, move || own.fetch(&reference, &inside))
+            RowFile::new(name, move || own.fetch(&reference, &inside))
         };
         Ok(files.into_iter().map(source).collect())
     }

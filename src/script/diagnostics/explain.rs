@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, ParseErrorType};
 use super::syntax;
 use crate::script::errors::error::from_text;
 use crate::script::errors::foreign::{self, On};
-use crate::script::program::place::Place;
+use crate::script::program::location::Location;
 use crate::script::program::source::{Source, Sources};
 use crate::script::reference::vocabulary::{Function, a, functions, is_name, members, word};
 use crate::{Error, error, nearest};
@@ -21,7 +21,7 @@ pub fn explain(
     engine: &Engine,
     sources: &Sources,
     source: Option<&Source>,
-    place: Option<&Place>,
+    place: Option<&Location>,
     function: Option<&str>,
     error: &EvalAltResult,
 ) -> Error {
@@ -31,7 +31,7 @@ pub fn explain(
         ErrorRuntime(value, _) => thrown(value),
         ErrorParsing(kind, _) => parsing(kind, source, place),
         ErrorFunctionNotFound(signature, _) => call(engine, sources, source, place, signature),
-        ErrorVariableNotFound(name, _) if place.is_some_and(Place::is_assigned) => {
+        ErrorVariableNotFound(name, _) if place.is_some_and(Location::is_assigned) => {
             error!("there is no variable {name} to assign to").help(format!("let {name} = … declares it"))
         }
         ErrorVariableNotFound(name, _) => variable(engine, sources, source, function, name),
@@ -94,7 +94,7 @@ pub fn explain(
 }
 
 /// The error of a text that does not compile. Syntax of other languages is recognised first.
-fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Place>) -> Error {
+fn parsing(kind: &ParseErrorType, source: Option<&Source>, place: Option<&Location>) -> Error {
     let Some(place) = place else { return syntax::explain(kind, None) };
     if let Some(error) = foreign::writing(&place.text, place.column) {
         return error;
@@ -152,7 +152,7 @@ fn call(
     engine: &Engine,
     sources: &Sources,
     source: Option<&Source>,
-    place: Option<&Place>,
+    place: Option<&Location>,
     signature: &str,
 ) -> Error {
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ")"));
@@ -168,7 +168,7 @@ fn call(
         return operator(name, &arguments);
     }
     let known = functions(engine, sources);
-    let after_dot = place.is_some_and(Place::after_dot);
+    let after_dot = place.is_some_and(Location::after_dot);
     let (module, bare) =
         name.rsplit_once("::").map_or((None, name), |(module, bare)| (Some(module), bare));
     let overloads: Vec<&Function> = known.iter().filter(|f| f.name == bare).collect();

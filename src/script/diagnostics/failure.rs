@@ -9,7 +9,7 @@ use super::explain::explain;
 use super::try_catch::Caught;
 use crate::Error;
 use crate::script::errors::error::INTERRUPTED;
-use crate::script::program::place::Place;
+use crate::script::program::location::Location;
 use crate::script::program::source::{Source, Sources};
 
 /// The number of callers shown below an error, the nearest first.
@@ -21,9 +21,9 @@ pub struct Failure {
     kind: Kind,
     message: String,
     help: Option<String>,
-    place: Option<Box<Place>>,
+    place: Option<Box<Location>>,
     /// The calls that led to the place, the nearest first.
-    trail: Vec<(Step, Place)>,
+    trail: Vec<(Step, Location)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,12 +57,12 @@ impl Failure {
     }
 
     /// An error at a place in a script, or in a file beside it.
-    pub fn at_place(error: Error, place: Place) -> Self {
+    pub fn at_place(error: Error, place: Location) -> Self {
         Self { place: Some(place.into()), ..Self::from(error) }
     }
 
     /// A command line that asks for something impossible because of a place in a file.
-    pub fn usage_at(error: Error, place: Place) -> Self {
+    pub fn usage_at(error: Error, place: Location) -> Self {
         Self { kind: Kind::Usage, ..Self::at_place(error, place) }
     }
 
@@ -73,14 +73,14 @@ impl Failure {
             Some(at) => at.source,
             None => sources.get(&file),
         };
-        let place = Place::of(sources, &file, position(base, source.as_deref()));
+        let place = Location::of(sources, &file, position(base, source.as_deref()));
         let function = match frames.first().map(|frame| &frame.step) {
             Some(Step::Calls(function)) => Some(function.clone()),
             _ => None,
         };
-        let mut trail: Vec<(Step, Place)> = Vec::new();
+        let mut trail: Vec<(Step, Location)> = Vec::new();
         for frame in frames {
-            let Some(at) = Place::of(sources, &frame.file, frame.position) else { continue };
+            let Some(at) = Location::of(sources, &frame.file, frame.position) else { continue };
             let shown = trail.last().map(|(_, at)| at).or(place.as_ref());
             if shown != Some(&at) {
                 trail.push((frame.step, at));
@@ -161,7 +161,7 @@ impl Failure {
     }
 
     /// The place in the script.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&Location> {
         self.place.as_deref()
     }
 }

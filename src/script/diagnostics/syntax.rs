@@ -2,14 +2,14 @@
 
 use rhai::{LexError, ParseErrorType};
 
-use crate::script::program::place::Place;
+use crate::script::program::location::Location;
 use crate::script::value::handed_out::WEIGHTS;
 use crate::{Error, error};
 
 /// The sentence for an error of Rhai's parser.
-pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
+pub fn explain(kind: &ParseErrorType, place: Option<&Location>) -> Error {
     use ParseErrorType::*;
-    let token = place.map(Place::token).unwrap_or_default();
+    let token = place.map(Location::token).unwrap_or_default();
     match kind {
         UnexpectedEOF => error!("the script ends in the middle of something")
             .help("a bracket, a brace or a comment is opened and not closed"),
@@ -31,7 +31,7 @@ pub fn explain(kind: &ParseErrorType, place: Option<&Place>) -> Error {
             error!("{token}(…) gives a copy of a model's weights: what is written into it is lost")
                 .help(WEIGHTS)
         }
-        AssignmentToInvalidLHS(_) if place.is_some_and(Place::is_called) => {
+        AssignmentToInvalidLHS(_) if place.is_some_and(Location::is_called) => {
             error!("what {token}(…) gives has no name, and what is written into it is lost")
                 .help(format!("give it a name first: let y = … {token}(…); y[0] = 1.0;"))
         }

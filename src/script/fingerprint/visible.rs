@@ -7,8 +7,8 @@ use rhai::{Position, ScriptFuncDef, Shared};
 
 use super::purity::Natives;
 use crate::script::program::late_binding::Surroundings;
+use crate::script::program::location::Location;
 use crate::script::program::modules::Modules;
-use crate::script::program::place::Place;
 use crate::script::program::source::Sources;
 
 /// A function of a script, and the script's name.
@@ -62,6 +62,6 @@ impl Visible {
 
     /// A place in the script called `source`, as `file:line:column`.
     pub fn place(&self, source: &str, position: Position) -> Option<String> {
-        Place::of(&self.sources, source, position).map(|place| place.short())
+        Location::of(&self.sources, source, position).map(|place| place.short())
     }
 }

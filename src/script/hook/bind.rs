@@ -14,7 +14,7 @@ use crate::script::declare::{Declarations, Gradient, OnGpu, Page, Purity, Regist
 use crate::script::errors::error::ScriptResult;
 use crate::script::fingerprint::purity::LazyNatives;
 use crate::script::fingerprint::reachable::BoundCode;
-use crate::script::program::late_binding::{Live, Surroundings};
+use crate::script::program::late_binding::{Namespace, Surroundings};
 use crate::script::program::modules::Modules;
 
 fn bind(
@@ -39,7 +39,7 @@ fn bind(
         function,
         shown,
         position: context.call_position(),
-        surroundings: Surroundings::of(context, &binder.live),
+        surroundings: Surroundings::of(context, &binder.namespace),
         code: BoundCode::new(&binder.modules, natives),
         tally: Tally::default(),
     })))
@@ -95,7 +95,7 @@ fn check(
 /// The state that `hook` needs to bind a function.
 #[derive(Clone)]
 struct Binder {
-    live: Live,
+    namespace: Namespace,
     modules: Modules,
     natives: LazyNatives,
     /// See [`computes`](Self::computes).
@@ -110,9 +110,14 @@ impl Binder {
 }
 
 /// Registers `hook(points, function)`, and what a hook shows of itself.
-pub fn install(registry: &mut Registry, live: &Live, modules: &Modules, natives: &LazyNatives) {
+pub fn install(
+    registry: &mut Registry,
+    namespace: &Namespace,
+    modules: &Modules,
+    natives: &LazyNatives,
+) {
     let own = Binder {
-        live: live.clone(),
+        namespace: namespace.clone(),
         modules: modules.clone(),
         natives: natives.clone(),
         computes: Rc::default(),

@@ -13,8 +13,8 @@ use crate::script::hook::Hook;
 use crate::script::program::bundle::Program;
 use crate::script::program::describe;
 use crate::script::program::describe::Description;
+use crate::script::program::location::Location;
 use crate::script::program::params::Declared;
-use crate::script::program::place::Place;
 use crate::script::reference::vocabulary::Function;
 use crate::script::reference::{definitions, vocabulary};
 use crate::script::value::options::describe as describe_value;
@@ -67,7 +67,7 @@ impl Host {
     /// The place where a hook was bound, as `file:line:column`.
     pub fn place_of(&self, hook: &Hook) -> Option<String> {
         let (source, position) = hook.bound_at();
-        Place::of(&self.sources, source, position).map(|place| place.short())
+        Location::of(&self.sources, source, position).map(|place| place.short())
     }
 
     /// The parameters that a script declares.
@@ -90,7 +90,7 @@ impl Host {
         let all = std::iter::once((script.id.clone(), &script.ast))
             .chain(imported.iter().map(|(id, ast)| (id.clone(), &**ast)));
         for (id, ast) in all {
-            let place = |position| Place::of(&self.sources, &id, position);
+            let place = |position| Location::of(&self.sources, &id, position);
             let here =
                 describe::points(ast).into_iter().filter_map(|(name, at)| Some((name, place(at)?)));
             points.extend(here);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use rhai::{AST, ASTNode, Engine, Expr, OptimizationLevel, Position, Stmt};
 
+use super::location::Location;
 use super::model_names::NamedModel;
 use super::params::Declared;
-use super::place::Place;
 
 /// A script and the modules that it imports.
 pub struct Description {
@@ -15,7 +15,7 @@ pub struct Description {
     /// Every `model(…)`.
     pub models: Vec<NamedModel>,
     /// The hook points that are written literally in `hook(…)` and `capture(…)`, with their places.
-    pub points: Vec<(String, Place)>,
+    pub points: Vec<(String, Location)>,
     /// Every string literal.
     pub texts: BTreeSet<String>,
     /// The texts of the script and its modules, with their names.

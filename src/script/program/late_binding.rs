@@ -16,10 +16,10 @@ type Reload = Rc<dyn Fn(&Engine)>;
 /// The functions, imports and constants of a session. A clone is the same session's. It is empty
 /// when a script runs as a whole: then a hook calls what was in scope where it was bound.
 #[derive(Clone, Default)]
-pub struct Live(Rc<LiveState>);
+pub struct Namespace(Rc<NamespaceState>);
 
 #[derive(Default)]
-struct LiveState {
+struct NamespaceState {
     functions: RefCell<AST>,
     imports: RefCell<Vec<(ImmutableString, Shared<Module>)>>,
     /// The constants that functions read as `global::NAME`.
@@ -29,7 +29,7 @@ struct LiveState {
     reload: RefCell<Option<Reload>>,
 }
 
-impl Live {
+impl Namespace {
     /// Adds the functions of a compiled text. Each replaces an earlier one of its name and number
     /// of parameters.
     pub fn define(&self, ast: &AST) {
@@ -135,7 +135,7 @@ type Store = rhai::NativeCallContextStore;
 
 /// The scope in which a hook was bound, with a session's later changes applied.
 pub struct Surroundings {
-    live: Live,
+    namespace: Namespace,
     bound: Rc<Store>,
     now: RefCell<(usize, Rc<Store>)>,
 }
@@ -143,9 +143,13 @@ pub struct Surroundings {
 impl Surroundings {
     /// The scope of the call `context`.
     #[allow(deprecated)]
-    pub fn of(context: &NativeCallContext, live: &Live) -> Self {
+    pub fn of(context: &NativeCallContext, namespace: &Namespace) -> Self {
         let bound = Rc::new(context.store_data());
-        Self { live: live.clone(), now: RefCell::new((live.0.version.get(), bound.clone())), bound }
+        Self {
+            namespace: namespace.clone(),
+            now: RefCell::new((namespace.0.version.get(), bound.clone())),
+            bound,
+        }
     }
 
     /// The name of the script that was running.
@@ -156,7 +160,7 @@ impl Surroundings {
 
     /// The number of changes to the session's names.
     pub fn version(&self) -> usize {
-        self.live.0.version.get()
+        self.namespace.0.version.get()
     }
 
     /// The scope with the session's current functions and imports.
@@ -178,9 +182,9 @@ impl Surroundings {
         // The first library holds the functions of the main script; the libraries after it belong
         // to the module that bound the hook.
         if let Some(own) = global.lib.first_mut() {
-            *own = self.live.0.functions.borrow().shared_lib().clone();
+            *own = self.namespace.0.functions.borrow().shared_lib().clone();
         }
-        self.live
+        self.namespace
             .0
             .imports
             .borrow()

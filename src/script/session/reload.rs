@@ -10,7 +10,7 @@ use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, ImmutableString, Scope, Stmt}
 use crate::script::diagnostics::failure::Failure;
 use crate::script::host::Host;
 use crate::script::program::compile::compile;
-use crate::script::program::late_binding::Live;
+use crate::script::program::late_binding::Namespace;
 use crate::script::program::modules::Modules;
 use crate::script::program::source::Sources;
 use crate::script::run_session::Session;
@@ -129,11 +129,11 @@ impl Watched {
         self.sources.describe_piece(&ast);
         self.modules.imported(engine, &id, &ast).map_err(|error| failure(&error))?;
 
-        let live = self.session.live();
-        let mut global = live.state(engine, &id);
+        let namespace = self.session.namespace();
+        let mut global = namespace.state(engine, &id);
         let known = global.num_imports();
         global.lib.clear();
-        global.lib.push(live.with(&ast));
+        global.lib.push(namespace.with(&ast));
         // If a constant fails, those before it must not take effect either.
         global.constants = None;
         let mut constants = Scope::new();
@@ -152,25 +152,25 @@ impl Watched {
             .filter(|known| !functions.contains(known))
             .cloned()
             .collect();
-        self.replace(live, &ast, &gone);
-        live.keep(&global, known);
+        self.replace(namespace, &ast, &gone);
+        namespace.keep(&global, known);
         let constants: Vec<(ImmutableString, Dynamic)> =
             constants.iter().map(|(name, _, value)| (name.into(), value)).collect();
-        live.set_constants(constants.clone());
+        namespace.set_constants(constants.clone());
         self.constants.borrow_mut().extend(constants);
         *self.functions.borrow_mut() = functions;
         *self.text.borrow_mut() = text;
         Ok(in_words(&self.functions.borrow(), &gone))
     }
 
-    fn replace(&self, live: &Live, ast: &AST, gone: &[Signature]) {
+    fn replace(&self, namespace: &Namespace, ast: &AST, gone: &[Signature]) {
         if !gone.is_empty() {
-            live.undefine(|name, parameters| {
+            namespace.undefine(|name, parameters| {
                 gone.iter().any(|(gone, count)| gone == name && *count == parameters)
             });
         }
-        live.define(ast);
-        self.sources.set_functions(live.functions());
+        namespace.define(ast);
+        self.sources.set_functions(namespace.functions());
     }
 }
 

@@ -12,7 +12,7 @@ use crate::script::diagnostics::failure::Failure;
 use crate::script::hook::backward::warn_of_hooks_in_vain;
 use crate::script::host::{Host, INPUT};
 use crate::script::program::compile::compile;
-use crate::script::program::late_binding::Live;
+use crate::script::program::late_binding::Namespace;
 use crate::script::program::model_names::named;
 use crate::script::program::params::declared;
 use crate::system::{interrupt, panics};
@@ -63,7 +63,7 @@ pub struct Variable {
 impl Workspace {
     /// An empty session on `host`.
     pub fn new(host: Host) -> Self {
-        host.session().live().clear();
+        host.session().namespace().clear();
         host.session().models().stand_in(false);
         Self {
             host,
@@ -81,8 +81,8 @@ impl Workspace {
         &self.host
     }
 
-    fn live(&self) -> &Live {
-        self.host.session().live()
+    fn namespace(&self) -> &Namespace {
+        self.host.session().namespace()
     }
 
     /// Loads the model `id` as the variable `m`.
@@ -152,7 +152,7 @@ impl Workspace {
         self.record.push(Entry::Watched(watched));
         let all = self.watched.clone();
         let look = move |engine: &Engine| all.iter().for_each(|watched| watched.look(engine));
-        self.live().set_reload(Some(Rc::new(look)));
+        self.namespace().set_reload(Some(Rc::new(look)));
         self.take_constants();
         Ok(())
     }
@@ -170,16 +170,16 @@ impl Workspace {
         self.host.console.renew();
         self.host.session().reuse().begin();
         let _deadline = self.host.deadline()?;
-        self.live().before_pass(&self.host.engine);
+        self.namespace().before_pass(&self.host.engine);
         self.take_constants();
         let padded = self.host.sources.add_piece(id, text, before);
         let ast = self.compile(id, &padded)?;
         let looks = self.host.session().natives().of(&self.host.engine).only_looks(&ast);
         if ast.has_functions() {
-            self.live().define(&ast);
-            self.host.sources.set_functions(self.live().functions());
+            self.namespace().define(&ast);
+            self.host.sources.set_functions(self.namespace().functions());
         }
-        let mut global = self.live().state(&self.host.engine, id);
+        let mut global = self.namespace().state(&self.host.engine, id);
         let known = global.num_imports();
         #[allow(deprecated)] // Rhai's word for "internal".
         let result = panics::catch_bug(|| {
@@ -192,7 +192,7 @@ impl Workspace {
         });
         let result = result.unwrap_or_else(|error| Err(error.into()));
         warn_of_hooks_in_vain(result.is_err());
-        self.live().keep(&global, known);
+        self.namespace().keep(&global, known);
         self.take_constants();
         let above = padded.len() - text.len();
         let failed = result
@@ -296,8 +296,8 @@ impl Workspace {
         self.named = 0;
         self.record.clear();
         self.watched.clear();
-        self.live().set_reload(None);
-        self.live().clear();
+        self.namespace().set_reload(None);
+        self.namespace().clear();
         self.host.sources.set_functions(Vec::new());
     }
 }

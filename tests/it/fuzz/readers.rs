@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use precompute::checkpoint::hub::response;
 use precompute::checkpoint::{Checkpoint, OpenOptions};
-use precompute::data::rows::{Numbers, ReadOptions, Rows, Source};
+use precompute::data::rows::{Numbers, ReadOptions, RowFile, Rows};
 use precompute::model::family;
 use precompute::output::load;
 use precompute::output::record::Record;
@@ -144,7 +144,7 @@ fn rows() {
             let directory = place(&[(name, bytes)]);
             let file = std::fs::File::open(directory.path().join(name)).unwrap();
             let options = ReadOptions { columns: None, numbers: Numbers::Everywhere };
-            let rows = Rows::new(vec![Source::of_file(name, file)], options).unwrap();
+            let rows = Rows::new(vec![RowFile::of_file(name, file)], options).unwrap();
             let read = rows.iter().take(1000).try_for_each(|row| row.map(drop));
             outcome = outcome.and(read.and(rows.len().map(drop)).map_err(sentence));
         }

@@ -12,7 +12,7 @@ const WIDTH: usize = 110;
 
 /// A position in a script, with its line.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub struct Location {
     /// The script's name.
     pub file: String,
     /// From 1.
@@ -23,7 +23,7 @@ pub struct Place {
     pub text: String,
 }
 
-impl Place {
+impl Location {
     /// The place of `position` in the script `file`; `None` if Rhai does not know the position.
     pub fn of(sources: &Sources, file: &str, position: Position) -> Option<Self> {
         // A text of this program's own has no name and is not shown.
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());

@@ -13,7 +13,7 @@ const OUTER: [&str; 3] = ["", "language_model.", "model.language_model."];
 
 /// The prefixes of a checkpoint's names.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct CheckpointLayout {
     /// The one of [`Names::prefixes`] that this checkpoint uses, after what a model of several parts
     /// has before it.
     pub prefix: String,
@@ -21,8 +21,8 @@ pub struct Place {
     pub heads: Vec<String>,
 }
 
-impl Place {
-    /// The place of the token embeddings in `source`.
+impl CheckpointLayout {
+    /// How `source` names them: found by its token embeddings.
     ///
     /// # Errors
     /// It has none.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the gallery anew, or what the named scripts have in it: scripts/gallery/SCRIPT/*.svg from runs on demo:opt, and of
-# tutorials (scripts that have a title among their comments) the tables and the page too. It takes a quarter of an hour.
+# tutorials (scripts that have a title among their comments) the tables and the page too; and the gallery's page. It takes a quarter of an hour.
 #
 #     scripts/gallery.sh [SCRIPT…]
 set -euo pipefail
@@ -17,4 +17,4 @@ for name in "$@"; do
     if grep -q '^// # ' "$script"; then cp "$out"/*.csv "scripts/gallery/$name/"; fi
     rm -r "$out"
 done
-PRECOMPUTE_BLESS=1 cargo test --quiet --test it tutorials::the_pages >/dev/null
+PRECOMPUTE_BLESS=1 cargo test --quiet --test it -- tutorials::the_pages gallery_page >/dev/null

@@ -69,6 +69,9 @@ pub fn page(header: &Header, reference: &str, picture: Option<&str>) -> String {
     let list = |values: &[toml::Spanned<String>]| -> String {
         values.iter().map(|v| format!("`{}`", code(v.get_ref()))).collect::<Vec<_>>().join(", ")
     };
+    if let Some(change) = &header.change_first {
+        let _ = write!(page, "\nChange first: {}\n", plain(change.get_ref()));
+    }
     page += "\n## What it does\n\n";
     for (what, values) in [
         ("Works on", &header.models),

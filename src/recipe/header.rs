@@ -7,6 +7,7 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, Value};
 
+use super::group::Group;
 use crate::data::hub_reference::HubReference;
 use crate::hook::PointName;
 use crate::model::family::FAMILIES;
@@ -20,9 +21,21 @@ const MARK: &str = "//!";
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// The keys of a header, in the order in which they are written.
-pub const KEYS: [&str; 11] = [
-    "name", "version", "license", "summary", "authors", "requires", "models", "points", "files",
-    "outputs", "params",
+pub const KEYS: [&str; 14] = [
+    "name",
+    "version",
+    "license",
+    "summary",
+    "group",
+    "change_first",
+    "authors",
+    "requires",
+    "models",
+    "points",
+    "files",
+    "outputs",
+    "picture",
+    "params",
 ];
 
 /// What a recipe declares about itself. A key that is absent is `None` or empty. Spans are byte
@@ -42,6 +55,12 @@ pub struct Header {
     /// One sentence on what it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Spanned<String>>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// What to change first, for who has run it once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change_first: Option<Spanned<String>>,
     /// Who wrote it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<Spanned<String>>,
@@ -62,6 +81,9 @@ pub struct Header {
     /// The names of the files that a run saves, as glob patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Spanned<String>>,
+    /// Which of the pictures that it saves stands for it, as a glob pattern; if absent, the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Spanned<String>>,
     /// Its parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Spanned<Param>>,
@@ -149,6 +171,13 @@ impl Header {
         self.params.iter().filter_map(given).collect()
     }
 
+    /// The picture that stands for the recipe, among the names of files that it saved.
+    pub fn picture<'a>(&self, files: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let wanted = self.picture.as_ref().map_or("*.svg", |pattern| pattern.get_ref());
+        let wanted = glob(wanted)?;
+        files.into_iter().filter(|name| name.ends_with(".svg") && wanted.is_match(name)).min()
+    }
+
     /// Checks that the recipe runs with this version of the program.
     ///
     /// # Errors
@@ -187,6 +216,7 @@ impl Header {
         })?;
         one(&self.license, |text| said("license", text))?;
         one(&self.summary, |text| said("summary", text))?;
+        one(&self.change_first, |text| said("change_first", text))?;
         one(&self.requires, |text| {
             VersionReq::parse(text).map(drop).map_err(|e| {
                 error!("{text:?} names no versions of precompute: {e}")
@@ -198,6 +228,7 @@ impl Header {
         each(&self.points, |text| PointName::parse(text).map(drop))?;
         each(&self.files, |text| text.parse::<HubReference>().map(drop))?;
         each(&self.outputs, check_output)?;
+        one(&self.picture, check_output)?;
         for (name, param) in &self.params {
             let named = if name.trim().is_empty() {
                 Err(error!("a parameter needs a name"))
@@ -278,6 +309,11 @@ fn check_value(value: &Value) -> Result<()> {
 /// The error of the TOML parser; for an unknown key, one that suggests a known key.
 fn explain(e: &toml::de::Error) -> Error {
     let message = e.message().trim().lines().next().unwrap_or_default();
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        let given = rest.split('`').next().unwrap_or_default();
+        return error!("recipes have no group {given:?}")
+            .help(format!("there are {}", Group::ALL.map(|group| group.to_string()).join(", ")));
+    }
     let Some(key) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
     else {
         return error!("the header is wrong: {}", without_rust_types(message));
@@ -355,9 +391,20 @@ mod tests {
         caret("//! outputs = [\"../x\"]\n", "1:16");
         caret("//! models = [\"./mine\"]\n", "1:15");
         caret("//! name = \"a b\"\n", "1:12");
+        caret("//! group = \"watch\"\n", "1:13");
+        assert!(failure("//! group = \"watch\"\n").contains("there are look, attribute, patch"));
         caret("//! [params.k]\n//! defalt = 5\n", "2:5");
         caret("//! name = \"x\n", "1:14");
         assert!(failure("//! This script does much.\n").contains("a comment begins with //"));
+    }
+
+    #[test]
+    fn the_picture_is_the_first_or_the_one_that_is_named() {
+        let files = ["b.svg", "a.csv", "a.svg", "one/c.svg"];
+        let header = |text: &str| Header::read("s", text).unwrap().unwrap();
+        assert_eq!(header("//! name = \"x\"\n").picture(files), Some("a.svg"));
+        assert_eq!(header("//! picture = \"b*\"\n").picture(files), Some("b.svg"));
+        assert_eq!(header("//! picture = \"a.csv\"\n").picture(files), None);
     }
 
     #[test]

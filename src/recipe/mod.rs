@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod check;
+pub mod group;
 pub mod header;
 pub mod lock_file;
 pub mod reference;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use group::Group;
 pub use header::Header;
 pub use lock_file::{LockFile, LockedRecipe};
 pub use reference::{Reference, Remote};

@@ -25,6 +25,7 @@ mod foreign;
 mod formats;
 mod fuzz;
 mod gallery;
+mod gallery_page;
 mod generation;
 mod golden_gradient;
 mod goldens;

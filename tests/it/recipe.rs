@@ -250,6 +250,10 @@ fn a_recipe_is_added_listed_updated_and_removed() {
     setting.ok(&["recipe", "add", REFERENCE, "--name", "mine"]);
     let listed = setting.ok(&["recipe", "list"]);
     assert!(listed.contains("logit_lens") && listed.contains("Counts tokens"), "{listed}");
+    let place = |text: &str| listed.find(text).unwrap_or_else(|| panic!("no {text}: {listed}"));
+    assert!(place("look: ") < place("  logit_lens "), "{listed}");
+    assert!(place("  logit_lens ") < place("patch: ") && place("patch: ") < place("  acdc "));
+    assert!(place("train: ") < place("mine"), "{listed}");
     let listed: Json = serde_json::from_str(&setting.ok(&["recipe", "list", "--json"])).unwrap();
     assert!(
         listed

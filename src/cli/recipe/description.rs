@@ -69,6 +69,7 @@ fn head(recipe: &Recipe) -> Vec<String> {
     ];
     let rows = [
         ("from", from),
+        ("group", header.group.map(|group| group.to_string()).unwrap_or_default()),
         ("licence", one(&header.license)),
         ("authors", many(&header.authors)),
         ("requires", one(&header.requires)),
@@ -87,6 +88,9 @@ fn head(recipe: &Recipe) -> Vec<String> {
         let default = param.default.as_ref().map_or_else(|| "…".to_owned(), ToString::to_string);
         let help = param.help.as_deref().unwrap_or_default();
         lines.push(format!("  --set {name}={default}   {help}").trim_end().to_owned());
+    }
+    if let Some(change) = &header.change_first {
+        lines.push(format!("  Change first: {}", change.get_ref()));
     }
     lines.iter().filter(|line| !line.is_empty()).map(|line| visible(line)).collect()
 }

@@ -7,7 +7,7 @@ use super::description::visible;
 use super::print_json;
 use crate::output::picture::table::columns;
 use crate::recipe::lock_file::{LOCK, here};
-use crate::recipe::{Header, LockFile, Recipe, shipped};
+use crate::recipe::{Group, Header, LockFile, Recipe, shipped};
 use crate::script::{Console, Failure};
 
 /// List the recipes that ship and those that precompute.lock has, with what each is about
@@ -28,7 +28,9 @@ impl List {
         };
         let mut ours = Vec::new();
         for (name, text) in shipped::SHIPPED {
-            ours.push((*name, summary(Header::read(name, text)?.as_ref())));
+            let header = Header::read(name, text)?;
+            let group = header.as_ref().and_then(|header| header.group);
+            ours.push((*name, summary(header.as_ref()), group));
         }
         let lock = LockFile::read(&here())?;
         // Nothing is fetched: a recipe that is not in the cache has no summary.
@@ -41,9 +43,9 @@ impl List {
             })
             .collect();
         if self.json {
-            let shipped = ours
-                .iter()
-                .map(|(name, summary)| json!({"name": name, "summary": summary, "shipped": true}));
+            let shipped = ours.iter().map(|(name, summary, group)| {
+                json!({"name": name, "summary": summary, "group": group, "shipped": true})
+            });
             let added = theirs.iter().map(|(locked, summary)| {
                 json!({
                     "name": locked.name, "summary": summary, "shipped": false,
@@ -53,12 +55,20 @@ impl List {
             return print_json(&shipped.chain(added).collect::<Vec<_>>().into());
         }
         let console = Console::default();
-        console.line("Inside this program:");
-        console.lines(columns(
-            ours.iter().map(|(name, summary)| [(*name).to_owned(), summary.clone()]),
-        ));
+        let width = ours.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+        for group in Group::ALL {
+            let of_it: Vec<_> = ours.iter().filter(|(_, _, own)| *own == Some(group)).collect();
+            if of_it.is_empty() {
+                continue;
+            }
+            console.line(&format!("{group}: {}", group.about()));
+            for (name, summary, _) in of_it {
+                console.line(&format!("  {name:<width$}  {summary}"));
+            }
+            console.line("");
+        }
         if !theirs.is_empty() {
-            console.line(&format!("\nIn {LOCK}:"));
+            console.line(&format!("In {LOCK}:"));
             console.lines(columns(theirs.into_iter().map(|(locked, summary)| {
                 [
                     locked.name.clone(),

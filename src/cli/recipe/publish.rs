@@ -146,7 +146,7 @@ fn files(
         files.push((beside(&remote.path, &parts.join("/")), text.clone().into_bytes()));
     }
     let drawn = checked.trials.iter().find_map(|trial| {
-        let name = trial.files.iter().find(|name| name.ends_with(".svg"))?;
+        let name = header.picture(trial.files.iter().map(String::as_str))?;
         std::fs::read(trial.out.path().join(name)).ok()
     });
     let stem = remote.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rhai");

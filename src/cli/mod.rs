@@ -17,11 +17,13 @@ mod run;
 mod sweep;
 mod watch;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::Error;
+use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::simd::Cpu;
 use crate::script::{Failure, Limits, STACK};
 use crate::system::message::notice;
@@ -36,6 +38,10 @@ use crate::system::{memory, panics};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// How many threads compute at once, at most [default: the cores that this process may use]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 #[derive(Subcommand)]
@@ -69,6 +75,7 @@ Environment:
   HF_TOKEN        a token for models that need one
   HF_ENDPOINT     another address of the Hub
   HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+  RAYON_NUM_THREADS  as --threads
   PRECOMPUTE_HOME where the recipes that you let run and what you type in the REPL are kept (default: your data directory)
 
 Exit codes:
@@ -82,6 +89,11 @@ pub fn main() -> ExitCode {
     panics::install_hook();
     memory::delay_purge();
     let cli = Cli::parse();
+    if let Some(threads) = cli.threads {
+        let threads = threads.get().min(parallel::allowed());
+        // SAFETY: this is the only thread so far.
+        unsafe { std::env::set_var(parallel::VARIABLE, threads.to_string()) };
+    }
     process::signals::install_handlers();
     process::exit::install_abort_handler();
     options::limits::limit_memory(&Limits::DEFAULT);

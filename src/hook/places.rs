@@ -53,7 +53,7 @@ impl Places {
         match self {
             Places::Range(start, end) if (start < 0) == (end < 0) && end <= start => Err(self
                 .empty(what)
-                .help(format!("a range ends before its second number: {start}..={start} is one"))),
+                .help(format!("a range leaves its second number out: {start}..={start} has one"))),
             places => Ok(places),
         }
     }

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::folder::{Failed, Folder, State};
 use super::plan::Item;
+use crate::kernel::cpu::parallel;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::system::{escape, file, interrupt};
 use crate::{Error, Result, error};
@@ -126,9 +127,9 @@ impl Runner<'_> {
         }
         command.args(self.arguments);
         // Several processes that use all cores each would hinder one another.
-        if self.jobs > 1 && std::env::var_os("RAYON_NUM_THREADS").is_none() {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            command.env("RAYON_NUM_THREADS", (cores / self.jobs).max(1).to_string());
+        if self.jobs > 1 && std::env::var_os(parallel::VARIABLE).is_none() {
+            let each = (parallel::allowed() / self.jobs).max(1);
+            command.env(parallel::VARIABLE, each.to_string());
         }
         Ok(command)
     }

@@ -51,6 +51,11 @@ fn a_machine_without_faults_is_0() {
         finding(&here, "threads", &[("RAYON_NUM_THREADS", "1")])["found"],
         format!("1 on {cores} cores")
     );
+    // No more than the process may use.
+    for (asked, used) in [("1", 1), ("1000", cores.get())] {
+        let ran = doctor(&here, &["--threads", asked], &[]);
+        assert!(ran.stdout.contains(&format!("{used} on {cores} cores")), "{}", ran.stdout);
+    }
 }
 
 #[test]

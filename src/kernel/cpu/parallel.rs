@@ -1,6 +1,4 @@
-//! Parallel loops on the one thread pool of this crate: candle's [`barrier_pool`]. The thread that
-//! starts a loop computes too, and the pool's threads stay awake for about a millisecond before they
-//! sleep, because waking a thread takes longer than many of these loops.
+//! Parallel loops on the threads of this crate's [`Pool`].
 //!
 //! `faer` and `gemm` have loops of their own, on rayon's pool. How many threads they may use is set
 //! where they are called, in `tensor::linalg` and `cpu::sgemm`.
@@ -9,29 +7,35 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
-use candle_core::utils::barrier_pool;
+use candle_core::utils::get_num_threads;
+
+use super::pool::Pool;
 
 /// Elements per task, so many that starting a task costs little compared with its work.
 pub const CHUNK: usize = 1 << 14;
 
 thread_local! {
-    /// Whether this thread is inside a loop. The pool runs one loop at a time and blocks a thread
-    /// that asks for a second, so loops inside loops run on the thread that they are in, and so do
-    /// those of a thread that finds the pool in use by another's.
+    /// Whether this thread is inside a loop: loops inside loops run on the thread that they are in.
     static IN_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many threads a loop runs on: candle's choice (`RAYON_NUM_THREADS`, or the physical cores),
-/// but no more than the process's CPU affinity and its cgroup's quota let run at once.
+/// The environment variable that sets how many threads this crate, candle and rayon compute on. It is
+/// read once.
+pub const VARIABLE: &str = "RAYON_NUM_THREADS";
+
+/// How many threads the process's CPU affinity and its cgroup's quota let run at once.
+pub fn allowed() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// How many threads a loop runs on: candle's choice ([`VARIABLE`], or the physical cores), but no more
+/// than are [`allowed`].
 pub fn threads() -> usize {
-    static THREADS: LazyLock<usize> = LazyLock::new(|| {
-        let allowed = available_parallelism().map_or(usize::MAX, usize::from);
-        (barrier_pool().n_workers() + 1).min(allowed)
-    });
+    static THREADS: LazyLock<usize> = LazyLock::new(|| get_num_threads().clamp(1, allowed()));
     *THREADS
 }
 
@@ -44,26 +48,18 @@ pub fn each(count: usize, f: impl Fn(usize) + Sync) {
 }
 
 /// Calls `f` with ranges that together are the numbers below `count`. It is no generic function, so
-/// that the thread pool's code is compiled once and not for each of some 1,400 loops.
+/// that its code is compiled once and not for each of some 1,400 loops.
 fn ranges(count: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+    static POOL: LazyLock<&Pool> = LazyLock::new(|| Pool::start(threads() - 1));
     struct LeaveLoop;
     impl Drop for LeaveLoop {
         fn drop(&mut self) {
             IN_LOOP.set(false);
         }
     }
-    /// Whether a loop is on the pool.
-    static POOL_IN_USE: AtomicBool = AtomicBool::new(false);
-    struct LeavePool;
-    impl Drop for LeavePool {
-        fn drop(&mut self) {
-            POOL_IN_USE.store(false, Ordering::Release);
-        }
-    }
-    if count <= 1 || IN_LOOP.get() || threads() == 1 || POOL_IN_USE.swap(true, Ordering::Acquire) {
+    if count <= 1 || IN_LOOP.get() || threads() == 1 {
         return f(0..count);
     }
-    let _leave = LeavePool;
     let next = AtomicUsize::new(0);
     // Several tasks at a time, but few enough that all threads finish at about the same time.
     let step = (count / (16 * threads())).max(1);
@@ -74,15 +70,8 @@ fn ranges(count: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
         }
         f(first..count.min(first + step));
     };
-    let workers = barrier_pool().n_workers();
-    // A panic that unwound through the pool would leave its lock poisoned for good.
     let panic = Mutex::new(None);
-    barrier_pool().execute(|worker| {
-        // The calling thread is number `workers`; of the pool's threads those beyond the allowed
-        // number have no part.
-        if worker < workers && worker + 1 >= threads() {
-            return;
-        }
+    POOL.share(&|| {
         IN_LOOP.set(true);
         let _leave = LeaveLoop;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {

@@ -16,6 +16,7 @@ mod configs;
 mod data;
 mod datasets;
 mod definitions;
+mod dictionaries;
 mod doctor;
 mod elements;
 mod errors;

@@ -3,6 +3,7 @@
 
 mod batches;
 mod files;
+mod json;
 mod rows;
 mod store;
 mod stores;
@@ -27,5 +28,6 @@ pub fn install(
     rows::install(registry, files);
     batches::install(registry);
     tensors::install(registry, files);
+    json::install(registry, files);
     store::install(registry, stores, sources);
 }

@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, Map};
 use serde_json::Value as Json;
 
 use super::files::DataFiles;
+use super::json::dynamic;
 use crate::data::rows::{Iter, Numbers, ReadOptions, Row};
 use crate::data::{rows, selection};
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
@@ -56,32 +57,11 @@ impl IntoIterator for Rows {
 
 fn record(row: Row) -> Result<Record> {
     let cell = |(name, json): (String, Json)| {
-        let value = dynamic(json).map_err(|e| e.at(&name))?;
+        let value =
+            dynamic(json).map_err(|e| e.at(&name).help("#{columns: […]} leaves a column out"))?;
         Ok((name.into(), value))
     };
     Ok(Record::deep(row.into_iter().map(cell).collect::<Result<Map>>()?))
-}
-
-/// A cell as scripts have it.
-fn dynamic(json: Json) -> Result<Dynamic> {
-    Ok(match json {
-        Json::Null => Dynamic::UNIT,
-        Json::Bool(flag) => flag.into(),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(int), _) => int.into(),
-            (None, Some(float)) if number.is_f64() => float.into(),
-            _ => {
-                return Err(error!("{number} is larger than a script's integers")
-                    .help("#{columns: […]} leaves a column out"));
-            }
-        },
-        Json::String(text) => text.into(),
-        Json::Array(items) => items.into_iter().map(dynamic).collect::<Result<Array>>()?.into(),
-        Json::Object(map) => {
-            let entry = |(key, json): (String, Json)| Ok((key.into(), dynamic(json)?));
-            map.into_iter().map(entry).collect::<Result<Map>>()?.into()
-        }
-    })
 }
 
 fn load_rows(files: &Rc<DataFiles>, path: &str, options: Map) -> Result<Rows> {

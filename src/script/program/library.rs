@@ -9,6 +9,8 @@ pub(super) const LIBRARY: &[(&str, &str)] = &[
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),
     ("lib/parts", include_str!("../../../scripts/lib/parts.rhai")),
     ("lib/patching", include_str!("../../../scripts/lib/patching.rhai")),
+    ("lib/sae", include_str!("../../../scripts/lib/sae.rhai")),
+    ("lib/sae_files", include_str!("../../../scripts/lib/sae_files.rhai")),
     ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
     ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
 ];

@@ -17,7 +17,18 @@ pub struct Record(Map);
 impl Record {
     /// A record, with every map within it turned into a record too.
     pub fn deep(map: Map) -> Self {
-        map.into_iter().map(|(key, value)| (key, within(value))).collect()
+        map.into_iter().map(|(key, value)| (key, Self::within(value))).collect()
+    }
+
+    /// The value, with every map in it turned into a record.
+    pub fn within(value: Dynamic) -> Dynamic {
+        if value.is_map() {
+            return Dynamic::from(Self::deep(value.cast::<Map>()));
+        }
+        if value.is_array() {
+            return value.cast::<Array>().into_iter().map(Self::within).collect::<Array>().into();
+        }
+        value
     }
 
     /// The entries.
@@ -41,17 +52,6 @@ impl Record {
             }
         })
     }
-}
-
-/// The value, with every map in it turned into a record.
-fn within(value: Dynamic) -> Dynamic {
-    if value.is_map() {
-        return Dynamic::from(Record::deep(value.cast::<Map>()));
-    }
-    if value.is_array() {
-        return value.cast::<Array>().into_iter().map(within).collect::<Array>().into();
-    }
-    value
 }
 
 impl<K: AsRef<str>> FromIterator<(K, Dynamic)> for Record {

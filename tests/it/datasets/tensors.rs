@@ -109,6 +109,20 @@ fn what_is_broken_is_a_sentence() {
     place.write("bits.npz", &bits);
     place.write("old.pt", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.");
     place.write("x.gguf", b"GGUF");
+    place.write("cut.json", b"{\"a\": [1, 2");
+    place.write("large.json", b"[18446744073709551615]");
+    for (name, sentence) in [
+        ("cut.json", "cut.json is no JSON: EOF while parsing"),
+        ("large.json", "18446744073709551615 is larger than a script's integers"),
+    ] {
+        let said = said(&place, &format!("load_json(\"{name}\")"));
+        assert!(said.contains(sentence), "{said}");
+    }
+    place.write("nested.json", b"{\"a\": {\"b\": [1, 2.5, null, true, \"x\"]}}");
+    assert_eq!(
+        shown(&place, "print(load_json(\"nested.json\").a.b);"),
+        "[1, 2.5, (), true, \"x\"]"
+    );
     for (name, sentence) in [
         ("cut.npz", "cut.npz: its zip can't be read"),
         ("bits.npz", "bits.npz: "),

@@ -363,7 +363,7 @@ pub const NAMES: &[(On, &[&str], &str)] = &[
     (
         On::Nothing,
         &["json"],
-        "parse_json(text) reads, map.to_json() and save(\"x.json\", value) write",
+        "load_json(path) and parse_json(text) read, map.to_json() and save(\"x.json\", value) write",
     ),
     (On::Nothing, &["math"], "sqrt(x), exp(x), sin(x) stand by themselves, and PI() is π"),
     (On::Nothing, &["random"], "rand([2, 3]) and randn([2, 3]) draw, seed(1) makes it repeatable"),

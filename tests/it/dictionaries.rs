@@ -1,0 +1,326 @@
+//! Sparse autoencoders and transcoders: `lib/sae` against what tests/oracle/dictionaries.py computed of the
+//! checkpoints that it wrote in every format.
+
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor};
+use serde_json::{Value as Json, json};
+
+use crate::fixture::directory;
+use crate::run::{Ran, script};
+
+/// A script over the checkpoints, on the model that their goldens were made of.
+fn run(body: &str) -> Ran {
+    let text = format!(
+        "import \"lib/sae\" as sae;\nlet m = model(param(\"model\", \"demo:opt\"));\n\
+         let ids = load_tensors(\"golden.safetensors\").ids[0..1];\n{body}"
+    );
+    let (model, checkpoints) = (directory("gpt2"), directory("dictionaries"));
+    let paths = [&model, &checkpoints].map(|path| path.to_str().unwrap());
+    script(&text, &["--model", paths[0], "--read", paths[0], "--read", paths[1]])
+}
+
+/// Features, reconstruction, and what takes the place of the point, of every format and architecture;
+/// and the same of what `save_as` wrote of them.
+#[test]
+fn every_format_gives_what_its_library_gives() {
+    let ran = run(r#"
+        let found = #{};
+        let inputs = #{};
+        for known in load_json("cases.json") {
+            let options = if known.name.ends_with("expected-average") { #{norm_scaling_factor: 0.75} } else { #{} };
+            let s = sae::load(known.folder, options);
+            if [s.point, s.layer, s.from] != [known.point, 1, known.from] { throw `${known.name}: ${s.point} ${s.layer} ${s.from}`; }
+            let x = sae::activations(s, m, ids);
+            let f = sae::encode(s, x);
+            let keep = |hooks| {
+                let y = m.capture(ids, s.point, hooks, #{layers: 1});
+                if s.heads { y.transpose(1, 2).flatten(2)[0] } else { y[0] }
+            };
+            found[`${known.name}/features`] = f[0];
+            found[`${known.name}/decoded`] = sae::decode(s, f, x)[0];
+            found[`${known.name}/spliced`] = keep.call(sae::splice(s, |f, ctx| f * 2.0));
+            found[`${known.name}/spliced with error`] = keep.call(sae::splice(s, |f, ctx| { f *= 2.0; }, #{error: true}));
+            if s.kind in ["groupmax", "batchtopk"] || s.transcoder && s.kind == "topk" { continue; }
+            sae::save_as(s, known.name);
+            inputs[known.name] = x[0];
+        }
+        save("found", found);
+        save("inputs", inputs);
+    "#).ok();
+    let found = ran.tensors("found.safetensors");
+    let goldens =
+        candle_core::safetensors::load(directory("dictionaries/goldens.safetensors"), &Device::Cpu)
+            .unwrap();
+    assert_eq!(found.len(), 116, "29 checkpoints");
+    compare(&goldens, &found);
+
+    // What was written is read again, and is the same dictionary.
+    let again = script(
+        r#"
+        import "lib/sae" as sae;
+        let found = load_tensors("found.safetensors");
+        let inputs = load_tensors("inputs.safetensors");
+        let most = 0.0;
+        for name in inputs.keys() {
+            let s = sae::load(name);
+            let f = sae::encode(s, inputs[name]);
+            most = max(most, (f - found[`${name}/features`]).abs().max().item());
+            most = max(most, (sae::decode(s, f, inputs[name]) - found[`${name}/decoded`]).abs().max().item());
+        }
+        print([inputs.len(), most < 1e-6]);
+        "#,
+        &["--read", ran.file("").to_str().unwrap()],
+    )
+    .ok();
+    assert_eq!(again.stdout(), "[26, true]\n");
+}
+
+fn compare(goldens: &HashMap<String, Tensor>, found: &HashMap<String, Tensor>) {
+    for (name, golden) in goldens {
+        let difference = (golden - &found[name]).unwrap().abs().unwrap().max_all().unwrap();
+        let difference = difference.to_scalar::<f32>().unwrap();
+        assert!(difference <= 2e-5, "{name}: {difference}");
+    }
+}
+
+/// A checkpoint with some keys of its config changed, and without those that are null: what load says.
+fn said(case: &str, config: &str, changes: &Json, load: &str) -> String {
+    let copy = tempfile::tempdir().unwrap();
+    let from = directory("dictionaries").join(case);
+    for entry in std::fs::read_dir(&from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    if !config.is_empty() {
+        let path = copy.path().join(config);
+        let mut json: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let inside = if config == "config.json" { &mut json["trainer"] } else { &mut json };
+        for (key, value) in changes.as_object().unwrap() {
+            match value {
+                Json::Null => drop(inside.as_object_mut().unwrap().remove(key)),
+                value => inside[key] = value.clone(),
+            }
+        }
+        std::fs::write(path, json.to_string()).unwrap();
+    }
+    let place = copy.path().to_str().unwrap().to_owned();
+    let text = format!("import \"lib/sae\" as sae;\nlet place = \"{place}\";\n{load}");
+    let ran = script(&text, &["--read", &place]);
+    if ran.output.status.success() { ran.stdout() } else { ran.stderr() }
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let load = "sae::load(place)";
+    for (case, config, changes, says) in [
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"architecture": "crosscoder"}),
+            "architecture = \"crosscoder\" is not known",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"activation_fn": "tanh-relu"}),
+            "activation_fn = \"tanh-relu\" is not known",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"normalize_activations": "sphere"}),
+            "normalize_activations = \"sphere\" is not known",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"normalize_activations": true}),
+            "give load #{norm_scaling_factor:",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"reshape_activations": "hook_q"}),
+            "reshape_activations = \"hook_q\" is not known",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"hook_head_index": 3}),
+            "hook_head_index = 3 is not known",
+        ),
+        ("saelens/standard", "cfg.json", json!({"dtype": "int8"}), "dtype = \"int8\" is not known"),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"temperature": 2.0}),
+            "temperature = 2.0 is not known",
+        ),
+        (
+            "saelens/gated",
+            "cfg.json",
+            json!({"architecture": "standard"}),
+            "the weights have no b_enc, but [\"b_gate\", \"b_mag\", \"r_mag\"]",
+        ),
+        (
+            "saelens/jumprelu",
+            "cfg.json",
+            json!({"architecture": "standard"}),
+            "the tensors [\"threshold\"] of sae_weights.safetensors are not known",
+        ),
+        (
+            "saelens/scaled-2",
+            "cfg.json",
+            json!({"finetuning_scaling_factor": false}),
+            "there is a scaling_factor among the weights",
+        ),
+        ("saelens/top-k", "cfg.json", json!({"k": 41}), "k = 41, of 40 features"),
+        (
+            "saelens/transcoder",
+            "cfg.json",
+            json!({"apply_b_dec_to_input": true}),
+            "apply_b_dec_to_input = true is not known",
+        ),
+        (
+            "sparsify/top-k/layers.1",
+            "cfg.json",
+            json!({"activation": "sigmoid"}),
+            "activation = \"sigmoid\" is not known",
+        ),
+        (
+            "sparsify/top-k/layers.1",
+            "cfg.json",
+            json!({"signed": true}),
+            "signed = true is not known",
+        ),
+        (
+            "sparsify/top-k/layers.1",
+            "cfg.json",
+            json!({"d_in": null}),
+            "neither d_sae, as SAELens writes it, nor d_in",
+        ),
+        (
+            "sparsify/top-k/layers.1",
+            "cfg.json",
+            json!({"skip_connection": true}),
+            "the weights have no W_skip",
+        ),
+        (
+            "dictionary_learning/AutoEncoder",
+            "config.json",
+            json!({"dict_class": "IdentityDict"}),
+            "trainer.dict_class = \"IdentityDict\" is not known",
+        ),
+        (
+            "dictionary_learning/AutoEncoderTopK",
+            "config.json",
+            json!({"dict_class": "AutoEncoder"}),
+            "the weights have no bias",
+        ),
+    ] {
+        let said = said(case, config, &changes, load);
+        assert!(said.contains(says), "{case}: {said}");
+    }
+    let empty = script("import \"lib/sae\" as sae;\nsae::load(\"nothing\")", &[]).stderr();
+    assert!(
+        empty.contains("nothing holds no cfg.json, config.json or params.npz of a dictionary"),
+        "{empty}"
+    );
+}
+
+#[test]
+fn what_an_option_says_holds() {
+    for (case, config, changes, load, says) in [
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"temperature": 2.0}),
+            "sae::load(place, #{ignore: [\"temperature\"]}).kind",
+            "standard",
+        ),
+        (
+            "saelens/standard",
+            "cfg.json",
+            json!({"metadata": null}),
+            "sae::splice(sae::load(place), |f, ctx| f)",
+            "nothing says where this dictionary belongs",
+        ),
+        (
+            "saelens/standard",
+            "",
+            json!({}),
+            "sae::load(place, #{point: \"pre-block\", layers: 2}).layer",
+            "2",
+        ),
+        (
+            "saelens/standard",
+            "",
+            json!({}),
+            "sae::load(place, #{places: 2})",
+            "load has no option places",
+        ),
+        (
+            "saelens/standard",
+            "",
+            json!({}),
+            "sae::splice(sae::load(place), |f, ctx| f, #{errors: true})",
+            "splice has no option errors",
+        ),
+        (
+            "saelens/standard",
+            "",
+            json!({}),
+            "sae::encode(sae::load(place), zeros([2, 40]))",
+            "the dictionary reads activations of size 48, and these are [2, 40]",
+        ),
+        (
+            "saelens/layer-norm",
+            "",
+            json!({}),
+            "let s = sae::load(place); sae::decode(s, zeros([2, 40]))",
+            "depends on what it was given: decode(s, f, x)",
+        ),
+        ("saelens/jumprelu-transcoder", "", json!({}), "sae::load(place).from", "pre-mlp"),
+        (
+            "dictionary_learning/AutoEncoder",
+            "config.json",
+            json!({"submodule_name": "mlp_3"}),
+            "sae::load(place).point == ()",
+            "true",
+        ),
+    ] {
+        let said = said(case, config, &changes, load);
+        assert!(said.contains(says), "{case}: {said}");
+    }
+}
+
+/// A change of features is called with the context, may look only, and gives a tensor.
+#[test]
+fn a_change_of_features_is_a_hook() {
+    let ran = run(r#"
+        let s = sae::load("saelens/top-k");
+        let ctx = context(sae::splice(s, |f, ctx| { ctx.active = f.count_nonzero().item(); }, #{error: true, positions: -1}));
+        let plain = m.forward(ids).logits;
+        print((m.forward(ids, ctx).logits - plain).abs().max().item() < 1e-4);
+        print(ctx.active);
+        let said = "";
+        try { m.forward(ids, sae::splice(s, |f, ctx| 3)); } catch (e) { said = e.message; }
+        print(said);
+        let steered = sae::splice(s, |f, ctx| { f[[.., .., 3]] = 20.0; }, #{error: true, steps: 1..});
+        print(m.generate(ids, steered, #{max_new_tokens: 3}).ids.shape);
+        let x = variable(sae::activations(s, m, ids));
+        print(gradient(sae::decode(s, sae::encode(s, x)).sum(), x).abs().max().item() > 0.0);
+    "#).ok();
+    let lines: Vec<String> = ran.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        [
+            "true",
+            "5",
+            "a change of features gives a tensor, or nothing, not i64",
+            "[1, 15]",
+            "true"
+        ]
+    );
+}

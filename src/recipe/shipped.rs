@@ -12,6 +12,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("causal_scrubbing", include_str!("../../scripts/causal_scrubbing.rhai")),
     ("causal_tracing", include_str!("../../scripts/causal_tracing.rhai")),
     ("composition_scores", include_str!("../../scripts/composition_scores.rhai")),
+    (
+        "contrastive_activation_addition",
+        include_str!("../../scripts/contrastive_activation_addition.rhai"),
+    ),
     ("dataset_loss", include_str!("../../scripts/dataset_loss.rhai")),
     ("diffusion", include_str!("../../scripts/diffusion.rhai")),
     ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),
@@ -32,6 +36,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("neuron_topk", include_str!("../../scripts/neuron_topk.rhai")),
     ("path_patching", include_str!("../../scripts/path_patching.rhai")),
     ("power_spectrum", include_str!("../../scripts/power_spectrum.rhai")),
+    ("refusal_direction", include_str!("../../scripts/refusal_direction.rhai")),
     ("saliency", include_str!("../../scripts/saliency.rhai")),
     ("spectral_analysis", include_str!("../../scripts/spectral_analysis.rhai")),
     ("steering", include_str!("../../scripts/steering.rhai")),

@@ -17,6 +17,7 @@ mod data;
 mod datasets;
 mod definitions;
 mod dictionaries;
+mod directions;
 mod doctor;
 mod elements;
 mod errors;

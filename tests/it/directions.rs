@@ -2,7 +2,7 @@
 //! it is there to show, and a control that does not.
 
 use crate::fixture::directory;
-use crate::gallery::{DEMOS, flat, run};
+use crate::gallery::{DEMOS, run};
 use crate::run::{Ran, script};
 
 /// The numbers of a shipped script's .csv by the first cell of each row.

@@ -2,7 +2,7 @@
 //! it is there to show, and a control that does not.
 
 use crate::fixture::directory;
-use crate::gallery::{DEMOS, run};
+use crate::gallery::{DEMOS, flat, run};
 use crate::run::{Ran, script};
 
 /// The numbers of a shipped script's .csv by the first cell of each row.
@@ -84,6 +84,149 @@ fn contrastive_activation_addition() {
                 random.iter().all(|share| (0.25..0.75).contains(share)),
                 "{model}, layer {layer}: {random:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn function_vectors() {
+    for model in DEMOS {
+        let ran = run("function_vectors", model);
+        let rows = rows(&ran, "answers.csv");
+        let one = |added: &str| numbers(&rows, added)[0];
+        assert!(one("nothing") > 8.0 && one("the function vector") < -8.0, "{model}: {rows:?}");
+        for control in ["the next heads' sum", "a random vector"] {
+            assert!(one(control) > 0.75 * one("nothing"), "{model}: {rows:?}");
+        }
+        // A few heads do it: most of what all heads do one by one.
+        let mut effects = flat(&ran.tensors("function.safetensors")["effects"]);
+        effects.sort_by(f32::total_cmp);
+        let few: f32 = effects[13..].iter().sum();
+        assert!(few > 0.75 * effects.iter().sum::<f32>(), "{model}: {effects:?}");
+    }
+}
+
+/// What a script that is run on a demo prints, as numbers.
+fn printed(model: &str, text: &str) -> Vec<f32> {
+    let ran = script(text, &["--model", model]).ok();
+    ran.stdout().lines().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+#[test]
+fn mlp_lookup() {
+    for model in DEMOS {
+        let ran = run("mlp_lookup", model);
+        let off = rows(&ran, "off.csv");
+        let [most, random] = numbers(&off, "64")[..] else { panic!("{off:?}") };
+        assert!(most < 0.4 && random > 0.98, "{model}: {off:?}");
+        // Together the neurons of a layer, and its bias, add what the layer's MLP adds.
+        let by_layer = printed(
+            model,
+            r#"
+            import "lib/lens" as lens;
+            let m = model("any");
+            let ids = m.encode("The capital of Velland is");
+            let w = m.unembedding().w;
+            let answer = w[[.., m.encode(" Ostra", #{special: false})[[0, 0]].item()]] - w.mean(1);
+            let mlps = lens::contributions(m, ids, -1).mlps;
+            let scale = m.capture(ids, "final-norm-scale")[[0, -1]];
+            for layer in 0..mlps.len {
+                let bias = lens::through_final_norm(m, m.mlp(layer).b_out, scale);
+                print((mlps[layer] - bias).dot(answer).item());
+            }
+            "#,
+        );
+        let adds = ran.tensor("adds").get(0).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
+        for (neurons, mlp) in adds.iter().zip(&by_layer) {
+            assert!((neurons - mlp).abs() < 1e-4, "{model}: {adds:?} {by_layer:?}");
+        }
+        assert!(adds.len() == by_layer.len() && adds.iter().any(|sum| *sum > 1.0), "{model}");
+    }
+}
+
+#[test]
+fn attention_sinks() {
+    // The text in which each rests on the first token, and the one in which it does not.
+    for (model, rests, looks) in [
+        ("demo:opt", "sentences", "random tokens"),
+        ("demo:gpt-neox", "random tokens", "sentences"),
+    ] {
+        let rows = rows(&run("attention_sinks", model), "sinks.csv");
+        let [_, _, share, others, written, loss, cut] = numbers(&rows, rests)[..] else { panic!() };
+        assert!(share > 0.5 && share > 4.0 * others, "{model}: {rows:?}");
+        assert!(written < 0.8 && (cut - loss).abs() < 0.1, "{model}: {rows:?}");
+        assert!(numbers(&rows, looks)[2] < 0.25, "{model}: {rows:?}");
+        if model == "demo:gpt-neox" {
+            let again = numbers(&rows, "the same again")[2];
+            assert!(again < 0.7 * share, "{model}: {rows:?}");
+        }
+    }
+}
+
+#[test]
+fn copy_suppression() {
+    for (model, layer, head) in [("demo:opt", 0, 3), ("demo:gpt-neox", 3, 3)] {
+        let found = run("copy_suppression", model).tensors("suppression.safetensors");
+        let at = |name: &str| found[name].to_vec2::<f32>().unwrap()[layer][head];
+        let (direct, total) = (at("direct"), at("total"));
+        assert!(total < -5.0 && at("looks") > 0.7, "{model}: {direct} {total}");
+        // The one head does so by itself, the other by what reads it.
+        assert!(if layer == 3 { direct < -8.0 } else { direct > 0.0 }, "{model}: {direct} {total}");
+        let others = flat(&found["total"]).into_iter().filter(|&effect| effect != total);
+        assert!(others.fold(0.0, f32::min) > -1.0, "{model}: {:?}", flat(&found["total"]));
+    }
+    // In the last layer nothing reads the head but the final norm and the unembedding: with the norm's
+    // scale held, what it does in all is what it does directly.
+    let by_hand = printed(
+        "demo:gpt-neox",
+        r#"
+        import "lib/indirect_objects" as ioi;
+        let m = model("any");
+        let sum = 0.0;
+        for pair in ioi::pairs_of(m) {
+            let ids = m.encode(pair.clean);
+            let name = m.token_id(pair.wrong);
+            let value = m.capture(ids, "value-states", #{layers: 3})[[0, 3]];
+            let look = m.capture(ids, "attn-probs", #{layers: 3})[[0, 3, -1]] * (ids[0] == name);
+            let scale = m.capture(ids, "final-norm-scale");
+            let less = [
+                hook("attn-weighted-values", |x, ctx| { x[[0, 3, -1]] = x[[0, 3, -1]] - look.matmul(value); }, #{layers: 3}),
+                hook("final-norm-scale", |x, ctx| scale),
+            ];
+            let above = |logits| (logits[[0, -1, name]] - logits[[0, -1]].mean()).item();
+            sum += above.call(m.forward(ids).logits) - above.call(m.forward(ids, less).logits);
+        }
+        print(sum / ioi::pairs_of(m).len());
+        "#,
+    );
+    let found = run("copy_suppression", "demo:gpt-neox").tensors("suppression.safetensors");
+    let direct = found["direct"].to_vec2::<f32>().unwrap()[3][3];
+    assert!((direct - by_hand[0]).abs() < 1e-3, "{direct} {by_hand:?}");
+}
+
+#[test]
+fn patchscopes() {
+    // After which block the last token holds the answer, and after which the question alone.
+    for (model, answers, asks) in [("demo:opt", 1, None), ("demo:gpt-neox", 3, Some(2))] {
+        let found = run("patchscopes", model).tensors("read.safetensors");
+        let most = |name: &str| -> Vec<f32> {
+            let rows = found[name].to_vec2::<f32>().unwrap();
+            rows.iter().map(|row| row.iter().copied().fold(0.0, f32::max)).collect()
+        };
+        let (answer, question, lens) = (most("answer"), most("question"), flat(&found["lens"]));
+        assert!(answer[answers..].iter().all(|p| *p > 0.95), "{model}: {answer:?}");
+        assert!(answer[..answers].iter().all(|p| *p < 0.2), "{model}: {answer:?}");
+        assert!(question[answers..].iter().all(|p| *p < 0.3), "{model}: {question:?}");
+        if let Some(asks) = asks {
+            assert!(question[asks] > 0.95, "{model}: {question:?}");
+        }
+        // The model reads no later than the logit lens, and demo:opt two blocks earlier.
+        assert!(
+            answer.iter().zip(&lens).all(|(read, lens)| *read > lens - 1e-3),
+            "{model}: {lens:?}"
+        );
+        if model == "demo:opt" {
+            assert!(lens[answers] < 0.01 && lens[answers + 1] < 0.5, "{model}: {lens:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../scripts/contrastive_activation_addition.rhai"),
     ),
     ("copy_suppression", include_str!("../../scripts/copy_suppression.rhai")),
+    ("copying_scores", include_str!("../../scripts/copying_scores.rhai")),
     ("dataset_loss", include_str!("../../scripts/dataset_loss.rhai")),
     ("diffusion", include_str!("../../scripts/diffusion.rhai")),
     ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),

@@ -195,6 +195,7 @@ fn empty_tensors_pass_through() {
         ("zeros(0, 3).tril()", "[0, 3]"),
         ("zeros(0).nonzero()", "[0, 1]"),
         ("tensor(1.0).nonzero()", "[1, 0]"),
+        ("unravel_index(tensor([], #{dtype: \"i64\"}), [0, 3])[1]", "[0]"),
         ("zeros(0, 2)[[.., [1]]]", "[0, 1]"),
         ("zeros(3).gather(0, tensor([], #{dtype: \"i64\"}))", "[0]"),
         ("zeros(3).index_select(0, tensor([], #{dtype: \"i64\"}))", "[0]"),
@@ -267,6 +268,27 @@ fn numbers_keep_their_edges() {
             "let s = 0; for x in randn(10000) { s += x * x; } (s / 10000 - 1.0).abs().item() < 0.05",
             "true",
         ),
+    ]);
+}
+
+/// A place that is taken apart leads back to its element, and one that is not there is an error.
+#[test]
+fn places_in_flattened_tensors_are_taken_apart() {
+    all_show(&[
+        (
+            "seed(3); let t = randn(3, 4, 5); let top = t.flatten().topk(7); let at = unravel_index(top.indices, t.shape);
+             (t[[at[0], at[1], at[2]]] == top.values).all().item()",
+            "true",
+        ),
+        ("unravel_index(tensor([[22, 41], [37, 0]]), [7, 6]).map(|at| at.to_array())", "[[[3, 6], [6, 0]], [[4, 5], [1, 0]]]"),
+        ("unravel_index(tensor(5), 6).map(|at| at.item())", "[5]"),
+        ("unravel_index(tensor(0), [])", "[]"),
+        ("[[1, 2.0, 3].logsumexp() == tensor([1.0, 2.0, 3.0], #{dtype: \"f64\"}).logsumexp().item(), [].logsumexp(), [inf, 1].logsumexp(), [nan, 1].logsumexp(), [-inf].logsumexp()]", "[true, -inf, inf, NaN, -inf]"),
+    ]);
+    all_fail(&[
+        ("unravel_index(tensor([6]), [2, 3])", "unravel_index: a tensor [2, 3] has no element 6"),
+        ("unravel_index(tensor([-1]), [2, 3])", "unravel_index: a tensor [2, 3] has no element -1"),
+        ("unravel_index(tensor([1.0]), [2, 3])", "unravel_index needs integers, not f32"),
     ]);
 }
 

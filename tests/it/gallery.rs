@@ -45,7 +45,7 @@ fn most(t: &Tensor) -> f32 {
 }
 
 /// Row and column of the largest element of [n, m].
-fn peak(t: &Tensor) -> (usize, usize) {
+pub fn peak(t: &Tensor) -> (usize, usize) {
     let values = flat(t);
     let at = (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap();
     (at / t.dims()[1], at % t.dims()[1])

@@ -25,6 +25,7 @@ mod finite;
 mod fixture;
 mod foreign;
 mod formats;
+mod full_circuits;
 mod fuzz;
 mod gallery;
 mod gallery_page;

@@ -5,6 +5,7 @@ pub(super) const LIBRARY: &[(&str, &str)] = &[
     ("lib/circuit", include_str!("../../../scripts/lib/circuit.rhai")),
     ("lib/diffusion", include_str!("../../../scripts/lib/diffusion.rhai")),
     ("lib/directions", include_str!("../../../scripts/lib/directions.rhai")),
+    ("lib/full_circuits", include_str!("../../../scripts/lib/full_circuits.rhai")),
     ("lib/indirect_objects", include_str!("../../../scripts/lib/indirect_objects.rhai")),
     ("lib/labels", include_str!("../../../scripts/lib/labels.rhai")),
     ("lib/lens", include_str!("../../../scripts/lib/lens.rhai")),

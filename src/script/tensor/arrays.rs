@@ -1,4 +1,4 @@
-//! `sum`, `mean`, `min` and `max` of arrays of numbers.
+//! `sum`, `mean`, `min`, `max` and `logsumexp` of arrays of numbers.
 
 use rhai::{Array, Dynamic, FLOAT};
 
@@ -30,6 +30,15 @@ pub fn install(registry: &mut Registry) {
     registry
         .declare("max(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(of("max", max));
+    registry
+        .declare("logsumexp(array)", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .row_for(
+            "of an array",
+            "of numbers; -inf of an empty one",
+            "[0.0, 0.0].logsumexp()",
+            "0.6931471805599453",
+        )
+        .function(of("logsumexp", logsumexp));
 }
 
 /// A reduction as a function of an array from a script.
@@ -71,6 +80,16 @@ fn sum(numbers: &[Number]) -> Result<Number> {
     whole.map(Number::Int).ok_or_else(|| {
         error!("sum: the integers of the array add up to more than an integer can be")
     })
+}
+
+/// The logarithm of the sum of the exponentials, which may be greater than a float can be.
+fn logsumexp(numbers: &[Number]) -> Result<Number> {
+    let numbers = || numbers.iter().map(|number| number.to_f64());
+    let most = numbers().fold(FLOAT::NEG_INFINITY, FLOAT::max);
+    // Infinity less infinity is no number.
+    let shift = if most.is_finite() { most } else { 0.0 };
+    let sum: FLOAT = numbers().map(|number| (number - shift).exp()).sum();
+    Ok(Number::Float(sum.ln() + shift))
 }
 
 fn mean(numbers: &[Number]) -> Result<Number> {

@@ -1,9 +1,13 @@
-//! `narrow`, `gather`, `scatter`, `masked_fill`, `where`, `nonzero`, `copy`.
+//! `narrow`, `gather`, `scatter`, `masked_fill`, `where`, `nonzero`, `unravel_index`, `copy`.
+
+use rhai::{Array, Dynamic};
 
 use super::Masks;
 use super::arguments::{Side, combine, derive, derive_anew, put};
 use super::handle::mask;
+use crate::Result;
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
+use crate::tensor::index::unravel::unravel_index;
 use crate::tensor::index::{gather, masked, select};
 
 /// Registers the functions that pick elements or slices, and those that replace some.
@@ -118,4 +122,19 @@ pub fn install(registry: &mut Registry) {
             "tensor [2, 2] i64 cpu: [[0, 1], [1, 0]]",
         )
         .on_tensor(1..=1, |call| derive(&call.tensor(0, "a tensor")?, Masks::End, masked::nonzero));
+    registry
+        .declare("unravel_index(indices, shape)", Purity::Pure, OnGpu::VIA_CPU, Gradient::Outside)
+        .row(
+            "where along each dim of a shape the elements are that indices number, an array: \
+            after argmax, or topk of a flattened tensor",
+            "unravel_index(tensor([1, 5]), [2, 3])",
+            "[tensor [2] i64 cpu: [0, 1], tensor [2] i64 cpu: [1, 2]]",
+        )
+        .on_tensor(2..=2, |call| {
+            let (indices, shape) = (call.tensor(0, "indices")?, call.ints(1, "shape")?);
+            let places = unravel_index(&indices.value(), &shape)?.into_iter();
+            places
+                .map(|place| Ok(Dynamic::from(Masks::End.of_all(place, &[&indices])?)))
+                .collect::<Result<Array>>()
+        });
 }

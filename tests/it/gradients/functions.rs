@@ -127,6 +127,7 @@ fn what_has_no_gradient_says_so_or_is_outside_of_the_graph() {
         ("all", "x.all()"),
         ("count_nonzero", "x.count_nonzero()"),
         ("nonzero", "x.nonzero()"),
+        ("unravel_index", "unravel_index(x.argmax(), x.shape)[0]"),
         ("histogram", "x.histogram(2).edges"),
         ("histogram", "x.histogram(2).counts"),
         ("zeros_like", "zeros_like(x)"),

@@ -96,6 +96,7 @@ fn plain_integers_beside_ids_with_a_mask_are_real_and_their_mask_is_true_through
         ("ids.cumsum(1)[1]", "[true, true, true]"),
         ("ids.diff()[1]", "[true, true]"),
         ("ids.nonzero()[0]", "[true, true]"),
+        ("unravel_index(ids[1], 100)[0]", "[true, true, true]"),
     ]);
     assert_eq!(
         shown(&format!("{IDS} dot(ids[1], tensor([1, 1, 1])).mask")),

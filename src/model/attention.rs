@@ -48,6 +48,8 @@ pub struct Attention {
     pub score_scale: f64,
     /// The soft cap of the scores (Gemma 2).
     pub score_cap: Option<f64>,
+    /// The largest absolute value of what the projections give (OLMo).
+    pub clip: Option<f64>,
 }
 
 /// One layer's projections head by head, each matrix as [in, out]. A bias that the family does not
@@ -155,7 +157,7 @@ impl Attention {
         let mut q = self.by_head(&self.q, x, heads.q, self.heads)?;
         let mut k = self.by_head(&self.k, x, heads.k, self.kv_heads)?;
         let v = self.by_head(&self.v, x, heads.v, self.kv_heads)?;
-        if self.qk_norms.is_some() || inputs.rotary.is_some() {
+        if self.qk_norms.is_some() || inputs.rotates {
             (q, k) = (tap.at(Point::PreQueryStates, q)?, tap.at(Point::PreKeyStates, k)?);
         }
         if let Some((kind, [q_norm, k_norm])) = &self.qk_norms {
@@ -167,9 +169,23 @@ impl Attention {
         Ok((q, k, v))
     }
 
-    /// The projection of x [b, n, d], or of each head's own input [b, heads, n, d], to
+    /// The clipped projection of x [b, n, d], or of each head's own input [b, heads, n, d], to
     /// [b, heads, n, c].
     fn by_head(
+        &self,
+        projection: &Linear,
+        x: &Tensor,
+        own: Option<Tensor>,
+        heads: usize,
+    ) -> Result<Tensor> {
+        let projected = self.unclipped(projection, x, own, heads)?;
+        match self.clip {
+            Some(most) => Ok(projected.clamp(-most, most)?),
+            None => Ok(projected),
+        }
+    }
+
+    fn unclipped(
         &self,
         projection: &Linear,
         x: &Tensor,
@@ -229,7 +245,7 @@ impl Attention {
             let each = tap.at(Point::AttnHeadOutputs, product::matmul(&z, &w_o, 1.0)?)?;
             let sum = sum_of_heads(&each)?;
             match &self.out.bias {
-                Some(bias) => sum.broadcast_add(&bias.to_dtype(sum.dtype())?)?,
+                Some(_) => sum.broadcast_add(&self.out.whole_bias()?.to_dtype(sum.dtype())?)?,
                 None => sum,
             }
         } else {
@@ -241,7 +257,8 @@ impl Attention {
     /// The output projection head by head, [h, c, d].
     fn w_o(&self) -> Result<Tensor> {
         let d = self.out.weight.dim(0)?;
-        Ok(self.out.weight.reshape((d, self.heads, self.head_dim))?.permute((1, 2, 0))?)
+        let whole = self.out.whole_weight()?;
+        Ok(whole.reshape((d, self.heads, self.head_dim))?.permute((1, 2, 0))?)
     }
 
     /// The projections head by head.
@@ -255,18 +272,7 @@ impl Attention {
         };
         let bias = |linear: &Linear, heads: usize| -> Result<Tensor> {
             let shape = (heads, self.head_dim);
-            Ok(match &linear.bias {
-                Some(bias) => bias.reshape(shape)?,
-                None => Tensor::zeros(shape, linear.weight.dtype(), linear.weight.device())?,
-            })
-        };
-        let b_o = match &self.out.bias {
-            Some(bias) => bias.clone(),
-            None => Tensor::zeros(
-                self.out.weight.dim(0)?,
-                self.out.weight.dtype(),
-                self.out.weight.device(),
-            )?,
+            Ok(linear.whole_bias()?.reshape(shape)?)
         };
         Ok(Heads {
             w_q: weight(&self.q, self.heads)?,
@@ -276,7 +282,7 @@ impl Attention {
             b_q: bias(&self.q, self.heads)?,
             b_k: bias(&self.k, self.kv_heads)?,
             b_v: bias(&self.v, self.kv_heads)?,
-            b_o,
+            b_o: self.out.whole_bias()?,
         })
     }
 }

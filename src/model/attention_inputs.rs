@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use super::input::Input;
 use super::mask;
 use super::rotary::Rotary;
-use super::spec::{AlibiSpec, Positions, Spec, Window};
+use super::spec::{AlibiSpec, Positions, Spec};
 use crate::Result;
 
 /// The inputs of one layer's attention.
@@ -16,13 +16,16 @@ pub struct LayerInputs {
     pub allowed: Tensor,
     /// The rotation of queries and keys.
     pub rotary: Option<Rotary>,
+    /// Whether queries and keys have points before the rotation: some layer of the model has one.
+    pub rotates: bool,
     /// ALiBi's term, which is added to the scores, [b, h, 1, m].
     pub bias: Option<Tensor>,
 }
 
 /// The inputs of every layer's attention.
 pub struct AttentionInputs {
-    /// Layers with a sliding window share theirs, and so do those without.
+    /// Layers with a sliding window share theirs, and so do those without; likewise those that are
+    /// rotated and those that are not.
     kinds: Vec<LayerInputs>,
     /// For each layer, the index of its inputs in `kinds`.
     kind_of_layer: Vec<usize>,
@@ -34,15 +37,15 @@ impl AttentionInputs {
     /// # Errors
     /// Those of [`mask::allowed`] and candle's.
     pub fn new(spec: &Spec, input: &Input, dtype: DType, device: &Device) -> Result<Self> {
-        let (mut kinds, mut windowed) = (Vec::new(), Vec::new());
+        let (mut kinds, mut known) = (Vec::new(), Vec::new());
         let mut kind_of_layer = Vec::with_capacity(spec.layers);
         for layer in 0..spec.layers {
-            let window = spec.window(layer);
-            let known = windowed.iter().position(|known| *known == window.is_some());
-            kind_of_layer.push(known.unwrap_or(kinds.len()));
-            if known.is_none() {
-                windowed.push(window.is_some());
-                kinds.push(layer_inputs(spec, window, input, dtype, device)?);
+            let kind = (spec.window(layer).is_some(), spec.rotary_of(layer).is_some());
+            let place = known.iter().position(|known| *known == kind);
+            kind_of_layer.push(place.unwrap_or(kinds.len()));
+            if place.is_none() {
+                known.push(kind);
+                kinds.push(layer_inputs(spec, layer, input, dtype, device)?);
             }
         }
         Ok(Self { kinds, kind_of_layer })
@@ -56,12 +59,12 @@ impl AttentionInputs {
 
 fn layer_inputs(
     spec: &Spec,
-    window: Option<&Window>,
+    layer: usize,
     input: &Input,
     dtype: DType,
     device: &Device,
 ) -> Result<LayerInputs> {
-    let rotary = match window.and_then(|window| window.rotary.as_ref()).or(spec.rotary()) {
+    let rotary = match spec.rotary_of(layer) {
         Some(rotary) => {
             let positions = input.positions(device)?.to_dtype(DType::F32)?;
             Some(Rotary::new(rotary, &positions, input.longest(), dtype, device)?)
@@ -72,9 +75,9 @@ fn layer_inputs(
         Positions::Alibi(alibi) => Some(alibi_term(alibi, spec.heads, input, dtype, device)?),
         _ => None,
     };
-    let allowed =
-        mask::allowed(input, window.map(|window| window.size), spec.bidirectional, device)?;
-    Ok(LayerInputs { allowed, rotary, bias })
+    let window = spec.window(layer).map(|window| window.size);
+    let allowed = mask::allowed(input, window, spec.bidirectional, device)?;
+    Ok(LayerInputs { allowed, rotary, rotates: spec.rotary().is_some(), bias })
 }
 
 /// ALiBi's term (Press et al. 2022), [b, h, 1, m]: the head's slope times the key's position, as in

@@ -55,8 +55,16 @@ pub struct Spec {
     pub score_cap: Option<f64>,
     /// The soft cap of the logits (Gemma 2).
     pub logit_cap: Option<f64>,
+    /// A factor on the logits (Cohere).
+    pub logit_scale: Option<f64>,
+    /// A factor on what attention and the MLP add to the stream (Granite).
+    pub residual_scale: Option<f64>,
+    /// The largest absolute value of queries, keys and values as their projections give them (OLMo).
+    pub qkv_clip: Option<f64>,
     /// The sliding window of some or all layers.
     pub window: Option<Window>,
+    /// The layers that know no positions, though others rotate queries and keys (SmolLM3).
+    pub without_rotary: Vec<usize>,
     /// Whether a query attends to later keys too, as embedding models do.
     pub bidirectional: bool,
     /// Which projections and norms have a bias.
@@ -75,7 +83,7 @@ pub enum Positions {
         /// The row of position 0 in the table.
         offset: usize,
     },
-    /// Queries and keys are rotated.
+    /// Queries and keys are rotated, in all layers but [`Spec::without_rotary`].
     Rotary(RotarySpec),
     /// A term proportional to the key's position is added to the scores, with a slope for each head
     /// (ALiBi, Press et al. 2022).
@@ -196,7 +204,7 @@ pub struct NormSpec {
     pub eps: f64,
     /// Whether a norm has a gain (and, with [`Biases::norm`], a bias).
     pub affine: bool,
-    /// Whether checkpoints store the gain minus 1 (Gemma).
+    /// Whether checkpoints store the gain minus 1 (Gemma, Nemotron).
     pub gain_less_one: bool,
 }
 
@@ -320,7 +328,11 @@ impl Spec {
             scores_by_layer: false,
             score_cap: None,
             logit_cap: None,
+            logit_scale: None,
+            residual_scale: None,
+            qkv_clip: None,
             window: None,
+            without_rotary: Vec::new(),
             bidirectional: false,
             biases: Biases::NONE,
             final_norm: true,
@@ -399,6 +411,12 @@ impl Spec {
     /// The sliding window of a layer, if the layer has one.
     pub fn window(&self, layer: usize) -> Option<&Window> {
         self.window.as_ref().filter(|window| window.layers[layer])
+    }
+
+    /// The rotary embeddings of a layer, if the layer has some.
+    pub fn rotary_of(&self, layer: usize) -> Option<&RotarySpec> {
+        let own = self.window(layer).and_then(|window| window.rotary.as_ref());
+        own.or(self.rotary()).filter(|_| !self.without_rotary.contains(&layer))
     }
 
     /// Orders the points as a pass of this model reaches them, those of a block within the block.

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::Point;
 use precompute::model::family::VERIFIED;
-use precompute::model::spec::NormPlace;
+use precompute::model::spec::{NormPlace, Spec};
 use precompute::model::{Decoder, Input};
 use precompute::tensor::WeightSource;
 
@@ -143,6 +143,14 @@ pub fn difference(a: &Tensor, b: &Tensor) -> f32 {
         .zip(flat(b))
         .map(|(x, y)| if x == y { 0.0 } else { (x - y).abs() })
         .fold(0.0, |most, d| if d.is_nan() { f32::INFINITY } else { f32::max(most, d) })
+}
+
+/// What projections give, as the family clips it.
+pub fn clipped(x: Tensor, spec: &Spec) -> Tensor {
+    match spec.qkv_clip {
+        Some(most) => x.clamp(-most, most).unwrap(),
+        None => x,
+    }
 }
 
 /// A model and an input for it, without goldens: every fixture and both demos.

@@ -3,6 +3,7 @@
 use candle_core::{D, DType, Device, Tensor};
 use precompute::hook::{Capture, Hooks, Layers, Observer, Point, Unobserved};
 use precompute::model::family::{FAMILIES, VERIFIED};
+use precompute::model::spec::NormPlace;
 use precompute::model::{Input, Logits, Options, Output};
 
 use crate::fixture::{CASES, Fixture, difference, directory};
@@ -178,7 +179,7 @@ fn what_norms_of_outputs_divide_by_reaches_the_logits() {
             close(case, point.name(), &by_scale, &by_output);
             let plain = run(&fixture, &mut Unobserved).logits.unwrap();
             assert!(difference(&by_scale, &plain) > 0.01, "{case}: {point} changes nothing");
-            if *case == "olmo2" {
+            if fixture.decoder.spec().norm_place == NormPlace::Outputs {
                 let known = match point {
                     Point::PostAttnNormScale => "changed/attn-norm-scale",
                     _ => "changed/mlp-norm-scale",
@@ -193,7 +194,7 @@ fn what_norms_of_outputs_divide_by_reaches_the_logits() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 12);
 }
 
 #[test]

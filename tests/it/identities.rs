@@ -5,7 +5,7 @@ use precompute::hook::{Capture, Hooks, Layers, Observer, Point, Site, SiteSet, U
 use precompute::model::spec::NormPlace;
 use precompute::model::{Decoder, Input, Options};
 
-use crate::fixture::{Subject, difference, subjects};
+use crate::fixture::{Subject, clipped, difference, subjects};
 
 /// Float32 sums taken in another order.
 const TOLERANCE: f32 = 2e-5;
@@ -89,8 +89,11 @@ fn the_heads_outputs_and_the_bias_are_what_attention_adds() {
             let spec = subject.decoder.spec();
             if matches!(spec.norm_place, NormPlace::Outputs | NormPlace::Both) {
                 // The norm that stands between the sum and what joins the stream.
-                let gain = subject
-                    .weight(&format!("model.layers.{layer}.post_attention_layernorm.weight"));
+                let norm = match spec.family {
+                    "glm4" => "post_self_attn_layernorm",
+                    _ => "post_attention_layernorm",
+                };
+                let gain = subject.weight(&format!("model.layers.{layer}.{norm}.weight"));
                 let gain = if spec.norm.gain_less_one { (gain + 1.0).unwrap() } else { gain };
                 let squares = sum.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
                 let scale = (squares + spec.norm.eps).unwrap().sqrt().unwrap();
@@ -119,12 +122,8 @@ fn heads_are_the_projections() {
                 .unwrap();
             let v = x.contiguous().unwrap().matmul(&w_v.contiguous().unwrap()).unwrap();
             let b_v = heads.b_v.unsqueeze(1).unwrap().unsqueeze(0).unwrap();
-            close(
-                &subject.name,
-                "value-states",
-                &v.broadcast_add(&b_v).unwrap(),
-                at(Point::ValueStates),
-            );
+            let v = clipped(v.broadcast_add(&b_v).unwrap(), subject.decoder.spec());
+            close(&subject.name, "value-states", &v, at(Point::ValueStates));
         }
     }
 }

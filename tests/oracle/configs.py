@@ -42,6 +42,22 @@ USUAL = {
     "stablelm": {**GATED, "num_hidden_layers": 2},
     "olmo2": {**GATED, "num_hidden_layers": 2, **NOPAD},
     "falcon": PLAIN,
+    "gemma": {**GATED, "head_dim": 8, "num_hidden_layers": 2, **NOPAD},
+    "olmo": {**GATED, "num_hidden_layers": 2, "clip_qkv": 2.0, **NOPAD},
+    "olmo3": {**GATED, "num_hidden_layers": 2, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"], **NOPAD},
+    "gpt_neo": {"vocab_size": 40, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": 32, "window_size": 5, "attention_types": [[["global", "local"], 1]], "intermediate_size": 24},
+    "gpt_bigcode": {**GPT, "n_inner": 24},
+    "starcoder2": {**GATED, "num_hidden_layers": 2, "sliding_window": 5},
+    "nemotron": {**GATED, "num_hidden_layers": 2},
+    "granite": {**GATED, "num_hidden_layers": 2, "embedding_multiplier": 3.0, "attention_multiplier": 0.4, "residual_multiplier": 0.6, "logits_scaling": 2.0},
+    "cohere": {**GATED, "num_hidden_layers": 2, "logit_scale": 0.5, **NOPAD},
+    "cohere2": {**GATED, "num_hidden_layers": 2, "logit_scale": 0.5, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"], **NOPAD},
+    "glm": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
+    "glm4": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
+    "seed_oss": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
+    "ernie4_5": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
+    "smollm3": {**GATED, "num_hidden_layers": 2, "no_rope_layers": [1, 0], **NOPAD},
+    "exaone4": {**GATED, "num_hidden_layers": 2, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
     "bloom": {k: v for k, v in {**PLAIN, "n_layer": 2, "n_head": 4}.items() if k not in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")},
 }
 # Keys that checkpoints have, whatever the family.
@@ -80,6 +96,15 @@ MORE = {
     + [{"rope_parameters/full_attention/rope_type": "linear", "rope_parameters/full_attention/factor": 4.0}, {"rope_scaling": {"rope_type": "linear", "factor": 4.0}, "rope_parameters": DROP, "rope_theta": 500.0}],
 }
 MORE["qwen3"] = MORE["qwen2"]
+MORE["gpt_bigcode"] = [{"multi_query": False, "<weights>": "heads"}, {"attention_softmax_in_fp32": False, "scale_attention_softmax_in_fp32": False}]
+MORE["gpt_neo"] = [{"attention_layers": ["local", "local"]}, {"attention_types": [[["local"], 2]]}, {"attention_types": [[["local"], 2]], "attention_layers": DROP}, {"attention_layers": DROP}, {"attention_types": [[["sparse"], 2]], "attention_layers": DROP}]
+MORE["gemma"] = [{"hidden_act": "gelu"}, {"hidden_activation": "gelu_pytorch_tanh"}, {"hidden_act": "gelu_python"}]
+MORE["cohere"] = [{"use_qk_norm": True, "<weights>": "qk"}]
+MORE["cohere2"] = [{"sliding_window_pattern": 2, "layer_types": DROP}, {"sliding_window": None, "layer_types": ["full_attention"] * 2}]
+MORE["exaone4"] = [{"sliding_window": None, "layer_types": ["full_attention"] * 2}, {"sliding_window_pattern": "LG"}, {"sliding_window_pattern": 2, "layer_types": DROP}, {"sliding_window": None, "sliding_window_pattern": None}]
+MORE["smollm3"] = [{"use_sliding_window": True, "sliding_window": 4, "layer_types": DROP}, {"no_rope_layers": DROP, "no_rope_layer_interval": 2}, {"no_rope_layers": [1]}, {"no_rope_layers": [1, 0, 1]}]
+for family in ("nemotron", "glm", "glm4"):
+    MORE[family] = [{"partial_rotary_factor": share} for share in (0.25, 0.3, 0.4, 0.7, 0.75)]
 
 
 def put(config, change):
@@ -132,7 +157,9 @@ def old_style(family, config):
     rope = config.pop("rope_parameters", None)
     config["torch_dtype"] = config.pop("dtype", None) or "float32"
     config.pop("layer_types", None)
-    if family == "gemma3_text":
+    if family == "olmo3":
+        config["rope_theta"], config["rope_scaling"] = rope["full_attention"]["rope_theta"], None
+    elif family == "gemma3_text":
         config["rope_theta"], config["rope_local_base_freq"] = rope["full_attention"]["rope_theta"], rope["sliding_attention"]["rope_theta"]
         config["sliding_window_pattern"] = config.pop("_sliding_window_pattern")
     elif family == "gpt_neox":

@@ -12,9 +12,9 @@ import argparse, copy, json, os, random, shutil
 import numpy as np, torch, transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, decoders, processors, trainers
-import families, reference
+import dense, families, reference, small
 
-reference.FAMILIES |= families.FAMILIES
+reference.FAMILIES |= families.FAMILIES | dense.FAMILIES
 
 TEXT = """Saturating the compute and memory hierarchy is a prerequisite of the merge.
 When Mary and John went to the store, John gave a drink to Mary. The quick brown fox jumps over the lazy dog.
@@ -119,13 +119,13 @@ def hub_style(case, c):
             c["rope_theta"] = rope["rope_theta"]
             scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
             c["rope_scaling"] = scaling if scaling.get("rope_type") != "default" else None
-    if case in ("gemma2", "phi", "phi3", "phi3-longrope", "stablelm", "stablelm-parallel", "olmo2", "falcon", "falcon-grouped", "falcon-alibi"):
+    if case in ("gemma2", "phi", "phi3", "phi3-longrope", "stablelm", "stablelm-parallel", "olmo2", "falcon", "falcon-grouped", "falcon-alibi", "gemma", "olmo", "starcoder2", "granite", "cohere", "nemotron", "seed-oss", "ernie4_5", "smollm3"):
         rope = c.pop("rope_parameters")
         c["torch_dtype"] = c.pop("dtype", None) or "float32"
         c["rope_theta"] = rope.pop("rope_theta")
         if "partial_rotary_factor" in rope:
             part = rope.pop("partial_rotary_factor")
-            if case.startswith(("phi", "stablelm")) and not case.startswith("phi3"):
+            if case.startswith(("phi", "stablelm", "nemotron")) and not case.startswith("phi3"):
                 c["partial_rotary_factor"] = part
         if rope.get("rope_type") == "longrope":
             c["rope_scaling"] = {"type": "longrope", "short_factor": rope["short_factor"], "long_factor": rope["long_factor"]}
@@ -156,7 +156,7 @@ def build(case, make, out, seed):
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
     family = "opt" if case.startswith("opt") else "other"
-    encode = byte_level(directory, family, 312)
+    encode = small.tokenizer(directory) if case in small.CONFIGS else byte_level(directory, family, 312)
     c = config.to_dict()
     c = {**c, "architectures": [type(model).__name__]}
     json.dump(hub_style(case, c), open(os.path.join(directory, "config.json"), "w"), indent=1, default=str)
@@ -180,7 +180,7 @@ def build(case, make, out, seed):
         json.dump({"metadata": {"total_size": sum(v.nbytes for v in state.values())}, "weight_map": index}, open(os.path.join(directory, "model.safetensors.index.json"), "w"), indent=1)
     elif case == "bloom":  # an older pickle without the prefix
         torch.save({k.removeprefix("transformer."): v.half() for k, v in state.items()}, os.path.join(directory, "pytorch_model.bin"))
-    elif case != "gptj" and (config.model_type in families.FAMILIES or case == "gpt2-by-layer"):  # half types, as newer checkpoints have them
+    elif case != "gptj" and (config.model_type in families.FAMILIES | dense.FAMILIES or case == "gpt2-by-layer"):  # half types, as newer checkpoints have them
         save_file({k: v.half() for k, v in state.items()}, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
     elif case == "gpt-neox":  # the Hub's pythia: float16, and the rotary and mask buffers ride along
         extra = {f"gpt_neox.layers.{i}.attention.bias": torch.ones(1, 1, 64, 64, dtype=torch.bool).tril() for i in range(config.num_hidden_layers)}
@@ -191,7 +191,8 @@ def build(case, make, out, seed):
     else:
         save_file(state, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
 
-    w = {k: v for k, v in model.state_dict().items()}
+    # The smallest are computed in float64, then rounded.
+    w = {k: v.double() if case in small.CONFIGS else v for k, v in model.state_dict().items()}
     c = json.loads(json.dumps(c, default=str))
     ids = torch.tensor([encode(PROMPTS[0])[:12], encode(PROMPTS[1])[:12]])
     n = ids.shape[1]
@@ -252,7 +253,8 @@ def build(case, make, out, seed):
         top = step.topk(2).values[0]
         margin.append((top[0] - top[1]).item())
         greedy = torch.cat([greedy, step.argmax(-1, keepdim=True)], 1)
-    save_file({k: v.contiguous().to(torch.int64 if v.dtype == torch.int64 else torch.float32) for k, v in golden.items()}, os.path.join(directory, "golden.safetensors"))
+    rounded = lambda v: v if v.dtype == torch.int64 else v.clamp(min=torch.finfo(torch.float32).min).float()
+    save_file({k: rounded(v).contiguous() for k, v in golden.items()}, os.path.join(directory, "golden.safetensors"))
     json.dump({"texts": [{"text": s, "ids": encode(s)} for s in PROMPTS], "greedy": {"prompt_ids": ids[0].tolist(), "continuation": greedy[0, n:].tolist(), "smallest_margin": min(margin)}, "transformers": transformers.__version__, "max_abs_difference_to_transformers": reached}, open(os.path.join(directory, "golden.json"), "w"), indent=1, ensure_ascii=False)
     print(f"{case:22}", {k: f"{v:.1e}" for k, v in reached.items()}, f"margin {min(margin):.3f}", sorted(os.listdir(directory)))
 
@@ -261,6 +263,6 @@ if __name__ == "__main__":
     a = argparse.ArgumentParser()
     a.add_argument("out"); a.add_argument("cases", nargs="*"); a.add_argument("--seed", type=int, default=0); a.add_argument("--wide", action="store_true")
     a = a.parse_args()
-    all_ = configs(a.seed, a.wide)
+    all_ = configs(a.seed, a.wide) | small.CONFIGS
     for case in a.cases or all_:
         build(case, all_[case], a.out, a.seed)

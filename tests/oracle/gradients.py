@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
-import families, reference
+import dense, families, reference
 from checkpoints import FIXTURES, weights
 
-FAMILIES = reference.FAMILIES | families.FAMILIES
+FAMILIES = reference.FAMILIES | families.FAMILIES | dense.FAMILIES
 FEW = ("post-mlp", "attn-probs", "post-act")
 
 

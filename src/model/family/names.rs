@@ -25,6 +25,9 @@ pub struct Names {
     pub qkv: Qkv,
     /// The norms of queries and of keys.
     pub qk_norms: Option<[&'static str; 2]>,
+    /// With [`QkNorm::PerHead`](crate::model::spec::QkNorm::PerHead), whether the gains of all heads are
+    /// one tensor [h, c] (Cohere), and not one each (StableLM).
+    pub qk_norms_in_one: bool,
     /// Attention's output projection.
     pub attn_out: &'static str,
     /// The MLP's norm. It is `attn_norm` again in families that have one norm for both.
@@ -85,6 +88,7 @@ pub const NAMES: Names = Names {
     attn_out_norm: None,
     qkv: Qkv::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     qk_norms: None,
+    qk_norms_in_one: false,
     attn_out: "self_attn.o_proj",
     mlp_norm: "post_attention_layernorm",
     mlp_out_norm: None,

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use super::classes::Class;
-pub use super::field::Allowed;
 use super::field::Field;
+pub use super::field::{Allowed, Repeated};
 use super::known::{HONOURED_NOWHERE, IDLE, ROTARY, UNREAD, UNREAD_IF_FALSE};
 use crate::model::spec::Activation;
 use crate::{Result, bail, error};

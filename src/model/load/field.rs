@@ -77,3 +77,27 @@ impl Field for Vec<String> {
         value.as_array()?.iter().map(String::read).collect()
     }
 }
+
+/// Kinds of layers, repeated: `[["global", "local"], 12]` (GPT-Neo).
+pub struct Repeated {
+    /// One after the other.
+    pub kinds: Vec<String>,
+    /// How often.
+    pub times: usize,
+}
+
+impl Field for Vec<Repeated> {
+    const EXPECTED: &'static str = "an array of pairs of kinds and how often they are repeated";
+    fn read(value: &Value) -> Option<Self> {
+        /// More than any model has layers, so that a wrong number fills no memory.
+        const MOST: usize = 1 << 16;
+        let one = |pair: &Value| match pair.as_array()?.as_slice() {
+            [kinds, times] => {
+                let times = usize::read(times).filter(|times| *times <= MOST)?;
+                Some(Repeated { kinds: Vec::read(kinds)?, times })
+            }
+            _ => None,
+        };
+        value.as_array()?.iter().map(one).collect()
+    }
+}

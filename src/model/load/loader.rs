@@ -185,7 +185,7 @@ impl Loader<'_> {
         };
         let project = |part: &str, shape: [usize; 2], kept: Option<&Linear>| -> Result<Linear> {
             let weight = table(part, shape, Role::Matrix, kept.map(|kept| &kept.weight))?;
-            Ok(Linear { weight, bias: None })
+            Ok(Linear { weight, bias: None, scale: None })
         };
         let [project_in, project_out] = match self.names.project {
             Some([into, out]) if e != d => [
@@ -228,7 +228,7 @@ impl Loader<'_> {
     }
 
     fn unembedding(&self, token_embeddings: &Tensor, kept: Option<&Linear>) -> Result<Linear> {
-        let Spec { vocabulary: v, embedding: e, .. } = *self.spec;
+        let Spec { vocabulary: v, embedding: e, logit_scale: scale, .. } = *self.spec;
         let heads: Vec<String> =
             self.layout.heads.iter().map(|name| format!("{name}.weight")).collect();
         let has = |name: &&String| match self.known {
@@ -244,12 +244,12 @@ impl Loader<'_> {
                 self.note(head, Role::TokenEmbeddings, &[v, e]);
             }
             let [bias] = self.bias(stem, self.spec.biases.unembedding, v, [kept_bias], whole)?;
-            return Ok(Linear { weight: token_embeddings.clone(), bias });
+            return Ok(Linear { weight: token_embeddings.clone(), bias, scale });
         }
         let kept = kept.map(|kept| &kept.weight);
         let weight = self.single(&format!("{stem}.weight"), &[v, e], Role::Matrix, kept)?;
         let [bias] = self.bias(stem, self.spec.biases.unembedding, v, [kept_bias], whole)?;
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight, bias, scale })
     }
 
     fn unused(&self) -> Vec<String> {

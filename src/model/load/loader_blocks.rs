@@ -85,6 +85,7 @@ impl Loader<'_> {
             whole,
         );
         let [out] = out?;
+        let out = Linear { scale: self.spec.residual_scale, ..out };
         Ok(Block {
             attn_norms: attn_norms?,
             attention: Attention {
@@ -98,6 +99,7 @@ impl Loader<'_> {
                 head_dim,
                 score_scale: self.spec.score_scale(layer),
                 score_cap: self.spec.score_cap,
+                clip: self.spec.qkv_clip,
             },
             mlp_norms: mlp_norms?,
             mlp: self.mlp(layer, kept.map(|kept| &kept.mlp))?,
@@ -134,6 +136,7 @@ impl Loader<'_> {
             }
         };
         let [fc2] = one(self.names.fc2, [d, f], kept.map(|kept| &kept.fc2))?;
+        let fc2 = Linear { scale: self.spec.residual_scale, ..fc2 };
         Ok(Mlp { fc1, up, fc2, activation })
     }
 
@@ -154,13 +157,23 @@ impl Loader<'_> {
                 QkNorm::PerHead => {
                     // [h, 1, c], against queries [b, h, n, c].
                     let kept = kept.and_then(|kept| kept.weight.as_ref());
-                    let each = (0..heads).map(|head| {
-                        let kept = kept.map(|kept| kept.get(head)?.squeeze(0)).transpose()?;
-                        let name = format!("{name}.norms.{head}.weight");
-                        self.single(&name, &[c], Role::Gain, kept.as_ref())
-                    });
-                    let weight =
-                        Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?.unsqueeze(1)?;
+                    let weight = match self.names.qk_norms_in_one {
+                        true => {
+                            let kept = kept.map(|kept| kept.squeeze(1)).transpose()?;
+                            let name = format!("{name}.weight");
+                            self.single(&name, &[heads, c], Role::Gain, kept.as_ref())?
+                        }
+                        false => {
+                            let each = (0..heads).map(|head| {
+                                let kept =
+                                    kept.map(|kept| kept.get(head)?.squeeze(0)).transpose()?;
+                                let name = format!("{name}.norms.{head}.weight");
+                                self.single(&name, &[c], Role::Gain, kept.as_ref())
+                            });
+                            Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?
+                        }
+                    };
+                    let weight = weight.unsqueeze(1)?;
                     let spec = &self.spec.norm;
                     Ok(Norm { kind: spec.kind, eps: spec.eps, weight: Some(weight), bias: None })
                 }
@@ -259,7 +272,7 @@ impl Loader<'_> {
         )?;
         let kept = kept.map(|kept| kept.and_then(|kept| kept.bias.as_ref()));
         let mut biases = self.bias(name, bias, out, kept, cut)?.into_iter();
-        Ok(weights.map(|weight| Linear { weight, bias: biases.next().flatten() }))
+        Ok(weights.map(|weight| Linear { weight, bias: biases.next().flatten(), scale: None }))
     }
 
     /// The parts of the bias of the layer `name`, if it has one.

@@ -182,11 +182,5 @@ impl Decoder {
 }
 
 fn projection(linear: &Linear) -> Result<Projection> {
-    let b = match &linear.bias {
-        Some(bias) => bias.clone(),
-        None => {
-            Tensor::zeros(linear.weight.dim(0)?, linear.weight.dtype(), linear.weight.device())?
-        }
-    };
-    Ok(Projection { w: linear.weight.t()?, b })
+    Ok(Projection { w: linear.whole_weight()?.t()?, b: linear.whole_bias()? })
 }

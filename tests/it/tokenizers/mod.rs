@@ -1,6 +1,6 @@
 //! Tokenizers of every kind, beside transformers' `AutoTokenizer`.
 //!
-//! The fixtures and the goldens are written by tests/oracle/tokenizers.py.
+//! The fixtures and the goldens are written by tests/oracle/token_ids.py.
 
 mod ids;
 mod labels;

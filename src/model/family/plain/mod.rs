@@ -2,5 +2,7 @@
 
 pub mod bloom;
 pub mod falcon;
+pub mod nemotron;
 pub mod opt;
 pub mod phi;
+pub mod starcoder2;

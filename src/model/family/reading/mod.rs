@@ -1,9 +1,11 @@
 //! What the readers of several families have in common.
 
+mod kinds;
 mod rotary;
 mod windows;
 
-pub use rotary::{OddPart, Part, Rule, rotary, rotary_scaling, rotary_spec, scaled};
+pub use kinds::rotaries_by_kind;
+pub use rotary::{OddPart, Part, Rule, rotary, rotary_spec};
 pub use windows::{layer_windows, windowed_everywhere};
 
 use crate::model::load::config::{Allowed, Fields};

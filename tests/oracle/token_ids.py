@@ -1,6 +1,6 @@
 """Small tokenizers of every kind, and what transformers' AutoTokenizer makes of them.
 
-    python tokenizers.py OUT
+    python token_ids.py OUT
 
 writes into OUT one folder a kind (the files of a checkpoint's tokenizer, and the config.json of a model of no weights) and `golden.json`:
 for each kind and for each change of its configs the ids of every text, and the text of these ids with special tokens and without. It needs
@@ -13,8 +13,6 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-
-sys.path.pop(0)  # this folder has a file called tokenizers.py
 
 import sentencepiece  # noqa: E402
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers  # noqa: E402

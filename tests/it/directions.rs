@@ -2,7 +2,7 @@
 //! it is there to show, and a control that does not.
 
 use crate::fixture::directory;
-use crate::gallery::{DEMOS, flat, run};
+use crate::gallery::{DEMOS, flat, run, run_with};
 use crate::run::{Ran, script};
 
 /// The numbers of a shipped script's .csv by the first cell of each row.
@@ -228,5 +228,69 @@ fn patchscopes() {
         if model == "demo:opt" {
             assert!(lens[answers] < 0.01 && lens[answers + 1] < 0.5, "{model}: {lens:?}");
         }
+    }
+}
+
+#[test]
+fn jacobian_lens() {
+    for model in DEMOS {
+        let rows = rows(&run("jacobian_lens", model), "divergence.csv");
+        for (after, divergence) in &rows[..rows.len() - 1] {
+            let [_, corrected, jacobian] = divergence[..] else { panic!("{rows:?}") };
+            assert!(jacobian < 0.85 * corrected, "{model}, after {after}: {rows:?}");
+        }
+        let [logit, corrected, jacobian] = numbers(&rows, "layer 2")[..] else { panic!() };
+        assert!(jacobian < 0.2 * logit && jacobian < 0.5 * corrected, "{model}: {rows:?}");
+
+        // Of one text the Jacobian, here of the last block, is what small steps of the state give.
+        let of_one = run_with("jacobian_lens", model, &["--set", "texts=1"]).tensor("jacobians");
+        let by_steps = printed(
+            model,
+            r#"
+            let m = model("any");
+            let ids = m.encode("The capital of Velland is");
+            let x = m.capture(ids, "post-mlp", #{layers: 2});
+            let step = linspace(-1.0, 1.0, m.config.hidden_size) * 0.03;
+            let after = |sign| {
+                let near = x.copy();
+                near[[0, -1]] = near[[0, -1]] + step * sign;
+                m.forward(ids, #{start: "pre-block@3", from: near, stop: "post-mlp@3"}).stopped[[0, -1]]
+            };
+            for change in (after.call(1.0) - after.call(-1.0)) / 0.06 { print(change.item()); }
+            "#,
+        );
+        let j = of_one.get(3).unwrap().to_vec2::<f32>().unwrap();
+        let last = (j.len() - 1) as f32;
+        for (column, found) in by_steps.iter().enumerate() {
+            let along = |i: usize| 2.0 * i as f32 / last - 1.0;
+            let foretold: f32 = (0..j.len()).map(|i| along(i) * j[i][column]).sum();
+            assert!((foretold - found).abs() < 0.02, "{model}, {column}: {foretold} {found}");
+        }
+        assert!(by_steps.len() == j.len() && by_steps.iter().any(|c| c.abs() > 0.5), "{model}");
+    }
+}
+
+#[test]
+fn model_diff() {
+    for (model, country) in [("demo:opt", None), ("demo:gpt-neox", Some(5))] {
+        let ran = run("model_diff", model);
+        let found = ran.tensors("diff.safetensors");
+        let moved = found["moved"].to_vec2::<f32>().unwrap();
+        let (layers, n) = (moved.len(), moved[0].len());
+        // After the last block the last token is all that is read, and the two models read it alike.
+        assert!((moved[layers - 1][n - 1] - 1.0).abs() < 1e-3, "{model}: {moved:?}");
+        assert!(moved[layers - 1][..n - 1].iter().all(|share| *share == 0.0), "{model}: {moved:?}");
+        // On the way to it the answer comes to the last token, in one of them from the country.
+        let at_end: Vec<f32> = moved.iter().map(|row| row[n - 1]).collect();
+        assert!(at_end.is_sorted() && at_end[0] > 0.2, "{model}: {at_end:?}");
+        if let Some(country) = country {
+            let others = (0..n - 1).filter(|at| *at != country).map(|at| moved[0][at].abs());
+            assert!(moved[0][country] > 0.25, "{model}: {moved:?}");
+            assert!(others.fold(0.0, f32::max) < 0.1, "{model}: {moved:?}");
+        }
+        // Every state differs, and one that says nothing about capitals is as far off as others.
+        assert!(flat(&found["apart"]).iter().all(|far| *far > 0.05), "{model}");
+        let parts = rows(&ran, "parts.csv");
+        assert!(parts.iter().any(|(_, row)| row[0] > 0.5 || row[1] > 0.5), "{model}: {parts:?}");
     }
 }

@@ -167,6 +167,40 @@ fn imports_are_found_beside_the_importing_file_and_then_in_the_library() {
 }
 
 #[test]
+fn a_closure_that_a_module_gives_is_called_anywhere() {
+    let here = Workplace::new(&[
+        ("lib/gives.rhai", "fn add(x, y) { x + y }\nfn adder(k) { |x| add(x, k) }\n"),
+        ("lib/calls.rhai", "fn on(f, x) { f.call(x) }\nfn add(x, y) { 0 }\n"),
+        ("lib/between.rhai", "import \"gives\" as gives;\nfn adder(k) { gives::adder(k) }\n"),
+        (
+            "all.rhai",
+            "import \"lib/between\" as between; import \"lib/calls\" as calls; \
+             let three = between::adder(3); \
+             print([three.call(4), calls::on(three, 5), [1, 2].map(three)]); \
+             let m = model(\"demo:opt\"); \
+             print(m.forward(\"Mary\", [hook(\"post-mlp\", |x, ctx| three.call(x))]).logits.shape);",
+        ),
+        ("lib/copy.rhai", "fn add(x, y) { x * y }\nfn adder(k) { |x| add(x, k) }\n"),
+        ("lib/same.rhai", "fn add(x, y) { x + y }\nfn adder(k) { |x| add(x, k) }\n"),
+        ("two.rhai", "import \"lib/gives\" as gives; import \"lib/copy\" as copy;"),
+        ("own.rhai", "import \"lib/gives\" as gives;\nfn adder(k) { |x| add(x, k) }\n"),
+        (
+            "twice.rhai",
+            "import \"lib/gives\" as a; import \"lib/same\" as b; print(b::adder(1).call(1));",
+        ),
+    ]);
+    let ran = here.run(&["run", "all.rhai"]);
+    assert_eq!(ran.stdout, "[7, 8, [4, 5]]\n[1, 3, 841]\n", "{}", ran.stderr);
+    assert_eq!(here.run(&["run", "twice.rhai"]).stdout, "2\n");
+    // The same closure at the same place, with another `add`: which is called could not be told.
+    for (file, other) in [("two", "lib/copy.rhai"), ("own", "the script")] {
+        let ran = here.run(&["run", &format!("{file}.rhai")]);
+        let said = format!("and {other} have the same closure in line 2");
+        assert!(ran.code == Some(1) && ran.stderr.contains(&said), "{file}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn no_import_leaves_the_scripts_directory() {
     let here = Workplace::new(&[
         ("outside.rhai", "export const X = 1;"),

@@ -7,6 +7,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, ParseErrorType};
 use super::syntax;
 use crate::script::errors::error::from_text;
 use crate::script::errors::foreign::{self, On};
+use crate::script::program::compile::is_closure;
 use crate::script::program::location::Location;
 use crate::script::program::source::{Source, Sources};
 use crate::script::reference::vocabulary::{Function, a, functions, is_name, members, word};
@@ -158,7 +159,7 @@ fn call(
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ")"));
     let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
     let arguments: Vec<&str> = arguments.split(", ").filter(|t| !t.is_empty()).map(word).collect();
-    if name.starts_with("anon$") {
+    if is_closure(name) {
         return error!(
             "the closure takes another number of arguments than the {} it is called with",
             arguments.len()

@@ -9,6 +9,7 @@ use super::explain::explain;
 use super::try_catch::Caught;
 use crate::Error;
 use crate::script::errors::error::INTERRUPTED;
+use crate::script::program::compile::is_closure;
 use crate::script::program::location::Location;
 use crate::script::program::source::{Source, Sources};
 
@@ -188,11 +189,8 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     loop {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-                let step = if name.starts_with("anon$") {
-                    Step::CallsClosure
-                } else {
-                    Step::Calls(name.clone())
-                };
+                let step =
+                    if is_closure(name) { Step::CallsClosure } else { Step::Calls(name.clone()) };
                 frames.push(Frame { step, file: file.clone(), position: *position });
                 if !source.is_empty() {
                     file = source.clone();

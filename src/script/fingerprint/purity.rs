@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rhai::{AST, ASTNode, Engine, Expr, FuncInfo, Stmt};
 
 use crate::script::declare::{Declarations, Purity};
+use crate::script::program::compile::is_closure;
 
 /// Operators that Rhai implements itself, outside its packages.
 pub const OPERATORS: &[&str] = &[
@@ -81,7 +82,7 @@ impl Natives {
     /// Whether a text is a single expression that computes a value and changes no variable.
     pub fn only_looks(&self, ast: &AST) -> bool {
         let [Stmt::Expr(_) | Stmt::FnCall(..)] = ast.statements() else { return false };
-        let mut looks = ast.iter_functions().all(|function| function.name.starts_with("anon$"));
+        let mut looks = ast.iter_functions().all(|function| is_closure(function.name));
         ast.walk(&mut |path| {
             looks &= match path.last() {
                 Some(

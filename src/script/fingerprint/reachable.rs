@@ -12,6 +12,7 @@ use super::hasher::{Digest, Hasher};
 use super::purity::Natives;
 use super::value::FunctionDigests;
 use super::visible::Visible;
+use crate::script::program::compile::is_closure;
 use crate::script::program::late_binding::Surroundings;
 use crate::script::program::modules::Modules;
 
@@ -89,7 +90,7 @@ impl Reachable {
     /// The digest of a function of the engine.
     fn native(&self, name: &str) -> Result<Digest, String> {
         let natives = &self.visible.natives;
-        if name.starts_with("anon$") {
+        if is_closure(name) {
             return Err("has a closure whose code can't be found".into());
         }
         if !natives.is_pure(name) {

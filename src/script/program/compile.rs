@@ -30,3 +30,9 @@ pub fn compile(engine: &Engine, text: &str) -> ScriptResult<AST> {
         _ => error.into(),
     })
 }
+
+/// Whether a function of this name is a closure: Rhai names those itself, by a digest of the text and
+/// its line and column.
+pub fn is_closure(name: &str) -> bool {
+    name.starts_with("anon$")
+}

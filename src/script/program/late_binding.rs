@@ -10,6 +10,8 @@ use rhai::{
     AST, Dynamic, Engine, GlobalRuntimeState, ImmutableString, Module, NativeCallContext, Shared,
 };
 
+use super::compile::is_closure;
+
 /// A callback that may change what names mean, just before a pass.
 type Reload = Rc<dyn Fn(&Engine)>;
 
@@ -56,7 +58,7 @@ impl Namespace {
     /// Every named function, with the names of its parameters.
     pub fn functions(&self) -> Vec<(String, Vec<String>)> {
         let functions = self.0.functions.borrow();
-        let own = functions.iter_functions().filter(|f| !f.name.starts_with("anon$"));
+        let own = functions.iter_functions().filter(|f| !is_closure(f.name));
         own.map(|f| (f.name.to_owned(), f.params.iter().map(|&name| name.to_owned()).collect()))
             .collect()
     }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{
-    AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared,
+    AST, Engine, EvalAltResult, FnNamespace, GlobalRuntimeState, Module, ModuleResolver, Position,
+    Scope, ScriptFuncDef, Shared,
 };
 
-use super::compile::compile;
+use super::compile::{compile, is_closure};
 use super::imports::{beside, imports, inside};
 use super::library::{LIBRARY, SHIPPED, shipped_text};
 use super::source::Sources;
@@ -293,6 +294,54 @@ impl Modules {
         }
     }
 
+    /// Lets the closures that functions of the module `id` give be called wherever the module is
+    /// imported: Rhai looks a closure up by its name, among the functions of the script, of the
+    /// module that calls it, and of imported modules in the global namespace.
+    ///
+    /// # Errors
+    /// Another module, or the script with these functions, has a closure of the same name, which is
+    /// a digest of its text and of its line and column, and calls could not tell the two apart. A
+    /// module with the same text may.
+    fn share_closures(
+        &self,
+        module: &mut Module,
+        id: &str,
+        ast: &AST,
+        script: Option<&Module>,
+    ) -> Result<()> {
+        let closures = |of: &Module| -> Vec<Shared<ScriptFuncDef>> {
+            let all = of.iter_script_fn_info().map(|(.., function)| function.clone());
+            all.filter(|function| is_closure(&function.name)).collect()
+        };
+        let own = closures(ast.shared_lib());
+        let check = |other: &str, functions: &Module| -> Result<()> {
+            let theirs = closures(functions);
+            let same = |own: &&Shared<ScriptFuncDef>| theirs.iter().any(|f| f.name == own.name);
+            let Some(closure) = own.iter().find(same) else { return Ok(()) };
+            let line = closure.body.start_position().line().unwrap_or_default();
+            Err(error!("{id} and {other} have the same closure in line {line}, and a call could not tell them apart")
+                .help("put it on another line in one of them"))
+        };
+        if let Some(functions) = script {
+            check("the script", functions)?;
+        }
+        for (other, ast) in &*self.0.compiled.borrow() {
+            let known = |id: &str| self.0.sources.get(id).map(|source| source.text().to_owned());
+            if other == id || known(other) == known(id) {
+                continue;
+            }
+            check(other, ast.shared_lib())?;
+        }
+        for closure in own {
+            // The key by which a module has a function.
+            let key = Module::new().set_script_fn(closure);
+            #[allow(deprecated, reason = "what replaces it registers native functions only")]
+            module.update_fn_namespace(key, FnNamespace::Global);
+        }
+        module.build_index();
+        Ok(())
+    }
+
     /// Wraps an error of a module in one that names the module.
     fn locate(
         &self,
@@ -357,11 +406,7 @@ impl ModuleResolver for Modules {
         let from = global.source().unwrap_or_default().to_owned();
         let (id, ast) =
             self.compiled(engine, &from, path).map_err(|unavailable| match unavailable {
-                Unavailable::Missing(error) => {
-                    let mut error: Box<EvalAltResult> = error.into();
-                    error.set_position(position);
-                    error
-                }
+                Unavailable::Missing(error) => at(error, position),
                 Unavailable::Wrong(error) => self.locate(&from, path, error, position),
             })?;
         if let Some(module) = self.0.evaluated.borrow().get(&id) {
@@ -370,10 +415,8 @@ impl ModuleResolver for Modules {
         if from == id || self.0.running.borrow().contains(&id) {
             let mut way = self.0.running.borrow().clone();
             way.push(id);
-            let mut error: Box<EvalAltResult> =
-                error!("these scripts import each other in a circle: {}", way.join(", ")).into();
-            error.set_position(position);
-            return Err(error);
+            let way = way.join(", ");
+            return Err(at(error!("these scripts import each other in a circle: {way}"), position));
         }
         self.0.running.borrow_mut().push(id.clone());
         // A module is evaluated in a scope of its own and does not see the importing script's
@@ -381,7 +424,10 @@ impl ModuleResolver for Modules {
         let module = Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast);
         self.0.running.borrow_mut().pop();
         match module {
-            Ok(module) => {
+            Ok(mut module) => {
+                let script = global.lib.first().map(|functions| &**functions);
+                self.share_closures(&mut module, &id, &ast, script)
+                    .map_err(|error| at(error, position))?;
                 let module: Shared<Module> = module.into();
                 self.0.evaluated.borrow_mut().insert(id, module.clone());
                 Ok(module)
@@ -390,6 +436,13 @@ impl ModuleResolver for Modules {
             Err(error) => Err(EvalAltResult::ErrorInModule(id, error, position).into()),
         }
     }
+}
+
+/// The error of an import at this position.
+fn at(error: crate::Error, position: Position) -> Box<EvalAltResult> {
+    let mut error: Box<EvalAltResult> = error.into();
+    error.set_position(position);
+    error
 }
 
 /// Whether an error ends the whole run: Rhai does not wrap those.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
+use super::compile::is_closure;
 use super::written_keys::Written;
 
 /// The text of one script, and the names in it.
@@ -30,7 +31,7 @@ impl Source {
     fn of(text: String, ast: &AST) -> Self {
         let functions: Vec<_> = ast
             .iter_functions()
-            .filter(|f| !f.name.starts_with("anon$"))
+            .filter(|f| !is_closure(f.name))
             .map(|f| (f.name.to_owned(), f.params.iter().map(|&p| p.to_owned()).collect()))
             .collect();
         let mut variables: BTreeSet<String> = ast

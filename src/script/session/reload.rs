@@ -10,6 +10,7 @@ use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, ImmutableString, Scope, Stmt}
 use crate::script::diagnostics::failure::Failure;
 use crate::script::host::Host;
 use crate::script::program::compile::compile;
+use crate::script::program::compile::is_closure;
 use crate::script::program::late_binding::Namespace;
 use crate::script::program::modules::Modules;
 use crate::script::program::source::Sources;
@@ -184,7 +185,7 @@ fn is_declaration(statement: &Stmt) -> bool {
 }
 
 fn signatures(ast: &AST) -> Vec<Signature> {
-    let named = ast.iter_functions().filter(|f| !f.name.starts_with("anon$"));
+    let named = ast.iter_functions().filter(|f| !is_closure(f.name));
     named.map(|f| (f.name.to_owned(), f.params.len())).collect()
 }
 

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::directory;
+use crate::gallery::{DEMOS, run_with};
 use crate::run::{Ran, script};
 
 /// A script over the checkpoints, on the model that their goldens were made of.
@@ -322,5 +323,78 @@ fn a_change_of_features_is_a_hook() {
             "[1, 15]",
             "true"
         ]
+    );
+}
+
+/// A kind on each of the demos, for fewer steps than by default: the dictionary holds texts that it was not
+/// trained on, and lib/sae reads it from where it was written.
+#[test]
+fn a_few_features_stand_for_the_stream() {
+    for (model, kind, steps) in [(DEMOS[0], "topk", 60), (DEMOS[1], "jumprelu", 90)] {
+        let set = [
+            "features=160",
+            "batch=96",
+            "k=29",
+            &format!("steps={steps}"),
+            &format!("kind={kind}"),
+        ]
+        .map(|value| ["--set".to_owned(), value.to_owned()])
+        .concat();
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        let ran = run_with("sae_training", model, &set);
+        let text = std::fs::read_to_string(ran.file("quality.csv")).unwrap();
+        let cells: Vec<f64> = text
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .skip(1)
+            .map(|cell| cell.parse().unwrap())
+            .collect();
+        let [_, explained, active, dead] = cells[..] else { panic!("{text}") };
+        assert!(explained >= 0.9 && active <= 32.0 && dead < 80.0, "{model}, {kind}: {text}");
+
+        let again = script(
+            "import \"lib/sae\" as sae;\nimport \"lib/world\" as world;\nlet m = model(param(\"model\", \"demo:opt\"));\n\
+             let s = sae::load(\"sae\");\nlet ids = m.encode(world::texts());\nlet real = ids.mask.copy();\n\
+             real[[.., 0]] = false;\nprint([s.kind, sae::quality(s, sae::activations(s, m, ids)[real]).explained > 0.85]);",
+            &["--model", model, "--read", ran.file("").to_str().unwrap()],
+        )
+        .ok();
+        assert_eq!(again.stdout(), format!("[\"{kind}\", true]\n"), "{model}");
+    }
+}
+
+#[test]
+fn training_goes_on_as_if_it_had_not_stopped() {
+    let ran = script(
+        r#"
+        import "lib/sae" as sae;
+        let m = model("demo:opt");
+        import "lib/world" as world;
+        let rows = world::texts().extract(0..48).map(|text| #{text: text});
+        for kind in ["topk", "jumprelu"] {
+            let options = #{kind: kind, layer: 1, features: 40, k: 8, steps: 8, batch: 64, dead_after: 2};
+            let whole = sae::train(m, rows, options);
+            let part = sae::train(m, rows, options + #{stop_after: 5});
+            let rest = sae::train(m, rows, options + #{state: part.state});
+            let same = whole.losses.extract(5) == rest.losses && [whole.explained, whole.l0, whole.dead] == [rest.explained, rest.l0, rest.dead];
+            for name in ["w_enc", "b_enc", "w_dec", "b_dec"] { same = same && (whole.dictionary[name] == rest.dictionary[name]).all().item(); }
+            print([same, whole.losses[-1] < whole.losses[0]]);
+        }
+        let said = "";
+        try { sae::train(m, rows, #{k: 500}); } catch (e) { said = e.message; }
+        print(said);
+        rows = world::texts().map(|text| #{text: text});
+        let options = #{from: "pre-mlp", point: "mlp-residual", layer: 1, features: 160, k: 20, steps: 40, batch: 96};
+        let through = sae::train(m, rows, options);
+        print([through.dictionary.transcoder, through.explained > 0.6]);
+    "#,
+        &[],
+    );
+    let lines = ran.ok().stdout();
+    assert_eq!(
+        lines,
+        "[true, true]\n[true, true]\nk must be from 1 to all 256 features, and not 500\n[true, true]\n"
     );
 }

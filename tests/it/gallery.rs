@@ -18,6 +18,7 @@ pub fn run(name: &str, model: &str) -> Ran {
     run_with(name, model, &[])
 }
 
+/// Likewise, with more arguments.
 pub fn run_with(name: &str, model: &str, arguments: &[&str]) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let script = format!("{}/scripts/{name}.rhai", env!("CARGO_MANIFEST_DIR"));

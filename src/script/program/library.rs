@@ -12,7 +12,10 @@ pub(super) const LIBRARY: &[(&str, &str)] = &[
     ("lib/parts", include_str!("../../../scripts/lib/parts.rhai")),
     ("lib/patching", include_str!("../../../scripts/lib/patching.rhai")),
     ("lib/sae", include_str!("../../../scripts/lib/sae.rhai")),
+    ("lib/sae_coder", include_str!("../../../scripts/lib/sae_coder.rhai")),
     ("lib/sae_files", include_str!("../../../scripts/lib/sae_files.rhai")),
+    ("lib/sae_hooks", include_str!("../../../scripts/lib/sae_hooks.rhai")),
+    ("lib/sae_training", include_str!("../../../scripts/lib/sae_training.rhai")),
     ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
     ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
 ];

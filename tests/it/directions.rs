@@ -1,5 +1,5 @@
-//! The shipped scripts about steering and directions, on both demo models: each shows the effect that
-//! it is there to show, and a control that does not.
+//! The shipped scripts about directions, and about what heads, neurons and states hold, on both demo
+//! models: each shows the effect that it is there to show, and a control that does not.
 
 use crate::fixture::directory;
 use crate::gallery::{DEMOS, flat, run, run_with};

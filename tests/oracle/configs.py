@@ -58,6 +58,11 @@ USUAL = {
     "ernie4_5": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
     "smollm3": {**GATED, "num_hidden_layers": 2, "no_rope_layers": [1, 0], **NOPAD},
     "exaone4": {**GATED, "num_hidden_layers": 2, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
+    "ministral": {**GATED, "num_hidden_layers": 2, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
+    "helium": {**GATED, "num_hidden_layers": 2, "head_dim": 8, **NOPAD},
+    "arcee": {**GATED, "num_hidden_layers": 2},
+    "persimmon": {**PLAIN, "intermediate_size": 24},
+    "codegen": {**GPT, "rotary_dim": 4, "n_inner": 24},
     "bloom": {k: v for k, v in {**PLAIN, "n_layer": 2, "n_head": 4}.items() if k not in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")},
 }
 # Keys that checkpoints have, whatever the family.

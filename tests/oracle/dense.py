@@ -88,7 +88,7 @@ def decoder(how):
         tap.layer = None
         x = norm(tap, "final-norm-scale", x, w, p + f["final_norm"])
         head = w[f"{p}{f['embed']}.weight" if f["tied"] else "lm_head.weight"]
-        return finish(tap, x, w, lambda x: x @ head.T * f["logit_scale"], ids)
+        return finish(tap, x, w, lambda x: x @ head.T * f["logit_scale"] + w.get("lm_head.bias", 0.0), ids)
 
     return run
 
@@ -192,6 +192,14 @@ def nemotron(c):
     return dict(norm=one_plus(usual(c)["of_layer"](c["norm_eps"])), mlp=plain("mlp.up_proj", "mlp.down_proj", c["hidden_act"]))
 
 
+def persimmon(c):
+    h, eps = c["num_attention_heads"], c["layer_norm_eps"]
+    silent = lambda point, x: x
+    of_heads = lambda w, l, x, s: ln(silent, None, x, w, f"{l}self_attn.{s}_layernorm", eps)
+    return dict(norm=usual(c)["of_layer"](eps), split=lambda w, l: lambda y: heads(lin(y, w, l + "self_attn.query_key_value"), h).chunk(3, -1),
+                qk_norm=of_heads, attn_out="self_attn.dense", mlp=plain("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", c["hidden_act"]), final_norm="final_layernorm")
+
+
 GPT = dict(prefix="transformer.", embed="wte", blocks="h", positions="wpe", final_norm="ln_f", attn_norm="ln_1", mlp_norm="ln_2", has_rotary=False)
 
 
@@ -217,6 +225,20 @@ def gpt_bigcode(c):
                 scale=size ** -0.5, attn_out="attn.c_proj", mlp=plain("mlp.c_fc", "mlp.c_proj", c["activation_function"]))
 
 
+def codegen(c):
+    h, inv = c["n_head"], frequencies(10000.0, c["rotary_dim"])
+
+    def split(w, l):
+        def of(y):  # four parts, each of queries, values, keys
+            q, v, k = lin(y, w, l + "attn.qkv_proj").unflatten(-1, (4, -1)).chunk(3, -1)
+            return [heads(x.flatten(-2), h) for x in (q, k, v)]
+        return of
+
+    return {**GPT, "positions": None, "has_rotary": True, "mlp_norm": "ln_1", "parallel": True, "neighbours": True, "inv": lambda i: inv, "split": split,
+            "norm": lambda tap, point, x, w, name: ln(tap, point, x, w, name, c["layer_norm_epsilon"]), "attn_out": "attn.out_proj",
+            "mlp": plain("mlp.fc_in", "mlp.fc_out", c["activation_function"])}
+
+
 def with_sizes(run):
     """The config with the sizes under their usual names too."""
     names = {"num_heads": "num_attention_heads", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
@@ -226,5 +248,5 @@ def with_sizes(run):
 nothing = lambda c: {}
 FAMILIES = {name: decoder(how) for name, how in dict(
     gemma=gemma, olmo=olmo, olmo3=olmo3, exaone4=exaone4, smollm3=smollm3, granite=granite, cohere=cohere, cohere2=cohere2, glm=glm, glm4=glm, starcoder2=starcoder2,
-    nemotron=nemotron, seed_oss=nothing, ernie4_5=lambda c: dict(neighbours=True)).items()}
-FAMILIES |= {name: with_sizes(decoder(how)) for name, how in dict(gpt_neo=gpt_neo, gpt_bigcode=gpt_bigcode).items()}
+    nemotron=nemotron, ministral=nothing, helium=lambda c: dict(neighbours=True), arcee=lambda c: dict(mlp=plain("mlp.up_proj", "mlp.down_proj", c["hidden_act"])), persimmon=persimmon, seed_oss=nothing, ernie4_5=lambda c: dict(neighbours=True)).items()}
+FAMILIES |= {name: with_sizes(decoder(how)) for name, how in dict(gpt_neo=gpt_neo, gpt_bigcode=gpt_bigcode, codegen=codegen).items()}

@@ -26,6 +26,11 @@ CONFIGS = {
     "ernie4_5": lambda: t.Ernie4_5Config(**GATED, head_dim=8, use_bias=True, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}),
     "smollm3": lambda: t.SmolLM3Config(**GATED, no_rope_layers=[1, 0]),
     "exaone4": lambda: t.Exaone4Config(**{**GATED, **LATE}, sliding_window=5, layer_types=THREE),
+    "ministral": lambda: t.MinistralConfig(**GATED, head_dim=4, sliding_window=5, layer_types=["sliding_attention", "full_attention"]),
+    "helium": lambda: t.HeliumConfig(**GATED, head_dim=4, attention_bias=True),
+    "arcee": lambda: t.ArceeConfig(**{**GATED, "initializer_range": 0.15}, mlp_bias=True),
+    "persimmon": lambda: t.PersimmonConfig(**{k: v for k, v in GATED.items() if k != "num_key_value_heads"} | {"initializer_range": 0.15, "hidden_size": 32}),
+    "codegen": lambda: t.CodeGenConfig(**{**GPT, "rotary_dim": 2}),
     "olmo3": lambda: t.Olmo3Config(**{**GATED, **LATE}, sliding_window=5, layer_types=THREE, rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500000.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}),
 }
 

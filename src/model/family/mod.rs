@@ -81,6 +81,11 @@ pub const FAMILIES: &[Family] = &[
     gated::llama_like::ERNIE,
     gated::without_rotary::SMOLLM3,
     gated::without_rotary::EXAONE4,
+    gated::llama::MINISTRAL,
+    gated::llama_like::HELIUM,
+    gated::llama_like::ARCEE,
+    plain::persimmon::FAMILY,
+    gpt::codegen::FAMILY,
 ];
 
 /// Reads a config: of a family, or of a model of several parts whose text half is of a family.

@@ -59,6 +59,8 @@ pub enum Qkv {
     Stacked(&'static str),
     /// One matrix: for each key/value head the queries of its group, its key and its value.
     ByGroup(&'static str),
+    /// One matrix in four parts: in each a quarter of all queries, of all values, of all keys (CodeGen).
+    ByMachine(&'static str),
 }
 
 /// How the projections into an MLP are stored.

@@ -64,4 +64,9 @@ pub const VERIFIED: &[Verified] = &[
     checked("ernie4_5", "ernie4_5", 2e-5),
     checked("smollm3", "smollm3", 2e-5),
     checked("exaone4", "exaone4", 2e-5),
+    checked("ministral", "ministral", 2e-5),
+    checked("helium", "helium", 2e-5),
+    checked("arcee", "arcee", 2e-5),
+    checked("persimmon", "persimmon", 2e-5),
+    checked("codegen", "codegen", 2e-5),
 ];

@@ -204,6 +204,23 @@ impl Loader<'_> {
                     Ok([part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?])
                 })
             }
+            Qkv::ByMachine(all) => {
+                const MACHINES: usize = 4;
+                let each = heads * c / MACHINES;
+                if each * MACHINES != heads * c {
+                    bail!(
+                        "queries of {} dimensions do not divide into {MACHINES} parts",
+                        heads * c
+                    );
+                }
+                self.linear(&self.in_block(layer, all), [3 * heads * c, d], bias, kept, |all| {
+                    let rest = &all.dims()[1..];
+                    let parts = all.reshape([&[MACHINES, 3, each], rest].concat())?;
+                    let part =
+                        |at: usize| parts.narrow(1, at, 1)?.reshape([&[heads * c], rest].concat());
+                    Ok([part(0)?, part(2)?, part(1)?])
+                })
+            }
             Qkv::ByGroup(all) => {
                 let group = heads / kv_heads;
                 let shape = [(group + 2) * kv_heads * c, d];

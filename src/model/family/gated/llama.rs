@@ -1,6 +1,6 @@
-//! Llama, Mistral, Qwen2 and Qwen3, after transformers'
-//! `modeling_{llama,mistral,qwen2,qwen3}.py`: RMS norms, rotary positions, a gated MLP, grouped
-//! key/value heads. Mistral adds a sliding window, Qwen2 biases on the projections of queries, keys
+//! Llama, Mistral, Ministral, Qwen2 and Qwen3, after transformers'
+//! `modeling_{llama,mistral,ministral,qwen2,qwen3}.py`: RMS norms, rotary positions, a gated MLP, grouped
+//! key/value heads. Mistral adds a sliding window, Ministral one in some layers, Qwen2 biases on the projections of queries, keys
 //! and values, and Qwen3 norms of queries and keys.
 
 use crate::Result;
@@ -12,6 +12,8 @@ use crate::model::spec::{Biases, QkNorm, Spec, Window};
 pub const LLAMA: Family = Family { name: "llama", example: "meta-llama/Llama-3.2-1B", read: llama };
 pub const MISTRAL: Family =
     Family { name: "mistral", example: "mistralai/Mistral-7B-v0.1", read: mistral };
+pub const MINISTRAL: Family =
+    Family { name: "ministral", example: "mistralai/Ministral-8B-Instruct-2410", read: ministral };
 pub const QWEN2: Family = Family { name: "qwen2", example: "Qwen/Qwen2.5-0.5B", read: qwen2 };
 pub const QWEN3: Family = Family { name: "qwen3", example: "Qwen/Qwen3-0.6B", read: qwen3 };
 
@@ -27,6 +29,13 @@ fn llama(config: &Fields) -> Result<(Spec, Names)> {
 fn mistral(config: &Fields) -> Result<(Spec, Names)> {
     let spec = block("mistral", config)?;
     Ok((Spec { window: windowed_everywhere(config, spec.layers)?, ..spec }, NAMES))
+}
+
+fn ministral(config: &Fields) -> Result<(Spec, Names)> {
+    let spec = block("ministral", config)?;
+    let size = config.positions("sliding_window")?;
+    let window = layer_windows(config, spec.layers, size, |_| size.is_some())?;
+    Ok((Spec { window, ..spec }, NAMES))
 }
 
 fn qwen2(config: &Fields) -> Result<(Spec, Names)> {

@@ -4,5 +4,6 @@ pub mod bloom;
 pub mod falcon;
 pub mod nemotron;
 pub mod opt;
+pub mod persimmon;
 pub mod phi;
 pub mod starcoder2;

@@ -46,6 +46,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("power_spectrum", include_str!("../../scripts/power_spectrum.rhai")),
     ("refusal_direction", include_str!("../../scripts/refusal_direction.rhai")),
     ("sae_training", include_str!("../../scripts/sae_training.rhai")),
+    ("rome_edit", include_str!("../../scripts/rome_edit.rhai")),
     ("saliency", include_str!("../../scripts/saliency.rhai")),
     ("spectral_analysis", include_str!("../../scripts/spectral_analysis.rhai")),
     ("steering", include_str!("../../scripts/steering.rhai")),

@@ -71,5 +71,6 @@ mod terminal;
 mod tokenizers;
 mod tutorials;
 mod watch;
+mod weight_edits;
 mod weights;
 mod wide;

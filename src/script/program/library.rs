@@ -17,6 +17,7 @@ pub(super) const LIBRARY: &[(&str, &str)] = &[
     ("lib/sae_hooks", include_str!("../../../scripts/lib/sae_hooks.rhai")),
     ("lib/sae_training", include_str!("../../../scripts/lib/sae_training.rhai")),
     ("lib/train", include_str!("../../../scripts/lib/train.rhai")),
+    ("lib/weights", include_str!("../../../scripts/lib/weights.rhai")),
     ("lib/world", include_str!("../../../scripts/lib/world.rhai")),
 ];
 

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Value as Json, json};
 
 use crate::fixture::directory;
-use crate::gallery::{DEMOS, run_with};
+use crate::gallery::{DEMOS, flat, run_with};
 use crate::run::{Ran, script};
 
 /// A script over the checkpoints, on the model that their goldens were made of.
@@ -397,4 +397,93 @@ fn training_goes_on_as_if_it_had_not_stopped() {
         lines,
         "[true, true]\n[true, true]\nk must be from 1 to all 256 features, and not 500\n[true, true]\n"
     );
+}
+
+/// The cells of a run's .csv, without the names of the columns.
+fn cells(ran: &Ran, file: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(ran.file(file)).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn the_features_of_a_prompt_make_up_its_stream() {
+    for model in DEMOS {
+        let found =
+            run_with("sae_features", model, &["--set", "steps=60"]).tensors("features.safetensors");
+        let share = |of: &Tensor, mean: &Tensor| {
+            of.broadcast_sub(mean)
+                .unwrap()
+                .sqr()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
+        };
+        let (stream, made) = (&found["stream"], &found["reconstructed"]);
+        let lost = share(
+            &(stream - made).unwrap(),
+            &Tensor::zeros((), stream.dtype(), &Device::Cpu).unwrap(),
+        );
+        let all = share(stream, &stream.mean_keepdim(0).unwrap());
+        assert!(lost < 0.5 * all, "{model}: {lost} of {all}");
+        let active = found["active"].gt(0f32).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+        let most = active.sum(1).unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        assert!((1.0..=12.0).contains(&most), "{model}: {most}");
+    }
+}
+
+#[test]
+fn few_features_matter_to_an_answer_and_the_gradient_finds_them() {
+    for model in DEMOS {
+        let found =
+            run_with("sae_ablation", model, &["--set", "steps=60"]).tensors("effects.safetensors");
+        let (effects, foretold) = (flat(&found["effects"]), flat(&found["foretold"]));
+        let mut sizes: Vec<f32> = effects.iter().map(|effect| effect.abs()).collect();
+        sizes.sort_by(f32::total_cmp);
+        let (median, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+        assert!(most > 0.4 && most > 5.0 * median, "{model}: {effects:?}");
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let cosine =
+            dot(&effects, &foretold) / (dot(&effects, &effects) * dot(&foretold, &foretold)).sqrt();
+        assert!(cosine > 0.4, "{model}: {cosine}");
+    }
+}
+
+#[test]
+fn a_feature_turned_up_turns_what_is_written() {
+    for model in DEMOS {
+        let rows = cells(&run_with("sae_steering", model, &["--set", "steps=60"]), "steering.csv");
+        let number = |row: &[String], at: usize| row[at].parse::<f64>().unwrap();
+        assert!(number(&rows[0], 2) > 0.9 && rows[0][3].contains("box is"), "{model}: {rows:?}");
+        assert!(
+            rows.iter().any(|row| number(row, 1) > 0.5 && row[3].contains("box are")),
+            "{model}: {rows:?}"
+        );
+    }
+}
+
+#[test]
+fn examples_are_those_in_which_features_are_most_active() {
+    for model in DEMOS {
+        let ran = run_with("feature_max_activations", model, &["--set", "steps=30"]);
+        let examples: Json =
+            serde_json::from_slice(&std::fs::read(ran.file("examples.json")).unwrap()).unwrap();
+        let examples = examples.as_array().unwrap();
+        assert_eq!(examples.len(), 24, "{model}");
+        let mut alike = 0;
+        for pair in examples.windows(2).filter(|pair| pair[0]["feature"] == pair[1]["feature"]) {
+            assert!(
+                pair[0]["activation"].as_f64() >= pair[1]["activation"].as_f64(),
+                "{model}: {pair:?}"
+            );
+            assert!(
+                pair[0]["text"].as_str().unwrap().contains(pair[0]["token"].as_str().unwrap()),
+                "{pair:?}"
+            );
+            alike += usize::from(pair[0]["token"] == pair[1]["token"]);
+        }
+        // A feature is active on one kind of token.
+        assert!(alike >= 9, "{model}: {alike} of 18");
+    }
 }

@@ -212,12 +212,36 @@ fn path_patching() {
 #[test]
 fn acdc() {
     for model in DEMOS {
-        let quality = rows(&run("acdc", model), "quality.csv");
+        let ran = run("acdc", model);
+        let quality = rows(&ran, "quality.csv");
         let [edges, all, faithful, rest, least] =
             [0, 1, 2, 3, 4].map(|at| quality[0][at].parse::<f32>().unwrap());
         assert!(edges < 0.1 * all && edges >= 3.0, "{model}: {quality:?}");
         assert!((0.8..1.2).contains(&faithful) && rest < 0.2, "{model}: {quality:?}");
         assert!(least > 0.0, "{model}: {quality:?}");
+
+        // What was saved is the circuit: read again, it is run and judged as before.
+        let read = script(
+            r#"import "lib/circuit" as circuit;
+            import "lib/indirect_objects" as ioi;
+            let m = model(param("model", "demo:opt"));
+            let kept = load_tensors(param("from", "")).circuit;
+            let pair = ioi::pairs_of(m)[0];
+            let metric = |out| out.logits[[0, -1, m.token_id(pair.right)]] - out.logits[[0, -1, m.token_id(pair.wrong)]];
+            print(circuit::edges(m, kept).len());
+            print(circuit::faithfulness(m, kept, m.encode(pair.clean), m.encode(pair.corrupted), metric));"#,
+            &[
+                "--model",
+                model,
+                "--read",
+                ran.file("").to_str().unwrap(),
+                "--set",
+                &format!("from={}", ran.file("circuit.safetensors").display()),
+            ],
+        )
+        .ok();
+        let again: Vec<f32> = read.stdout().lines().map(|line| line.parse().unwrap()).collect();
+        assert!(again[0] == edges && (again[1] - faithful).abs() < 1e-5, "{model}: {again:?}");
     }
 }
 

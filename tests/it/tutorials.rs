@@ -11,7 +11,7 @@ use crate::fixture::directory;
 use crate::hub_server::HubServer;
 
 /// Those whose pages have been made.
-const TUTORIALS: [&str; 1] = ["spectral_analysis"];
+const TUTORIALS: [&str; 2] = ["diffusion", "spectral_analysis"];
 
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")

@@ -249,8 +249,8 @@ fn the_config_is_judged_before_the_weights_are_missed() {
     for (from, to, said) in [
         (
             "\"model_type\": \"llama\"",
-            "\"model_type\": \"helium\"",
-            "the model family \"helium\" is not supported",
+            "\"model_type\": \"unheard_of\"",
+            "the model family \"unheard_of\" is not supported",
         ),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"laplace\"", "the activation \"laplace\""),
     ] {

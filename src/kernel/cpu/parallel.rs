@@ -1,4 +1,4 @@
-//! Parallel loops on the threads of this crate's [`Pool`].
+//! Parallel loops on the threads of the one pool of this crate (`pool`).
 //!
 //! `faer` and `gemm` have loops of their own, on rayon's pool. How many threads they may use is set
 //! where they are called, in `tensor::linalg` and `cpu::sgemm`.

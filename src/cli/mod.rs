@@ -84,16 +84,31 @@ Exit codes:
   2    the command line was wrong
   130  interrupted";
 
+/// Sets on how many threads everything computes, by the variables that its libraries read. A few
+/// elementwise operations are candle's, and end when each thread of its pool has come to a barrier:
+/// they get no more threads than may run, which spin for microseconds there and not for a millisecond,
+/// since on shared cores the one that they wait for may be waiting for theirs.
+///
+/// # Safety
+/// The process has one thread.
+unsafe fn set_threads(asked: Option<NonZeroUsize>) {
+    // SAFETY: that of this function.
+    let set =
+        |variable: &str, value: usize| unsafe { std::env::set_var(variable, value.to_string()) };
+    if let Some(threads) = asked {
+        set(parallel::VARIABLE, threads.get().min(parallel::allowed()));
+    }
+    set("CANDLE_NUM_THREADS", parallel::threads());
+    set("CANDLE_BARRIER_POOL_SPIN_LIMIT", 1000);
+}
+
 /// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     panics::install_hook();
     memory::delay_purge();
     let cli = Cli::parse();
-    if let Some(threads) = cli.threads {
-        let threads = threads.get().min(parallel::allowed());
-        // SAFETY: this is the only thread so far.
-        unsafe { std::env::set_var(parallel::VARIABLE, threads.to_string()) };
-    }
+    // SAFETY: this is the only thread so far.
+    unsafe { set_threads(cli.threads) };
     process::signals::install_handlers();
     process::exit::install_abort_handler();
     options::limits::limit_memory(&Limits::DEFAULT);

@@ -61,7 +61,7 @@ pub const FAMILIES: &[Family] = &[
     gated::gemma::GEMMA3,
     plain::phi::FAMILY,
     gated::phi3::FAMILY,
-    gpt::gptj::FAMILY,
+    gpt::gptj::GPTJ,
     gated::stablelm::FAMILY,
     gated::olmo::OLMO,
     gated::olmo::OLMO2,
@@ -85,7 +85,7 @@ pub const FAMILIES: &[Family] = &[
     gated::llama_like::HELIUM,
     gated::llama_like::ARCEE,
     plain::persimmon::FAMILY,
-    gpt::codegen::FAMILY,
+    gpt::gptj::CODEGEN,
 ];
 
 /// Reads a config: of a family, or of a model of several parts whose text half is of a family.

@@ -10,6 +10,7 @@ pub(crate) mod late_binding;
 pub(crate) mod library;
 pub mod location;
 pub mod model_names;
+mod module_closures;
 pub(crate) mod modules;
 pub(crate) mod params;
 pub(crate) mod source;

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rhai::{
-    AST, Engine, EvalAltResult, FnNamespace, GlobalRuntimeState, Module, ModuleResolver, Position,
-    Scope, ScriptFuncDef, Shared,
+    AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared,
 };
 
-use super::compile::{compile, is_closure};
+use super::compile::compile;
 use super::imports::{beside, imports, inside};
 use super::library::{LIBRARY, SHIPPED, shipped_text};
+use super::module_closures;
 use super::source::Sources;
 use crate::script::errors::error::ScriptResult;
 use crate::system::directory::{HeldDirectory, escapes_directory};
@@ -294,51 +294,19 @@ impl Modules {
         }
     }
 
-    /// Lets the closures that functions of the module `id` give be called wherever the module is
-    /// imported: Rhai looks a closure up by its name, among the functions of the script, of the
-    /// module that calls it, and of imported modules in the global namespace.
-    ///
-    /// # Errors
-    /// Another module, or the script with these functions, has a closure of the same name, which is
-    /// a digest of its text and of its line and column, and calls could not tell the two apart. A
-    /// module with the same text may.
-    fn share_closures(
-        &self,
-        module: &mut Module,
-        id: &str,
-        ast: &AST,
-        script: Option<&Module>,
-    ) -> Result<()> {
-        let closures = |of: &Module| -> Vec<Shared<ScriptFuncDef>> {
-            let all = of.iter_script_fn_info().map(|(.., function)| function.clone());
-            all.filter(|function| is_closure(&function.name)).collect()
-        };
-        let own = closures(ast.shared_lib());
-        let check = |other: &str, functions: &Module| -> Result<()> {
-            let theirs = closures(functions);
-            let same = |own: &&Shared<ScriptFuncDef>| theirs.iter().any(|f| f.name == own.name);
-            let Some(closure) = own.iter().find(same) else { return Ok(()) };
-            let line = closure.body.start_position().line().unwrap_or_default();
-            Err(error!("{id} and {other} have the same closure in line {line}, and a call could not tell them apart")
-                .help("put it on another line in one of them"))
-        };
-        if let Some(functions) = script {
-            check("the script", functions)?;
+    /// Checks that calls can tell the closures of the module `id` from those of the script that
+    /// `global` runs, and of other modules. A module with the same text may have the same.
+    fn check_closures(&self, id: &str, ast: &AST, global: &GlobalRuntimeState) -> Result<()> {
+        let own = ast.shared_lib();
+        if let Some(functions) = global.lib.first() {
+            module_closures::check_apart(id, own, "the script", functions)?;
         }
+        let text = |id: &str| self.0.sources.get(id).map(|source| source.text().to_owned());
         for (other, ast) in &*self.0.compiled.borrow() {
-            let known = |id: &str| self.0.sources.get(id).map(|source| source.text().to_owned());
-            if other == id || known(other) == known(id) {
-                continue;
+            if other != id && text(other) != text(id) {
+                module_closures::check_apart(id, own, other, ast.shared_lib())?;
             }
-            check(other, ast.shared_lib())?;
         }
-        for closure in own {
-            // The key by which a module has a function.
-            let key = Module::new().set_script_fn(closure);
-            #[allow(deprecated, reason = "what replaces it registers native functions only")]
-            module.update_fn_namespace(key, FnNamespace::Global);
-        }
-        module.build_index();
         Ok(())
     }
 
@@ -425,9 +393,8 @@ impl ModuleResolver for Modules {
         self.0.running.borrow_mut().pop();
         match module {
             Ok(mut module) => {
-                let script = global.lib.first().map(|functions| &**functions);
-                self.share_closures(&mut module, &id, &ast, script)
-                    .map_err(|error| at(error, position))?;
+                self.check_closures(&id, &ast, global).map_err(|error| at(error, position))?;
+                module_closures::share(&mut module, ast.shared_lib());
                 let module: Shared<Module> = module.into();
                 self.0.evaluated.borrow_mut().insert(id, module.clone());
                 Ok(module)

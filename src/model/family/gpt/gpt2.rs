@@ -1,11 +1,12 @@
 //! GPT-2 (Radford et al. 2019), after transformers' `modeling_gpt2.py`: learned positions, and
 //! matrices that are stored as [in, out].
 
+use super::sizes;
 use crate::Result;
-use crate::model::family::reading::{head_dim, layer_norm};
+use crate::model::family::reading::layer_norm;
 use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
 use crate::model::load::config::Fields;
-use crate::model::spec::{Biases, Positions, Sizes, Spec};
+use crate::model::spec::{Biases, Positions, Spec};
 
 pub const FAMILY: Family = Family { name: "gpt2", example: "gpt2", read };
 
@@ -13,20 +14,8 @@ fn read(config: &Fields) -> Result<(Spec, Names)> {
     // reorder_and_upcast_attn computes the scores in float32. Here sums of products of half
     // precision are float32 in any case.
     config.ignore(&["n_ctx", "reorder_and_upcast_attn"]);
-    let hidden = config.size("n_embd")?;
-    let heads = config.size("n_head")?;
-    let sizes = Sizes {
-        layers: config.size("n_layer")?,
-        hidden,
-        heads,
-        kv_heads: heads,
-        head_dim: head_dim(hidden, heads)?,
-        feed_forward: config.size_or("n_inner", 4 * hidden)?,
-        vocabulary: config.size("vocab_size")?,
-        max_positions: config.max_positions("n_positions")?,
-    };
     let norm = layer_norm(config, "layer_norm_epsilon")?;
-    let usual = Spec::usual("gpt2", sizes, Positions::Learned { offset: 0 }, norm);
+    let usual = Spec::usual("gpt2", sizes(config)?, Positions::Learned { offset: 0 }, norm);
     let spec = Spec {
         activation: config.activation("activation_function")?,
         biases: Biases::INSIDE,

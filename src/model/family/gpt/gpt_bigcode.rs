@@ -2,8 +2,9 @@
 //! `modeling_gpt_bigcode.py`: GPT-2 with one key/value head for all query heads, and matrices that are
 //! stored as [out, in].
 
+use super::sizes;
 use crate::Result;
-use crate::model::family::reading::{head_dim, layer_norm};
+use crate::model::family::reading::layer_norm;
 use crate::model::family::{Family, Initial, MlpIn, NAMES, Names, Padding, Qkv};
 use crate::model::load::config::Fields;
 use crate::model::spec::{Biases, Positions, Sizes, Spec};
@@ -14,19 +15,9 @@ pub const FAMILY: Family =
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     // In which precision the softmax is computed; here it is float32 in any case.
     config.ignore(&["attention_softmax_in_fp32", "scale_attention_softmax_in_fp32"]);
-    let hidden = config.size("n_embd")?;
-    let heads = config.size("n_head")?;
+    let sizes = sizes(config)?;
     let multi_query = config.required("multi_query")?;
-    let sizes = Sizes {
-        layers: config.size("n_layer")?,
-        hidden,
-        heads,
-        kv_heads: if multi_query { 1 } else { heads },
-        head_dim: head_dim(hidden, heads)?,
-        feed_forward: config.size_or("n_inner", 4 * hidden)?,
-        vocabulary: config.size("vocab_size")?,
-        max_positions: config.max_positions("n_positions")?,
-    };
+    let sizes = Sizes { kv_heads: if multi_query { 1 } else { sizes.heads }, ..sizes };
     let norm = layer_norm(config, "layer_norm_epsilon")?;
     let usual = Spec::usual("gpt_bigcode", sizes, Positions::Learned { offset: 0 }, norm);
     let spec = Spec {

@@ -84,10 +84,10 @@ Exit codes:
   2    the command line was wrong
   130  interrupted";
 
-/// Sets on how many threads everything computes, by the variables that its libraries read. A few
-/// elementwise operations are candle's, and end when each thread of its pool has come to a barrier:
-/// they get no more threads than may run, which spin for microseconds there and not for a millisecond,
-/// since on shared cores the one that they wait for may be waiting for theirs.
+/// Sets on how many threads everything computes, by the variables that its libraries read. candle's
+/// own pool gets none: its operations end when each of its threads has come to a barrier, and on
+/// shared cores one of them may be kept from running. What computes much is in `kernel`, which has a
+/// pool of its own.
 ///
 /// # Safety
 /// The process has one thread.
@@ -98,8 +98,7 @@ unsafe fn set_threads(asked: Option<NonZeroUsize>) {
     if let Some(threads) = asked {
         set(parallel::VARIABLE, threads.get().min(parallel::allowed()));
     }
-    set("CANDLE_NUM_THREADS", parallel::threads());
-    set("CANDLE_BARRIER_POOL_SPIN_LIMIT", 1000);
+    set("CANDLE_NUM_THREADS", 1);
 }
 
 /// Runs the command in the process's arguments.

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
 use std::mem::MaybeUninit;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::ops;
 
 use super::cpu::parallel;
@@ -11,7 +11,9 @@ use super::cpu::parallel::CHUNK;
 use super::cpu::simd::math;
 use super::cpu::simd::vectorized;
 use super::differentiable::{Backward, Gradients, differentiable};
-use super::elements::{Elements, filled_tensor, widened};
+use super::elements::{Elements, filled_tensor};
+use super::elementwise::Binary;
+use super::half_precision::{round, widen};
 
 /// The function between the two matrices of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,10 @@ impl Activation {
         if let Some(y) = by_chunks(self.function(), x, gate) {
             return y;
         }
+        if x.device().is_cpu() && matches!(x.dtype(), DType::F16 | DType::BF16) {
+            let y = round(&self.plain(&widen(x)?.contiguous()?, None)?, x.dtype())?;
+            return gate.map_or_else(|| Ok(y.clone()), |gate| Binary::Mul.apply(&y, gate));
+        }
         let y = match self {
             Activation::Relu => x.relu()?,
             Activation::Gelu => x.gelu_erf()?,
@@ -57,24 +63,24 @@ impl Activation {
             Activation::Mish => (x * softplus(x)?.tanh()?)?,
         };
         match gate {
-            Some(gate) => y * gate,
+            Some(gate) => Binary::Mul.apply(&y, gate),
             None => Ok(y),
         }
     }
 
     /// With regard to x and the gate. Half types are computed in float32.
     fn gradients(self, back: &Backward) -> Result<Gradients> {
-        let (x, gate) = (widened(&back.inputs[0])?, back.inputs.get(1).map(widened).transpose()?);
-        let g = widened(back.gradient)?;
-        let narrow = |t: Tensor| t.to_dtype(back.output.dtype());
+        let (x, gate) = (widen(&back.inputs[0])?, back.inputs.get(1).map(widen).transpose()?);
+        let g = widen(back.gradient)?;
+        let narrow = |t: Tensor| round(&t, back.output.dtype());
         let of_x = || {
             let of_act = match &gate {
-                Some(gate) => (&g * gate)?,
+                Some(gate) => Binary::Mul.apply(&g, gate)?,
                 None => g.clone(),
             };
             let of_x = match by_chunks(self.slopes(), &x, Some(&of_act)) {
                 Some(of_x) => of_x?,
-                None => (of_act * self.slopes_by_candle(&x)?)?,
+                None => Binary::Mul.apply(&of_act, &self.slopes_by_candle(&x)?)?,
             };
             narrow(of_x)
         };

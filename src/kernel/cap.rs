@@ -10,6 +10,7 @@ use super::cpu::simd::math::tanh;
 use super::cpu::simd::vectorized;
 use super::differentiable::differentiable;
 use super::elements::{Elements, filled_tensor};
+use super::elementwise::{Binary, affine, sqr};
 
 /// cap · tanh(x / cap), which is between −cap and cap.
 ///
@@ -19,7 +20,8 @@ pub fn soft_cap(x: &Tensor, cap: f64) -> Result<Tensor> {
     let compute =
         |x: &[Tensor]| by_chunks(&x[0], cap as f32).unwrap_or_else(|| (&x[0] / cap)?.tanh()? * cap);
     differentiable(&[x], compute, move |back| {
-        let slope = || (1.0 - (&back.output / cap)?.sqr()?)? * back.gradient;
+        let share = || affine(&sqr(&affine(&back.output, 1.0 / cap, 0.0)?)?, -1.0, 1.0);
+        let slope = || Binary::Mul.apply(&share()?, back.gradient);
         Ok(vec![back.of(0, slope)?])
     })
 }

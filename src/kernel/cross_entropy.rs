@@ -8,7 +8,9 @@ use super::cpu::parallel;
 use super::cpu::simd::math::exp_or_zero;
 use super::cpu::simd::vectorized;
 use super::differentiable::{Backward, differentiable};
-use super::elements::{Elements, filled_tensor, widened};
+use super::elements::{Elements, filled_tensor};
+use super::elementwise::Binary;
+use super::half_precision::widen;
 use super::softmax::{logsumexp, softmax};
 
 /// log Σ e^logit − the target's logit, [b, m], float32, of the first m positions of logits [b, n, v]
@@ -39,11 +41,11 @@ fn gradient_by_candle(back: &Backward, targets: &Tensor) -> Result<Tensor> {
     let logits = &back.inputs[0];
     let (b, n, v) = logits.dims3()?;
     let m = targets.dim(1)?;
-    let shares = softmax(&widened(&logits.narrow(1, 0, m)?)?)?;
+    let shares = softmax(&widen(&logits.narrow(1, 0, m)?)?)?;
     let targets = targets.unsqueeze(2)?.contiguous()?;
     let less = Tensor::full(-1f32, targets.shape(), logits.device())?.to_dtype(shares.dtype())?;
     let g = back.gradient.to_dtype(shares.dtype())?.unsqueeze(2)?;
-    let of_some = shares.scatter_add(&targets, &less, 2)?.broadcast_mul(&g)?;
+    let of_some = Binary::Mul.apply(&shares.scatter_add(&targets, &less, 2)?, &g)?;
     let rest = Tensor::zeros((b, n - m, v), of_some.dtype(), of_some.device())?;
     Tensor::cat(&[of_some, rest], 1)?.to_dtype(logits.dtype())
 }

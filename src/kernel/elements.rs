@@ -67,14 +67,6 @@ pub trait Float: WithDType + Into<f64> {}
 impl Float for f32 {}
 impl Float for f64 {}
 
-/// The tensor with half types widened to float32, in which they are computed.
-pub fn widened(x: &Tensor) -> Result<Tensor> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
-        _ => Ok(x.clone()),
-    }
-}
-
 /// Whether candle-nn's fused kernels take the tensor: they are faster than candle's single
 /// operations on a GPU, but record no backward step.
 pub fn fits_fused(x: &Tensor) -> bool {

@@ -19,6 +19,7 @@ pub mod cuda;
 pub mod differentiable;
 pub mod elements;
 pub mod elementwise;
+pub mod half_precision;
 pub mod heads;
 pub mod lookup;
 pub mod moved;

@@ -9,6 +9,8 @@ use super::cpu::parallel;
 use super::cpu::simd::vectorized;
 use super::differentiable::differentiable;
 use super::elements::{Elements, filled_tensor, fits_fused};
+use super::elementwise::Binary::{Add, Mul, Sub};
+use super::elementwise::neg;
 
 /// Which dimensions turn together, of the r that turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tens
     let back = (cos.clone(), sin.clone());
     differentiable(&[x], compute, move |backward| {
         let (cos, sin) = &back;
-        Ok(vec![backward.of(0, || plain(backward.gradient, cos, &sin.neg()?, pairs))?])
+        Ok(vec![backward.of(0, || plain(backward.gradient, cos, &neg(sin)?, pairs))?])
     })
 }
 
@@ -44,8 +46,8 @@ fn plain(x: &Tensor, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor>
     let half = cos.dim(D::Minus1)?;
     let by_angles = |first: &Tensor, second: &Tensor| -> Result<[Tensor; 2]> {
         Ok([
-            (first.broadcast_mul(cos)? - second.broadcast_mul(sin)?)?,
-            (second.broadcast_mul(cos)? + first.broadcast_mul(sin)?)?,
+            Sub.apply(&Mul.apply(first, cos)?, &Mul.apply(second, sin)?)?,
+            Add.apply(&Mul.apply(second, cos)?, &Mul.apply(first, sin)?)?,
         ])
     };
     let turned = match pairs {

@@ -2,23 +2,21 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 use super::cpu::parallel;
 use super::cpu::parallel::CHUNK;
 use super::cpu::simd::vectorized;
 use super::differentiable::differentiable;
 use super::elements::{Elements, Float, filled_tensor};
+use super::elementwise::Binary;
 
 /// a + b, of one shape.
 pub fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let compute = |terms: &[Tensor]| {
-        sum_by_chunks(&terms[0], &terms[1]).unwrap_or_else(|| &terms[0] + &terms[1])
-    };
-    differentiable(&[a, b], compute, |back| {
-        let each = |term| back.of(term, || Ok(back.gradient.clone()));
-        Ok(vec![each(0)?, each(1)?])
-    })
+    if a.dims() != b.dims() {
+        bail!("a sum of {:?} and {:?}", a.dims(), b.dims());
+    }
+    Binary::Add.apply(a, b)
 }
 
 /// [b, h, ..] to [b, ..]: the sum over h.
@@ -35,23 +33,6 @@ pub fn sum_of_heads(each: &Tensor) -> Result<Tensor> {
 pub fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
     let x = x.detach();
     rows_by_columns::<f32>(&x).or_else(|| rows_by_columns::<f64>(&x)).unwrap_or_else(|| x.sum(0))
-}
-
-fn sum_by_chunks(a: &Tensor, b: &Tensor) -> Option<Result<Tensor>> {
-    let (left, right) = (Elements::<f32>::contiguous(a)?, Elements::<f32>::contiguous(b)?);
-    if a.dims() != b.dims() {
-        return None;
-    }
-    let (left, right) = (&*left, &*right);
-    let fill = |out: &mut [MaybeUninit<f32>]| {
-        parallel::chunks(out, CHUNK, |chunk, out| {
-            let at = chunk * CHUNK..chunk * CHUNK + out.len();
-            add(out, &left[at.clone()], &right[at]);
-        });
-    };
-    // SAFETY: the chunks cover the output, and `add` writes all of a chunk, since both parts have
-    // its length.
-    Some(unsafe { filled_tensor(a.shape().clone(), fill) })
 }
 
 fn heads_by_chunks(each: &Tensor) -> Option<Result<Tensor>> {
@@ -101,15 +82,6 @@ vectorized! {
     fn add_row[T: Float](sums: &mut [f64], row: &[T]) {
         for (sum, &x) in sums.iter_mut().zip(row) {
             *sum += x.into();
-        }
-    }
-}
-
-vectorized! {
-    /// Writes all of `out`, if the other slices are as long.
-    fn add(out: &mut [MaybeUninit<f32>], a: &[f32], b: &[f32]) {
-        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-            out.write(a + b);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::spec::QkNorm;
 use super::tap::{Halt, Tap};
 use crate::hook::Point;
 use crate::kernel::cap::soft_cap;
+use crate::kernel::elementwise::Binary;
 use crate::kernel::sum::sum_of_heads;
 use crate::kernel::{heads, product, softmax};
 use crate::{Result, kernel};
@@ -203,7 +204,7 @@ impl Attention {
             None => Ok(each),
             Some(bias) => {
                 let bias = bias.to_dtype(each.dtype())?.reshape((heads, 1, self.head_dim))?;
-                Ok(each.broadcast_add(&bias)?)
+                Ok(Binary::Add.apply(&each, &bias)?)
             }
         }
     }
@@ -215,7 +216,7 @@ impl Attention {
             scores = soft_cap(&scores, cap)?;
         }
         match &inputs.bias {
-            Some(bias) => Ok(scores.broadcast_add(bias)?),
+            Some(bias) => Ok(Binary::Add.apply(&scores, bias)?),
             None => Ok(scores),
         }
     }
@@ -245,7 +246,10 @@ impl Attention {
             let each = tap.at(Point::AttnHeadOutputs, product::matmul(&z, &w_o, 1.0)?)?;
             let sum = sum_of_heads(&each)?;
             match &self.out.bias {
-                Some(_) => sum.broadcast_add(&self.out.whole_bias()?.to_dtype(sum.dtype())?)?,
+                Some(_) => {
+                    let bias = self.out.whole_bias()?.to_dtype(sum.dtype())?;
+                    Binary::Add.apply(&sum, &bias)?
+                }
                 None => sum,
             }
         } else {

@@ -8,6 +8,7 @@ use super::mask;
 use super::rotary::Rotary;
 use super::spec::{AlibiSpec, Positions, Spec};
 use crate::Result;
+use crate::kernel::elementwise::Binary;
 
 /// The inputs of one layer's attention.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ fn alibi_term(
     let positions = round(input.attended_positions(device)?.to_dtype(DType::F32)?)?;
     let slopes = round(Tensor::new(slopes(heads), device)?.reshape((1, heads, 1, 1))?)?;
     let (b, m) = positions.dims2()?;
-    let term = round(positions.reshape((b, 1, 1, m))?.broadcast_mul(&slopes)?)?;
+    let term = round(Binary::Mul.apply(&positions.reshape((b, 1, 1, m))?, &slopes)?)?;
     Ok((term * alibi.scale)?.to_dtype(dtype)?)
 }
 

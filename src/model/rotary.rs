@@ -6,6 +6,8 @@ use std::f64::consts::TAU;
 use candle_core::{D, DType, Device, Tensor};
 
 use super::spec::{Pairs, RotaryScaling, RotarySpec};
+use crate::kernel::elementwise;
+use crate::kernel::elementwise::Binary;
 use crate::{Result, kernel};
 
 /// The rotation of every token of a pass.
@@ -34,10 +36,12 @@ impl Rotary {
         let frequencies =
             Tensor::new(spec.inverse_frequencies(longest), device)?.reshape((1, 1, 1, ()))?;
         let (b, n) = positions.dims2()?;
-        let angles = positions.reshape((b, 1, n, 1))?.broadcast_mul(&frequencies)?;
+        let angles = Binary::Mul.apply(&positions.reshape((b, 1, n, 1))?, &frequencies)?;
         let scaled =
             |x: Tensor| -> Result<Tensor> { Ok((x * spec.attention_factor())?.to_dtype(dtype)?) };
-        Ok(Self { cos: scaled(angles.cos()?)?, sin: scaled(angles.sin()?)?, pairs: spec.pairs })
+        let cos = elementwise::cos(&angles).unwrap_or_else(|| angles.cos())?;
+        let sin = elementwise::sin(&angles).unwrap_or_else(|| angles.sin())?;
+        Ok(Self { cos: scaled(cos)?, sin: scaled(sin)?, pairs: spec.pairs })
     }
 
     /// Rotates queries or keys, [b, h, n, c] to [b, h, n, c].

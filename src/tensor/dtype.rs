@@ -4,8 +4,8 @@ use candle_core::{DType, WithDType};
 use half::{bf16, f16};
 
 use super::elements::{by_dtype, with_slice};
-use super::transfer::half_precision;
 use super::{Complex, Value};
+use crate::kernel::half_precision;
 use crate::{Result, did_you_mean, error};
 
 /// The dtype of a [`Value`]: candle's, and the bool and complex ones that candle lacks.

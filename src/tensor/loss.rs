@@ -20,6 +20,8 @@ use super::reduce::softmax::{log_softmax, softmax};
 use super::{Kind, Value, dims, graph, operand};
 use crate::kernel::cpu::parallel;
 use crate::kernel::elements::Elements;
+use crate::kernel::elementwise;
+use crate::kernel::elementwise::Binary;
 use crate::kernel::softmax::logsumexp as row_logsumexp;
 use crate::{Result, bail, error};
 
@@ -107,11 +109,12 @@ fn loss_gradient(back: &Back, ids: &[i64], reduction: Reduction) -> Result<Value
     };
     // A position that does not count has 0 even where its gradient is infinite or its logits are NaN.
     let none = counts.eq(0.0)?;
-    let weight = counts.affine(share, 0.0)?.broadcast_mul(&gradient)?.to_dtype(rows.dtype())?;
+    let weight =
+        Binary::Mul.apply(&counts.affine(share, 0.0)?, &gradient)?.to_dtype(rows.dtype())?;
     let shares = softmax(&Value::Real(rows), -1)?.real("cross_entropy")?.clone();
-    let ones = weight.ones_like()?.neg()?;
+    let ones = elementwise::neg(&weight.ones_like()?)?;
     let chosen = elements::from_vec(chosen, &[ids.len(), 1], device)?;
-    let away = shares.scatter_add(&chosen, &ones, 1)?.broadcast_mul(&weight)?;
+    let away = Binary::Mul.apply(&shares.scatter_add(&chosen, &ones, 1)?, &weight)?;
     let none = none.broadcast_as(away.shape())?;
     let away = none.where_cond(&away.zeros_like()?, &away)?;
     Ok(Value::Real(away.reshape(logits.dims())?))

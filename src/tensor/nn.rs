@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::elements;
 use super::reduce::dispatch::floats;
-use super::transfer::half_precision;
 use super::{Kind, Value, device, dims};
+use crate::kernel::half_precision;
 use crate::kernel::norm::Norm;
 use crate::{Result, bail, error};
 

@@ -11,19 +11,22 @@ use super::{LANES, Norm, fitting};
 use crate::cpu::parallel;
 use crate::cpu::simd::vectorized;
 use crate::differentiable::{Backward, Gradients};
-use crate::elements::{Elements, Float, filled_tensor, widened};
+use crate::elements::{Elements, Float, filled_tensor};
+use crate::elementwise::Binary::{Div, Mul, Sub};
+use crate::half_precision::{round, widen};
 use crate::sum::sum_of_rows;
 
 impl Norm<'_> {
     /// Of [`Norm::apply`], with regard to x and to the weight and the bias that there are.
     pub(super) fn of_apply(&self, back: &Backward) -> Result<Gradients> {
         let x = &back.inputs[0];
-        let (wide, g) = (widened(x)?, widened(back.gradient)?);
+        let (wide, g) = (widen(x)?, widen(back.gradient)?);
         let mut gradients =
-            vec![back.of(0, || self.of_stream(&wide, &g, None)?.to_dtype(x.dtype()))?];
+            vec![back.of(0, || round(&self.of_stream(&wide, &g, None)?, x.dtype()))?];
         if let Some(weight) = self.weight {
             let normed = || Norm { weight: None, bias: None, ..*self }.plain(&wide);
-            gradients.push(back.of(gradients.len(), || sum_to(&(normed()? * &g)?, weight))?);
+            gradients
+                .push(back.of(gradients.len(), || sum_to(&Mul.apply(&normed()?, &g)?, weight))?);
         }
         if let Some(bias) = self.bias {
             gradients.push(back.of(gradients.len(), || sum_to(&g, bias))?);
@@ -34,9 +37,9 @@ impl Norm<'_> {
     /// Of [`Norm::finish`], with regard to x and the scale.
     pub(super) fn of_finish(&self, back: &Backward) -> Result<Gradients> {
         let (x, scale) = (&back.inputs[0], &back.inputs[1]);
-        let (wide, g) = (widened(x)?, widened(back.gradient)?);
+        let (wide, g) = (widen(x)?, widen(back.gradient)?);
         Ok(vec![
-            back.of(0, || self.of_stream(&wide, &g, Some(scale))?.to_dtype(x.dtype()))?,
+            back.of(0, || round(&self.of_stream(&wide, &g, Some(scale))?, x.dtype()))?,
             back.of(1, || self.of_scale(&wide, &g, scale))?,
         ])
     }
@@ -45,7 +48,7 @@ impl Norm<'_> {
     pub(super) fn of_measure(&self, back: &Backward) -> Result<Gradients> {
         let (x, scale) = (&back.inputs[0], &back.output);
         let of_x = || -> Result<Tensor> {
-            let wide = widened(x)?;
+            let wide = widen(x)?;
             let of_x = match wide.dtype() {
                 DType::F64 => self.measured_rows::<f64>(&wide, back.gradient, scale),
                 _ => self.measured_rows::<f32>(&wide, back.gradient, scale),
@@ -54,10 +57,10 @@ impl Norm<'_> {
                 Some(of_x) => of_x?,
                 None => {
                     let each = (back.gradient.div(scale)? / wide.dim(D::Minus1)? as f64)?;
-                    self.centre(&wide)?.broadcast_mul(&each)?
+                    Mul.apply(&self.centre(&wide)?, &each)?
                 }
             };
-            of_x.to_dtype(x.dtype())
+            round(&of_x, x.dtype())
         };
         Ok(vec![back.of(0, of_x)?])
     }
@@ -76,18 +79,18 @@ impl Norm<'_> {
         let centred = self.centre(x)?;
         let through = |of_normed: Tensor, scale: &Tensor| -> Result<Tensor> {
             let of_normed = match self.centred {
-                true => of_normed.broadcast_sub(&of_normed.mean_keepdim(D::Minus1)?)?,
+                true => Sub.apply(&of_normed, &of_normed.mean_keepdim(D::Minus1)?)?,
                 false => of_normed,
             };
-            of_normed.broadcast_div(scale)
+            Div.apply(&of_normed, scale)
         };
         match scale {
             Some(scale) => through(weighted, scale),
             None => {
                 let scale = self.scale_of_centred(&centred)?;
-                let normed = centred.broadcast_div(&scale)?;
-                let along = (&weighted * &normed)?.mean_keepdim(D::Minus1)?;
-                through((weighted - normed.broadcast_mul(&along)?)?, &scale)
+                let normed = Div.apply(&centred, &scale)?;
+                let along = Mul.apply(&weighted, &normed)?.mean_keepdim(D::Minus1)?;
+                through(Sub.apply(&weighted, &Mul.apply(&normed, &along)?)?, &scale)
             }
         }
     }
@@ -101,7 +104,8 @@ impl Norm<'_> {
         match of_scale {
             Some(of_scale) => of_scale,
             None => {
-                let along = (self.weighted(g)? * self.centre(x)?)?.sum_keepdim(D::Minus1)?;
+                let along =
+                    Mul.apply(&self.weighted(g)?, &self.centre(x)?)?.sum_keepdim(D::Minus1)?;
                 along.div(&scale.sqr()?)?.neg()
             }
         }
@@ -109,7 +113,7 @@ impl Norm<'_> {
 
     fn weighted(&self, g: &Tensor) -> Result<Tensor> {
         match self.weight {
-            Some(weight) => g.broadcast_mul(&weight.to_dtype(g.dtype())?),
+            Some(weight) => Mul.apply(g, &weight.to_dtype(g.dtype())?),
             None => Ok(g.clone()),
         }
     }

@@ -15,7 +15,10 @@ use candle_nn::ops;
 use crate::cpu::parallel;
 use crate::cpu::simd::vectorized;
 use crate::differentiable::differentiable;
-use crate::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::elements::{Elements, Float, filled_tensor, fits_fused};
+use crate::elementwise::Binary::{Add, Div, Mul, Sub};
+use crate::elementwise::sqr;
+use crate::half_precision::{round, widen};
 
 /// y = (x − mean) / scale · weight + bias, with scale = √(mean of squares + eps). Half types are
 /// computed in float32, and weight and bias in the dtype in which x is.
@@ -67,7 +70,7 @@ impl Norm<'_> {
     /// candle's.
     pub fn measure(&self, x: &Tensor) -> Result<Tensor> {
         let form = self.form(false);
-        let compute = |x: &[Tensor]| form.with(&[]).scale_of(&widened(&x[0])?);
+        let compute = |x: &[Tensor]| form.with(&[]).scale_of(&widen(&x[0])?);
         differentiable(&[x], compute, move |back| form.with(&[]).of_measure(back))
     }
 
@@ -98,32 +101,32 @@ impl Norm<'_> {
         if let Some(y) = self.fused(x) {
             return y;
         }
-        let wide = widened(x)?;
+        let wide = widen(x)?;
         let y = match self.by_rows(&wide, None)? {
             Some(y) => y,
             None => {
                 let centred = self.centre(&wide)?;
-                self.affine(centred.broadcast_div(&self.scale_of_centred(&centred)?)?)?
+                self.affine(Div.apply(&centred, &self.scale_of_centred(&centred)?)?)?
             }
         };
-        y.to_dtype(x.dtype())
+        round(&y, x.dtype())
     }
 
     fn by_scale(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
-        let wide = widened(x)?;
+        let wide = widen(x)?;
         let y = match self.by_rows(&wide, Some(scale))? {
             Some(y) => y,
-            None => self.affine(self.centre(&wide)?.broadcast_div(scale)?)?,
+            None => self.affine(Div.apply(&self.centre(&wide)?, scale)?)?,
         };
-        y.to_dtype(x.dtype())
+        round(&y, x.dtype())
     }
 
     fn affine(&self, mut y: Tensor) -> Result<Tensor> {
         if let Some(weight) = self.weight {
-            y = y.broadcast_mul(&weight.to_dtype(y.dtype())?)?;
+            y = Mul.apply(&y, &weight.to_dtype(y.dtype())?)?;
         }
         match self.bias {
-            Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
+            Some(bias) => Add.apply(&y, &bias.to_dtype(y.dtype())?),
             None => Ok(y),
         }
     }
@@ -137,15 +140,15 @@ impl Norm<'_> {
     }
 
     fn scale_of_centred(&self, centred: &Tensor) -> Result<Tensor> {
-        (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()
+        (sqr(centred)?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()
     }
 
     fn centre(&self, wide: &Tensor) -> Result<Tensor> {
         if !self.centred {
             return Ok(wide.clone());
         }
-        let once = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
-        once.broadcast_sub(&once.mean_keepdim(D::Minus1)?)
+        let once = Sub.apply(wide, &wide.mean_keepdim(D::Minus1)?)?;
+        Sub.apply(&once, &once.mean_keepdim(D::Minus1)?)
     }
 
     /// By candle-nn's kernels on a GPU.

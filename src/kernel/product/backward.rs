@@ -6,7 +6,8 @@ use super::plain_matmul;
 use crate::cpu::parallel;
 use crate::cpu::sgemm::Sums;
 use crate::differentiable::{Backward, Gradients};
-use crate::elements::{Elements, widened};
+use crate::elements::Elements;
+use crate::half_precision::{round, widen};
 use crate::sum::sum_of_rows;
 
 /// Of x [.., in] · weight [out, in]ᵀ + bias \[out\], with regard to x, weight and bias.
@@ -14,8 +15,8 @@ pub fn of_linear(back: &Backward) -> Result<Gradients> {
     let (x, weight) = (&back.inputs[0], &back.inputs[1]);
     let (out, input) = weight.dims2()?;
     let rows = x.dims().iter().rev().skip(1).product::<usize>();
-    let mut g = widened(back.gradient)?.reshape((rows, out))?;
-    let mut read = widened(x)?.reshape((rows, input))?;
+    let mut g = widen(back.gradient)?.reshape((rows, out))?;
+    let mut read = widen(x)?.reshape((rows, input))?;
     // A metric of a few tokens' logits has a gradient of zeros for all other tokens.
     let used = used_rows(&g);
     if let Some(used) = &used {
@@ -30,11 +31,11 @@ pub fn of_linear(back: &Backward) -> Result<Gradients> {
                 zeros.index_add(used, &of_rows, 0)?
             }
         };
-        of_rows.reshape(x.shape())?.to_dtype(x.dtype())
+        round(&of_rows.reshape(x.shape())?, x.dtype())
     };
     let mut gradients = vec![
         back.of(0, of_x)?,
-        back.of(1, || matmul(&g.t()?, &read, 1.0)?.to_dtype(weight.dtype()))?,
+        back.of(1, || round(&matmul(&g.t()?, &read, 1.0)?, weight.dtype()))?,
     ];
     if let Some(bias) = back.inputs.get(2) {
         gradients.push(back.of(2, || sum_of_rows(&g)?.to_dtype(bias.dtype()))?);
@@ -45,11 +46,11 @@ pub fn of_linear(back: &Backward) -> Result<Gradients> {
 /// Of `scale` · a [.., m, k] · b [.., k, n], with regard to a and b.
 pub fn of_matmul(back: &Backward, scale: f64) -> Result<Gradients> {
     let (a, b) = (&back.inputs[0], &back.inputs[1]);
-    let g = widened(back.gradient)?;
-    let turned = |t: &Tensor| widened(t)?.transpose(D::Minus2, D::Minus1);
+    let g = widen(back.gradient)?;
+    let turned = |t: &Tensor| widen(t)?.transpose(D::Minus2, D::Minus1);
     Ok(vec![
-        back.of(0, || matmul(&g, &turned(b)?, scale)?.to_dtype(a.dtype()))?,
-        back.of(1, || matmul(&turned(a)?, &g, scale)?.to_dtype(b.dtype()))?,
+        back.of(0, || round(&matmul(&g, &turned(b)?, scale)?, a.dtype()))?,
+        back.of(1, || round(&matmul(&turned(a)?, &g, scale)?, b.dtype()))?,
     ])
 }
 

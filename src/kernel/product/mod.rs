@@ -14,6 +14,7 @@ use crate::cpu::sgemm::{Cores, Matrix, Sums};
 use crate::cpu::simd::vectorized;
 use crate::differentiable::differentiable;
 use crate::elements::{Elements, filled_tensor};
+use crate::elementwise::{Binary, affine};
 use few_rows::few_rows;
 
 /// x [.., in] · weight [out, in]ᵀ + bias \[out\]: [.., out], in the dtype of x, to which weight and
@@ -44,7 +45,7 @@ fn plain_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Te
         },
     };
     match bias {
-        Some(bias) => product.broadcast_add(&bias)?.reshape(dims),
+        Some(bias) => Binary::Add.apply(&product, &bias)?.reshape(dims),
         None => product.reshape(dims),
     }
 }
@@ -64,7 +65,7 @@ fn plain_matmul(a: &Tensor, b: &Tensor, scale: f64, sums: Sums) -> Result<Tensor
         return products;
     }
     let products = regular(a)?.matmul(&regular(b)?)?;
-    if scale == 1.0 { Ok(products) } else { products * scale }
+    if scale == 1.0 { Ok(products) } else { affine(&products, scale, 0.0) }
 }
 
 /// A factor as candle multiplies it: copied unless its matrices are row- or column-major and follow

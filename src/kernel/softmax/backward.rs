@@ -9,17 +9,23 @@ use crate::cpu::parallel;
 use crate::cpu::simd::math::exp;
 use crate::cpu::simd::vectorized;
 use crate::differentiable::{Backward, Gradients};
-use crate::elements::{Elements, filled_tensor, widened};
+use crate::elements::{Elements, filled_tensor};
+use crate::elementwise::Binary;
+use crate::half_precision::{round, widen};
 
 /// y · (g − Σ g·y)
 pub fn of_softmax(back: &Backward) -> Result<Gradients> {
-    gradients(back, softmax_row, |y, g| y * g.broadcast_sub(&(y * g)?.sum_keepdim(D::Minus1)?)?)
+    gradients(back, softmax_row, |y, g| {
+        let sum = Binary::Mul.apply(y, g)?.sum_keepdim(D::Minus1)?;
+        Binary::Mul.apply(y, &Binary::Sub.apply(g, &sum)?)
+    })
 }
 
 /// g − e^y · Σ g
 pub fn of_log_softmax(back: &Backward) -> Result<Gradients> {
     gradients(back, log_softmax_row, |y, g| {
-        g - y.exp()?.broadcast_mul(&g.sum_keepdim(D::Minus1)?)?
+        let sum = g.sum_keepdim(D::Minus1)?;
+        Binary::Sub.apply(g, &Binary::Mul.apply(&y.exp()?, &sum)?)
     })
 }
 
@@ -30,9 +36,9 @@ fn gradients(
     whole: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Gradients> {
     let of_x = || {
-        let (y, g) = (widened(&back.output)?, widened(back.gradient)?);
+        let (y, g) = (widen(&back.output)?, widen(back.gradient)?);
         let of_x = by_rows(&y, &g, row).unwrap_or_else(|| whole(&y, &g))?;
-        of_x.to_dtype(back.output.dtype())
+        round(&of_x, back.output.dtype())
     };
     Ok(vec![back.of(0, of_x)?])
 }

@@ -11,7 +11,8 @@ use crate::cpu::parallel;
 use crate::cpu::simd::math::exp_or_zero;
 use crate::cpu::simd::vectorized;
 use crate::differentiable::differentiable;
-use crate::elements::{Elements, Float, filled_tensor, fits_fused, widened};
+use crate::elements::{Elements, Float, filled_tensor, fits_fused};
+use crate::half_precision::{round, widen};
 
 /// e^x / Σ e^x over the last dim. Half types are computed in float32.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
@@ -22,8 +23,13 @@ fn plain(x: &Tensor) -> Result<Tensor> {
     match by_rows::<f32>(x, f32::softmax).or_else(|| by_rows::<f64>(x, f64::softmax)) {
         Some(y) => y,
         None if fits_fused(x) => ops::softmax_last_dim(&x.contiguous()?),
-        None => ops::softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
+        None if is_half(x) => round(&plain(&widen(x)?)?, x.dtype()),
+        None => ops::softmax(x, D::Minus1),
     }
+}
+
+fn is_half(x: &Tensor) -> bool {
+    matches!(x.dtype(), DType::F16 | DType::BF16)
 }
 
 /// log of [`softmax`], exact also where that is near 0.
@@ -32,7 +38,8 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
         let x = &x[0];
         match by_rows::<f32>(x, f32::log_softmax).or_else(|| by_rows::<f64>(x, f64::log_softmax)) {
             Some(y) => y,
-            None => ops::log_softmax(&widened(x)?, D::Minus1)?.to_dtype(x.dtype()),
+            None if is_half(x) => round(&log_softmax(&widen(x)?)?, x.dtype()),
+            None => ops::log_softmax(x, D::Minus1),
         }
     };
     differentiable(&[x], compute, backward::of_log_softmax)

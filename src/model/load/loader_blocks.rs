@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::loader::{Loader, Role, Stored};
-use crate::kernel::elements::widened;
+use crate::kernel::half_precision::widen;
 use crate::model::attention::Attention;
 use crate::model::block::{Block, Norms, Scales};
 use crate::model::family::{MlpIn, Qkv};
@@ -243,7 +243,7 @@ impl Loader<'_> {
         let gain = |stored: &Tensor| -> Result<[Tensor; 1]> {
             Ok([match spec.gain_less_one {
                 // At least in float32, in which transformers computes Gemma's norms in any dtype.
-                true => (widened(stored)? + 1.0)?,
+                true => (widen(stored)? + 1.0)?,
                 false => stored.clone(),
             }])
         };

@@ -6,6 +6,8 @@ use candle_core::{Device, Tensor, WithDType};
 use super::complex_arithmetic::ComplexOperands;
 use super::integer::Integer;
 use super::{candle_ops, derivatives, loops};
+use crate::kernel::elementwise as kernel;
+use crate::kernel::elementwise::Binary;
 use crate::tensor::elements::by_dtype;
 use crate::tensor::operand::{Number, Operand};
 use crate::tensor::{Kind, Value, creation, dims, dtype, elements, graph, operand};
@@ -83,7 +85,7 @@ impl Arithmetic {
             && number.to_f64() == 2.0
         {
             let x = a.tensor(work, &device)?;
-            return dtype::cast(&Value::Real(x.mul(&x)?), kind);
+            return dtype::cast(&Value::Real(kernel::sqr(&x)?), kind);
         }
         let (x, y) = (a.tensor(work, &device)?, b.tensor(work, &device)?);
         if shape.contains(&0) {
@@ -136,10 +138,10 @@ impl Arithmetic {
 
     fn floats(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Arithmetic::Add => a.broadcast_add(b)?,
-            Arithmetic::Sub => a.broadcast_sub(b)?,
-            Arithmetic::Mul => a.broadcast_mul(b)?,
-            Arithmetic::Div => a.broadcast_div(b)?,
+            Arithmetic::Add => Binary::Add.apply(a, b)?,
+            Arithmetic::Sub => Binary::Sub.apply(a, b)?,
+            Arithmetic::Mul => Binary::Mul.apply(a, b)?,
+            Arithmetic::Div => Binary::Div.apply(a, b)?,
             Arithmetic::Rem => loops::zip_float(a, b, modulo)?,
             Arithmetic::Pow => loops::zip_float(a, b, f64::powf)?,
             Arithmetic::Minimum | Arithmetic::Maximum if !a.device().is_cpu() => {
@@ -151,24 +153,15 @@ impl Arithmetic {
     }
 
     fn integers<T: Integer>(self, a: &Tensor, b: &Tensor) -> Result<Value> {
-        if !a.device().is_cpu() {
-            let result = match self {
-                Arithmetic::Add => Some(a.broadcast_add(b)?),
-                Arithmetic::Sub => Some(a.broadcast_sub(b)?),
-                Arithmetic::Mul => Some(a.broadcast_mul(b)?),
-                Arithmetic::Minimum => Some(candle_ops::pairwise_extreme(a, b, false)?),
-                Arithmetic::Maximum => Some(candle_ops::pairwise_extreme(a, b, true)?),
-                Arithmetic::Rem | Arithmetic::Pow | Arithmetic::Div => None,
-            };
-            if let Some(result) = result {
-                return Ok(Value::Real(result));
-            }
-        }
-        // candle's integer loops panic on overflow in debug builds; these wrap.
+        let here = a.device().is_cpu();
         let f: fn(T, T) -> T = match self {
-            Arithmetic::Add => T::plus,
-            Arithmetic::Sub => T::minus,
-            Arithmetic::Mul => T::times,
+            Arithmetic::Add => return Ok(Value::Real(Binary::Add.apply(a, b)?)),
+            Arithmetic::Sub => return Ok(Value::Real(Binary::Sub.apply(a, b)?)),
+            Arithmetic::Mul => return Ok(Value::Real(Binary::Mul.apply(a, b)?)),
+            Arithmetic::Minimum | Arithmetic::Maximum if !here => {
+                let largest = self == Arithmetic::Maximum;
+                return Ok(Value::Real(candle_ops::pairwise_extreme(a, b, largest)?));
+            }
             Arithmetic::Minimum => Ord::min,
             Arithmetic::Maximum => Ord::max,
             Arithmetic::Rem => {
@@ -277,9 +270,9 @@ pub fn negate(value: &Value) -> Result<Value> {
             Kind::U8 => loops::map(t, <u8 as Integer>::neg)?,
             Kind::U32 => loops::map(t, <u32 as Integer>::neg)?,
             Kind::I64 => loops::map(t, <i64 as Integer>::neg)?,
-            _ => t.neg()?,
+            _ => kernel::neg(t)?,
         })),
-        Value::Complex(_) => value.map(Tensor::neg),
+        Value::Complex(_) => value.map(kernel::neg),
     }
 }
 

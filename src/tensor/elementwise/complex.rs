@@ -7,6 +7,7 @@ use super::comparison::Comparison;
 use super::function::Function;
 use super::{loops, piecewise};
 use crate::Result;
+use crate::kernel::elementwise;
 use crate::tensor::index::masked;
 use crate::tensor::operand::Operand;
 use crate::tensor::{Complex, Kind, Value, dtype, graph};
@@ -60,7 +61,8 @@ pub fn angle(value: &Value) -> Result<Value> {
                     let Value::Complex(away) = direction(z, &distance)? else {
                         return Ok(distance);
                     };
-                    let across = Value::Complex(Complex { re: away.im.neg()?, im: away.re });
+                    let across =
+                        Value::Complex(Complex { re: elementwise::neg(&away.im)?, im: away.re });
                     let across = Arithmetic::Div.apply(&across, &distance)?;
                     let across = masked::where_(
                         &Comparison::Eq.apply(&distance, 0.0)?,
@@ -125,7 +127,9 @@ pub(super) fn modulus(c: &Complex) -> Result<Tensor> {
 /// There is no memory for it.
 pub fn conj(value: &Value) -> Result<Value> {
     match value {
-        Value::Complex(c) => Ok(Value::Complex(Complex { re: c.re.clone(), im: c.im.neg()? })),
+        Value::Complex(c) => {
+            Ok(Value::Complex(Complex { re: c.re.clone(), im: elementwise::neg(&c.im)? }))
+        }
         other => Ok(other.clone()),
     }
 }

@@ -3,6 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
+use crate::kernel::elementwise;
+use crate::kernel::elementwise::Binary::{Add, Div, Mul, Sub};
 use crate::tensor::{Complex, elements};
 
 /// One complex number: real and imaginary part.
@@ -23,9 +25,9 @@ impl ComplexOperands<'_> {
     /// `a + b`.
     pub(super) fn sum(&self) -> Result<Complex> {
         let ((a, a_im), (b, b_im)) = (&self.a, &self.b);
-        let re = a.broadcast_add(b)?;
+        let re = Add.apply(a, b)?;
         let im = match (a_im, b_im) {
-            (Some(a), Some(b)) => a.broadcast_add(b)?,
+            (Some(a), Some(b)) => Add.apply(a, b)?,
             (Some(im), None) | (None, Some(im)) => self.broadcast(im)?.contiguous()?,
             (None, None) => re.zeros_like()?,
         };
@@ -35,11 +37,11 @@ impl ComplexOperands<'_> {
     /// `a - b`.
     pub(super) fn difference(&self) -> Result<Complex> {
         let ((a, a_im), (b, b_im)) = (&self.a, &self.b);
-        let re = a.broadcast_sub(b)?;
+        let re = Sub.apply(a, b)?;
         let im = match (a_im, b_im) {
-            (Some(a), Some(b)) => a.broadcast_sub(b)?,
+            (Some(a), Some(b)) => Sub.apply(a, b)?,
             (Some(a), None) => self.broadcast(a)?.contiguous()?,
-            (None, Some(b)) => self.broadcast(&b.neg()?)?,
+            (None, Some(b)) => self.broadcast(&elementwise::neg(b)?)?,
             (None, None) => re.zeros_like()?,
         };
         Ok(Complex { re, im })
@@ -48,14 +50,14 @@ impl ComplexOperands<'_> {
     /// `a * b`.
     pub(super) fn product(&self) -> Result<Complex> {
         let ((a, a_im), (b, b_im)) = (&self.a, &self.b);
-        let real = a.broadcast_mul(b)?;
+        let real = Mul.apply(a, b)?;
         Ok(match (a_im, b_im) {
             (Some(a_im), Some(b_im)) => Complex {
-                re: real.sub(&a_im.broadcast_mul(b_im)?)?,
-                im: a.broadcast_mul(b_im)?.add(&a_im.broadcast_mul(b)?)?,
+                re: Sub.apply(&real, &Mul.apply(a_im, b_im)?)?,
+                im: Add.apply(&Mul.apply(a, b_im)?, &Mul.apply(a_im, b)?)?,
             },
-            (Some(a_im), None) => Complex { re: real, im: a_im.broadcast_mul(b)? },
-            (None, Some(b_im)) => Complex { re: real, im: a.broadcast_mul(b_im)? },
+            (Some(a_im), None) => Complex { re: real, im: Mul.apply(a_im, b)? },
+            (None, Some(b_im)) => Complex { re: real, im: Mul.apply(a, b_im)? },
             (None, None) => Complex { im: self.broadcast(&a.zeros_like()?)?, re: real },
         })
     }
@@ -64,7 +66,7 @@ impl ComplexOperands<'_> {
     pub(super) fn quotient(&self) -> Result<Complex> {
         match (&self.a, &self.b) {
             ((a, Some(a_im)), (b, None)) => {
-                Ok(Complex { re: a.broadcast_div(b)?, im: a_im.broadcast_div(b)? })
+                Ok(Complex { re: Div.apply(a, b)?, im: Div.apply(a_im, b)? })
             }
             _ => self.zip(divide),
         }

@@ -13,8 +13,9 @@ use crate::Result;
 use crate::kernel::activation::Activation;
 use crate::kernel::elements::Elements;
 use crate::kernel::elementwise;
+use crate::kernel::elementwise::{Binary, affine, neg, recip, sqr};
+use crate::kernel::half_precision;
 use crate::tensor::graph::Back;
-use crate::tensor::transfer::half_precision;
 use crate::tensor::{Kind, Value, graph};
 
 /// A function of one number whose result is a float.
@@ -97,49 +98,52 @@ impl Function {
 
     /// The gradient of the argument, in float32 for half precision.
     fn gradient(self, back: &Back) -> Result<Value> {
-        let wide = |value: &Value| half_precision::widen(value.real(self.name())?);
+        let wide = |value: &Value| -> Result<Tensor> {
+            Ok(half_precision::widen(value.real(self.name())?)?)
+        };
         let (x, y, gradient) = (wide(&back.inputs[0])?, wide(&back.output)?, wide(&back.gradient)?);
-        Ok(Value::Real(gradient.mul(&self.slope(&x, &y)?)?))
+        Ok(Value::Real(Binary::Mul.apply(&gradient, &self.slope(&x, &y)?)?))
     }
 
     /// The derivative at `x`, where the function is `y`.
     fn slope(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        use Binary::{Add, Mul};
         let of = |function: Function, x: &Tensor| -> Result<Tensor> {
             Ok(function.compute(x)?.real(function.name())?.clone())
         };
         Ok(match self {
             Function::Exp => y.clone(),
-            Function::Expm1 => y.affine(1.0, 1.0)?,
-            Function::Log => x.recip()?,
-            Function::Log2 => x.affine(LN_2, 0.0)?.recip()?,
-            Function::Log10 => x.affine(LN_10, 0.0)?.recip()?,
-            Function::Log1p => x.affine(1.0, 1.0)?.recip()?,
-            Function::Sqrt => y.affine(2.0, 0.0)?.recip()?,
-            Function::Rsqrt => y.sqr()?.mul(y)?.affine(-0.5, 0.0)?,
+            Function::Expm1 => affine(y, 1.0, 1.0)?,
+            Function::Log => recip(x)?,
+            Function::Log2 => recip(&affine(x, LN_2, 0.0)?)?,
+            Function::Log10 => recip(&affine(x, LN_10, 0.0)?)?,
+            Function::Log1p => recip(&affine(x, 1.0, 1.0)?)?,
+            Function::Sqrt => recip(&affine(y, 2.0, 0.0)?)?,
+            Function::Rsqrt => affine(&Mul.apply(&sqr(y)?, y)?, -0.5, 0.0)?,
             Function::Sin => of(Function::Cos, x)?,
-            Function::Cos => of(Function::Sin, x)?.neg()?,
-            Function::Tanh => y.sqr()?.affine(-1.0, 1.0)?,
-            Function::Sigmoid => y.mul(&y.affine(-1.0, 1.0)?)?,
+            Function::Cos => neg(&of(Function::Sin, x)?)?,
+            Function::Tanh => affine(&sqr(y)?, -1.0, 1.0)?,
+            Function::Sigmoid => Mul.apply(y, &affine(y, -1.0, 1.0)?)?,
             Function::Gelu => {
-                let share = of(Function::Erf, &x.affine(FRAC_1_SQRT_2, 0.0)?)?.affine(0.5, 0.5)?;
-                let density = of(Function::Exp, &x.sqr()?.affine(-0.5, 0.0)?)?;
-                let density = density.affine(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.0)?;
-                share.add(&x.mul(&density)?)?
+                let share = of(Function::Erf, &affine(x, FRAC_1_SQRT_2, 0.0)?)?;
+                let density = of(Function::Exp, &affine(&sqr(x)?, -0.5, 0.0)?)?;
+                let density = affine(&density, 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.0)?;
+                Add.apply(&affine(&share, 0.5, 0.5)?, &Mul.apply(x, &density)?)?
             }
             Function::GeluTanh => {
-                let (square, scale) = (x.sqr()?, FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
-                let within = square.affine(0.044715 * scale, scale)?.mul(x)?;
+                let (square, scale) = (sqr(x)?, FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+                let within = Mul.apply(&affine(&square, 0.044715 * scale, scale)?, x)?;
                 let share = of(Function::Tanh, &within)?;
-                let steep = share.sqr()?.affine(-0.5, 0.5)?.mul(x)?;
-                let inner = square.affine(3.0 * 0.044715 * scale, scale)?;
-                share.affine(0.5, 0.5)?.add(&steep.mul(&inner)?)?
+                let steep = Mul.apply(&affine(&sqr(&share)?, -0.5, 0.5)?, x)?;
+                let inner = affine(&square, 3.0 * 0.044715 * scale, scale)?;
+                Add.apply(&affine(&share, 0.5, 0.5)?, &Mul.apply(&steep, &inner)?)?
             }
             Function::Silu => {
                 let share = of(Function::Sigmoid, x)?;
-                let rest = share.affine(-1.0, 1.0)?.mul(x)?.affine(1.0, 1.0)?;
-                share.mul(&rest)?
+                let rest = Mul.apply(&affine(&share, -1.0, 1.0)?, x)?;
+                Mul.apply(&share, &affine(&rest, 1.0, 1.0)?)?
             }
-            Function::Erf => of(Function::Exp, &x.sqr()?.neg()?)?.affine(FRAC_2_SQRT_PI, 0.0)?,
+            Function::Erf => affine(&of(Function::Exp, &neg(&sqr(x)?)?)?, FRAC_2_SQRT_PI, 0.0)?,
         })
     }
 

@@ -6,8 +6,6 @@ use candle_core::WithDType;
 pub trait Integer: WithDType + Ord {
     /// The wrapping sum.
     fn plus(self, other: Self) -> Self;
-    /// The wrapping difference.
-    fn minus(self, other: Self) -> Self;
     /// The wrapping product.
     fn times(self, other: Self) -> Self;
     /// The remainder with the sign of the divisor.
@@ -38,9 +36,6 @@ macro_rules! integer {
         impl Integer for $T {
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
-            }
-            fn minus(self, other: Self) -> Self {
-                self.wrapping_sub(other)
             }
             fn times(self, other: Self) -> Self {
                 self.wrapping_mul(other)
@@ -110,6 +105,5 @@ mod tests {
         assert_eq!(Integer::power(2i64, 64), 0);
         assert_eq!(Integer::plus(255u8, 1), 0);
         assert_eq!(Integer::abs(i64::MIN), i64::MIN);
-        assert_eq!(Integer::minus(0u32, 1), u32::MAX);
     }
 }

@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use crate::kernel::cpu::parallel;
 use crate::kernel::cpu::parallel::CHUNK;
 use crate::kernel::cpu::simd::vectorized;
-use crate::tensor::elements::with_slice;
+use crate::kernel::elementwise;
 use crate::tensor::{device, dims, elements};
 use crate::{Result, bail};
 
@@ -41,9 +41,7 @@ pub fn map<T: WithDType, U: WithDType>(
     tensor: &Tensor,
     f: impl Fn(T) -> U + Sync,
 ) -> Result<Tensor> {
-    let here = device::transfer(tensor, &Device::Cpu)?;
-    let out: Vec<U> = with_slice(&here, |elements: &[T]| mapped(elements, |&x| f(x)))?;
-    elements::from_vec(out, tensor.dims(), tensor.device())
+    Ok(elementwise::map(&here(tensor)?, f)?.to_device(tensor.device())?)
 }
 
 /// `f` of each element of a float tensor, computed in f64 and rounded once.
@@ -69,47 +67,14 @@ pub fn zip<T: WithDType, U: WithDType>(
     b: &Tensor,
     f: impl Fn(T, T) -> U + Sync,
 ) -> Result<Tensor> {
-    let shape = dims::broadcast(a.dims(), b.dims(), "element by element")?;
-    let out: Vec<U> = match (a.elem_count(), b.elem_count()) {
-        (_, 1) => {
-            let (y, a) = (elements::to_vec::<T>(b)?[0], device::transfer(a, &Device::Cpu)?);
-            with_slice(&a, |xs: &[T]| mapped(xs, |&x| f(x, y)))?
-        }
-        (1, _) => {
-            let (x, b) = (elements::to_vec::<T>(a)?[0], device::transfer(b, &Device::Cpu)?);
-            with_slice(&b, |ys: &[T]| mapped(ys, |&y| f(x, y)))?
-        }
-        _ => {
-            let here =
-                |t: &Tensor| device::transfer(&t.broadcast_as(shape.as_slice())?, &Device::Cpu);
-            let (a, b) = (here(a)?, here(b)?);
-            with_slice(&a, |xs: &[T]| with_slice(&b, |ys: &[T]| pairs(xs, ys, &f)))??
-        }
-    };
-    elements::from_vec(out, &shape, a.device())
+    dims::broadcast(a.dims(), b.dims(), "element by element")?;
+    let [x, y] = [here(a)?, here(b)?];
+    Ok(elementwise::zip(&x, &y, f)?.to_device(a.device())?)
 }
 
-fn pairs<T: WithDType, U: WithDType>(
-    xs: &[T],
-    ys: &[T],
-    f: &(impl Fn(T, T) -> U + Sync),
-) -> Vec<U> {
-    let fill = |out: &mut [MaybeUninit<U>]| {
-        parallel::chunks(out, CHUNK, |task, out| {
-            let at = task * CHUNK..task * CHUNK + out.len();
-            piece(&xs[at.clone()], &ys[at], out, f);
-        });
-    };
-    // SAFETY: the pieces are all of it.
-    unsafe { elements::filled_vec(xs.len(), fill) }
-}
-
-vectorized! {
-    fn piece[T: WithDType, U: WithDType, F: Fn(T, T) -> U](xs: &[T], ys: &[T], out: &mut [MaybeUninit<U>], f: &F) {
-        for ((out, &x), &y) in out.iter_mut().zip(xs).zip(ys) {
-            out.write(f(x, y));
-        }
-    }
+/// The tensor on the CPU, outside of any graph of gradients.
+fn here(tensor: &Tensor) -> Result<Tensor> {
+    Ok(device::transfer(tensor, &Device::Cpu)?.detach())
 }
 
 /// `f` of each pair of elements of two float tensors of one dtype, broadcast, worked out in double

@@ -9,6 +9,7 @@ use super::integer::Integer;
 use super::{candle_ops, complex, loops};
 use crate::kernel::activation::Activation;
 use crate::kernel::elements::Elements;
+use crate::kernel::elementwise;
 use crate::tensor::index::masked;
 use crate::tensor::operand::Operand;
 use crate::tensor::{Kind, Value, graph};
@@ -128,7 +129,7 @@ pub fn abs(value: &Value) -> Result<Value> {
             (Value::Bool(_), _) => return Err(no_bool("abs")),
             (Value::Real(t), Kind::I64) => loops::map(t, <i64 as Integer>::abs)?,
             (Value::Real(t), Kind::U8 | Kind::U32) => t.clone(),
-            (Value::Real(t), _) => t.abs()?,
+            (Value::Real(t), _) => elementwise::abs(t)?,
         }))
     };
     graph::operation(

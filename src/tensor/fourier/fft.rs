@@ -11,6 +11,7 @@ use rustfft::FftDirection;
 use super::dft_matrix;
 use super::line_fft::{Buffers, Float, LineFft, Out};
 use super::transform::{Norm, Transform};
+use crate::kernel::elementwise::Binary;
 use crate::tensor::elements::with_slice;
 use crate::tensor::reduce::along_dim;
 use crate::tensor::reduce::along_dim::{Lines, Tile};
@@ -86,7 +87,7 @@ impl Transform {
                 shape[dim] = half;
                 let weights: Tensor = elements::from_vec::<f64>(weights, &shape, &Device::Cpu)?;
                 unscaled(Transform::Rfft)?.map(|t| {
-                    t.broadcast_mul(&weights.to_dtype(t.dtype())?.to_device(t.device())?)
+                    Binary::Mul.apply(t, &weights.to_dtype(t.dtype())?.to_device(t.device())?)
                 })?
             }
         };

@@ -7,6 +7,7 @@ use super::decompositions::{Svd, svd};
 use super::derivatives;
 use super::matmul::matmul;
 use super::matrices::matrices;
+use crate::kernel::elementwise::Binary;
 use crate::tensor::{Kind, Value, dtype, graph};
 use crate::{Result, bail, error};
 
@@ -61,7 +62,7 @@ fn nearest(a: &Value, b: &Value) -> Result<Value> {
     let Svd { u, s, vh } = svd(&float(x)?)?;
     let inverse = reciprocals(s.real("lstsq")?, m.max(n), None)?;
     let turned = matmul(&u.map(|t| t.t())?, &float(y)?)?;
-    let scaled = turned.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank())?))?;
+    let scaled = turned.map(|t| Binary::Mul.apply(t, &inverse.unsqueeze(inverse.rank())?))?;
     let solution = matmul(&vh.map(|t| t.t())?, &scaled)?;
     let mut shape = [batch, &[n]].concat();
     shape.extend((!vector).then_some(k));
@@ -106,7 +107,7 @@ pub fn pinv(value: &Value, rtol: Option<f64>) -> Result<Value> {
     }
     let Svd { u, s, vh } = svd(&Value::Real(x))?;
     let inverse = reciprocals(s.real("pinv")?, m.max(n), rtol)?;
-    let scaled = u.map(|t| t.broadcast_mul(&inverse.unsqueeze(inverse.rank() - 1)?)?.t())?;
+    let scaled = u.map(|t| Binary::Mul.apply(t, &inverse.unsqueeze(inverse.rank() - 1)?)?.t())?;
     matmul(&vh.map(|t| t.t())?, &scaled)
 }
 

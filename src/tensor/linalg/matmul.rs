@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::kernel::cpu::parallel;
+use crate::kernel::elementwise::Binary;
 use crate::kernel::product;
 use crate::tensor::elementwise::integer::Integer;
 use crate::tensor::operand::Operand;
@@ -100,8 +101,8 @@ impl MatmulShape {
         Ok(match (a, b) {
             (Value::Complex(a), Value::Complex(b)) => {
                 let part = |x: &Tensor, y: &Tensor| self.floats(x, y);
-                let re = part(&a.re, &b.re)?.sub(&part(&a.im, &b.im)?)?;
-                let im = part(&a.re, &b.im)?.add(&part(&a.im, &b.re)?)?;
+                let re = Binary::Sub.apply(&part(&a.re, &b.re)?, &part(&a.im, &b.im)?)?;
+                let im = Binary::Add.apply(&part(&a.re, &b.im)?, &part(&a.im, &b.re)?)?;
                 Value::Complex(Complex { re, im })
             }
             _ => {

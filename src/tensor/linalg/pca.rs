@@ -5,6 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use super::decompositions::{Svd, svd};
 use super::matmul::matmul;
 use super::matrices::matrices;
+use crate::kernel::elementwise;
+use crate::kernel::elementwise::Binary;
 use crate::tensor::{Value, device};
 use crate::{Result, bail, error};
 
@@ -42,12 +44,12 @@ pub fn pca(value: &Value, k: i64) -> Result<Pca> {
     let (k, (x, ..)) = (k as usize, matrices(value, "pca")?);
     let points = device::transfer(&x, &Device::Cpu)?.to_dtype(DType::F64)?;
     let mean = points.mean_keepdim(0)?.to_dtype(x.dtype())?.to_device(x.device())?;
-    let centered = x.broadcast_sub(&mean)?;
+    let centered = Binary::Sub.apply(&x, &mean)?;
     let (s, vh) = {
         let Svd { s, vh, .. } = svd(&Value::Real(centered.clone()))?;
         (s.real("pca")?.narrow(0, 0, k)?, vh.real("pca")?.narrow(0, 0, k)?)
     };
-    let components = vh.broadcast_mul(&signs(&vh.detach())?)?;
+    let components = Binary::Mul.apply(&vh, &signs(&vh.detach())?)?;
     Ok(Pca {
         projected: matmul(&Value::Real(centered), &Value::Real(components.t()?))?,
         components: Value::Real(components),
@@ -58,7 +60,7 @@ pub fn pca(value: &Value, k: i64) -> Result<Pca> {
 
 /// For each row 1 or -1, the sign that makes its element of greatest magnitude positive.
 fn signs(rows: &Tensor) -> Result<Tensor> {
-    let largest = rows.abs()?.contiguous()?.argmax_keepdim(1)?;
+    let largest = elementwise::abs(rows)?.contiguous()?.argmax_keepdim(1)?;
     let chosen = rows.contiguous()?.gather(&largest, 1)?;
     Ok(chosen.ge(&chosen.zeros_like()?)?.to_dtype(rows.dtype())?.affine(2.0, -1.0)?)
 }

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::fold::{Fold, fold};
 use super::over::{Over, ReductionPlan};
+use crate::kernel::half_precision;
 use crate::tensor::elementwise::loops;
-use crate::tensor::transfer::half_precision;
 use crate::tensor::{Kind, Value, elements, operand};
 use crate::{Result, error};
 
@@ -36,7 +36,7 @@ pub(crate) fn floats(value: &Value, call: &str) -> Result<Tensor> {
         return Err(error!("{call} needs a float tensor, not {}", kind.name())
             .help("convert it first, with .to(\"f32\")"));
     }
-    half_precision::widen(tensor)
+    Ok(half_precision::widen(tensor)?)
 }
 
 /// A CPU tensor of shape `shape` and the float dtype `dtype` from numbers computed in f64.

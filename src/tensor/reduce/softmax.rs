@@ -9,9 +9,9 @@ use super::derivatives;
 use super::dispatch::{floats, on_cpu};
 use crate::Result;
 use crate::kernel::elements::{Elements, Float};
+use crate::kernel::half_precision;
 use crate::kernel::softmax::Softmax;
 use crate::tensor::shape::rearrange;
-use crate::tensor::transfer::half_precision;
 use crate::tensor::{Kind, Value, graph};
 
 /// e^x / Σ e^x along `dim`.

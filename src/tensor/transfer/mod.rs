@@ -2,5 +2,4 @@
 
 pub(crate) mod bytes;
 pub(crate) mod copy;
-pub(crate) mod half_precision;
 pub mod upload;

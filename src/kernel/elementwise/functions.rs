@@ -5,11 +5,11 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use super::cpu::parallel;
-use super::cpu::parallel::CHUNK;
-use super::cpu::simd::math;
-use super::cpu::simd::vectorized;
-use super::elements::{Elements, filled_tensor, with_slice};
+use crate::cpu::parallel;
+use crate::cpu::parallel::CHUNK;
+use crate::cpu::simd::math;
+use crate::cpu::simd::vectorized;
+use crate::elements::{Elements, filled_tensor, with_slice};
 
 macro_rules! functions {
     ($($(#[$about:meta])* $name:ident: $x:ident => $y:expr;)*) => {$(
@@ -46,6 +46,10 @@ functions! {
     ln: x => math::ln::<FUSED>(x);
     /// The square root.
     sqrt: x => x.sqrt();
+    /// The sine.
+    sin: x => x.sin();
+    /// The cosine.
+    cos: x => x.cos();
     /// 1 / √x
     rsqrt: x => 1.0 / x.sqrt();
     /// The hyperbolic tangent.

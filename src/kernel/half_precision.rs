@@ -3,15 +3,13 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{DType, Device, Tensor, WithDType};
+use candle_core::{DType, Result, Tensor, WithDType};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::Result;
-use crate::kernel::cpu::parallel;
-use crate::kernel::cpu::parallel::CHUNK;
-use crate::kernel::elements::Elements;
-use crate::tensor::elements::{self, with_slice};
+use super::cpu::parallel;
+use super::cpu::parallel::CHUNK;
+use super::elements::{Elements, fill_with, filled_tensor, with_slice};
 
 /// Converts f16 and bf16 to f32, and leaves other dtypes as they are.
 ///
@@ -25,7 +23,7 @@ pub fn widen(tensor: &Tensor) -> Result<Tensor> {
         DType::BF16 if Elements::<bf16>::fit(tensor) => {
             convert(tensor, |from: &[bf16], to: &mut [f32]| from.convert_to_f32_slice(to))
         }
-        DType::F16 | DType::BF16 => Ok(tensor.to_dtype(DType::F32)?),
+        DType::F16 | DType::BF16 => tensor.to_dtype(DType::F32),
         _ => Ok(tensor.clone()),
     }
 }
@@ -43,7 +41,7 @@ pub fn round(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
         DType::BF16 if here => {
             convert(tensor, |from: &[f32], to: &mut [bf16]| to.convert_from_f32_slice(from))
         }
-        _ => Ok(tensor.to_dtype(dtype)?),
+        _ => tensor.to_dtype(dtype),
     }
 }
 
@@ -51,21 +49,22 @@ fn convert<T: WithDType, U: WithDType>(
     tensor: &Tensor,
     f: impl Fn(&[T], &mut [U]) + Sync,
 ) -> Result<Tensor> {
-    let converted = with_slice(tensor, |from: &[T]| {
+    with_slice(tensor, |from: &[T]| {
         let fill = |to: &mut [MaybeUninit<U>]| {
             parallel::chunks(to, CHUNK, |piece, to| {
                 let from = &from[piece * CHUNK..][..to.len()];
-                f(from, elements::fill_with(to, U::zero()));
+                f(from, fill_with(to, U::zero()));
             });
         };
         // SAFETY: the chunks cover the output, and `fill_with` initialises each.
-        unsafe { elements::filled_vec(from.len(), fill) }
-    })?;
-    elements::from_vec(converted, tensor.dims(), &Device::Cpu)
+        unsafe { filled_tensor(tensor.shape().clone(), fill) }
+    })?
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]
@@ -76,8 +75,10 @@ mod tests {
             .unwrap();
         for dtype in [DType::F16, DType::BF16, DType::F64, DType::F32] {
             let narrow = x.to_dtype(dtype).unwrap();
-            let numbers =
-                |t: &Tensor| elements::to_vec::<f32>(&t.to_dtype(DType::F32).unwrap()).unwrap();
+            let numbers = |t: &Tensor| {
+                let wide = t.to_dtype(DType::F32).unwrap();
+                wide.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
             assert_eq!(numbers(&round(&x, dtype).unwrap()), numbers(&narrow));
             let rows = narrow.reshape((2, ())).unwrap().t().unwrap();
             assert_eq!(numbers(&widen(&rows).unwrap()), numbers(&rows.contiguous().unwrap()));

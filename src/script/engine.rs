@@ -13,6 +13,7 @@ use super::diagnostics::try_catch;
 use super::errors::error::ScriptResult;
 use super::hook::context;
 use super::program::modules::Modules;
+use super::program::own_names::in_words;
 use super::run::console::Console;
 use super::run::limits::Limits;
 use super::run_session::Session;
@@ -62,9 +63,9 @@ pub fn build(session: &Rc<Session>, console: &Console, modules: Modules) -> Engi
     let stdout = console.clone();
     engine.on_print(move |text| stdout.line(text));
     let stdout = console.clone();
-    engine.on_debug(move |text, _, _| stdout.line(text));
+    engine.on_debug(move |text, _, _| stdout.line(&in_words(text)));
 
-    try_catch::install(&mut engine, modules.sources(), move || end_of_compiling(limits));
+    try_catch::install(&mut engine, &modules, move || end_of_compiling(limits));
     let mut registry = Registry::new(engine, NOT_PURE, graph::GRAPH);
     tensor::install(&mut registry, session.random());
     large_values::install(&mut registry, limits);

@@ -16,6 +16,7 @@ use super::program::bundle::Program;
 use super::program::compile::compile;
 use super::program::model_names::{NamedModel, named};
 use super::program::modules::Modules;
+use super::program::own_names::{Compiled, Role};
 use super::program::params::{Declared, declared};
 use super::program::source::Sources;
 use super::run::console::Console;
@@ -310,13 +311,13 @@ impl Host {
 
     fn compile(&self, id: &str, text: &str) -> Result<Script, Failure> {
         self.sources.add(id, text);
-        let mut ast = compile(&self.engine, text).map_err(|error| self.failure(id, &error))?;
-        ast.set_source(id);
-        self.sources.describe(id, &ast);
-        let (mut params, mut models) = (declared(&ast), named(&ast));
+        let compiled = self.modules.names().compile(&self.engine, id, text, Role::Script);
+        let Compiled { written, ast } = compiled.map_err(|error| self.failure(id, &error))?;
+        self.sources.describe(id, &written);
+        let (mut params, mut models) = (declared(&written), named(&written));
         let imported = self
             .modules
-            .imported(&self.engine, id, &ast)
+            .imported(&self.engine, id, &written)
             .map_err(|error| self.failure(id, &error))?;
         params.extend(imported.iter().flat_map(|(_, ast)| declared(ast)));
         models.extend(imported.iter().flat_map(|(_, ast)| named(ast)));

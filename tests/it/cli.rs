@@ -182,8 +182,15 @@ fn a_closure_that_a_module_gives_is_called_anywhere() {
         ),
         ("lib/copy.rhai", "fn add(x, y) { x * y }\nfn adder(k) { |x| add(x, k) }\n"),
         ("lib/same.rhai", "fn add(x, y) { x + y }\nfn adder(k) { |x| add(x, k) }\n"),
-        ("two.rhai", "import \"lib/gives\" as gives; import \"lib/copy\" as copy;"),
-        ("own.rhai", "import \"lib/gives\" as gives;\nfn adder(k) { |x| add(x, k) }\n"),
+        (
+            "two.rhai",
+            "import \"lib/gives\" as gives; import \"lib/copy\" as copy; fn add(x, y) { 0 }\n\
+             fn adder(k) { |x| add(x, k) } print([gives::adder(2), copy::adder(3), adder(4)].map(|f| f.call(5)));",
+        ),
+        ("lib/five.rhai", "const K = 5;\nfn add() { |x| x + global::K }\n"),
+        ("lib/six.rhai", "const K = 6;\nfn add() { |x| x + global::K }\n"),
+        ("constants.rhai", "import \"lib/five\" as five; import \"lib/six\" as six;"),
+        ("own.rhai", "import \"lib/five\" as five;\nfn add() { |x| x + global::K }"),
         (
             "twice.rhai",
             "import \"lib/gives\" as a; import \"lib/same\" as b; print(b::adder(1).call(1));",
@@ -192,8 +199,10 @@ fn a_closure_that_a_module_gives_is_called_anywhere() {
     let ran = here.run(&["run", "all.rhai"]);
     assert_eq!(ran.stdout, "[7, 8, [4, 5]]\n[1, 3, 841]\n", "{}", ran.stderr);
     assert_eq!(here.run(&["run", "twice.rhai"]).stdout, "2\n");
-    // The same closure at the same place, with another `add`: which is called could not be told.
-    for (file, other) in [("two", "lib/copy.rhai"), ("own", "the script")] {
+    // The same closure at the same place, with another `add`.
+    assert_eq!(here.run(&["run", "two.rhai"]).stdout, "[7, 15, 0]\n");
+    // Of another constant: which is called could not be told.
+    for (file, other) in [("constants", "lib/six.rhai"), ("own", "the script")] {
         let ran = here.run(&["run", &format!("{file}.rhai")]);
         let said = format!("and {other} have the same closure in line 2");
         assert!(ran.code == Some(1) && ran.stderr.contains(&said), "{file}: {}", ran.stderr);

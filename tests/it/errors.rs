@@ -215,7 +215,7 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     (
         "fn f(n) { f(n + 1) } f(0)",
         "functions call each other more than 200 deep",
-        "does one call itself without end? A fn comes before a method of the same name",
+        "does one call itself without end? A fn that reads this comes before a method of its name",
     ),
     (
         "let log = [1]; log.map(|x| log.len())",

@@ -47,6 +47,7 @@ mod keeping;
 mod kernels;
 mod linear_algebra;
 mod models;
+mod names;
 mod numbers;
 mod offload;
 mod optimisers;

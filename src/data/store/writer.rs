@@ -75,7 +75,7 @@ struct State {
     waiting: VecDeque<(Unit, usize)>,
     /// The bytes of what waits or is being written.
     bytes: usize,
-    /// Whether nothing more will come, and then whether what came shall be written.
+    /// Whether nothing more will come, and then what becomes of the shard under way.
     end: Option<End>,
     written: Vec<ShardInfo>,
     failed: Option<Error>,
@@ -83,7 +83,9 @@ struct State {
 
 #[derive(Clone, Copy, PartialEq)]
 enum End {
+    /// It is written, as the last of the store.
     Write,
+    /// It is dropped: the run failed, and `--resume` goes on after the last whole shard.
     Drop,
 }
 
@@ -203,10 +205,7 @@ impl Shards {
             while state.waiting.is_empty() && state.end.is_none() {
                 state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let next = match state.end {
-                Some(End::Drop) => None,
-                _ => state.waiting.pop_front(),
-            };
+            let next = state.waiting.pop_front();
             let last = next.is_none();
             if last && state.end == Some(End::Drop) {
                 return;

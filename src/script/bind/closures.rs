@@ -1,8 +1,9 @@
-//! `==` and `!=` for functions.
+//! `==` and `!=` for functions, and what they show of themselves.
 
 use rhai::{Dynamic, FnPtr};
 
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
+use crate::script::program::own_names::{in_words, written};
 use crate::script::value::Handle;
 use crate::script::value::plain::plain;
 
@@ -30,7 +31,12 @@ fn same_capture(a: &Dynamic, b: &Dynamic) -> bool {
     a.type_id() == b.type_id() && plain(a).is_some_and(|a| plain(b) == Some(a))
 }
 
-/// Registers `==` of functions.
+/// What `print` shows of a function, with its name as the script has it.
+fn text(function: &mut FnPtr) -> String {
+    in_words(&function.to_string()).into_owned()
+}
+
+/// Registers what is said above.
 pub fn install(registry: &mut Registry) {
     registry
         .declare("==", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
@@ -38,4 +44,11 @@ pub fn install(registry: &mut Registry) {
     registry
         .declare("!=", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
         .function(|a: &mut FnPtr, b: FnPtr| !same(a, &b));
+    for name in ["to_string(x)", "to_debug(x)"] {
+        registry.declare(name, Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors).function(text);
+    }
+    registry
+        .declare(".name", Purity::Pure, OnGpu::NO_TENSORS, Gradient::NoTensors)
+        .row("of a function: its name", "Fn(\"sum\").name", "sum")
+        .get(|function: &mut FnPtr| written(function.fn_name()).to_owned());
 }

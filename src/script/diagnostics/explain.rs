@@ -9,6 +9,7 @@ use crate::script::errors::error::from_text;
 use crate::script::errors::foreign::{self, On};
 use crate::script::program::compile::is_closure;
 use crate::script::program::location::Location;
+use crate::script::program::own_names::in_words;
 use crate::script::program::source::{Source, Sources};
 use crate::script::reference::vocabulary::{Function, a, functions, is_name, members, word};
 use crate::{Error, error, nearest};
@@ -31,14 +32,15 @@ pub fn explain(
     match error {
         ErrorRuntime(value, _) => thrown(value),
         ErrorParsing(kind, _) => parsing(kind, source, place),
-        ErrorFunctionNotFound(signature, _) => call(engine, sources, source, place, signature),
+        ErrorFunctionNotFound(signature, _) => call(engine, sources, source, place, &in_words(signature)),
         ErrorVariableNotFound(name, _) if place.is_some_and(Location::is_assigned) => {
             error!("there is no variable {name} to assign to").help(format!("let {name} = … declares it"))
         }
-        ErrorVariableNotFound(name, _) => variable(engine, sources, source, function, name),
+        ErrorVariableNotFound(name, _) => variable(engine, sources, source, function, &in_words(name)),
         ErrorDotExpr(message, _) => property(engine, sources, message),
         ErrorIndexingType(types, _) => indexing(types),
         ErrorModuleNotFound(name, _) => {
+            let name = in_words(name);
             error!("no module is imported as {name}").help(format!("import \"file\" as {name}; imports file.rhai"))
         }
         ErrorMismatchDataType(_, found, _) if found.contains("range") => {
@@ -66,12 +68,13 @@ pub fn explain(
             error!("for can't go through this value").help("an array, a range, a string or a tensor will do")
         }
         ErrorDataRace(name, _) => {
+            let name = in_words(name);
             let (message, own) = match name.split('\'').nth(1) {
                 Some(function) => {
                     let message = "is called on a value that the closure given to it captured";
                     (format!("{function}(…) {message}"), "log")
                 }
-                None => (format!("{name} is used by a closure while a call on it is running"), &**name),
+                None => (format!("{name} is used by a closure while a call on it is running"), &*name),
             };
             Error::new(message).help(format!(
                 "a closure captures the variable, not its value: give it a copy of its own, as in let own = {own};"
@@ -85,12 +88,12 @@ pub fn explain(
         }
         ErrorUnboundThis(_) => error!("this has a value only in a function called after a dot"),
         ErrorStackOverflow(_) => error!("functions call each other more than {} deep", engine.max_call_levels())
-            .help("does one call itself without end? A fn comes before a method of the same name"),
+            .help("does one call itself without end? A fn that reads this comes before a method of its name"),
         ErrorTooManyOperations(_) => {
             error!("the script takes more than {} steps", engine.max_operations()).help("--max-steps allows more")
         }
         ErrorTerminated(token, _) => from_text(&token.to_string()),
-        other => error!("{}", sentence(other)),
+        other => error!("{}", in_words(&sentence(other))),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::script::errors::error::INTERRUPTED;
 use crate::script::program::compile::is_closure;
 use crate::script::program::location::Location;
+use crate::script::program::own_names::written;
 use crate::script::program::source::{Source, Sources};
 
 /// The number of callers shown below an error, the nearest first.
@@ -189,8 +190,11 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
     loop {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
-                let step =
-                    if is_closure(name) { Step::CallsClosure } else { Step::Calls(name.clone()) };
+                let step = if is_closure(name) {
+                    Step::CallsClosure
+                } else {
+                    Step::Calls(written(name).to_owned())
+                };
                 frames.push(Frame { step, file: file.clone(), position: *position });
                 if !source.is_empty() {
                     file = source.clone();
@@ -215,7 +219,7 @@ fn unwind<'a>(error: &'a EvalAltResult, id: &str) -> (&'a EvalAltResult, String,
 fn position(base: &EvalAltResult, source: Option<&Source>) -> Position {
     if let (EvalAltResult::ErrorDataRace(what, Position::NONE), Some(source)) = (base, source)
         && let Some(function) = what.split('\'').nth(1)
-        && let Some([only]) = source.calls.get(function).map(Vec::as_slice)
+        && let Some([only]) = source.calls.get(written(function)).map(Vec::as_slice)
     {
         return *only;
     }

@@ -18,6 +18,7 @@ use super::failure::Failure;
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::errors::error::ScriptResult;
 use crate::script::program::compile::ending_token;
+use crate::script::program::modules::Modules;
 use crate::script::program::source::Sources;
 use crate::script::tensor::reduce::var;
 use crate::{Error, did_you_mean, error};
@@ -112,14 +113,14 @@ impl Tokens {
 }
 
 /// Makes `try` what is said above, in an engine that has tensors: an engine maps tokens in one way
-/// alone; `sources` are the texts that errors point into.
+/// alone; `modules` has the texts that errors point into, and what keeps the names of scripts apart.
 pub fn install(
     engine: &mut Engine,
-    sources: &Sources,
+    modules: &Modules,
     ended: impl Fn() -> Option<Error> + 'static,
 ) {
     let tokens = Rc::new(RefCell::new(Tokens::default()));
-    let seen = tokens.clone();
+    let (seen, names) = (tokens.clone(), modules.names().clone());
     engine.disable_symbol("try");
     #[allow(deprecated)] // Rhai's word for "may change in the future".
     engine.on_parse_token(move |token, position, _| {
@@ -127,7 +128,7 @@ pub fn install(
             *seen.borrow_mut() = Tokens::default();
             return ending_token(&error);
         }
-        seen.borrow_mut().map(var(token), position)
+        seen.borrow_mut().map(names.token(var(token), position), position)
     });
     let parse =
         move |parsed: &[ImmutableString], next: &str, named: &mut Dynamic| match parsed.len() {
@@ -144,7 +145,7 @@ pub fn install(
             }
             _ => Ok(None),
         };
-    let sources = sources.clone();
+    let sources = modules.sources().clone();
     engine.register_custom_syntax_with_state_raw(
         "try",
         parse,

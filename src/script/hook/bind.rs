@@ -16,6 +16,7 @@ use crate::script::fingerprint::purity::LazyNatives;
 use crate::script::fingerprint::reachable::BoundCode;
 use crate::script::program::late_binding::{Namespace, Surroundings};
 use crate::script::program::modules::Modules;
+use crate::script::program::own_names::written;
 
 fn bind(
     binder: &Binder,
@@ -29,7 +30,7 @@ fn bind(
     let code = check(binder, context, &names.join(", "), &function)?;
     let shown = match function.is_anonymous() {
         true => format!("|{}| …", code.params[function.curry().len()..].join(", ")),
-        false => function.fn_name().to_owned(),
+        false => written(function.fn_name()).to_owned(),
     };
     let natives = binder.natives.of(context.engine());
     Ok(Hook(Rc::new(Bound {
@@ -63,15 +64,14 @@ fn check(
         })
         .collect();
     let Some((module, _, code)) = found.iter().find(|(_, arity, _)| *arity == 2) else {
-        let what =
-            if function.is_anonymous() { "the closure".to_owned() } else { name.to_string() };
+        let what = if function.is_anonymous() { "the closure" } else { written(name) };
         let error = match found.first() {
             Some((_, arity, _)) => {
                 error!(
                     "a hook takes two parameters, x and ctx, and {what} at {point} takes {arity}"
                 )
             }
-            None => error!("there is no function {name} in this script to bind at {point}"),
+            None => error!("there is no function {what} in this script to bind at {point}"),
         };
         return Err(error.help("as in |x, ctx| x * 2.0").into());
     };

@@ -11,6 +11,7 @@ use crate::hook::{Layers, Tokens};
 use crate::script::errors::error::ScriptResult;
 use crate::script::fingerprint::reachable::{BoundCode, Reachable};
 use crate::script::program::late_binding::Surroundings;
+use crate::script::program::own_names::written;
 use crate::script::value::handle::Keeper;
 use crate::script::value::{Handle, kept};
 
@@ -122,7 +123,7 @@ impl Hook {
 
     /// The function's name; `None` for a closure.
     pub fn function(&self) -> Option<&str> {
-        (!self.0.function.is_anonymous()).then(|| self.0.function.fn_name())
+        (!self.0.function.is_anonymous()).then(|| written(self.0.function.fn_name()))
     }
 
     /// The name of the script that called `hook()`, and the position of the call in it.

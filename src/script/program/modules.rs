@@ -12,10 +12,10 @@ use rhai::{
     AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared,
 };
 
-use super::compile::compile;
 use super::imports::{beside, imports, inside};
 use super::library::{LIBRARY, SHIPPED, shipped_text};
-use super::module_closures;
+use super::module_functions;
+use super::own_names::{OwnNames, Role, name_imports};
 use super::source::Sources;
 use crate::script::errors::error::ScriptResult;
 use crate::system::directory::{HeldDirectory, escapes_directory};
@@ -30,6 +30,7 @@ pub struct Modules(Rc<ModuleState>);
 
 struct ModuleState {
     sources: Sources,
+    names: OwnNames,
     /// Texts that replace files, by name.
     given: RefCell<BTreeMap<String, String>>,
     compiled: RefCell<BTreeMap<String, Rc<AST>>>,
@@ -59,6 +60,7 @@ impl Modules {
     pub fn new(sources: &Sources) -> Self {
         Self(Rc::new(ModuleState {
             sources: sources.clone(),
+            names: OwnNames::default(),
             given: RefCell::default(),
             compiled: RefCell::default(),
             evaluated: RefCell::default(),
@@ -72,6 +74,11 @@ impl Modules {
     /// The texts of the scripts read so far.
     pub fn sources(&self) -> &Sources {
         &self.0.sources
+    }
+
+    /// What keeps the names of the scripts apart.
+    pub fn names(&self) -> &OwnNames {
+        &self.0.names
     }
 
     /// Forgets all modules and their texts: imports read the files again.
@@ -222,10 +229,10 @@ impl Modules {
             self.0.generation.set(self.0.generation.get() + 1);
         }
         self.0.sources.add(&id, &text);
-        let mut ast = compile(engine, &text).map_err(Unavailable::Wrong)?;
-        ast.set_source(&id);
-        self.0.sources.describe(&id, &ast);
-        let ast = Rc::new(ast);
+        let compiled = self.0.names.compile(engine, &id, &text, Role::Module);
+        let compiled = compiled.map_err(Unavailable::Wrong)?;
+        self.0.sources.describe(&id, &compiled.written);
+        let ast = Rc::new(compiled.ast);
         self.0.compiled.borrow_mut().insert(id.clone(), ast.clone());
         Ok((id, ast))
     }
@@ -299,12 +306,12 @@ impl Modules {
     fn check_closures(&self, id: &str, ast: &AST, global: &GlobalRuntimeState) -> Result<()> {
         let own = ast.shared_lib();
         if let Some(functions) = global.lib.first() {
-            module_closures::check_apart(id, own, "the script", functions)?;
+            module_functions::check_apart(id, own, "the script", functions)?;
         }
         let text = |id: &str| self.0.sources.get(id).map(|source| source.text().to_owned());
         for (other, ast) in &*self.0.compiled.borrow() {
             if other != id && text(other) != text(id) {
-                module_closures::check_apart(id, own, other, ast.shared_lib())?;
+                module_functions::check_apart(id, own, other, ast.shared_lib())?;
             }
         }
         Ok(())
@@ -394,7 +401,8 @@ impl ModuleResolver for Modules {
         match module {
             Ok(mut module) => {
                 self.check_closures(&id, &ast, global).map_err(|error| at(error, position))?;
-                module_closures::share(&mut module, ast.shared_lib());
+                name_imports(&mut module);
+                module_functions::share(&mut module, ast.shared_lib());
                 let module: Shared<Module> = module.into();
                 self.0.evaluated.borrow_mut().insert(id, module.clone());
                 Ok(module)

@@ -9,10 +9,10 @@ use rhai::{AST, ASTFlags, Caches, Dynamic, Engine, ImmutableString, Scope, Stmt}
 
 use crate::script::diagnostics::failure::Failure;
 use crate::script::host::Host;
-use crate::script::program::compile::compile;
 use crate::script::program::compile::is_closure;
 use crate::script::program::late_binding::Namespace;
 use crate::script::program::modules::Modules;
+use crate::script::program::own_names::{Compiled, Role};
 use crate::script::program::source::Sources;
 use crate::script::run_session::Session;
 use crate::system::file_changes::Watcher;
@@ -125,9 +125,9 @@ impl Watched {
             |error: &rhai::EvalAltResult| Failure::of_script(engine, &self.sources, &id, error);
         let text = self.modules.read(&self.path, &id).map_err(Failure::usage)?;
         let padded = self.sources.add_piece(&id, &text, 0);
-        let mut ast = compile(engine, &padded).map_err(|error| failure(&error))?;
-        ast.set_source(&id);
-        self.sources.describe_piece(&ast);
+        let compiled = self.modules.names().compile(engine, &id, &padded, Role::Input);
+        let Compiled { written, ast } = compiled.map_err(|error| failure(&error))?;
+        self.sources.describe_piece(&written);
         self.modules.imported(engine, &id, &ast).map_err(|error| failure(&error))?;
 
         let namespace = self.session.namespace();

@@ -11,9 +11,9 @@ use crate::Result;
 use crate::script::diagnostics::failure::Failure;
 use crate::script::hook::backward::warn_of_hooks_in_vain;
 use crate::script::host::{Host, INPUT};
-use crate::script::program::compile::compile;
 use crate::script::program::late_binding::Namespace;
 use crate::script::program::model_names::named;
+use crate::script::program::own_names::{Compiled, Role};
 use crate::script::program::params::declared;
 use crate::system::{interrupt, panics};
 
@@ -217,9 +217,9 @@ impl Workspace {
 
     fn compile(&self, id: &str, padded: &str) -> Result<AST, Failure> {
         let Host { engine, sources, modules, session, .. } = &self.host;
-        let mut ast = compile(engine, padded).map_err(|error| self.host.failure(id, &error))?;
-        ast.set_source(id);
-        sources.describe_piece(&ast);
+        let compiled = modules.names().compile(engine, id, padded, Role::Input);
+        let Compiled { written, ast } = compiled.map_err(|error| self.host.failure(id, &error))?;
+        sources.describe_piece(&written);
         let imported =
             modules.imported(engine, id, &ast).map_err(|error| self.host.failure(id, &error))?;
         if id != INPUT {

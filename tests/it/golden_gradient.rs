@@ -1,5 +1,4 @@
-//! Gradients as PyTorch gives them: all elements of the fixtures in the project's contract, samples
-//! of the others' (tests/oracle/gradients.py).
+//! Gradients as PyTorch gives them: samples of their elements (tests/oracle/gradients.py).
 
 use std::collections::BTreeMap;
 
@@ -56,14 +55,7 @@ fn largest(elements: &[f32]) -> f32 {
 
 /// The gradients of a case, by key.
 pub fn golden_gradients(case: &str) -> BTreeMap<String, GoldenGradient> {
-    let load = |name: &str| {
-        let file = directory(case).join(name);
-        file.is_file().then(|| candle_core::safetensors::load(file, &Device::Cpu).unwrap())
-    };
-    if let Some(whole) = load("gradients.safetensors") {
-        return whole.iter().map(|(key, x)| (key.clone(), GoldenGradient::whole(x))).collect();
-    }
-    let samples = load("gradient-samples.safetensors")
-        .unwrap_or_else(|| panic!("{case} has no goldens of gradients"));
+    let file = directory(case).join("gradient-samples.safetensors");
+    let samples = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
     samples.iter().map(|(key, x)| (key.clone(), GoldenGradient::sample(x))).collect()
 }

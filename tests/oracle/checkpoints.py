@@ -12,11 +12,23 @@ def directories():
     return [d for d in every if len(sys.argv) == 1 or os.path.basename(d) in sys.argv[1:]]
 
 
-def weights(directory, config):
+def stored(directory):
+    """A checkpoint's tensors under its own names."""
     state = {}
     for path in glob.glob(os.path.join(directory, "model*.safetensors")):
         state.update(load_file(path))
     for path in glob.glob(os.path.join(directory, "pytorch_model*.bin")):
         state.update(torch.load(path, weights_only=True))
+    return state
+
+
+def names(directory, config):
+    """The checkpoint's name of each weight, by its usual name: some leave out a prefix."""
     prefix = {"opt": "model.", "gpt2": "transformer.", "bloom": "transformer."}.get(config["model_type"], "")
-    return {k if k.startswith(prefix) or k.startswith("lm_head") else prefix + k: v for k, v in state.items()}
+    return {k if k.startswith(prefix) or k.startswith("lm_head") else prefix + k: k for k in stored(directory)}
+
+
+def weights(directory, config):
+    """A checkpoint's tensors under the names that `reference` has for them."""
+    state = stored(directory)
+    return {usual: state[own] for usual, own in names(directory, config).items()}

@@ -5,7 +5,7 @@
 The scalar is, over the golden's ids [b,n], the sum over rows of logits[row, -1, 5] - logits[row, -1, 9]. Keys, float32:
   <point>, <layer>/<point>  its gradient with regard to what stands at the point, of every point but unreduced-loss
   loss/<same>               likewise of the mean next-token loss, of the points post-mlp, attn-probs and post-act
-  weight/<name>             of the mean loss, with regard to each tensor of the checkpoint in layer 0 and outside of the layers
+  weight/<name>             of the mean loss, with regard to each tensor of the checkpoint in layer 0 and outside of the layers, by its name there
 Each is a sample of its gradient, to keep the files small: the largest absolute element, then the elements at 7919 i modulo their
 number, for i from 0 up to 47 (fewer if there are fewer). Computed in float64, then rounded.
 """
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 import dense, families, reference
-from checkpoints import FIXTURES, weights
+from checkpoints import FIXTURES, names, weights
 
 FAMILIES = reference.FAMILIES | families.FAMILIES | dense.FAMILIES
 FEW = ("post-mlp", "attn-probs", "post-act")
@@ -32,13 +32,15 @@ def main(case):
     config = AutoConfig.from_pretrained(directory).to_dict()
     golden = load_file(os.path.join(directory, "golden.safetensors"))
     ids = golden["ids"]
+    stored = names(directory, config)
     w = {k: v.double().requires_grad_() for k, v in weights(directory, config).items() if v.is_floating_point()}
     seen = {}
 
     def keep(name):
         def hook(x, layer):
-            # A tensor of its own, where one tensor stands at two points.
-            x = x.clone()
+            # A tensor of its own, where one tensor stands at two points. In post-norm blocks what a sub-block reads is the
+            # stream itself, whose gradient is that of all its uses.
+            x = x if config.get("do_layer_norm_before") is False else x.clone()
             x.retain_grad()
             seen[name if layer is None else f"{layer}/{name}"] = x
             return x
@@ -59,8 +61,7 @@ def main(case):
     for name, v in w.items():
         layer = [s for s in name.split(".") if s.isdigit()]
         if v.grad is not None and (not layer or layer[0] == "0"):
-            own = name.removeprefix("transformer.") if case == "bloom" else name  # whose pickle leaves it out
-            out[f"weight/{own}"] = v.grad
+            out[f"weight/{stored[name]}"] = v.grad
     save_file({k: sample(v) for k, v in out.items()}, os.path.join(directory, "gradient-samples.safetensors"))
     print(f"{case}: {len(out)} gradients, logits within {worst:.1e}")
 

@@ -24,6 +24,8 @@ pub enum Dim {
     HeadSize,
     /// f: the size of the MLP's inner layer.
     FeedForward,
+    /// x: the experts of a mixture.
+    Experts,
     /// v: the vocabulary.
     Vocabulary,
     /// n-1: the tokens that have a next one.
@@ -34,7 +36,7 @@ pub enum Dim {
 
 impl Dim {
     /// The dimensions that have a letter, in the order in which the legend explains them.
-    pub const LETTERS: [Dim; 10] = [
+    pub const LETTERS: [Dim; 11] = [
         Dim::Batch,
         Dim::Tokens,
         Dim::Attended,
@@ -44,6 +46,7 @@ impl Dim {
         Dim::KvHeads,
         Dim::HeadSize,
         Dim::FeedForward,
+        Dim::Experts,
         Dim::Vocabulary,
     ];
 
@@ -68,6 +71,7 @@ impl Dim {
             Dim::KvHeads => ("k", "key/value heads"),
             Dim::HeadSize => ("c", "head size"),
             Dim::FeedForward => ("f", "feed-forward size"),
+            Dim::Experts => ("x", "experts"),
             Dim::Vocabulary => ("v", "vocabulary"),
             Dim::Predicted => ("n-1", "tokens that have a next one"),
             Dim::One => ("1", "one"),

@@ -36,6 +36,10 @@ pub enum ModelKind {
     WithoutOutputNorms,
     /// Queries and keys enter the scores as the projections give them: nothing norms or rotates them.
     PlainQueries,
+    /// The MLP is a mixture of experts. Some layers may be so, and others not.
+    MixedMlp,
+    /// The MLP is no mixture of experts. Some layers may be so, and others not.
+    WithoutExperts,
 }
 
 /// One row of the table.
@@ -114,7 +118,17 @@ impl Point {
     }
 }
 
-const NO_GATE: &[(ModelKind, &str)] = &[(PlainMlp, "its MLP is not gated")];
+const MIXTURE: (ModelKind, &str) = (
+    MixedMlp,
+    "its MLP is a mixture of experts, each with an inner layer of its own: router-logits, expert-weights \
+     and expert-outputs are its points",
+);
+
+const NO_DENSE: &[(ModelKind, &str)] = &[MIXTURE];
+
+const NO_GATE: &[(ModelKind, &str)] = &[(PlainMlp, "its MLP is not gated"), MIXTURE];
+
+const NO_EXPERTS: &[(ModelKind, &str)] = &[(WithoutExperts, "its MLP is no mixture of experts")];
 
 const NO_FINAL_NORM: &[(ModelKind, &str)] = &[(WithoutFinalNorm, "it has no final norm")];
 
@@ -299,11 +313,32 @@ points! {
         holds: "what the MLP reads",
         alias: Some(Always("ln2.hook_out")),
     }
+    RouterLogits {
+        name: "router-logits",
+        shape: [Batch, Tokens, Experts],
+        holds: "mixtures of experts: the router's scores; a change chooses experts anew",
+        absent: NO_EXPERTS,
+    }
+    ExpertWeights {
+        name: "expert-weights",
+        shape: [Batch, Tokens, Experts],
+        holds: "each expert's share of a token, 0 where it is not chosen",
+        absent: NO_EXPERTS,
+    }
+    ExpertOutputs {
+        name: "expert-outputs",
+        shape: [Batch, Experts, Tokens, Hidden],
+        holds: "each expert's part of mlp-residual, times its share (a shared expert's is the rest); \
+                as large as all experts' outputs",
+        on_request: true,
+        absent: NO_EXPERTS,
+    }
     PostFc1 {
         name: "post-fc1",
         shape: [Batch, Tokens, FeedForward],
         holds: "before the activation (gated MLPs: the gate's pre-activation)",
         alias: Some(Always("mlp.hook_pre")),
+        absent: NO_DENSE,
     }
     PostUp {
         name: "post-up",
@@ -317,6 +352,7 @@ points! {
         shape: [Batch, Tokens, FeedForward],
         holds: "what the down projection reads",
         alias: Some(Always("mlp.hook_post")),
+        absent: NO_DENSE,
     }
     PostMlpNormScale {
         name: "post-mlp-norm-scale",

@@ -155,14 +155,20 @@ impl Attention {
         inputs: &LayerInputs,
         tap: &mut Tap,
     ) -> Result<(Tensor, Tensor, Tensor), Halt> {
+        let normed = self.qk_norms.is_some();
         let mut q = self.by_head(&self.q, x, heads.q, self.heads)?;
         let mut k = self.by_head(&self.k, x, heads.k, self.kv_heads)?;
-        let v = self.by_head(&self.v, x, heads.v, self.kv_heads)?;
-        if self.qk_norms.is_some() || inputs.rotates {
+        let v = self.clipped(self.by_head(&self.v, x, heads.v, self.kv_heads)?)?;
+        if !normed {
+            (q, k) = (self.clipped(q)?, self.clipped(k)?);
+        }
+        if normed || inputs.rotates {
             (q, k) = (tap.at(Point::PreQueryStates, q)?, tap.at(Point::PreKeyStates, k)?);
         }
         if let Some((kind, [q_norm, k_norm])) = &self.qk_norms {
-            (q, k) = (norm_of_heads(*kind, q_norm, &q)?, norm_of_heads(*kind, k_norm, &k)?);
+            // What is normed is clipped after the norm (OLMoE).
+            q = self.clipped(norm_of_heads(*kind, q_norm, &q)?)?;
+            k = self.clipped(norm_of_heads(*kind, k_norm, &k)?)?;
         }
         if let Some(rotary) = &inputs.rotary {
             (q, k) = (rotary.turn(&q)?, rotary.turn(&k)?);
@@ -170,23 +176,16 @@ impl Attention {
         Ok((q, k, v))
     }
 
-    /// The clipped projection of x [b, n, d], or of each head's own input [b, heads, n, d], to
-    /// [b, heads, n, c].
-    fn by_head(
-        &self,
-        projection: &Linear,
-        x: &Tensor,
-        own: Option<Tensor>,
-        heads: usize,
-    ) -> Result<Tensor> {
-        let projected = self.unclipped(projection, x, own, heads)?;
+    fn clipped(&self, x: Tensor) -> Result<Tensor> {
         match self.clip {
-            Some(most) => Ok(projected.clamp(-most, most)?),
-            None => Ok(projected),
+            Some(most) => Ok(x.clamp(-most, most)?),
+            None => Ok(x),
         }
     }
 
-    fn unclipped(
+    /// The projection of x [b, n, d], or of each head's own input [b, heads, n, d], to
+    /// [b, heads, n, c].
+    fn by_head(
         &self,
         projection: &Linear,
         x: &Tensor,

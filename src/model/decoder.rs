@@ -214,7 +214,9 @@ impl Decoder {
         observer: &mut dyn Observer,
     ) -> Result<Output> {
         input.check(&self.spec, options.beyond)?;
-        let wanted = observer.sites(self.spec.layers)?;
+        let mut wanted = observer.sites(self.spec.layers)?;
+        wanted
+            .retain_in_all(|point, layer| self.spec.has_at(point, layer) || !self.spec.has(point));
         self.check(&wanted, input, options)?;
         let mut tap = Tap::new(observer, wanted, options);
         let output = match self.pass(input, cache, options, &mut tap) {
@@ -372,6 +374,12 @@ impl Decoder {
         }
         if let Some(why) = self.spec.why_absent(point) {
             bail!("this {family} model has no {point}: {why}");
+        }
+        if let Some(layer) = site.layer
+            && let Some(why) = self.spec.why_absent_at(point, layer)
+        {
+            return Err(error!("layer {layer} of this {family} model has no {point}: {why}")
+                .help(format!("layers that have it: {:?}", self.spec.layers_with(point))));
         }
         if let Some(start) = &options.start {
             let start = Site { point: Point::PreBlock, layer: Some(start.layer) };

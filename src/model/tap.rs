@@ -30,10 +30,15 @@ impl From<candle_core::Error> for Halt {
 }
 
 /// Points that add nothing where every point is examined for numbers that are not finite: the sum of
-/// the heads' outputs and the stream that heads have copies of are examined, and computing these would
-/// change the order of additions.
-const BY_HEAD: [Point; 4] =
-    [Point::AttnHeadOutputs, Point::QueryInput, Point::KeyInput, Point::ValueInput];
+/// the heads' or experts' outputs and the stream that heads have copies of are examined, and computing
+/// these would change the order of additions.
+const PARTS: [Point; 5] = [
+    Point::AttnHeadOutputs,
+    Point::QueryInput,
+    Point::KeyInput,
+    Point::ValueInput,
+    Point::ExpertOutputs,
+];
 
 /// Calls the observer at the sites that it wants, and knows which block the pass is in.
 pub struct Tap<'a> {
@@ -74,7 +79,7 @@ impl<'a> Tap<'a> {
         let site = self.site(point);
         self.wanted.contains(site)
             || self.stop == Some(site)
-            || (self.watch.every() && !BY_HEAD.contains(&point))
+            || (self.watch.every() && !PARTS.contains(&point))
     }
 
     /// Whether the block that the pass is in may be computed again on the way back: the pass is asked

@@ -145,7 +145,7 @@ fn hooks_that_act_position_by_position_give_the_same_tokens_with_a_cache_and_wit
         "key-states",
         "value-states",
         "attn-weighted-values",
-        "post-act",
+        "pre-mlp",
     ];
     for case in CASES {
         let fixture = Fixture::load(case);

@@ -73,7 +73,7 @@ fn every_point_of_a_plain_pass() {
         run(&fixture, &mut capture);
         for point in points(&fixture) {
             let layers = if point.in_block() {
-                (0..fixture.layers()).map(Some).collect()
+                fixture.decoder.spec().layers_with(point).into_iter().map(Some).collect()
             } else {
                 vec![None]
             };

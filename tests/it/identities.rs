@@ -181,10 +181,12 @@ fn hooks_that_pass_through_change_nothing() {
 fn a_pass_that_stops_has_what_a_full_pass_has_there() {
     for subject in subjects() {
         let capture = captured(&subject);
-        let layers = subject.decoder.spec().layers;
         for point in points(&subject.decoder) {
-            for layer in if point.in_block() { (0..layers).map(Some).collect() } else { vec![None] }
-            {
+            let layers = match point.in_block() {
+                true => subject.decoder.spec().layers_with(point).into_iter().map(Some).collect(),
+                false => vec![None],
+            };
+            for layer in layers {
                 let site = Site { point, layer };
                 let stop = Options {
                     stop: Some(site),
@@ -288,7 +290,7 @@ fn a_failed_pass_leaves_the_model_as_it_was() {
     for subject in subjects() {
         let before = subject.decoder.logits(&subject.input).unwrap();
         let mut hooks = Hooks::new();
-        hooks.bind("post-act", Layers::one(1), |_, _| Err(precompute::Error::new("no"))).unwrap();
+        hooks.bind("pre-mlp", Layers::one(1), |_, _| Err(precompute::Error::new("no"))).unwrap();
         let error = subject.decoder.forward(&subject.input, &options(), &mut hooks).unwrap_err();
         assert_eq!(error.message(), "no");
         assert_eq!(difference(&subject.decoder.logits(&subject.input).unwrap(), &before), 0.0);

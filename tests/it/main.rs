@@ -21,6 +21,7 @@ mod directions;
 mod doctor;
 mod elements;
 mod errors;
+mod experts;
 mod finite;
 mod fixture;
 mod foreign;

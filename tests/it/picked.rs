@@ -65,7 +65,7 @@ fn steering_gives_the_same_tokens_with_a_cache_and_without_in_every_family() {
                 "value-states",
                 "attn-weighted-values",
                 "key-states",
-                "post-act",
+                "pre-mlp",
             ][(at + by) % 6];
             let script = format!(
                 "let by = |x, ctx| {{ let c = x.shape[-1]; x + v[0..c.min(d)].sum() * 0.01 + (arange(c) % 3).to(\"f32\") * 2.0 }};\n\

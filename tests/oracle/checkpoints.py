@@ -1,5 +1,5 @@
 """The fixtures' checkpoints as `reference` reads them."""
-import glob, os, sys
+import glob, os, sys, tempfile
 import torch
 from safetensors.torch import load_file
 
@@ -32,3 +32,10 @@ def weights(directory, config):
     """A checkpoint's tensors under the names that `reference` has for them."""
     state = stored(directory)
     return {usual: state[own] for usual, own in names(directory, config).items()}
+
+
+def saved(model):
+    """A model's tensors under the names that its files have."""
+    with tempfile.TemporaryDirectory() as directory:
+        model.save_pretrained(directory)
+        return {k: v for path in glob.glob(directory + "/*.safetensors") for k, v in load_file(path).items()}

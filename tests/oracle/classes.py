@@ -12,9 +12,11 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 FAMILIES = """opt gpt_neox gpt2 llama mistral qwen2 qwen3 gemma2 gemma3_text phi phi3 gptj stablelm olmo2 falcon bloom
 gemma olmo olmo3 gpt_neo gpt_bigcode starcoder2 nemotron granite cohere cohere2 glm glm4 seed_oss ernie4_5 smollm3 exaone4
-ministral helium arcee persimmon codegen""".split()
+ministral helium arcee persimmon codegen
+mixtral qwen2_moe qwen3_moe olmoe granitemoe""".split()
 # Dropout, caches, other tasks, tokens: src/model/load/known.rs ignores them in every family.
-IDLE = re.compile(r"dropout|pdrop|^layerdrop$|^use_cache$|_token_id$|^initializer_range$|^init_std$|^summary_|^is_decoder$|^add_cross_attention$")
+IDLE = re.compile(r"dropout|pdrop|^layerdrop$|^use_cache$|_token_id$|^initializer_range$|^init_std$|^summary_|^is_decoder$|^add_cross_attention$"
+                  r"|^output_router_logits$|^router_aux_loss_coef$")
 BASE = {f.name for f in dataclasses.fields(transformers.PretrainedConfig)} - {"tie_word_embeddings"}
 ALSO = {"head_dim"}
 

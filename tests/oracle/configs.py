@@ -13,6 +13,8 @@ Each key of a config is dropped, nulled, flipped or scaled; COMMON and MORE are 
 import copy, json, os, re, sys
 import torch, transformers
 from safetensors.torch import save_file
+import experts
+from checkpoints import saved
 from transformers import AutoModelForCausalLM, CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
 transformers.logging.set_verbosity_error()
@@ -21,11 +23,12 @@ IDS = torch.tensor([[3, 17, 5, 29, 11, 2, 38, 23, 7, 31, 13, 1]])
 DROP = "<drop>"
 IDLE = re.compile(r"dropout|pdrop|^layerdrop$|^use_cache$|_token_id$|^initializer_range$|^init_std$|^summary_|^is_decoder$|^add_cross_attention$"
                   r"|^architectures$|^transformers_version$|^dtype$|^torch_dtype$|^model_type$|^chunk_size|^id2label$|^label2id$|^output_|^return_dict$|^problem_type$"
-                  r"|^is_encoder_decoder$|^_name_or_path$|^classifier")
+                  r"|^is_encoder_decoder$|^_name_or_path$|^classifier|^output_router_logits$|^router_aux_loss_coef$")
 GATED = dict(vocab_size=40, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=32)
 PLAIN = dict(vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=32)
 GPT = dict(vocab_size=40, n_embd=32, n_layer=2, n_head=4, n_positions=32)
 NOPAD = dict(pad_token_id=None)
+FOUR = dict(num_local_experts=4, num_experts_per_tok=2)
 USUAL = {
     "opt": {**PLAIN, "ffn_dim": 24, "word_embed_proj_dim": 32},
     "gpt_neox": {**PLAIN, "intermediate_size": 24},
@@ -63,6 +66,11 @@ USUAL = {
     "arcee": {**GATED, "num_hidden_layers": 2},
     "persimmon": {**PLAIN, "intermediate_size": 24},
     "codegen": {**GPT, "rotary_dim": 4, "n_inner": 24},
+    "mixtral": {**GATED, "num_hidden_layers": 2, **FOUR},
+    "qwen2_moe": {**GATED, "num_hidden_layers": 2, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20},
+    "qwen3_moe": {**GATED, "num_hidden_layers": 2, **FOUR, "moe_intermediate_size": 12},
+    "olmoe": {**GATED, "num_hidden_layers": 2, "num_experts": 4, "num_experts_per_tok": 2, "clip_qkv": 0.8, **NOPAD},
+    "granitemoe": {**GATED, "num_hidden_layers": 2, **FOUR, "embedding_multiplier": 3.0, "attention_multiplier": 0.4, "residual_multiplier": 0.6, "logits_scaling": 2.0},
     "bloom": {k: v for k, v in {**PLAIN, "n_layer": 2, "n_head": 4}.items() if k not in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")},
 }
 # Keys that checkpoints have, whatever the family.
@@ -181,7 +189,7 @@ def random_weights(family, config):
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(((torch.randn_like(p) * (0.3 if p.dim() > 1 else 0.2)) + (1.0 if p.dim() == 1 and name.endswith("weight") and "gemma" not in family else 0.0)).half().float())
-    state = {k: v.clone() for k, v in model.state_dict().items()}
+    state = saved(model) if family in experts.FAMILIES else {k: v.clone() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
     return state

@@ -81,7 +81,7 @@ def decoder(how):
             after = tap("post-attn", x + tap("attn-residual", y))
             y = tap("mlp-input", (x if f["parallel"] else after).clone())
             y = tap("pre-mlp", norm(tap, "mlp-norm-scale", y, w, l + second) if f["before"] else y)
-            y = f["mlp"](tap, y, w, l) * by
+            y = f["mlp"](tap, y, w, l) * f.get("mlp_scale", by)
             if f["out_norms"]:
                 y = norm(tap if f["before"] else twice(tap, "post-mlp-norm-scale"), "post-mlp-norm-scale" if f["before"] else "mlp-norm-scale", y, w, l + f["out_norms"][1])
             x = tap("post-mlp", after + tap("mlp-residual", y))

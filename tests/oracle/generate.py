@@ -12,9 +12,10 @@ import argparse, copy, json, os, random, shutil
 import numpy as np, torch, transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, decoders, processors, trainers
-import dense, families, reference, small
+import dense, experts, families, reference, small
+from checkpoints import saved
 
-reference.FAMILIES |= families.FAMILIES | dense.FAMILIES
+reference.FAMILIES |= families.FAMILIES | dense.FAMILIES | experts.FAMILIES
 
 TEXT = """Saturating the compute and memory hierarchy is a prerequisite of the merge.
 When Mary and John went to the store, John gave a drink to Mary. The quick brown fox jumps over the lazy dog.
@@ -160,7 +161,8 @@ def build(case, make, out, seed):
     c = config.to_dict()
     c = {**c, "architectures": [type(model).__name__]}
     json.dump(hub_style(case, c), open(os.path.join(directory, "config.json"), "w"), indent=1, default=str)
-    state = {k: v.contiguous().clone() for k, v in model.state_dict().items()}
+    # Mixtures of experts have other names in memory than in files.
+    state = saved(model) if config.model_type in experts.FAMILIES else {k: v.contiguous().clone() for k, v in model.state_dict().items()}
     tied = getattr(config, "tie_word_embeddings", False) or case.startswith("opt") or case.startswith("gpt2")
     if tied:
         state.pop("lm_head.weight", None)
@@ -180,7 +182,7 @@ def build(case, make, out, seed):
         json.dump({"metadata": {"total_size": sum(v.nbytes for v in state.values())}, "weight_map": index}, open(os.path.join(directory, "model.safetensors.index.json"), "w"), indent=1)
     elif case == "bloom":  # an older pickle without the prefix
         torch.save({k.removeprefix("transformer."): v.half() for k, v in state.items()}, os.path.join(directory, "pytorch_model.bin"))
-    elif case != "gptj" and (config.model_type in families.FAMILIES | dense.FAMILIES or case == "gpt2-by-layer"):  # half types, as newer checkpoints have them
+    elif case != "gptj" and (config.model_type in families.FAMILIES | dense.FAMILIES | experts.FAMILIES or case == "gpt2-by-layer"):  # half types, as newer checkpoints have them
         save_file({k: v.half() for k, v in state.items()}, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
     elif case == "gpt-neox":  # the Hub's pythia: float16, and the rotary and mask buffers ride along
         extra = {f"gpt_neox.layers.{i}.attention.bias": torch.ones(1, 1, 64, 64, dtype=torch.bool).tril() for i in range(config.num_hidden_layers)}
@@ -192,7 +194,7 @@ def build(case, make, out, seed):
         save_file(state, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
 
     # The smallest are computed in float64, then rounded.
-    w = {k: v.double() if case in small.CONFIGS else v for k, v in model.state_dict().items()}
+    w = {k: v.double() if case in small.CONFIGS else v for k, v in (state if config.model_type in experts.FAMILIES else model.state_dict()).items()}
     c = json.loads(json.dumps(c, default=str))
     ids = torch.tensor([encode(PROMPTS[0])[:12], encode(PROMPTS[1])[:12]])
     n = ids.shape[1]

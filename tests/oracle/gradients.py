@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
-import dense, families, reference
+import dense, experts, families, reference
 from checkpoints import FIXTURES, names, weights
 
-FAMILIES = reference.FAMILIES | families.FAMILIES | dense.FAMILIES
+FAMILIES = reference.FAMILIES | families.FAMILIES | dense.FAMILIES | experts.FAMILIES
 FEW = ("post-mlp", "attn-probs", "post-act")
 
 

@@ -10,10 +10,10 @@ Computed in float64 over golden's ids [b,n], then rounded. Keys:
 import os
 import torch, transformers
 from safetensors.torch import load_file, save_file
-import dense, families, reference
+import dense, experts, families, reference
 from checkpoints import directories, weights
 
-reference.FAMILIES |= families.FAMILIES | dense.FAMILIES
+reference.FAMILIES |= families.FAMILIES | dense.FAMILIES | experts.FAMILIES
 
 
 def run(config, w, ids, hooks):

@@ -7,6 +7,7 @@ COMMON = dict(vocab_size=56, initializer_range=0.25, max_position_embeddings=64)
 GATED = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=24, pad_token_id=None, **COMMON)
 GPT = dict(vocab_size=56, n_embd=16, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.25)
 LATE = dict(num_hidden_layers=3)
+FOUR = dict(num_local_experts=4, num_experts_per_tok=2)
 THREE = ["sliding_attention", "sliding_attention", "full_attention"]
 
 CONFIGS = {
@@ -32,6 +33,11 @@ CONFIGS = {
     "persimmon": lambda: t.PersimmonConfig(**{k: v for k, v in GATED.items() if k != "num_key_value_heads"} | {"initializer_range": 0.15, "hidden_size": 32}),
     "codegen": lambda: t.CodeGenConfig(**{**GPT, "rotary_dim": 2}),
     "olmo3": lambda: t.Olmo3Config(**{**GATED, **LATE}, sliding_window=5, layer_types=THREE, rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500000.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}),
+    "mixtral": lambda: t.MixtralConfig(**GATED, **FOUR, sliding_window=5),
+    "qwen2-moe": lambda: t.Qwen2MoeConfig(**GATED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, shared_expert_intermediate_size=20),
+    "qwen3-moe": lambda: t.Qwen3MoeConfig(**{**GATED, **LATE}, **FOUR, moe_intermediate_size=12, norm_topk_prob=True, mlp_only_layers=[1]),
+    "olmoe": lambda: t.OlmoeConfig(**{**GATED, "intermediate_size": 12}, num_experts=4, num_experts_per_tok=2, eos_token_id=None),
+    "granitemoe": lambda: t.GraniteMoeConfig(**{**GATED, "intermediate_size": 12}, **FOUR, embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=2.0),
 }
 
 

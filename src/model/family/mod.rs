@@ -1,6 +1,7 @@
 //! The model families. Each is data: how its config.json becomes a [`Spec`], and the names of the
 //! weights in its checkpoints. There is no forward pass here.
 
+mod experts;
 mod gated;
 mod gpt;
 mod initial;
@@ -12,7 +13,7 @@ mod verified;
 use std::borrow::Cow;
 
 pub use initial::{Initial, Padding};
-pub use names::{MlpIn, NAMES, Names, Qkv};
+pub use names::{ExpertNames, ExpertsIn, MlpIn, NAMES, Names, Qkv};
 use serde_json::{Map, Value};
 pub use verified::{VERIFIED, Verified};
 
@@ -86,6 +87,11 @@ pub const FAMILIES: &[Family] = &[
     gated::llama_like::ARCEE,
     plain::persimmon::FAMILY,
     gpt::gptj::CODEGEN,
+    experts::mixtral::FAMILY,
+    experts::qwen_moe::QWEN2_MOE,
+    experts::qwen_moe::QWEN3_MOE,
+    experts::olmoe::FAMILY,
+    experts::granitemoe::FAMILY,
 ];
 
 /// Reads a config: of a family, or of a model of several parts whose text half is of a family.

@@ -4,6 +4,7 @@ use super::{Initial, Padding};
 
 /// The names of the weights in a family's checkpoints, without `.weight` and `.bias`. A weight of
 /// block i is `{prefix}{block}.{i}.{name}`.
+#[derive(Debug)]
 pub struct Names {
     /// The prefixes that a checkpoint may have before every name, the usual one first.
     pub prefixes: &'static [&'static str],
@@ -38,6 +39,8 @@ pub struct Names {
     pub mlp_in: MlpIn,
     /// The MLP's output projection.
     pub fc2: &'static str,
+    /// The mixtures of experts, in families that have some.
+    pub experts: Option<ExpertNames>,
     /// The norm after the last block.
     pub final_norm: &'static str,
     /// Names that the unembedding may have if it is not tied. They take no
@@ -52,6 +55,7 @@ pub struct Names {
 }
 
 /// How the query, key and value projections are stored.
+#[derive(Debug)]
 pub enum Qkv {
     /// Three matrices: queries, keys, values.
     Separate([&'static str; 3]),
@@ -64,6 +68,7 @@ pub enum Qkv {
 }
 
 /// How the projections into an MLP are stored.
+#[derive(Debug)]
 pub enum MlpIn {
     /// One matrix of an MLP that is not gated.
     Plain(&'static str),
@@ -76,6 +81,54 @@ pub enum MlpIn {
     },
     /// One matrix of a gated MLP: the gate, then the other branch.
     Stacked(&'static str),
+}
+
+/// How a mixture of experts is stored.
+#[derive(Debug)]
+pub struct ExpertNames {
+    /// The router's scores.
+    pub router: &'static str,
+    /// What joins the scores by which experts are chosen, and its shape for a number of experts.
+    pub correction: Option<(&'static str, fn(usize) -> Vec<usize>)>,
+    /// The experts.
+    pub experts: ExpertsIn,
+    /// Before the names `gate_proj`, `up_proj` and `down_proj` of the expert that every token has.
+    pub shared: Option<&'static str>,
+    /// The score of what the shared expert gives.
+    pub shared_gate: Option<&'static str>,
+}
+
+/// How the experts are stored.
+#[derive(Debug)]
+pub enum ExpertsIn {
+    /// Each one's matrices: `{list}.{expert}.{matrix}`.
+    Each {
+        /// The list of experts.
+        list: &'static str,
+        /// The gate, the other branch and the output projection.
+        matrices: [&'static str; 3],
+    },
+    /// Those of all in two tensors.
+    Stacked {
+        /// [x, 2f, d]: each expert's gate, then its other branch.
+        input: &'static str,
+        /// [x, d, f]: each expert's output projection.
+        output: &'static str,
+    },
+}
+
+impl ExpertNames {
+    /// The names that most families have.
+    pub const USUAL: Self = Self {
+        router: "mlp.gate",
+        correction: None,
+        experts: ExpertsIn::Each {
+            list: "mlp.experts",
+            matrices: ["gate_proj", "up_proj", "down_proj"],
+        },
+        shared: None,
+        shared_gate: None,
+    };
 }
 
 /// Llama's names. Other families are described by their differences from these.
@@ -96,6 +149,7 @@ pub const NAMES: Names = Names {
     mlp_out_norm: None,
     mlp_in: MlpIn::Gated { gate: "mlp.gate_proj", up: "mlp.up_proj" },
     fc2: "mlp.down_proj",
+    experts: None,
     final_norm: "norm",
     heads: &["lm_head"],
     transposed: false,

@@ -69,4 +69,9 @@ pub const VERIFIED: &[Verified] = &[
     checked("arcee", "arcee", 2e-5),
     checked("persimmon", "persimmon", 2e-5),
     checked("codegen", "codegen", 2e-5),
+    checked("mixtral", "mixtral", 2e-5),
+    checked("qwen2_moe", "qwen2-moe", 2e-5),
+    checked("qwen3_moe", "qwen3-moe", 2e-5),
+    checked("olmoe", "olmoe", 2e-5),
+    checked("granitemoe", "granitemoe", 2e-5),
 ];

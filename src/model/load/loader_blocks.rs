@@ -11,10 +11,10 @@ use crate::model::attention::Attention;
 use crate::model::block::{Block, Norms, Scales};
 use crate::model::family::{MlpIn, Qkv};
 use crate::model::linear::Linear;
-use crate::model::mlp::Mlp;
+use crate::model::mlp::{Dense, Mlp};
 use crate::model::norm::Norm;
 use crate::model::spec::{NormPlace, QkNorm, Spec};
-use crate::{Result, bail};
+use crate::{Result, bail, error};
 
 /// One stored tensor is one of the decoder's.
 pub(super) fn whole(stored: &Tensor) -> Result<[Tensor; 1]> {
@@ -42,7 +42,7 @@ impl Loader<'_> {
     }
 
     /// The checkpoint's name of a part of block `layer`.
-    fn in_block(&self, layer: usize, part: &str) -> String {
+    pub fn in_block(&self, layer: usize, part: &str) -> String {
         format!("{}{}.{layer}.{part}", self.layout.prefix, self.names.block)
     }
 
@@ -108,7 +108,21 @@ impl Loader<'_> {
     }
 
     fn mlp(&self, layer: usize, kept: Option<&Mlp>) -> Result<Mlp> {
-        let Spec { hidden: d, feed_forward: f, activation, .. } = *self.spec;
+        let (dense, experts) = match kept {
+            Some(Mlp::Dense(dense)) => (Some(dense), None),
+            Some(Mlp::Experts(experts)) => (None, Some(&**experts)),
+            None => (None, None),
+        };
+        match (self.spec.experts(layer), &self.names.experts) {
+            (Some(spec), Some(names)) => {
+                Ok(Mlp::Experts(Box::new(self.experts(layer, spec, names, experts)?)))
+            }
+            _ => Ok(Mlp::Dense(self.dense(layer, dense)?)),
+        }
+    }
+
+    fn dense(&self, layer: usize, kept: Option<&Dense>) -> Result<Dense> {
+        let Spec { hidden: d, feed_forward: f, .. } = *self.spec;
         let bias = self.spec.biases.mlp;
         let one = |part: &str, [out, input]: [usize; 2], kept: Option<&Linear>| {
             self.linear(&self.in_block(layer, part), [out, input], bias, [kept], whole)
@@ -136,8 +150,13 @@ impl Loader<'_> {
             }
         };
         let [fc2] = one(self.names.fc2, [d, f], kept.map(|kept| &kept.fc2))?;
+        Ok(self.dense_of(fc1, up, fc2))
+    }
+
+    /// An MLP, or an expert, of its projections.
+    pub fn dense_of(&self, fc1: Linear, up: Option<Linear>, fc2: Linear) -> Dense {
         let fc2 = Linear { scale: self.spec.residual_scale, ..fc2 };
-        Ok(Mlp { fc1, up, fc2, activation })
+        Dense { fc1, up, fc2, activation: self.spec.activation }
     }
 
     fn qk_norms(
@@ -265,7 +284,7 @@ impl Loader<'_> {
 
     /// The projections that the stored projection `name`, of `out` outputs of `input`, consists of;
     /// `cut` takes them from its matrix [out, in] and from its bias \[out\].
-    fn linear<const N: usize>(
+    pub fn linear<const N: usize>(
         &self,
         name: &str,
         [out, input]: [usize; 2],
@@ -322,7 +341,7 @@ impl Loader<'_> {
     }
 
     /// What `cut` makes of a stored tensor, unless the decoder has it all and the source does not.
-    fn parts<const N: usize>(
+    pub fn parts<const N: usize>(
         &self,
         name: &str,
         shape: &[usize],
@@ -330,11 +349,24 @@ impl Loader<'_> {
         kept: [Option<&Tensor>; N],
         cut: impl Fn(&Tensor) -> Result<[Tensor; N]>,
     ) -> Result<[Tensor; N]> {
-        let known: Vec<&Tensor> = kept.into_iter().flatten().collect();
-        if let Ok(known) = <[&Tensor; N]>::try_from(known)
-            && !self.source.contains(name)
+        let parts =
+            self.pieces(name, shape, role, kept.to_vec(), |stored| Ok(cut(stored)?.to_vec()))?;
+        parts.try_into().map_err(|_| error!("{name} gives another number of parts"))
+    }
+
+    /// As [`parts`](Self::parts), of a number of parts that the config determines.
+    pub fn pieces(
+        &self,
+        name: &str,
+        shape: &[usize],
+        role: Role,
+        kept: Vec<Option<&Tensor>>,
+        cut: impl Fn(&Tensor) -> Result<Vec<Tensor>>,
+    ) -> Result<Vec<Tensor>> {
+        if !self.source.contains(name)
+            && let Some(known) = kept.into_iter().map(|part| part.cloned()).collect()
         {
-            return Ok(known.map(Tensor::clone));
+            return Ok(known);
         }
         self.note(name, role, shape);
         let stored = self.source.load(name, self.dtype, self.device)?;

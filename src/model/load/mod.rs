@@ -11,5 +11,6 @@ pub(crate) mod field;
 pub(crate) mod known;
 pub mod loader;
 mod loader_blocks;
+mod loader_experts;
 mod offload;
 pub mod weights;

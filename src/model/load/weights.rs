@@ -7,9 +7,10 @@ use crate::model::attention::Heads;
 use crate::model::block::Block;
 use crate::model::decoder::Decoder;
 use crate::model::linear::Linear;
+use crate::model::mlp::Mlp;
 use crate::model::norm::Norm;
 use crate::model::spec::{NormKind, NormPlace};
-use crate::{Result, bail};
+use crate::{Result, bail, error};
 
 /// A projection: x · `w` + `b`.
 pub struct Projection {
@@ -107,7 +108,10 @@ impl Decoder {
     /// The model does not have the layer.
     pub fn mlp(&self, layer: usize) -> Result<MlpWeights> {
         self.with_block(layer, |block| {
-            let mlp = &block.mlp;
+            let Mlp::Dense(mlp) = &block.mlp else {
+                return Err(error!("the MLP of layer {layer} is a mixture of experts, with no matrices of its own")
+                    .help("m.weights(\"*expert*\") has the experts' by their names, and m.weight(name) one"));
+            };
             let (input, gate) = match &mlp.up {
                 Some(up) => (projection(up)?, Some(projection(&mlp.fc1)?)),
                 None => (projection(&mlp.fc1)?, None),

@@ -176,7 +176,18 @@ impl CapturePoint {
             .transpose()?
             .filter(|_| named.point.in_block())
             .unwrap_or(Layers::All);
-        let layers = named.layers(asked_layers)?;
+        let layers = match named.layers(asked_layers)? {
+            Layers::All if named.point.in_block() => {
+                // A model may have a point in some of its layers alone.
+                let having = spec.layers_with(named.point);
+                match having.len() {
+                    0 => Layers::All,
+                    count if count == spec.layers => Layers::All,
+                    _ => Layers::Some(having.into_iter().map(|layer| layer as i64).collect()),
+                }
+            }
+            layers => layers,
+        };
         let single =
             named.point.in_block() && (named.layer.is_some() || asked.is_some_and(Dynamic::is_int));
         Ok(Self { key, point: named.point, layers, single })

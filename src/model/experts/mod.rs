@@ -13,6 +13,7 @@ use super::mlp::Dense;
 use super::tap::{Halt, Tap};
 use crate::Result;
 use crate::hook::Point;
+use crate::kernel::elementwise::Binary;
 use crate::kernel::sum::{sum, sum_of_heads};
 
 /// Σ over the experts e of a token of share_e · expert_e(x), and the shared expert of all tokens.
@@ -107,7 +108,7 @@ fn parts(
         let places = group.places(tokens.device())?;
         let read = tokens.index_select(&places, 0)?;
         let shares = shares.narrow(1, group.expert, 1)?.contiguous()?.index_select(&places, 0)?;
-        Ok(compute(group.expert, &read)?.broadcast_mul(&shares)?)
+        Ok(Binary::Mul.apply(&compute(group.expert, &read)?, &shares)?)
     };
     own.iter().map(part).collect()
 }
@@ -117,7 +118,7 @@ impl Shared {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.expert.plain(x)?;
         match &self.gate {
-            Some(gate) => Ok(y.broadcast_mul(&router::sigmoid(&gate.forward(x)?)?)?),
+            Some(gate) => Ok(Binary::Mul.apply(&y, &router::sigmoid(&gate.forward(x)?)?)?),
             None => Ok(y),
         }
     }

@@ -4,7 +4,7 @@ use candle_core::{D, DType, Tensor};
 
 use super::rows;
 use crate::Result;
-use crate::kernel::elements::widened;
+use crate::kernel::half_precision::widen;
 use crate::kernel::softmax::softmax;
 use crate::model::linear::{Change, Linear};
 use crate::model::spec::{GroupScore, Groups, RouterSpec, Scores};
@@ -47,7 +47,7 @@ impl Router {
     /// candle's.
     pub fn shares(&self, logits: &Tensor) -> Result<Tensor> {
         let RouterSpec { scores, normalised, scale, .. } = self.spec;
-        let wide = widened(logits)?;
+        let wide = widen(logits)?;
         let mut shares = match scores {
             Scores::Softmax => {
                 let scores = softmax(&wide)?;

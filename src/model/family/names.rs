@@ -88,8 +88,8 @@ pub enum MlpIn {
 pub struct ExpertNames {
     /// The router's scores.
     pub router: &'static str,
-    /// What joins the scores by which experts are chosen, and its shape for a number of experts.
-    pub correction: Option<(&'static str, fn(usize) -> Vec<usize>)>,
+    /// What joins the scores by which experts are chosen: [x], or [1, x].
+    pub correction: Option<&'static str>,
     /// The experts.
     pub experts: ExpertsIn,
     /// Before the names `gate_proj`, `up_proj` and `down_proj` of the expert that every token has.

@@ -30,10 +30,14 @@ impl Loader<'_> {
             whole,
         )?;
         let correction = match names.correction {
-            Some((name, shape)) if spec.router.corrected => {
+            Some(name) if spec.router.corrected => {
                 let kept = kept_router.and_then(|kept| kept.correction.as_ref());
                 let name = self.in_block(layer, name);
-                let shape = shape(spec.count);
+                // ERNIE has it as a row of a matrix.
+                let shape = match name.contains("moe_statics") {
+                    true => vec![1, spec.count],
+                    false => vec![spec.count],
+                };
                 let [correction] = self.parts(&name, &shape, Role::Bias, [kept], |stored| {
                     Ok([stored.flatten_all()?])
                 })?;

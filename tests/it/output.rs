@@ -185,6 +185,8 @@ fn pictures_are_saved_and_tables_printed() {
         plot(#{y: [[1, 2], [3, 4]], labels: ["a", "b"], name: "named.png"});
         heatmap(tensor([[1.0, -1.0], [0.0, 2.0]]), #{title: "Heat <&>", x: ["a", "b"], y: ["c", "d"]});
         attention(["The", " cat"], tensor([[[1.0, 0.0], [0.5, 0.5]]]));
+        graph([#{id: "in", layer: 0}, #{layer: 1, label: "feature", value: tensor(2.0)}, #{id: 7, layer: 2, position: 1}],
+            [#{from: "in", to: 1, weight: 0.5}, #{from: 1, to: 7, weight: tensor([-2.0])}], #{title: "Ways", positions: ["a", " b"]});
         table([#{b: 1, a: "x"}, #{b: 2.5}], #{columns: ["b", "a"]});
         table(tensor([[1, 2]]));
         "#,
@@ -196,6 +198,9 @@ fn pictures_are_saved_and_tables_printed() {
     assert!(svg("two-lines-2.svg").starts_with("<svg"));
     assert!(svg("heat.svg").contains("Heat &lt;&amp;&gt;"));
     assert!(svg("attention.svg").contains("head 0") || svg("attention.svg").contains("Attention"));
+    for text in ["Ways", "in", "feature", "7", "·b", "-2"] {
+        assert!(svg("ways.svg").lines().any(|line| line == text), "{text}");
+    }
     assert!(std::fs::read(ran.file("named.png")).unwrap().starts_with(b"\x89PNG"));
     let lines: Vec<String> = ran.stdout().lines().map(str::to_owned).collect();
     assert!(lines[1].contains('b') && lines[1].find('b') < lines[1].find('a'), "{}", ran.stdout());
@@ -217,6 +222,17 @@ fn a_picture_that_can_not_be_drawn_is_a_sentence() {
         ("heatmap(ones([2, 2]), #{x: [\"a\"]})", "1 labels for 2 columns"),
         ("attention([\"a\"], ones([2, 2]))", "there are 1 tokens"),
         ("attention([\"a\"], ones([1, 1, 1, 1]))", "pattern[0]"),
+        ("graph([], [])", "a graph needs at least one node"),
+        ("graph([5], [])", "a node of graph is a map, and number 0 is 5"),
+        ("graph([#{id: 1}], [])", "node 0 says no layer"),
+        ("graph([#{layer: 0.5}], [])", "layer must be an integer, not 0.5"),
+        ("graph([#{layer: 0, at: 1}], [])", "a node of graph has no option at"),
+        ("graph([#{layer: 0, id: 1}, #{layer: 0}], [])", "nodes 0 and 1 have the same id, 1"),
+        ("graph([#{layer: 0, id: \"ab\"}], [#{from: \"ab\", to: \"ac\"}])", "there are ab"),
+        ("graph([#{layer: 0}], [#{from: 0}])", "edge 0 has no to"),
+        ("graph([#{layer: 0}], [#{from: 0, to: 0, weight: \"a\"}])", "weight must be a number"),
+        ("graph([#{layer: 0}], [], #{layer: [\"a\"]})", "did you mean layers?"),
+        ("graph([#{layer: 1}], [], #{layers: [\"a\"]})", "a node is at layer 1"),
         ("table(5)", "a table is"),
         ("plot(#{y: [1.0], colour: 1})", "plot has no option colour"),
     ] {

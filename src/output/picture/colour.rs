@@ -69,6 +69,13 @@ pub(super) fn of_series(index: usize, count: usize) -> Rgb {
     ramp(&VIRIDIS, 0.9 * index as f64 / (count - 1) as f64)
 }
 
+/// The colour of a line on white whose value is `share`, -1 to 1, of the largest: blue below zero, red
+/// above it, and pale, but not so pale that it can't be seen, near zero.
+pub(super) fn of_share(share: f64) -> Rgb {
+    let reach = 0.35 + 0.65 * share.abs().min(1.0);
+    ramp(&BLUE_WHITE_RED, 0.5 + 0.5 * reach.copysign(share))
+}
+
 /// A scale from values to colours: viridis if all values have one sign, blue through white at zero
 /// to red if both signs occur.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -226,7 +226,10 @@ mod tests {
                 (plot.log_x, plot.log_y) = (log, log);
                 let picture = Picture::Line(plot);
                 assert_eq!(picture.svg().is_ok(), picture.terminal(60, true).is_ok());
-                assert_eq!(picture.svg().is_ok(), picture.png().is_ok());
+                // Pixels take a second without optimisation.
+                if y[0] == -1e299 {
+                    assert_eq!(picture.svg().is_ok(), picture.png().is_ok());
+                }
             }
         }
     }

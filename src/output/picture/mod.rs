@@ -1,9 +1,10 @@
-//! Pictures of numbers, as SVG, PNG or text for a terminal: line plots, heatmaps and attention
-//! patterns; and tables as text.
+//! Pictures of numbers, as SVG, PNG or text for a terminal: line plots, heatmaps, attention patterns
+//! and graphs; and tables as text.
 
 mod attention;
 mod axis;
 mod colour;
+mod graph;
 #[cfg(feature = "plots")]
 mod graphic;
 mod heatmap;
@@ -15,6 +16,7 @@ mod terminal;
 
 pub use attention::Attention;
 pub use colour::Bounds;
+pub use graph::{Edge, Graph, Node};
 pub use heatmap::Heatmap;
 pub use line::{Kind, LinePlot, Series};
 pub use number::{digits, fixed, number};
@@ -37,6 +39,8 @@ pub enum Picture {
     Heatmap(Heatmap),
     /// Attention patterns, head by head.
     Attention(Attention),
+    /// Nodes by layer and position, and edges between them.
+    Graph(Graph),
 }
 
 impl Picture {
@@ -50,6 +54,7 @@ impl Picture {
             Self::Line(plot) => canvas::svg(&graphic::line::Layout::new(plot)?),
             Self::Heatmap(heatmap) => canvas::svg(&graphic::heatmap::Layout::new(heatmap)?),
             Self::Attention(attention) => canvas::svg(&graphic::attention::Layout::new(attention)?),
+            Self::Graph(graph) => canvas::svg(&graphic::graph::Layout::new(graph)?),
         }
     }
 
@@ -63,6 +68,7 @@ impl Picture {
             Self::Line(plot) => canvas::png(&graphic::line::Layout::new(plot)?),
             Self::Heatmap(heatmap) => canvas::png(&graphic::heatmap::Layout::new(heatmap)?),
             Self::Attention(attention) => canvas::png(&graphic::attention::Layout::new(attention)?),
+            Self::Graph(graph) => canvas::png(&graphic::graph::Layout::new(graph)?),
         }
     }
 
@@ -94,6 +100,7 @@ impl Picture {
             Self::Line(plot) => terminal::line(plot, width, colour),
             Self::Heatmap(heatmap) => terminal::heatmap(heatmap, width, colour),
             Self::Attention(attention) => terminal::attention(attention, width, colour),
+            Self::Graph(graph) => terminal::graph(graph, width, colour),
         }
     }
 
@@ -103,6 +110,7 @@ impl Picture {
             Self::Line(plot) => &plot.title,
             Self::Heatmap(heatmap) => &heatmap.title,
             Self::Attention(attention) => &attention.title,
+            Self::Graph(graph) => &graph.title,
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod closures;
 pub mod forward;
 pub mod generate;
 pub mod gradients;
+mod graph;
 mod key_order;
 pub mod large_values;
 pub mod model;

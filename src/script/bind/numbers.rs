@@ -23,9 +23,6 @@ pub fn numbers(value: &Dynamic, what: &str) -> Result<Vec<f64>> {
         return floats(&value, what);
     }
     if let Some(list) = value.read_lock::<Array>() {
-        let number = |value: &Dynamic| {
-            float(value).or_else(|| scalar(&value.read_lock::<Handle>()?.value()))
-        };
         let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
         return numbers.ok_or_else(|| error!("{what} must hold numbers alone"));
     }
@@ -41,9 +38,13 @@ pub fn floats(value: &Value, what: &str) -> Result<Vec<f64>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
-/// The number in a tensor of one element.
-fn scalar(value: &Value) -> Option<f64> {
-    floats(value, "a number").ok().filter(|numbers| numbers.len() == 1).map(|numbers| numbers[0])
+/// A number, or that in a tensor of one element.
+pub fn number(value: &Dynamic) -> Option<f64> {
+    let of_tensor = || {
+        let numbers = floats(&value.read_lock::<Handle>()?.value(), "a number").ok()?;
+        (numbers.len() == 1).then(|| numbers[0])
+    };
+    float(value).or_else(of_tensor)
 }
 
 /// Rows of numbers: a tensor \[n, m\], or an array of what [`numbers`] takes.

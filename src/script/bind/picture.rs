@@ -1,9 +1,10 @@
-//! `plot`, `heatmap`, `attention`: pictures of a script's numbers, drawn in the terminal and saved.
+//! `plot`, `heatmap`, `attention`, `graph`: pictures of a script's numbers, drawn in the terminal and saved.
 
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Map};
 
+use super::graph::graph;
 use super::numbers::{floats, labels, matrix, numbers};
 use crate::output::picture::{Attention, Bounds, Heatmap, Kind, LinePlot, Picture, Series};
 use crate::output::{Run, picture};
@@ -262,7 +263,7 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
         .function(move |values: Dynamic, options: Map| {
             with_options.show(heatmap(&values, options))
         });
-    let (own, with_options) = (pictures.clone(), pictures);
+    let (own, with_options) = (pictures.clone(), pictures.clone());
     registry
         .declare(
             "attention(tokens, pattern, options)",
@@ -280,6 +281,28 @@ pub fn install(registry: &mut Registry, run: &Rc<Run>, console: &Console) {
         })
         .function(move |tokens: Dynamic, pattern: Dynamic, options: Map| {
             with_options.show(attention(&tokens, &pattern, options))
+        });
+    let (own, with_options) = (pictures.clone(), pictures);
+    registry
+        .declare(
+            "graph(nodes, edges, options)",
+            Purity::Impure("draws"),
+            OnGpu::FETCHED,
+            Gradient::Outside,
+        )
+        .row(
+            "draws nodes #{id, layer, position, label, value}, the lowest layer at the bottom, and \
+            edges #{from, to, weight} between their ids: (nodes, edges, #{title, layers, \
+            positions, name}); a node without an id has its index, value is its colour, and \
+            layers and positions are the names of 0, 1, …",
+            r#"graph([#{id: "a", layer: 0}, #{id: "b", layer: 1}], [#{from: "a", to: "b", weight: 0.5}])"#,
+            "",
+        )
+        .function(move |nodes: Array, edges: Array| {
+            own.show(graph(&nodes, &edges, Map::new()))
+        })
+        .function(move |nodes: Array, edges: Array, options: Map| {
+            with_options.show(graph(&nodes, &edges, options))
         });
 }
 

@@ -64,12 +64,13 @@ fn a_picture_runs_nothing_where_it_is_opened() {
     let attack = format!(
         "plot(#{{title: \"{evil}\", xlabel: \"{evil}\", y: #{{\"{evil}\": [1, 2]}}, name: \"p\"}});\n\
          heatmap([[1, 2]], #{{title: \"{evil}\", y: [\"{evil}\"], name: \"h\"}});\n\
-         attention([\"{evil}\"], ones([1, 1]), #{{title: \"{evil}\", name: \"a\"}});"
+         attention([\"{evil}\"], ones([1, 1]), #{{title: \"{evil}\", name: \"a\"}});\n\
+         graph([#{{id: \"{evil}\", layer: 0}}], [], #{{title: \"{evil}\", layers: [\"{evil}\"], name: \"g\"}});"
     );
     let here = Workplace::new(&[("s.rhai", &attack)]);
     let ran = run(&here, &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    for picture in ["p.svg", "h.svg", "a.svg"] {
+    for picture in ["p.svg", "h.svg", "a.svg", "g.svg"] {
         let svg = fs::read_to_string(here.path().join("out").join(picture)).unwrap();
         for tag in ["<script", "<image", "<foreignObject", "&x;"] {
             assert!(!svg.contains(tag), "{picture} {tag}");

@@ -50,6 +50,7 @@ fn what_a_script_says_does_not_command_the_terminal() {
         format!("plot(#{{y: [1, 2], title: \"seen{EVIL}\", xlabel: \"seen{EVIL}\"}})"),
         format!("heatmap([[1, 2]], #{{title: \"seen{EVIL}\", y: [\"seen{EVIL}\"]}})"),
         format!("attention([\"seen{EVIL}\"], ones([1, 1]), #{{title: \"seen{EVIL}\"}})"),
+        format!("graph([#{{id: \"seen{EVIL}\", layer: 0}}], [], #{{title: \"seen{EVIL}\"}})"),
         format!("let p = progress(\"seen{EVIL}\", 3); p.tick(); p.tick(); print(\"seen\")"),
         format!("let c = context(); c[\"seen{EVIL}\"] = 1; c.seem"),
         format!("save(\"seen{EVIL}\", 1)"),

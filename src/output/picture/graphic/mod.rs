@@ -2,5 +2,6 @@
 
 pub(super) mod attention;
 pub(super) mod canvas;
+pub(super) mod graph;
 pub(super) mod heatmap;
 pub(super) mod line;

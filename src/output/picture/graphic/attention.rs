@@ -52,9 +52,7 @@ impl<'a> Layout<'a> {
             )
         };
         let panel = (side(keys.len()), side(queries.len()));
-        let kind = Type::new(TICK, INK).mono();
-        let widest =
-            |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
+        let widest = |labels: &[String]| Type::new(TICK, INK).widest(labels);
         // Browsers fail on an SVG document with a million rectangles.
         let most =
             ((120_000.0 / count as f64).sqrt() as usize).clamp(16, panel.0.min(panel.1) as usize);

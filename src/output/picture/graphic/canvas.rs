@@ -8,6 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, register_font};
 
 use crate::output::picture::colour::{PAPER, Rgb};
+use crate::output::picture::label::width as columns_of;
 use crate::{Result, error};
 
 /// A picture that has been laid out.
@@ -80,6 +81,15 @@ impl Type {
         fonts();
         let font = (self.family(text), self.size).into_font();
         font.box_size(text).map_or(0, |(width, _)| width as i32)
+    }
+
+    /// The approximate width of the widest of some labels, which are monospaced: measuring takes long,
+    /// and only the longest is measured.
+    pub fn widest(&self, labels: &[String]) -> i32 {
+        labels
+            .iter()
+            .max_by_key(|label| columns_of(label))
+            .map_or(0, |label| self.mono().width(label))
     }
 }
 

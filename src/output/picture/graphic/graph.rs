@@ -48,9 +48,7 @@ impl<'a> Layout<'a> {
         graph.validate()?;
         let scale = graph.scale()?;
         let mut places = graph.places();
-        let kind = Type::new(TICK, INK).mono();
-        let widest =
-            |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
+        let widest = |labels: &[String]| Type::new(TICK, INK).widest(labels);
         let mut labels = all_trimmed(&graph.labels(), 14);
         let wide = f64::from(widest(&labels)) + 10.0;
         let (across, down) = places.size;
@@ -120,7 +118,7 @@ impl<'a> Layout<'a> {
             }
         }
         let room = self.places.size.0 / self.columns.len() as f64;
-        let upright = self.columns.iter().any(|name| f64::from(kind.width(name)) + 6.0 > room);
+        let upright = f64::from(kind.widest(&self.columns)) + 6.0 > room;
         let mut last = f64::NEG_INFINITY;
         for (name, (_, x)) in self.columns.iter().zip(&self.places.columns) {
             let at = (left + *x as i32, top + height + 8);

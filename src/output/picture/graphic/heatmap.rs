@@ -97,9 +97,7 @@ impl<'a> Layout<'a> {
         let (rows, columns) = (heatmap.values.len(), heatmap.values[0].len());
         let short = |given: &[String], count| all_trimmed(&of_places(given, count), 14);
         let (x, y) = (short(&heatmap.x, columns), short(&heatmap.y, rows));
-        let kind = Type::new(TICK, INK).mono();
-        let widest =
-            |labels: &[String]| labels.iter().map(|label| kind.width(label)).max().unwrap_or(0);
+        let widest = |labels: &[String]| Type::new(TICK, INK).widest(labels);
         let texts = grid_trimmed(&heatmap.texts(), LONGEST);
         let cell = texts
             .iter()
@@ -123,11 +121,7 @@ impl<'a> Layout<'a> {
     fn labels<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let kind = Type::new(TICK, INK).mono();
         let ((left, top), (width, height)) = (self.at, self.grid);
-        let room = if self.upright {
-            15
-        } else {
-            self.x.iter().map(|l| kind.width(l)).max().unwrap_or(0) + 10
-        };
+        let room = if self.upright { 15 } else { kind.widest(&self.x) + 10 };
         let middle = |length, i, count| (part(length, i, count) + part(length, i + 1, count)) / 2;
         for (j, label) in self.x.iter().enumerate().step_by(every(self.x.len(), width, room)) {
             let at = (left + middle(width, j, self.x.len()), top + height + 8);

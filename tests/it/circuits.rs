@@ -227,7 +227,7 @@ fn acdc() {
             let m = model(param("model", "demo:opt"));
             let kept = load_tensors(param("from", "")).circuit;
             let pair = ioi::pairs_of(m)[0];
-            let metric = |out| out.logits[[0, -1, m.token_id(pair.right)]] - out.logits[[0, -1, m.token_id(pair.wrong)]];
+            let metric = ioi::metric(m, pair);
             print(circuit::edges(m, kept).len());
             print(circuit::faithfulness(m, kept, m.encode(pair.clean), m.encode(pair.corrupted), metric));"#,
             &[

@@ -8,6 +8,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("attention_knockout", include_str!("../../scripts/attention_knockout.rhai")),
     ("attention_sinks", include_str!("../../scripts/attention_sinks.rhai")),
     ("attention_view", include_str!("../../scripts/attention_view.rhai")),
+    ("attribution_graph", include_str!("../../scripts/attribution_graph.rhai")),
     ("attribution_patching", include_str!("../../scripts/attribution_patching.rhai")),
     ("bidirectional_attention", include_str!("../../scripts/bidirectional_attention.rhai")),
     ("causal_scrubbing", include_str!("../../scripts/causal_scrubbing.rhai")),

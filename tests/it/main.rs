@@ -4,6 +4,7 @@ mod adapters;
 mod architecture;
 mod attacks;
 mod attribution;
+mod attribution_graphs;
 mod beams;
 mod binary;
 mod captured;

@@ -2,6 +2,7 @@
 
 /// The library that ships, by import name.
 pub(super) const LIBRARY: &[(&str, &str)] = &[
+    ("lib/attribution", include_str!("../../../scripts/lib/attribution.rhai")),
     ("lib/circuit", include_str!("../../../scripts/lib/circuit.rhai")),
     ("lib/diffusion", include_str!("../../../scripts/lib/diffusion.rhai")),
     ("lib/directions", include_str!("../../../scripts/lib/directions.rhai")),

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use crate::cap::cap_each;
 use crate::cpu::parallel;
@@ -17,6 +17,7 @@ use crate::cpu::sgemm::{Cores, Matrix, Sums, product};
 use crate::cpu::simd::vectorized;
 use crate::differentiable::differentiable;
 use crate::elements::{Elements, filled_tensor};
+use crate::half_precision::{round, widen};
 use crate::softmax::{divide, exponentials_of_scores};
 
 /// Scores computed at a time, so few that they stay in a core's own cache.
@@ -44,16 +45,26 @@ pub struct Rule {
 /// memory as [b, n, h, c]. Nothing for tensors that [`Elements`] does not take.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Option<Result<Tensor>> {
     let detached = [q, k, v].map(Tensor::detach);
+    let tracked = [q, k, v].iter().any(|t| t.track_op());
+    if !tracked && q.device().is_cpu() && matches!(q.dtype(), DType::F16 | DType::BF16) {
+        return half_types(q, k, v, rule).transpose();
+    }
     if !detached.iter().all(|t| Heads::of(t).is_some()) || !rule.fits() {
         return None;
     }
-    let tracked = [q, k, v].iter().any(|t| t.track_op());
     let kept = rule.clone();
     Some(differentiable(
         &[q, k, v],
         |inputs| forward(inputs, rule, tracked),
         move |back| backward::of_attention(back, &kept),
     ))
+}
+
+/// [`attention`] of half types, computed in float32.
+fn half_types(q: &Tensor, k: &Tensor, v: &Tensor, rule: &Rule) -> Result<Option<Tensor>> {
+    let bias = rule.bias.as_ref().map(widen).transpose()?;
+    let wide = attention(&widen(q)?, &widen(k)?, &widen(v)?, &Rule { bias, ..rule.clone() });
+    wide.map(|wide| round(&wide?, q.dtype())).transpose()
 }
 
 /// The values that the queries attend to, [b, h, n, c], which with `by_head` lie in memory in this

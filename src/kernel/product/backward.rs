@@ -23,7 +23,7 @@ pub fn of_linear(back: &Backward) -> Result<Gradients> {
         (g, read) = (g.index_select(used, 0)?, read.index_select(used, 0)?);
     }
     let of_x = || -> Result<Tensor> {
-        let of_rows = matmul(&g, &weight.to_dtype(g.dtype())?, 1.0)?;
+        let of_rows = matmul(&g, &widen(weight)?, 1.0)?;
         let of_rows = match &used {
             None => of_rows,
             Some(used) => {

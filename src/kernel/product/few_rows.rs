@@ -10,7 +10,7 @@ use crate::cpu::simd::vectorized;
 use crate::elements::{Elements, filled_tensor, filled_vec};
 
 /// With more rows than this, packing pays.
-const MOST: usize = 6;
+pub(super) const MOST: usize = 6;
 /// Weights per task, so many that starting a task costs little compared with its work.
 const CHUNK: usize = 1 << 15;
 /// Independent sums, so that an addition need not wait for the one before.

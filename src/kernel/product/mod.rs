@@ -2,10 +2,11 @@
 
 mod backward;
 mod few_rows;
+mod half_weights;
 
 use std::mem::MaybeUninit;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::cpu::parallel;
 use crate::cpu::parallel::Disjoint;
@@ -15,7 +16,9 @@ use crate::cpu::simd::vectorized;
 use crate::differentiable::differentiable;
 use crate::elements::{Elements, filled_tensor};
 use crate::elementwise::{Binary, affine};
+use crate::half_precision::{round, widen};
 use few_rows::few_rows;
+use half_weights::half_weights;
 
 /// x [.., in] · weight [out, in]ᵀ + bias \[out\]: [.., out], in the dtype of x, to which weight and
 /// bias are cast.
@@ -34,9 +37,15 @@ fn plain_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Te
     // One product of two matrices. candle's batched product would copy the weights for every row of
     // the batch.
     let x = x.reshape((dims.iter().product::<usize>(), input))?;
+    dims.push(weight.dim(0)?);
+    if is_half(weight) && matches!(x.dtype(), DType::F16 | DType::BF16 | DType::F32) {
+        let wide_bias = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
+        if let Some(sum) = half_weights(&widen(&x)?, weight, wide_bias.as_ref()) {
+            return round(&sum?, x.dtype())?.reshape(dims);
+        }
+    }
     let weight = weight.to_dtype(x.dtype())?;
     let bias = bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?;
-    dims.push(weight.dim(0)?);
     let product = match few_rows(&x, &weight) {
         Some(product) => product?,
         None => match linear_by_blocks(&x, &weight, bias.as_ref()) {
@@ -64,8 +73,17 @@ fn plain_matmul(a: &Tensor, b: &Tensor, scale: f64, sums: Sums) -> Result<Tensor
     if let Some(products) = matmul_by_blocks(a, b, scale as f32, sums) {
         return products;
     }
+    if is_half(a) && is_half(b) {
+        let products = plain_matmul(&widen(a)?, &widen(b)?, scale, sums)?;
+        return round(&products, a.dtype());
+    }
     let products = regular(a)?.matmul(&regular(b)?)?;
     if scale == 1.0 { Ok(products) } else { affine(&products, scale, 0.0) }
+}
+
+/// Whether the tensor is of half precision on the CPU, where it is multiplied in float32.
+fn is_half(t: &Tensor) -> bool {
+    t.device().is_cpu() && matches!(t.dtype(), DType::F16 | DType::BF16)
 }
 
 /// A factor as candle multiplies it: copied unless its matrices are row- or column-major and follow

@@ -36,6 +36,11 @@ impl Adapter {
                 let canonical = directory.canonicalize().unwrap_or_else(|_| directory.clone());
                 (Files::of_named(&canonical, &directory)?, None)
             }
+            Location::File(..) | Location::HubFile(..) => {
+                bail!(
+                    "{id} is a GGUF file, and no adapter: an adapter is a directory, or a repository of the Hub"
+                )
+            }
             Location::Hub => {
                 let snapshot = hub.fetch_adapter(id, revision.as_deref(), *offline)?;
                 (Files::of(&snapshot.directory)?, Some(snapshot.commit))

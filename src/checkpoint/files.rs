@@ -1,5 +1,6 @@
 //! A checkpoint's files by name, in a directory or inside the binary.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub enum Files {
     Directory(HeldDirectory),
     /// Files inside the binary: names and contents.
     Embedded(&'static [(&'static str, &'static [u8])]),
+    /// Files that the metadata of another file, `of`, stand for.
+    Made { of: String, files: BTreeMap<String, Vec<u8>> },
 }
 
 /// A file's bytes, without a copy.
@@ -105,6 +108,7 @@ impl Files {
                 directory.file_through_links(name, FileKind::Data).is_ok()
             }
             Files::Embedded(files) => files.iter().any(|(known, _)| *known == name),
+            Files::Made { files, .. } => files.contains_key(name),
         }
     }
 
@@ -117,6 +121,7 @@ impl Files {
             Files::Embedded(files) => {
                 Ok(files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()))
             }
+            Files::Made { files, .. } => Ok(files.get(name).cloned()),
             Files::Directory(directory) => {
                 let kind = file_kind(name);
                 match directory
@@ -157,6 +162,7 @@ impl Files {
                 Some((_, bytes)) => Ok(Bytes::Embedded(bytes)),
                 None => bail!("there is no file {name}"),
             },
+            Files::Made { of, .. } => bail!("{of} stands for no file {name}"),
             Files::Directory(directory) => {
                 let cannot = |e: std::io::Error| unread(directory, name, &e);
                 let file = directory.file_through_links(name, FileKind::Data).map_err(cannot)?;
@@ -170,6 +176,7 @@ impl Files {
         match self {
             Files::Directory(directory) => directory.path().display().to_string(),
             Files::Embedded(_) => "the embedded model".into(),
+            Files::Made { of, .. } => of.clone(),
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::hub::validate::is_hub_id;
+use super::gguf;
+use super::hub::validate::{check_path, is_hub_id};
 use crate::{Error, Result, error};
 
 /// Where a model's files are.
@@ -12,8 +13,12 @@ pub(super) enum Location<'a> {
     Demo(&'a str),
     /// A local directory.
     Directory(PathBuf),
+    /// A GGUF file: its directory and its name there.
+    File(PathBuf, String),
     /// A repository on the Hub.
     Hub,
+    /// A GGUF file of a repository on the Hub: `owner/name/FILE.gguf`.
+    HubFile(&'a str, &'a str),
 }
 
 impl<'a> Location<'a> {
@@ -29,14 +34,29 @@ impl<'a> Location<'a> {
         if hub_id_only && is_hub_id(id) {
             return Ok(Location::Hub);
         }
+        let on_hub = hub_file(id).map(|(id, file)| Location::HubFile(id, file));
+        if hub_id_only && let Some(location) = on_hub {
+            return Ok(location);
+        }
         let path = Path::new(id);
         if path.is_dir() {
             return Ok(Location::Directory(path.to_owned()));
         }
+        if path.is_file() && id.ends_with(gguf::ENDING) {
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let name = path.file_name().and_then(|name| name.to_str());
+            let (Some(directory), Some(name)) = (path.parent(), name) else {
+                return Err(error!("{id} has a name that is no text"));
+            };
+            return Ok(Location::File(directory.to_owned(), name.to_owned()));
+        }
         if path.exists() {
             return Err(error!(
-                "{id} is a file: a model is a directory with config.json, weights and tokenizer"
+                "{id} is a file: a model is a GGUF file, or a directory with config.json, weights and tokenizer"
             ));
+        }
+        if let Some((id, file)) = hub_file(id) {
+            return Ok(Location::HubFile(id, file));
         }
         if is_hub_id(id) {
             return Ok(Location::Hub);
@@ -46,10 +66,19 @@ impl<'a> Location<'a> {
         Err(error.help(match id.starts_with('~') {
             true => "a shell puts your home directory in the place of ~: write it out",
             false => {
-                "a model is demo:opt, demo:gpt-neox, a directory, or owner/name on the Hugging Face Hub"
+                "a model is demo:opt, demo:gpt-neox, a directory, a GGUF file, or owner/name or owner/name/FILE.gguf on the \
+                 Hugging Face Hub"
             }
         }))
     }
+}
+
+/// The repository and the file of `owner/name/FILE.gguf`.
+fn hub_file(id: &str) -> Option<(&str, &str)> {
+    let (at, _) = id.match_indices('/').nth(1)?;
+    let (repository, file) = (&id[..at], &id[at + 1..]);
+    let fits = is_hub_id(repository) && file.ends_with(gguf::ENDING) && check_path(file).is_ok();
+    fits.then_some((repository, file))
 }
 
 /// The id itself, or for a directory its canonical path: two ids of the same local model have the
@@ -59,6 +88,7 @@ pub fn canonical_id(id: &str) -> String {
         Ok(Location::Directory(directory)) => directory
             .canonicalize()
             .map_or_else(|_| id.to_owned(), |path| path.display().to_string()),
+        Ok(Location::File(directory, name)) => directory.join(name).display().to_string(),
         _ => id.to_owned(),
     }
 }

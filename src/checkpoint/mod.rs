@@ -5,7 +5,7 @@
 //! only modules of earlier lines:
 //!
 //! 1. `files` (a checkpoint's files by name), `decode` (bytes to tensors), [`safetensors_header`]
-//! 2. `safetensors`, `pickle` (one file of weights), `demo`
+//! 2. `safetensors`, `pickle`, `gguf` (one file of weights), `demo`
 //! 3. `weights`, `tokenizer`
 //! 4. [`hub`]
 //! 5. `location` (what an id names)
@@ -15,6 +15,7 @@ mod adapter;
 mod decode;
 mod demo;
 mod files;
+mod gguf;
 pub mod hub;
 mod location;
 mod open;

@@ -7,10 +7,13 @@ use serde_json::{Map, Value};
 
 use super::demo;
 use super::files::Files;
+use super::gguf;
+use super::gguf::Gguf;
 use super::hub::settings::Hub;
 use super::location::{Location, maybe_a_path};
 use super::tokenizer::Tokenizer;
 use super::weights::{ADAPTER_CONFIG, Weights};
+use crate::system::file::FileKind;
 use crate::system::message::{notice, notice_once};
 use crate::{Error, Result, bail, error};
 
@@ -63,7 +66,7 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`open`](Self::open) and of `judge`.
     pub fn judged(id: &str, options: &OpenOptions, judge: Judge) -> Result<Self> {
-        let Located { files, canonical_id, revision } = locate(id, options, judge)?;
+        let Located { files, canonical_id, revision, gguf } = locate(id, options, judge)?;
         let config = config_of(&files, id)?;
         judge(&config).map_err(|e| e.at(id))?;
         if files.contains(ADAPTER_CONFIG) {
@@ -75,7 +78,10 @@ impl Checkpoint {
         let generation_config = files.json("generation_config.json").map_err(|e| e.at(id))?;
         let eos_token_ids =
             eos_token_ids(generation_config.as_ref(), &config).map_err(|e| e.at(id))?;
-        let weights = Weights::open(&files).map_err(|e| e.at(id))?;
+        let weights = match gguf {
+            Some(gguf) => Weights::of_gguf(gguf),
+            None => Weights::open(&files).map_err(|e| e.at(id))?,
+        };
         Ok(Self {
             id: id.to_owned(),
             canonical_id,
@@ -158,9 +164,11 @@ fn eos_token_ids(
 /// # Errors
 /// There is no such model, it can't be fetched, or config.json is missing or no JSON map.
 pub fn config(id: &str, options: &OpenOptions) -> Result<Map<String, Value>> {
-    let files = match Location::of(id, options.hub_id_only)? {
+    let location = Location::of(id, options.hub_id_only)?;
+    let files = match location {
         Location::Demo(name) => demo::files(name)?,
-        Location::Directory(directory) => Files::of(&directory)?,
+        Location::Directory(directory) => local(&directory)?.files,
+        Location::File(..) | Location::HubFile(..) => locate(id, options, |_| Ok(()))?.files,
         Location::Hub => {
             let OpenOptions { hub, revision, offline, .. } = options;
             let fetched = hub.fetch_config(id, revision.as_deref(), *offline);
@@ -199,12 +207,14 @@ struct Located {
     files: Files,
     canonical_id: String,
     revision: Option<String>,
+    /// The weights of a GGUF file.
+    gguf: Option<Gguf>,
 }
 
 fn locate(id: &str, options: &OpenOptions, judge: Judge) -> Result<Located> {
     let OpenOptions { hub, revision, offline, hub_id_only } = options;
     let location = Location::of(id, *hub_id_only)?;
-    if revision.is_some() && !matches!(location, Location::Hub) {
+    if revision.is_some() && !matches!(location, Location::Hub | Location::HubFile(..)) {
         bail!("{id} is not on the Hub, so it has no revisions: leave out the revision");
     }
     match location {
@@ -217,10 +227,31 @@ fn locate(id: &str, options: &OpenOptions, judge: Judge) -> Result<Located> {
             let fetched = hub.fetch(id, revision.as_deref(), *offline, of_config);
             let snapshot = fetched.map_err(|e| maybe_a_path(id, e))?;
             let files = Files::of(&snapshot.directory)?;
-            Ok(Located { files, canonical_id: id.to_owned(), revision: Some(snapshot.commit) })
+            let (canonical_id, revision) = (id.to_owned(), Some(snapshot.commit));
+            Ok(Located { files, canonical_id, revision, gguf: None })
         }
+        Location::HubFile(repository, file) => {
+            let parts: Vec<String> =
+                [file.to_owned()].into_iter().chain(gguf::parts_after(file)).collect();
+            let most = FileKind::Data.max_bytes();
+            let snapshot = hub.fetch_named(
+                repository,
+                revision.as_deref(),
+                *offline,
+                file,
+                most,
+                |fetch, _| parts.iter().try_for_each(|part| fetch(part).map(|_| ())),
+            )?;
+            let path = snapshot.directory.join(file);
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let directory = path.parent().unwrap_or(&snapshot.directory);
+            let located = in_file(directory, name)?;
+            Ok(Located { canonical_id: id.to_owned(), revision: Some(snapshot.commit), ..located })
+        }
+        Location::File(directory, name) => in_file(&directory, &name),
         Location::Demo(name) => {
-            Ok(Located { files: demo::files(name)?, canonical_id: id.to_owned(), revision: None })
+            let (files, canonical_id) = (demo::files(name)?, id.to_owned());
+            Ok(Located { files, canonical_id, revision: None, gguf: None })
         }
         Location::Directory(directory) => local(&directory),
     }
@@ -231,7 +262,34 @@ fn locate(id: &str, options: &OpenOptions, judge: Judge) -> Result<Located> {
 fn local(directory: &Path) -> Result<Located> {
     let canonical = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let files = Files::of_named(&canonical, directory)?;
-    Ok(Located { files, canonical_id: canonical.display().to_string(), revision: None })
+    if !files.contains("config.json")
+        && let Files::Directory(held) = &files
+    {
+        let names = held.names().unwrap_or_default();
+        let names = names.iter().filter_map(|name| name.to_str().map(str::to_owned));
+        match gguf::models_in(names).as_slice() {
+            [] => {}
+            [name] => return in_file(&canonical, name),
+            several => {
+                return Err(error!(
+                    "{} has {} GGUF files: {}",
+                    directory.display(),
+                    several.len(),
+                    several.join(", ")
+                )
+                .help("give the path of one of them"));
+            }
+        }
+    }
+    let canonical_id = canonical.display().to_string();
+    Ok(Located { files, canonical_id, revision: None, gguf: None })
+}
+
+/// The model of a GGUF file.
+fn in_file(directory: &Path, name: &str) -> Result<Located> {
+    let gguf::Opened { files, weights } = gguf::open(directory, name)?;
+    let canonical_id = directory.join(name).display().to_string();
+    Ok(Located { files, canonical_id, revision: None, gguf: Some(weights) })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A checkpoint's weights by name, in .safetensors or in PyTorch's format.
+//! A checkpoint's weights by name, in .safetensors, in PyTorch's format or in a GGUF file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 
 use super::files::Files;
+use super::gguf::Gguf;
 use super::pickle::Pickle;
 use super::safetensors::SafeTensors;
 use crate::system::escape::control_characters;
@@ -46,6 +47,7 @@ const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 enum Shard {
     SafeTensors(SafeTensors),
     Pickle(Pickle),
+    Gguf(Gguf),
 }
 
 impl Shard {
@@ -65,6 +67,7 @@ impl Shard {
         match self {
             Shard::SafeTensors(file) => file.names(),
             Shard::Pickle(file) => file.names(),
+            Shard::Gguf(file) => file.names(),
         }
     }
 }
@@ -144,15 +147,23 @@ impl Weights {
     }
 
     fn of(files: &Files, names: &[String]) -> Result<Self> {
-        let shards =
-            names.iter().map(|name| Shard::open(files, name)).collect::<Result<Vec<_>>>()?;
+        let shards = names.iter().map(|name| Shard::open(files, name));
+        Ok(Self::of_shards(shards.collect::<Result<_>>()?))
+    }
+
+    /// Those of a GGUF file.
+    pub fn of_gguf(file: Gguf) -> Self {
+        Self::of_shards(vec![Shard::Gguf(file)])
+    }
+
+    fn of_shards(shards: Vec<Shard>) -> Self {
         let place = shards
             .iter()
             .enumerate()
             .flat_map(|(at, shard)| shard.names().into_iter().map(move |name| (name, at)))
             .map(|(name, at)| (name.clone(), (at, name)))
             .collect();
-        Ok(Self { shards, place: unwrapped(place) })
+        Self { shards, place: unwrapped(place) }
     }
 
     /// The file that has a tensor, and the tensor's name there.
@@ -166,6 +177,7 @@ impl Weights {
         match self.find(name)? {
             (Shard::SafeTensors(file), name) => file.shape(name),
             (Shard::Pickle(file), name) => file.shape(name),
+            (Shard::Gguf(file), name) => file.shape(name),
         }
     }
 
@@ -175,6 +187,7 @@ impl Weights {
         let dtype = match self.find(name)? {
             (Shard::SafeTensors(file), name) => file.dtype(name)?,
             (Shard::Pickle(file), name) => dtype::to_safetensors(file.stored(name)?)?,
+            (Shard::Gguf(file), name) => dtype::to_safetensors(file.dtype(name)?)?,
         };
         Some((dtype, self.shape(name)?))
     }
@@ -191,6 +204,10 @@ impl Weights {
                 let Some(dtype) = file.stored(name) else {
                     bail!("the weight {name} can't be read")
                 };
+                write_all(to, &to_le_bytes(&Value::Real(file.load(name, dtype)?))?)
+            }
+            (Shard::Gguf(file), name) => {
+                let dtype = file.dtype(name).unwrap_or(DType::F32);
                 write_all(to, &to_le_bytes(&Value::Real(file.load(name, dtype)?))?)
             }
         }
@@ -234,6 +251,7 @@ impl WeightSource for Weights {
         let tensor = match found {
             (Shard::SafeTensors(file), name) => file.load(name, dtype),
             (Shard::Pickle(file), name) => file.load(name, dtype),
+            (Shard::Gguf(file), name) => file.load(name, dtype),
         }?;
         Ok(tensor.to_device(device)?)
     }

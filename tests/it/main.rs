@@ -32,6 +32,7 @@ mod fuzz;
 mod gallery;
 mod gallery_page;
 mod generation;
+mod gguf;
 mod golden_gradient;
 mod goldens;
 mod gpu;

@@ -122,6 +122,24 @@ fn safetensors() {
 }
 
 #[test]
+fn gguf() {
+    let words = [
+        "GGUF",
+        "blk.0.attn_q.weight",
+        "general.alignment",
+        "qwen2.block_count",
+        "\u{0}\u{0}\u{0}\u{0}",
+    ];
+    fuzz("gguf", &words, |bytes| {
+        let directory = place(&[("x.gguf", bytes)]);
+        let weights = checkpoint(&directory.path().join("x.gguf"))?.weights;
+        weights.names().iter().try_for_each(|name| {
+            weights.load(name, DType::F32, &Device::Cpu).map(drop).map_err(sentence)
+        })
+    });
+}
+
+#[test]
 fn npy() {
     fuzz("npy", &["'descr':", "'shape': (", "'fortran_order': True", ",", "<f8", "|O"], |bytes| {
         loaded("x.npy", bytes)

@@ -255,4 +255,13 @@ impl WeightSource for Weights {
         }?;
         Ok(tensor.to_device(device)?)
     }
+
+    fn load_factor(&self, name: &str) -> Result<Tensor> {
+        let dtype = match self.stored(name) {
+            Some((Dtype::F16, _)) => DType::F16,
+            Some((Dtype::BF16, _)) => DType::BF16,
+            _ => DType::F32,
+        };
+        self.load(name, dtype, &Device::Cpu)
+    }
 }

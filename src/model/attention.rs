@@ -1,6 +1,6 @@
 //! Multi-head attention (Vaswani et al. 2017) with grouped key/value heads (Ainslie et al. 2023).
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::attention_inputs::LayerInputs;
 use super::head_inputs::HeadInputs;
@@ -236,12 +236,8 @@ impl Attention {
     fn join(&self, z: Tensor, tap: &mut Tap) -> Result<Tensor, Halt> {
         let (b, h, _, c) = z.dims4()?;
         let joined = if tap.wants(Point::AttnHeadOutputs) {
-            let w_o = self.w_o()?.to_dtype(z.dtype())?.unsqueeze(0)?.expand((
-                b,
-                h,
-                c,
-                self.out.weight.dim(0)?,
-            ))?;
+            let w_o =
+                self.w_o(z.dtype())?.unsqueeze(0)?.expand((b, h, c, self.out.weight.dim(0)?))?;
             let each = tap.at(Point::AttnHeadOutputs, product::matmul(&z, &w_o, 1.0)?)?;
             let sum = sum_of_heads(&each)?;
             match &self.out.bias {
@@ -258,34 +254,35 @@ impl Attention {
     }
 
     /// The output projection head by head, [h, c, d].
-    fn w_o(&self) -> Result<Tensor> {
+    fn w_o(&self, dtype: DType) -> Result<Tensor> {
         let d = self.out.weight.dim(0)?;
-        let whole = self.out.whole_weight()?;
+        let whole = self.out.whole_weight(dtype)?;
         Ok(whole.reshape((d, self.heads, self.head_dim))?.permute((1, 2, 0))?)
     }
 
-    /// The projections head by head.
+    /// The projections head by head, in `dtype`.
     ///
     /// # Errors
     /// candle's.
-    pub fn heads(&self) -> Result<Heads> {
+    pub fn heads(&self, dtype: DType) -> Result<Heads> {
         let weight = |linear: &Linear, heads: usize| -> Result<Tensor> {
             let d = linear.weight.dim(1)?;
-            Ok(linear.weight.reshape((heads, self.head_dim, d))?.transpose(1, 2)?.contiguous()?)
+            let weight = linear.weight.to_dtype(dtype)?;
+            Ok(weight.reshape((heads, self.head_dim, d))?.transpose(1, 2)?.contiguous()?)
         };
         let bias = |linear: &Linear, heads: usize| -> Result<Tensor> {
             let shape = (heads, self.head_dim);
-            Ok(linear.whole_bias()?.reshape(shape)?)
+            Ok(linear.whole_bias()?.reshape(shape)?.to_dtype(dtype)?)
         };
         Ok(Heads {
             w_q: weight(&self.q, self.heads)?,
             w_k: weight(&self.k, self.kv_heads)?,
             w_v: weight(&self.v, self.kv_heads)?,
-            w_o: self.w_o()?.contiguous()?,
+            w_o: self.w_o(dtype)?.contiguous()?,
             b_q: bias(&self.q, self.heads)?,
             b_k: bias(&self.k, self.kv_heads)?,
             b_v: bias(&self.v, self.kv_heads)?,
-            b_o: self.out.whole_bias()?,
+            b_o: self.out.whole_bias()?.to_dtype(dtype)?,
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Linear projections: y = scale · (x·Wᵀ + bias).
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::kernel::half_precision::widen;
 use crate::kernel::product;
 
 /// Replaces a weight: copies it to another device, for example.
@@ -34,12 +35,17 @@ impl Linear {
         scaled(product::linear(x, &self.weight, self.bias.as_ref())?, self.scale)
     }
 
-    /// What stands in for the weights where there is no factor, [out, in].
+    /// What stands in for the weights where there is no factor, [out, in], in `dtype`: in a model of
+    /// float32 they may be kept in half precision.
     ///
     /// # Errors
     /// candle's.
-    pub fn whole_weight(&self) -> Result<Tensor> {
-        scaled(self.weight.clone(), self.scale)
+    pub fn whole_weight(&self, dtype: DType) -> Result<Tensor> {
+        let weight = match dtype {
+            DType::F32 => widen(&self.weight)?,
+            dtype => self.weight.to_dtype(dtype)?,
+        };
+        scaled(weight, self.scale)
     }
 
     /// As [`whole_weight`](Self::whole_weight), of the bias \[out\], which is zeros if there is none.

@@ -116,6 +116,32 @@ fn scripts_hook_read_and_save_such_a_model() {
     assert_eq!(ids(&copy), ids(&given));
 }
 
+#[test]
+fn weights_in_half_precision_are_kept_and_read_in_float32() {
+    let script = format!(
+        r#"
+        let m = model({:?});
+        let all = [m.embedding(), m.unembedding().w, m.unembedding().b];
+        for part in [m.heads(1), m.mlp(1)] {{
+            for x in part.values() {{ if type_of(x) != "()" {{ all.push(x); }} }}
+        }}
+        for x in all {{ if x.dtype != "f32" {{ throw "a weight of " + x.dtype; }} }}
+        let ids = tensor([[5, 6, 7, 8]]);
+        let each = m.capture(ids, "attn-head-outputs", #{{layers: [1]}});
+        let one = hook("query-input@1", |x, ctx| x * 1.0);
+        let apart = m.forward(ids, [one]).logits - m.forward(ids).logits;
+        print(apart.abs().max().item() < 1e-4);
+        "#,
+        file("gpt2")
+    );
+    assert_eq!(run::script(&script, &[]).ok().stdout().trim(), "true");
+    let checkpoint = open(&file("falcon")).unwrap();
+    let name = "transformer.h.0.mlp.dense_h_to_4h.weight";
+    assert_eq!(checkpoint.weights.load_factor(name).unwrap().dtype(), DType::BF16);
+    let gain = "transformer.h.0.ln_mlp.weight";
+    assert_eq!(checkpoint.weights.load_factor(gain).unwrap().dtype(), DType::F32);
+}
+
 /// A file with other bytes from `at` on.
 fn patched(bytes: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();

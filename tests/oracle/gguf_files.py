@@ -111,7 +111,7 @@ def write(arch, out):
     w.add_block_count(layers)
     w.add_context_length(get("max_position_embeddings", "n_positions"))
     w.add_embedding_length(hidden)
-    w.add_feed_forward_length(get("intermediate_size", "n_inner", "ffn_hidden_size") or 4 * hidden)
+    w.add_feed_forward_length(get("ffn_hidden_size", "intermediate_size", "n_inner") or 4 * hidden)
     w.add_head_count(heads)
     kv = config["num_kv_heads"] if arch == "falcon" else get("num_key_value_heads") or heads
     if arch not in ("gpt2", "gptneox"):

@@ -94,6 +94,8 @@ pub(super) struct Loader<'a> {
     pub device: &'a Device,
     /// The names of the checkpoint's tensors, if the decoder has been loaded already.
     pub known: Option<&'a CheckpointNames>,
+    /// Whether the CPU computes, in float32: what is multiplied may then be in half precision.
+    pub keeps_half: bool,
     /// The tensors that were loaded.
     pub used: RefCell<BTreeMap<String, Stored>>,
 }
@@ -121,7 +123,9 @@ pub fn load(
         );
     }
     let (known, used) = (None, RefCell::default());
-    let loader = Loader { spec, names, source, layout: &layout, dtype, device, known, used };
+    let keeps_half = placement == Placement::Resident && device.is_cpu() && dtype == DType::F32;
+    let layout = &layout;
+    let loader = Loader { spec, names, source, layout, dtype, device, known, keeps_half, used };
     let (blocks, loader) = match placement {
         Placement::Resident => (Blocks::Resident(loader.blocks()?), loader),
         Placement::Offloaded => {
@@ -132,7 +136,7 @@ pub fn load(
     };
     let weights = loader.outer_weights(blocks, None)?;
     let (unused, used) = (loader.unused(), loader.used.into_inner());
-    let names = Arc::new(CheckpointNames { layout, unused, used });
+    let names = Arc::new(CheckpointNames { layout: layout.clone(), unused, used });
     Ok(Weights { names, ..weights })
 }
 
@@ -152,7 +156,9 @@ pub fn replaced(
     let (layout, known) = (&base.names.layout, Some(&*base.names));
     let on = |device| {
         let used = RefCell::default();
-        Loader { spec, names, source, layout, dtype, device, known, used }
+        // A replaced weight has the dtype that a script gave it.
+        let keeps_half = false;
+        Loader { spec, names, source, layout, dtype, device, known, keeps_half, used }
     };
     let loader = on(device);
     let blocks = match &base.blocks {

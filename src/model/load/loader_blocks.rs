@@ -369,7 +369,11 @@ impl Loader<'_> {
             return Ok(known);
         }
         self.note(name, role, shape);
-        let stored = self.source.load(name, self.dtype, self.device)?;
+        let factor = matches!(role, Role::Matrix | Role::TokenEmbeddings);
+        let stored = match self.keeps_half && factor {
+            true => self.source.load_factor(name)?,
+            false => self.source.load(name, self.dtype, self.device)?,
+        };
         if stored.dims() != shape {
             bail!("the weight {name} is {:?}, and config.json makes it {shape:?}", stored.dims());
         }

@@ -67,7 +67,7 @@ impl Decoder {
     /// candle's.
     pub fn embedding(&self) -> Result<Tensor> {
         let weights = self.weights()?;
-        let mut table = weights.token_embeddings.clone();
+        let mut table = weights.token_embeddings.to_dtype(self.dtype())?;
         if let Some(scale) = self.spec().embedding_scale {
             table = (table * scale)?;
         }
@@ -83,11 +83,12 @@ impl Decoder {
     /// candle's.
     pub fn unembedding(&self) -> Result<Projection> {
         let weights = self.weights()?;
-        let head = projection(&weights.unembedding)?;
+        let head = self.projection(&weights.unembedding)?;
         let w = match &weights.project_out {
             // [d, e] · [e, v]
             Some(project_out) => {
-                project_out.weight.t()?.contiguous()?.matmul(&head.w.contiguous()?)?
+                let out = project_out.weight.to_dtype(self.dtype())?;
+                out.t()?.contiguous()?.matmul(&head.w.contiguous()?)?
             }
             None => head.w,
         };
@@ -99,7 +100,7 @@ impl Decoder {
     /// # Errors
     /// The model does not have the layer.
     pub fn heads(&self, layer: usize) -> Result<Heads> {
-        self.with_block(layer, |block| block.attention.heads())
+        self.with_block(layer, |block| block.attention.heads(self.dtype()))
     }
 
     /// One layer's MLP.
@@ -113,10 +114,10 @@ impl Decoder {
                     .help("m.weights(\"*expert*\") has the experts' by their names, and m.weight(name) one"));
             };
             let (input, gate) = match &mlp.up {
-                Some(up) => (projection(up)?, Some(projection(&mlp.fc1)?)),
-                None => (projection(&mlp.fc1)?, None),
+                Some(up) => (self.projection(up)?, Some(self.projection(&mlp.fc1)?)),
+                None => (self.projection(&mlp.fc1)?, None),
             };
-            Ok(MlpWeights { input, gate, output: projection(&mlp.fc2)? })
+            Ok(MlpWeights { input, gate, output: self.projection(&mlp.fc2)? })
         })
     }
 
@@ -155,6 +156,14 @@ impl Decoder {
         }
     }
 
+    fn projection(&self, linear: &Linear) -> Result<Projection> {
+        let dtype = self.dtype();
+        Ok(Projection {
+            w: linear.whole_weight(dtype)?.t()?,
+            b: linear.whole_bias()?.to_dtype(dtype)?,
+        })
+    }
+
     fn norm_weights(&self, norm: &Norm) -> Result<NormWeights> {
         let d = self.spec().hidden;
         let w = match &norm.weight {
@@ -183,8 +192,4 @@ impl Decoder {
         }
         f(&*weights.blocks.layer(layer)?)
     }
-}
-
-fn projection(linear: &Linear) -> Result<Projection> {
-    Ok(Projection { w: linear.whole_weight()?.t()?, b: linear.whole_bias()? })
 }

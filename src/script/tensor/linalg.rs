@@ -3,13 +3,14 @@
 
 use rhai::{Array, Dynamic, ImmutableString};
 
-use super::arguments::{Call, derive};
+use super::arguments::{Call, derive, derive_anew};
 use super::{Handle, Masks};
 use crate::script::declare::{Gradient, OnGpu, Page, Purity, Registry};
 use crate::script::value::options::describe;
 use crate::script::value::record::Record;
 use crate::tensor::Value;
 use crate::tensor::linalg::cosine_similarity::cosine_similarity;
+use crate::tensor::linalg::covariance::{corrcoef, cov};
 use crate::tensor::linalg::decompositions::{Eigh, Qr, Svd};
 use crate::tensor::linalg::eigen::{self, Eig};
 use crate::tensor::linalg::einsum::einsum;
@@ -119,6 +120,27 @@ fn install_products(registry: &mut Registry) {
             let value = cosine_similarity(&a.value(), &b.value(), dim)?;
             Masks::End.of_all(value, &[&a, &b])
         });
+    registry
+        .declare("cov(x, #{correction})", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
+        .row(
+            "the covariances [m, m] of m variables, the rows of [m, n], divided by one less than \
+            the n observations",
+            "tensor([[1.0, 2.0, 3.0], [6.0, 4.0, 2.0]]).cov()",
+            "tensor [2, 2] f32 cpu: [[1.0, -2.0], [-2.0, 4.0]]",
+        )
+        .on_tensor(1..=1, |call| {
+            let correction = call.options().float("correction")?.unwrap_or(1.0);
+            derive_anew(&call.tensor(0, "a tensor")?, Masks::End, |x| cov(x, correction))
+        });
+    registry
+        .declare("corrcoef(x)", Purity::Pure, OnGpu::NATIVE, Gradient::Yes)
+        .row(
+            "Pearson's correlations [m, m] of m variables, the rows of [m, n]; of a constant \
+            one NaN",
+            "tensor([[1.0, 2.0, 3.0], [6.0, 4.0, 2.0]]).corrcoef()",
+            "tensor [2, 2] f32 cpu: [[1.0, -1.0], [-1.0, 1.0]]",
+        )
+        .on_tensor(1..=1, |call| derive_anew(&call.tensor(0, "a tensor")?, Masks::End, corrcoef));
 }
 
 fn product(

@@ -1,8 +1,10 @@
 //! Linear algebra on the last dims of tensors, batched over the dims before them: the products
 //! `matmul`, `dot`, `outer` and `einsum`, and what `torch.linalg` and `numpy.linalg` call `svd`,
-//! `eigh`, `qr`, `eig`, `solve`, `inv`, `det`, `lstsq`, `pinv` and `matrix_exp`.
+//! `eigh`, `qr`, `eig`, `solve`, `inv`, `det`, `lstsq`, `pinv` and `matrix_exp`; and the covariances
+//! of rows.
 
 pub mod cosine_similarity;
+pub mod covariance;
 pub mod decompositions;
 mod derivatives;
 pub mod diagonal;

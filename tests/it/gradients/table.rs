@@ -143,6 +143,8 @@ pub const ROWS: &[Row] = rows! {
     "dot", "x 4; y 4": "dot(x, y)" "dot(x, x)";
     "outer", "x 3; y 4": "outer(x, y)";
     "cosine_similarity", "x 3,4; y 4": "cosine_similarity(x, y)" "cosine_similarity(x, y, 0)" "cosine_similarity(y, y * y)" "cosine_similarity(x, x[0], #{dim: -1})";
+    "cov", "x 3,5; y 4": "x.cov()" "x.cov(#{correction: 0})" "y.cov()";
+    "corrcoef", "x 3,5": "x.corrcoef()" "(x + 10.0).corrcoef()";
     "svd", "x 4,3": "x.svd().u" "x.svd().s" "x.svd().vh" "let d = x.T.svd(); [d.u, d.s, d.vh]";
     "svd", "x 2,3,3": "let d = x.svd(); [d.u, d.s, d.vh]" "let d = x.svd(); (d.u * d.s.unsqueeze(-2)).matmul(d.vh)";
     "eigh", "x 2,3,3": "(x + x.transpose(1, 2)).eigh().values" "(x + x.transpose(1, 2)).eigh().vectors";

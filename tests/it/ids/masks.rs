@@ -95,6 +95,8 @@ fn plain_integers_beside_ids_with_a_mask_are_real_and_their_mask_is_true_through
         ("ids.sum(0)", "[true, true, true]"),
         ("ids.cumsum(1)[1]", "[true, true, true]"),
         ("ids.diff()[1]", "[true, true]"),
+        ("ids.cov().to(\"i64\")", "[[true, true], [true, true]]"),
+        ("ids.corrcoef().to(\"i64\")", "[[true, true], [true, true]]"),
         ("ids.nonzero()[0]", "[true, true]"),
         ("unravel_index(ids[1], 100)[0]", "[true, true, true]"),
     ]);

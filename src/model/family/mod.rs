@@ -125,6 +125,9 @@ pub fn read(config: &Map<String, Value>) -> Result<Reading> {
             text.insert(name.into(), said.clone());
         }
     }
+    if config.get("is_causal").is_some_and(|said| *said != true) {
+        bail!("config.json: is_causal can't be honoured beside text_config, only in it");
+    }
     let reading = family.read_fields(&text, Some("text_config"))?;
     Ok(Reading { part_of: Some(name.to_owned()), ..reading })
 }
@@ -161,9 +164,26 @@ impl Family {
         let config = under_own_names(config, self.name)?;
         let fields = Fields::new(&config, self.name, within);
         let (spec, names) = (self.read)(&fields)?;
+        let spec = directions(&fields, spec)?;
         let unknown = fields.finish(&spec.sizes())?;
         Ok(Reading { spec, names, unknown, notes: fields.notes(), part_of: None })
     }
+}
+
+/// What `is_causal` says, which transformers reads in every family: if it is false, or null, a query
+/// attends to later keys too. A sliding window then reaches as many keys forward as back, and one
+/// more to each side than without: its size counts the keys beside the query's own.
+fn directions(fields: &Fields, mut spec: Spec) -> Result<Spec> {
+    if fields.is_read("is_causal") || !fields.has("is_causal") {
+        return Ok(spec);
+    }
+    if !fields.or("is_causal", false)? {
+        spec.bidirectional = true;
+        if let Some(window) = &mut spec.window {
+            window.size += 1;
+        }
+    }
+    Ok(spec)
 }
 
 /// The config with each field under the name that the family's class has for it: GPT-2's `n_embd` may

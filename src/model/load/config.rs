@@ -257,6 +257,11 @@ impl<'a> Fields<'a> {
         self.read.borrow_mut().extend(names);
     }
 
+    /// Whether a field was read, or marked so.
+    pub fn is_read(&self, name: &str) -> bool {
+        self.read.borrow().contains(name)
+    }
+
     /// The activation that a field names.
     ///
     /// # Errors
@@ -334,7 +339,7 @@ impl<'a> Fields<'a> {
     /// The fields that are given, were not read and could matter.
     fn unread(&self) -> impl Iterator<Item = (&str, &Value)> {
         let given = |(name, value): &(&str, &Value)| {
-            !value.is_null() && !self.read.borrow().contains(name) && !IDLE.contains(name)
+            !value.is_null() && !self.is_read(name) && !IDLE.contains(name)
         };
         self.map.iter().map(|(name, value)| (name.as_str(), value)).filter(given)
     }

@@ -150,7 +150,6 @@ pub const UNREAD_IF_FALSE: &[&str] =
 /// value, if any, that changes nothing.
 pub const HONOURED_NOWHERE: &[(&str, &str)] = &[
     ("compression_config", "null"),
-    ("is_causal", "true"),
     ("per_layer_config", "null"),
     ("quantization_config", "null"),
 ];

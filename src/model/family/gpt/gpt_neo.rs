@@ -12,6 +12,8 @@ pub const FAMILY: Family = Family { name: "gpt_neo", example: "roneneldan/TinySt
 
 fn read(config: &Fields) -> Result<(Spec, Names)> {
     let hidden = config.size("hidden_size")?;
+    // Its attention has a mask of its own, which hides later keys whatever the config says.
+    config.ignore(&["is_causal"]);
     let heads = config.size("num_heads")?;
     let sizes = Sizes {
         layers: config.size("num_layers")?,

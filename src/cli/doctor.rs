@@ -3,7 +3,6 @@
 use clap::Args;
 
 use crate::doctor::{Finding, examine};
-use crate::output::picture::table::columns;
 use crate::script::{Console, Failure};
 use crate::{Result, error};
 
@@ -50,7 +49,7 @@ fn show(findings: &[Finding], console: &Console) {
             finding.found.clone(),
         ]
     });
-    console.lines(columns(rows));
+    console.columns(rows);
     let remedies: Vec<String> = findings
         .iter()
         .filter_map(|finding| {

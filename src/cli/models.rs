@@ -8,7 +8,6 @@ use crate::checkpoint::hub::verify::CheckedFile;
 use crate::checkpoint::hub::{cache, verify};
 use crate::checkpoint::{DEMOS, Hub};
 use crate::model::family::{FAMILIES, VERIFIED};
-use crate::output::picture::table::columns;
 use crate::script::{Console, Failure};
 
 /// List the models that need no network or are in the cache, and the families that are supported
@@ -62,7 +61,7 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
         if files.is_empty() {
             console.line("  nothing yet");
         }
-        console.lines(columns(files.iter().map(|file| {
+        console.columns(files.iter().map(|file| {
             let unnamed =
                 || file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let name = if file.names.is_empty() { unnamed() } else { file.names.join(", ") };
@@ -71,7 +70,7 @@ fn verified(console: &Console, as_json: bool) -> Result<(), Failure> {
                 None => file.state.label().into(),
             };
             [file.id.clone(), name, size(file.bytes), state]
-        })));
+        }));
     }
     console.check().map_err(Failure::from)?;
     verify::corruption_error(&files).map_or(Ok(()), |error| Err(error.into()))
@@ -83,7 +82,7 @@ fn models(console: &Console) {
     let demos = DEMOS
         .iter()
         .map(|demo| [format!("demo:{}", demo.name), size(demo.size() as u64), demo.about.into()]);
-    console.lines(columns(demos));
+    console.columns(demos);
 
     let hub = Hub::default();
     let cached = cache::list_models(&hub);
@@ -91,17 +90,17 @@ fn models(console: &Console) {
     if cached.is_empty() {
         console.line("  nothing yet");
     }
-    console.lines(columns(cached.iter().map(|model| {
+    console.columns(cached.iter().map(|model| {
         let family = match model.family.as_deref() {
             Some(name) if FAMILIES.iter().any(|family| family.name == name) => name.to_owned(),
             Some(name) => format!("{name}, which is not supported"),
             None => "without a config.json".into(),
         };
         [model.id.clone(), size(model.bytes), family]
-    })));
+    }));
 
     console.line("\nSupported families:");
-    console.lines(columns(FAMILIES.iter().map(|family| [family.name, family.example])));
+    console.columns(FAMILIES.iter().map(|family| [family.name, family.example]));
 }
 
 /// Prints what each family was checked against.
@@ -118,7 +117,7 @@ fn families(console: &Console) {
             (format!("tests/fixtures/{}", verified.fixture), format!("{:e}", verified.difference));
         [verified.family.into(), example.into(), fixture, within, opinion.into()]
     });
-    console.lines(columns(std::iter::once(head).chain(rows)));
+    console.columns(std::iter::once(head).chain(rows));
     console.line("");
     console.line(LEGEND);
 }

@@ -7,7 +7,6 @@ use crate::Result;
 use crate::checkpoint::{self, OpenOptions};
 use crate::model::family;
 use crate::model::{Spec, point_list};
-use crate::output::picture::table::columns;
 use crate::script::{Console, Failure};
 
 /// List the hook points: name, shape, what it holds, TransformerLens's name
@@ -43,7 +42,7 @@ impl Points {
         if let (Some(id), Some(spec)) = (&self.model, &spec) {
             console.line(&format!("{id}: {} layers", spec.layers));
         }
-        console.lines(columns(point_list::rows(spec.as_ref())));
+        console.columns(point_list::rows(spec.as_ref()));
         console.line("");
         console.lines(point_list::legend());
         console.check().map_err(Failure::from)

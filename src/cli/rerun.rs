@@ -13,7 +13,6 @@ use crate::kernel::cpu::simd::Cpu;
 use crate::output::compare;
 use crate::output::compare::{Change, Comparison};
 use crate::output::format::json::number;
-use crate::output::picture::table::columns;
 use crate::output::record::{HubRecipe, Record, ScriptText, Versions};
 use crate::recipe::Remote;
 use crate::script::program::identity;
@@ -221,9 +220,9 @@ impl Rerun {
             let report = json!({"directory": after, "same_parameters": parameters, "files": files});
             console.line(&format!("{report:#}"));
         } else {
-            console.lines(columns(
+            console.columns(
                 outcomes.iter().map(|(name, outcome)| [(*name).to_owned(), outcome.words()]),
-            ));
+            );
         }
         console.check().map_err(Failure::from)?;
         if !parameters {

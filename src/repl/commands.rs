@@ -64,7 +64,8 @@ pub const COMMANDS: &[Command] = &[
         name: ":help",
         takes: Takes::Name,
         argument: "[NAME]",
-        about: "what a function, a hook point or a command is, with an example; without a name this list",
+        about: "what a function, a hook point or a command is, with an example; `:help functions` lists those; \
+                without a name this list",
         action: Action::Help,
     },
     Command {
@@ -144,9 +145,9 @@ pub fn hint(text: &str) -> Option<&'static str> {
     let text = text.trim().trim_end_matches(';');
     match text.strip_suffix("()").unwrap_or(text) {
         "exit" | "quit" | "bye" | "q" => Some(":quit leaves, as Ctrl-D does"),
-        "help" | "?" | "h" => {
-            Some(":help lists the commands, :help NAME tells what a function or a hook point is")
-        }
+        "help" | "?" | "h" => Some(
+            ":help lists the commands, :help functions the functions; :help NAME tells what one is",
+        ),
         _ if text
             .strip_prefix("help ")
             .or(text.strip_prefix('?'))

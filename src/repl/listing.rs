@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use candle_core::{DType, Device};
-use rhai::{Array, Dynamic};
+use rhai::{Array, Dynamic, FnPtr};
 
 use crate::hook::Layers;
 use crate::model::{Spec, point_list as point_rows};
@@ -12,6 +12,7 @@ use crate::output::picture::{self};
 use crate::script::Workspace;
 use crate::script::hook::Hook;
 use crate::script::hook::context::Context;
+use crate::script::run::console::terminal_width;
 use crate::script::value::Handle;
 use crate::script::value::model::Model;
 
@@ -24,7 +25,7 @@ const MAX_ITEMS: usize = 60;
 pub fn points(workspace: &Workspace) -> Vec<String> {
     let model = workspace.variable("m").and_then(Dynamic::try_cast::<Model>);
     let spec: Option<&Spec> = model.as_ref().map(|model| model.loaded().decoder.spec());
-    let mut lines = columns(point_rows::rows(spec));
+    let mut lines = columns(point_rows::rows(spec), terminal_width());
     lines.push(String::new());
     lines.extend(point_rows::legend());
     lines
@@ -40,7 +41,7 @@ pub fn variables(workspace: &Workspace) -> Vec<String> {
             [name, summary(workspace, &variable.value)]
         })
         .collect();
-    let mut lines = columns(rows);
+    let mut lines = columns(rows, terminal_width());
     let functions = workspace.host().session().namespace().functions();
     lines.extend(
         functions
@@ -67,7 +68,10 @@ pub fn summary(workspace: &Workspace, value: &Dynamic) -> String {
     if let Some(array) = value.read_lock::<Array>().filter(|array| array.len() > MAX_ITEMS) {
         return format!("an array of {}", array.len());
     }
+    let is_closure = value.read_lock::<FnPtr>().is_some_and(|function| function.is_anonymous());
     let shown = match value.is_string() {
+        // Rhai's own text is the name that it gives the closure, `Fn(anon$…)`.
+        _ if is_closure => "a closure".into(),
         true => format!("{:?}", value.clone().into_string().unwrap_or_default()),
         false => workspace.host().text_of(value),
     };
@@ -118,7 +122,7 @@ pub fn hooks(workspace: &Workspace) -> Vec<String> {
         let took = if fired == 0 { "—".into() } else { duration(spent) };
         [name, point, layers, function, fired.to_string(), took]
     });
-    let mut lines = columns(std::iter::once(head).chain(rows));
+    let mut lines = columns(std::iter::once(head).chain(rows), terminal_width());
     lines.push("fired and took are those of the last pass that each was in".into());
     let reused = workspace.host().session().reuse().report();
     if reused.passes > 0 {

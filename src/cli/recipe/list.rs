@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::description::visible;
 use super::print_json;
-use crate::output::picture::table::columns;
 use crate::recipe::lock_file::{LOCK, here};
 use crate::recipe::{Group, Header, LockFile, Recipe, shipped};
 use crate::script::{Console, Failure};
@@ -55,27 +54,25 @@ impl List {
             return print_json(&shipped.chain(added).collect::<Vec<_>>().into());
         }
         let console = Console::default();
-        let width = ours.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
         for group in Group::ALL {
-            let of_it: Vec<_> = ours.iter().filter(|(_, _, own)| *own == Some(group)).collect();
-            if of_it.is_empty() {
+            let of_it = ours.iter().filter(|(_, _, own)| *own == Some(group));
+            let mut rows = of_it.map(|(name, summary, _)| [*name, summary.as_str()]).peekable();
+            if rows.peek().is_none() {
                 continue;
             }
             console.line(&format!("{group}: {}", group.about()));
-            for (name, summary, _) in of_it {
-                console.line(&format!("  {name:<width$}  {summary}"));
-            }
+            console.columns(rows);
             console.line("");
         }
         if !theirs.is_empty() {
             console.line(&format!("In {LOCK}:"));
-            console.lines(columns(theirs.into_iter().map(|(locked, summary)| {
+            console.columns(theirs.into_iter().map(|(locked, summary)| {
                 [
                     locked.name.clone(),
                     summary.unwrap_or_else(|| "(not fetched yet)".into()),
                     locked.reference.clone(),
                 ]
-            })));
+            }));
         }
         console.check().map_err(Failure::from)
     }

@@ -1,15 +1,32 @@
 //! Tables as text for a terminal.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
 
 use super::label::visible;
 
-/// Aligns rows in columns, without borders.
-pub fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>) -> Vec<String> {
+/// Aligns rows in columns, without borders. With `width` the cells wrap so that a line fits, except
+/// those of the first column, which are names.
+pub fn columns<R: Into<Row>>(
+    rows: impl IntoIterator<Item = R>,
+    width: Option<usize>,
+) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).add_rows(rows);
+    if let Some(width) = width {
+        arrange(&mut table, width.saturating_sub(1));
+        if let Some(names) = table.column_mut(0) {
+            names.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table.lines().map(|line| format!(" {}", line.trim_end())).collect()
+}
+
+/// Lets the cells wrap so that a line has at most `width` characters.
+fn arrange(table: &mut Table, width: usize) {
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width.clamp(1, usize::from(u16::MAX)) as u16);
 }
 
 /// A table with thin borders. Numbers are aligned to the right, a row with fewer cells than there
@@ -22,11 +39,11 @@ pub fn draw(columns: &[String], rows: &[Vec<String>], width: Option<usize>) -> S
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     match width {
-        Some(width) => table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width.clamp(1, usize::from(u16::MAX)) as u16),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
+        Some(width) => arrange(&mut table, width),
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
     if !columns.is_empty() {
         let numeric = |column: usize| {
             let mut cells = rows
@@ -82,6 +99,16 @@ mod tests {
         let drawn = draw(&strings(&["text", "n"]), &rows, Some(24));
         assert!(drawn.lines().all(|line| line.chars().count() <= 24), "{drawn}");
         assert!(drawn.contains("quick"));
+    }
+
+    #[test]
+    fn columns_wrap_beside_their_names() {
+        let rows = [["a-name-of-22-characters", "what stands there in many words"], ["b", "c"]];
+        let lines = columns(rows, Some(40));
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:?}");
+        assert_eq!(lines[0], "  a-name-of-22-characters  what stands");
+        assert_eq!(lines.last().unwrap(), "  b                        c");
+        assert_eq!(columns(rows, None).len(), 2);
     }
 
     #[test]

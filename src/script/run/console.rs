@@ -5,6 +5,9 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::rc::Rc;
 
+use comfy_table::Row;
+
+use crate::output::picture::table::columns;
 use crate::output::quota::Quota;
 use crate::system::file::describe_io_error;
 use crate::system::{escape, interrupt};
@@ -90,6 +93,11 @@ impl Console {
     /// Writes several lines.
     pub fn lines(&self, lines: impl IntoIterator<Item = String>) {
         lines.into_iter().for_each(|line| self.line(&line));
+    }
+
+    /// Writes rows aligned in columns, which on a terminal wrap to its width.
+    pub fn columns<R: Into<Row>>(&self, rows: impl IntoIterator<Item = R>) {
+        self.lines(columns(rows, terminal_width()));
     }
 
     /// Reports the error that kept something from being written.

@@ -131,6 +131,8 @@ fn help_knows_every_function_point_and_command() {
             ":help run",
             "fn mine(a, b) { a }",
             ":help mine",
+            ":help functions",
+            ":help linear algebra",
         ]
         .map(|line| if line == ":help m.forward" { ":help forward" } else { line }),
     );
@@ -146,6 +148,8 @@ fn help_knows_every_function_point_and_command() {
         ":time EXPR\n  how long an expression takes",
         ":run FILE\n  run a script as if it were typed here",
         "fn mine(a, b), of this session",
+        "  Linear algebra             matmul  einsum  dot  outer  cosine_similarity  cov  corrcoef  svd",
+        "  det                 the determinant",
     ] {
         assert!(help.contains(said), "{said}\n{help}");
     }

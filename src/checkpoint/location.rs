@@ -103,7 +103,11 @@ fn missing_part(path: &Path) -> String {
     });
     match parts {
         Some((existing, missing)) => {
-            format!(" ({} has no {})", existing.display(), missing.as_os_str().display())
+            let existing = match existing.to_str() {
+                Some(".") => "the working directory".into(),
+                _ => existing.display().to_string(),
+            };
+            format!(" ({existing} has no {})", missing.as_os_str().display())
         }
         None => String::new(),
     }

@@ -71,12 +71,13 @@ Examples:
   precompute doctor
 
 Environment:
-  HF_HOME         where models from the Hugging Face Hub are kept (default ~/.cache/huggingface)
-  HF_TOKEN        a token for models that need one
-  HF_ENDPOINT     another address of the Hub
-  HF_HUB_OFFLINE  1: fetch nothing, as --offline does
+  HF_HOME            where models from the Hugging Face Hub are kept (default ~/.cache/huggingface)
+  HF_TOKEN           a token for models that need one
+  HF_ENDPOINT        another address of the Hub
+  HF_HUB_OFFLINE     1: fetch nothing, as --offline does
   RAYON_NUM_THREADS  as --threads
-  PRECOMPUTE_HOME where the recipes that you let run and what you type in the REPL are kept (default: your data directory)
+  PRECOMPUTE_HOME    where the list of recipes that you let run, and what you type in the REPL, are
+                     kept (default: your data directory)
 
 Exit codes:
   0    done

@@ -102,6 +102,7 @@ const TEXTS: &[(&str, &str, usize)] = &[
     ("let t = f\"layer {n}\";", "a text after f", 10),
     ("print('abc')", "a text in '…'", 7),
     ("let y = x.mean(dim=1);", "an argument by name", 19),
+    ("let y = x.mean(dim: 1);", "an argument by name", 19),
     ("f(**kwargs)", "arguments after **", 2),
     ("let m = {\"a\": 1};", "a map without #", 13),
     ("let x: int = 1;", "a type after :", 6),

@@ -267,9 +267,10 @@ pub const WRITINGS: &[Writing] = &[
         what: "an argument by name",
         here: "options ride in a last map: x.mean(#{dim: 1, keepdim: true}); the common one may be bare: x.mean(1)",
         is: |line| {
-            line.rest.starts_with('=')
-                && !line.rest.starts_with("==")
-                && line.open().last() == Some(&'(')
+            let begins = |sign: &str| line.rest.starts_with(sign);
+            let named = (begins("=") && !begins("=="))
+                || (begins(":") && !begins("::") && line.first() != "fn");
+            named && line.open().last() == Some(&'(')
         },
     },
     Writing {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use precompute::{Result, error};
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer, TokenizerBuilder};
+use tokenizers::{AddedToken, NormalizerWrapper, Tokenizer, TokenizerBuilder};
 
 use crate::world::{Split, Task, World};
 
@@ -71,7 +72,8 @@ impl Text {
         let bytes = ByteLevel::default().add_prefix_space(false);
         let mut tokenizer = TokenizerBuilder::new()
             .with_model(BPE::default())
-            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+            // As Pythia's tokenizer has it, and transformers for every GPT-NeoX.
+            .with_normalizer((family == "gpt-neox").then(|| NormalizerWrapper::from(NFC)))
             .with_pre_tokenizer(Some(bytes))
             .with_post_processor(Some(bytes.trim_offsets(false)))
             .with_decoder(Some(bytes))

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::quantized::gguf_file::{Content, Value, write};
 use candle_core::{DType, Device, Tensor};
 use precompute::checkpoint::{Checkpoint, OpenOptions};
 use precompute::hook::{Capture, Layers, Point};
@@ -239,6 +240,42 @@ fn metadata_that_would_change_the_model_is_not_passed_over() {
     std::fs::write(&path, patched(&bytes, key, b"logit_scaling1")).unwrap();
     let error = open(&path).err().unwrap();
     assert!(error.contains("gemma.context_length") || error.contains("logit_scaling1"), "{error}");
+}
+
+#[test]
+fn a_model_split_over_several_files_is_opened_by_the_first() {
+    let mut given = std::io::BufReader::new(std::fs::File::open(file("gemma")).unwrap());
+    let content = Content::read(&mut given).unwrap();
+    let count = Value::U16(2);
+    let mut metadata: Vec<(&str, &Value)> =
+        content.metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    metadata.push(("split.count", &count));
+    let mut names: Vec<&String> = content.tensor_infos.keys().collect();
+    names.sort();
+    let tensors: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), content.tensor(&mut given, name, &Device::Cpu).unwrap()))
+        .collect();
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = tensors.split_at(7);
+    for (part, tensors) in [(1, first), (2, second)] {
+        let path = home.path().join(format!("it-0000{part}-of-00002.gguf"));
+        let mut to = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+        let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        write(&mut to, &metadata, &tensors).unwrap();
+    }
+    let (whole, split) = (open(&file("gemma")).unwrap(), open(home.path()).unwrap());
+    assert_eq!(split.weights.names(), whole.weights.names());
+    let read = |checkpoint: &Checkpoint, name: &str| {
+        numbers(&checkpoint.weights.load(name, DType::F32, &Device::Cpu).unwrap())
+    };
+    for name in whole.weights.names() {
+        assert_eq!(read(&split, &name), read(&whole, &name), "{name}");
+    }
+    let second = home.path().join("it-00002-of-00002.gguf");
+    assert!(open(&second).err().unwrap().contains("is not the first of the 2 files"));
+    std::fs::remove_file(second).unwrap();
+    assert!(open(home.path()).err().unwrap().contains("it-00002-of-00002.gguf is missing"));
 }
 
 #[test]

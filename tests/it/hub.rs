@@ -161,6 +161,23 @@ fn only_the_files_that_a_model_needs_are_fetched_and_they_are_the_model() {
 }
 
 #[test]
+fn a_gguf_file_of_a_repository_is_fetched_alone() {
+    let setting = Setting::new(&["gpt2"]);
+    let bytes = std::fs::read(directory("gguf").join("qwen2.gguf")).unwrap();
+    setting.hub.edit("tiny/gpt2", |files| {
+        files.insert("it-Q4_0.gguf".into(), bytes.clone());
+        files.insert("other.gguf".into(), bytes);
+    });
+    let opened = setting.open("tiny/gpt2/it-Q4_0.gguf").unwrap();
+    assert_eq!(opened.config["model_type"], "qwen2");
+    assert_eq!(opened.revision.as_deref(), Some(MAIN));
+    assert_eq!(setting.blobs("gpt2").len(), 1);
+    let again = setting.open_offline("tiny/gpt2/it-Q4_0.gguf").unwrap();
+    assert_eq!(again.canonical_id, "tiny/gpt2/it-Q4_0.gguf");
+    assert!(refusal(setting.open("tiny/gpt2/none.gguf")).contains("none.gguf"));
+}
+
+#[test]
 fn a_config_is_judged_before_any_weight_is_fetched() {
     let setting = Setting::new(&["opt", "gpt2", "llama"]);
     let change = |case: &str, from: &str, to: &str| {

@@ -8,7 +8,7 @@ use crate::script::{Failure, Substitutes};
 #[derive(Args)]
 pub struct Models {
     /// Use this model in place of the one that the script names in model(…): demo:NAME, a
-    /// directory, or a Hub id. If the script names several, give NAME=ID for each, with NAME as in
+    /// directory, a GGUF file, or a Hub id. If the script names several, give NAME=ID for each, with NAME as in
     /// model("NAME") or model(param("NAME", …))
     #[arg(long = "model", value_name = "[NAME=]ID", value_hint = ValueHint::AnyPath)]
     given: Vec<String>,

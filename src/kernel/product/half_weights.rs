@@ -5,7 +5,6 @@
 use std::mem::MaybeUninit;
 
 use candle_core::{DType, Result, Tensor, WithDType};
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::few_rows::MOST;
@@ -33,13 +32,28 @@ trait Half: WithDType {
 
 impl Half for f16 {
     fn widen(from: &[Self], to: &mut [f32]) {
-        from.convert_to_f32_slice(to);
+        rescaled(from, to);
     }
 }
 
 impl Half for bf16 {
     fn widen(from: &[Self], to: &mut [f32]) {
         shifted(from, to);
+    }
+}
+
+vectorized! {
+    /// An f16's exponent counts from another number: 2^112 makes up for it, also of numbers below the
+    /// normal ones. Infinities and NaN keep the largest exponent.
+    fn rescaled(from: &[f16], to: &mut [f32]) {
+        const FACTOR: f32 = f32::from_bits((112 + 127) << 23);
+        for (to, from) in to.iter_mut().zip(from) {
+            let bits = u32::from(from.to_bits());
+            let size = (bits & 0x7fff) << 13;
+            let finite = f32::from_bits(size) * FACTOR;
+            let wide = if bits & 0x7c00 == 0x7c00 { size | 0x7f80_0000 } else { finite.to_bits() };
+            *to = f32::from_bits(wide | ((bits & 0x8000) << 16));
+        }
     }
 }
 
@@ -191,6 +205,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_half_is_widened_exactly() {
+        fn check<T: Half>(half: impl Fn(u16) -> T, wide: impl Fn(u16) -> f32) {
+            let halves: Vec<T> = (0..=u16::MAX).map(half).collect();
+            let mut got = vec![0f32; halves.len()];
+            T::widen(&halves, &mut got);
+            for (bits, got) in (0..=u16::MAX).zip(got) {
+                let expected = wide(bits);
+                let same = got.to_bits() == expected.to_bits();
+                assert!(same || (got.is_nan() && expected.is_nan()), "{bits:#x}: {got}");
+            }
+        }
+        check(f16::from_bits, |bits| f16::from_bits(bits).to_f32());
+        check(bf16::from_bits, |bits| bf16::from_bits(bits).to_f32());
     }
 
     #[test]

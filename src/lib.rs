@@ -27,6 +27,8 @@ pub mod recipe;
 pub mod repl;
 pub mod script;
 #[cfg(feature = "cli")]
+pub mod serve;
+#[cfg(feature = "cli")]
 pub mod sweep;
 pub mod system;
 pub mod tensor;

@@ -8,7 +8,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::options::limits::Limits;
 use super::options::model::Models;
-use super::run::assignment;
+use super::options::script::assignment;
 use crate::error;
 use crate::script::{Console, Failure, Host, Settings, Streaming, Substitutes};
 use crate::system::file::FileKind;

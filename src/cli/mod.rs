@@ -6,6 +6,7 @@ mod completions;
 mod definitions;
 mod doctor;
 mod generate;
+mod live;
 mod models;
 pub mod options;
 mod points;
@@ -15,6 +16,7 @@ mod repl;
 mod rerun;
 mod run;
 mod sweep;
+mod view;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -46,7 +48,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Run),
+    Run(Box<run::Run>),
+    Live(Box<live::Live>),
+    View(view::View),
     Repl(repl::Repl),
     Generate(generate::Generate),
     Rerun(rerun::Rerun),
@@ -63,6 +67,8 @@ enum Command {
 const AFTER: &str = "\
 Examples:
   precompute run experiment.rhai
+  precompute live experiment.rhai
+  precompute view runs
   precompute run experiment.rhai --model EleutherAI/pythia-70m-deduped --set cutoff=0.2
   precompute repl --model demo:opt
   precompute generate --model demo:opt --prompt 'Mary and John went to the store.'
@@ -144,6 +150,8 @@ impl Command {
         }
         match self {
             Command::Run(run) => run.run(),
+            Command::Live(live) => live.run(),
+            Command::View(view) => view.run(),
             Command::Repl(repl) => repl.run(),
             Command::Generate(generate) => generate.run(),
             Command::Rerun(rerun) => rerun.run(),

@@ -8,8 +8,8 @@ use clap::{Args, ValueHint};
 use super::options::limits::Limits;
 use super::options::model::Models;
 use super::options::reuse::Reuse;
+use super::options::script::assignment;
 use super::process::exit;
-use super::run::assignment;
 use crate::repl;
 use crate::script::{Failure, Host, Settings};
 

@@ -40,6 +40,10 @@ pub struct Rerun {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
 
+    /// Leave no page, report.html, in the output directory
+    #[arg(long)]
+    no_report: bool,
+
     /// Fail if a number differs by more than this fraction of it
     #[arg(long, value_name = "FRACTION")]
     within: Option<f64>,
@@ -155,6 +159,7 @@ impl Rerun {
             offline: self.offline,
             seed: Some(record.first_seed),
             out: self.out.clone(),
+            report: !self.no_report,
             read: self.read.clone(),
             params: command.set,
             silent: self.json,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::options::script::assignment;
 use super::recipe::ask;
-use super::run::assignment;
 use crate::data::rows::{Numbers, ReadOptions, Row, RowFile, Rows};
 use crate::output::picture::table::draw;
 use crate::output::record::Versions;

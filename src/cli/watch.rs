@@ -1,29 +1,80 @@
 //! `precompute run --watch FILE`: runs the script again after every change, with models that stay
-//! loaded.
+//! loaded. `precompute live FILE` is the same for who looks at a page.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::process::reexec;
-use crate::script::{Failure, Host, Program};
+use crate::script::{Failure, Host, Program, Script};
 use crate::system::digest::sha256_hex;
 use crate::system::file_changes::Watcher;
 use crate::system::interrupt;
 use crate::system::message::notice;
 use crate::{Error, error};
 
-/// How often a wait for changes checks for Ctrl-C.
-const POLL: Duration = Duration::from_millis(100);
+/// How often a wait for changes checks for Ctrl-C and for what else asks for a run.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Who follows what a watched script does.
+pub trait Follower {
+    /// A script was read and may now run.
+    fn prepared(&self, _host: &Host, _script: &Script) {}
+
+    /// A run begins.
+    fn begins(&self) {}
+
+    /// A run has succeeded; how long the script took to read and to run.
+    fn done(&self, host: &Host, reloaded: Duration, ran: Duration);
+
+    /// A run has failed, or the script can't be read; whether results of an earlier run stand.
+    fn failed(&self, failure: &Failure, has_results: bool);
+
+    /// Whether the run that was just ended shall not begin again by itself.
+    fn has_stopped(&self) -> bool {
+        false
+    }
+
+    /// Whether a run is wanted though no file has changed.
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// Whether the process may be replaced by a new one to end a run that nothing else ends.
+    fn may_start_anew(&self) -> bool {
+        true
+    }
+}
+
+/// Who reads standard error.
+pub struct Terminal;
+
+impl Follower for Terminal {
+    fn done(&self, host: &Host, reloaded: Duration, ran: Duration) {
+        report(host, reloaded, ran);
+    }
+
+    fn failed(&self, failure: &Failure, has_results: bool) {
+        notice(failure);
+        if has_results {
+            notice("the results of the last good run stand");
+        }
+    }
+}
 
 /// Runs the script now and after every change, until Ctrl-C. With `finish` a run is not ended by a
 /// change of its script.
 ///
 /// # Errors
 /// The script can't be read at first, or the user ended the program with Ctrl-C.
-pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure> {
+pub fn watch(
+    host: &Host,
+    program: &Program,
+    finish: bool,
+    follower: &impl Follower,
+) -> Result<(), Failure> {
     let Program::File(file) = program else {
         return Err(Failure::usage(error!(
-            "--watch takes a script in a file of yours: nothing else changes"
+            "only a script in a file of yours is watched: nothing else changes"
         )));
     };
     interrupt::clear();
@@ -52,15 +103,21 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         }
         first = false;
         let running = digest(host);
-        reexec::prepare(&running, &host.session().run().kept_in());
+        if follower.may_start_anew() {
+            reexec::prepare(&running, &host.session().run().kept_in());
+        }
         if previous.take().is_some_and(|previous| previous.run == running) {
             notice(
                 "that run has ended with its process: what it had loaded is loaded anew when it runs again",
             );
-            wait_for_change(&watcher, file)?;
+            wait_for_change(&watcher, file, follower)?;
             continue;
         }
 
+        if let Ok(script) = &script {
+            follower.prepared(host, script);
+        }
+        follower.begins();
         let began = Instant::now();
         let outcome = script.and_then(|script| host.run_prepared(program, &script));
         let ran = began.elapsed();
@@ -69,10 +126,10 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
         match outcome {
             Ok(_) => {
                 has_results = true;
-                report(host, reloaded, ran);
+                follower.done(host, reloaded, ran);
             }
             Err(failure) if interrupt::requested_by_person() => return Err(interrupted(failure)),
-            Err(failure) if failure.is_interrupted() => {
+            Err(failure) if failure.is_interrupted() && !follower.has_stopped() => {
                 let changed = watcher.wait(POLL);
                 notice(format_args!(
                     "{} during the run: it starts afresh",
@@ -80,22 +137,21 @@ pub fn watch(host: &Host, program: &Program, finish: bool) -> Result<(), Failure
                 ));
                 continue;
             }
-            Err(failure) => {
-                notice(&failure);
-                if has_results {
-                    notice("the results of the last good run stand");
-                }
-            }
+            Err(failure) => follower.failed(&failure, has_results),
         }
-        wait_for_change(&watcher, file)?;
+        wait_for_change(&watcher, file, follower)?;
     }
 }
 
-/// Waits until the script or a file that it read changes.
+/// Waits until the script or a file that it read changes, or the follower asks for a run.
 ///
 /// # Errors
 /// Ctrl-C.
-fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
+fn wait_for_change(
+    watcher: &Watcher,
+    file: &Path,
+    follower: &impl Follower,
+) -> Result<(), Failure> {
     notice(format_args!("waiting for {} to change; Ctrl-C ends", file.display()));
     loop {
         let changed = watcher.wait(POLL);
@@ -104,6 +160,9 @@ fn wait_for_change(watcher: &Watcher, file: &Path) -> Result<(), Failure> {
         }
         if !changed.is_empty() {
             notice(format_args!("\n{}", have_changed(&changed, file)));
+            return Ok(());
+        }
+        if follower.asks() {
             return Ok(());
         }
     }
@@ -145,7 +204,7 @@ fn report(host: &Host, reloaded: Duration, ran: Duration) {
     }
 }
 
-fn milliseconds(time: Duration) -> String {
+pub(super) fn milliseconds(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds >= 10.0 => format!("{seconds:.1} s"),
         seconds if seconds >= 1.0 => format!("{seconds:.2} s"),

@@ -4,7 +4,7 @@
 use super::compare;
 use super::directory::Directory;
 use super::format::table::Table;
-use super::name::RECORD;
+use super::name::{RECORD, REPORT};
 use crate::system::file;
 use crate::system::file::{FileKind, describe_io_error};
 use crate::{Result, error};
@@ -50,6 +50,7 @@ impl LastResults {
         let differences =
             self.last.as_ref().map(|last| self.differences(last, stage, &results)).transpose()?;
         self.directory.remove(RECORD)?;
+        self.directory.remove(REPORT)?;
         for name in &results.files {
             self.directory.settle(stage, name)?;
         }

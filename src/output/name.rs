@@ -16,6 +16,9 @@ const DEEPEST: usize = 16;
 /// The name of the run's record, which a script can't save under.
 pub const RECORD: &str = "run.json";
 
+/// The name of the run's page, likewise.
+pub const REPORT: &str = "report.html";
+
 /// The start of the names of temporary files and folders, which a script can't save under either.
 pub const TEMPORARY_PREFIX: &str = ".precompute-";
 
@@ -25,8 +28,10 @@ pub const TEMPORARY_PREFIX: &str = ".precompute-";
 /// The record's name, or a name reserved for temporary files.
 pub fn check_own(name: &str) -> Result<()> {
     let first = name.split('/').next().unwrap_or(name);
-    if is_record(first) {
-        return Err(error!("{RECORD} is the run's own record: save under another name"));
+    for (own, what) in [(RECORD, "record"), (REPORT, "page")] {
+        if is_named(first, own) {
+            return Err(error!("{own} is the run's own {what}: save under another name"));
+        }
     }
     if is_reserved(first) {
         return Err(error!(
@@ -42,18 +47,25 @@ pub fn is_reserved(name: &str) -> bool {
     folded(name).take(TEMPORARY_PREFIX.len()).eq(TEMPORARY_PREFIX.chars())
 }
 
-/// Whether some file system would treat `part` as the record's name.
-fn is_record(part: &str) -> bool {
+/// Whether some file system would treat `part` as the name `own`.
+fn is_named(part: &str, own: &str) -> bool {
     // No file system has a longer one, and a script's text can be as long as the memory allowed.
     if part.len() > LONGEST_PART {
         return false;
     }
     let part: String = folded(part).collect();
+    if part == own {
+        return true;
+    }
     // Windows gives every long name a short one (8.3), such as `RUN~1.JSO`.
-    let short = part.strip_prefix("run~").and_then(|rest| rest.strip_suffix(".jso"));
-    part == RECORD
-        || short
-            .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+    let Some((stem, ending)) = own.rsplit_once('.') else { return false };
+    let ending = part.strip_suffix(&ending[..ending.len().min(3)]);
+    let short =
+        ending.and_then(|rest| rest.strip_suffix('.')).and_then(|rest| rest.split_once('~'));
+    short.is_some_and(|(begin, number)| {
+        let digits = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+        digits && begin == &stem[..stem.len().min(7 - number.len().min(5))]
+    })
 }
 
 /// A name's characters with case folded as case-insensitive file systems compare it. Lowering the

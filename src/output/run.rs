@@ -8,16 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cap_std::fs::Dir;
-use sha2::{Digest, Sha256};
 
 use super::directory::{self, Directory};
-use super::format::table::Table;
+use super::hashed::Hashed;
+use super::items::{Item, Items};
 use super::last_results::{LastResults, Results};
-use super::name::{self, RECORD};
+use super::name::{self, RECORD, REPORT};
 use super::quota::{Metered, Quota};
 use super::readable::Readable;
 use super::record::{Record, Saved};
-use crate::system::digest::hex;
 use crate::system::directory::HeldDirectory;
 use crate::system::interrupt;
 use crate::system::message::notice;
@@ -35,6 +34,8 @@ pub struct Run {
     out: Option<PathBuf>,
     read: Vec<PathBuf>,
     silent: bool,
+    /// Whether each run that has something to show leaves a page.
+    report: bool,
     quota: Quota,
     state: RefCell<State>,
     /// Set by [`keep_results`](Run::keep_results): the results of the last successful run.
@@ -51,7 +52,7 @@ struct State {
     records: Vec<u8>,
     /// How many files were written by what [`folder`](Run::folder) was given to.
     beside: usize,
-    tables: Vec<Table>,
+    items: Items,
     /// How the results differ from those of the last successful run.
     differences: Option<Vec<String>>,
     began: Instant,
@@ -68,7 +69,7 @@ impl State {
             folders: BTreeSet::new(),
             records: Vec::new(),
             beside: 0,
-            tables: Vec::new(),
+            items: Items::default(),
             differences: None,
             began: Instant::now(),
             started: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -89,14 +90,22 @@ fn directory(out: Option<&Path>, name: &str) -> Directory {
 impl Run {
     /// Runs write to `out`, or to a new directory named after the script and the time, as much as
     /// `quota` allows. They read beside the script and below `read`. If `silent`, the directory is
-    /// not announced on standard error.
-    pub fn new(out: Option<PathBuf>, read: Vec<PathBuf>, silent: bool, quota: Quota) -> Self {
+    /// not announced on standard error. With `report` each run that has something to show leaves a
+    /// page.
+    pub fn new(
+        out: Option<PathBuf>,
+        read: Vec<PathBuf>,
+        silent: bool,
+        report: bool,
+        quota: Quota,
+    ) -> Self {
         let state =
             State::new(out.as_deref(), &read, SESSION, HeldDirectory::open(Path::new(".")).ok());
         Self {
             out,
             read,
             silent,
+            report,
             quota,
             state: RefCell::new(state),
             last_results: RefCell::new(None),
@@ -186,17 +195,18 @@ impl Run {
                 folders.len() + usize::from(!state.files.iter().any(|file| file.name == name));
             self.quota.check_files(state.files.len() + state.folders.len() + state.beside + new)?;
             if state.files.is_empty() {
-                // An earlier run's record would describe files that are about to change.
+                // An earlier run's record and page would describe files that are about to change.
                 state.directory.remove(RECORD)?;
+                state.directory.remove(REPORT)?;
             }
             (state.directory.clone(), folders)
         };
         let mut sha256 = String::new();
         let path = directory.write(name, |to| {
             let mut metered = Metered::new(to, &self.quota);
-            let mut hashed = Hashed { to: &mut metered, digest: Sha256::new() };
+            let mut hashed = Hashed::new(&mut metered);
             let written = write(&mut hashed);
-            sha256 = hex(&hashed.digest.finalize());
+            sha256 = hashed.digest();
             metered.finish().and(written).and(interrupt::check_failed())
         })?;
         let State { files, folders: known, .. } = &mut *self.state.borrow_mut();
@@ -253,6 +263,7 @@ impl Run {
         let state = self.state.borrow();
         if state.files.is_empty() {
             state.directory.remove(RECORD)?;
+            state.directory.remove(REPORT)?;
         }
         state.directory.folder(name)
     }
@@ -302,11 +313,18 @@ impl Run {
         self.state.borrow().directory.path().to_owned()
     }
 
-    /// Keeps a table that was printed, to compare it with that of the next run.
-    pub fn show(&self, table: Table) {
-        if self.last_results.borrow().is_some() {
-            self.state.borrow_mut().tables.push(table);
+    /// Keeps what was shown: for the run's page, and tables to compare them with the next run's.
+    ///
+    /// # Errors
+    /// The quota does not allow what it adds to the page: the run ends.
+    pub fn show(&self, item: Item) -> Result<()> {
+        if self.report {
+            self.quota.take(item.bytes())?;
         }
+        if self.report || self.last_results.borrow().is_some() {
+            self.state.borrow_mut().items.push(item);
+        }
+        Ok(())
     }
 
     /// How the results of the run that just ended differ from those of the last successful one, one
@@ -357,10 +375,10 @@ impl Run {
         stage: &Directory,
         record: &Record,
     ) -> Result<()> {
-        let mut state = self.state.borrow_mut();
         let files = record.files.iter().map(|file| file.name.clone()).collect();
-        let results = Results { files, tables: std::mem::take(&mut state.tables) };
-        state.differences = last_results.replace(stage, results)?;
+        let results = Results { files, tables: self.state.borrow().items.tables() };
+        let differences = last_results.replace(stage, results)?;
+        self.state.borrow_mut().differences = differences;
         self.record(last_results.directory(), record)
     }
 
@@ -368,13 +386,34 @@ impl Run {
         let json = serde_json::to_value(record)
             .map_err(|e| error!("the run's record can't be written: {e}"))?;
         let written = directory.write(RECORD, |to| write_json(to, &json)).map(drop);
-        match written {
+        match written.and_then(|()| self.write_report(directory, record)) {
             Err(error) if record.files.is_empty() && self.out.is_none() => {
                 notice(format_args!("warning: the run is not recorded: {error}"));
                 Ok(())
             }
             written => written,
         }
+    }
+
+    /// Writes the run's page if it is wanted and has something to show; else none stays of an
+    /// earlier run.
+    fn write_report(&self, directory: &Directory, record: &Record) -> Result<()> {
+        #[cfg(feature = "pages")]
+        if self.report {
+            let items = self.take_items();
+            if !items.is_empty() || !record.files.is_empty() {
+                let page = super::page::report(record, &items);
+                return directory.write(REPORT, |to| write_all(to, page.as_bytes())).map(drop);
+            }
+        }
+        let _ = record;
+        directory.remove(REPORT)
+    }
+
+    /// Takes what the run has shown.
+    #[cfg(feature = "pages")]
+    fn take_items(&self) -> Items {
+        std::mem::take(&mut self.state.borrow_mut().items)
     }
 }
 
@@ -386,23 +425,5 @@ fn list(names: &[&str]) -> String {
             format!("{} and {} more", first.join(", "), names.len() - SHOWN)
         }
         _ => names.join(", "),
-    }
-}
-
-/// A writer that computes the SHA-256 of what passes through it.
-struct Hashed<'a> {
-    to: &'a mut dyn Write,
-    digest: Sha256,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.to.flush()
     }
 }

@@ -26,7 +26,7 @@ use super::run_session::Session;
 use super::value::model::Model;
 use crate::Result;
 use crate::kernel::cpu::simd::Cpu;
-use crate::output::record::{DONE, Record, ScriptText, Versions};
+use crate::output::record::{Command, DONE, Record, ScriptText, Versions};
 use crate::system::fingerprint::Fingerprint;
 use crate::system::{interrupt, panics};
 use crate::tensor::budget;
@@ -49,6 +49,13 @@ pub struct Script {
     ast: AST,
     params: Vec<Declared>,
     models: Vec<NamedModel>,
+}
+
+impl Script {
+    /// The parameters that it declares.
+    pub fn params(&self) -> &[Declared] {
+        &self.params
+    }
 }
 
 impl Host {
@@ -192,7 +199,7 @@ impl Host {
                 .into_iter()
                 .map(|(name, v)| (name, json(&v).unwrap_or_default()))
                 .collect(),
-            command: session.settings().into(),
+            command: Command { set: session.params().given(), ..session.settings().into() },
             models: session.models().asked().iter().map(Model::record).collect(),
             adapters: session.adapters().used(),
             data: session.data().used(),

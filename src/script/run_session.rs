@@ -47,7 +47,7 @@ impl Session {
         }
         let quota = Quota::new(settings.limits.output, settings.limits.files);
         let (out, read) = (settings.out.clone(), settings.read.clone());
-        let run = Rc::new(Run::new(out, read, settings.silent, quota.clone()));
+        let run = Rc::new(Run::new(out, read, settings.silent, settings.report, quota.clone()));
         Ok(Self {
             random: Random::new(settings.seed),
             params: Params::new(settings.params.clone(), settings.models.named.clone()).into(),

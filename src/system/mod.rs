@@ -19,4 +19,5 @@ pub mod memory;
 pub(crate) mod message;
 pub(crate) mod panics;
 pub(crate) mod positioned;
+pub(crate) mod progress;
 pub(crate) mod write;

@@ -55,6 +55,7 @@ mod numbers;
 mod offload;
 mod optimisers;
 mod output;
+mod pages;
 mod picked;
 mod ranges;
 mod readme;

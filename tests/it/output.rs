@@ -214,7 +214,10 @@ fn a_picture_that_can_not_be_drawn_is_a_sentence() {
         ("plot(#{title: \"x\"})", "plot needs y"),
         ("plot(#{y: [1.0], x: [1.0, 2.0]})", "x has 2 points, and a series of y has 1"),
         ("plot(#{y: [1.0], log: \"z\"})", "log must be"),
-        ("plot(#{y: [1.0], kind: \"pie\"})", "kind must be \"line\" or \"scatter\""),
+        (
+            "plot(#{y: [1.0], kind: \"pie\"})",
+            "kind must be one of \"line\", \"scatter\", \"bar\", \"hist\", \"box\"",
+        ),
         ("plot(#{y: [\"a\"]})", "not the string \"a\""),
         ("plot(#{y: [1.0, 2.0], labels: [\"a\", \"b\"]})", "2 labels for 1 series"),
         ("plot(#{y: []})", "plot"),

@@ -10,7 +10,7 @@ use crate::binary::Workplace;
 use crate::run::precompute;
 
 /// The README and the pages that it leads to, by their paths in the repository.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 15] = [
     ("README.md", include_str!("../../README.md")),
     ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
@@ -20,6 +20,7 @@ const PAGES: [(&str, &str); 14] = [
     ("src/docs/gpu.md", include_str!("../../src/docs/gpu.md")),
     ("src/docs/gradients.md", include_str!("../../src/docs/gradients.md")),
     ("src/docs/models.md", include_str!("../../src/docs/models.md")),
+    ("src/docs/pages.md", include_str!("../../src/docs/pages.md")),
     (POINTS.0, POINTS.1),
     ("src/docs/python.md", include_str!("../../src/docs/python.md")),
     ("src/docs/recipes.md", include_str!("../../src/docs/recipes.md")),

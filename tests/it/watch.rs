@@ -230,7 +230,7 @@ fn a_script_that_does_not_compile_or_fails_leaves_the_last_good_results() {
     let names = |path: &Path| {
         std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>()
     };
-    assert_eq!(names(&here.path().join("out")).len(), 2, "a failed run left a file");
+    assert_eq!(names(&here.path().join("out")).len(), 3, "a failed run left a file");
 
     here.write("s.rhai", b"save(\"x\", 4);");
     let said = watching.rest();

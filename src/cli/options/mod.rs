@@ -3,3 +3,4 @@
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod reuse;
+pub(crate) mod script;

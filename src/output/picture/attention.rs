@@ -1,12 +1,15 @@
 //! Attention patterns: for each head, how much weight each query gives to each key.
 
+use serde::Serialize;
+
 use super::colour::Scale;
 use super::heatmap::check_grid;
+use super::json_number;
 use super::label::{all_trimmed, of_places};
 use crate::{Result, bail};
 
 /// The attention patterns of some heads.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Attention {
     /// The tokens of the queries. Empty means that queries are labelled by index.
     pub tokens: Vec<String>,
@@ -14,6 +17,7 @@ pub struct Attention {
     /// means that keys are labelled by index.
     pub keys: Vec<String>,
     /// The weights, `[head][query][key]`.
+    #[serde(serialize_with = "json_number::serialize")]
     pub heads: Vec<Vec<Vec<f64>>>,
     /// The title above the picture; may be empty.
     pub title: String,

@@ -1,5 +1,7 @@
 //! An axis: the range it covers, where its ticks are, and where on it a value lies.
 
+#[cfg(feature = "plots")]
+use super::label::{all_trimmed, width};
 use super::number::{number, scientific};
 
 /// A linear or logarithmic range of values with ticks. Positions on it are fractions from 0 (its
@@ -75,6 +77,20 @@ impl Axis {
             false => axis.tick_evenly(count, whole, reach),
         }
         Some(axis)
+    }
+
+    /// An axis of names, each in the middle of an equal part. Of many, so many are ticks that they
+    /// have about `room` columns of text together.
+    #[cfg(feature = "plots")]
+    pub fn of_names(names: &[String], room: usize) -> Self {
+        let count = names.len().max(1);
+        let shown = all_trimmed(names, (room / count).clamp(3, 24));
+        let widest = shown.iter().map(|name| width(name)).max().unwrap_or(0) + 1;
+        let every = (count * widest).div_ceil(room.max(1)).max(1);
+        let place = |i: usize| (i as f64 + 0.5) / count as f64;
+        let ticks = shown.into_iter().enumerate().step_by(every);
+        let ticks = ticks.map(|(i, name)| (place(i), name)).collect();
+        Self { lo: 0.0, hi: count as f64, log: false, power: 0, ticks, minor: vec![] }
     }
 
     /// The position of `value`, from 0 to 1; `None` if it can't be placed on the axis.

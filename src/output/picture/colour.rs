@@ -1,5 +1,8 @@
 //! The colours of pictures: fixed ones, those of series, and scales from values to colours.
 
+use serde::Serialize;
+
+use super::json_number;
 use super::number::number;
 use crate::{Result, bail, error};
 
@@ -88,11 +91,13 @@ pub(super) struct Scale {
 }
 
 /// Fixed ends of a scale. An end that is `None` follows the values.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Bounds {
     /// The lower end.
+    #[serde(serialize_with = "json_number::serialize")]
     pub min: Option<f64>,
     /// The upper end.
+    #[serde(serialize_with = "json_number::serialize")]
     pub max: Option<f64>,
 }
 

@@ -1,6 +1,9 @@
 //! Graphs: nodes by layer and position, and weighted edges between them.
 
+use serde::Serialize;
+
 use super::colour::Scale;
+use super::json_number;
 use super::label::of_places;
 use super::number::number;
 use crate::{Result, bail, error};
@@ -14,7 +17,7 @@ const ABREAST: usize = 4;
 const BETWEEN: (f64, f64) = (0.35, 0.9);
 
 /// A graph to be drawn: the lowest layer at the bottom, positions from left to right.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Graph {
     /// The title above the picture; may be empty.
     pub title: String,
@@ -30,7 +33,7 @@ pub struct Graph {
 }
 
 /// A node of a graph.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Node {
     /// What is written on it.
     pub label: String,
@@ -39,17 +42,19 @@ pub struct Node {
     /// The number of its position, likewise.
     pub position: i64,
     /// A number that is shown as its colour.
+    #[serde(serialize_with = "json_number::serialize")]
     pub value: Option<f64>,
 }
 
 /// An edge of a graph.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Edge {
     /// The index of the node that it leaves.
     pub from: usize,
     /// The index of the node that it enters.
     pub to: usize,
     /// Its weight: the size is shown as the line's width, the sign as its colour.
+    #[serde(serialize_with = "json_number::serialize")]
     pub weight: f64,
 }
 

@@ -1,11 +1,14 @@
 //! Heatmaps: a grid of values shown as colours.
 
+use serde::Serialize;
+
 use super::colour::{Bounds, Scale};
+use super::json_number;
 use super::label::token;
 use crate::{Result, bail};
 
 /// A grid of values to be shown as colours, the first row on top.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Heatmap {
     /// The title above the picture; may be empty.
     pub title: String,
@@ -18,6 +21,7 @@ pub struct Heatmap {
     /// The labels of the rows. Empty means their indices.
     pub y: Vec<String>,
     /// The values, `[row][column]`.
+    #[serde(serialize_with = "json_number::serialize")]
     pub values: Vec<Vec<f64>>,
     /// Texts for the cells, `[row][column]`. Empty means the values, if they fit.
     pub text: Vec<Vec<String>>,

@@ -1,11 +1,16 @@
 //! Plots of numbers over numbers: lines, or points by themselves.
 
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
 use super::axis::{Axis, Reach, coordinate};
+use super::json_number;
 use super::label::trimmed;
 use crate::{Result, bail, error};
 
 /// Series of numbers over a common x axis.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct LinePlot {
     /// The title above the picture; may be empty.
     pub title: String,
@@ -14,6 +19,7 @@ pub struct LinePlot {
     /// What the y axis shows; may be empty.
     pub ylabel: String,
     /// The x coordinates of every series.
+    #[serde(serialize_with = "json_number::serialize")]
     pub x: Vec<f64>,
     /// The series.
     pub series: Vec<Series>,
@@ -26,7 +32,8 @@ pub struct LinePlot {
 }
 
 /// How the points of a series are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Joined by a line, in their order.
     #[default]
@@ -35,18 +42,14 @@ pub enum Kind {
     Scatter,
 }
 
-impl Kind {
-    /// The kinds by their names in scripts.
-    pub const NAMES: [(&str, Self); 2] = [("line", Self::Line), ("scatter", Self::Scatter)];
-}
-
 /// One line of a [`LinePlot`].
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Series {
     /// The name in the legend; may be empty.
     pub label: String,
     /// The y coordinates, as many as the plot has x coordinates. Values that are not finite leave a
     /// gap.
+    #[serde(serialize_with = "json_number::serialize")]
     pub y: Vec<f64>,
 }
 
@@ -106,6 +109,29 @@ impl LinePlot {
             };
             error!("there is nothing to plot: {what}").help(help)
         })
+    }
+
+    /// The plot with about `most` points: of each stretch of the points, in their order, those stay
+    /// at which a series has its least or its greatest number, and one at which a series has none.
+    pub(super) fn thinned(&self, most: usize) -> Self {
+        let count = self.series.len().max(1);
+        // Each series keeps at most three points of a stretch, and all series have all points kept.
+        let stretches = (most / (3 * count * count)).max(50);
+        let length = self.x.len().div_ceil(stretches).max(1);
+        let mut kept = BTreeSet::from([0, self.x.len().saturating_sub(1)]);
+        for from in (0..self.x.len()).step_by(length) {
+            let to = (from + length).min(self.x.len());
+            for y in self.series.iter().map(|series| &series.y) {
+                let shown = |i: &usize| self.x[*i].is_finite() && y[*i].is_finite();
+                kept.extend((from..to).filter(shown).min_by(|&a, &b| y[a].total_cmp(&y[b])));
+                kept.extend((from..to).filter(shown).max_by(|&a, &b| y[a].total_cmp(&y[b])));
+                kept.extend((from..to).find(|i| !shown(i)));
+            }
+        }
+        let of = |numbers: &[f64]| kept.iter().filter_map(|&i| numbers.get(i).copied()).collect();
+        let series = self.series.iter();
+        let series = series.map(|series| Series { label: series.label.clone(), y: of(&series.y) });
+        Self { x: of(&self.x), series: series.collect(), ..self.clone() }
     }
 
     /// The points of a series as positions from 0 to 1 on both axes. A point that can't be placed
@@ -253,6 +279,22 @@ mod tests {
                 .sum()
         };
         assert!((1..=60).contains(&dots(&scatter)) && dots(&line) > 60);
+    }
+
+    #[test]
+    fn many_points_are_thinned_without_their_extremes() {
+        let xs: Vec<f64> = (0..100_000).map(f64::from).collect();
+        let mut ys: Vec<f64> = xs.iter().map(|x| (x * 0.37).sin()).collect();
+        (ys[12_345], ys[77_777], ys[50_000]) = (9.0, -9.0, f64::NAN);
+        let zs = xs.clone();
+        let thin = plot(&xs, &[("a", &ys), ("b", &zs)]).thinned(40_000);
+        assert!(thin.x.len() < 40_000, "{}", thin.x.len());
+        assert_eq!((thin.x[0], *thin.x.last().unwrap()), (0.0, 99_999.0));
+        for extreme in [9.0, -9.0] {
+            assert!(thin.series[0].y.contains(&extreme));
+        }
+        assert_eq!(thin.series[0].y.iter().filter(|y| y.is_nan()).count(), 1, "a gap stays one");
+        assert_eq!(thin.series[1].y, thin.x);
     }
 
     #[test]

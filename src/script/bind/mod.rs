@@ -7,7 +7,6 @@ pub mod closures;
 pub mod forward;
 pub mod generate;
 pub mod gradients;
-mod graph;
 mod key_order;
 pub mod large_values;
 pub mod model;

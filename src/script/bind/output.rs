@@ -14,7 +14,7 @@ use crate::output::format::safetensors::Item;
 use crate::output::format::table::{Table, cell};
 use crate::output::picture::table;
 use crate::output::save::Data;
-use crate::output::{Run, picture};
+use crate::output::{Run, items, picture};
 use crate::script::declare::{Gradient, OnGpu, Purity, Registry};
 use crate::script::diagnostics::try_catch::Caught;
 use crate::script::errors::error::ScriptResult;
@@ -23,7 +23,7 @@ use crate::script::run::console::{Console, terminal_width};
 use crate::script::value::Handle;
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record;
-use crate::system::{escape, message};
+use crate::system::{escape, message, progress};
 use crate::{Result, bail, did_you_mean, error};
 
 /// A script's value in the form in which it is saved.
@@ -208,31 +208,37 @@ fn draw_table(run: &Run, value: &Dynamic, options: Map, order: &mut Order) -> Re
     let cells: Vec<Vec<String>> =
         shown.rows.iter().map(|row| row.iter().map(short).collect()).collect();
     let drawn = table::draw(&shown.columns, &cells, terminal_width());
-    run.show(shown);
+    run.show(items::Item::Table(shown))?;
     Ok(drawn)
 }
 
 /// A progress bar on standard error, shown only on a terminal.
 #[derive(Clone)]
-struct Progress(ProgressBar);
+struct Progress {
+    label: String,
+    bar: ProgressBar,
+}
 
-fn progress(label: &str, n: i64) -> Result<Progress> {
+fn new_progress(label: &str, n: i64) -> Result<Progress> {
     let n = u64::try_from(n)
         .map_err(|_| error!("progress counts up to a number of at least 0, not {n}"))?;
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    Ok(Progress(
-        ProgressBar::new(n)
-            .with_style(style)
-            .with_message(escape::control_characters(label).into_owned()),
-    ))
+    progress::tell(label, 0, n);
+    let message = escape::control_characters(label).into_owned();
+    Ok(Progress {
+        label: label.to_owned(),
+        bar: ProgressBar::new(n).with_style(style).with_message(message),
+    })
 }
 
 impl Progress {
     fn advance(&self, by: u64) {
-        self.0.inc(by);
-        if self.0.length().is_some_and(|length| self.0.position() >= length) {
-            self.0.finish_and_clear();
+        self.bar.inc(by);
+        let (done, of) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        progress::tell(&self.label, done, of);
+        if done >= of {
+            self.bar.finish_and_clear();
         }
     }
 }
@@ -327,7 +333,7 @@ pub fn install_progress(registry: &mut Registry) {
             r#"let p = progress("layers", 4); for i in 0..4 { p.tick(); }"#,
             "",
         )
-        .function(|label: &str, n: i64| -> ScriptResult<Progress> { Ok(progress(label, n)?) });
+        .function(|label: &str, n: i64| -> ScriptResult<Progress> { Ok(new_progress(label, n)?) });
     registry
         .declare(
             "tick(progress, by)",

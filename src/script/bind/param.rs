@@ -17,7 +17,7 @@ use crate::{Error, Result, bail, did_you_mean, error};
 /// read.
 pub struct Params {
     /// The texts that `--set` gives, by name.
-    given: BTreeMap<String, String>,
+    given: RefCell<BTreeMap<String, String>>,
     /// The ids that `--model NAME=ID` gives, by NAME.
     models: BTreeMap<String, String>,
     /// The values that the script has read so far.
@@ -27,7 +27,17 @@ pub struct Params {
 impl Params {
     /// With the values of `--set` and of `--model NAME=ID`.
     pub fn new(given: BTreeMap<String, String>, models: BTreeMap<String, String>) -> Self {
-        Self { given, models, values: RefCell::default() }
+        Self { given: given.into(), models, values: RefCell::default() }
+    }
+
+    /// The texts that `--set` gives, by name.
+    pub fn given(&self) -> BTreeMap<String, String> {
+        self.given.borrow().clone()
+    }
+
+    /// Gives other values from the next run on.
+    pub fn give(&self, given: BTreeMap<String, String>) {
+        *self.given.borrow_mut() = given;
     }
 
     /// The values that the script has read so far, by name.
@@ -53,7 +63,7 @@ impl Params {
         }
         for param in declared {
             if let (Some(name), Some(default)) = (&param.name, &param.default)
-                && let Some(text) = self.given.get(name)
+                && let Some(text) = self.given.borrow().get(name)
             {
                 let _ = convert(name, text, default)?;
             }
@@ -72,7 +82,8 @@ impl Params {
     }
 
     fn refuse_unknown(&self, known: &BTreeSet<&str>) -> Result<()> {
-        let Some(name) = self.given.keys().find(|name| !known.contains(name.as_str())) else {
+        let given = self.given.borrow();
+        let Some(name) = given.keys().find(|name| !known.contains(name.as_str())) else {
             return Ok(());
         };
         let error = error!("--set {name}: the script has no parameter {name}");
@@ -88,7 +99,7 @@ impl Params {
     }
 
     fn get(&self, name: &str, default: Dynamic) -> Result<Dynamic> {
-        let value = match (self.given.get(name), self.models.get(name)) {
+        let value = match (self.given.borrow().get(name), self.models.get(name)) {
             (Some(text), _) => convert(name, text, &default)?,
             (None, Some(id)) if default.is_string() || default.is_unit() => {
                 let mut given = Dynamic::from(id.clone());

@@ -39,6 +39,8 @@ pub struct Settings {
     pub check_finite: bool,
     /// Whether nothing is printed, neither output nor notices.
     pub silent: bool,
+    /// Whether a run that has something to show leaves a page, `report.html`, if this build has pages.
+    pub report: bool,
     /// Who wrote the script.
     pub policy: Policy,
     /// What the run may use.

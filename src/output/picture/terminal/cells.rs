@@ -212,7 +212,7 @@ impl Grid {
 }
 
 /// Writes the line that explains the colours or characters.
-fn key(screen: &mut Screen, left: usize, row: usize, scale: &Scale, colour: bool) {
+pub(super) fn key(screen: &mut Screen, left: usize, row: usize, scale: &Scale, colour: bool) {
     let (low, high) = (number(scale.lo), number(scale.hi));
     let steps = if colour { 20 } else { SHADES.len() };
     let left = if left + low.len() + steps + high.len() + 4 > screen.width() { 0 } else { left };

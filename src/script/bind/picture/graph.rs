@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rhai::{Array, Dynamic, Map};
 
-use super::numbers::{labels, number};
+use super::super::numbers::{labels, number};
+use super::Named;
 use crate::output::picture::{Edge, Graph, Node, Picture};
 use crate::script::value::options::{Options, describe};
 use crate::script::value::record;
@@ -15,7 +16,7 @@ use crate::{Result, bail, did_you_mean, error};
 /// # Errors
 /// A node or edge that is no map of the known keys, two nodes of one id, an edge to an id that no node
 /// has, or an unknown option.
-pub fn graph(nodes: &Array, edges: &Array, options: Map) -> Result<(Picture, Option<String>)> {
+pub(super) fn graph(nodes: &Array, edges: &Array, options: Map) -> Result<Named> {
     let options = Options::new("graph", options, &["title", "layers", "positions", "name"])?;
     let names = |name: &str| -> Result<Vec<String>> {
         let what = format!("graph: {name}");

@@ -1,6 +1,7 @@
 //! `precompute live FILE`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -52,25 +53,36 @@ impl Live {
         progress::listen(move |label, done, of| {
             told.show(|shown| shown.progress = Some((label.to_owned(), done, of)));
         });
-        watch::watch(&host, &program, false, &Browser { page, stopped: Cell::new(false) })
+        let wanted = host.session().params().given().into();
+        let follower = Browser { page, wanted, stopped: Cell::new(false) };
+        watch::watch(&host, &program, false, &follower)
     }
 }
 
 /// Who looks at the page, and reads standard error too.
 struct Browser {
     page: Page,
+    /// The values of parameters that the command line and the page have given.
+    wanted: RefCell<BTreeMap<String, String>>,
     /// Whether the run was ended by the page's button.
     stopped: Cell<bool>,
 }
 
 impl Follower for Browser {
     fn prepared(&self, host: &Host, script: &Script) {
-        let params = host.session().params();
-        let mut given = self.page.take_parameters().unwrap_or_else(|| params.given());
-        // A parameter that an edit took away does not fail the run: the page shows it no more.
         let declared = script.params();
+        let declares =
+            |name: &String| declared.iter().any(|param| param.name.as_ref() == Some(name));
+        let mut wanted = self.wanted.borrow_mut();
+        if let Some(set) = self.page.take_parameters() {
+            // The page gives all values of the parameters that it shows.
+            wanted.retain(|name, _| !declares(name));
+            wanted.extend(set);
+        }
+        // A parameter that an edit took away does not fail the run, and has its value when it is back.
+        let mut given = wanted.clone();
         if declared.iter().all(|param| param.name.is_some()) {
-            given.retain(|name, _| declared.iter().any(|param| param.name.as_ref() == Some(name)));
+            given.retain(|name, _| declares(name));
         }
         let mut parameters: Vec<Parameter> = Vec::new();
         for param in declared {
@@ -85,7 +97,7 @@ impl Follower for Browser {
                 help: param.help.clone(),
             });
         }
-        params.give(given);
+        host.session().params().give(given);
         self.page.show(|shown| shown.parameters = parameters);
     }
 

@@ -18,7 +18,9 @@ pub fn shell(what: &str, title: &str, json: &Json) -> Response {
     html.markup("<link rel=\"icon\" href=\"data:,\">\n");
     html.element("title", title);
     html.markup("<style>").markup(assets::STYLE).markup("</style>\n</head>\n<body>\n");
-    html.markup("<div id=\"controls\"></div>\n<div id=\"page\"></div>\n");
+    html.markup(
+        "<section id=\"controls\" aria-label=\"Controls\"></section>\n<div id=\"page\"></div>\n",
+    );
     html.markup("<p id=\"said\" role=\"status\" aria-live=\"polite\"></p>\n");
     html.markup("<script type=\"application/json\" id=\"").markup(data::ID).markup("\">");
     html.markup(&data::in_element(json)).markup("</script>\n<script>");

@@ -187,6 +187,9 @@ mod tests {
             assert!(svg.lines().any(|line| line == text), "{text} in {svg}");
         }
         assert_eq!(thick(&svg), 2);
+        let about =
+            "<title>Loss &amp; more</title>\n<desc>A line plot of 2 series over 3 points.</desc>";
+        assert!(svg.contains(about));
         assert!(svg.trim_end().ends_with("</svg>"));
     }
 

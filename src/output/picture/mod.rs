@@ -39,6 +39,8 @@ use serde::Serialize;
 use crate::Result;
 #[cfg(feature = "plots")]
 use graphic::canvas;
+#[cfg(feature = "plots")]
+use label::visible;
 
 /// What is said where a picture would be drawn by a build that can't.
 #[cfg(not(feature = "plots"))]
@@ -74,7 +76,7 @@ impl Picture {
     /// There is nothing to draw, or labels do not fit the data; or this build has no pictures.
     #[cfg(feature = "plots")]
     pub fn svg(&self) -> Result<String> {
-        match self.thinned().as_ref() {
+        let drawn = match self.thinned().as_ref() {
             Self::Line(plot) => canvas::svg(&graphic::line::Layout::new(plot)?),
             Self::Bars(bars) => canvas::svg(&graphic::bars::Layout::new(bars)?),
             Self::Boxes(boxes) => canvas::svg(&graphic::boxes::Layout::new(boxes)?),
@@ -82,7 +84,19 @@ impl Picture {
             Self::Attention(attention) => canvas::svg(&graphic::attention::Layout::new(attention)?),
             Self::Graph(graph) => canvas::svg(&graphic::graph::Layout::new(graph)?),
             Self::Text(text) => canvas::svg(&graphic::text::Layout::new(text)?),
-        }
+        }?;
+        Ok(self.named(drawn))
+    }
+
+    /// An SVG document with a title and a description, which screen readers read.
+    #[cfg(feature = "plots")]
+    fn named(&self, svg: String) -> String {
+        let escaped = |text: &str| {
+            visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+        };
+        let Some((before, after)) = svg.split_once('\n') else { return svg };
+        let (title, about) = (escaped(self.title()), escaped(&self.describe()));
+        format!("{before}\n<title>{title}</title>\n<desc>{about}</desc>\n{after}")
     }
 
     /// The picture as a PNG file, with two pixels per unit of the SVG.

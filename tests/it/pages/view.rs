@@ -45,11 +45,11 @@ fn a_run_is_deleted_when_asked_twice() {
     assert!(delete(&one).1.contains("\"deleted\":true") && !n1.exists());
     assert_eq!(delete(&one).0, 200);
     assert_eq!(delete(&one).0, 404);
-    assert_eq!(server.own("POST", &format!("run/{}/note", two), "# seen").0, 204);
+    assert_eq!(server.own("POST", &format!("run/{two}/note"), "# seen").0, 204);
     assert_eq!(std::fs::read_to_string(here.path().join("runs/n2/note.md")).unwrap(), "# seen");
-    let (status, file) = server.own("GET", &format!("run/{}/file/x.json", two), "");
+    let (status, file) = server.own("GET", &format!("run/{two}/file/x.json"), "");
     assert!(status == 200 && file.contains("content-disposition: attachment"), "{file}");
-    assert_eq!(server.own("GET", &format!("run/{}/file/..%2f..%2fs.rhai", two), "").0, 404);
+    assert_eq!(server.own("GET", &format!("run/{two}/file/..%2f..%2fs.rhai"), "").0, 404);
     let refused = here.run(&["view", "nowhere"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("nowhere is no directory"));
 }

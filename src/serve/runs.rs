@@ -216,7 +216,7 @@ mod tests {
         fs::write(inside.join("deep/a.csv"), "").unwrap();
         fs::write(inside.join("mine.txt"), "kept").unwrap();
         write_note(&inside, "# remember").unwrap();
-        assert_eq!(list(&[inside.clone()])[0].note, "# remember");
+        assert_eq!(list(std::slice::from_ref(&inside))[0].note, "# remember");
         std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
         assert!(delete(&inside).is_err(), "a link that leads out is refused");
         fs::remove_file(inside.join("link")).unwrap();

@@ -228,7 +228,10 @@ fn a_path_that_leads_nowhere_is_said_before_the_hub_is() {
         ("/nowhere/at/all", "there is no directory \"/nowhere/at/all\" (/ has no nowhere)"),
         ("~/model", "a shell puts your home directory in the place of ~"),
         ("models/empty", "models/empty has no config.json, so it is no model"),
-        ("models/empty/note.txt", "models/empty/note.txt is a file: a model is a directory"),
+        (
+            "models/empty/note.txt",
+            "models/empty/note.txt is a file: a model is a GGUF file, or a directory",
+        ),
         ("./file", "./file is a file"),
         ("owner/name", "owner/name is not in the cache"),
         ("", "there is no directory \"\""),

@@ -326,20 +326,14 @@ fn a_change_of_features_is_a_hook() {
     );
 }
 
-/// A kind on each of the demos, for fewer steps than by default: the dictionary holds texts that it was not
-/// trained on, and lib/sae reads it from where it was written.
+/// A kind on each of the demos, for fewer steps than by default, with which 0.95 to 0.97 are explained by 24 features at a time: the
+/// dictionary holds texts that it was not trained on, and lib/sae reads it from where it was written.
 #[test]
 fn a_few_features_stand_for_the_stream() {
-    for (model, kind, steps) in [(DEMOS[0], "topk", 60), (DEMOS[1], "jumprelu", 90)] {
-        let set = [
-            "features=160",
-            "batch=96",
-            "k=29",
-            &format!("steps={steps}"),
-            &format!("kind={kind}"),
-        ]
-        .map(|value| ["--set".to_owned(), value.to_owned()])
-        .concat();
+    for (model, kind) in [(DEMOS[0], "jumprelu"), (DEMOS[1], "topk")] {
+        let set = ["features=160", "batch=96", "k=29", "steps=90", &format!("kind={kind}")]
+            .map(|value| ["--set".to_owned(), value.to_owned()])
+            .concat();
         let set: Vec<&str> = set.iter().map(String::as_str).collect();
         let ran = run_with("sae_training", model, &set);
         let text = std::fs::read_to_string(ran.file("quality.csv")).unwrap();
@@ -405,85 +399,86 @@ fn cells(ran: &Ran, file: &str) -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
 }
 
+/// What the recipes show of a dictionary of the stream after the third block, which is trained once.
 #[test]
-fn the_features_of_a_prompt_make_up_its_stream() {
+fn what_recipes_show_of_a_dictionary() {
     for model in DEMOS {
-        let found =
-            run_with("sae_features", model, &["--set", "steps=60"]).tensors("features.safetensors");
-        let share = |of: &Tensor, mean: &Tensor| {
-            of.broadcast_sub(mean)
-                .unwrap()
-                .sqr()
-                .unwrap()
-                .sum_all()
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap()
-        };
-        let (stream, made) = (&found["stream"], &found["reconstructed"]);
-        let lost = share(
-            &(stream - made).unwrap(),
-            &Tensor::zeros((), stream.dtype(), &Device::Cpu).unwrap(),
+        let trained = script(
+            r#"import "lib/sae" as sae;
+            import "lib/world" as world;
+            let rows = world::texts().map(|text| #{text: text});
+            let m = model(param("model", "demo:opt"));
+            sae::save_as(sae::train(m, rows, #{layer: 2, features: 160, k: 12, steps: 60, batch: 128}).dictionary, "sae");"#,
+            &["--model", model],
+        )
+        .ok();
+        let (path, read) = (trained.file("sae"), trained.file(""));
+        let set = format!("sae={}", path.display());
+        let run =
+            |recipe| run_with(recipe, model, &["--set", &set, "--read", read.to_str().unwrap()]);
+        features_make_up_the_stream(&run("sae_features"), model);
+        few_features_matter_to_an_answer(&run("sae_ablation"), model);
+        a_feature_turned_up_turns_what_is_written(&run("sae_steering"), model);
+        examples_are_those_in_which_features_are_most_active(
+            &run("feature_max_activations"),
+            model,
         );
-        let all = share(stream, &stream.mean_keepdim(0).unwrap());
-        assert!(lost < 0.5 * all, "{model}: {lost} of {all}");
-        let active = found["active"].gt(0f32).unwrap().to_dtype(candle_core::DType::F32).unwrap();
-        let most = active.sum(1).unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
-        assert!((1.0..=12.0).contains(&most), "{model}: {most}");
     }
 }
 
-#[test]
-fn few_features_matter_to_an_answer_and_the_gradient_finds_them() {
-    for model in DEMOS {
-        let found =
-            run_with("sae_ablation", model, &["--set", "steps=60"]).tensors("effects.safetensors");
-        let (effects, foretold) = (flat(&found["effects"]), flat(&found["foretold"]));
-        let mut sizes: Vec<f32> = effects.iter().map(|effect| effect.abs()).collect();
-        sizes.sort_by(f32::total_cmp);
-        let (median, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
-        assert!(most > 0.4 && most > 5.0 * median, "{model}: {effects:?}");
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        let cosine =
-            dot(&effects, &foretold) / (dot(&effects, &effects) * dot(&foretold, &foretold)).sqrt();
-        assert!(cosine > 0.4, "{model}: {cosine}");
-    }
+fn features_make_up_the_stream(ran: &Ran, model: &str) {
+    let found = ran.tensors("features.safetensors");
+    let squares = |of: &Tensor| of.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    let (stream, made) = (&found["stream"], &found["reconstructed"]);
+    let lost = squares(&(stream - made).unwrap());
+    let all = squares(&stream.broadcast_sub(&stream.mean_keepdim(0).unwrap()).unwrap());
+    assert!(lost < 0.5 * all, "{model}: {lost} of {all}");
+    let active = found["active"].gt(0f32).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+    let most = active.sum(1).unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    assert!((1.0..=12.0).contains(&most), "{model}: {most}");
 }
 
-#[test]
-fn a_feature_turned_up_turns_what_is_written() {
-    for model in DEMOS {
-        let rows = cells(&run_with("sae_steering", model, &["--set", "steps=60"]), "steering.csv");
-        let number = |row: &[String], at: usize| row[at].parse::<f64>().unwrap();
-        assert!(number(&rows[0], 2) > 0.9 && rows[0][3].contains("box is"), "{model}: {rows:?}");
+/// And gradients find them.
+fn few_features_matter_to_an_answer(ran: &Ran, model: &str) {
+    let found = ran.tensors("effects.safetensors");
+    let (effects, foretold) = (flat(&found["effects"]), flat(&found["foretold"]));
+    let mut sizes: Vec<f32> = effects.iter().map(|effect| effect.abs()).collect();
+    sizes.sort_by(f32::total_cmp);
+    let (median, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+    assert!(most > 0.4 && most > 5.0 * median, "{model}: {effects:?}");
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine =
+        dot(&effects, &foretold) / (dot(&effects, &effects) * dot(&foretold, &foretold)).sqrt();
+    assert!(cosine > 0.8, "{model}: {cosine}");
+}
+
+fn a_feature_turned_up_turns_what_is_written(ran: &Ran, model: &str) {
+    let rows = cells(ran, "steering.csv");
+    let number = |row: &[String], at: usize| row[at].parse::<f64>().unwrap();
+    assert!(number(&rows[0], 2) > 0.9 && rows[0][3].contains("box is"), "{model}: {rows:?}");
+    assert!(
+        rows.iter().any(|row| number(row, 1) > 0.5 && row[3].contains("box are")),
+        "{model}: {rows:?}"
+    );
+}
+
+fn examples_are_those_in_which_features_are_most_active(ran: &Ran, model: &str) {
+    let examples: Json =
+        serde_json::from_slice(&std::fs::read(ran.file("examples.json")).unwrap()).unwrap();
+    let examples = examples.as_array().unwrap();
+    assert_eq!(examples.len(), 24, "{model}");
+    let mut alike = 0;
+    for pair in examples.windows(2).filter(|pair| pair[0]["feature"] == pair[1]["feature"]) {
         assert!(
-            rows.iter().any(|row| number(row, 1) > 0.5 && row[3].contains("box are")),
-            "{model}: {rows:?}"
+            pair[0]["activation"].as_f64() >= pair[1]["activation"].as_f64(),
+            "{model}: {pair:?}"
         );
+        assert!(
+            pair[0]["text"].as_str().unwrap().contains(pair[0]["token"].as_str().unwrap()),
+            "{pair:?}"
+        );
+        alike += usize::from(pair[0]["token"] == pair[1]["token"]);
     }
-}
-
-#[test]
-fn examples_are_those_in_which_features_are_most_active() {
-    for model in DEMOS {
-        let ran = run_with("feature_max_activations", model, &["--set", "steps=30"]);
-        let examples: Json =
-            serde_json::from_slice(&std::fs::read(ran.file("examples.json")).unwrap()).unwrap();
-        let examples = examples.as_array().unwrap();
-        assert_eq!(examples.len(), 24, "{model}");
-        let mut alike = 0;
-        for pair in examples.windows(2).filter(|pair| pair[0]["feature"] == pair[1]["feature"]) {
-            assert!(
-                pair[0]["activation"].as_f64() >= pair[1]["activation"].as_f64(),
-                "{model}: {pair:?}"
-            );
-            assert!(
-                pair[0]["text"].as_str().unwrap().contains(pair[0]["token"].as_str().unwrap()),
-                "{pair:?}"
-            );
-            alike += usize::from(pair[0]["token"] == pair[1]["token"]);
-        }
-        // A feature is active on one kind of token.
-        assert!(alike >= 9, "{model}: {alike} of 18");
-    }
+    // A feature is active on one kind of token.
+    assert!(alike >= 9, "{model}: {alike} of 18");
 }

@@ -138,6 +138,14 @@ impl Bench {
                 }),
             ),
             (
+                "gradients likewise, of a pass that makes the last token's logits alone",
+                Some(("plain", 1)),
+                Box::new(|| {
+                    let metric = "out.logits[[0, -1, 5]] - out.logits[[0, -1, 9]]";
+                    self.gradients(n, metric, ", #{logits: \"last\"}");
+                }),
+            ),
+            (
                 "gradients of the loss, likewise",
                 Some(("plain", 1)),
                 Box::new(|| self.gradients(n, "out.loss", ", #{loss: true}")),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{said, shown};
 use crate::binary::{Ran, Workplace};
@@ -127,34 +127,48 @@ const SLOW: &str = "let s = store(\"acts\", #{shard_bytes: 400}); let n = 0; \
     for i in s.remaining(arange(400).to_array()) { let x = rand(60, 60); for j in 0..4 { x = x.matmul(x).softmax(-1); } \
     if i % 3 != 0 { s.append(#{id: tensor([i, i + 1000])}); } s.append(#{id: tensor([i])}); n += 1; } print(n);";
 
+fn is_shard(file: &std::fs::DirEntry) -> bool {
+    file.file_name().to_string_lossy().starts_with("shard-")
+}
+
 #[test]
 fn a_run_that_is_killed_goes_on_without_a_gap_or_a_double() {
     let place = Workplace::new(&[("w.rhai", SLOW)]);
     let start = |place: &Workplace| -> Command {
         place.command(&["run", "w.rhai", "--out", "out", "--resume"])
     };
-    // How long it takes undisturbed, and to begin, says when to kill it: twenty times before it ends.
-    let time = |script: &str| {
+    let undisturbed = |script: &str| {
         let place = Workplace::new(&[("w.rhai", script)]);
         let began = Instant::now();
         let ran: Ran = start(&place).output().unwrap().into();
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         (place, began.elapsed())
     };
-    let (_, startup) = time(&SLOW.replace("400", "1"));
-    let (whole, took) = time(SLOW);
-    let work = took.saturating_sub(startup);
+    let (whole, _) = undisturbed(SLOW);
+    let (_, startup) = undisturbed(&SLOW.replace("400", "1"));
+    let shards = || {
+        let files = std::fs::read_dir(place.path().join("out/acts")).into_iter().flatten();
+        files.filter(|file| is_shard(file.as_ref().unwrap())).count()
+    };
+    // Twenty times it is killed: while it begins, or soon after it wrote a shard more.
     let mut random = 12345_u64;
     let mut kills = 0;
     for _ in 0..20 {
+        let before = shards();
         let mut child = start(&place).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let part = (random >> 40) as f64 / f64::from(1 << 24);
-        std::thread::sleep(startup + work.mul_f64(part / 8.0));
+        if part < 0.5 {
+            std::thread::sleep(startup.mul_f64(2.0 * part));
+        } else {
+            while shards() == before && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(10).mul_f64(2.0 * part - 1.0));
+        }
         child.kill().unwrap();
         kills += usize::from(child.wait().unwrap().code().is_none());
     }
-    let shards = || std::fs::read_dir(place.path().join("out/acts")).unwrap().count();
     println!("{kills} kills left {} shards", shards());
     assert!(kills > 5 && shards() > 0);
     let last: Ran = start(&place).output().unwrap().into();

@@ -241,7 +241,12 @@ fn a_config_that_can_not_be_honoured_is_refused() {
             "the rope scaling \"axial\"",
         ),
         ("gpt-neox", "hidden_act", "laplace".into(), "the activation \"laplace\""),
-        ("gpt2", "is_causal", false.into(), "is_causal = false can't be honoured"),
+        (
+            "gpt2",
+            "head_dim",
+            4.into(),
+            "head_dim is 4, and the fields that this family reads make it",
+        ),
         ("opt", "hidden_size", "big".into(), "hidden_size must be a whole number"),
         ("opt", "num_attention_heads", 5.into(), "does not divide into 5 heads"),
         ("opt", "num_hidden_layers", 0.into(), "num_hidden_layers must be at least 1"),

@@ -37,6 +37,8 @@ pub struct Attention {
     pub v: Linear,
     /// h·c to d.
     pub out: Linear,
+    /// \[h\]: a score of no key, which takes a share of each query's attention (gpt-oss).
+    pub sinks: Option<Tensor>,
     /// The norms of queries and of keys.
     pub qk_norms: Option<(QkNorm, [Norm; 2])>,
     /// h
@@ -85,7 +87,8 @@ impl Attention {
             None => None,
         };
         let [q, k, v, out] = [self.q.map(f)?, self.k.map(f)?, self.v.map(f)?, self.out.map(f)?];
-        Ok(Self { q, k, v, out, qk_norms, ..*self })
+        let sinks = self.sinks.as_ref().map(f).transpose()?;
+        Ok(Self { q, k, v, out, sinks, qk_norms, ..*self })
     }
 
     /// [b, n, d] to [b, n, d]. The keys and values of the n tokens join those in `past`. `heads` is what
@@ -107,7 +110,8 @@ impl Attention {
         let k = tap.at(Point::KeyStates, k)?;
         let v = tap.at(Point::ValueStates, v)?;
 
-        let seen = SCORES.into_iter().any(|point| tap.wants(point));
+        // The fused kernel knows no sinks.
+        let seen = self.sinks.is_some() || SCORES.into_iter().any(|point| tap.wants(point));
         let z = match (!seen)
             .then(|| kernel::attention::attention(&q, &k, &v, &self.rule(inputs)))
             .flatten()
@@ -133,8 +137,17 @@ impl Attention {
         let scores =
             tap.at(Point::PostMaskAttnWeights, softmax::masked(&scores, &inputs.allowed)?)?;
         let hooked = BEFORE_SOFTMAX.into_iter().any(|point| tap.wants(point));
-        let pattern = tap.at(Point::AttnProbs, softmax::pattern(&scores, hooked)?)?;
+        let pattern = tap.at(Point::AttnProbs, self.pattern(&scores, hooked)?)?;
         Ok(self.by_group(&pattern, v, 1.0)?)
+    }
+
+    /// The softmax of masked scores [b, h, n, m], without the share of the sinks.
+    fn pattern(&self, scores: &Tensor, hooked: bool) -> Result<Tensor> {
+        let Some(sinks) = &self.sinks else { return Ok(softmax::pattern(scores, hooked)?) };
+        let (b, h, n, m) = scores.dims4()?;
+        let sinks = sinks.to_dtype(scores.dtype())?.reshape((1, h, 1, 1))?.expand((b, h, n, 1))?;
+        let with_sinks = Tensor::cat(&[scores, &sinks], D::Minus1)?;
+        Ok(softmax::pattern(&with_sinks, hooked)?.narrow(D::Minus1, 0, m)?.contiguous()?)
     }
 
     fn rule(&self, inputs: &LayerInputs) -> kernel::attention::Rule {

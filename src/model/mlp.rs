@@ -3,9 +3,9 @@
 
 use candle_core::Tensor;
 
-use super::experts::Experts;
+use super::experts::{Experts, sigmoid};
 use super::linear::{Change, Linear};
-use super::spec::Activation;
+use super::spec::{Activation, ClampedGate};
 use super::tap::{Halt, Tap};
 use crate::Result;
 use crate::hook::Point;
@@ -29,6 +29,8 @@ pub struct Dense {
     /// f to d.
     pub fc2: Linear,
     pub activation: Activation,
+    /// In place of the activation (experts of gpt-oss).
+    pub clamped: Option<ClampedGate>,
 }
 
 impl Mlp {
@@ -62,7 +64,7 @@ impl Dense {
     /// Those of `f`.
     pub fn map(&self, f: &mut Change) -> Result<Self> {
         let up = self.up.as_ref().map(|up| up.map(f)).transpose()?;
-        Ok(Self { fc1: self.fc1.map(f)?, up, fc2: self.fc2.map(f)?, activation: self.activation })
+        Ok(Self { fc1: self.fc1.map(f)?, up, fc2: self.fc2.map(f)?, ..*self })
     }
 
     /// [b, n, d] to [b, n, d].
@@ -77,12 +79,34 @@ impl Dense {
         Ok(self.fc2.forward(&post)?)
     }
 
+    /// Whether a weight is a variable, or computed from one.
+    pub fn is_tracked(&self) -> bool {
+        let tracked = |linear: &Linear| {
+            linear.weight.track_op() || linear.bias.as_ref().is_some_and(Tensor::track_op)
+        };
+        tracked(&self.fc1) || self.up.as_ref().is_some_and(tracked) || tracked(&self.fc2)
+    }
+
     /// The network without hook points, [.., d] to [.., d].
     ///
     /// # Errors
     /// candle's.
     pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
+        let pre = self.fc1.forward(x)?;
         let up = self.up.as_ref().map(|up| up.forward(x)).transpose()?;
-        self.fc2.forward(&self.activation.apply(&self.fc1.forward(x)?, up.as_ref())?)
+        let post = match (self.clamped, &up) {
+            (Some(clamped), Some(up)) => clamped.apply(&pre, up)?,
+            _ => self.activation.apply(&pre, up.as_ref())?,
+        };
+        self.fc2.forward(&post)
+    }
+}
+
+impl ClampedGate {
+    fn apply(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        let gate = gate.minimum(self.limit)?;
+        let up = up.clamp(-self.limit, self.limit)?;
+        let share = sigmoid(&(&gate * self.sharpness)?)?;
+        Ok(((gate * share)? * (up + 1.0)?)?)
     }
 }

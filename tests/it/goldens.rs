@@ -256,7 +256,11 @@ fn the_logit_lens() {
         run(&fixture, &mut capture);
         for layer in 0..fixture.layers() {
             let stream = capture.get(Point::PostMlp, Some(layer)).unwrap();
-            let key = format!("logit_lens/{layer}");
+            // On the last block's output the lens gives the logits.
+            let key = match layer + 1 == fixture.layers() {
+                true => "plain/logits".into(),
+                false => format!("logit_lens/{layer}"),
+            };
             let lens =
                 fixture.decoder.unembed(&fixture.decoder.final_norm(stream).unwrap()).unwrap();
             close(case, &key, &lens, fixture.golden(&key));

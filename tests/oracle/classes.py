@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 FAMILIES = """opt gpt_neox gpt2 llama mistral qwen2 qwen3 gemma2 gemma3_text phi phi3 gptj stablelm olmo2 falcon bloom
 gemma olmo olmo3 gpt_neo gpt_bigcode starcoder2 nemotron granite cohere cohere2 glm glm4 seed_oss ernie4_5 smollm3 exaone4
 ministral helium arcee persimmon codegen
-mixtral qwen2_moe qwen3_moe olmoe granitemoe""".split()
+mixtral qwen2_moe qwen3_moe olmoe granitemoe gpt_oss glm4_moe ernie4_5_moe""".split()
 # Dropout, caches, other tasks, tokens: src/model/load/known.rs ignores them in every family.
 IDLE = re.compile(r"dropout|pdrop|^layerdrop$|^use_cache$|_token_id$|^initializer_range$|^init_std$|^summary_|^is_decoder$|^add_cross_attention$"
                   r"|^output_router_logits$|^router_aux_loss_coef$")
@@ -29,9 +29,10 @@ def of(family):
             continue
         made = field.default_factory
         default = field.default if field.default is not dataclasses.MISSING else None if made is dataclasses.MISSING else made()
-        fields[field.name] = default
+        name = config.attribute_map.get(field.name, field.name)
+        fields[name] = default
         if default is None or type(None) in typing.get_args(field.type) or "None" in str(field.type):
-            nullable.append(field.name)
+            nullable.append(name)
     code = "".join(p.read_text() for p in pathlib.Path(sys.modules[config.__module__].__file__).parent.glob("modeling_*.py"))
     reads = set(re.findall(r'config\.(\w+)', code)) | set(re.findall(r'getattr\((?:self\.)?config, "(\w+)"', code))
     return {"fields": fields, "nullable": nullable, "others": config.attribute_map, "also": sorted(reads & ALSO - set(fields))}

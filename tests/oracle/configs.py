@@ -71,6 +71,9 @@ USUAL = {
     "qwen3_moe": {**GATED, "num_hidden_layers": 2, **FOUR, "moe_intermediate_size": 12},
     "olmoe": {**GATED, "num_hidden_layers": 2, "num_experts": 4, "num_experts_per_tok": 2, "clip_qkv": 0.8, **NOPAD},
     "granitemoe": {**GATED, "num_hidden_layers": 2, **FOUR, "embedding_multiplier": 3.0, "attention_multiplier": 0.4, "residual_multiplier": 0.6, "logits_scaling": 2.0},
+    "gpt_oss": {**GATED, "num_hidden_layers": 2, "intermediate_size": 12, **FOUR, "head_dim": 8, "sliding_window": 5, "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False, "original_max_position_embeddings": 16}},
+    "glm4_moe": {**GATED, "num_hidden_layers": 2, "head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "n_group": 2},
+    "ernie4_5_moe": {**GATED, "num_hidden_layers": 2, "moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 12, **NOPAD},
     "bloom": {k: v for k, v in {**PLAIN, "n_layer": 2, "n_head": 4}.items() if k not in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")},
 }
 # Keys that checkpoints have, whatever the family.
@@ -179,6 +182,8 @@ def old_style(family, config):
         config["rotary_emb_base"], config["rotary_pct"] = rope["rope_theta"], rope["partial_rotary_factor"]
     elif rope:
         config["rope_theta"], config["rope_scaling"] = rope["rope_theta"], None
+        if family == "gpt_oss":
+            config["rope_scaling"] = {k: v for k, v in rope.items() if k != "rope_theta"}
         if "partial_rotary_factor" in rope:
             config["partial_rotary_factor"] = rope["partial_rotary_factor"]
     return config

@@ -15,11 +15,11 @@ def frequencies(theta, size):
     return 1.0 / theta ** (torch.arange(0, size, 2, dtype=torch.get_default_dtype()) / size)
 
 
-def turned(x, positions, inv, neighbours=False):
+def turned(x, positions, inv, neighbours=False, scale=1.0):
     """The first dimensions of each head rotated: i with i + r/2, or 2i with 2i+1."""
     half = inv.shape[0]
     angle = positions[:, None, :, None].to(torch.get_default_dtype()) * inv
-    cos, sin, part, rest = angle.cos(), angle.sin(), x[..., :2 * half], x[..., 2 * half:]
+    cos, sin, part, rest = angle.cos() * scale, angle.sin() * scale, x[..., :2 * half], x[..., 2 * half:]
     a, b = (part[..., 0::2], part[..., 1::2]) if neighbours else (part[..., :half], part[..., half:])
     both = [a * cos - b * sin, b * cos + a * sin]
     return torch.cat([torch.stack(both, -1).flatten(-2) if neighbours else torch.cat(both, -1), rest], -1)
@@ -69,8 +69,9 @@ def decoder(how):
             if f["qk_norm"]:
                 q, k = f["qk_norm"](w, l, q, "q"), f["qk_norm"](w, l, k, "k")
             if f["inv"](i) is not None:
-                q, k = (turned(x, positions, f["inv"](i), f["neighbours"]) for x in (q, k))
-            z = attend(tap, q, k, v, mask, f["scale"], f["window"](i))
+                q, k = (turned(x, positions, f["inv"](i), f["neighbours"], f.get("turn_scale", 1.0)) for x in (q, k))
+            sinks = w[f"{l}{f['sinks']}"] if f.get("sinks") else None
+            z = attend(tap, q, k, v, mask, f["scale"], f["window"](i), sinks=sinks)
             weight = w[f"{l}{f['attn_out']}.weight"].T
             each = tap("attn-head-outputs", torch.einsum("bhnc,hcd->bhnd", z, weight.reshape(z.shape[1], z.shape[3], -1)) * by)
             y = each.sum(1)

@@ -18,8 +18,8 @@ def positions_of(mask):
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def attend(tap, q, k, v, mask, scale, window=None, softcap=None, bias=None):
-    """As `reference.attend`, with something that joins the scores, [b,h,1,n]."""
+def attend(tap, q, k, v, mask, scale, window=None, softcap=None, bias=None, sinks=None):
+    """As `reference.attend`, with something that joins the scores, [b,h,1,n], and sinks [h], scores of no key that take a share."""
     q, k, v = tap("query-states", q), tap("key-states", k), tap("value-states", v)
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
@@ -36,7 +36,9 @@ def attend(tap, q, k, v, mask, scale, window=None, softcap=None, bias=None):
     allowed = allowed[None, None] & mask[:, None, None, :].bool()
     scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
     scores = tap("post-mask-attn-weights", scores)
-    probs = tap("attn-probs", scores.softmax(-1))
+    if sinks is not None:
+        scores = torch.cat([scores, sinks[:, None, None].expand(*scores.shape[:3], 1)], -1)
+    probs = tap("attn-probs", scores.softmax(-1)[..., :n])
     return tap("attn-weighted-values", probs @ v)
 
 

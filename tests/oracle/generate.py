@@ -72,6 +72,9 @@ def randomise(model):
             if p.dim() == 1:
                 p.add_(torch.randn_like(p) * 0.2)
             p.copy_(p.half().float())  # exact in float16, so a half checkpoint loads to these values
+        for name, b in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                b.copy_((torch.randn_like(b) * 0.2).half().float())
 
 
 def byte_level(directory, family, vocab):
@@ -226,14 +229,14 @@ def build(case, make, out, seed):
     last = L - 1
     golden["ablate_head_1_last_layer"] = reference.run(c, w, ids, {"attn-weighted-values": lambda x, l: torch.cat([x[:, :1], x[:, 1:2] * 0, x[:, 2:]], 1) if l == last else x})
     golden["bidirectional"] = reference.run(c, w, ids, bidirectional())
-    for cutoff in (0.0, 0.1, 0.3):
+    for cutoff in (0.1,):
         golden[f"high_pass_attn_residual/{cutoff}"] = reference.run(c, w, ids, {"attn-residual": high_pass(cutoff)})
     stack = torch.stack([store[f"{i}/post-mlp"] for i in range(L)])  # [l,b,n,d]
     fft = torch.fft.rfft(stack, dim=2)
     golden["power/frequencies"] = torch.fft.rfftfreq(n)
     golden["power/mean_of_squares_real"], golden["power/mean_of_squares_imag"] = (lambda m: (m.real.clone(), m.imag.clone()))((fft ** 2).mean((1, 3)))
     golden["power/mean_power"] = fft.abs().pow(2).mean((1, 3))
-    for i in range(L):  # logit lens: final norm and unembedding on each block's output
+    for i in range(last):  # logit lens: final norm and unembedding on each block's output; on the last's they give the logits
         golden[f"logit_lens/{i}"] = reference.run(c, w, ids, {"post-mlp": lambda x, l, i=i: store[f"{i}/post-mlp"] if l == last else x})
     # Padding: the second row is three tokens shorter; its real positions must not notice.
     for side in ("left", "right"):

@@ -38,6 +38,9 @@ CONFIGS = {
     "qwen3-moe": lambda: t.Qwen3MoeConfig(**{**GATED, **LATE}, **FOUR, moe_intermediate_size=12, norm_topk_prob=True, mlp_only_layers=[1]),
     "olmoe": lambda: t.OlmoeConfig(**{**GATED, "intermediate_size": 12}, num_experts=4, num_experts_per_tok=2, eos_token_id=None),
     "granitemoe": lambda: t.GraniteMoeConfig(**{**GATED, "intermediate_size": 12}, **FOUR, embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=2.0),
+    "gpt-oss": lambda: t.GptOssConfig(**{**GATED, "intermediate_size": 12}, **FOUR, head_dim=8, sliding_window=5, swiglu_limit=1.5, rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False, "original_max_position_embeddings": 16}),
+    "glm4-moe": lambda: t.Glm4MoeConfig(**GATED, head_dim=8, n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=12, n_group=4, topk_group=2, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True),
+    "ernie4_5-moe": lambda: t.Ernie4_5_MoeConfig(**{**GATED, **LATE}, moe_num_experts=4, moe_k=2, moe_intermediate_size=12, moe_norm_min=0.9),
 }
 
 

@@ -7,7 +7,7 @@ mod router;
 use candle_core::{DType, Tensor};
 
 use self::groups::Group;
-pub use self::router::Router;
+pub use self::router::{Router, sigmoid};
 use super::linear::{Change, Linear};
 use super::mlp::Dense;
 use super::tap::{Halt, Tap};
@@ -75,13 +75,27 @@ impl Experts {
 
     /// The sum of the experts' parts, [t, d]: of tokens [t, d] with their shares [t, x].
     fn together(&self, tokens: &Tensor, shares: &Tensor, own: &[Group]) -> Result<Tensor> {
-        let nothing = tokens.zeros_like()?;
+        let nothing = self.connected(tokens, own)?;
         if own.is_empty() {
             return Ok(nothing);
         }
         let parts = parts(tokens, shares, own, |expert, read| self.experts[expert].plain(read))?;
         let places = groups::places(own, tokens.device())?;
         Ok(nothing.index_add(&places, &Tensor::cat(&parts, 0)?, 0)?)
+    }
+
+    /// Zeros [t, d]. Where weights of experts that no token has are variables, these are connected to
+    /// them, so that their gradients are 0, as those of PyTorch's stacked experts.
+    fn connected(&self, tokens: &Tensor, own: &[Group]) -> Result<Tensor> {
+        let mut nothing = tokens.zeros_like()?;
+        for (at, expert) in self.experts.iter().enumerate() {
+            let idle = !own.iter().any(|group| group.expert == at);
+            if idle && expert.is_tracked() {
+                let first = expert.plain(&tokens.narrow(0, 0, 1)?.detach())?;
+                nothing = nothing.broadcast_add(&(first * 0.0)?)?;
+            }
+        }
+        Ok(nothing)
     }
 
     /// Each expert's part, [x, t, d]: 0 for the tokens that it does not have.
@@ -118,7 +132,7 @@ impl Shared {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.expert.plain(x)?;
         match &self.gate {
-            Some(gate) => Ok(Binary::Mul.apply(&y, &router::sigmoid(&gate.forward(x)?)?)?),
+            Some(gate) => Ok(Binary::Mul.apply(&y, &sigmoid(&gate.forward(x)?)?)?),
             None => Ok(y),
         }
     }

@@ -63,11 +63,15 @@ impl Router {
                 softmax(&chosen.where_cond(&wide, &nothing)?)?
             }
         };
-        if let Some(eps) = normalised {
-            shares = shares.broadcast_div(&(shares.sum_keepdim(D::Minus1)? + eps)?)?;
+        if let Some(least) = normalised {
+            shares = shares.broadcast_div(&shares.sum_keepdim(D::Minus1)?.maximum(least)?)?;
         }
         if scale != 1.0 {
             shares = (shares * scale)?;
+        }
+        if let Some(correction) = self.correction.as_ref().filter(|it| it.track_op()) {
+            // No gradient goes through a choice: that of a variable is 0.
+            shares = shares.broadcast_add(&(correction.to_dtype(shares.dtype())? * 0.0)?)?;
         }
         Ok(shares.to_dtype(logits.dtype())?)
     }

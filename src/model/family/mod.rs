@@ -92,6 +92,9 @@ pub const FAMILIES: &[Family] = &[
     experts::qwen_moe::QWEN3_MOE,
     experts::olmoe::FAMILY,
     experts::granitemoe::FAMILY,
+    experts::gpt_oss::FAMILY,
+    experts::glm4_moe::FAMILY,
+    experts::ernie4_5_moe::FAMILY,
 ];
 
 /// Reads a config: of a family, or of a model of several parts whose text half is of a family.

@@ -24,6 +24,8 @@ pub struct Names {
     pub attn_out_norm: Option<&'static str>,
     /// The projections of queries, keys and values.
     pub qkv: Qkv,
+    /// What takes a share of each query's attention, [h], in families that have such a thing (gpt-oss).
+    pub sinks: Option<&'static str>,
     /// The norms of queries and of keys.
     pub qk_norms: Option<[&'static str; 2]>,
     /// With [`QkNorm::PerHead`](crate::model::spec::QkNorm::PerHead), whether the gains of all heads are
@@ -115,6 +117,13 @@ pub enum ExpertsIn {
         /// [x, d, f]: each expert's output projection.
         output: &'static str,
     },
+    /// Those of all in two tensors, input first, with biases (gpt-oss).
+    Interleaved {
+        /// [x, d, 2f] and `_bias` [x, 2f]: each expert's gate and other branch, in turns.
+        input: &'static str,
+        /// [x, f, d] and `_bias` [x, d]: each expert's output projection.
+        output: &'static str,
+    },
 }
 
 impl ExpertNames {
@@ -142,6 +151,7 @@ pub const NAMES: Names = Names {
     attn_norm: "input_layernorm",
     attn_out_norm: None,
     qkv: Qkv::Separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    sinks: None,
     qk_norms: None,
     qk_norms_in_one: false,
     attn_out: "self_attn.o_proj",

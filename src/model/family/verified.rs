@@ -74,4 +74,7 @@ pub const VERIFIED: &[Verified] = &[
     checked("qwen3_moe", "qwen3-moe", 2e-5),
     checked("olmoe", "olmoe", 2e-5),
     checked("granitemoe", "granitemoe", 2e-5),
+    checked("gpt_oss", "gpt-oss", 2e-5),
+    checked("glm4_moe", "glm4-moe", 2e-5),
+    checked("ernie4_5_moe", "ernie4_5-moe", 2e-5),
 ];

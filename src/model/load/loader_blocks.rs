@@ -93,6 +93,7 @@ impl Loader<'_> {
                 k,
                 v,
                 out,
+                sinks: self.sinks(layer, kept.map(|kept| &kept.attention))?,
                 qk_norms: self.qk_norms(layer, kept.map(|kept| &kept.attention))?,
                 heads,
                 kv_heads,
@@ -156,7 +157,18 @@ impl Loader<'_> {
     /// An MLP, or an expert, of its projections.
     pub fn dense_of(&self, fc1: Linear, up: Option<Linear>, fc2: Linear) -> Dense {
         let fc2 = Linear { scale: self.spec.residual_scale, ..fc2 };
-        Dense { fc1, up, fc2, activation: self.spec.activation }
+        Dense { fc1, up, fc2, activation: self.spec.activation, clamped: None }
+    }
+
+    fn sinks(&self, layer: usize, kept: Option<&Attention>) -> Result<Option<Tensor>> {
+        match self.names.sinks.filter(|_| self.spec.sinks) {
+            Some(name) => {
+                let kept = kept.and_then(|kept| kept.sinks.as_ref());
+                let name = self.in_block(layer, name);
+                Ok(Some(self.single(&name, &[self.spec.heads], Role::Bias, kept)?))
+            }
+            None => Ok(None),
+        }
     }
 
     fn qk_norms(

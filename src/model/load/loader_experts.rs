@@ -59,6 +59,9 @@ impl Loader<'_> {
             ExpertsIn::Stacked { input, output } => {
                 self.stacked(layer, spec, [input, output], kept_experts)?
             }
+            ExpertsIn::Interleaved { input, output } => {
+                self.interleaved(layer, spec, [input, output], kept_experts)?
+            }
         };
         let shared = match (spec.shared, names.shared) {
             (Some(shared), Some(stem)) => {
@@ -125,10 +128,7 @@ impl Loader<'_> {
         kept: Option<&[Dense]>,
     ) -> Result<Vec<Dense>> {
         let (x, f, d) = (spec.count, spec.feed_forward, self.spec.hidden);
-        let weights = |part: fn(&Dense) -> Option<&Linear>| -> Vec<Option<&Tensor>> {
-            let of = |at: usize| Some(&part(&kept?[at])?.weight);
-            (0..x).map(of).collect()
-        };
+        let weights = |part: Part| tensors(kept, x, |expert| Some(&part(expert)?.weight));
         let name = |part: &str| format!("{}.weight", self.in_block(layer, part));
         let known: Vec<Option<&Tensor>> =
             [weights(|kept| Some(&kept.fc1)), weights(|kept| kept.up.as_ref())].concat();
@@ -147,4 +147,73 @@ impl Loader<'_> {
             .map(|((gate, up), out)| self.dense_of(linear(gate), Some(linear(up)), linear(out)))
             .collect())
     }
+
+    /// Experts of which one tensor [x, d, 2f] has the gates and the other branches in turns, and one
+    /// [x, f, d] what they give; both have biases.
+    fn interleaved(
+        &self,
+        layer: usize,
+        spec: &ExpertsSpec,
+        [input, output]: [&str; 2],
+        kept: Option<&[Dense]>,
+    ) -> Result<Vec<Dense>> {
+        let (x, f, d) = (spec.count, spec.feed_forward, self.spec.hidden);
+        let (into, out) = (self.in_block(layer, input), self.in_block(layer, output));
+        let weights = |part: Part| tensors(kept, x, |expert| Some(&part(expert)?.weight));
+        let biases = |part: Part| tensors(kept, x, |expert| part(expert)?.bias.as_ref());
+        let gate: Part = |expert| Some(&expert.fc1);
+        let up: Part = |expert| expert.up.as_ref();
+        let down: Part = |expert| Some(&expert.fc2);
+        // The rows of each expert that stand at even places, then those at odd ones.
+        let in_turns = |stored: &Tensor| -> Result<Vec<Tensor>> {
+            let rest = &stored.dims()[2..];
+            let pairs = stored.reshape([&[x, f, 2], rest].concat())?;
+            let half = |at: usize| {
+                let pairs = pairs.narrow(2, at, 1)?.squeeze(2)?.contiguous()?;
+                (0..x).map(|expert| pairs.get(expert)).collect::<candle_core::Result<Vec<_>>>()
+            };
+            Ok([half(0)?, half(1)?].concat())
+        };
+        let each = |stored: &Tensor| -> Result<Vec<Tensor>> {
+            Ok((0..x).map(|expert| stored.get(expert)).collect::<candle_core::Result<_>>()?)
+        };
+        let known = [weights(gate), weights(up)].concat();
+        let gates_and_ups = self.pieces(&into, &[x, d, 2 * f], Role::Matrix, known, |stored| {
+            in_turns(&stored.transpose(1, 2)?.contiguous()?)
+        })?;
+        let known = [biases(gate), biases(up)].concat();
+        let into = format!("{into}_bias");
+        let in_biases = self.pieces(&into, &[x, 2 * f], Role::Bias, known, in_turns)?;
+        let downs = self.pieces(&out, &[x, f, d], Role::Matrix, weights(down), |stored| {
+            each(&stored.transpose(1, 2)?.contiguous()?)
+        })?;
+        let out = format!("{out}_bias");
+        let out_biases = self.pieces(&out, &[x, d], Role::Bias, biases(down), each)?;
+        let linear = |weights: &[Tensor], biases: &[Tensor], at: usize| Linear {
+            weight: weights[at].clone(),
+            bias: Some(biases[at].clone()),
+            scale: None,
+        };
+        let expert = |at: usize| Dense {
+            clamped: spec.clamped,
+            ..self.dense_of(
+                linear(&gates_and_ups, &in_biases, at),
+                Some(linear(&gates_and_ups, &in_biases, x + at)),
+                linear(&downs, &out_biases, at),
+            )
+        };
+        Ok((0..x).map(expert).collect())
+    }
+}
+
+/// One of an expert's projections.
+type Part = fn(&Dense) -> Option<&Linear>;
+
+/// A tensor of each of x experts, where there are experts already.
+fn tensors<'a>(
+    experts: Option<&'a [Dense]>,
+    x: usize,
+    of: impl Fn(&'a Dense) -> Option<&'a Tensor>,
+) -> Vec<Option<&'a Tensor>> {
+    (0..x).map(|at| of(&experts?[at])).collect()
 }

@@ -16,6 +16,18 @@ pub struct ExpertsSpec {
     pub router: RouterSpec,
     /// The expert that every token has besides.
     pub shared: Option<SharedExpert>,
+    /// In place of the model's activation (gpt-oss).
+    pub clamped: Option<ClampedGate>,
+}
+
+/// A gated activation of clamped branches: g · σ(sharpness · g) · (u + 1), with the gate g = min(gate, limit) and
+/// the other branch u within ± limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClampedGate {
+    /// The largest gate, and the largest absolute value of the other branch.
+    pub limit: f64,
+    /// A factor on the gate within the logistic function.
+    pub sharpness: f64,
 }
 
 /// How the router's scores of a token become the experts' shares.
@@ -30,7 +42,7 @@ pub struct RouterSpec {
     pub corrected: bool,
     /// The groups of which some alone are chosen from (DeepSeek).
     pub groups: Option<Groups>,
-    /// The shares of the chosen are divided by their sum plus this number.
+    /// The shares of the chosen are divided by their sum, or by this number if that is larger.
     pub normalised: Option<f64>,
     /// A factor on the shares.
     pub scale: f64,

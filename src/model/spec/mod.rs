@@ -5,7 +5,7 @@ mod norms;
 mod points;
 mod positions;
 
-pub use experts::{ExpertsSpec, GroupScore, Groups, RouterSpec, Scores, SharedExpert};
+pub use experts::{ClampedGate, ExpertsSpec, GroupScore, Groups, RouterSpec, Scores, SharedExpert};
 pub use norms::{NormKind, NormPlace, NormSpec, QkNorm};
 pub use positions::{AlibiSpec, Positions, RotaryScaling, RotarySpec, Window};
 
@@ -72,6 +72,8 @@ pub struct Spec {
     /// The largest absolute value of queries, keys and values as their projections give them (OLMo), or
     /// of queries and keys that are normed after their norms (OLMoE).
     pub qkv_clip: Option<f64>,
+    /// Whether each head has a score of no key that takes a share of attention (gpt-oss).
+    pub sinks: bool,
     /// The sliding window of some or all layers.
     pub window: Option<Window>,
     /// The layers that know no positions, though others rotate queries and keys (SmolLM3).
@@ -174,6 +176,7 @@ impl Spec {
             logit_scale: None,
             residual_scale: None,
             qkv_clip: None,
+            sinks: false,
             window: None,
             without_rotary: Vec::new(),
             bidirectional: false,

@@ -92,7 +92,8 @@ impl Experts {
             let idle = !own.iter().any(|group| group.expert == at);
             if idle && expert.is_tracked() {
                 let first = expert.plain(&tokens.narrow(0, 0, 1)?.detach())?;
-                nothing = nothing.broadcast_add(&(first * 0.0)?)?;
+                // A factor that is no tensor would cut the graph at 0.
+                nothing = nothing.broadcast_add(&(&first * first.zeros_like()?)?)?;
             }
         }
         Ok(nothing)

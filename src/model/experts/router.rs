@@ -71,7 +71,8 @@ impl Router {
         }
         if let Some(correction) = self.correction.as_ref().filter(|it| it.track_op()) {
             // No gradient goes through a choice: that of a variable is 0.
-            shares = shares.broadcast_add(&(correction.to_dtype(shares.dtype())? * 0.0)?)?;
+            let correction = correction.to_dtype(shares.dtype())?;
+            shares = shares.broadcast_add(&(&correction * correction.zeros_like()?)?)?;
         }
         Ok(shares.to_dtype(logits.dtype())?)
     }

@@ -24,7 +24,7 @@ pub struct Names {
     pub attn_out_norm: Option<&'static str>,
     /// The projections of queries, keys and values.
     pub qkv: Qkv,
-    /// What takes a share of each query's attention, [h], in families that have such a thing (gpt-oss).
+    /// What takes a share of each query's attention, \[h\], in families that have such a thing (gpt-oss).
     pub sinks: Option<&'static str>,
     /// The norms of queries and of keys.
     pub qk_norms: Option<[&'static str; 2]>,
@@ -90,7 +90,7 @@ pub enum MlpIn {
 pub struct ExpertNames {
     /// The router's scores.
     pub router: &'static str,
-    /// What joins the scores by which experts are chosen: [x], or [1, x].
+    /// What joins the scores by which experts are chosen: \[x\] or \[1, x\].
     pub correction: Option<&'static str>,
     /// The experts.
     pub experts: ExpertsIn,

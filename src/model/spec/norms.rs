@@ -18,7 +18,7 @@ pub struct NormSpec {
     pub kind: NormKind,
     /// The number under the square root.
     pub eps: f64,
-    /// Whether a norm has a gain (and, with [`Biases::norm`], a bias).
+    /// Whether a norm has a gain (and, with [`Biases::norm`](super::Biases::norm), a bias).
     pub affine: bool,
     /// Whether checkpoints store the gain minus 1 (Gemma, Nemotron).
     pub gain_less_one: bool,

@@ -10,7 +10,7 @@ pub enum Positions {
         /// The row of position 0 in the table.
         offset: usize,
     },
-    /// Queries and keys are rotated, in all layers but [`Spec::without_rotary`].
+    /// Queries and keys are rotated, in all layers but [`Spec::without_rotary`](super::Spec::without_rotary).
     Rotary(RotarySpec),
     /// A term proportional to the key's position is added to the scores, with a slope for each head
     /// (ALiBi, Press et al. 2022).

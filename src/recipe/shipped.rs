@@ -24,6 +24,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("diffusion", include_str!("../../scripts/diffusion.rhai")),
     ("direct_logit_attribution", include_str!("../../scripts/direct_logit_attribution.rhai")),
     ("edge_attribution", include_str!("../../scripts/edge_attribution.rhai")),
+    ("edge_pruning", include_str!("../../scripts/edge_pruning.rhai")),
     ("feature_max_activations", include_str!("../../scripts/feature_max_activations.rhai")),
     ("finetune", include_str!("../../scripts/finetune.rhai")),
     ("function_vectors", include_str!("../../scripts/function_vectors.rhai")),

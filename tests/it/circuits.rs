@@ -246,6 +246,36 @@ fn acdc() {
 }
 
 #[test]
+fn edge_pruning() {
+    for model in DEMOS {
+        let ran = run("edge_pruning", model);
+        let quality = rows(&ran, "quality.csv");
+        let [edges, all, faithful, rest, least] =
+            [0, 1, 2, 3, 4].map(|at| quality[0][at].parse::<f32>().unwrap());
+        assert!(edges < 0.05 * all && edges >= 3.0, "{model}: {quality:?}");
+        assert!((0.9..1.1).contains(&faithful) && rest.abs() < 0.1, "{model}: {quality:?}");
+        assert!(least > 0.0, "{model}: {quality:?}");
+        assert_eq!(
+            ran.tensors("circuit.safetensors")["circuit"]
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap(),
+            edges
+        );
+        // Fewer of the strongest edges do not hold as much.
+        let tried = rows(&ran, "tried.csv")
+            .into_iter()
+            .map(|row| [0, 1].map(|at| row[at].parse::<f32>().unwrap()));
+        let (fewer, enough): (Vec<_>, Vec<_>) = tried.partition(|[_, held]| *held < 0.9);
+        assert!(
+            fewer.iter().all(|[count, _]| *count < enough[0][0]) && enough[0][1] == faithful,
+            "{model}"
+        );
+    }
+}
+
+#[test]
 fn causal_scrubbing() {
     for model in DEMOS {
         let rows = rows(&run("causal_scrubbing", model), "recovered.csv");

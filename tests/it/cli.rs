@@ -439,7 +439,7 @@ fn models_lists_what_is_here_and_what_is_supported() {
         "  demo:opt ",
         "  facebook/opt-125m  2.5 MB  opt\n",
         "  someone/new        2.5 MB  mamba, which is not supported\n",
-        "  gpt_neox     EleutherAI/pythia-70m-deduped\n",
+        "  gpt_neox      EleutherAI/pythia-70m-deduped\n",
     ] {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
     }

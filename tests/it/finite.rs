@@ -66,7 +66,9 @@ fn a_row_of_minus_infinity_attends_to_nothing_in_every_dtype() {
                 let sums = floats(
                     &pattern.to_dtype(DType::F32).unwrap().sum(3).unwrap().narrow(2, 3, 1).unwrap(),
                 );
-                assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 0.02), "{what}: {sums:?}");
+                // Where a sink takes a share of a query's attention, less is left for the keys.
+                let least = if decoder.spec().sinks { 0.0 } else { 0.98 };
+                assert!(sums.iter().all(|sum| (least..1.02).contains(sum)), "{what}: {sums:?}");
                 let z = &seen[&Point::AttnWeightedValues];
                 assert!(floats(&z.narrow(2, 2, 1).unwrap()).iter().all(|z| *z == 0.0), "{what}");
                 assert!(

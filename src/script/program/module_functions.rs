@@ -9,8 +9,8 @@ use super::compile::is_closure;
 use super::own_names::{has, is_own};
 use crate::{Result, error};
 
-fn functions(functions: &Module) -> impl Iterator<Item = &Shared<ScriptFuncDef>> {
-    functions.iter_script_fn_info().map(|(.., function)| function)
+fn functions(of: &Module) -> impl Iterator<Item = &Shared<ScriptFuncDef>> {
+    of.iter_script_fn_info().map(|(.., function)| function)
 }
 
 /// Whether it reads a constant of its script, as in `global::NAME`.
@@ -37,8 +37,7 @@ pub fn check_apart(id: &str, own: &Module, other: &str, theirs: &Module) -> Resu
         .help("put it on another line in one of them"))
 }
 
-/// Lets pointers to the functions of a module, `own`, be called wherever the module is
-/// imported.
+/// Lets pointers to the functions of a module, `own`, be called wherever the module is imported.
 pub fn share(module: &mut Module, own: &Module) {
     for function in
         functions(own).filter(|function| is_closure(&function.name) || is_own(&function.name))

@@ -34,7 +34,11 @@ def configs(seed, wide):
     d = h * c
     t = transformers
     common = dict(initializer_range=0.15)
-    llama_like = dict(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, **common)
+    # What the project writes for itself is smaller than the cases that it was given.
+    vocab, head = 56, k(8, 4, 16)
+    width = h * head
+    sixths = 24  # of a width that six heads share
+    llama_like = dict(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * width, max_position_embeddings=64, **common)
     return {
         "opt": lambda: t.OPTConfig(vocab_size=320, hidden_size=d, word_embed_proj_dim=d, num_hidden_layers=layers, num_attention_heads=h, ffn_dim=k(4, 3) * d, max_position_embeddings=64, dropout=0.0, attention_dropout=0.0, activation_function="relu", init_std=0.15),
         "opt-post-norm": lambda: t.OPTConfig(vocab_size=320, hidden_size=d, word_embed_proj_dim=d // 2, num_hidden_layers=layers, num_attention_heads=h, ffn_dim=4 * d, max_position_embeddings=64, dropout=0.0, attention_dropout=0.0, do_layer_norm_before=False, init_std=0.15),
@@ -43,24 +47,24 @@ def configs(seed, wide):
         "gpt2": lambda: t.GPT2Config(vocab_size=320, n_embd=d, n_layer=layers, n_head=h, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common),
         "llama": lambda: t.LlamaConfig(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, tie_word_embeddings=False, **common),
         "llama3-rope": lambda: t.LlamaConfig(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=1, intermediate_size=3 * d, max_position_embeddings=64, tie_word_embeddings=True, rope_parameters=dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16), **common),
-        "llama-biased": lambda: t.LlamaConfig(**{**llama_like, "num_hidden_layers": few, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
+        "llama-biased": lambda: t.LlamaConfig(**{**llama_like, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
         "mistral": lambda: t.MistralConfig(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, sliding_window=5, head_dim=c, **common),
         "qwen2": lambda: t.Qwen2Config(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, tie_word_embeddings=True, **common),
-        "gemma2": lambda: t.Gemma2Config(**{**llama_like, "num_hidden_layers": few, "head_dim": c, "sliding_window": 5, "query_pre_attn_scalar": 2 * c, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}),
-        "gemma3": lambda: t.Gemma3TextConfig(**{**llama_like, "head_dim": 2 * c, "sliding_window": 5, "query_pre_attn_scalar": c, "sliding_window_pattern": 3, "layer_types": ["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(layers)], "rope_parameters": {"full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}),
-        "phi": lambda: t.PhiConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=h, intermediate_size=4 * d, max_position_embeddings=64, hidden_act="gelu_new", rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5), **common),
-        "phi3": lambda: t.Phi3Config(**{**llama_like, "num_hidden_layers": few, "sliding_window": 7, "pad_token_id": 0, "tie_word_embeddings": False}),
-        "phi3-longrope": lambda: t.Phi3Config(**{**llama_like, "num_hidden_layers": few, "original_max_position_embeddings": 16, "pad_token_id": 0, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + i / 10 for i in range(c // 2)], long_factor=[1.5 + i for i in range(c // 2)], original_max_position_embeddings=16, factor=4.0)}),
-        "gptj": lambda: t.GPTJConfig(vocab_size=320, n_embd=d, n_layer=few, n_head=h, n_positions=64, rotary_dim=c // 3 * 2 if c % 3 == 0 else c // 2, tie_word_embeddings=False, **common),
-        "stablelm": lambda: t.StableLmConfig(**{**llama_like, "num_hidden_layers": few, "use_qkv_bias": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
-        "stablelm-parallel": lambda: t.StableLmConfig(**{**llama_like, "num_hidden_layers": few, "use_parallel_residual": True, "qk_layernorm": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
-        "olmo2": lambda: t.Olmo2Config(**{**llama_like, "num_hidden_layers": few, "pad_token_id": 0, "tie_word_embeddings": False}),
-        "falcon": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=h, max_position_embeddings=64, bias=False, **common),
-        "falcon-grouped": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=h, num_kv_heads=h // 2, new_decoder_architecture=True, max_position_embeddings=64, bias=False, **common),
-        "bloom": lambda: t.BloomConfig(vocab_size=320, hidden_size=d, n_layer=few, n_head=k(6, 4, 2) if d % 6 == 0 else h, **common),
-        "gpt2-by-layer": lambda: t.GPT2Config(vocab_size=320, n_embd=d, n_layer=few, n_head=h, n_positions=64, scale_attn_by_inverse_layer_idx=True, scale_attn_weights=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common),
-        "falcon-alibi": lambda: t.FalconConfig(vocab_size=320, hidden_size=d, num_hidden_layers=few, num_attention_heads=k(6, 4, 2) if d % 6 == 0 else h, max_position_embeddings=64, bias=True, alibi=True, multi_query=False, parallel_attn=False, **common),
-        "bloom-stream": lambda: t.BloomConfig(vocab_size=320, hidden_size=d, n_layer=few, n_head=h, apply_residual_connection_post_layernorm=True, **common),
+        "gemma2": lambda: t.Gemma2Config(**{**llama_like, "head_dim": head, "sliding_window": 5, "query_pre_attn_scalar": 2 * head, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}),
+        "gemma3": lambda: t.Gemma3TextConfig(**{**llama_like, "num_hidden_layers": 3, "head_dim": 2 * head, "sliding_window": 5, "query_pre_attn_scalar": head, "sliding_window_pattern": 3, "layer_types": ["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(3)], "rope_parameters": {"full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}),
+        "phi": lambda: t.PhiConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, intermediate_size=4 * width, max_position_embeddings=64, hidden_act="gelu_new", rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5), **common),
+        "phi3": lambda: t.Phi3Config(**{**llama_like, "sliding_window": 7, "pad_token_id": 0, "tie_word_embeddings": False}),
+        "phi3-longrope": lambda: t.Phi3Config(**{**llama_like, "original_max_position_embeddings": 16, "pad_token_id": 0, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + i / 10 for i in range(head // 2)], long_factor=[1.5 + i for i in range(head // 2)], original_max_position_embeddings=16, factor=4.0)}),
+        "gptj": lambda: t.GPTJConfig(vocab_size=vocab, n_embd=width, n_layer=few, n_head=h, n_positions=64, rotary_dim=head // 2, tie_word_embeddings=False, **common),
+        "stablelm": lambda: t.StableLmConfig(**{**llama_like, "use_qkv_bias": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
+        "stablelm-parallel": lambda: t.StableLmConfig(**{**llama_like, "use_parallel_residual": True, "qk_layernorm": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
+        "olmo2": lambda: t.Olmo2Config(**{**llama_like, "pad_token_id": 0, "tie_word_embeddings": False}),
+        "falcon": lambda: t.FalconConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, max_position_embeddings=64, bias=False, **common),
+        "falcon-grouped": lambda: t.FalconConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, num_kv_heads=h // 2, new_decoder_architecture=True, max_position_embeddings=64, bias=False, **common),
+        "bloom": lambda: t.BloomConfig(vocab_size=vocab, hidden_size=sixths, n_layer=few, n_head=k(6, 4, 2), **common),
+        "gpt2-by-layer": lambda: t.GPT2Config(vocab_size=vocab, n_embd=width, n_layer=few, n_head=h, n_positions=64, scale_attn_by_inverse_layer_idx=True, scale_attn_weights=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common),
+        "falcon-alibi": lambda: t.FalconConfig(vocab_size=vocab, hidden_size=sixths, num_hidden_layers=few, num_attention_heads=k(6, 4, 2), max_position_embeddings=64, bias=True, alibi=True, multi_query=False, parallel_attn=False, **common),
+        "bloom-stream": lambda: t.BloomConfig(vocab_size=vocab, hidden_size=width, n_layer=few, n_head=h, apply_residual_connection_post_layernorm=True, **common),
         "qwen3": lambda: t.Qwen3Config(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, head_dim=2 * c, tie_word_embeddings=True, **common),
     }
 
@@ -160,7 +164,8 @@ def build(case, make, out, seed):
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
     family = "opt" if case.startswith("opt") else "other"
-    encode = small.tokenizer(directory) if case in small.CONFIGS else byte_level(directory, family, 312)
+    tiny = config.vocab_size <= 56
+    encode = small.tokenizer(directory) if tiny else byte_level(directory, family, 312)
     c = config.to_dict()
     c = {**c, "architectures": [type(model).__name__]}
     json.dump(hub_style(case, c), open(os.path.join(directory, "config.json"), "w"), indent=1, default=str)
@@ -196,8 +201,8 @@ def build(case, make, out, seed):
     else:
         save_file(state, os.path.join(directory, "model.safetensors"), metadata={"format": "pt"})
 
-    # The smallest are computed in float64, then rounded.
-    w = {k: v.double() if case in small.CONFIGS else v for k, v in (state if config.model_type in experts.FAMILIES else model.state_dict()).items()}
+    # What the project writes for itself is computed in float64, then rounded.
+    w = {k: v.double() if tiny else v for k, v in (state if config.model_type in experts.FAMILIES else model.state_dict()).items()}
     c = json.loads(json.dumps(c, default=str))
     ids = torch.tensor([encode(PROMPTS[0])[:12], encode(PROMPTS[1])[:12]])
     n = ids.shape[1]

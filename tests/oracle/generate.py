@@ -38,7 +38,7 @@ def configs(seed, wide):
     vocab, head = 56, k(8, 4, 16)
     width = h * head
     sixths = 24  # of a width that six heads share
-    llama_like = dict(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * width, max_position_embeddings=64, **common)
+    llama_like = dict(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * width, max_position_embeddings=64, pad_token_id=None, **common)
     return {
         "opt": lambda: t.OPTConfig(vocab_size=320, hidden_size=d, word_embed_proj_dim=d, num_hidden_layers=layers, num_attention_heads=h, ffn_dim=k(4, 3) * d, max_position_embeddings=64, dropout=0.0, attention_dropout=0.0, activation_function="relu", init_std=0.15),
         "opt-post-norm": lambda: t.OPTConfig(vocab_size=320, hidden_size=d, word_embed_proj_dim=d // 2, num_hidden_layers=layers, num_attention_heads=h, ffn_dim=4 * d, max_position_embeddings=64, dropout=0.0, attention_dropout=0.0, do_layer_norm_before=False, init_std=0.15),
@@ -50,15 +50,15 @@ def configs(seed, wide):
         "llama-biased": lambda: t.LlamaConfig(**{**llama_like, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}),
         "mistral": lambda: t.MistralConfig(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, sliding_window=5, head_dim=c, **common),
         "qwen2": lambda: t.Qwen2Config(vocab_size=320, hidden_size=d, num_hidden_layers=layers, num_attention_heads=h, num_key_value_heads=h // 2, intermediate_size=3 * d, max_position_embeddings=64, tie_word_embeddings=True, **common),
-        "gemma2": lambda: t.Gemma2Config(**{**llama_like, "head_dim": head, "sliding_window": 5, "query_pre_attn_scalar": 2 * head, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}),
+        "gemma2": lambda: t.Gemma2Config(**{**llama_like, "initializer_range": 0.08, "pad_token_id": 0, "head_dim": head, "sliding_window": 5, "query_pre_attn_scalar": 2 * head, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}),
         "gemma3": lambda: t.Gemma3TextConfig(**{**llama_like, "num_hidden_layers": 3, "head_dim": 2 * head, "sliding_window": 5, "query_pre_attn_scalar": head, "sliding_window_pattern": 3, "layer_types": ["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(3)], "rope_parameters": {"full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}),
         "phi": lambda: t.PhiConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, intermediate_size=4 * width, max_position_embeddings=64, hidden_act="gelu_new", rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5), **common),
-        "phi3": lambda: t.Phi3Config(**{**llama_like, "sliding_window": 7, "pad_token_id": 0, "tie_word_embeddings": False}),
-        "phi3-longrope": lambda: t.Phi3Config(**{**llama_like, "original_max_position_embeddings": 16, "pad_token_id": 0, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + i / 10 for i in range(head // 2)], long_factor=[1.5 + i for i in range(head // 2)], original_max_position_embeddings=16, factor=4.0)}),
+        "phi3": lambda: t.Phi3Config(**{**llama_like, "sliding_window": 7, "tie_word_embeddings": False}),
+        "phi3-longrope": lambda: t.Phi3Config(**{**llama_like, "original_max_position_embeddings": 16, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + i / 10 for i in range(head // 2)], long_factor=[1.5 + i for i in range(head // 2)], original_max_position_embeddings=16, factor=4.0)}),
         "gptj": lambda: t.GPTJConfig(vocab_size=vocab, n_embd=width, n_layer=few, n_head=h, n_positions=64, rotary_dim=head // 2, tie_word_embeddings=False, **common),
         "stablelm": lambda: t.StableLmConfig(**{**llama_like, "use_qkv_bias": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
         "stablelm-parallel": lambda: t.StableLmConfig(**{**llama_like, "use_parallel_residual": True, "qk_layernorm": True, "tie_word_embeddings": False, "rope_parameters": dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5)}),
-        "olmo2": lambda: t.Olmo2Config(**{**llama_like, "pad_token_id": 0, "tie_word_embeddings": False}),
+        "olmo2": lambda: t.Olmo2Config(**{**llama_like, "tie_word_embeddings": False}),
         "falcon": lambda: t.FalconConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, max_position_embeddings=64, bias=False, **common),
         "falcon-grouped": lambda: t.FalconConfig(vocab_size=vocab, hidden_size=width, num_hidden_layers=few, num_attention_heads=h, num_kv_heads=h // 2, new_decoder_architecture=True, max_position_embeddings=64, bias=False, **common),
         "bloom": lambda: t.BloomConfig(vocab_size=vocab, hidden_size=sixths, n_layer=few, n_head=k(6, 4, 2), **common),

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use rhai::{Array, Dynamic, Map};
 
+use super::options::execution::assignment;
 use super::options::limits::Limits;
 use super::options::model::Models;
-use super::options::script::assignment;
 use crate::error;
 use crate::script::{Console, Failure, Host, Settings, Streaming, Substitutes};
 use crate::system::file::FileKind;

@@ -41,7 +41,7 @@ Examples:
 
 impl Live {
     pub fn run(self) -> Result<(), Failure> {
-        let recipe = Recipe::open(&self.script.file, self.script.offline)?;
+        let recipe = Recipe::open(&self.script.file, self.script.execution.offline)?;
         recipe.check_requires()?;
         let host = Host::new(self.script.settings(&recipe)?).map_err(Failure::usage)?;
         let program = recipe.program();

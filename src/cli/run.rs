@@ -59,7 +59,7 @@ Examples:
 
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
-        let recipe = Recipe::open(&self.script.file, self.script.offline)?;
+        let recipe = Recipe::open(&self.script.file, self.script.execution.offline)?;
         recipe.check_requires()?;
         if !self.help_params {
             ask::ensure_trusted(&recipe, self.trust)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::options::script::assignment;
+use super::options::execution::assignment;
 use super::recipe::ask;
 use crate::data::rows::{Numbers, ReadOptions, Row, RowFile, Rows};
 use crate::output::picture::table::draw;

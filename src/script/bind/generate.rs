@@ -211,24 +211,25 @@ impl Call<'_> {
             true => None,
             false => Some(m.loaded().checkpoint.tokenizer()?),
         };
+        let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
+        // Gradients don't reach through tokens, and a graph of all steps would not end.
+        let decoder = m.loaded().decoder.detached()?;
+        let prompts: Vec<_> = (0..rows).map(|row| real(&input, row)).collect();
+        let mut generation = Generation::new(&decoder, input, plan)?;
+        if every {
+            generation = generation.check_finite();
+        }
         // A continuation's text depends on the prompt's.
         let mut texts = Vec::new();
         if let Some(tokenizer) = tokenizer {
-            for row in 0..rows {
+            for prompt in prompts {
                 let mut text = tokenizer.stream();
-                let prompt = text.push(&real(&input, row))?;
+                let prompt = text.push(&prompt)?;
                 if screen.streaming == Streaming::Output {
                     screen.text(prompt);
                 }
                 texts.push((text.text().len(), text));
             }
-        }
-        let every = options.bool("check_finite")?.unwrap_or(m.loaded().check_finite);
-        // Gradients don't reach through tokens, and a graph of all steps would not end.
-        let decoder = m.loaded().decoder.detached()?;
-        let mut generation = Generation::new(&decoder, input, plan)?;
-        if every {
-            generation = generation.check_finite();
         }
         let _serving = context.map(|context| self.pass.serve(context)).transpose()?;
         while !generation.is_done() {
